@@ -157,6 +157,15 @@ def test_nothing_is_overwritten_unasked(folder):
             ("train", "pairs.toml", "--set", "features.density=1.5"),
             "features.0.density=1.5): features.0.density must lie in (0, 1]",
         ),
+        (
+            ("train", "pairs.toml", "--set", "training.kind=exact", "--set", "training.momentum=0.5"),
+            "training.momentum must stay 0.0 with the optimiser 'lbfgs': only 'gd' has it",
+        ),
+        (
+            ("train", "pairs.toml", "--set", "training.kind=flow", "--engine", "jax"),
+            "train(engine='jax'): engine chooses between two for sampled training; with training of the kind 'flow' "
+            "it must be 'auto'",
+        ),
         (("train", "pairs.toml", "--threads", "0"), "train(threads=0): threads must be an int of at least 1"),
         (("train", "pairs.toml", "--out", "none/run.zarr"), "none' does not exist; make it first"),
         (("train", "pairs.toml", "--out", "pairs.toml", "--overwrite"), "is no tegum store"),

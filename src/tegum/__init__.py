@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tegum.core.features import (
         Anticorrelated,
         Correlated,
+        Equivariant,
         FeatureDistribution,
         FeatureSet,
         GatedSet,
@@ -29,18 +30,22 @@ if TYPE_CHECKING:
         MixtureTable,
         PartiallyCorrelated,
     )
-    from tegum.core.losses import empirical_loss
+    from tegum.core.losses import empirical_loss, population_gradient, population_loss
     from tegum.core.model import forward
     from tegum.data.store import load, save
+    from tegum.training.along import population_loss_along
     from tegum.training.engine import Segment, TrainingInterrupted, iterate, train
-    from tegum.training.spec import Sampled, Snapshots, Spec, Start, Training
+    from tegum.training.spec import Exact, Flow, Sampled, Snapshots, Spec, Start, Training
     from tegum.training.state import TrainingState
 
 __all__ = [
     "Anticorrelated",
     "Correlated",
+    "Equivariant",
+    "Exact",
     "FeatureDistribution",
     "FeatureSet",
+    "Flow",
     "GatedSet",
     "Independent",
     "MixtureTable",
@@ -63,6 +68,9 @@ __all__ = [
     "iterate",
     "load",
     "name_polytope",
+    "population_gradient",
+    "population_loss",
+    "population_loss_along",
     "represented",
     "save",
     "tegum_factors",
@@ -73,13 +81,14 @@ _ROOMS = {
     "tegum.analysis.geometry": "canonical_pose dimensionality dimensions_per_feature gram interference "
     "represented tegum_factors",
     "tegum.analysis.polytopes": "name_polytope",
-    "tegum.core.features": "Anticorrelated Correlated FeatureDistribution FeatureSet GatedSet Independent "
+    "tegum.core.features": "Anticorrelated Correlated Equivariant FeatureDistribution FeatureSet GatedSet Independent "
     "MixtureTable PartiallyCorrelated",
-    "tegum.core.losses": "empirical_loss",
+    "tegum.core.losses": "empirical_loss population_gradient population_loss",
     "tegum.core.model": "forward",
     "tegum.data.store": "load save",
+    "tegum.training.along": "population_loss_along",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
-    "tegum.training.spec": "Sampled Snapshots Spec Start Training",
+    "tegum.training.spec": "Exact Flow Sampled Snapshots Spec Start Training",
     "tegum.training.state": "TrainingState",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -91,7 +91,7 @@ def train(
     threads
         Threads; all cores by default. The numbers do not depend on it.
     engine
-        The fused CPU kernel, JAX, or whichever covers the description.
+        For sampled training the fused CPU kernel, JAX, or whichever covers the description.
 
     """
     import tegum

@@ -85,15 +85,18 @@ class Progress:
         runs, step, steps = len(segment.state.weights), segment.state.step, segment.steps
         pace = runs * (step - segment.start) / max(segment.seconds, 1e-9)
         rate = f"{pace:,.0f} run-steps/s"
+        if converged := int((segment.state.converged_at >= 0).sum()):
+            rate += f", {converged:,} of {runs:,} runs converged"
+        there = "" if segment.time is None else f"time {segment.time:,.6g}, "
         if self._live is not None:
-            self._live.update(self._task, completed=step, total=steps, rate=rate)
+            self._live.update(self._task, completed=step, total=steps, rate=there + rate)
             return
         now = time.monotonic()
         if now - self._printed < _PLAIN_SECONDS and step < steps:
             return
         self._printed = now
         left = (now - self._begin) * (steps - step) / max(step, 1)
-        self._line(f"{self._title}: step {step:,} of {steps:,}, {rate}, {left:.0f} s left")
+        self._line(f"{self._title}: step {step:,} of {steps:,}, {there}{rate}, {left:.0f} s left")
 
     def _line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -42,6 +42,21 @@ def test_description_tells_what_was_trained(run):
     assert rows["runs"] == "3"
 
 
+def test_runs_that_converged_are_counted_by_themselves(run):
+    run["loss"][:] = [[1.0], [3.0], [2.0]]
+    run["result"][:] = ["converged", "completed", "converged"]
+    assert "steps to convergence" not in dict(describe(run))
+    run["converged_at"] = run["diverged_at"].copy(data=[40, -1, 7])
+    assert endings(run) == [("converged", "2", 1.5, 1.0, 2.0), ("completed", "1", 3.0, 3.0, 3.0)]
+    assert dict(describe(run))["steps to convergence"] == "7 … 40"
+
+
+def test_description_tells_the_time_of_a_flow(run):
+    assert "time at the end" not in dict(describe(run))
+    timed = run.assign_coords(time=(("seed", "step"), np.full((3, 1), 2500.0)))
+    assert dict(describe(timed))["time at the end"] == "2500"
+
+
 def test_description_of_several_specs_tells_what_differs():
     specs = [tg.Spec(features=[tg.Correlated(2, p)], hidden=1, seeds=2, training={"steps": 0}) for p in (0.1, 0.2)]
     rows = dict(describe(tg.train(specs)))

@@ -114,3 +114,69 @@ def test_memory(rng):
     np.testing.assert_array_equal(some, np.concatenate([[0, 0], positive, np.zeros(18 - len(positive))]))
     rows = np.stack([x[1 + 20 * k : 17 + 20 * k] for k in range(16)])
     np.testing.assert_array_equal(np.stack([columns[3 + 17 * k : 19 + 17 * k] for k in range(16)]), rows.T)
+
+
+@kernel
+def wide(x, y, z, out):
+    a, b, c = simd.load(x, 0), simd.load(y, 0), simd.load(z, 0)
+    n = simd.WIDE_LANES
+    simd.store(out, 0 * n, a + b)
+    simd.store(out, 1 * n, a - b)
+    simd.store(out, 2 * n, a * b)
+    simd.store(out, 3 * n, a / b)
+    simd.store(out, 4 * n, simd.fma(a, b, c))
+    simd.store(out, 5 * n, simd.at_least(a, b))
+    simd.store(out, 6 * n, simd.at_most(a, b))
+    simd.store(out, 7 * n, simd.absolute(a))
+    simd.store(out, 8 * n, simd.negative(a))
+    simd.store(out, 9 * n, simd.nearest(a))
+    simd.store(out, 10 * n, simd.sqrt(a * a))
+    simd.store(out, 11 * n, simd.select(a > b, a, c))
+    simd.store(out, 12 * n, simd.select(a >= b, a, c))
+    simd.store(out, 13 * n, simd.select(a < b, a, c))
+    simd.store(out, 14 * n, simd.select(a <= b, a, c))
+    simd.store(out, 15 * n, simd.select(a != b, a, c))
+    simd.store(out, 16 * n, simd.select((a > b) & (b > c), a, c))
+    simd.store(out, 17 * n, simd.select((a > b) | (b > c), a, c))
+    simd.store(out, 18 * n, simd.load(simd.pointer_at(simd.pointer_at(x, 1), 1), 2))
+    simd.store(out, 19 * n, simd.splat(x[3]))
+    return simd.count_lanes(a > b)
+
+
+def wide_results(x, y, z):
+    n = simd.WIDE_LANES
+    a, b, c = x[:n], y[:n], z[:n]
+    return [
+        a + b, a - b, a * b, a / b, a * b + c, np.maximum(a, b), np.minimum(a, b), np.abs(a), -a, np.rint(a), np.abs(a),
+        np.where(a > b, a, c), np.where(a >= b, a, c), np.where(a < b, a, c), np.where(a <= b, a, c),
+        np.where(a != b, a, c), np.where((a > b) & (b > c), a, c), np.where((a > b) | (b > c), a, c), x[4 : 4 + n],
+        np.full(n, x[3]),
+    ]  # fmt: skip
+
+
+def test_eight_doubles(rng):
+    x, y, z = rng.normal(size=(3, 2 * simd.WIDE_LANES))
+    y[4] = x[4]
+    x[5], x[6] = 2.5, -3.5
+    out = np.zeros(20 * simd.WIDE_LANES)
+    count = wide(x, y, z, out)
+    expected = wide_results(x, y, z)
+    np.testing.assert_allclose(out.reshape(20, -1), expected, rtol=1e-15, atol=1e-15)
+    assert count == (x[:8] > y[:8]).sum()
+
+
+def test_nan_among_doubles_is_unequal_and_never_ordered_and_stays():
+    x, y, z = np.full(16, np.nan), np.ones(16), np.full(16, 2.0)
+    out = np.zeros(20 * simd.WIDE_LANES)
+    assert wide(x, y, z, out) == 0
+    rows = out.reshape(20, -1)
+    assert np.isnan(rows[[5, 6, 7, 8, 9, 15]]).all()
+    np.testing.assert_array_equal(rows[[11, 12, 13, 14, 16, 17]], 2.0)
+
+
+def test_doubles_are_multiplied_and_added_with_one_rounding():
+    tiny = 2.0**-30
+    x, y, z = np.full(16, 1 + tiny), np.full(16, 1 - tiny), np.full(16, -1.0)
+    out = np.zeros(20 * simd.WIDE_LANES)
+    wide(x, y, z, out)
+    np.testing.assert_array_equal(out.reshape(20, -1)[4], -(tiny**2))

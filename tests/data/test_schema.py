@@ -89,6 +89,24 @@ def test_a_flow_has_a_time():
     assert run.time.dims == ("seed", "step")
 
 
+@pytest.mark.parametrize("specs", [None, 4])
+def test_runs_may_have_converged_in_double_precision(specs):
+    given = arrays(specs=specs)
+    given |= {name: given[name].astype(np.float64) for name in ("weights", "bias")}
+    shape = given["result"].shape
+    given["result"] = np.broadcast_to(["converged", "completed"], shape)
+    run = schema.trajectory(**given, converged_at=np.broadcast_to([0, -1], shape))
+    for name in ("weights", "bias"):
+        assert run[name].dtype == np.float64
+        assert np.shares_memory(run[name].values, given[name])
+    assert run["converged_at"].dims == run["result"].dims
+    assert run["converged_at"].dtype == np.int64
+    assert "converged_at" in run.data_vars
+    schema.check(run.isel(seed=[0]))
+    with pytest.raises(ValueError, match="converged_at is a coordinate; it must be a data variable"):
+        schema.check(run.set_coords("converged_at"))
+
+
 def test_own_attributes_are_kept_and_the_schema_is_not_overwritten():
     run = schema.trajectory(**arrays() | {"attrs": ATTRS | {"note": "mine", "schema_version": 7}})
     assert run.attrs["note"] == "mine"
@@ -103,9 +121,11 @@ def test_own_attributes_are_kept_and_the_schema_is_not_overwritten():
             "weights must have the dimensions (seed, step, feature, hidden), or these after",
         ),
         (
-            {"weights": np.zeros((2, 3, 5, 2))},
-            "(weights=float64 array of shape (2, 3, 5, 2)): weights must be float32",
+            {"weights": np.zeros((2, 3, 5, 2), np.float16)},
+            "(weights=float16 array of shape (2, 3, 5, 2)): weights must be float32 or float64 already",
         ),
+        ({"bias": np.zeros((2, 3, 5), int)}, "bias must be float32 or float64 already"),
+        ({"loss": np.zeros((2, 3), np.float32)}, "loss must be float64 already"),
         ({"bias": np.zeros((2, 3, 4), "f4")}, "bias must have the shape (seed=2, step=3, feature=5)"),
         ({"loss": np.zeros((2, 4))}, "loss must have the shape (seed=2, step=3)"),
         ({"seed": [0.0, 1.0]}, "seed must hold integers"),
@@ -115,9 +135,19 @@ def test_own_attributes_are_kept_and_the_schema_is_not_overwritten():
         ({"set_": [0, 1]}, "trajectory(set=int64 array of shape (2,)): set must have the shape (feature=5)"),
         (
             {"result": ["completed", "lost"]},
-            "result holds 'lost'; a result is one of completed, diverged, interrupted",
+            "result holds 'lost'; a result is one of completed, converged, diverged, interrupted",
         ),
         ({"diverged_at": [-1, 3]}, "a run with the result 'completed' has diverged_at=3"),
+        (
+            {"converged_at": [3, -1]},
+            "a run with the result 'completed' has converged_at=3; converged_at is a step of a converged run",
+        ),
+        (
+            {"converged_at": [-1, -1], "result": ["completed", "converged"]},
+            "a run with the result 'converged' has converged_at=-1",
+        ),
+        ({"converged_at": [0.5, -1]}, "converged_at must hold integers"),
+        ({"converged_at": [-1]}, "converged_at must have the shape (seed=2)"),
         ({"seed": np.array([1, 2**63], np.uint64)}, "seed must fit int64"),
         ({"attrs": {"spec": ""}}, "trajectory(attrs=['spec']): the attribute 'spec_hash' must be given"),
         ({"specs": {"rate": [1]}}, "weights has no leading spec dimension"),

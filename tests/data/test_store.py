@@ -90,6 +90,22 @@ def test_round_trip(tmp_path):
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.parametrize("specs", [None, 2])
+def test_round_trip_in_double_precision_of_runs_that_converged(tmp_path, specs):
+    single = trajectory(specs=specs)
+    shape = single["result"].shape
+    rng = np.random.default_rng(3)
+    run = single.assign(
+        weights=single["weights"].copy(data=rng.normal(size=single["weights"].shape)),
+        bias=single["bias"].copy(data=rng.normal(size=single["bias"].shape)),
+        result=single["result"].copy(data=np.broadcast_to(["converged", "diverged", "completed"], shape)),
+        converged_at=single["diverged_at"].copy(data=np.broadcast_to([20, -1, -1], shape)),
+    )
+    loaded = round_trip(run, tmp_path / "run.zarr")
+    assert_same(loaded, run)
+    assert loaded["weights"].dtype == loaded["bias"].dtype == np.float64
+
+
 def test_round_trip_of_several_specs(tmp_path):
     specs = {
         "training.rate": [1e-3, 1e-2],

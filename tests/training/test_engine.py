@@ -14,7 +14,8 @@ import pytest
 
 import tegum as tg
 from tegum.core.losses import empirical_gradient
-from tegum.training.engine import differences, together
+from tegum.training.dataset import differences
+from tegum.training.engine import together
 from tegum.training.sampled import KernelEngine
 
 PAIRS = [tg.Correlated(2, 0.1)] * 3

@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 
 from tegum.core.description import flatten
 from tegum.core.features import Anticorrelated, Correlated, FeatureDistribution, Independent
-from tegum.training.spec import Sampled, Snapshots, Spec, Start
+from tegum.training.spec import Exact, Flow, Sampled, Snapshots, Spec, Start
 
 PAIRS = FeatureDistribution([Correlated(2, 0.05)] * 3)
 SPEC = Spec(features=PAIRS, hidden=2, training=Sampled(steps=20_000, rate=0.01), snapshots=[0, 100], seeds=4)
@@ -141,6 +141,29 @@ sampled = st.fixed_dictionaries(
         "evaluation": st.integers(1, 2**62),
     },
 )
+positive = st.floats(1e-30, 1e30)
+exact = st.fixed_dictionaries(
+    {"kind": st.just("exact"), "steps": st.integers(100, 2**62), "accuracy": positive},
+    optional={"gradient_tolerance": positive},
+) | st.fixed_dictionaries(
+    {"kind": st.just("exact"), "steps": st.integers(100, 2**62), "optimiser": st.sampled_from(["adam", "gd"])},
+    optional={
+        "rate": positive,
+        "schedule": st.sampled_from(["constant", "cosine", "linear"]),
+        "warmup": st.integers(0, 100),
+        "weight_decay": st.just(0.0) | positive,
+    },
+)
+flow = st.fixed_dictionaries(
+    {"kind": st.just("flow"), "steps": st.integers(100, 2**62)},
+    optional={
+        "duration": positive,
+        "solver": st.sampled_from(["implicit", "explicit"]),
+        "rtol": positive,
+        "atol": positive,
+        "accuracy": positive,
+    },
+)
 snapshots = st.one_of(
     st.fixed_dictionaries({"spacing": st.sampled_from(["linear", "logarithmic"]), "count": st.integers(1, 10**6)}),
     st.fixed_dictionaries({"steps": st.lists(st.integers(0, 100))}),
@@ -150,7 +173,7 @@ tables = st.fixed_dictionaries(
     optional={
         "activation": st.sampled_from(["relu", "linear"]),
         "initial_scale": st.floats(1e-30, 1e30),
-        "training": sampled,
+        "training": sampled | exact | flow,
         "snapshots": snapshots,
         "seeds": st.integers(1, 2**62),
         "base_seed": st.integers(0, 2**62),
@@ -197,6 +220,11 @@ OTHERS = {
     "cosine": "constant",
     "adamw": "sgd",
     "sgd": "adamw",
+    "lbfgs": "adam",
+    "adam": "gd",
+    "gd": "adam",
+    "implicit": "explicit",
+    "explicit": "implicit",
 }
 
 
@@ -319,3 +347,25 @@ def test_a_changed_kind_starts_from_its_own_defaults():
     assert changed.training == Sampled(steps=300, rate=0.01)
     with pytest.raises(ValueError, match=r"^Spec\(training\.kind='annealed'\)"):
         SPEC.override(["training.kind=annealed"])
+    assert SPEC.override(["training.kind=exact"]).training == Exact()
+    # The order of changes does not matter.
+    twin = SPEC.override(["training.optimiser=adam", "training.rate=0.5", "training.kind=exact"])
+    assert twin.training == Exact(optimiser="adam", rate=0.5)
+    assert twin.override(["training.momentum=0.5", "training.optimiser=gd"]).training == Exact(
+        optimiser="gd", rate=0.5, momentum=0.5
+    )
+    assert twin.override(["training.kind=flow", "training.duration=5e3"]).training == Flow(duration=5000)
+    assert twin.override(["training.kind=sampled"]).training == Sampled()
+
+
+def test_kinds_in_files_with_changes(tmp_path: Path):
+    flow = "kind = 'flow'\nsteps = 200\nsolver = 'explicit'"
+    file = write(tmp_path, TOML.replace("steps = 20000\nrate = 1e-2", flow))
+    assert Spec.from_toml(file).training == Flow(steps=200, solver="explicit")
+    assert Spec.from_toml(file, ["training.rtol=1e-4"]).training == Flow(steps=200, solver="explicit", rtol=1e-4)
+    assert Spec.from_toml(file, ["training.kind=exact", "training.steps=300"]).training == Exact(steps=300)
+
+
+def test_kinds_with_the_same_steps_have_other_names():
+    kinds = [Sampled(steps=100), Sampled(steps=100).noiseless(), Exact(steps=100), Flow(steps=100)]
+    assert len({spec_of(training=kind).hash for kind in kinds}) == len(kinds)

@@ -69,6 +69,19 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"training": {"kind": "sampeld"}},
         "Spec(training.kind='sampeld'): training.kind must be a known kind; did you mean 'sampled'?",
     ),
+    ({"duration": 3}, "Spec(duration=3): there is no key 'duration'; did you mean 'training.duration'?"),
+    (
+        {"training": {"kind": "exact", "momentum": 0.9}},
+        "Spec(training.momentum=0.9): training.momentum must stay 0.0 with the optimiser 'lbfgs': only 'gd' has it",
+    ),
+    (
+        {"training": {"kind": "flow", "rate": 0.9}},
+        "Spec(training.rate=0.9): there is no key 'training.rate'; did you mean 'training.rtol'?",
+    ),
+    (
+        {"training": {"kind": "flow", "steps": 50}, "snapshots": [60]},
+        "Spec(snapshots.steps=60): snapshots.steps must not go beyond the last step of training, 50",
+    ),
     (
         {"training": {"momentum": 0.9}},
         "Spec(training.momentum=0.9): training.momentum must stay 0.0 with the optimiser 'adamw': only 'sgd' has it",
@@ -233,6 +246,15 @@ def test_a_sentence_about_a_changed_file_names_the_changes(tmp_path: Path):
             "there is no key 'training.steps.more'; training.steps is 20000, no table",
         ),
         (["snapshots.count=5"], "snapshots.count must not be given together with steps"),
+        (
+            ["training.kind=exact", "training.warmup=5"],
+            "training.warmup must stay 0 with the optimiser 'lbfgs': only 'adam' and 'gd' have it",
+        ),
+        (
+            ["training.kind=exact", "training.gradient_tol=5"],
+            "there is no key 'training.gradient_tol'; did you mean 'training.gradient_tolerance'?",
+        ),
+        (["training.kind=flow", "training.duration=-1"], "training.duration must be a finite number above 0"),
         (
             ["training.momentum=0.5"],
             "training.momentum must stay 0.0 with the optimiser 'adamw': only 'sgd' has it",

@@ -1,4 +1,4 @@
-"""Sampled: its defaults, what belongs together, and how the rate goes."""
+"""The kinds of training: defaults, what belongs together, how the rate goes, and the time of a flow."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tegum.training.training import Sampled, Training
+from tegum.training.training import Descent, Exact, Flow, Sampled, Training
 
 REFUSED = [
     ({"stepz": 5}, "Sampled(stepz=5): there is no key 'stepz'; did you mean 'steps'?"),
@@ -50,10 +50,61 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("values", "message"), REFUSED, ids=[message for _, message in REFUSED])
-def test_refused_in_one_sentence(values: dict, message: str):
+REFUSED_WITHOUT_SAMPLES = [
+    (Exact, {"optimiser": "adamw"}, "Exact(optimiser='adamw'): optimiser must be 'lbfgs', 'adam' or 'gd'"),
+    (Exact, {"acuracy": 3}, "Exact(acuracy=3): there is no key 'acuracy'; did you mean 'accuracy'?"),
+    (
+        Exact,
+        {"rate": 0.1},
+        "Exact(rate=0.1): rate must stay 0.001 with the optimiser 'lbfgs': only 'adam' and 'gd' have it",
+    ),
+    (
+        Exact,
+        {"schedule": "linear"},
+        "Exact(schedule='linear'): schedule must stay constant with the optimiser 'lbfgs': "
+        "only 'adam' and 'gd' have it",
+    ),
+    (
+        Exact,
+        {"warmup": 3},
+        "Exact(warmup=3): warmup must stay 0 with the optimiser 'lbfgs': only 'adam' and 'gd' have it",
+    ),
+    (
+        Exact,
+        {"weight_decay": 0.0},
+        "Exact(weight_decay=0.0): weight_decay must stay None with the optimiser 'lbfgs': only 'adam' and 'gd' have it",
+    ),
+    (
+        Exact,
+        {"optimiser": "gd", "eps": 1e-6},
+        "Exact(eps=1e-06): eps must stay 1e-08 with the optimiser 'gd': only 'adam' has it",
+    ),
+    (
+        Exact,
+        {"optimiser": "adam", "momentum": 0.9},
+        "Exact(momentum=0.9): momentum must stay 0.0 with the optimiser 'adam': only 'gd' has it",
+    ),
+    (
+        Exact,
+        {"optimiser": "adam", "gradient_tolerance": 1e-6},
+        "Exact(gradient_tolerance=1e-06): gradient_tolerance must stay 1e-09 with the optimiser 'adam': "
+        "only 'lbfgs' has it",
+    ),
+    (Exact, {"accuracy": 0}, "Exact(accuracy=0): accuracy must be a finite number above 0"),
+    (Exact, {"optimiser": "gd", "steps": 3, "warmup": 4}, "Exact(warmup=4): warmup must be at most steps, which is 3"),
+    (Flow, {"duration": 0}, "Flow(duration=0): duration must be a finite number above 0"),
+    (Flow, {"steps": -1}, "Flow(steps=-1): steps must be an int of at least 0"),
+    (Flow, {"solver": "stiff"}, "Flow(solver='stiff'): solver must be 'implicit' or 'explicit'"),
+    (Flow, {"rtol": -1e-6}, "Flow(rtol=-1e-06): rtol must be a finite number above 0"),
+    (Flow, {"atoll": 1e-6}, "Flow(atoll=1e-06): there is no key 'atoll'; did you mean 'atol'?"),
+]
+ALL_REFUSED = [(Sampled, values, message) for values, message in REFUSED] + REFUSED_WITHOUT_SAMPLES
+
+
+@pytest.mark.parametrize(("kind", "values", "message"), ALL_REFUSED, ids=[message for *_, message in ALL_REFUSED])
+def test_refused_in_one_sentence(kind: type[Training], values: dict, message: str):
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (compared in full below)
-        Sampled(**values)
+        kind(**values)
     assert str(caught.value) == message
 
 
@@ -71,6 +122,49 @@ def test_the_default_weight_decay_is_the_optimisers():
     assert Sampled().replace(optimiser="sgd").decay == 0
 
 
+def test_exact_training_decays_nothing_unasked():
+    assert [Exact(optimiser=name).decay for name in ("lbfgs", "adam", "gd")] == [0, 0, 0]
+    assert Exact(optimiser="adam", weight_decay=0.01).decay == 0.01
+
+
+def test_what_is_trained_without_samples_is_double_precision():
+    assert {name: kind.dtype for name, kind in Training.kinds.items()} == {
+        "sampled": "float32",
+        "exact": "float64",
+        "flow": "float64",
+    }
+    assert [name for name, kind in Training.kinds.items() if kind.converges] == ["exact"]
+
+
+def test_every_field_has_a_meaning():
+    for kind in Training.kinds.values():
+        assert set(kind.meanings()) == set(kind.model_fields)
+        assert set(kind.shared) <= set(kind.model_fields)
+        assert not issubclass(kind, Descent) or set(kind.options) < set(kind.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("sampled", "twin"),
+    [
+        (Sampled(), Exact(optimiser="adam", weight_decay=0.01)),
+        (
+            Sampled(steps=50, rate=0.01, schedule="cosine", warmup=5, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.5),
+            Exact(
+                optimiser="adam", steps=50, rate=0.01, schedule="cosine", warmup=5, betas=(0.8, 0.9), eps=1e-6,
+                weight_decay=0.5,
+            ),
+        ),
+        (Sampled(optimiser="sgd", momentum=0.9), Exact(optimiser="gd", momentum=0.9, weight_decay=0)),
+        (Sampled(optimiser="sgd", weight_decay=0.1), Exact(optimiser="gd", weight_decay=0.1)),
+    ],
+)  # fmt: skip
+def test_the_noiseless_twin_differs_in_the_noise_alone(sampled: Sampled, twin: Exact):
+    assert sampled.noiseless() == twin
+    assert sampled.noiseless().decay == sampled.decay
+    assert sampled.noiseless(accuracy=1e-4) == twin.replace(accuracy=1e-4)
+    assert_array_equal(twin.rates(0, 50), sampled.rates(0, 50))
+
+
 def test_betas_from_arrays_and_lists():
     expected = Sampled(betas=(0.5, 0.75))
     assert Sampled(betas=np.array([0.5, 0.75])) == expected
@@ -81,6 +175,20 @@ def test_betas_from_arrays_and_lists():
 def test_training_is_found_by_its_kind():
     assert Training.kinds["sampled"] is Sampled
     assert Training.of({"kind": "sampled", "steps": 3}) == Training.of({"steps": 3}) == Sampled(steps=3)
+    assert Training.of({"kind": "exact", "optimiser": "gd"}) == Exact(optimiser="gd")
+    assert Training.of({"kind": "flow", "duration": 3}) == Flow(duration=3)
+
+
+def test_the_time_of_a_flow_is_even_and_ends_with_its_duration():
+    flow = Flow(duration=0.7, steps=49)
+    step = np.arange(50)
+    assert flow.time(step).dtype == np.float64
+    assert_allclose(flow.time(step), step * 0.7 / 49, rtol=1e-15)
+    assert flow.time(49) == 0.7
+    assert_array_equal(flow.time(step.reshape(5, 10)), flow.time(step).reshape(5, 10))
+    assert_array_equal(Flow(steps=0).time([0]), [0])
+    assert Sampled().time(step) is None
+    assert Exact().time(step) is None
 
 
 def test_a_constant_rate():

@@ -35,6 +35,10 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
         ("runs", " × ".join(str(sizes[dim]) for dim in (schema.SPEC, "seed") if dim in sizes)),
         ("steps", f"{int(trajectory['step'][-1]):,}, of which {sizes['step']} recorded"),
     ]
+    if "time" in trajectory.coords:
+        rows.append(("time at the end", _range(trajectory["time"].isel(step=-1).values)))
+    if "converged_at" in trajectory and (at := trajectory["converged_at"].values)[at >= 0].size:
+        rows.append(("steps to convergence", _range(at[at >= 0])))
     rows += [
         (key, ", ".join(f"{name} {value}" for name, value in first[key].items() if value is not None))
         for key in ("training",)

@@ -17,7 +17,7 @@ from typing import Any
 import numba as nb
 
 _PACKAGE = Path(__file__).parents[1]
-_SOURCES = ("core/simd.py", "core/compiled.py", "training/kernels/*.py")
+_SOURCES = ("core/simd.py", "core/compiled.py", "core/population_*.py", "training/kernels/*.py")
 
 
 @functools.cache
@@ -32,6 +32,11 @@ def _sources_digest() -> str:
 def inlined(function: Callable[..., Any]) -> Any:
     """A part of a kernel that is pasted into its callers: a call would push every field of its tuples of arrays."""
     return nb.njit(nogil=True, inline="always")(inspect.unwrap(function))
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """A part of a kernel that takes lanes, numbers and pointers: left to LLVM to inline, it compiles sooner."""
+    return nb.njit(nogil=True)(inspect.unwrap(function))
 
 
 def kernel(function: Callable[..., Any]) -> Any:

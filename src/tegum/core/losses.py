@@ -1,16 +1,18 @@
-"""The empirical loss of a model on samples, and its gradient in closed form.
+"""The loss of a model, on samples (empirical) and in expectation (population), and its gradient.
 
-L = mean over the batch of Σ_j I_j (x_j − x̂_j)², x̂ = act(W Wᵀ x + b): a sum over features, never a mean.
+L = mean over the batch of Σ_j I_j (x_j − x̂_j)², x̂ = act(W Wᵀ x + b): a sum over features, never a mean. The population
+loss is that for an infinite batch, to any asked accuracy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation, activation_named, forward, model_arrays, namespace_of
 
 BLOCK_ELEMENTS = 2**18
@@ -108,6 +110,141 @@ def empirical_gradient(
             dW[run] += dz.mT @ h + samples.T @ (dz @ rows)
             db[run] += dz.sum(-2)
     return dW.reshape(weights.shape), db.reshape(bias.shape)
+
+
+@overload
+def population_loss(
+    weights: Any,
+    bias: Any,
+    features: FeatureDistribution,
+    *,
+    tol: float = ...,
+    activation: Activation = ...,
+    with_error: Literal[False] = ...,
+) -> Any: ...
+@overload
+def population_loss(
+    weights: Any,
+    bias: Any,
+    features: FeatureDistribution,
+    *,
+    tol: float = ...,
+    activation: Activation = ...,
+    with_error: Literal[True],
+) -> tuple[Any, Any]: ...
+def population_loss(
+    weights: Float[Any, "*run feature hidden"],
+    bias: Float[Any, "*run feature"],
+    features: FeatureDistribution,
+    *,
+    tol: float = 1e-8,
+    activation: Activation = "relu",
+    with_error: bool = False,
+) -> Any:
+    """The expectation of Σ_j I_j (x_j − x̂_j)² over the feature distribution, without samples, in float64.
+
+    NumPy arrays go through a compiled kernel, JAX arrays through JAX in double precision, whatever JAX's own setting.
+    There the loss can be differentiated twice: the gradient is as accurate as `tol` relative to max(1, |gradient|),
+    second derivatives a thousand times less. Inside `jax.jit`, where nothing can be refused, what cannot be had to
+    that accuracy is NaN. Of arrays in single precision the derivatives are single, too.
+
+    Args:
+        weights: shape (..., n, m).
+        bias: shape (..., n).
+        features: the feature distribution, with its importances.
+        tol: the largest error of the loss; the number of frequencies is chosen for it.
+        activation: a name in `ACTIVATIONS`.
+        with_error: return a bound of the error as well.
+
+    Returns:
+        The loss, shape (...), or (loss, error).
+
+    Raises:
+        ValueError: shapes do not fit, a parameter is not finite, `tol` is no positive number or cannot be reached, a
+            set of features has no characteristic function, or there is no such activation.
+
+    """
+    xp = namespace_of(weights, bias)
+    weights, bias = _model("population_loss", weights, bias, features.n)
+    _check_request("population_loss", tol, activation)
+    if xp is np:
+        from tegum.core.population import evaluate
+
+        w, b = weights.reshape(-1, *weights.shape[-2:]), bias.reshape(-1, bias.shape[-1])
+        found = evaluate(w, b, features, tol=tol, activation=activation)
+        loss, error = found.loss.reshape(bias.shape[:-1]), found.error.reshape(bias.shape[:-1])
+        return (loss[()], error[()]) if with_error else loss[()]
+    from tegum.core.series import jax_loss
+
+    loss, error = jax_loss(weights, bias, features, tol, activation)
+    return (loss, error) if with_error else loss
+
+
+def population_gradient(
+    weights: Float[np.ndarray, "*run feature hidden"],
+    bias: Float[np.ndarray, "*run feature"],
+    features: FeatureDistribution,
+    *,
+    tol: float = 1e-8,
+    activation: Activation = "relu",
+) -> tuple[Float[np.ndarray, "*run feature hidden"], Float[np.ndarray, "*run feature"]]:
+    """The gradient of `population_loss` in weights and bias, in float64.
+
+    Args:
+        weights: shape (..., n, m).
+        bias: shape (..., n).
+        features: the feature distribution, with its importances.
+        tol: the largest error, by the norm over all parameters of a model and relative to max(1, |gradient|).
+        activation: a name in `ACTIVATIONS`.
+
+    Returns:
+        (dW, db), shaped as weights and bias.
+
+    Raises:
+        ValueError: as `population_loss`.
+
+    """
+    weights, bias = (np.asarray(each) for each in _model("population_gradient", weights, bias, features.n))
+    _check_request("population_gradient", tol, activation)
+    from tegum.core.population import evaluate
+
+    w, b = weights.reshape(-1, *weights.shape[-2:]), bias.reshape(-1, bias.shape[-1])
+    gradient = evaluate(w, b, features, order=1, tol=tol, activation=activation).gradient
+    assert gradient is not None
+    cut = w[0].size
+    return gradient[:, :cut].reshape(weights.shape), gradient[:, cut:].reshape(bias.shape)
+
+
+def _model(call: str, weights: Any, bias: Any, n: int) -> tuple[Any, Any]:
+    """A model for `n` features as arrays of one kind, with finite parameters as far as they are known."""
+    w, b = np.shape(weights), np.shape(bias)
+    if len(w) < 2 or w[-2] != n or w[-1] < 1:
+        raise ValueError(
+            f"{call}(weights of shape {w}): weights must have the shape (..., {n}, hidden), as features has n = {n}"
+        )
+    if b != w[:-1]:
+        raise ValueError(f"{call}(bias of shape {b}): bias must have the shape {w[:-1]}, as weights has {w}")
+    for name, value in (("weights", weights), ("bias", bias)):
+        if isinstance(value, np.ndarray) and value.dtype.kind not in "fiu":
+            raise ValueError(f"{call}({name} of dtype {value.dtype}): {name} must hold real numbers")
+        if not _is_traced(value) and not np.isfinite(np.asarray(value)).all():
+            raise ValueError(f"{call}({name}): {name} must be finite, and there is a NaN or an infinity among them")
+    xp = namespace_of(weights, bias)
+    return xp.asarray(weights), xp.asarray(bias)
+
+
+def _is_traced(value: Any) -> bool:
+    """Whether the value is being differentiated or compiled by JAX, so that its numbers may not be known."""
+    import sys
+
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.core.Tracer)
+
+
+def _check_request(call: str, tol: float, activation: str) -> None:
+    if isinstance(tol, bool) or not isinstance(tol, float | int | np.floating) or not 0 < tol < np.inf:
+        raise ValueError(f"{call}(tol={tol!r}): tol must be a positive finite number")
+    activation_named(activation)
 
 
 def _importance(call: str, importance: Any, n: int) -> Any:

@@ -1,11 +1,13 @@
-"""Sixteen lanes as one value inside numba kernels.
+"""Sixteen lanes of 32 bits, or eight of 64, as one value inside numba kernels.
 
-A kernel written with these reads like scalar code in which every number is sixteen numbers side by side (samples,
-or runs). LLVM maps a vector to one AVX-512 register, two AVX2 registers or four NEON registers. Left to itself it
+A kernel written with these reads like scalar code in which every number is sixteen float32 or uint32 side by side
+(samples, or runs), or eight float64: an array's type says which. LLVM maps a vector to one AVX-512 register, two AVX2
+registers or four NEON registers. Left to itself it
 stops vectorising, without a word, when a loop touches many arrays; explicit lanes cannot silently become slow, and
 their order of summation does not depend on what the optimiser thinks of a loop.
 
-Arrays are one-dimensional and positions are flat indices of their elements: `load(a, i)` is a[i : i + 16].
+Arrays are one-dimensional and positions are flat indices of their elements: `load(a, i)` is a[i : i + 16], of
+float64 a[i : i + 8].
 Nothing checks bounds. Kernels hand one another pointers, made of arrays by `pointers` where Python's arrays come in:
 an array that is passed on or taken out of a tuple has its references counted, which costs a small step more than
 its arithmetic. A pointer is indexed like an array.
@@ -23,16 +25,19 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
+WIDE_LANES = 8
+"""Lanes of float64."""
 
-_F32, _U32, _BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
+_F32, _F64, _U32, _BIT = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(1)
 
 
 class Lanes(types.Type):
-    """The numba type of sixteen float32, uint32 or truth values."""
+    """The numba type of sixteen float32, uint32 or truth values, or of eight float64 or truth values."""
 
-    def __init__(self, name: str, scalar: types.Type, element: ir.Type) -> None:
+    def __init__(self, name: str, scalar: types.Type, element: ir.Type, lanes: int = LANES) -> None:
         self.scalar = scalar
-        self.vector = ir.VectorType(element, LANES)
+        self.lanes = lanes
+        self.vector = ir.VectorType(element, lanes)
         self.short = name if name.startswith("f") else name.replace("u", "i")
         super().__init__(name=f"Lanes({name})")
 
@@ -45,9 +50,12 @@ class _LanesModel(models.PrimitiveModel):
 
 f32 = Lanes("f32", types.float32, _F32)
 u32 = Lanes("u32", types.uint32, _U32)
+f64 = Lanes("f64", types.float64, _F64, WIDE_LANES)
 mask = Lanes("mask", types.boolean, _BIT)
+wide_mask = Lanes("wide_mask", types.boolean, _BIT, WIDE_LANES)
 
-_LANES_OF = {types.float32: f32, types.uint32: u32}
+_LANES_OF = {types.float32: f32, types.uint32: u32, types.float64: f64}
+_MASK_OF = {f32: mask, u32: mask, f64: wide_mask}
 
 
 # numba's decorators are untyped: what they make is Any.
@@ -65,11 +73,11 @@ def _call(builder: Any, name: str, result: ir.Type, args: list[Any]) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
 
-def _splat(builder: Any, value: Any) -> Any:
-    vector = ir.VectorType(value.type, LANES)
+def _splat(builder: Any, value: Any, lanes: int = LANES) -> Any:
+    vector = ir.VectorType(value.type, lanes)
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, value, ir.Constant(_U32, 0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_U32, LANES), [0] * LANES))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_U32, lanes), [0] * lanes))
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -88,12 +96,18 @@ def _operator(op: Callable[..., Any], left: Lanes, right: Lanes, result: Lanes, 
         return emit(builder, *args)
 
 
-_operator(operator.add, f32, f32, f32, lambda b, x, y: b.fadd(x, y))
-_operator(operator.sub, f32, f32, f32, lambda b, x, y: b.fsub(x, y))
-_operator(operator.mul, f32, f32, f32, lambda b, x, y: b.fmul(x, y))
-_operator(operator.truediv, f32, f32, f32, lambda b, x, y: b.fdiv(x, y))
-_operator(operator.gt, f32, f32, mask, lambda b, x, y: b.fcmp_ordered(">", x, y))
-_operator(operator.ne, f32, f32, mask, lambda b, x, y: b.fcmp_unordered("!=", x, y))
+for _floats, _truths in ((f32, mask), (f64, wide_mask)):
+    _operator(operator.add, _floats, _floats, _floats, lambda b, x, y: b.fadd(x, y))
+    _operator(operator.sub, _floats, _floats, _floats, lambda b, x, y: b.fsub(x, y))
+    _operator(operator.mul, _floats, _floats, _floats, lambda b, x, y: b.fmul(x, y))
+    _operator(operator.truediv, _floats, _floats, _floats, lambda b, x, y: b.fdiv(x, y))
+    _operator(operator.gt, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered(">", x, y))
+    _operator(operator.ge, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered(">=", x, y))
+    _operator(operator.lt, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered("<", x, y))
+    _operator(operator.le, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered("<=", x, y))
+    _operator(operator.ne, _floats, _floats, _truths, lambda b, x, y: b.fcmp_unordered("!=", x, y))
+    _operator(operator.and_, _truths, _truths, _truths, lambda b, x, y: b.and_(x, y))
+    _operator(operator.or_, _truths, _truths, _truths, lambda b, x, y: b.or_(x, y))
 _operator(operator.add, u32, u32, u32, lambda b, x, y: b.add(x, y))
 _operator(operator.xor, u32, u32, u32, lambda b, x, y: b.xor(x, y))
 _operator(operator.and_, u32, u32, u32, lambda b, x, y: b.and_(x, y))
@@ -122,8 +136,18 @@ def pointers(typingctx: Any, arrays: Any) -> Any:
 
 
 @_operation
+def pointer_at(typingctx: Any, array: Any, index: Any) -> Any:
+    """A pointer to element `index` of a flat array, which must outlive it."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _pointer(context, builder, sig.args[0], *args)
+
+    return types.CPointer(array.dtype)(array, index), emit
+
+
+@_operation
 def load(typingctx: Any, array: Any, index: Any) -> Any:
-    """Elements index … index + 15 of a flat float32 or uint32 array."""
+    """Elements index … index + 15 of a flat float32 or uint32 array, or … index + 7 of a float64 array."""
     lanes = _LANES_OF[array.dtype]
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -137,7 +161,7 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
 
 @_operation
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write sixteen lanes to elements index … index + 15 of a flat array."""
+    """Write lanes to a flat array, from element `index` on."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
@@ -169,12 +193,13 @@ def gather(typingctx: Any, array: Any, base: Any, indices: Any) -> Any:
 
 @_operation
 def splat(typingctx: Any, value: Any) -> Any:
-    """One float32 or uint32 in every lane."""
+    """One float32, uint32 or float64 in every lane."""
+    result = _LANES_OF[value]
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _splat(builder, args[0])
+        return _splat(builder, args[0], result.lanes)
 
-    return _LANES_OF[value](value), emit
+    return result(value), emit
 
 
 @_operation
@@ -182,9 +207,9 @@ def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     """x·y + z, rounded once."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _call(builder, "llvm.fma.v16f32", f32.vector, list(args))
+        return _call(builder, f"llvm.fma.v{x.lanes}{x.short}", x.vector, list(args))
 
-    return f32(f32, f32, f32), emit
+    return x(x, x, x), emit
 
 
 @_operation
@@ -194,7 +219,47 @@ def at_least(typingctx: Any, x: Any, y: Any) -> Any:
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", *args), args[1], args[0])
 
-    return f32(f32, f32), emit
+    return x(x, x), emit
+
+
+@_operation
+def at_most(typingctx: Any, x: Any, y: Any) -> Any:
+    """X, or y where x is larger; a NaN in x stays one."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), args[1], args[0])
+
+    return x(x, x), emit
+
+
+@_operation
+def negative(typingctx: Any, x: Any) -> Any:
+    """−x."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fneg(args[0])
+
+    return x(x), emit
+
+
+@_operation
+def absolute(typingctx: Any, x: Any) -> Any:
+    """|x|."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _call(builder, f"llvm.fabs.v{x.lanes}{x.short}", x.vector, list(args))
+
+    return x(x), emit
+
+
+@_operation
+def nearest(typingctx: Any, x: Any) -> Any:
+    """The integer next to x, the even one of two; still a float."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _call(builder, f"llvm.rint.v{x.lanes}{x.short}", x.vector, list(args))
+
+    return x(x), emit
 
 
 @_operation
@@ -202,9 +267,9 @@ def sqrt(typingctx: Any, x: Any) -> Any:
     """Square roots."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _call(builder, "llvm.sqrt.v16f32", f32.vector, list(args))
+        return _call(builder, f"llvm.sqrt.v{x.lanes}{x.short}", x.vector, list(args))
 
-    return f32(f32), emit
+    return x(x), emit
 
 
 @_operation
@@ -214,7 +279,7 @@ def select(typingctx: Any, where: Any, x: Any, y: Any) -> Any:
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(*args)
 
-    return x(mask, x, x), emit
+    return x(_MASK_OF[x], x, x), emit
 
 
 @_operation
@@ -242,10 +307,10 @@ def count_lanes(typingctx: Any, where: Any) -> Any:
     """In how many lanes a mask is true, as an int64."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        bits = builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), ir.IntType(64))
+        bits = builder.zext(builder.bitcast(args[0], ir.IntType(where.lanes)), ir.IntType(64))
         return _call(builder, "llvm.ctpop.i64", ir.IntType(64), [bits])
 
-    return types.int64(mask), emit
+    return types.int64(where), emit
 
 
 @_operation

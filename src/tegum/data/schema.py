@@ -1,7 +1,8 @@
 """What a trajectory is: an xarray.Dataset whose dimensions, variables, units and attributes are listed here.
 
 It holds runs (dimension `seed`) of one Spec, or of several (a leading dimension `spec`), recorded at the same
-steps. Snapshots after a divergence or an interruption are NaN. More variables and coordinates are welcome.
+steps. Snapshots after a divergence are NaN, those after a run has converged repeat its final state, and an
+interrupted trajectory ends at its last snapshot. More variables and coordinates are welcome.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ VERSION = 1
 SPEC = "spec"
 """The optional leading dimension: one index for each of several Specs trained together."""
 
-RESULTS = ("completed", "diverged", "interrupted")
+RESULTS = ("completed", "converged", "diverged", "interrupted")
+
+WHOLE = ("completed", "converged")
+"""The results of runs that came to their end: after all steps, or before, by the tolerance of their optimiser."""
 
 PROVENANCE = (
     "spec",  # the Spec as JSON text, or a JSON list of them
@@ -32,7 +36,7 @@ PROVENANCE = (
     "tegum_version",
     "created",  # ISO 8601, UTC
     "wall_time_s",
-    "engine",  # "kernel" or "jax"
+    "engine",  # "kernel", "jax", "exact" or "flow"
     "threads",
     "versions",  # of the libraries beneath, as JSON text
 )
@@ -50,6 +54,8 @@ class Field:
     long_name: str
     coordinate: bool = True
     optional: bool = False
+    or_double: bool = False
+    """Whether float64 will do in place of float32, as the training computed."""
 
     @property
     def attrs(self) -> dict[str, str]:
@@ -64,13 +70,22 @@ FIELDS: Mapping[str, Field] = {
         "1",
         "weights (a row is a feature's embedding)",
         False,
+        or_double=True,
     ),
-    "bias": Field(("seed", "step", "feature"), "float32", "1", "bias", False),
+    "bias": Field(("seed", "step", "feature"), "float32", "1", "bias", False, or_double=True),
     "loss": Field(("seed", "step"), "float64", "1", "importance-weighted squared error, summed over features", False),
     "result": Field(("seed",), "str", "1", "how the run ended", False),
     "diverged_at": Field(("seed",), "int64", "step", "step of the divergence, -1 if there was none", False),
+    "converged_at": Field(
+        ("seed",),
+        "int64",
+        "step",
+        "step at which the run had converged, -1 if it had not",
+        False,
+        optional=True,
+    ),
     "seed": Field(("seed",), "int64", "1", "number of the run"),
-    "step": Field(("step",), "int64", "step", "optimiser steps taken"),
+    "step": Field(("step",), "int64", "step", "steps taken (in a flow, equal intervals of time)"),
     "feature": Field(("feature",), "int64", "1", "number of the feature"),
     "hidden": Field(("hidden",), "int64", "1", "number of the hidden dimension"),
     "set": Field(("feature",), "int64", "1", "number of the feature's set"),
@@ -105,24 +120,26 @@ def trajectory(
     importance: Any,
     attrs: Mapping[str, Any],
     time: Any = None,
+    converged_at: Any = None,
     specs: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
 ) -> xr.Dataset:
     """A trajectory from plain arrays; `weights`, `bias` and `loss` are kept as they are, not copied.
 
     Args:
-        weights: ([spec,] seed, step, feature, hidden) float32.
-        bias: ([spec,] seed, step, feature) float32.
+        weights: ([spec,] seed, step, feature, hidden) float32 or float64.
+        bias: ([spec,] seed, step, feature) float32 or float64.
         loss: ([spec,] seed, step) float64, importance-weighted squared error summed over features.
-        result: ([spec,] seed) each run's "completed", "diverged" or "interrupted".
+        result: ([spec,] seed) each run's "completed", "converged", "diverged" or "interrupted".
         diverged_at: ([spec,] seed) step of the divergence, -1 where there was none.
         seed: (seed,) number of each run.
-        step: (step,) optimiser steps taken at each snapshot, increasing.
+        step: (step,) steps taken at each snapshot, increasing.
         set_: ([spec,] feature) number of the feature's set.
         kind: ([spec,] feature) kind of that set.
         density: ([spec,] feature) probability of being active.
         importance: ([spec,] feature) weight in the loss.
         attrs: every attribute in PROVENANCE and any more; `versions` may be a mapping.
         time: ([spec,] seed, step) time of a gradient flow.
+        converged_at: ([spec,] seed) step at which a run had converged, -1 where it had not.
         specs: with a leading `spec`, coordinates on it by name: integers, floats, truth values or text.
 
     Returns:
@@ -157,8 +174,10 @@ def trajectory(
         "kind": kind,
         "density": density,
         "importance": importance,
-    } | ({} if time is None else {"time": time})
-    variables = {name: _variable(name, value, sizes) for name, value in given.items()}
+        "time": time,
+        "converged_at": converged_at,
+    }
+    variables = {name: _variable(name, value, sizes) for name, value in given.items() if value is not None}
     variables |= _spec_coordinates(specs or {}, sizes.get(SPEC))
     if missing := [name for name in PROVENANCE if name not in attrs]:
         raise ValueError(f"trajectory(attrs={sorted(attrs)}): the attribute {missing[0]!r} must be given")
@@ -166,7 +185,7 @@ def trajectory(
     versions = attrs["versions"]
     if isinstance(versions, Mapping):
         versions = json.dumps(dict(versions))
-    trained = [name for name, field in FIELDS.items() if not field.coordinate]
+    trained = [name for name, field in FIELDS.items() if not field.coordinate and name in variables]
     dataset = xr.Dataset(
         {name: variables.pop(name) for name in trained},
         variables,
@@ -180,7 +199,8 @@ def check(dataset: xr.Dataset, needs: Iterable[str] | None = None, *, call: str 
     """Refuse a Dataset that is no trajectory; variables the schema does not know are let pass.
 
     A Dataset made by hand need not have tegum's attributes, and its floating-point numbers may have any
-    width. Only `step`, `result` and `diverged_at` are read; of the rest, dimensions and dtype are looked at.
+    width. Only `step`, `result`, `diverged_at` and `converged_at` are read; of the rest, dimensions and dtype
+    are looked at.
 
     Args:
         dataset: with the dimensions (seed, step, feature, hidden), after `spec` if there are several Specs.
@@ -190,7 +210,7 @@ def check(dataset: xr.Dataset, needs: Iterable[str] | None = None, *, call: str 
     Raises:
         ValueError: for the first variable that is missing, misshapen, of the wrong dtype, or a coordinate (or
             none) by mistake; for steps that do not increase; for a result no run can have, or one that its
-            `diverged_at` contradicts.
+            `diverged_at` or `converged_at` contradicts.
 
     """
     required = [name for name, field in FIELDS.items() if not field.optional] if needs is None else list(needs)
@@ -239,13 +259,16 @@ def _check_values(dataset: xr.Dataset, call: str) -> None:
         result = dataset["result"].values
         if unknown := {str(value) for value in result.ravel()} - {*RESULTS}:
             raise ValueError(f"{call}: result holds {min(unknown)!r}; a result is one of {', '.join(RESULTS)}")
-        if "diverged_at" in dataset.variables:
-            at = dataset["diverged_at"].values
-            if (wrong := np.flatnonzero((at.ravel() >= 0) != (result.ravel() == "diverged"))).size:
+        for ending in ("diverged", "converged"):
+            name = f"{ending}_at"
+            if name not in dataset.variables:
+                continue
+            at = dataset[name].values
+            if (wrong := np.flatnonzero((at.ravel() >= 0) != (result.ravel() == ending))).size:
                 index = int(wrong[0])
                 raise ValueError(
-                    f"{call}: a run with the result {str(result.ravel()[index])!r} has diverged_at="
-                    f"{at.ravel()[index]}; diverged_at is a step of a diverged run and -1 of any other"
+                    f"{call}: a run with the result {str(result.ravel()[index])!r} has {name}="
+                    f"{at.ravel()[index]}; {name} is a step of a {ending} run and -1 of any other"
                 )
 
 
@@ -257,8 +280,9 @@ def _variable(name: str, value: Any, sizes: Mapping[str, int]) -> xr.Variable:
     if name in ("weights", "bias", "loss"):
         # May be as large as the memory, so never converted behind the caller's back.
         array = np.asarray(value)
-        if array.dtype != np.dtype(field.dtype):
-            raise ValueError(f"trajectory({name}={brief(array)}): {name} must be {field.dtype} already")
+        right = (field.dtype, "float64") if field.or_double else (field.dtype,)
+        if array.dtype not in map(np.dtype, right):
+            raise ValueError(f"trajectory({name}={brief(array)}): {name} must be {' or '.join(right)} already")
     else:
         array = _converted(name, value, field)
     allowed = _allowed(name, SPEC in sizes)

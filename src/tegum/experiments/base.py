@@ -37,7 +37,7 @@ Size = Literal["quick", "default", "full"]
 
 Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
 
-_LIBRARIES = ("tegum", "jax", "matplotlib", "numba", "numpy", "xarray", "zarr")
+_LIBRARIES = ("tegum", "diffrax", "jax", "matplotlib", "numba", "numpy", "optimistix", "xarray", "zarr")
 _SUMMARY = "summary.json"
 
 

@@ -171,9 +171,10 @@ class EnergyLevels(Experiment):
 def _ensemble(run: xr.Dataset) -> Ensemble:
     from tegum.analysis.geometry import dimensionality
     from tegum.analysis.levels import find_jumps, group_jumps, late_jumps, loss_drops, steadied
+    from tegum.data import schema
 
     steps = int(run["step"][-1])
-    whole = run.isel(seed=np.flatnonzero(run["result"].values == "completed"))
+    whole = run.isel(seed=np.flatnonzero(np.isin(run["result"].values, schema.WHOLE)))
     levels = dimensionality(whole["weights"])
     jumps = find_jumps(levels)
     late = late_jumps(jumps, steps)

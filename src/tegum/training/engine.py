@@ -6,11 +6,6 @@ snapshots taken in it and a `TrainingState` from which it can be continued, by t
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import importlib.metadata
-import json
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final, runtime_checkab
 import numpy as np
 from jaxtyping import Int64
 
-from tegum.core.description import flatten
-from tegum.data.schema import trajectory
+from tegum.training.dataset import dataset
 from tegum.training.spec import Spec
 from tegum.training.state import Recorded, TrainingState
 
@@ -33,12 +27,10 @@ EngineName = Literal["auto", "kernel", "jax"]
 _SEGMENT_SECONDS = 0.2
 """How long a segment should take: short enough for a live view and for Ctrl-C, long enough to cost nothing."""
 
-_LIBRARIES = ("jax", "numba", "numpy", "xarray", "zarr")
-
 
 @runtime_checkable
 class Engine(Protocol):
-    """What can train: the fused kernel, or JAX."""
+    """What can train: one of those that `_engine` chooses from."""
 
     name: str
     threads: int
@@ -53,7 +45,17 @@ class Engine(Protocol):
     def advance(
         self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
     ) -> tuple[TrainingState, Recorded]:
-        """Train to step `stop`, recording at `snapshots`; leaves `state` as it is."""
+        """Train to step `stop`, recording at `snapshots`; leaves `state` as it is.
+
+        Runs that have converged stay where they are, at no cost.
+        """
+        ...
+
+    def stop_at(self, step: int) -> int:
+        """The first step at or after this one at which training can be cut without changing a bit.
+
+        One beyond the last step stands for the last, where every training stops.
+        """
         ...
 
 
@@ -70,6 +72,8 @@ class Segment:
     """Steps that the whole training takes; it is over when `state.step` has reached them."""
     seconds: float
     """Wall time of this segment."""
+    time: float | None = None
+    """The time of a flow at the end of this segment; None for other training."""
 
 
 @final
@@ -95,10 +99,12 @@ def iterate(
     where segments end, and continuing from a segment's state gives those that not stopping would have given.
 
     Args:
-        specs: one Spec, or several that agree in shapes, optimiser, steps, batch, snapshots and number of seeds.
+        specs: one Spec, or several that agree in shapes, snapshots, number of seeds, kind of training, and the
+            fields that this kind names as `shared`.
         state: where to go on; None starts at step 0. It is not changed.
         threads: of a CPU; None is all cores.
-        engine: "kernel" (CPU), "jax", or "auto": the kernel wherever it covers the Spec.
+        engine: of sampled training, "kernel" (CPU), "jax", or "auto": the kernel wherever it covers the Spec. Other
+            kinds have one engine each, and "auto" alone.
         segment_seconds: about how long a segment should take.
 
     Yields:
@@ -120,17 +126,19 @@ def _segments(
     worker: Engine, specs: Sequence[Spec], state: TrainingState | None, segment_seconds: float
 ) -> Iterator[Segment]:
     """The segments of `iterate`, trained by an engine that has been entered."""
-    steps, wanted = specs[0].training.steps, _snapshot_steps(specs[0])
+    training, wanted = specs[0].training, _snapshot_steps(specs[0])
+    steps = training.steps
     state = worker.start() if state is None else state
     length = 1
     while True:
         start = state.step
-        stop = min(steps, start + length)
+        stop = min(steps, worker.stop_at(min(steps, start + length)))
         inside = wanted[(wanted > start) & (wanted <= stop) | ((wanted == 0) & (start == 0))]
         begin = time.perf_counter()
         state, recorded = worker.advance(state, stop, inside)
         seconds = time.perf_counter() - begin
-        yield Segment(start, state, recorded, steps, seconds)
+        time_there = training.time(stop)
+        yield Segment(start, state, recorded, steps, seconds, None if time_there is None else float(time_there))
         if stop >= steps:
             return
         # The first segments may hold compilation: grow by steps, not in one leap from a guess.
@@ -151,15 +159,18 @@ def train(
     are paired (common random numbers). Where they should be independent, give each Spec a base seed of its own.
 
     Args:
-        specs: one Spec, or several that agree in shapes, optimiser, steps, batch, snapshots and number of seeds.
-            Several give a leading dimension `spec`, with what differs between them as coordinates.
+        specs: one Spec, or several that agree in shapes, snapshots, number of seeds, kind of training, and the
+            fields that this kind names as `shared`. Several give a leading dimension `spec`, with what differs between
+            them as coordinates.
         threads: of a CPU; None is all cores. The numbers do not depend on it.
-        engine: "kernel" (CPU), "jax", or "auto": the kernel wherever it covers the Spec.
+        engine: of sampled training, "kernel" (CPU), "jax", or "auto": the kernel wherever it covers the Spec. Other
+            kinds have one engine each, and "auto" alone.
         progress: called with each `Segment` as it is done.
 
     Returns:
         The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step),
-        result and diverged_at (seed), described in `tegum.data.schema`.
+        result and diverged_at (seed), described in `tegum.data.schema`. Exact training adds converged_at (seed), a
+        flow the coordinate time (seed, step).
 
     Raises:
         ValueError: the Specs cannot be trained together, or the engine does not cover them.
@@ -170,8 +181,8 @@ def train(
     begin = time.perf_counter()
     wanted = _snapshot_steps(specs[0])
     runs = len(specs) * specs[0].seeds
-    whole = Recorded.empty(wanted, runs, specs[0].features.n, specs[0].hidden)
-    diverged_at = np.full(runs, -1, np.int64)
+    whole = Recorded.empty(wanted, runs, specs[0].features.n, specs[0].hidden, specs[0].training.dtype)
+    state: TrainingState | None = None
     done, interrupted = 0, False
     with _engine(specs, threads, engine, "train") as worker:
         try:
@@ -180,15 +191,15 @@ def train(
                 whole.weights[:, done : done + count] = segment.recorded.weights
                 whole.bias[:, done : done + count] = segment.recorded.bias
                 whole.loss[:, done : done + count] = segment.recorded.loss
-                diverged_at = segment.state.diverged_at
+                state = segment.state
                 done += count
                 if progress is not None:
                     progress(segment)
         except KeyboardInterrupt:
             interrupted = True
-    if interrupted and done == 0:
+    if state is None or done == 0:
         raise KeyboardInterrupt
-    run = _dataset(specs, whole, diverged_at, done, worker, time.perf_counter() - begin)
+    run = dataset(specs, whole, state, done, worker, time.perf_counter() - begin)
     if interrupted:
         raise TrainingInterrupted(run)
     return run
@@ -241,9 +252,28 @@ def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) 
         raise ValueError(f"{call}(engine={engine!r}): engine must be 'auto', 'kernel' or 'jax'")
     if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
         raise ValueError(f"{call}(threads={threads!r}): threads must be an int of at least 1, or None for all cores")
+    kind = specs[0].training.kind
+    if kind != "sampled" and engine != "auto":
+        raise ValueError(
+            f"{call}(engine={engine!r}): engine chooses between two for sampled training; with training of the kind "
+            f"{kind!r} it must be 'auto'"
+        )
     # The one place where a kind of training finds its engine.
-    if specs[0].training.kind != "sampled":
-        raise ValueError(f"{call}(Spec(training={specs[0].training!r})): no engine trains this kind")
+    match kind:
+        case "sampled":
+            return _sampled_engine(specs, threads, engine, call)
+        case "exact":
+            from tegum.training.exact import ExactEngine
+
+            return ExactEngine(specs, threads)
+        case "flow":
+            from tegum.training.flow import FlowEngine
+
+            return FlowEngine(specs, threads)
+    raise ValueError(f"{call}(Spec(training={specs[0].training!r})): no engine trains this kind")
+
+
+def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) -> Engine:
     covered = all(spec.features.gated for spec in specs)
     if engine == "kernel" and not covered:
         raise ValueError(f"{call}(engine='kernel'): a set of features is no mixture table; use engine='jax'")
@@ -269,88 +299,6 @@ def _check_state(state: TrainingState, worker: Engine, specs: Sequence[Spec]) ->
         raise ValueError(
             f"iterate(state at step {state.step}): training.steps is {specs[0].training.steps}, which is before it"
         )
-
-
-def _dataset(
-    specs: Sequence[Spec],
-    whole: Recorded,
-    diverged_at: np.ndarray,
-    done: int,
-    worker: Engine,
-    seconds: float,
-) -> xr.Dataset:
-    several = len(specs) > 1
-    lead = (len(specs), specs[0].seeds) if several else (specs[0].seeds,)
-
-    def shaped(array: np.ndarray) -> np.ndarray:
-        return array.reshape(*lead, *array.shape[1:])
-
-    def recorded(array: np.ndarray) -> np.ndarray:
-        return shaped(array if done == len(whole.steps) else array[:, :done].copy())
-
-    def along_features(values: list[Any]) -> Any:
-        same = all(np.array_equal(value, values[0]) for value in values)
-        return values[0] if same else np.stack([np.asarray(value) for value in values])
-
-    result = np.where(diverged_at >= 0, "diverged", "completed" if done == len(whole.steps) else "interrupted")
-    descriptions = [spec.to_json() for spec in specs]
-    return trajectory(
-        weights=recorded(whole.weights),
-        bias=recorded(whole.bias),
-        loss=recorded(whole.loss),
-        result=shaped(result),
-        diverged_at=shaped(diverged_at),
-        seed=np.arange(specs[0].seeds),
-        step=whole.steps[:done],
-        set_=along_features([spec.features.set_of_feature for spec in specs]),
-        kind=along_features([spec.features.kind_of_feature for spec in specs]),
-        density=along_features([spec.features.density for spec in specs]),
-        importance=along_features([spec.features.importance for spec in specs]),
-        specs=differences(descriptions) if several else None,
-        attrs={
-            "spec": json.dumps(descriptions if several else descriptions[0]),
-            "spec_hash": " ".join(spec.hash for spec in specs),
-            "tegum_version": importlib.metadata.version("tegum"),
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "wall_time_s": round(seconds, 3),
-            "engine": worker.name,
-            "threads": worker.threads,
-            "versions": {"python": platform.python_version()}
-            | {library: importlib.metadata.version(library) for library in _LIBRARIES},
-        },
-    )
-
-
-def differences(descriptions: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The leaves in which JSON-able descriptions differ, by dotted key, with one value for each description.
-
-    A list of numbers (densities of each feature, a given start) is one leaf. A value that changes in every set of
-    features alike is one coordinate, `features.density`, not one for each set.
-    """
-    flat = [flatten(each) for each in descriptions]
-    keys = list(dict.fromkeys(key for each in flat for key in each))
-    varying = {key: [each.get(key) for each in flat] for key in keys}
-    varying = {key: values for key, values in varying.items() if any(value != values[0] for value in values)}
-    for name in dict.fromkeys(key.split(".")[-1] for key in varying if key.startswith("features.")):
-        sets = [key for key in keys if key.startswith("features.") and key.endswith(f".{name}")]
-        if all(key in varying and varying[key] == varying[sets[0]] for key in sets):
-            merged = varying[sets[0]]
-            varying = {key: values for key, values in varying.items() if key not in sets}
-            varying[f"features.{name}"] = merged
-    return {key: _one_type(values) for key, values in varying.items()}
-
-
-def _one_type(values: list[Any]) -> list[Any]:
-    """Numbers as numbers, with NaN where there is none; anything else as text: a coordinate has one type."""
-    if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
-        return [np.nan if value is None else value for value in values]
-    return ["" if value is None else value if isinstance(value, str) else _text(value) for value in values]
-
-
-def _text(value: Any, limit: int = 80) -> str:
-    """A value as JSON, or the digest of a long one."""
-    text = json.dumps(value)
-    return text if len(text) <= limit else f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _short(value: Any) -> str:

@@ -18,9 +18,9 @@ from tegum.core.features import FeatureDistribution, FeatureSet
 from tegum.core.model import Activation
 from tegum.training.overrides import Change, Changes, override, read_changes, read_toml
 from tegum.training.snapshots import Snapshots
-from tegum.training.training import Sampled, Training
+from tegum.training.training import Exact, Flow, Sampled, Training
 
-__all__ = ["Sampled", "Snapshots", "Spec", "Start", "Training"]
+__all__ = ["Exact", "Flow", "Sampled", "Snapshots", "Spec", "Start", "Training"]
 
 
 class Start(Description):
@@ -88,7 +88,7 @@ def _nested_tuples(value: Any, dimensions: tuple[int, ...], shapes: str) -> tupl
         array = np.asarray(value)
     except ValueError:  # ragged lists
         array = np.asarray(None)
-    # Training computes in float32, which must hold them.
+    # Sampled training computes in float32, which must hold them.
     numbers = array.dtype.kind in "iuf" and array.size > 0 and bool((np.abs(array) <= 1e30).all())
     if not numbers or array.ndim not in dimensions:
         raise ValueError(f"must be an array of finite numbers of at most 1e30, of shape {shapes}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, UInt32
+from jaxtyping import Float, UInt32
 
 from tegum.core.model import Purpose, initial_weights, stream_seed
 from tegum.training.state import TrainingState
@@ -17,33 +17,41 @@ if TYPE_CHECKING:
 
 def starting_parameters(
     specs: Sequence[Spec],
-) -> tuple[Float32[np.ndarray, "run feature hidden"], Float32[np.ndarray, "run feature"]]:
-    """Weights and bias before training of all runs of all Specs, Spec by Spec."""
+) -> tuple[Float[np.ndarray, "run feature hidden"], Float[np.ndarray, "run feature"]]:
+    """Weights and bias before training of all runs of all Specs, Spec by Spec, in the training's dtype.
+
+    Drawn ones are the same numbers in every kind of training, so that its runs are paired with another's.
+    """
     weights, biases = [], []
+    dtype = specs[0].training.dtype
     for spec in specs:
         n, m = spec.features.n, spec.hidden
         if spec.start is None:
             weights += [initial_weights(spec.base_seed, run, n, m, spec.initial_scale) for run in range(spec.seeds)]
-            biases.append(np.zeros((spec.seeds, n), np.float32))
+            biases.append(np.zeros((spec.seeds, n)))
         else:
             given_weights, given_bias = spec.start.arrays()
-            weights += list(np.broadcast_to(given_weights, (spec.seeds, n, m)).astype(np.float32))
-            biases.append(np.broadcast_to(given_bias, (spec.seeds, n)).astype(np.float32))
-    return np.stack(weights), np.concatenate(biases)
+            weights += list(np.broadcast_to(given_weights, (spec.seeds, n, m)))
+            biases.append(np.broadcast_to(given_bias, (spec.seeds, n)))
+    return np.stack(weights, dtype=dtype, casting="same_kind"), np.concatenate(biases, dtype=dtype, casting="same_kind")
 
 
 def starting_state(specs: Sequence[Spec], words: int) -> TrainingState:
-    """The state before the first step, for an engine whose streams take so many words."""
+    """The state before the first step, for an engine whose streams take so many words.
+
+    What the optimiser remembers is two numbers for each parameter; an engine that needs another form replaces it.
+    """
     weights, bias = starting_parameters(specs)
     parameters = weights[0].size + bias[0].size
     return TrainingState(
         step=0,
         weights=weights,
         bias=bias,
-        first=np.zeros((len(weights), parameters), np.float32),
-        second=np.zeros((len(weights), parameters), np.float32),
+        first=np.zeros((len(weights), parameters), weights.dtype),
+        second=np.zeros((len(weights), parameters), weights.dtype),
         stream=streams(specs, "training", words),
         diverged_at=np.full(len(weights), -1, np.int64),
+        converged_at=np.full(len(weights), -1, np.int64),
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt32
+import numpy.typing as npt
+from jaxtyping import Float, Float64, Int64, UInt32
 
 
 @final
@@ -20,15 +21,21 @@ class TrainingState:
     """
 
     step: int
-    weights: Float32[np.ndarray, "run feature hidden"]
-    bias: Float32[np.ndarray, "run feature"]
-    first: Float32[np.ndarray, "run parameter"]
-    """First moments of AdamW, or SGD's momentum: of the weights, row by row, then of the bias."""
-    second: Float32[np.ndarray, "run parameter"]
+    weights: Float[np.ndarray, "run feature hidden"]
+    """float32 in sampled training, float64 in training on the exact loss; so is the bias."""
+    bias: Float[np.ndarray, "run feature"]
+    first: Float[np.ndarray, "run _first"]
+    """What the optimiser remembers of each run; its form belongs to the engine that made it. For AdamW and SGD the
+    mean gradient, or the momentum: of the weights, row by row, then of the bias."""
+    second: Float[np.ndarray, "run _second"]
+    """The rest of what it remembers. For AdamW the mean squared gradient, in the same order."""
     stream: UInt32[np.ndarray, "run word"]
-    """Where each run's stream of random numbers stands; its form belongs to the engine that made it."""
+    """Where each run's stream of random numbers stands; its form belongs to the engine that made it. No words at all
+    where training draws none."""
     diverged_at: Int64[np.ndarray, " run"]
     """The step at which a run's loss stopped being finite, −1 where it did not."""
+    converged_at: Int64[np.ndarray, " run"]
+    """The step at which a run came to its end by its tolerance, −1 where it has not; always −1 in sampled training."""
 
     def copy(self) -> TrainingState:
         """The same state in arrays of its own."""
@@ -60,17 +67,25 @@ class Recorded:
     """Snapshots of all runs at some steps; NaN from where a run diverged."""
 
     steps: Int64[np.ndarray, " snapshot"]
-    weights: Float32[np.ndarray, "run snapshot feature hidden"]
-    bias: Float32[np.ndarray, "run snapshot feature"]
+    weights: Float[np.ndarray, "run snapshot feature hidden"]
+    """float32 or float64, as in the state; so is the bias."""
+    bias: Float[np.ndarray, "run snapshot feature"]
     loss: Float64[np.ndarray, "run snapshot"]
-    """Loss on each run's fixed evaluation sample."""
+    """The exact loss; in sampled training that on each run's fixed evaluation sample."""
 
     @classmethod
-    def empty(cls, steps: Int64[np.ndarray, " snapshot"], runs: int, features: int, hidden: int) -> Recorded:
-        """Room for snapshots, NaN until they are recorded."""
+    def empty(
+        cls,
+        steps: Int64[np.ndarray, " snapshot"],
+        runs: int,
+        features: int,
+        hidden: int,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> Recorded:
+        """Room for snapshots, NaN until they are recorded; `dtype` is that of weights and bias."""
         return cls(
             steps,
-            np.full((runs, len(steps), features, hidden), np.nan, np.float32),
-            np.full((runs, len(steps), features), np.nan, np.float32),
+            np.full((runs, len(steps), features, hidden), np.nan, dtype),
+            np.full((runs, len(steps), features), np.nan, dtype),
             np.full((runs, len(steps)), np.nan),
         )

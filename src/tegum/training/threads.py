@@ -26,6 +26,10 @@ class Threaded(abc.ABC):  # noqa: B024 (what an engine does besides is in the pr
         self._pool.shutdown(cancel_futures=True)
         self._running = None
 
+    def stop_at(self, step: int) -> int:
+        """The step itself: training may be cut anywhere. An engine that cannot has its own."""
+        return step
+
     @property
     def _pool(self) -> ThreadPoolExecutor:
         if self._running is None:

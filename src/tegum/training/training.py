@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from pydantic import field_validator, model_serializer, model_validator
 
 from tegum.core.description import (
@@ -35,6 +35,10 @@ class Training(Description, abc.ABC):
     """The fields in which Specs that are trained in one call must agree."""
     default_kind: ClassVar[str] = "sampled"
     """The kind of a table that names none."""
+    dtype: ClassVar[str] = "float64"
+    """Of the weights and biases that it trains and records."""
+    converges: ClassVar[bool] = False
+    """Whether a run may come to its end before the last step, by a tolerance."""
 
     steps: Whole
     """How many steps, at most."""
@@ -61,21 +65,31 @@ class Training(Description, abc.ABC):
 
     @classmethod
     def inner_keys(cls) -> Iterable[str]:
-        """The fields, and the kind."""
-        return ("kind", *cls.model_fields)
+        """The kind, this kind's fields, and those of the others."""
+        others = (name for kind in Training.kinds.values() for name in kind.model_fields)
+        return dict.fromkeys(("kind", *cls.model_fields, *others))
+
+    def time(self, step: Any) -> Float64[np.ndarray, "*shape"] | None:  # noqa: ARG002 (a flow needs it)
+        """The time at each of some steps, for training that goes on in time; None for any other."""
+        return None
 
     @model_serializer(mode="wrap")
     def _with_kind(self, fields: Any) -> dict[str, Any]:
         return {"kind": self.kind, **fields(self)}
 
 
-class Sampled(Training, kind="sampled"):
-    """Mini-batches of fresh samples, one for each step, and AdamW (Loshchilov & Hutter 2019) or SGD."""
+class Descent(Training):
+    """Training by an optimiser that takes steps of some rate: what those with samples and those without share."""
 
-    shared: ClassVar[tuple[str, ...]] = ("steps", "optimiser", "batch", "evaluation")
+    options: ClassVar[Mapping[str, tuple[str, ...]]]
+    """The fields that only some of the optimisers have, with their names."""
+    default_decay: ClassVar[Mapping[str, float]] = {}
+    """Weight decay where none is given, of the optimisers that have some then."""
 
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    """AdamW, or stochastic gradient descent."""
+    steps: Whole = 10_000
+    """How many steps."""
+    optimiser: Any
+    """One of those that the kind of training has."""
     rate: Positive = 1e-3
     """Learning rate, before `schedule` and `warmup`."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
@@ -83,20 +97,13 @@ class Sampled(Training, kind="sampled"):
     warmup: Whole = 0
     """Steps over which the rate first grows linearly."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's decay rates of the mean gradient and of the mean squared gradient."""
+    """Adam's decay rates of the mean gradient and of the mean squared gradient."""
     eps: Positive = 1e-8
-    """AdamW's smallest denominator."""
+    """Adam's smallest denominator."""
     weight_decay: NotNegative | None = None
-    """Decoupled with AdamW, added to the gradient with SGD (as PyTorch does); None is `decay`'s default."""
+    """Decoupled with Adam, added to the gradient with plain descent (as PyTorch does); None is `decay`'s default."""
     momentum: Fraction = 0.0
-    """SGD's momentum, without dampening."""
-    steps: Whole = 10_000
-    """How many steps."""
-    batch: Count = 1024
-    """Samples in a mini-batch."""
-    evaluation: Count = 4096
-    """Samples on which the loss of every snapshot is computed: drawn once for each run, and kept. Whole batches are
-    drawn, so this is rounded up to a multiple of `batch`."""
+    """Momentum of plain descent, without dampening."""
 
     @field_validator("betas", mode="before")
     @classmethod
@@ -108,26 +115,23 @@ class Sampled(Training, kind="sampled"):
         return float(numbers[0]), float(numbers[1])
 
     @model_validator(mode="after")
-    def _options_fit(self) -> Sampled:
-        owners = {"betas": "adamw", "eps": "adamw", "momentum": "sgd"}
-        for name, owner in owners.items():
+    def _options_fit(self) -> Descent:
+        for name, owners in self.options.items():
             value, default = getattr(self, name), type(self).model_fields[name].default
-            if value != default and self.optimiser != owner:
-                rule = f"must stay {default} with the optimiser {self.optimiser!r}: only {owner!r} has it"
-                raise broken(name, value, rule)
+            if value != default and self.optimiser not in owners:
+                have = f"{' and '.join(map(repr, owners))} {'has' if len(owners) == 1 else 'have'} it"
+                raise broken(name, value, f"must stay {default} with the optimiser {self.optimiser!r}: only {have}")
         if self.warmup > self.steps:
             raise broken("warmup", self.warmup, f"must be at most steps, which is {self.steps}")
         return self
 
     @property
     def decay(self) -> float:
-        """The weight decay: as given, or 0.01 with AdamW and 0 with SGD (PyTorch's defaults).
+        """The weight decay in force: as given, or 0.01 with AdamW and 0 with any other optimiser (PyTorch's defaults).
 
         It is multiplied by the rate in force, schedule and warm-up included.
         """
-        if self.weight_decay is not None:
-            return self.weight_decay
-        return 0.01 if self.optimiser == "adamw" else 0.0
+        return self.default_decay.get(self.optimiser, 0.0) if self.weight_decay is None else self.weight_decay
 
     def rates(self, start: int, stop: int) -> Float[np.ndarray, " step"]:
         """What multiplies `rate` in the steps start, …, stop − 1, counted from 0.
@@ -165,6 +169,142 @@ class Sampled(Training, kind="sampled"):
         if self.warmup:
             factor = np.where(done < 0, (done + self.warmup + 1) / self.warmup, factor)
         return factor
+
+
+class Sampled(Descent, kind="sampled"):
+    """Mini-batches of fresh samples, one for each step, and AdamW (Loshchilov & Hutter 2019) or SGD."""
+
+    shared: ClassVar[tuple[str, ...]] = ("steps", "optimiser", "batch", "evaluation")
+    dtype: ClassVar[str] = "float32"
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"betas": ("adamw",), "eps": ("adamw",), "momentum": ("sgd",)}
+    default_decay: ClassVar[Mapping[str, float]] = {"adamw": 0.01}
+
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or stochastic gradient descent."""
+    batch: Count = 1024
+    """Samples in a mini-batch."""
+    evaluation: Count = 4096
+    """Samples on which the loss of every snapshot is computed: drawn once for each run, and kept. Whole batches are
+    drawn, so this is rounded up to a multiple of `batch`."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            steps: int = 10_000,
+            optimiser: Literal["adamw", "sgd"] = "adamw",
+            rate: float = 1e-3,
+            schedule: Literal["constant", "cosine", "linear"] = "constant",
+            warmup: int = 0,
+            betas: Sequence[float] = (0.9, 0.999),
+            eps: float = 1e-8,
+            weight_decay: float | None = None,
+            momentum: float = 0.0,
+            batch: int = 1024,
+            evaluation: int = 4096,
+        ) -> None: ...
+
+    def noiseless(self, accuracy: float = 1e-8) -> Exact:
+        """The twin that follows the exact gradient: the same optimiser, rate, schedule and decay, without samples.
+
+        Args:
+            accuracy: as in `Exact`.
+
+        """
+        return Exact(
+            steps=self.steps,
+            optimiser="adam" if self.optimiser == "adamw" else "gd",
+            rate=self.rate,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.decay,
+            momentum=self.momentum,
+            accuracy=accuracy,
+        )
+
+
+class Exact(Descent, kind="exact"):
+    """The exact loss of the whole population of samples, without sampling noise, in float64."""
+
+    shared: ClassVar[tuple[str, ...]] = ("steps", "optimiser", "accuracy", "gradient_tolerance")
+    converges: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **dict.fromkeys(("rate", "schedule", "warmup", "weight_decay"), ("adam", "gd")),
+        **dict.fromkeys(("betas", "eps"), ("adam",)),
+        "momentum": ("gd",),
+        "gradient_tolerance": ("lbfgs",),
+    }
+
+    steps: Whole = 10_000
+    """How many steps, at most: a run of L-BFGS stops where it has converged."""
+    optimiser: Literal["lbfgs", "adam", "gd"] = "lbfgs"
+    """L-BFGS, each run to convergence; or the noiseless twins of AdamW and SGD: Adam with decoupled weight decay, and
+    gradient descent with momentum."""
+    gradient_tolerance: Positive = 1e-9
+    """The norm of the gradient, over all parameters of a run, at which L-BFGS has converged."""
+    accuracy: Positive = 1e-8
+    """Largest error of the loss, and of its gradient's entries, for which the number of frequencies is chosen."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            steps: int = 10_000,
+            optimiser: Literal["lbfgs", "adam", "gd"] = "lbfgs",
+            rate: float = 1e-3,
+            schedule: Literal["constant", "cosine", "linear"] = "constant",
+            warmup: int = 0,
+            betas: Sequence[float] = (0.9, 0.999),
+            eps: float = 1e-8,
+            weight_decay: float | None = None,
+            momentum: float = 0.0,
+            gradient_tolerance: float = 1e-9,
+            accuracy: float = 1e-8,
+        ) -> None: ...
+
+
+class Flow(Training, kind="flow"):
+    """Gradient flow of the exact loss, dW/dt = −∂L/∂W and db/dt = −∂L/∂b, in float64.
+
+    SGD of rate r takes time r a step, so this is its limit of small rates.
+    """
+
+    shared: ClassVar[tuple[str, ...]] = ("steps", "duration", "solver", "rtol", "atol", "accuracy")
+
+    steps: Whole = 1_000
+    """Equal intervals into which the duration is divided, and in which snapshots count; inside them the solver chooses
+    steps of its own."""
+    duration: Positive = 10_000.0
+    """Time at the end."""
+    solver: Literal["implicit", "explicit"] = "implicit"
+    """Whether the solver is one for stiff equations, or a cheaper one for others."""
+    rtol: Positive = 1e-6
+    """Error of a solver's step, relative to the parameters."""
+    atol: Positive = 1e-9
+    """Error of a solver's step that is let pass whatever the parameters."""
+    accuracy: Positive = 1e-9
+    """Largest error of the gradient's entries for which the number of frequencies is chosen."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            steps: int = 1_000,
+            duration: float = 10_000.0,
+            solver: Literal["implicit", "explicit"] = "implicit",
+            rtol: float = 1e-6,
+            atol: float = 1e-9,
+            accuracy: float = 1e-9,
+        ) -> None: ...
+
+    def time(self, step: Any) -> Float64[np.ndarray, "*shape"]:
+        """The time at each of some steps: float64 of their shape, and `duration` to the bit at the last one."""
+        return np.asarray(self.duration * (np.asarray(step, np.float64) / max(self.steps, 1)))
 
 
 def _is_fraction(number: Any) -> bool:

@@ -1,0 +1,249 @@
+"""The value of a parameter at which two configurations cost the same: a phase boundary, as a root with an error bar.
+
+Each configuration is a branch of critical points (`continuation`), refined at every value that is looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, final
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.analysis.continuation import SAME, Change, Parameter, Path, Track, root_of
+from tegum.analysis.landscape import CriticalPoint, critical_point
+from tegum.analysis.surface import distance
+from tegum.core.features import FeatureDistribution
+
+MERGED = 1e-3
+"""Branches nearer than this part of their distance at the ends of the range, where their losses cross, cross
+themselves there."""
+
+IDENTICAL = 1e-6
+"""Configurations nearer than this are one."""
+
+AROUND = 1e-3
+"""How far around the end of one branch an eigenvalue of the other is first looked for, relative to the range."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """Where two configurations have the same loss."""
+
+    parameter: str
+    value: float
+    """Of the parameter."""
+    error: float
+    """How far from it the true value may lie: what the root finder leaves, and (error_a + error_b) / |slope|."""
+    loss: float
+    """Of both configurations."""
+    slope: float
+    """d(L_a − L_b) / d parameter at the boundary; negative where a is the better one beyond it."""
+    kind: Literal["first order", "continuous"]
+    """Two branches cross, and the better configuration changes at once; or one grows out of the other, where an
+    eigenvalue passes zero."""
+    a: CriticalPoint = field(repr=False)
+    """The first configuration at the boundary (next to it, if it ends there) …"""
+    b: CriticalPoint = field(repr=False)
+    """… and the second."""
+    values: Float[np.ndarray, " evaluated"] = field(repr=False)
+    """The values at which both were computed, rising …"""
+    differences: Float[np.ndarray, " evaluated"] = field(repr=False)
+    """… and L_a − L_b there."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} boundary at {self.parameter} = {self.value:.10g} ± {self.error:.1g}"
+
+
+def phase_boundary(
+    config_a: Any,
+    config_b: Any,
+    features: FeatureDistribution,
+    parameter: Parameter,
+    low: float,
+    high: float,
+    *,
+    tol: float = 1e-9,
+    start: float | None = None,
+) -> Boundary:
+    """The value of a parameter at which two configurations have the same loss.
+
+    Both are followed from where they were found, and refined at every value, so that their losses are exact and
+    they stay themselves. Where one of them grows out of the other within the range, the boundary is where that
+    happens: an eigenvalue of the other passes zero.
+
+    Args:
+        config_a: a `CriticalPoint`, or (weights, bias) near one.
+        config_b: the other one.
+        features: in which the parameter is varied; of a function only those it returns count.
+        parameter: as in `follow`.
+        low: one end of the range.
+        high: the other, above it.
+        tol: of the root, relative to the range; and, as in `critical_point`, of what is computed at each value.
+        start: the value at which both configurations were found; by default that in the features of each (those of
+            the point, or `features`), or `low` where these have none.
+
+    Raises:
+        ValueError: the range is empty, the configurations are one and the same, none of them is cheaper at one end
+            of the range and dearer at the other, or a branch ends within it otherwise than in the other one.
+
+    """
+    call = "phase_boundary"
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ValueError(f"{call}(low={low!r}, high={high!r}): low must lie below high")
+    tracks = []
+    for name, config in (("config_a", config_a), ("config_b", config_b)):
+        point = config
+        if not isinstance(config, CriticalPoint):
+            if not isinstance(config, tuple) or len(config) != 2:
+                rule = "it must be a CriticalPoint or (weights, bias)"
+                raise ValueError(f"{call}({name}={type(config).__name__}): {rule}")
+            own = features if isinstance(parameter, str) else parameter(low if start is None else start)
+            point = critical_point(*config, own, tol=tol)
+        path = Path.of(parameter, features, point, tol)
+        begin = path.start(point, low) if start is None else start
+        tracks.append(Track(path, point, begin, high - low, f"{call}({name})"))
+    pair = _Pair(*tracks, low, high)
+    return pair.boundary(tol)
+
+
+class _Difference(NamedTuple):
+    """L_a − L_b at one value of the parameter."""
+
+    value: float
+    error: float
+    a: CriticalPoint
+    b: CriticalPoint
+
+    @property
+    def distance(self) -> float:
+        """Between the two configurations."""
+        return distance(self.a.weights, self.a.bias, self.b.weights, self.b.bias)
+
+
+class _EndedError(Exception):
+    """One of the branches ends before the value asked for."""
+
+    def __init__(self, number: int, change: Change) -> None:
+        super().__init__(str(change))
+        self.number, self.change = number, change
+
+
+class _Pair:
+    """Two branches over one range."""
+
+    def __init__(self, a: Track, b: Track, low: float, high: float) -> None:
+        self.tracks, self.low, self.high = (a, b), low, high
+        self.name = a.path.name
+        self.evaluated: dict[float, float] = {}
+
+    def difference(self, value: float) -> _Difference:
+        """L_a − L_b; _EndedError where one of the branches does not reach it."""
+        a, b = (track.at(value) for track in self.tracks)
+        if isinstance(a, Change):
+            raise _EndedError(0, a)
+        if isinstance(b, Change):
+            raise _EndedError(1, b)
+        self.evaluated[value] = a.loss - b.loss
+        return _Difference(a.loss - b.loss, _loss_error(a) + _loss_error(b), a, b)
+
+    def boundary(self, tol: float) -> Boundary:
+        try:
+            first, last = self.difference(self.low), self.difference(self.high)
+            if max(first.distance, last.distance) < IDENTICAL:
+                raise ValueError("phase_boundary(config_a, config_b): they lead to one and the same critical point")
+            if not all(abs(each.value) > each.error for each in (first, last)) or first.value * last.value > 0:
+                where = f"at {self.name} = {self.low:g} and {self.high:g}"
+                rule = "the losses must change their order between low and high"
+                raise ValueError(
+                    f"phase_boundary(low, high): L_a − L_b is {first.value:.4g} and {last.value:.4g} {where}; {rule}"
+                )
+            precision = tol * (self.high - self.low)
+            root = root_of(lambda value: self.difference(value).value, self.low, self.high, precision)
+            at = self.difference(root)
+        except _EndedError as error:
+            return self._merged(error)
+        if at.distance < MERGED * max(first.distance, last.distance):
+            for number in (0, 1):
+                if passage := self._passage(number, root):
+                    return self._made(passage.value, passage.error, self._slope(root, at), "continuous", at.a, at.b)
+        slope = self._slope(root, at)
+        error = 2 * precision + (abs(at.value) + at.error) / max(abs(slope), 1e-300)
+        return self._made(root, error, slope, "first order", at.a, at.b)
+
+    def _merged(self, ended: _EndedError) -> Boundary:
+        """The boundary where one branch ends in the other one."""
+        name, change = ("config_a", "config_b")[ended.number], ended.change
+        track, other = self.tracks[ended.number], self.tracks[1 - ended.number]
+        last, point = min(track.known, key=lambda each: abs(each[0] - change.value))
+        beside = other.at(last)
+        size = max(1.0, float(np.linalg.norm(point.theta)))
+        if (
+            change.kind == "merger"
+            and isinstance(beside, CriticalPoint)
+            and distance(point.weights, point.bias, beside.weights, beside.bias) < SAME * size
+            and (passage := self._passage(1 - ended.number, change.value))
+        ):
+            a, b = (point, beside) if ended.number == 0 else (beside, point)
+            at = _Difference(a.loss - b.loss, _loss_error(a) + _loss_error(b), a, b)
+            return self._made(passage.value, passage.error, self._slope(last, at), "continuous", a, b)
+        where = f"between {self.name} = {self.low:g} and {self.high:g}"
+        raise ValueError(f"phase_boundary({name}): its branch must not end {where}; {change}")
+
+    def _passage(self, number: int, value: float) -> Change | None:
+        """Where an eigenvalue of one branch passes zero, around a value."""
+        track, width = self.tracks[number], AROUND * (self.high - self.low)
+        for _ in range(4):
+            ends = max(self.low, value - width), min(self.high, value + width)
+            points = [track.at(end) for end in ends]
+            if all(isinstance(point, CriticalPoint) for point in points):
+                passages = track.passages([(end, point) for end, point in zip(ends, points, strict=True)])  # pyright: ignore
+                if passages:
+                    return min(passages, key=lambda change: abs(change.value - value))
+            width *= 4
+        return None
+
+    def _slope(self, value: float, at: _Difference) -> float:
+        """d(L_a − L_b) / d parameter: along a branch ∇L = 0, so that only the features' own change counts."""
+        width = AROUND * (self.high - self.low)
+        ends = max(self.low, value - width), min(self.high, value + width)
+        differences = []
+        for end in ends:
+            surface = self.tracks[0].path.surface(end)
+            losses, _ = surface.losses(np.array([at.a.theta, at.b.theta]))
+            differences.append(losses[0] - losses[1])
+        return float((differences[1] - differences[0]) / (ends[1] - ends[0]))
+
+    def _made(
+        self,
+        value: float,
+        error: float,
+        slope: float,
+        kind: Literal["first order", "continuous"],
+        a: CriticalPoint,
+        b: CriticalPoint,
+    ) -> Boundary:
+        values = sorted(self.evaluated)
+        return Boundary(
+            parameter=self.name,
+            value=value,
+            error=error,
+            loss=(a.loss + b.loss) / 2,
+            slope=slope,
+            kind=kind,
+            a=a,
+            b=b,
+            values=np.array(values),
+            differences=np.array([self.evaluated[each] for each in values]),
+        )
+
+
+def _loss_error(point: CriticalPoint) -> float:
+    """A bound of the loss's error, what is left of the way to the critical point included."""
+    soft = np.abs(point.eigenvalues)
+    # Along modes that are flat within their errors the loss hardly changes either.
+    stiff = soft[soft > point.eigenvalue_error]
+    left = (point.gradient_norm + point.gradient_error) ** 2 / (2 * stiff.min(initial=1.0))
+    return point.loss_error + left

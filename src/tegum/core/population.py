@@ -1,0 +1,285 @@
+"""The population loss of many models to an asked accuracy: value, gradient and Hessian, each with its error.
+
+The number of frequencies is doubled, for every model by itself, until the estimated error is small enough. Mixture
+tables go through the fused kernel, where the Hessian is a central difference of the analytic gradient; other sets go
+through JAX. The linear model is a closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.core.features import FeatureDistribution
+from tegum.core.model import Activation
+
+FIRST, LAST = 32, 2**16
+"""The fewest frequencies and the most."""
+
+_STEP = 2e-6
+"""Of the central difference: its own error, a third derivative times the square of it, and the rounding of gradients
+divided by it are both about 1e-10 of the Hessian."""
+
+_AT_ONCE = 2**22
+"""Numbers in the displaced models of one call."""
+
+
+class Evaluation(NamedTuple):
+    """What `evaluate` found; derivatives are in the parameters (W row by row, b), P = nm + n of them."""
+
+    loss: Float[np.ndarray, " run"]
+    error: Float[np.ndarray, " run"]
+    """A bound of the loss's error."""
+    gradient: Float[np.ndarray, "run parameter"] | None = None
+    gradient_error: Float[np.ndarray, " run"] | None = None
+    """A bound of the Euclidean norm of the gradient's error."""
+    hessian: Float[np.ndarray, "run parameter parameter"] | None = None
+    hessian_error: Float[np.ndarray, " run"] | None = None
+    """A bound of the Frobenius norm of the Hessian's error, and so of the error of every eigenvalue."""
+    frequencies: Int[np.ndarray, " run"] | None = None
+    """How many were used; 0 where nothing needs a series."""
+
+
+def evaluate(
+    weights: Float[np.ndarray, "run feature hidden"],
+    bias: Float[np.ndarray, "run feature"],
+    features: FeatureDistribution | Sequence[FeatureDistribution],
+    *,
+    order: int = 0,
+    tol: float = 1e-8,
+    activation: Activation = "relu",
+    threads: int = 1,
+    strict: bool = True,
+) -> Evaluation:
+    """Loss (order 0), gradient as well (1) and Hessian as well (2) of the population loss.
+
+    Args:
+        weights: W, shape (run, n, m).
+        bias: b, shape (run, n).
+        features: one distribution for all models, or one for each.
+        order: of the highest derivative.
+        tol: the largest error of the loss; of the gradient, by its norm and relative to max(1, |gradient|); a
+            thousand times as much is the largest error of the Hessian, relative to max(1, |Hessian|).
+        activation: a name in `ACTIVATIONS`.
+        threads: for the kernel.
+        strict: refuse what cannot be had; otherwise the errors tell what was reached, and models that are not
+            finite have the loss NaN.
+
+    Raises:
+        ValueError: shapes do not fit, a set has no characteristic function, or, if strict, parameters are not finite
+            or `tol` cannot be reached.
+
+    """
+    weights, bias = np.asarray(weights, dtype=np.float64), np.asarray(bias, dtype=np.float64)
+    runs, n, m = weights.shape
+    given = [features] * runs if isinstance(features, FeatureDistribution) else list(features)
+    if len(given) != runs or any(each.n != n for each in given):
+        raise ValueError(
+            f"evaluate(weights of shape {weights.shape}): features must be a distribution of {n} features, "
+            f"or {runs} of them"
+        )
+    theta = np.concatenate([weights.reshape(runs, -1), bias], 1)
+    finite = np.isfinite(theta).all(1)
+    if strict and not finite.all():
+        raise ValueError(f"evaluate(weights, bias): model {int(np.argmin(finite))} has a parameter that is not finite")
+    found = _blank(runs, theta.shape[1], order)
+    if (good := np.flatnonzero(finite)).size:
+        chosen = [given[run] for run in good.tolist()]
+        if activation == "linear":
+            part = _linear(weights[good], bias[good], chosen, order)
+        elif all(each.gated for each in chosen):
+            part = _by_kernel(theta[good], (n, m), chosen, order, tol, threads)
+        else:
+            part = _by_jax(weights[good], bias[good], chosen, order, tol)
+        for whole, values in zip(found, part, strict=True):
+            if whole is not None:
+                whole[good] = values
+    if strict:
+        _refuse_inaccurate(found, order, tol)
+    return found
+
+
+def _blank(runs: int, parameters: int, order: int) -> Evaluation:
+    def nan(*shape: int) -> np.ndarray:
+        return np.full((runs, *shape), np.nan)
+
+    return Evaluation(
+        nan(), nan(),
+        *((nan(parameters), nan()) if order > 0 else (None, None)),
+        *((nan(parameters, parameters), nan()) if order > 1 else (None, None)),
+        np.zeros(runs, np.int64),
+    )  # fmt: skip
+
+
+def _targets(found: Evaluation, order: int, tol: float) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """For each order its error and the largest one allowed."""
+    targets = [("loss", found.error, np.full(len(found.error), tol))]
+    if order > 0 and found.gradient is not None and found.gradient_error is not None:
+        size = np.maximum(1, np.linalg.norm(found.gradient, axis=1))
+        targets.append(("gradient", found.gradient_error, tol * size))
+    if order > 1 and found.hessian is not None and found.hessian_error is not None:
+        size = np.maximum(1, np.linalg.norm(found.hessian, axis=(1, 2)))
+        targets.append(("Hessian", found.hessian_error, 1e3 * tol * size))
+    return targets
+
+
+def _refuse_inaccurate(found: Evaluation, order: int, tol: float) -> None:
+    for name, error, allowed in _targets(found, order, tol):
+        if (bad := np.flatnonzero(~(error <= allowed))).size:
+            run = int(bad[0])
+            raise ValueError(
+                f"population_loss(tol={tol!r}): tol cannot be reached: the {name} of model {run} has an error of up to "
+                f"{error[run]:.2g}; ask for at least {tol * error[run] / allowed[run]:.2g}"
+            )
+
+
+def _by_kernel(
+    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], order: int, tol: float, threads: int
+) -> Evaluation:
+    found = _blank(len(theta), theta.shape[1], order)
+    waiting = np.arange(len(theta))
+    # The gradient and the Hessian with half as many frequencies, and how much each had then changed.
+    last: list[Any] = [None, None, np.full(len(theta), np.inf), np.full(len(theta), np.inf)]
+    count = FIRST if order == 0 else FIRST // 4
+    while waiting.size:
+        here = [features[run] for run in waiting.tolist()]
+        loss, gradient, error = _values(theta[waiting], shape, here, count, threads)
+        found.loss[waiting], found.error[waiting] = loss, error
+        assert found.frequencies is not None
+        found.frequencies[waiting] = count
+        done = error <= tol
+        now: list[Any] = [gradient, None, None, None]
+        if order > 0 and found.gradient is not None and found.gradient_error is not None:
+            # With half the frequencies a gradient is less accurate by far, but now and then it happens to agree.
+            now[2] = _change(gradient, last[0])
+            found.gradient[waiting] = gradient
+            floor = 1e-15 * (1 + np.abs(theta[waiting]).max(1)) * theta.shape[1]
+            found.gradient_error[waiting] = np.maximum(now[2], last[2] / 4) + floor
+            size = np.maximum(1, np.linalg.norm(gradient, axis=1))
+            done &= found.gradient_error[waiting] <= tol * size
+        if order > 1 and found.hessian is not None and found.hessian_error is not None:
+            now[1], noise = _hessians(theta[waiting], gradient, shape, here, count, threads)
+            now[3] = _change(now[1], last[1])
+            found.hessian[waiting] = now[1]
+            found.hessian_error[waiting] = np.maximum(2 * now[3], last[3]) + noise
+            size = np.maximum(1, np.linalg.norm(now[1], axis=(1, 2)))
+            done &= found.hessian_error[waiting] <= 1e3 * tol * size
+        if count >= LAST:
+            return found
+        waiting = waiting[~done]
+        last = [None if each is None else each[~done] for each in now]
+        count *= 2
+    return found
+
+
+def _change(now: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """By how much each run's array has changed, in the Euclidean norm; infinitely where there was none."""
+    if before is None:
+        return np.full(len(now), np.inf)
+    return np.linalg.norm((now - before).reshape(len(now), -1), axis=1)
+
+
+def _values(
+    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from tegum.core.population_kernel import value_and_gradient
+
+    n, m = shape
+    weights, bias = theta[:, : n * m].reshape(-1, n, m), theta[:, n * m :]
+    # To tell equal distributions apart takes longer than a small model's loss.
+    same = all(each is features[0] for each in features)
+    loss, dw, db, error = value_and_gradient(
+        np.ascontiguousarray(weights),
+        np.ascontiguousarray(bias),
+        features[0] if same else features,
+        frequencies=count,
+        threads=threads,
+    )
+    return loss, np.concatenate([dw.reshape(len(theta), -1), db], 1), error
+
+
+def _hessians(
+    theta: np.ndarray,
+    gradient: np.ndarray,
+    shape: tuple[int, int],
+    features: list[FeatureDistribution],
+    count: int,
+    threads: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Central differences of the gradient with so many frequencies, and what bounds their own error.
+
+    Where the gradient has a corner (a bias of 0 beside rows at rest) there is no Hessian: the differences to both
+    sides disagree, and the error is as large as they do.
+    """
+    parameters = theta.shape[1]
+    hessian, bend = np.empty((len(theta), parameters, parameters)), np.empty(len(theta))
+    together = max(1, _AT_ONCE // (2 * parameters**2))
+    moves = _STEP * np.concatenate([np.eye(parameters), -np.eye(parameters)])
+    for start in range(0, len(theta), together):
+        some = slice(start, start + together)
+        near = (theta[some, None] + moves).reshape(-1, parameters)
+        repeated = [each for each in features[some] for _ in range(2 * parameters)]
+        slopes = _values(near, shape, repeated, count, threads)[1].reshape(-1, 2, parameters, parameters)
+        hessian[some] = (slopes[:, 0] - slopes[:, 1]) / (2 * _STEP)
+        bend[some] = np.linalg.norm(slopes.sum(1) - 2 * gradient[some, None], axis=(1, 2)) / (2 * _STEP)
+    size = np.maximum(1, np.linalg.norm(hessian, axis=(1, 2)))
+    corner = np.where(bend > 1e-2 * size, bend, 0)
+    uneven = np.linalg.norm(hessian - hessian.swapaxes(1, 2), axis=(1, 2))
+    floor = 1e-15 * (1 + np.abs(theta).max(1)) * parameters / _STEP
+    return (hessian + hessian.swapaxes(1, 2)) / 2, uneven + floor + corner
+
+
+def _by_jax(
+    weights: np.ndarray, bias: np.ndarray, features: list[FeatureDistribution], order: int, tol: float
+) -> Evaluation:
+    import jax
+
+    from tegum.core.series import derivatives, series_of
+
+    runs, n, m = weights.shape
+    found = _blank(runs, n * m + n, order)
+    with jax.enable_x64(True):
+        # Sequential, so that no temporary grows with the number of runs.
+        for distribution in dict.fromkeys(features):
+            here = np.array([each == distribution for each in features])
+            part = derivatives(weights[here], bias[here], series_of(distribution), tol, order)
+            for whole, values in zip(found, part, strict=False):
+                if whole is not None:
+                    whole[here] = np.asarray(values)
+    return found
+
+
+def _linear(weights: np.ndarray, bias: np.ndarray, features: list[FeatureDistribution], order: int) -> Evaluation:
+    """x̂ = W Wᵀ x + b: each output's loss is a quadratic form in its couplings and bias."""
+    runs, n, m = weights.shape
+    found = _blank(runs, n * m + n, order)
+    for run, distribution in enumerate(features):
+        w, importance = weights[run], distribution.importance
+        mean, second = distribution.first_moment(), distribution.second_moment()
+        form = np.block([[second, mean[:, None]], [mean[None], np.ones((1, 1))]])
+        rows = np.concatenate([w @ w.T, bias[run][:, None]], 1)
+        aim = np.concatenate([second, mean[:, None]], 1)
+        pull = rows @ form
+        found.loss[run] = importance @ (np.diag(second) + ((pull - 2 * aim) * rows).sum(1))
+        found.error[run] = 1e-15 * importance @ (np.diag(second) + (np.abs(pull) + 2 * np.abs(aim)) @ np.ones(n + 1))
+        if found.gradient is None or found.gradient_error is None:
+            continue
+        slopes = 2 * importance[:, None] * (pull - aim)
+        symmetric = slopes[:, :n] + slopes[:, :n].T
+        found.gradient[run] = np.concatenate([(symmetric @ w).ravel(), slopes[:, n]])
+        found.gradient_error[run] = 1e-15 * (1 + np.abs(symmetric).sum() * np.abs(w).max())
+        if found.hessian is None or found.hessian_error is None:
+            continue
+        jacobian = np.zeros((n, n + 1, n * m + n))
+        for j in range(n):
+            for i in range(n):
+                jacobian[j, i, i * m : (i + 1) * m] += w[j]
+                jacobian[j, i, j * m : (j + 1) * m] += w[i]
+            jacobian[j, n, n * m + j] = 1
+        found.hessian[run] = 2 * np.einsum("j,jap,ab,jbq->pq", importance, jacobian, form, jacobian, optimize=True)
+        found.hessian[run, : n * m, : n * m] += np.kron(symmetric, np.eye(m))
+        found.hessian_error[run] = 1e-14 * np.linalg.norm(found.hessian[run])
+    return found

@@ -1,0 +1,97 @@
+"""The exact loss along a trajectory, however it was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tegum.core.features import FeatureDistribution
+from tegum.core.population import evaluate
+from tegum.data.schema import SPEC
+from tegum.training.threads import available_cores
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_AT_ONCE = 4096
+"""Snapshots between two reports of progress."""
+
+
+def population_loss_along(
+    run: xr.Dataset,
+    *,
+    tol: float = 1e-8,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.DataArray:
+    """The population loss of every snapshot of a trajectory: the loss without the noise of an evaluation sample.
+
+    Args:
+        run: a trajectory, with its Spec in the attribute `spec`; one run or one snapshot of it will do.
+        tol: the largest error of a loss.
+        threads: of a CPU; None is all cores.
+        progress: called with the snapshots done and all of them.
+
+    Returns:
+        Shaped like `run.loss`, named "population_loss", float64; NaN where the run had diverged or was not recorded.
+
+    Raises:
+        ValueError: there is no Spec, a set of its features has no characteristic function, or `tol` is no positive
+            number or cannot be reached.
+
+    """
+    call = "population_loss_along(run)"
+    for name, last in (("weights", ("feature", "hidden")), ("bias", ("feature",))):
+        if name not in run.variables or run[name].dims[-len(last) :] != last:
+            raise ValueError(f"{call}: {name} must be there, with {' and '.join(last)} as its last dimensions")
+    if isinstance(tol, bool) or not isinstance(tol, float | int | np.floating) or not 0 < tol < np.inf:
+        raise ValueError(f"population_loss_along(tol={tol!r}): tol must be a positive finite number")
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ValueError(
+            f"population_loss_along(threads={threads!r}): threads must be an int of at least 1, or None for all cores"
+        )
+    specs = _specs(run, call)
+    weights, bias = run["weights"], run["bias"]
+    if SPEC in bias.dims:
+        weights, bias = weights.transpose(SPEC, ...), bias.transpose(SPEC, ...)
+    if len(specs) != bias.sizes.get(SPEC, 1):
+        raise ValueError(
+            f"{call}: it holds runs of {bias.sizes.get(SPEC, 1)} of its {len(specs)} Specs; "
+            "evaluate the whole trajectory, then select"
+        )
+    w = weights.values.reshape(len(specs), -1, *weights.shape[-2:])
+    b = bias.values.reshape(len(specs), -1, bias.shape[-1])
+    loss, total = np.full(b.shape[:2], np.nan), b.shape[0] * b.shape[1]
+    for number, (features, activation) in enumerate(specs):
+        finite = np.flatnonzero(np.isfinite(w[number]).all((1, 2)) & np.isfinite(b[number]).all(1))
+        for start in range(0, len(finite), _AT_ONCE):
+            some = finite[start : start + _AT_ONCE]
+            found = evaluate(
+                w[number, some],
+                b[number, some],
+                features,
+                tol=float(tol),
+                activation=activation,
+                threads=threads or available_cores(),
+            )
+            loss[number, some] = found.loss
+            if progress is not None:
+                progress(number * b.shape[1] + start + len(some), total)
+    values = loss.reshape(bias.shape[:-1])
+    array = bias.isel(feature=0, drop=True).copy(data=values).rename("population_loss")
+    array.attrs = {"long_name": "population loss, summed over features", "units": "1", "tol": float(tol)}
+    return array
+
+
+def _specs(run: xr.Dataset, call: str) -> list[tuple[FeatureDistribution, Any]]:
+    """The distribution and the activation of each Spec."""
+    if "spec" not in run.attrs:
+        raise ValueError(f"{call}: the attribute 'spec' is missing, which tells the features' distribution")
+    described = json.loads(run.attrs["spec"])
+    return [
+        (FeatureDistribution(each["features"]), each.get("activation", "relu"))
+        for each in (described if isinstance(described, list) else [described])
+    ]

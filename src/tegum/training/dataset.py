@@ -1,0 +1,125 @@
+"""What training hands back: the trajectory of all its runs, and where it comes from."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tegum.core.description import flatten
+from tegum.data.schema import trajectory
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.training.engine import Engine
+    from tegum.training.spec import Spec
+    from tegum.training.state import Recorded, TrainingState
+
+_LIBRARIES = ("diffrax", "jax", "numba", "numpy", "optimistix", "xarray", "zarr")
+
+
+def dataset(
+    specs: Sequence[Spec],
+    whole: Recorded,
+    state: TrainingState,
+    done: int,
+    worker: Engine,
+    seconds: float,
+) -> xr.Dataset:
+    """The trajectory of all runs: `tegum.data.schema` describes it.
+
+    Args:
+        specs: trained together; several give a leading dimension `spec`.
+        whole: room for all snapshots.
+        state: where training ended.
+        done: how many snapshots were taken.
+        worker: the engine that trained.
+        seconds: wall time of the training.
+
+    """
+    several = len(specs) > 1
+    lead = (len(specs), specs[0].seeds) if several else (specs[0].seeds,)
+
+    def shaped(array: np.ndarray) -> np.ndarray:
+        return array.reshape(*lead, *array.shape[1:])
+
+    def recorded(array: np.ndarray) -> np.ndarray:
+        return shaped(array if done == len(whole.steps) else array[:, :done].copy())
+
+    def along_features(values: list[Any]) -> Any:
+        same = all(np.array_equal(value, values[0]) for value in values)
+        return values[0] if same else np.stack([np.asarray(value) for value in values])
+
+    training, steps = specs[0].training, whole.steps[:done]
+    # Where an interruption came between the two, no snapshot shows the run as it was when it had converged.
+    converged_at = np.where(state.converged_at <= steps[-1], state.converged_at, -1)
+    result = np.where(converged_at >= 0, "converged", "completed" if done == len(whole.steps) else "interrupted")
+    result = np.where(state.diverged_at >= 0, "diverged", result)
+    times = training.time(steps)
+    descriptions = [spec.to_json() for spec in specs]
+    return trajectory(
+        weights=recorded(whole.weights),
+        bias=recorded(whole.bias),
+        loss=recorded(whole.loss),
+        result=shaped(result),
+        diverged_at=shaped(state.diverged_at),
+        converged_at=shaped(converged_at) if training.converges else None,
+        seed=np.arange(specs[0].seeds),
+        step=steps,
+        time=None if times is None else np.broadcast_to(times, (*lead, done)).copy(),
+        set_=along_features([spec.features.set_of_feature for spec in specs]),
+        kind=along_features([spec.features.kind_of_feature for spec in specs]),
+        density=along_features([spec.features.density for spec in specs]),
+        importance=along_features([spec.features.importance for spec in specs]),
+        specs=differences(descriptions) if several else None,
+        attrs={
+            "spec": json.dumps(descriptions if several else descriptions[0]),
+            "spec_hash": " ".join(spec.hash for spec in specs),
+            "tegum_version": importlib.metadata.version("tegum"),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "wall_time_s": round(seconds, 3),
+            "engine": worker.name,
+            "threads": worker.threads,
+            "versions": {"python": platform.python_version()}
+            | {library: importlib.metadata.version(library) for library in _LIBRARIES},
+        },
+    )
+
+
+def differences(descriptions: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The leaves in which JSON-able descriptions differ, by dotted key, with one value for each description.
+
+    A list of numbers (densities of each feature, a given start) is one leaf. A value that changes in every set of
+    features alike is one coordinate, `features.density`, not one for each set.
+    """
+    flat = [flatten(each) for each in descriptions]
+    keys = list(dict.fromkeys(key for each in flat for key in each))
+    varying = {key: [each.get(key) for each in flat] for key in keys}
+    varying = {key: values for key, values in varying.items() if any(value != values[0] for value in values)}
+    for name in dict.fromkeys(key.split(".")[-1] for key in varying if key.startswith("features.")):
+        sets = [key for key in keys if key.startswith("features.") and key.endswith(f".{name}")]
+        if all(key in varying and varying[key] == varying[sets[0]] for key in sets):
+            merged = varying[sets[0]]
+            varying = {key: values for key, values in varying.items() if key not in sets}
+            varying[f"features.{name}"] = merged
+    return {key: _one_type(values) for key, values in varying.items()}
+
+
+def _one_type(values: list[Any]) -> list[Any]:
+    """Numbers as numbers, with NaN where there is none; anything else as text: a coordinate has one type."""
+    if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
+        return [np.nan if value is None else value for value in values]
+    return ["" if value is None else value if isinstance(value, str) else _text(value) for value in values]
+
+
+def _text(value: Any, limit: int = 80) -> str:
+    """A value as JSON, or the digest of a long one."""
+    text = json.dumps(value)
+    return text if len(text) <= limit else f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -1,0 +1,268 @@
+"""Training on the exact loss of the population: L-BFGS to convergence, and Adam or plain descent without noise."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import wait
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, final
+
+import numpy as np
+from jaxtyping import Float, Int, Int64
+
+from tegum.core.population_tables import Plan, aligned, frequencies, groups, scratch
+from tegum.core.simd import WIDE_LANES
+from tegum.training.kernels import lbfgs
+from tegum.training.kernels import search as row
+from tegum.training.kernels.probe import Probe, Tables, probe
+from tegum.training.start import starting_state
+from tegum.training.state import Recorded, TrainingState
+from tegum.training.threads import Threaded, available_cores
+from tegum.training.training import Exact
+
+if TYPE_CHECKING:
+    from tegum.training.spec import Spec
+
+FEWEST_FREQUENCIES, MOST_FREQUENCIES = 32, lbfgs.MOST_FREQUENCIES
+_FIRST_FREQUENCIES = 64
+"""Of the loss of a snapshot; rarely are fewer enough."""
+
+TASKS_PER_THREAD, LEAST_RUNS = 4, 32
+"""Runs are dealt out in so many groups a thread, but not in smaller ones: lanes should be full."""
+
+
+class _Family(NamedTuple):
+    """Runs of one structure."""
+
+    plan: Plan
+    tables: Tables
+    runs: Int64[np.ndarray, " run"]
+
+
+class _Tools(NamedTuple):
+    """What a thread needs to compute losses of a family."""
+
+    family: _Family
+    scratch: tuple
+    room: Probe
+
+
+@cache
+def _series(count: int) -> tuple[Float[np.ndarray, " _"], int]:
+    table = frequencies(count)
+    flat = aligned(table.size)
+    flat[:] = table.ravel()
+    return flat, len(table)
+
+
+@final
+class ExactEngine(Threaded):
+    """Trains the runs of compatible Specs on the loss of the population.
+
+    A run's numbers depend on its Spec and its seed alone: not on the runs beside it, on threads, or on where
+    training was cut into pieces.
+    """
+
+    name = "exact"
+
+    def __init__(self, specs: Sequence[Spec], threads: int | None = None) -> None:
+        """Prepare to train `specs`, which agree in everything but what may differ from run to run.
+
+        Raises:
+            ValueError: a set of features is no mixture table.
+
+        """
+        self.specs = tuple(specs)
+        super().__init__(threads or available_cores())
+        for spec in self.specs:
+            if not spec.features.gated:
+                odd = next(each for each in spec.features.sets if not _has_table(each))
+                raise ValueError(
+                    f"Spec(features=[… {odd!r} …], training=Exact(…)): the exact loss is that of sets which are mixtures "
+                    f"of independent gates, and {odd.kind!r} is none; use Sampled or Flow"
+                )
+        first = self.specs[0]
+        self._n, self._m = first.features.n, first.hidden
+        self._size = self._n * (self._m + 1)
+        trainings = [spec.training for spec in self.specs if isinstance(spec.training, Exact)]
+        self._training = trainings[0]
+        self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
+        self._families = self._make_families()
+        nothing = [float(spec.features.importance @ np.diag(spec.features.second_moment())) for spec in self.specs]
+        self._nothing = np.array(nothing)[self._spec_of_run]
+        self._cancelled = threading.Event()
+
+    def _make_families(self) -> list[_Family]:
+        linear = self.specs[0].activation == "linear"
+        families = []
+        for group in groups([spec.features for spec in self.specs], self._spec_of_run, self._m):
+            runs = group.runs.ravel()[: group.count]
+            tables = group.tables.reshape(len(group.runs), -1, WIDE_LANES).swapaxes(1, 2).reshape(-1, group.plan.rows)
+            specs, firsts = np.unique(self._spec_of_run[runs], return_index=True)
+            number = np.zeros(len(self._spec_of_run), np.int64)
+            number[runs] = np.searchsorted(specs, self._spec_of_run[runs])
+            values = np.ascontiguousarray(tables[firsts]).ravel()
+            families.append(_Family(group.plan, Tables(values, number, linear), runs))
+        return families
+
+    def start(self) -> TrainingState:
+        """The state before the first step."""
+        state = starting_state(self.specs, 0)
+        runs = len(state.weights)
+        first = np.zeros((runs, lbfgs.PAIRS * self._size))
+        second = np.zeros((runs, lbfgs.memory(self._size, self._n)))
+        scalars = second[:, -row.SAVED :]
+        scalars[:, [row.LEVEL, row.FINE]] = FEWEST_FREQUENCIES
+        scalars[:, row.MARK_NORM] = np.inf
+        return replace(state, first=first, second=second)
+
+    def advance(
+        self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
+    ) -> tuple[TrainingState, Recorded]:
+        """Train to step `stop`; record at those of `snapshots` in (state.step, stop], and at 0 when starting there.
+
+        `state` is left as it is. Call inside a `with` block of this engine.
+        """
+        state = state.copy()
+        runs, count = len(state.weights), len(snapshots)
+        params = np.concatenate([state.weights.reshape(runs, -1), state.bias], 1)
+        path = np.full((runs, count, self._size), np.nan)
+        loss = np.full((runs, count), np.nan)
+        path[:, snapshots == state.step] = params[:, None]
+        ends = self._lbfgs(state, params, path, loss, stop, snapshots)
+        bad = ~(np.isfinite(path).all(-1) & np.isfinite(loss))
+        diverged_at = state.diverged_at
+        for run in np.flatnonzero(bad.any(1) & (diverged_at < 0)):
+            diverged_at[run] = snapshots[np.argmax(bad[run])]
+        late = (diverged_at[:, None] >= 0) & (bad | (snapshots > diverged_at[:, None]))
+        path[late], loss[late] = np.nan, np.nan
+        split = self._n * self._m
+        shape = (self._n, self._m)
+        recorded = Recorded(
+            snapshots,
+            np.ascontiguousarray(path[..., :split]).reshape(runs, count, *shape),
+            np.ascontiguousarray(path[..., split:]),
+            loss,
+        )
+        weights, bias = params[:, :split].reshape(runs, *shape).copy(), params[:, split:].copy()
+        return replace(state, step=stop, weights=weights, bias=bias, converged_at=ends), recorded
+
+    def _lbfgs(
+        self,
+        state: TrainingState,
+        params: np.ndarray,
+        path: np.ndarray,
+        loss: np.ndarray,
+        stop: int,
+        snapshots: np.ndarray,
+    ) -> np.ndarray:
+        """Change `state` and `params`, fill `path` and `loss`; returns the steps at which runs have converged."""
+        training = self._training
+        scalars = state.second[:, -row.SAVED :]
+        book = lbfgs.Book(
+            params.reshape(-1),
+            state.first.reshape(-1),
+            state.second.reshape(-1),
+            self._nothing,
+            path.reshape(-1),
+            snapshots,
+        )
+        tolerance, accuracy = training.gradient_tolerance, training.accuracy
+
+        def work(family: _Family, runs: np.ndarray) -> None:
+            plan = family.plan
+            working = lbfgs.block(self._size, self._n, plan.rows)
+            tools = self._tools(family)
+            begun = scalars[runs, row.STEP].copy()
+            stalled = scalars[runs, row.PHASE] == lbfgs.STALLED
+            while not self._cancelled.is_set():
+                phase = scalars[runs, row.PHASE]
+                asking = runs[phase == lbfgs.CHECK]
+                if len(asking):
+                    wanted = scalars[asking, row.NEXT]
+                    queue = asking[wanted == wanted.min()]
+                    found = _losses(tools, params[queue], queue, int(wanted.min()))
+                    lbfgs.settle(plan, book, queue, len(queue), *found, tolerance, accuracy)
+                    continue
+                going = runs[(phase == lbfgs.ANCHOR) | (phase == lbfgs.DESCEND) & (scalars[runs, row.STEP] < stop)]
+                if not len(going):
+                    break
+                level = scalars[going, row.LEVEL]
+                queue = going[level == level.min()]
+                lbfgs.descend(
+                    plan, family.tables, *_series(int(level.min())), book, queue, len(queue), stop, len(snapshots),
+                    tolerance, tools.scratch, working,
+                )  # fmt: skip
+            ended = scalars[runs, row.PHASE] > lbfgs.CHECK
+            new = runs[(scalars[runs, row.PHASE] == lbfgs.STALLED) & ~stalled]
+            if len(new):
+                scalars[new, row.VALUE] = self._measure(tools, params[new], new)
+            # Snapshots of runs that went on are measured, and those of runs that have ended repeat the end.
+            own = (snapshots >= begun[:, None]) & (snapshots <= scalars[runs, row.STEP][:, None])
+            repeated = ended[:, None] & (snapshots >= scalars[runs, row.STEP][:, None])
+            at, column = np.nonzero(own & ~repeated)
+            if len(at):
+                loss[runs[at], column] = self._measure(tools, path[runs[at], column], runs[at])
+            at, column = np.nonzero(repeated)
+            path[runs[at], column] = params[runs[at]]
+            loss[runs[at], column] = scalars[runs[at], row.VALUE]
+
+        self._each(work)
+        steps, phase = scalars[:, row.STEP].astype(np.int64), scalars[:, row.PHASE]
+        np.copyto(state.diverged_at, steps, where=phase == lbfgs.DIVERGED)
+        return np.where(phase == lbfgs.CONVERGED, steps, -1)
+
+    def _tools(self, family: _Family) -> _Tools:
+        p, n, one = self._size * WIDE_LANES, self._n * WIDE_LANES, WIDE_LANES
+        sizes = (p, p, family.plan.rows * one, n, n, one, one)
+        return _Tools(family, scratch(family.plan), Probe(*map(aligned, sizes)))
+
+    def _measure(self, tools: _Tools, points: np.ndarray, runs: np.ndarray) -> np.ndarray:
+        """The losses at points (point, P) of these runs, to the training's accuracy."""
+        loss, error = np.full(len(points), np.nan), np.full(len(points), np.inf)
+        left, count = np.arange(len(points)), _FIRST_FREQUENCIES
+        while len(left) and count <= MOST_FREQUENCIES and not self._cancelled.is_set():
+            values, errors, _ = _losses(tools, points[left], runs[left], count)
+            # An error that no longer shrinks is rounding.
+            rounding = (errors > 0.9 * error[left]) & (count >= 1024)
+            loss[left], error[left] = values, errors
+            left = left[(errors > self._training.accuracy) & ~rounding]
+            count *= 2
+        return loss
+
+    def _each(self, work: Callable[[_Family, np.ndarray], None]) -> None:
+        """Call `work` for parts of all families, in all threads."""
+        self._cancelled.clear()
+        futures = []
+        for family in self._families:
+            parts = min(TASKS_PER_THREAD * self.threads, -(-len(family.runs) // LEAST_RUNS))
+            if self.threads == 1:
+                parts = 1
+            futures += [self._pool.submit(work, family, part) for part in np.array_split(family.runs, parts)]
+        try:
+            wait(futures)
+        finally:
+            self._cancelled.set()
+            for future in futures:
+                future.cancel()
+            wait(futures)  # kernels write into our arrays: never leave before they have
+        for future in futures:
+            future.result()
+
+
+def _losses(
+    tools: _Tools, points: Float[np.ndarray, "point _"], runs: Int[np.ndarray, " point"], count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loss, estimated error and gradient (flat) at points of these runs, with so many frequencies."""
+    values, errors, gradients = np.empty(len(points)), np.empty(len(points)), np.empty(points.size)
+    probe(
+        tools.family.plan, tools.family.tables, *_series(count), points.ravel(), runs, len(points), values, errors,
+        gradients, tools.scratch, tools.room,
+    )  # fmt: skip
+    return values, errors, gradients
+
+
+def _has_table(features: object) -> bool:
+    return hasattr(features, "table")

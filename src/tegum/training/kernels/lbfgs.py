@@ -1,0 +1,518 @@
+"""L-BFGS on the population loss, eight runs at a time, each at its own place in its own search.
+
+The direction is that of the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4). Most of the work is done with few
+frequencies: what is descended is L_K(x) + c·x + const, where the constant vector c is the difference of the gradients
+of a finer series and of the K frequencies at some x, so that the minimum is that of the finer one (Nash 2000, MG/OPT;
+multigrid's τ correction). When the gradient has become so small that the finer series or c may be in doubt, `descend`
+lets the run go, its gradient is computed again with more frequencies, and `settle` renews c or ends the run.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.core.compiled import inlined, kernel
+from tegum.core.population_kernel import refresh_scale
+from tegum.core.population_tables import aligned
+from tegum.core.simd import WIDE_LANES as L
+from tegum.core.simd import at_least, at_most, fma, load, negative, pointer_at, pointers, select, splat, sqrt, store
+from tegum.training.kernels import search as row
+from tegum.training.kernels.probe import dot, enter, leave, loss_and_gradient
+from tegum.training.kernels.search import ACCEPT, FAIL, begin_search, next_step
+
+PAIRS = 10
+"""Pairs of a step and a change of the gradient that are remembered."""
+MOST_FREQUENCIES = 65536
+
+ANCHOR, DESCEND, CHECK, CONVERGED, STALLED, DIVERGED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
+"""What comes next for a run: the loss with a fresh scale; steps; the gradient with more frequencies; or nothing."""
+
+_ERROR = 0.3
+"""The error of the gradient is about so many times that of the loss, times the number of frequencies: measured."""
+_REDUCTION = 0.05
+"""A correction c is trusted to reduce the gradient to this part of what it was when c was computed."""
+_CONTRACTION = 0.25
+"""Where c was so wrong, relative to that gradient, twice as many frequencies are descended with."""
+_MOST_BARREN = 6
+_PATIENCE = 100.0
+"""Steps without progress after which a run has stalled."""
+_TOO_SMALL, _TOO_LARGE = 1.2, 0.5
+"""A scale is renewed when the one that suits is more than, or less than, so many times as large."""
+
+
+class Book(NamedTuple):
+    """Memory of all runs, contiguous in each, flat. P is the number of parameters."""
+
+    params: Float[np.ndarray, " run_P"]
+    first: Float[np.ndarray, " run_PAIRS_P"]
+    """The steps, newest first."""
+    second: Float[np.ndarray, " run_memory"]
+    """Changes of the gradient (PAIRS, P), gradient (P), c (P), scale (n), 1 / (s·y) (PAIRS), and scalars."""
+    size: Float[np.ndarray, " run"]
+    """Loss where every output is zero: the measure of rounding."""
+    path: Float[np.ndarray, " run_snapshot_P"]
+    snapshots: Int[np.ndarray, " snapshot"]
+
+
+class Block(NamedTuple):
+    """Working memory of `descend`: flat arrays that start on a cache line, lanes but for `run`."""
+
+    run: Int[np.ndarray, " lane"]
+    x: Float[np.ndarray, " _"]
+    gradient: Float[np.ndarray, " _"]
+    correction: Float[np.ndarray, " _"]
+    direction: Float[np.ndarray, " _"]
+    trial: Float[np.ndarray, " _"]
+    trial_gradient: Float[np.ndarray, " _"]
+    steps: Float[np.ndarray, " _"]
+    changes: Float[np.ndarray, " _"]
+    rho: Float[np.ndarray, " _"]
+    scale: Float[np.ndarray, " _"]
+    fresh: Float[np.ndarray, " _"]
+    table: Float[np.ndarray, " _"]
+    spare: Float[np.ndarray, " _"]
+    shares: Float[np.ndarray, " _"]
+    value: Float[np.ndarray, " _"]
+    error: Float[np.ndarray, " _"]
+    slope: Float[np.ndarray, " _"]
+    square: Float[np.ndarray, " _"]
+    accept: Float[np.ndarray, " _"]
+    keep: Float[np.ndarray, " _"]
+    anchor: Float[np.ndarray, " _"]
+    least: Float[np.ndarray, " _"]
+    most: Float[np.ndarray, " _"]
+    scalars: Float[np.ndarray, " _"]
+
+
+def block(parameters: int, features: int, rows: int) -> Block:
+    """Working memory for one thread and groups of these sizes."""
+    p, n, one = parameters * L, features * L, L
+    sizes = [p] * 6 + [PAIRS * p] * 2 + [PAIRS * L, n, n, rows * L, n, PAIRS * L] + [one] * 9 + [row.SCALARS * L]
+    return Block(np.full(L, -1), *map(aligned, sizes))
+
+
+def memory(parameters: int, features: int) -> int:
+    """How many numbers of `Book.second` belong to a run."""
+    return (PAIRS + 2) * parameters + features + PAIRS + row.SAVED
+
+
+@inlined
+def _enter(b, book, tables, rows, size, features, lane, run, snapshots):
+    """A run comes into a lane."""
+    b.run[lane] = run
+    enter(tables.values, tables.distribution[run] * rows, b.table, rows, lane)
+    enter(book.params, run * size, b.x, size, lane)
+    enter(book.first, run * PAIRS * size, b.steps, PAIRS * size, lane)
+    start = run * ((PAIRS + 2) * size + features + PAIRS + row.SAVED)
+    enter(book.second, start, b.changes, PAIRS * size, lane)
+    enter(book.second, start + PAIRS * size, b.gradient, size, lane)
+    enter(book.second, start + (PAIRS + 1) * size, b.correction, size, lane)
+    start += (PAIRS + 2) * size
+    enter(book.second, start, b.scale, features, lane)
+    enter(book.second, start + features, b.rho, PAIRS, lane)
+    enter(book.second, start + features + PAIRS, b.scalars, row.SAVED, lane)
+    b.scalars[row.NEEDS * L + lane] = 1.0
+    b.scalars[row.SIZE * L + lane] = book.size[run]
+    for p in range(size):
+        b.direction[p * L + lane] = 0.0
+    column = 0
+    while column < snapshots and book.snapshots[column] <= b.scalars[row.STEP * L + lane]:
+        column += 1
+    b.scalars[row.COLUMN * L + lane] = column
+
+
+@inlined
+def _leave(b, book, size, features, lane):
+    """The run of a lane goes back to its memory."""
+    run = b.run[lane]
+    b.run[lane] = -1
+    leave(book.params, run * size, b.x, size, lane)
+    leave(book.first, run * PAIRS * size, b.steps, PAIRS * size, lane)
+    start = run * ((PAIRS + 2) * size + features + PAIRS + row.SAVED)
+    leave(book.second, start, b.changes, PAIRS * size, lane)
+    leave(book.second, start + PAIRS * size, b.gradient, size, lane)
+    leave(book.second, start + (PAIRS + 1) * size, b.correction, size, lane)
+    start += (PAIRS + 2) * size
+    leave(book.second, start, b.scale, features, lane)
+    leave(book.second, start + features, b.rho, PAIRS, lane)
+    leave(book.second, start + features + PAIRS, b.scalars, row.SAVED, lane)
+
+
+@inlined
+def _forget(b, size, lane):
+    """Clear the pairs of a lane; a pair of zeros changes no direction."""
+    for p in range(PAIRS * size):
+        b.steps[p * L + lane] = 0.0
+        b.changes[p * L + lane] = 0.0
+    for k in range(PAIRS):
+        b.rho[k * L + lane] = 0.0
+
+
+@kernel
+def _directions(b, size):
+    """Directions of the lanes that need one, their slopes, and the length of the first step of those without pairs."""
+    end = size * L
+    half = splat(0.5)
+    needs = load(b.scalars, row.NEEDS * L) > half
+    for p in range(0, end, L):
+        store(b.direction, p, select(needs, load(b.gradient, p), load(b.direction, p)))
+    for k in range(PAIRS):
+        steps, changes = pointer_at(b.steps, k * end), pointer_at(b.changes, k * end)
+        share = load(b.rho, k * L) * dot(steps, b.direction, end)
+        share = select(needs, share, splat(0.0))
+        store(b.shares, k * L, share)
+        less = negative(share)
+        for p in range(0, end, L):
+            store(b.direction, p, fma(less, load(changes, p), load(b.direction, p)))
+    # Without pairs, a tenth of the way to the origin: the loss has no length of its own.
+    length = sqrt(dot(b.x, b.x, end))
+    length = splat(0.1) * at_least(length, splat(0.1))
+    norm = at_least(sqrt(dot(b.gradient, b.gradient, end)), splat(1e-300))
+    gamma = select(load(b.rho, 0) > splat(0.0), load(b.scalars, row.GAMMA * L), length / norm)
+    gamma = select(needs, gamma, splat(1.0))
+    for p in range(0, end, L):
+        store(b.direction, p, gamma * load(b.direction, p))
+    for back in range(PAIRS):
+        k = PAIRS - 1 - back
+        steps, changes = pointer_at(b.steps, k * end), pointer_at(b.changes, k * end)
+        share = load(b.shares, k * L) - load(b.rho, k * L) * dot(changes, b.direction, end)
+        share = select(needs, share, splat(0.0))
+        for p in range(0, end, L):
+            store(b.direction, p, fma(share, load(steps, p), load(b.direction, p)))
+    for p in range(0, end, L):
+        direction = load(b.direction, p)
+        store(b.direction, p, select(needs, negative(direction), direction))
+    store(b.slope, 0, dot(b.gradient, b.direction, end))
+    store(b.square, 0, gamma)
+
+
+@inlined
+def _begin(b, size):
+    """New searches, where they are needed."""
+    _directions(b, size)
+    for lane in range(L):
+        if b.scalars[row.NEEDS * L + lane] > 0:
+            b.scalars[row.NEEDS * L + lane] = 0.0
+            slope = b.slope[lane]
+            if not slope < 0:
+                # Rounding has spoilt the pairs (or the gradient is zero): down the gradient.
+                gamma = b.square[lane]
+                _forget(b, size, lane)
+                slope = 0.0
+                for p in range(size):
+                    g = b.gradient[p * L + lane]
+                    b.direction[p * L + lane] = -gamma * g
+                    slope -= gamma * g * g
+            begin_search(b.scalars, lane, slope)
+
+
+@kernel
+def _accept(b, size):
+    """Go to the trial in the lanes of `accept`, and add a pair where the curvature along the step is positive.
+
+    `slope` and `square` become the products of the change of the gradient with the step and with itself, `square` of
+    the other lanes anything.
+    """
+    end = size * L
+    half, zero, one = splat(0.5), splat(0.0), splat(1.0)
+    accept = load(b.accept, 0) > half
+    curvature, square = zero, zero
+    for p in range(0, end, L):
+        step = load(b.trial, p) - load(b.x, p)
+        change = load(b.trial_gradient, p) - load(b.gradient, p)
+        curvature = fma(step, change, curvature)
+        square = fma(change, change, square)
+    keep = accept & (curvature > splat(1e-16) * square)
+    for back in range(1, PAIRS):
+        to, source = (PAIRS - back) * end, (PAIRS - back - 1) * end
+        for p in range(0, end, L):
+            store(b.steps, to + p, select(keep, load(b.steps, source + p), load(b.steps, to + p)))
+            store(b.changes, to + p, select(keep, load(b.changes, source + p), load(b.changes, to + p)))
+        to, source = (PAIRS - back) * L, (PAIRS - back - 1) * L
+        store(b.rho, to, select(keep, load(b.rho, source), load(b.rho, to)))
+    for p in range(0, end, L):
+        x, g = load(b.x, p), load(b.gradient, p)
+        trial, trial_gradient = load(b.trial, p), load(b.trial_gradient, p)
+        store(b.steps, p, select(keep, trial - x, load(b.steps, p)))
+        store(b.changes, p, select(keep, trial_gradient - g, load(b.changes, p)))
+        store(b.x, p, select(accept, trial, x))
+        store(b.gradient, p, select(accept, trial_gradient, g))
+    store(b.rho, 0, select(keep, one / curvature, load(b.rho, 0)))
+    old = load(b.scalars, row.GAMMA * L)
+    store(b.scalars, row.GAMMA * L, select(keep, curvature / square, old))
+
+
+@kernel
+def _fit(plan, b, s):
+    """How the scales that would suit compare with those in use: the least and the largest quotient of any output."""
+    refresh_scale(plan, b.x, b.fresh, s)
+    least, most = splat(1.0), splat(1.0)
+    for p in range(0, plan.features * L, L):
+        share = load(b.fresh, p) / load(b.scale, p)
+        least, most = at_most(least, share), at_least(most, share)
+    store(b.least, 0, least)
+    store(b.most, 0, most)
+
+
+@inlined
+def _anchor(b, size, lane, value, count):
+    """The first loss at K frequencies, or with another scale: it becomes the loss, or c becomes what is missing."""
+    scalars = b.scalars
+    end = size * L
+    if scalars[row.FINE * L + lane] == scalars[row.LEVEL * L + lane]:
+        for p in range(lane, end, L):
+            b.gradient[p] = b.trial_gradient[p]
+            b.correction[p] = 0.0
+        scalars[row.VALUE * L + lane] = value
+        scalars[row.OFFSET * L + lane] = 0.0
+        scalars[row.ESTIMATE * L + lane] = _ERROR * count * b.error[lane]
+        scalars[row.MOVED * L + lane] = 0.0
+    else:
+        offset = scalars[row.VALUE * L + lane] - value
+        for p in range(lane, end, L):
+            c = b.gradient[p] - b.trial_gradient[p]
+            b.correction[p] = c
+            offset -= c * b.x[p]
+        scalars[row.OFFSET * L + lane] = offset
+    scalars[row.PHASE * L + lane] = DESCEND
+
+
+@inlined
+def _ask(scalars, lane, frequencies):
+    """The gradient is wanted with so many frequencies, or the run has stalled for want of more."""
+    scalars[row.NEXT * L + lane] = frequencies
+    scalars[row.PHASE * L + lane] = CHECK if frequencies <= MOST_FREQUENCIES else STALLED
+
+
+@inlined
+def _after(b, size, lane, tolerance):
+    """What comes after a step or an anchor."""
+    scalars = b.scalars
+    square = 0.0
+    for p in range(lane, size * L, L):
+        square += b.gradient[p] * b.gradient[p]
+    norm = math.sqrt(square)
+    level, fine = scalars[row.LEVEL * L + lane], scalars[row.FINE * L + lane]
+    estimate, moved = scalars[row.ESTIMATE * L + lane], scalars[row.MOVED * L + lane] > 0
+    target = max(0.5 * tolerance, estimate) if fine == level else scalars[row.TAU * L + lane]
+    value, step = scalars[row.VALUE * L + lane], scalars[row.STEP * L + lane]
+    if norm <= target:
+        if fine == level and moved and norm <= tolerance:
+            scalars[row.PHASE * L + lane] = ANCHOR
+        else:
+            again = fine > level and moved and estimate < 0.5 * max(norm, 0.5 * tolerance)
+            _ask(scalars, lane, fine if again else 2 * fine)
+    elif norm < 0.5 * scalars[row.MARK_NORM * L + lane] or (
+        value < scalars[row.MARK_VALUE * L + lane] - 1e-13 * scalars[row.SIZE * L + lane]
+    ):
+        scalars[row.MARK_NORM * L + lane] = norm
+        scalars[row.MARK_VALUE * L + lane] = value
+        scalars[row.MARK_STEP * L + lane] = step
+        scalars[row.BARREN * L + lane] = 0.0
+    elif step - scalars[row.MARK_STEP * L + lane] > _PATIENCE:
+        scalars[row.PHASE * L + lane] = STALLED
+
+
+@inlined
+def _failed(b, size, lane):
+    """A search found nothing: forget the pairs; without pairs, ask for a better gradient; in the end, give up."""
+    scalars = b.scalars
+    scalars[row.BARREN * L + lane] += 1
+    if b.rho[lane] > 0 and scalars[row.BARREN * L + lane] <= _MOST_BARREN:
+        _forget(b, size, lane)
+        scalars[row.NEEDS * L + lane] = 1.0
+        return
+    fine, moved = scalars[row.FINE * L + lane], scalars[row.MOVED * L + lane] > 0
+    again = moved and fine > scalars[row.LEVEL * L + lane]
+    _ask(scalars, lane, fine if again else 2 * fine)
+    if scalars[row.BARREN * L + lane] > _MOST_BARREN:
+        scalars[row.PHASE * L + lane] = STALLED
+
+
+@kernel
+def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, tolerance, s, working):
+    """Take steps with K frequencies, until every run of a queue has done `stop` steps or has something else to do.
+
+    Args:
+        plan: a `Plan`.
+        tables: a `Tables`.
+        series: `frequencies(K)`, flattened.
+        count: its rows.
+        book: a `Book`; changed in place.
+        queue: runs that descend with K frequencies.
+        amount: how many.
+        stop: the step to stop at.
+        snapshots: how many there are in the book.
+        tolerance: of the gradient's norm.
+        s: a `Scratch`.
+        working: a `Block`.
+
+    """
+    linear, rows = tables.linear, plan.rows
+    plan, s, b, book, tables = pointers(plan), pointers(s), pointers(working), pointers(book), pointers(tables)
+    features = plan.features
+    size = features * (plan.hidden + 1)
+    end = size * L
+    half, zero = splat(0.5), splat(0.0)
+    series = pointer_at(series, 0)
+    scalars = b.scalars
+    taken = 0
+    while True:
+        active, anchors, needs = 0, 0, 0
+        for lane in range(L):
+            b.accept[lane] = 0.0
+            if b.run[lane] < 0 and taken < amount:
+                _enter(b, book, tables, rows, size, features, lane, queue[taken], snapshots)
+                taken += 1
+            b.anchor[lane] = 0.0
+            if b.run[lane] >= 0:
+                active += 1
+                if scalars[row.PHASE * L + lane] == ANCHOR:
+                    b.anchor[lane] = 1.0
+                    anchors += 1
+                elif scalars[row.NEEDS * L + lane] > 0:
+                    needs += 1
+            else:
+                scalars[row.NEEDS * L + lane] = 0.0
+        if active == 0:
+            return
+        if anchors > 0:
+            refresh_scale(plan, b.x, b.fresh, s)
+            fresh = load(b.anchor, 0) > half
+            for p in range(0, features * L, L):
+                store(b.scale, p, select(fresh, load(b.fresh, p), load(b.scale, p)))
+            for lane in range(L):
+                if b.anchor[lane] > 0:
+                    scalars[row.NEEDS * L + lane] = 0.0
+        if needs > 0:
+            _begin(b, size)
+        fresh = load(b.anchor, 0) > half
+        alpha = select(fresh, zero, load(scalars, row.ALPHA * L))
+        for p in range(0, end, L):
+            x = load(b.x, p)
+            trial = fma(alpha, load(b.direction, p), x)
+            store(b.trial, p, select(fresh, x, trial))
+        loss_and_gradient(
+            plan, linear, b.table, series, count, b.trial, b.scale, b.value, b.trial_gradient, b.error, s, b.spare,
+        )  # fmt: skip
+        corrected = load(b.value, 0) + load(scalars, row.OFFSET * L)
+        for p in range(0, end, L):
+            c = select(fresh, zero, load(b.correction, p))
+            store(b.trial_gradient, p, load(b.trial_gradient, p) + c)
+            corrected = fma(c, load(b.trial, p), corrected)
+        store(b.value, 0, select(fresh, load(b.value, 0), corrected))
+        store(b.slope, 0, dot(b.trial_gradient, b.direction, end))
+        accepted = 0
+        for lane in range(L):
+            if b.run[lane] >= 0:
+                if b.anchor[lane] > 0:
+                    if math.isfinite(b.value[lane]):
+                        _anchor(b, size, lane, b.value[lane], count)
+                        scalars[row.NEEDS * L + lane] = 1.0
+                        _after(b, size, lane, tolerance)
+                    else:
+                        scalars[row.PHASE * L + lane] = DIVERGED
+                else:
+                    verdict = next_step(scalars, lane, b.value[lane], b.slope[lane])
+                    if verdict == ACCEPT:
+                        b.accept[lane] = 1.0
+                        accepted += 1
+                    elif verdict == FAIL:
+                        _failed(b, size, lane)
+        if accepted > 0:
+            _accept(b, size)
+            _fit(plan, b, s)
+            for lane in range(L):
+                if b.accept[lane] > 0:
+                    step = scalars[row.STEP * L + lane] + 1
+                    scalars[row.STEP * L + lane] = step
+                    scalars[row.VALUE * L + lane] = b.value[lane]
+                    scalars[row.MOVED * L + lane] = 1.0
+                    scalars[row.NEEDS * L + lane] = 1.0
+                    if scalars[row.FINE * L + lane] == scalars[row.LEVEL * L + lane]:
+                        scalars[row.ESTIMATE * L + lane] = _ERROR * count * b.error[lane]
+                    column = int(scalars[row.COLUMN * L + lane])
+                    if column < snapshots and book.snapshots[column] == step:
+                        leave(book.path, (b.run[lane] * snapshots + column) * size, b.x, size, lane)
+                        scalars[row.COLUMN * L + lane] = column + 1
+                    if b.most[lane] > _TOO_SMALL or b.least[lane] < _TOO_LARGE:
+                        scalars[row.PHASE * L + lane] = ANCHOR
+                    else:
+                        _after(b, size, lane, tolerance)
+        for lane in range(L):
+            if b.run[lane] >= 0:
+                phase = scalars[row.PHASE * L + lane]
+                arrived = phase == DESCEND and scalars[row.STEP * L + lane] >= stop
+                if phase > DESCEND or arrived:
+                    _leave(b, book, size, features, lane)
+
+
+@kernel
+def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accuracy):
+    """Take in the loss and gradient of runs with NEXT frequencies: a run has converged, or goes on with a better c.
+
+    It has converged where the norms of the gradients with FINE and with NEXT frequencies, at the same place, and of
+    their difference are within the tolerance, and the two losses within the accuracy.
+
+    Args:
+        plan: a `Plan`.
+        book: a `Book`; changed in place.
+        queue: runs whose phase is CHECK.
+        amount: how many.
+        values: (queue,) losses.
+        errors: (queue,) their estimated errors.
+        gradients: (queue, P), flat.
+        tolerance: of the gradient's norm.
+        accuracy: of the loss.
+
+    """
+    size, features = plan.features * (plan.hidden + 1), plan.features
+    length = (PAIRS + 2) * size + features + PAIRS + row.SAVED
+    for at in range(amount):
+        run = queue[at]
+        scalars = (run + 1) * length - row.SAVED
+        gradient = run * length + PAIRS * size
+        correction = gradient + size
+        old, new, difference, product = 0.0, 0.0, 0.0, 0.0
+        for p in range(size):
+            g, fine = book.second[gradient + p], gradients[at * size + p]
+            change = fine - g
+            old += g * g
+            new += fine * fine
+            difference += change * change
+            product += change * book.params[run * size + p]
+            book.second[gradient + p] = fine
+            book.second[correction + p] += change
+        old, new, difference = math.sqrt(old), math.sqrt(new), math.sqrt(difference)
+        change = values[at] - book.second[scalars + row.VALUE]
+        level, frequencies = book.second[scalars + row.LEVEL], book.second[scalars + row.NEXT]
+        corrected = book.second[scalars + row.FINE] > level
+        moved = book.second[scalars + row.MOVED] > 0
+        book.second[scalars + row.VALUE] = values[at]
+        book.second[scalars + row.OFFSET] += change - product
+        book.second[scalars + row.FINE] = frequencies
+        book.second[scalars + row.MOVED] = 0.0
+        estimate = _ERROR * frequencies * errors[at]
+        book.second[scalars + row.ESTIMATE] = estimate
+        within = max(old, new, difference) <= tolerance and max(abs(change), errors[at]) <= accuracy
+        if not math.isfinite(values[at]):
+            book.second[scalars + row.PHASE] = STALLED
+        elif within and not moved:
+            book.second[scalars + row.PHASE] = CONVERGED
+        elif new <= max(tolerance, estimate):
+            # Small enough, as far as so many frequencies show.
+            book.second[scalars + row.NEXT] = 2 * frequencies
+            book.second[scalars + row.PHASE] = CHECK if 2 * frequencies <= MOST_FREQUENCIES else STALLED
+        else:
+            wrong = corrected and difference > _CONTRACTION * book.second[scalars + row.REDUCED]
+            if (wrong or book.second[scalars + row.BARREN] > 0) and level < frequencies:
+                book.second[scalars + row.LEVEL] = 2 * level
+                book.second[scalars + row.PHASE] = ANCHOR
+            else:
+                book.second[scalars + row.PHASE] = DESCEND
+            book.second[scalars + row.REDUCED] = new
+            book.second[scalars + row.TAU] = max(0.5 * tolerance, estimate, _REDUCTION * new)
