@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.analysis.landscape import STEPS, CriticalPoint, characterised
-from tegum.analysis.surface import Surface, solve
+from tegum.analysis.surface import Surface, newton_step, solve
 from tegum.core.description import nearest, short
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation
@@ -28,8 +28,9 @@ from tegum.core.model import Activation
 Parameter: TypeAlias = str | Callable[[float], FeatureDistribution]
 """A key of the sets ("density", or "0.density" of the first), or the features as a function of a number."""
 
-SMALLEST = 1e-7
-"""The smallest step along a branch, relative to the range of the parameter: shorter ones end it."""
+SMALLEST = 1e-5
+"""The smallest step along a branch, relative to the range of the parameter: shorter ones end it. Where exactly is
+extrapolated."""
 
 STRAY = 0.3
 """The corrector may move so much of what the predictor moved; beyond, the step is halved."""
@@ -43,7 +44,10 @@ SLACK = 1e-6
 SAME = 0.05
 """Configurations nearer than this, relative to max(1, |θ|), where one of them ends, meet there."""
 
-CORRECTIONS = 12
+PROBE = 1e-3
+"""So far beyond the end of a branch, relative to the range, it is seen whether another one goes on there."""
+
+CORRECTIONS = 8
 """The most steps of the corrector."""
 
 
@@ -231,36 +235,55 @@ class Track:
     def at(self, value: float) -> CriticalPoint | Change:
         """The point there, or where and how the branch ends before."""
         at, point = min(self.known, key=lambda each: abs(each[0] - value))
-        step = value - at
+        upwards = value > at
+        if upwards in self._ends and at == self.known[-1 if upwards else 0][0]:
+            return self._ends[upwards]
+        step, growth = value - at, 2
         while at != value:
-            upwards = value > at
-            if (end := self._ends.get(upwards)) and at == self.known[-1 if upwards else 0][0]:
-                return end
             there = value if abs(step) >= abs(value - at) else at + step
-            if (found := self._next(point, there)) is None:
-                step = (there - at) / 2
-                if abs(step) < SMALLEST * self.span:
-                    self._ends[upwards] = self._end(at, point, there)
+            if found := self._next(point, there):
+                bisect.insort(self.known, (there, found), key=lambda each: each[0])
+                # What was too long just now will be so again.
+                at, point, step, growth = there, found, growth * (there - at), 2
                 continue
-            bisect.insort(self.known, (there, found), key=lambda each: each[0])
-            at, point, step = there, found, 2 * step
+            growth = 1
+            if abs(step := (there - at) / 2) < SMALLEST * self.span:
+                end = self._end(at, point, there)
+                # Between points of the branch it cannot end for good.
+                if at == self.known[-1 if upwards else 0][0]:
+                    self._ends[upwards] = end
+                return end
         return point
 
     def _next(self, point: CriticalPoint, value: float) -> CriticalPoint | None:
         """The point of this branch at a value next to that of another one; None where the step was too long."""
         surface, theta = self.path.surface(value), point.theta
         size = max(1.0, float(np.linalg.norm(theta)))
-        # Newton's first step at the new value is Euler's predictor.
-        foreseen, _ = solve(surface, theta, 1)
-        found, slope = solve(surface, foreseen, CORRECTIONS)
-        step, correction = np.linalg.norm(foreseen - theta), np.linalg.norm(found - foreseen)
-        if step > FARTHEST * size or correction > STRAY * step + SLACK * size:
+        # A step of Newton's with the Hessian of the old value is Euler's predictor.
+        if point.kinks:
+            # Its modes are means over both sides.
+            foreseen, _ = solve(surface, theta, 1)
+        else:
+            modes = np.concatenate([point.mode_weights.reshape(len(point.eigenvalues), -1), point.mode_bias], 1)
+            slopes = modes @ surface.slope(theta).gradient
+            foreseen = theta + newton_step(point.eigenvalues, slopes, size) @ modes
+        step = float(np.linalg.norm(foreseen - theta))
+        if step > FARTHEST * size:
+            return None
+        reach = STRAY * step + SLACK * size
+        found, slope = solve(surface, foreseen, CORRECTIONS, reach)
+        if np.linalg.norm(slope.gradient) > surface.tol or np.linalg.norm(found - foreseen) > reach:
             return None
         there = characterised(surface, found, slope, theta)
         return there if there.converged else None
 
     def _end(self, at: float, point: CriticalPoint, beyond: float) -> Change:
-        surface, theta = self.path.surface(beyond), point.theta
+        # Just beyond a fold ∇L is all but zero still.
+        try:
+            surface = self.path.surface(beyond + PROBE * self.span * np.sign(beyond - at))
+        except ValueError:
+            surface = self.path.surface(beyond)
+        theta = point.theta
         found, slope = solve(surface, theta, STEPS)
         size = max(1.0, float(np.linalg.norm(theta)))
         soft = np.abs(point.eigenvalues).min() < 0.01 * np.abs(point.eigenvalues).max()
@@ -270,8 +293,29 @@ class Track:
             kind = "merger"
         else:
             kind = "fold"
+        value, error = self._extrapolated(at, beyond, 1 if kind == "merger" else 2)
+        return Change(kind, value, error)
+
+    def _extrapolated(self, at: float, beyond: float, power: int) -> tuple[float, float]:
+        """Where the softest eigenvalue λ would be zero, and an error.
+
+        With the distance d from a fold λ goes as √d, and as d where a branch grows out of another one: the parameter
+        is a series in λ without its linear term, or with it.
+        """
         # Steps become too long at a fixed part, not far below one, of the distance to the end.
-        return Change(kind, beyond, 10 * abs(beyond - at))
+        plain = beyond, 10 * abs(beyond - at)
+        last = self.known[-3:] if beyond > at else self.known[:3][::-1]
+        number = int(np.argmin(np.abs(last[-1][1].eigenvalues)))
+        if len(last) < 3 or len({point.eigenvalues.size for _, point in last}) > 1:
+            return plain
+        offsets = np.array([value - at for value, _ in last])
+        soft = np.array([point.eigenvalues[number] for _, point in last])
+        terms = np.stack([np.ones(3), soft**power, soft ** (power + 1)], 1)
+        rough = np.linalg.lstsq(terms[1:, :2], offsets[1:], rcond=None)[0][0]
+        fine = np.linalg.lstsq(terms, offsets, rcond=None)[0][0]
+        if not 0 <= fine / (beyond - at) <= 20:
+            return plain
+        return float(at + fine), float(abs(fine - rough) + 1e-9 * self.span)
 
     def passages(self, known: Sequence[tuple[float, CriticalPoint]]) -> list[Change]:
         """Where eigenvalues pass zero between known points, rising in the parameter."""

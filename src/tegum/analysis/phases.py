@@ -105,8 +105,7 @@ def phase_boundary(
         path = Path.of(parameter, features, point, tol)
         begin = path.start(point, low) if start is None else start
         tracks.append(Track(path, point, begin, high - low, f"{call}({name})"))
-    pair = _Pair(*tracks, low, high)
-    return pair.boundary(tol)
+    return _Pair((tracks[0], tracks[1]), low, high).boundary(tol)
 
 
 class _Difference(NamedTuple):
@@ -134,9 +133,9 @@ class _EndedError(Exception):
 class _Pair:
     """Two branches over one range."""
 
-    def __init__(self, a: Track, b: Track, low: float, high: float) -> None:
-        self.tracks, self.low, self.high = (a, b), low, high
-        self.name = a.path.name
+    def __init__(self, tracks: tuple[Track, Track], low: float, high: float) -> None:
+        self.tracks, self.low, self.high = tracks, low, high
+        self.name = tracks[0].path.name
         self.evaluated: dict[float, float] = {}
 
     def difference(self, value: float) -> _Difference:
@@ -150,47 +149,66 @@ class _Pair:
         return _Difference(a.loss - b.loss, _loss_error(a) + _loss_error(b), a, b)
 
     def boundary(self, tol: float) -> Boundary:
-        try:
-            first, last = self.difference(self.low), self.difference(self.high)
-            if max(first.distance, last.distance) < IDENTICAL:
-                raise ValueError("phase_boundary(config_a, config_b): they lead to one and the same critical point")
-            if not all(abs(each.value) > each.error for each in (first, last)) or first.value * last.value > 0:
-                where = f"at {self.name} = {self.low:g} and {self.high:g}"
-                rule = "the losses must change their order between low and high"
-                raise ValueError(
-                    f"phase_boundary(low, high): L_a − L_b is {first.value:.4g} and {last.value:.4g} {where}; {rule}"
-                )
-            precision = tol * (self.high - self.low)
-            root = root_of(lambda value: self.difference(value).value, self.low, self.high, precision)
-            at = self.difference(root)
-        except _EndedError as error:
-            return self._merged(error)
+        ends, cut = [], None
+        for value in (self.low, self.high):
+            try:
+                ends.append((value, self.difference(value)))
+            except _EndedError as error:
+                if merged := self._merged(error):
+                    return merged
+                # The losses may change their order before.
+                cut = error
+                value, _ = min(self.tracks[error.number].known, key=lambda each: abs(each[0] - value))
+                ends.append((value, self._existing(value)))
+        (low, first), (high, last) = ends
+        if max(first.distance, last.distance) < IDENTICAL:
+            raise ValueError("phase_boundary(config_a, config_b): they lead to one and the same critical point")
+        if not all(abs(each.value) > each.error for each in (first, last)) or first.value * last.value > 0:
+            if cut is not None:
+                raise ValueError(self._told(cut))
+            where = f"at {self.name} = {low:g} and {high:g}"
+            rule = "the losses must change their order between low and high"
+            raise ValueError(
+                f"phase_boundary(low, high): L_a − L_b is {first.value:.4g} and {last.value:.4g} {where}; {rule}"
+            )
+        precision = tol * (self.high - self.low)
+        root = root_of(lambda value: self._existing(value).value, low, high, precision)
+        at = self._existing(root)
+        slope = self._slope(root, at)
         if at.distance < MERGED * max(first.distance, last.distance):
             for number in (0, 1):
                 if passage := self._passage(number, root):
-                    return self._made(passage.value, passage.error, self._slope(root, at), "continuous", at.a, at.b)
-        slope = self._slope(root, at)
+                    return self._made(passage.value, passage.error, slope, "continuous", at.a, at.b)
         error = 2 * precision + (abs(at.value) + at.error) / max(abs(slope), 1e-300)
         return self._made(root, error, slope, "first order", at.a, at.b)
 
-    def _merged(self, ended: _EndedError) -> Boundary:
-        """The boundary where one branch ends in the other one."""
-        name, change = ("config_a", "config_b")[ended.number], ended.change
-        track, other = self.tracks[ended.number], self.tracks[1 - ended.number]
+    def _existing(self, value: float) -> _Difference:
+        """The difference where both branches must exist."""
+        try:
+            return self.difference(value)
+        except _EndedError as error:
+            raise ValueError(self._told(error)) from None
+
+    def _told(self, ended: _EndedError) -> str:
+        name, where = ("config_a", "config_b")[ended.number], f"between {self.name} = {self.low:g} and {self.high:g}"
+        return f"phase_boundary({name}): its branch must not end {where}; {ended.change}"
+
+    def _merged(self, ended: _EndedError) -> Boundary | None:
+        """The boundary where one branch ends in the other one; None where it does not."""
+        change, track, other = ended.change, self.tracks[ended.number], self.tracks[1 - ended.number]
         last, point = min(track.known, key=lambda each: abs(each[0] - change.value))
         beside = other.at(last)
         size = max(1.0, float(np.linalg.norm(point.theta)))
         if (
-            change.kind == "merger"
-            and isinstance(beside, CriticalPoint)
-            and distance(point.weights, point.bias, beside.weights, beside.bias) < SAME * size
-            and (passage := self._passage(1 - ended.number, change.value))
+            change.kind != "merger"
+            or not isinstance(beside, CriticalPoint)
+            or distance(point.weights, point.bias, beside.weights, beside.bias) > SAME * size
+            or not (passage := self._passage(1 - ended.number, change.value))
         ):
-            a, b = (point, beside) if ended.number == 0 else (beside, point)
-            at = _Difference(a.loss - b.loss, _loss_error(a) + _loss_error(b), a, b)
-            return self._made(passage.value, passage.error, self._slope(last, at), "continuous", a, b)
-        where = f"between {self.name} = {self.low:g} and {self.high:g}"
-        raise ValueError(f"phase_boundary({name}): its branch must not end {where}; {change}")
+            return None
+        a, b = (point, beside) if ended.number == 0 else (beside, point)
+        at = _Difference(a.loss - b.loss, _loss_error(a) + _loss_error(b), a, b)
+        return self._made(passage.value, passage.error, self._slope(last, at), "continuous", a, b)
 
     def _passage(self, number: int, value: float) -> Change | None:
         """Where an eigenvalue of one branch passes zero, around a value."""

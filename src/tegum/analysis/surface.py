@@ -23,6 +23,9 @@ lower rank is met only up to rounding. Embeddings have lengths of about 1, so th
 KINK = 1e-5
 """A bias nearer to 0 than this is on a kink: a central difference resolves hardly less."""
 
+ROUGH = 1e-8
+"""What is asked of a Hessian that only directs a step: a thousandth part of a percent."""
+
 ASIDE = 1e-3
 """The Hessian on one side of a kink is extrapolated from once, twice and three times this distance."""
 
@@ -143,25 +146,25 @@ class Surface:
             return ()
         return tuple(np.flatnonzero(np.abs(self.split(theta)[1]) < KINK).tolist())
 
-    def curvature(self, theta: Parameters, tol: float | None = None) -> Curvature:
+    def curvature(self, theta: Parameters) -> Curvature:
         """The Hessian, on both sides of the kinks that are there."""
         kinks = self.kinks(theta)
         if not kinks:
-            hessian, error = self._hessians(theta[None], tol)
+            hessian, error = self._hessians(theta[None], None)
             return Curvature(hessian[0], hessian[0], float(error[0]))
-        below, one = self._aside(theta, dict.fromkeys(kinks, -1), tol)
-        above, other = self._aside(theta, dict.fromkeys(kinks, 1), tol)
+        below, one = self._aside(theta, dict.fromkeys(kinks, -1), None)
+        above, other = self._aside(theta, dict.fromkeys(kinks, 1), None)
         # Both are those of biases of exactly 0.
         off = np.abs(self.split(theta)[1][list(kinks)]).max() * np.linalg.norm(above)
         return Curvature(below, above, max(one, other) + float(off))
 
     def own_side(self, theta: Parameters) -> Matrix:
-        """The Hessian as it is on the side of every kink on which θ lies."""
+        """The Hessian as it is on the side of every kink on which θ lies, good enough for a step."""
         kinks = self.kinks(theta)
         if not kinks:
-            return self._hessians(theta[None], None)[0][0]
+            return self._hessians(theta[None], ROUGH)[0][0]
         bias = self.split(theta)[1]
-        return self._aside(theta, {kink: 1 if bias[kink] > 0 else -1 for kink in kinks}, None)[0]
+        return self._aside(theta, {kink: 1 if bias[kink] > 0 else -1 for kink in kinks}, ROUGH)[0]
 
     def _aside(self, theta: Parameters, sides: dict[int, int], tol: float | None) -> tuple[Matrix, float]:
         # A quadratic through three distances from the kinks; on one side of them the loss is smooth.
@@ -185,12 +188,14 @@ class Surface:
             self.features,
             order=2,
             # Differences of gradients hold no more: asked for less than this, every frequency there is would be used.
-            tol=max(self.tol if tol is None else tol, 1e-10),
+            tol=max(self.tol, 1e-10 if tol is None else tol),
             activation=self.activation,
             strict=False,
         )
         assert found.hessian is not None
         assert found.hessian_error is not None
+        if not np.isfinite(found.hessian).all():
+            raise ValueError(f"population loss (tol={self.tol!r}): the Hessian cannot be had so accurately; ask for less")
         return found.hessian, found.hessian_error
 
 
@@ -231,8 +236,10 @@ def without_rotations(weights: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "p
     return basis
 
 
-def solve(surface: Surface, start: Parameters, steps: int) -> tuple[Parameters, Slope]:
+def solve(surface: Surface, start: Parameters, steps: int, reach: float = float("inf")) -> tuple[Parameters, Slope]:
     """A point near the start where ∇L = 0, or where the steps ended; it lies in the pose of the start.
+
+    Steps end early where they lead farther than `reach` from the start.
 
     The gradient is to be as small as the surface's `tol`. Newton's method in a region of trust: a step minimises
     |g + H s|² over |s| ≤ radius, and is taken if |g| falls; g changes continuously even where H jumps.
@@ -270,6 +277,8 @@ def solve(surface: Surface, start: Parameters, steps: int) -> tuple[Parameters, 
         elif gained < 0.25 * foreseen:
             radius = step / 2
         theta, at = trial, there
+        if np.linalg.norm(theta - start) > reach:
+            break
     return theta, at
 
 

@@ -20,50 +20,66 @@ _TERMS = 9
 """Of the Taylor series in s², for |s| < 1: the next one is below 1e-16."""
 
 
-def _transform(p: int, s: Any) -> Any:
+@functools.cache
+def _taylor(count: int) -> np.ndarray:
+    """Coefficients of s^{2k} (real) and s^{2k+1} (imaginary part) of τ_p, from the highest k: (k, 2, p)."""
+    return np.array(
+        [
+            [
+                [(-1) ** k / (math.factorial(2 * k + odd) * (2 * k + odd + p + 1)) for p in range(count)]
+                for odd in (0, 1)
+            ]
+            for k in range(_TERMS, -1, -1)
+        ]
+    )
+
+
+def _transforms(count: int, s: Any) -> Any:
+    """τ_0 … τ_(count − 1), as a new last axis."""
     xp = s.__array_namespace__()
     small = xp.abs(s) < 1
-    near, far = xp.where(small, s, 0.0), xp.where(small, 1.0, s)
-    square, real, imaginary = near * near, 0.0, 0.0
-    for k in range(_TERMS, -1, -1):
-        real = (-1) ** k / (math.factorial(2 * k) * (2 * k + p + 1)) + square * real
-        imaginary = (-1) ** k / (math.factorial(2 * k + 1) * (2 * k + p + 2)) + square * imaginary
+    near, far = xp.where(small, s, 0.0)[..., None], xp.where(small, 1.0, s)
+    square, sums = (near * near)[..., None, :], 0.0
+    for row in _taylor(count):
+        sums = row + square * sums
     # By parts: E[U^p e^{isU}] = (e^{is} − p E[U^(p−1) e^{isU}]) / (is).
-    turn = xp.exp(1j * far)
-    closed = (turn - 1) / (1j * far)
-    for power in range(1, p + 1):
-        closed = (turn - power * closed) / (1j * far)
-    return xp.where(small, real + 1j * near * imaginary, closed)
+    turn, over = xp.exp(1j * far), -1j / far
+    closed = [(turn - 1) * over]
+    for power in range(1, count):
+        closed.append((turn - power * closed[-1]) * over)
+    return xp.where(small[..., None], sums[..., 0, :] + 1j * near * sums[..., 1, :], xp.stack(closed, -1))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _jax_transform(p: int, s: Any) -> Any:
-    return _transform(p, s)
+def _jax_transforms(count: int, s: Any) -> Any:
+    return _transforms(count, s)
 
 
-@_jax_transform.defjvp
-def _jax_transform_jvp(p: int, primals: Any, tangents: Any) -> Any:
-    return _jax_transform(p, *primals), 1j * _jax_transform(p + 1, *primals) * tangents[0]
+@_jax_transforms.defjvp
+def _jax_transforms_jvp(count: int, primals: Any, tangents: Any) -> Any:
+    values = _jax_transforms(count + 1, *primals)
+    return values[..., :-1], 1j * values[..., 1:] * tangents[0][..., None]
 
 
 def uniform_transforms(s: Any) -> tuple[Any, Any]:
     """u(s) = E e^{isU} and v(s) = E[U e^{isU}] for U uniform on [0, 1]; NumPy or JAX, of any shape."""
-    transform = _transform if isinstance(s, np.ndarray) else _jax_transform
-    return transform(0, s), transform(1, s)
+    values = (_transforms if isinstance(s, np.ndarray) else _jax_transforms)(2, s)
+    return values[..., 0], values[..., 1]
 
 
-def marked(table: MixtureTable | RayTable, s: Any, own: Any) -> tuple[Any, Any]:
+def marked(table: MixtureTable | RayTable, s: Any, own: Any, transforms: Any = None) -> tuple[Any, Any]:
     """F = E e^{is·x} and E[x_own e^{is·x}] of a set; the latter is F where no feature of it is `own`.
 
     Args:
         table: arrays with any leading axes, those of `s` after its first ones.
         s: (..., size).
         own: truth values that select at most one feature, (..., size).
+        transforms: u(s) and v(s), where they are known.
 
     """
     xp = s.__array_namespace__()
     if isinstance(table, MixtureTable):
-        u, v = uniform_transforms(s[..., None, :])
+        u, v = (each[..., None, :] for each in transforms or uniform_transforms(s))
         q = table.gates
         factor = 1 - q + q * u
         mine = xp.where(own[..., None, :], q * v, factor)

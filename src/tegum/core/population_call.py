@@ -3,8 +3,8 @@
 XLA calls a function of C through its foreign function interface: https://docs.jax.dev/en/latest/ffi.html. What the
 function is handed, a "call frame", is laid out in `xla/ffi/api/c_api.h` (`jax.ffi.include_dir()`), whose layout XLA
 promises to keep (its version is asked for, and refused by XLA if it is not the one meant here). `jax.pure_callback`
-would be simpler, but takes 200 µs a call and the interpreter's lock, and, called from a thread in which double precision
-is not on, rounds its arguments to single precision without a word.
+would be simpler, but takes 200 µs a call and the interpreter's lock, and, where XLA calls it from a thread of its own,
+in which double precision is not on, it rounds its arguments to single precision without a word.
 """
 
 from __future__ import annotations
@@ -47,7 +47,11 @@ _BUFFER_DATA = 3
 _TABLE, _SERIES, _COUNT, _COARSE, _COARSE_COUNT, _PLAN = 0, 1, 2, 3, 4, 5
 
 
-@intrinsic
+_operation: Any = intrinsic
+"""Type checkers see the functions that emit code, and not those that they define."""
+
+
+@_operation
 def _words(typingctx: Any, address: Any) -> Any:  # noqa: ARG001 (numba's own convention)
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
         return builder.inttoptr(args[0], ir.IntType(64).as_pointer())
@@ -55,7 +59,7 @@ def _words(typingctx: Any, address: Any) -> Any:  # noqa: ARG001 (numba's own co
     return types.CPointer(types.int64)(address), emit
 
 
-@intrinsic
+@_operation
 def _numbers(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
         return builder.inttoptr(args[0], ir.DoubleType().as_pointer())
@@ -67,7 +71,7 @@ _IS_NUMBER = [kind is int for kind in get_type_hints(Plan).values()]
 """Of the fields of a `Plan`, which are numbers; the others are arrays of int64."""
 
 
-@intrinsic
+@_operation
 def _plan_at(typingctx: Any, words: Any) -> Any:  # noqa: ARG001
     """The `Plan` of which one word after the other is a number or the address of an array."""
     items = [types.int64 if number else types.CPointer(types.int64) for number in _IS_NUMBER]
@@ -243,7 +247,7 @@ class Block:
         table = aligned(plan.rows * L)
         table[:] = np.stack(lanes, -1).ravel()
         series, less = _frequencies(count), _frequencies(coarse)
-        values = [v if number else v.ctypes.data for v, number in zip(plan, _IS_NUMBER, strict=True)]
+        values = [each if isinstance(each, int) else each.ctypes.data for each in plan]
         of_series = [series.ctypes.data, len(series), less.ctypes.data, len(less)]
         self._kept = plan, table, series, less, np.array([table.ctypes.data, *of_series, *values], np.int64)
         self.address = np.array([self._kept[-1].ctypes.data], np.int64)

@@ -70,14 +70,14 @@ def probabilities(plan, table, s):
 
 
 @kernel
-def integrals(plan, s, j, b):
+def integrals(plan, s, j, b, turn):
     """Integrals over the segments, weighted with their probabilities.
 
-    For each coupling a ∫ |b + aU| dU goes to `size` and P ∫ row.U |b + aU| dU is added to `slopes`.
+    For each coupling a ∫ |b + aU| dU goes to SIZE and P ∫ U |b + aU| dU is added to SLOPE. `turn` is π / 2 M.
 
     Returns:
-        Σ P, Σ P (b + a/2), Σ P ∫ z |z| dU, Σ P ∫ |z| dU, and of the output's own feature ∫ row.U |z| dU,
-        ∫ row.U sign z dU, ∫ U² sign z dU.
+        Σ P, Σ P (b + a/2), Σ P ∫ z |z| dU, Σ P ∫ |z| dU, and of the output's own feature ∫ U |z| dU,
+        ∫ U sign z dU, ∫ U² sign z dU.
 
     """
     zero, one = splat(0.0), splat(1.0)
@@ -92,10 +92,10 @@ def integrals(plan, s, j, b):
         sign_end = select(end > zero, one, select(end < zero, splat(-1.0), zero))
         middle = end + b
         sign = select(middle > zero, one, select(middle < zero, splat(-1.0), zero))
-        # z changes its sign at row.U = root, from −sign a to sign a; or nowhere, and then no difference of nearly
+        # z changes its sign at U = root, from −sign a to sign a; or nowhere, and then no difference of nearly
         # equal numbers may be taken.
         crosses = sign_b * sign_end < zero
-        root = select(crosses, negative(b) / select(crosses, a, one), zero)
+        root = select(crosses, negative(b) * turn * get(s, p, row.INVERSE), zero)
         sign = select(crosses, sign_end, sign)
         along = root * b
         mean_z = fma(half, a, b)
@@ -117,7 +117,7 @@ def integrals(plan, s, j, b):
 
 @kernel
 def uncoupled_slopes(plan, table, s, j, bias, half_scale, own_sign):
-    """Add to `slopes`, for features not coupled, what the events give beyond their series.
+    """Add to SLOPE, for features not coupled, what the events give beyond their series.
 
     Given the event, a feature not coupled has the same mean wherever the event lies outside of its own set.
 
@@ -126,7 +126,7 @@ def uncoupled_slopes(plan, table, s, j, bias, half_scale, own_sign):
         j: the output.
         bias: what the events give to the derivative in the bias, less their series.
         half_scale: M/2, the constant in the series of |z|.
-        own_sign: ∫ row.U sign z dU for the output's own feature, less its series.
+        own_sign: ∫ U sign z dU for the output's own feature, less its series.
 
     """
     zero, one, half = splat(0.0), splat(1.0), splat(0.5)

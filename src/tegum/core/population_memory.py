@@ -42,9 +42,7 @@ SIZE, SEGMENT = 38, 39
 """∫ |b + a U| dU, and its series but for the constant."""
 CLOSED = 40
 """Half the derivative of E[(z − x_j)²] in the coupling."""
-NEAR = 41
-"""In the first lane: below this frequency h is small in some lane."""
-RECORD = 42
+RECORD = 41
 
 # Rows of the state: sums over frequencies, …
 VALUE, SMALLER, BIAS, OWN, EVENTS, OWN_EVENTS = 0, 1, 3, 4, 5, 6

@@ -23,7 +23,7 @@ from tegum.core.simd import WIDE_LANES
 COLUMNS = 6
 """Numbers kept for each frequency, see `frequencies`."""
 
-SHORTER = (0.7, 0.85)
+SHORTER = (0.6, 0.9)
 """The error of a series is judged by two more, with these parts of its frequencies."""
 
 
@@ -78,7 +78,7 @@ def frequencies(count: int) -> Float[np.ndarray, "frequency column"]:
     """The odd frequencies k = 1, 3, … of a truncated series with its windows.
 
     The window w(η) of the r-th frequency, η = (r + ½) / count, is 1 up to η = ½ and falls to 0 at η = 1 with all
-    its derivatives. Columns: k, 1/k, w/k, w/k², and w/k² with the windows of 0.7 and 0.85 times as many frequencies.
+    its derivatives. Columns: k, 1/k, w/k, w/k², and w/k² with the windows of 0.6 and 0.9 times as many frequencies.
 
     Args:
         count: how many, at least 1. The result has an even number of rows, the last perhaps with windows of zero.

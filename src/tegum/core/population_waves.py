@@ -17,11 +17,11 @@ from tegum.core import population_memory as row
 from tegum.core.compiled import inlined, part
 from tegum.core.population_memory import get, get_pair, load_pair, put, put_pair
 from tegum.core.simd import WIDE_LANES as L
-from tegum.core.simd import absolute, fma, load, nearest, negative, select, splat
+from tegum.core.simd import absolute, count_lanes, fma, load, nearest, negative, select, splat
 
 _PI = math.pi
 
-SMALL = 0.03
+_SMALL = 0.03
 """Below this h the series of j1 is taken."""
 _SMALL_OWN = 0.4
 
@@ -84,7 +84,7 @@ def uniform(cosine, sine, angle, inverse, k, near):
         h = angle * splat(k)
         square = h * h
         small = h * fma(square, fma(square, splat(1 / 840), splat(-1 / 30)), splat(1 / 3))
-        j1 = select(square < splat(SMALL**2), small, j1)
+        j1 = select(square < splat(_SMALL**2), small, j1)
     ur, ui = j0 * cosine, j0 * sine
     return ur, ui, fma(negative(j1), sine, ur), fma(j1, cosine, ui)
 
@@ -122,10 +122,10 @@ def wave(s, p):
 
 @part
 def both_uniform(s, p, k0, k1):
-    """u and 2 v of position p at both frequencies; moves its wave on."""
+    """What `uniform` says of position p at both frequencies; moves its wave on."""
     c0, s0, c1, s1 = wave(s, p)
     angle, inverse = get(s, p, row.ANGLE), get(s, p, row.INVERSE)
-    near = k0 < s.records[(p * row.RECORD + row.NEAR) * L]
+    near = count_lanes(absolute(angle) * splat(k0) < splat(_SMALL)) > 0
     return uniform(c0, s0, angle, inverse, k0, near), uniform(c1, s1, angle, inverse, k1, near)
 
 
@@ -148,7 +148,7 @@ def add_slope(s, p, f, kr, ki):
 
 @inlined
 def shared_factor(plan, table, s, g, f):
-    """F of a set with one gate; leaves the product of the features before each one in `partial`."""
+    """F of a set with one gate; leaves the product of the features before each one in PARTIAL."""
     first = plan.first[g]
     pr, pi = get_pair(s, first, row.U + f)
     for p in range(first + 1, plan.first[g + 1]):
@@ -186,7 +186,7 @@ def shared_slopes(plan, table, s, g, f, kr, ki, single, er, ei):
 def own_shared(plan, table, s, g, j, f, star_r, star_i):
     """F and ∂F/∂u_j of the output's own set, one with one gate.
 
-    Leaves in `slope` the derivatives of F in the other features, with `star` in the place of u_j.
+    Leaves in INNER the derivatives of F in the other features, with `star` in the place of u_j.
     """
     first, last = plan.first[g], plan.first[g + 1] - 1
     idle, active = load_pair(table, plan.weight[g])
@@ -214,7 +214,7 @@ def own_shared(plan, table, s, g, j, f, star_r, star_i):
 def mixture(plan, table, s, g, j, f, star_r, star_i, otherwise):
     """F and ∂F/∂u_j of any mixture; for a set other than the output's own, j is −1 and the derivative means nothing.
 
-    Leaves in `slope` the derivatives of F in its features but j: with `star` in the place of u_j, and multiplied by
+    Leaves in INNER the derivatives of F in its features but j: with `star` in the place of u_j, and multiplied by
     `otherwise` in the components where j has no part.
     """
     zero, one = splat(0.0), splat(1.0)
@@ -260,7 +260,7 @@ def mixture(plan, table, s, g, j, f, star_r, star_i, otherwise):
 
 @part
 def mixture_slopes(plan, s, g, j, f, kr, ki, er, ei):
-    """Add the slopes of a set whose derivatives are in `slope`, without j; k is the product of all other sets."""
+    """Add the slopes of a set whose derivatives are in INNER, without j; k is the product of all other sets."""
     for p in range(plan.first[g], plan.first[g + 1]):
         if p != j:
             ar, ai = get_pair(s, p, row.INNER + f)

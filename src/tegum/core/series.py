@@ -182,12 +182,14 @@ def _terms(a: Any, b: Any, output: _Output, groups: tuple[Group, ...], number: A
     k = 2 * number + 1.0
     t = k * jnp.pi / output.scale
     whole, mine = jnp.ones_like(t, dtype=complex), jnp.ones_like(t, dtype=complex)
+    u, v = uniform_transforms(t[:, None] * a)
     for group in groups:
-        plain, own = marked(group.table, t[:, None, None] * a[group.features], output.own[group.features])
+        here = group.features
+        known = u[:, here], v[:, here]
+        plain, own = marked(group.table, t[:, None, None] * a[here], output.own[here], known)
         whole, mine = whole * plain.prod(-1), mine * own.prod(-1)
     e = events(a, output.own, output.coupled, groups)
     powers = (1j * t[:, None]) ** jnp.arange(3)
-    u, v = uniform_transforms(t[:, None] * jnp.where(output.coupled, a, 0.0))
     whole = whole - powers @ e.none - ((powers @ e.one.T) * u).sum(-1)
     mine = mine - powers @ e.none_marked - ((powers @ e.one_marked.T) * jnp.where(output.own, v, u)).sum(-1)
     turn = jnp.exp(1j * t * b)

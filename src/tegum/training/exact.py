@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Int64
 
 from tegum.core.population_tables import Plan, aligned, frequencies, groups, scratch
 from tegum.core.simd import WIDE_LANES
-from tegum.training.kernels import lbfgs
+from tegum.training.kernels import descent, lbfgs
 from tegum.training.kernels import search as row
 from tegum.training.kernels.probe import Probe, Tables, probe
 from tegum.training.start import starting_state
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 FEWEST_FREQUENCIES, MOST_FREQUENCIES = 32, lbfgs.MOST_FREQUENCIES
 _FIRST_FREQUENCIES = 64
 """Of the loss of a snapshot; rarely are fewer enough."""
+_MOST_FOLLOWED = 4096
+"""The most frequencies that Adam and gradient descent take steps with: where these are not enough, the loss has a
+kink, and no number is."""
+CHECKED_EVERY = 100
+"""Steps of Adam and gradient descent after which the number of frequencies is chosen anew, counted from step 0."""
 
 TASKS_PER_THREAD, LEAST_RUNS = 4, 32
 """Runs are dealt out in so many groups a thread, but not in smaller ones: lanes should be full."""
@@ -88,7 +93,11 @@ class ExactEngine(Threaded):
         self._size = self._n * (self._m + 1)
         trainings = [spec.training for spec in self.specs if isinstance(spec.training, Exact)]
         self._training = trainings[0]
+        # Most sweeps differ in features alone: what belongs to a training is computed once.
+        self._trainings = list(dict.fromkeys(trainings))
+        setting_of_spec = np.array([self._trainings.index(each) for each in trainings])
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
+        self._setting_of_run = setting_of_spec[self._spec_of_run]
         self._families = self._make_families()
         nothing = [float(spec.features.importance @ np.diag(spec.features.second_moment())) for spec in self.specs]
         self._nothing = np.array(nothing)[self._spec_of_run]
@@ -108,10 +117,19 @@ class ExactEngine(Threaded):
         return families
 
     def start(self) -> TrainingState:
-        """The state before the first step."""
+        """The state before the first step.
+
+        Adam and gradient descent keep what their sampled twins do, and behind it the number of frequencies; what
+        L-BFGS keeps says `lbfgs.Book`.
+        """
         state = starting_state(self.specs, 0)
         runs = len(state.weights)
-        first = np.zeros((runs, lbfgs.PAIRS * self._size))
+        if self._training.optimiser != "lbfgs":
+            columns = self._size if self._training.optimiser == "adam" else 0
+            second = np.zeros((runs, columns + 1))
+            second[:, -1] = FEWEST_FREQUENCIES
+            return replace(state, second=second)
+        first = np.zeros((runs, lbfgs.pairs(self._size) * self._size))
         second = np.zeros((runs, lbfgs.memory(self._size, self._n)))
         scalars = second[:, -row.SAVED :]
         scalars[:, [row.LEVEL, row.FINE]] = FEWEST_FREQUENCIES
@@ -131,7 +149,8 @@ class ExactEngine(Threaded):
         path = np.full((runs, count, self._size), np.nan)
         loss = np.full((runs, count), np.nan)
         path[:, snapshots == state.step] = params[:, None]
-        ends = self._lbfgs(state, params, path, loss, stop, snapshots)
+        train = self._lbfgs if self._training.optimiser == "lbfgs" else self._follow
+        ends = train(state, params, path, loss, stop, snapshots)
         bad = ~(np.isfinite(path).all(-1) & np.isfinite(loss))
         diverged_at = state.diverged_at
         for run in np.flatnonzero(bad.any(1) & (diverged_at < 0)):
@@ -168,6 +187,7 @@ class ExactEngine(Threaded):
             self._nothing,
             path.reshape(-1),
             snapshots,
+            lbfgs.pairs(self._size),
         )
         tolerance, accuracy = training.gradient_tolerance, training.accuracy
 
@@ -213,6 +233,91 @@ class ExactEngine(Threaded):
         steps, phase = scalars[:, row.STEP].astype(np.int64), scalars[:, row.PHASE]
         np.copyto(state.diverged_at, steps, where=phase == lbfgs.DIVERGED)
         return np.where(phase == lbfgs.CONVERGED, steps, -1)
+
+    def _follow(
+        self,
+        state: TrainingState,
+        params: np.ndarray,
+        path: np.ndarray,
+        loss: np.ndarray,
+        stop: int,
+        snapshots: np.ndarray,
+    ) -> np.ndarray:
+        """The same for Adam and gradient descent, whose runs never converge."""
+        adam = self._training.optimiser == "adam"
+        start, count = state.step, state.second[:, -1]
+        second = state.second[:, :-1].ravel() if adam else np.zeros(0)
+        memory = descent.Runs(
+            params.reshape(-1), state.first.reshape(-1), second, state.diverged_at, path.reshape(-1), snapshots
+        )
+        settings = self._settings(start, stop)
+
+        def work(family: _Family, runs: np.ndarray) -> None:
+            working = descent.working(self._size, self._n, family.plan.rows)
+            tools = self._tools(family)
+            step = start
+            while step < stop and not self._cancelled.is_set():
+                alive = runs[state.diverged_at[runs] < 0]
+                if step % CHECKED_EVERY == 0:
+                    count[alive] = self._frequencies(tools, params[alive], alive, count[alive])
+                until = min(stop, step - step % CHECKED_EVERY + CHECKED_EVERY)
+                for each in np.unique(count[alive]):
+                    queue = alive[count[alive] == each]
+                    descent.follow(
+                        family.plan, family.tables, *_series(int(each)), settings, start, memory, queue, len(queue),
+                        step, until, len(snapshots), tools.scratch, working,
+                    )  # fmt: skip
+                step = until
+            # What was recorded before a run diverged stays.
+            at, column = np.nonzero(~np.isnan(path[runs]).all(-1))
+            if len(at):
+                loss[runs[at], column] = self._measure(tools, path[runs[at], column], runs[at])
+
+        self._each(work)
+        if adam:
+            state.second[:, :-1] = second.reshape(len(params), -1)
+        return state.converged_at
+
+    def _frequencies(
+        self, tools: _Tools, points: np.ndarray, runs: np.ndarray, present: np.ndarray
+    ) -> Float[np.ndarray, " run"]:
+        """How many frequencies runs need at these points, at least half of those they have at present.
+
+        Half the accuracy is asked for: no entry of the gradient may change by more when frequencies are doubled.
+        """
+        chosen = np.maximum(present / 2, FEWEST_FREQUENCIES)
+        finer = np.full_like(points, np.nan)
+        left, first = np.arange(len(points)), True
+        while len(left) and not self._cancelled.is_set():
+            coarse = finer[left]
+            for each in np.unique(chosen[left]):
+                at = np.flatnonzero(chosen[left] == each)
+                where = left[at]
+                if first:
+                    coarse[at] = _losses(tools, points[where], runs[where], int(each))[2].reshape(len(at), -1)
+                finer[where] = _losses(tools, points[where], runs[where], 2 * int(each))[2].reshape(len(at), -1)
+            first = False
+            change = np.abs(finer[left] - coarse).max(1)
+            left = left[(change > 0.5 * self._training.accuracy) & (chosen[left] < _MOST_FOLLOWED)]
+            chosen[left] *= 2
+        return chosen
+
+    def _settings(self, start: int, stop: int) -> descent.Settings:
+        adam = self._training.optimiser == "adam"
+        betas = [each.betas if adam else (each.momentum, 0.0) for each in self._trainings]
+        updates = range(start + 1, stop + 1)
+        # The scalar power: NumPy's vectorised one may round by position in the array.
+        corrections = [np.array([[1 - pair[k] ** t for t in updates] for pair in betas]).ravel() for k in (0, 1)]
+        return descent.Settings(
+            descent.ADAM if adam else descent.GD,
+            stop - start,
+            self._setting_of_run,
+            np.concatenate([each.rate * each.rates(start, stop) for each in self._trainings]),
+            *corrections,
+            *(np.array([pair[k] for pair in betas]) for k in (0, 1)),
+            np.array([each.eps for each in self._trainings]),
+            np.array([each.decay for each in self._trainings]),
+        )
 
     def _tools(self, family: _Family) -> _Tools:
         p, n, one = self._size * WIDE_LANES, self._n * WIDE_LANES, WIDE_LANES

@@ -36,7 +36,7 @@ from tegum.training.training import Flow
 if TYPE_CHECKING:
     from tegum.training.spec import Spec
 
-FEWEST, MOST = 32, 2**14
+FEWEST, MOST = 32, 2**12
 """Frequencies of the kernel. Where the asked accuracy needs more than the most (at a kink of the loss no number is
 enough), a leg is integrated with the most."""
 COARSER = 4
@@ -266,9 +266,7 @@ class FlowEngine(Threaded):
         state.diverged_at[alive[dead]] = step
         return alive[~dead]
 
-    def _record(
-        self, runs: _Runs, alive: Int64[np.ndarray, " alive"], recorded: Recorded, column: int | None
-    ) -> None:
+    def _record(self, runs: _Runs, alive: Int64[np.ndarray, " alive"], recorded: Recorded, column: int | None) -> None:
         if column is not None:
             recorded.weights[alive, column], recorded.bias[alive, column] = self._split(runs.parameters[alive])
             recorded.loss[alive, column] = runs.loss[alive]

@@ -47,20 +47,22 @@ def population_field(parameters: Any, address: Any) -> Any:
 
     Its derivative is the kernel's matrix of differences: Newton's method asks for all of it.
     """
+    return _population_field(parameters, address)
+
+
+@jax.custom_jvp
+def _population_field(parameters: Any, address: Any) -> Any:
     size = parameters.shape[0]
+    out = jax.ShapeDtypeStruct((size + 2,), parameters.dtype)
+    return -jax.ffi.ffi_call(GRADIENT, out, vmap_method="broadcast_all")(parameters, address)[:size]
 
-    @jax.custom_jvp
-    def field(y: Any) -> Any:
-        out = jax.ShapeDtypeStruct((size + 2,), y.dtype)
-        return -jax.ffi.ffi_call(GRADIENT, out, vmap_method="broadcast_all")(y, address)[:size]
 
-    @field.defjvp
-    def _jvp(primals: Any, tangents: Any) -> Any:
-        out = jax.ShapeDtypeStruct((size, size), parameters.dtype)
-        slopes = jax.ffi.ffi_call(SLOPES, out, vmap_method="broadcast_all")(*primals, address)
-        return field(*primals), -(slopes @ tangents[0])
-
-    return field(parameters)
+@_population_field.defjvp
+def _population_jvp(primals: Any, tangents: Any) -> Any:
+    size = primals[0].shape[0]
+    out = jax.ShapeDtypeStruct((size, size), primals[0].dtype)
+    slopes = jax.ffi.ffi_call(SLOPES, out, vmap_method="broadcast_all")(*primals)
+    return _population_field(*primals), -(slopes @ tangents[0])
 
 
 def linear_field(parameters: Any, moments: Any) -> Any:
@@ -80,30 +82,32 @@ def linear_field(parameters: Any, moments: Any) -> Any:
 
 def series_field(parameters: Any, distribution: Any) -> Any:
     """−∂L/∂θ by the series in JAX, for sets that are no mixture table; its derivative by central differences."""
+    return _series_field(parameters, distribution)
+
+
+def _series_gradients(parameters: Any, distribution: Any) -> Any:
     from tegum.core.series import derivatives
 
     series, tol = distribution
     n = len(series.moments.mean)
+    weights, bias = parameters[:, :-n].reshape(len(parameters), n, -1), parameters[:, -n:]
+    return derivatives(weights, bias, series, tol, 1)[2]
 
-    def gradients(y: Any) -> Any:
-        weights, bias = y[:, :-n].reshape(len(y), n, -1), y[:, -n:]
-        return derivatives(weights, bias, series, tol, 1)[2]
 
-    @jax.custom_jvp
-    def field(y: Any) -> Any:
-        return -gradients(y[None])[0]
+@jax.custom_jvp
+def _series_field(parameters: Any, distribution: Any) -> Any:
+    return -_series_gradients(parameters[None], distribution)[0]
 
-    @field.defjvp
-    def _jvp(primals: Any, tangents: Any) -> Any:
-        (y,) = primals
-        # Each gradient has its own number of frequencies: their errors, of `tol`, must be small against the step.
-        step = 1e-4
-        moves = step * jnp.eye(len(y), dtype=y.dtype)
-        near = gradients(jnp.concatenate([y + moves, y - moves]))
-        slopes = (near[: len(y)] - near[len(y) :]) / (2 * step)
-        return field(y), -(slopes @ tangents[0])
 
-    return field(parameters)
+@_series_field.defjvp
+def _series_jvp(primals: Any, tangents: Any) -> Any:
+    parameters, distribution = primals
+    # Each gradient has its own number of frequencies: their errors, of `tol`, must be small against the step.
+    step = 1e-4
+    moves = step * jnp.eye(len(parameters), dtype=parameters.dtype)
+    near = _series_gradients(jnp.concatenate([parameters + moves, parameters - moves]), distribution)
+    slopes = (near[: len(parameters)] - near[len(parameters) :]).T / (2 * step)
+    return _series_field(*primals), -(slopes @ tangents[0])
 
 
 FIELDS = {"population": population_field, "linear": linear_field, "series": series_field}
@@ -135,16 +139,21 @@ def _integrate(kind: str, implicit: bool, parameters: Any, step: Any, length: An
     field = FIELDS[kind]
     term = diffrax.ODETerm(lambda t, y, args: field(y, args))  # noqa: ARG005 (diffrax's own convention)
     solver = _solver(implicit, rtol, atol)
-    control = diffrax.PIDController(rtol=rtol, atol=atol)
+    # The loss has kinks in its curvature, which cost rejected steps: a step that grows fast again meets the next one.
+    control = diffrax.PIDController(rtol=rtol, atol=atol, factormax=3.0)
     order = solver.error_order(term)
     start = jnp.zeros_like(step)
     _, controller = control.init(term, start, length, parameters, step, about, solver.func, order)
-    # Whether the first stage must be computed is asked of all lanes together, and a first stage that is computed is not to
-    # the bit the last one of the step before. So it is given, and lanes know nothing of one another.
+    # Whether the first stage must be computed is asked of all lanes together, and one that is computed is not to the
+    # bit the last stage of the step before. So it is given, and lanes know nothing of one another.
     memory = (jnp.array(False), term.vf(start, parameters, about))
     expected = jax.tree.structure(solver.init(term, start, length, parameters, about))
     assert jax.tree.structure(memory) == expected, "diffrax has changed what its solvers remember"
     zero = jnp.zeros((), jnp.int32)
+
+    def _newton(y: Any, tried: Any) -> Any:
+        # The iteration finds derivatives: what counts is how far off they put the parameters after a step.
+        return (atol + rtol * jnp.sqrt(jnp.mean(y * y))) / tried
 
     def going(leg: Leg) -> Any:
         return (leg.time < length) & ~leg.failed
@@ -154,7 +163,7 @@ def _integrate(kind: str, implicit: bool, parameters: Any, step: Any, length: An
         last = leg.step >= left
         # No small step at the end: the last two are equal.
         tried = jnp.where(last, left, jnp.where(2 * leg.step > left, left / 2, leg.step))
-        moved, error, _, memory, result = solver.step(
+        moved, error, _, memory, result = _solver(implicit, rtol, _newton(leg.parameters, tried)).step(
             term, start, tried, leg.parameters, about, leg.solver, made_jump=False
         )
         bad = ~diffrax.is_okay(result) | ~jnp.isfinite(error).all() | ~jnp.isfinite(moved).all()

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.core.compiled import inlined, kernel
-from tegum.core.population_kernel import refresh_scale
+from tegum.core.population_kernel import MARGIN, refresh_scale
 from tegum.core.population_tables import aligned
 from tegum.core.simd import WIDE_LANES as L
 from tegum.core.simd import at_least, at_most, fma, load, negative, pointer_at, pointers, select, splat, sqrt, store
@@ -24,8 +24,8 @@ from tegum.training.kernels import search as row
 from tegum.training.kernels.probe import dot, enter, leave, loss_and_gradient
 from tegum.training.kernels.search import ACCEPT, FAIL, begin_search, next_step
 
-PAIRS = 10
-"""Pairs of a step and a change of the gradient that are remembered."""
+_MOST_PAIRS, _FEWEST_PAIRS, _MANY = 20, 10, 256
+"""Pairs of a step and a change of the gradient that are remembered: of models with many parameters fewer."""
 MOST_FREQUENCIES = 65536
 
 ANCHOR, DESCEND, CHECK, CONVERGED, STALLED, DIVERGED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
@@ -37,9 +37,14 @@ _REDUCTION = 0.05
 """A correction c is trusted to reduce the gradient to this part of what it was when c was computed."""
 _CONTRACTION = 0.25
 """Where c was so wrong, relative to that gradient, twice as many frequencies are descended with."""
-_MOST_BARREN = 6
+_MOST_BARREN = 2
+"""Searches without result after which more frequencies are descended with: fewer are not smooth enough."""
+_MOST_DESCENDED = 4096
+"""More than that are not worth descending with."""
 _PATIENCE = 100.0
 """Steps without progress after which a run has stalled."""
+_FAR = 10.0
+"""Where a step gains, or the gradient is, so many times the error of the series, a change of scale does not matter."""
 _TOO_SMALL, _TOO_LARGE = 1.2, 0.5
 """A scale is renewed when the one that suits is more than, or less than, so many times as large."""
 
@@ -48,19 +53,21 @@ class Book(NamedTuple):
     """Memory of all runs, contiguous in each, flat. P is the number of parameters."""
 
     params: Float[np.ndarray, " run_P"]
-    first: Float[np.ndarray, " run_PAIRS_P"]
+    first: Float[np.ndarray, " run_pairs_P"]
     """The steps, newest first."""
     second: Float[np.ndarray, " run_memory"]
-    """Changes of the gradient (PAIRS, P), gradient (P), c (P), scale (n), 1 / (s·y) (PAIRS), and scalars."""
+    """Changes of the gradient (pairs, P), gradient (P), c (P), scale (n), 1 / (s·y) (pairs), and scalars."""
     size: Float[np.ndarray, " run"]
     """Loss where every output is zero: the measure of rounding."""
     path: Float[np.ndarray, " run_snapshot_P"]
     snapshots: Int[np.ndarray, " snapshot"]
+    pairs: int
 
 
 class Block(NamedTuple):
     """Working memory of `descend`: flat arrays that start on a cache line, lanes but for `run`."""
 
+    pairs: int
     run: Int[np.ndarray, " lane"]
     x: Float[np.ndarray, " _"]
     gradient: Float[np.ndarray, " _"]
@@ -83,6 +90,7 @@ class Block(NamedTuple):
     accept: Float[np.ndarray, " _"]
     keep: Float[np.ndarray, " _"]
     anchor: Float[np.ndarray, " _"]
+    grow: Float[np.ndarray, " _"]
     least: Float[np.ndarray, " _"]
     most: Float[np.ndarray, " _"]
     scalars: Float[np.ndarray, " _"]
@@ -90,14 +98,19 @@ class Block(NamedTuple):
 
 def block(parameters: int, features: int, rows: int) -> Block:
     """Working memory for one thread and groups of these sizes."""
-    p, n, one = parameters * L, features * L, L
-    sizes = [p] * 6 + [PAIRS * p] * 2 + [PAIRS * L, n, n, rows * L, n, PAIRS * L] + [one] * 9 + [row.SCALARS * L]
-    return Block(np.full(L, -1), *map(aligned, sizes))
+    p, n, m, one = parameters * L, features * L, pairs(parameters) * L, L
+    sizes = [p] * 6 + [m * parameters] * 2 + [m, n, n, rows * L, n, m] + [one] * 10 + [row.SCALARS * L]
+    return Block(pairs(parameters), np.full(L, -1), *map(aligned, sizes))
+
+
+def pairs(parameters: int) -> int:
+    """How many pairs are remembered."""
+    return _MOST_PAIRS if parameters <= _MANY else _FEWEST_PAIRS
 
 
 def memory(parameters: int, features: int) -> int:
     """How many numbers of `Book.second` belong to a run."""
-    return (PAIRS + 2) * parameters + features + PAIRS + row.SAVED
+    return (pairs(parameters) + 2) * parameters + features + pairs(parameters) + row.SAVED
 
 
 @inlined
@@ -106,15 +119,15 @@ def _enter(b, book, tables, rows, size, features, lane, run, snapshots):
     b.run[lane] = run
     enter(tables.values, tables.distribution[run] * rows, b.table, rows, lane)
     enter(book.params, run * size, b.x, size, lane)
-    enter(book.first, run * PAIRS * size, b.steps, PAIRS * size, lane)
-    start = run * ((PAIRS + 2) * size + features + PAIRS + row.SAVED)
-    enter(book.second, start, b.changes, PAIRS * size, lane)
-    enter(book.second, start + PAIRS * size, b.gradient, size, lane)
-    enter(book.second, start + (PAIRS + 1) * size, b.correction, size, lane)
-    start += (PAIRS + 2) * size
+    enter(book.first, run * b.pairs * size, b.steps, b.pairs * size, lane)
+    start = run * ((b.pairs + 2) * size + features + b.pairs + row.SAVED)
+    enter(book.second, start, b.changes, b.pairs * size, lane)
+    enter(book.second, start + b.pairs * size, b.gradient, size, lane)
+    enter(book.second, start + (b.pairs + 1) * size, b.correction, size, lane)
+    start += (b.pairs + 2) * size
     enter(book.second, start, b.scale, features, lane)
-    enter(book.second, start + features, b.rho, PAIRS, lane)
-    enter(book.second, start + features + PAIRS, b.scalars, row.SAVED, lane)
+    enter(book.second, start + features, b.rho, b.pairs, lane)
+    enter(book.second, start + features + b.pairs, b.scalars, row.SAVED, lane)
     b.scalars[row.NEEDS * L + lane] = 1.0
     b.scalars[row.SIZE * L + lane] = book.size[run]
     for p in range(size):
@@ -131,24 +144,24 @@ def _leave(b, book, size, features, lane):
     run = b.run[lane]
     b.run[lane] = -1
     leave(book.params, run * size, b.x, size, lane)
-    leave(book.first, run * PAIRS * size, b.steps, PAIRS * size, lane)
-    start = run * ((PAIRS + 2) * size + features + PAIRS + row.SAVED)
-    leave(book.second, start, b.changes, PAIRS * size, lane)
-    leave(book.second, start + PAIRS * size, b.gradient, size, lane)
-    leave(book.second, start + (PAIRS + 1) * size, b.correction, size, lane)
-    start += (PAIRS + 2) * size
+    leave(book.first, run * b.pairs * size, b.steps, b.pairs * size, lane)
+    start = run * ((b.pairs + 2) * size + features + b.pairs + row.SAVED)
+    leave(book.second, start, b.changes, b.pairs * size, lane)
+    leave(book.second, start + b.pairs * size, b.gradient, size, lane)
+    leave(book.second, start + (b.pairs + 1) * size, b.correction, size, lane)
+    start += (b.pairs + 2) * size
     leave(book.second, start, b.scale, features, lane)
-    leave(book.second, start + features, b.rho, PAIRS, lane)
-    leave(book.second, start + features + PAIRS, b.scalars, row.SAVED, lane)
+    leave(book.second, start + features, b.rho, b.pairs, lane)
+    leave(book.second, start + features + b.pairs, b.scalars, row.SAVED, lane)
 
 
 @inlined
 def _forget(b, size, lane):
     """Clear the pairs of a lane; a pair of zeros changes no direction."""
-    for p in range(PAIRS * size):
+    for p in range(b.pairs * size):
         b.steps[p * L + lane] = 0.0
         b.changes[p * L + lane] = 0.0
-    for k in range(PAIRS):
+    for k in range(b.pairs):
         b.rho[k * L + lane] = 0.0
 
 
@@ -160,7 +173,7 @@ def _directions(b, size):
     needs = load(b.scalars, row.NEEDS * L) > half
     for p in range(0, end, L):
         store(b.direction, p, select(needs, load(b.gradient, p), load(b.direction, p)))
-    for k in range(PAIRS):
+    for k in range(b.pairs):
         steps, changes = pointer_at(b.steps, k * end), pointer_at(b.changes, k * end)
         share = load(b.rho, k * L) * dot(steps, b.direction, end)
         share = select(needs, share, splat(0.0))
@@ -176,8 +189,8 @@ def _directions(b, size):
     gamma = select(needs, gamma, splat(1.0))
     for p in range(0, end, L):
         store(b.direction, p, gamma * load(b.direction, p))
-    for back in range(PAIRS):
-        k = PAIRS - 1 - back
+    for back in range(b.pairs):
+        k = b.pairs - 1 - back
         steps, changes = pointer_at(b.steps, k * end), pointer_at(b.changes, k * end)
         share = load(b.shares, k * L) - load(b.rho, k * L) * dot(changes, b.direction, end)
         share = select(needs, share, splat(0.0))
@@ -212,11 +225,7 @@ def _begin(b, size):
 
 @kernel
 def _accept(b, size):
-    """Go to the trial in the lanes of `accept`, and add a pair where the curvature along the step is positive.
-
-    `slope` and `square` become the products of the change of the gradient with the step and with itself, `square` of
-    the other lanes anything.
-    """
+    """Go to the trial in the lanes of `accept`, and add a pair where the curvature along the step is positive."""
     end = size * L
     half, zero, one = splat(0.5), splat(0.0), splat(1.0)
     accept = load(b.accept, 0) > half
@@ -227,12 +236,12 @@ def _accept(b, size):
         curvature = fma(step, change, curvature)
         square = fma(change, change, square)
     keep = accept & (curvature > splat(1e-16) * square)
-    for back in range(1, PAIRS):
-        to, source = (PAIRS - back) * end, (PAIRS - back - 1) * end
+    for back in range(1, b.pairs):
+        to, source = (b.pairs - back) * end, (b.pairs - back - 1) * end
         for p in range(0, end, L):
             store(b.steps, to + p, select(keep, load(b.steps, source + p), load(b.steps, to + p)))
             store(b.changes, to + p, select(keep, load(b.changes, source + p), load(b.changes, to + p)))
-        to, source = (PAIRS - back) * L, (PAIRS - back - 1) * L
+        to, source = (b.pairs - back) * L, (b.pairs - back - 1) * L
         store(b.rho, to, select(keep, load(b.rho, source), load(b.rho, to)))
     for p in range(0, end, L):
         x, g = load(b.x, p), load(b.gradient, p)
@@ -247,8 +256,11 @@ def _accept(b, size):
 
 
 @kernel
-def _fit(plan, b, s):
-    """How the scales that would suit compare with those in use: the least and the largest quotient of any output."""
+def _fit(plan, b, s, size):
+    """How the scales that would suit compare with those in use: the least and the largest quotient of any output.
+
+    `square` becomes the squared norm of the gradient.
+    """
     refresh_scale(plan, b.x, b.fresh, s)
     least, most = splat(1.0), splat(1.0)
     for p in range(0, plan.features * L, L):
@@ -256,6 +268,31 @@ def _fit(plan, b, s):
         least, most = at_most(least, share), at_least(most, share)
     store(b.least, 0, least)
     store(b.most, 0, most)
+    store(b.square, 0, dot(b.gradient, b.gradient, size * L))
+
+
+@inlined
+def _coarse(scalars, lane):
+    """Whether what is descended is the very loss at K frequencies."""
+    return scalars[row.FINE * L + lane] == scalars[row.LEVEL * L + lane]
+
+
+@inlined
+def _grow(plan, b, s, count):
+    """Let the scale follow a trial that gains far more than the series is wrong by, which is what a scale can change."""
+    growing = 0
+    for lane in range(L):
+        if b.run[lane] >= 0 and b.anchor[lane] == 0.0 and _coarse(b.scalars, lane):
+            gain = -b.scalars[row.ALPHA * L + lane] * b.scalars[row.SLOPE * L + lane]
+            if gain * _ERROR * count > _FAR * b.scalars[row.ESTIMATE * L + lane]:
+                b.grow[lane] = 1.0
+                growing += 1
+    if growing > 0:
+        refresh_scale(plan, b.trial, b.fresh, s)
+        grow = load(b.grow, 0) > splat(0.5)
+        for p in range(0, plan.features * L, L):
+            old, new = load(b.scale, p), load(b.fresh, p)
+            store(b.scale, p, select(grow & (new > splat(MARGIN) * old), new, old))
 
 
 @inlined
@@ -263,7 +300,7 @@ def _anchor(b, size, lane, value, count):
     """The first loss at K frequencies, or with another scale: it becomes the loss, or c becomes what is missing."""
     scalars = b.scalars
     end = size * L
-    if scalars[row.FINE * L + lane] == scalars[row.LEVEL * L + lane]:
+    if _coarse(scalars, lane):
         for p in range(lane, end, L):
             b.gradient[p] = b.trial_gradient[p]
             b.correction[p] = 0.0
@@ -326,10 +363,11 @@ def _failed(b, size, lane):
         _forget(b, size, lane)
         scalars[row.NEEDS * L + lane] = 1.0
         return
-    fine, moved = scalars[row.FINE * L + lane], scalars[row.MOVED * L + lane] > 0
-    again = moved and fine > scalars[row.LEVEL * L + lane]
+    scalars[row.BARREN * L + lane] = _MOST_BARREN + 1
+    fine, level = scalars[row.FINE * L + lane], scalars[row.LEVEL * L + lane]
+    again = fine > level and scalars[row.MOVED * L + lane] > 0
     _ask(scalars, lane, fine if again else 2 * fine)
-    if scalars[row.BARREN * L + lane] > _MOST_BARREN:
+    if level >= _MOST_DESCENDED:
         scalars[row.PHASE * L + lane] = STALLED
 
 
@@ -369,6 +407,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
                 _enter(b, book, tables, rows, size, features, lane, queue[taken], snapshots)
                 taken += 1
             b.anchor[lane] = 0.0
+            b.grow[lane] = 0.0
             if b.run[lane] >= 0:
                 active += 1
                 if scalars[row.PHASE * L + lane] == ANCHOR:
@@ -396,6 +435,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
             x = load(b.x, p)
             trial = fma(alpha, load(b.direction, p), x)
             store(b.trial, p, select(fresh, x, trial))
+        _grow(plan, b, s, count)
         loss_and_gradient(
             plan, linear, b.table, series, count, b.trial, b.scale, b.value, b.trial_gradient, b.error, s, b.spare,
         )  # fmt: skip
@@ -425,7 +465,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
                         _failed(b, size, lane)
         if accepted > 0:
             _accept(b, size)
-            _fit(plan, b, s)
+            _fit(plan, b, s, size)
             for lane in range(L):
                 if b.accept[lane] > 0:
                     step = scalars[row.STEP * L + lane] + 1
@@ -433,15 +473,20 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
                     scalars[row.VALUE * L + lane] = b.value[lane]
                     scalars[row.MOVED * L + lane] = 1.0
                     scalars[row.NEEDS * L + lane] = 1.0
-                    if scalars[row.FINE * L + lane] == scalars[row.LEVEL * L + lane]:
+                    if _coarse(scalars, lane):
                         scalars[row.ESTIMATE * L + lane] = _ERROR * count * b.error[lane]
                     column = int(scalars[row.COLUMN * L + lane])
                     if column < snapshots and book.snapshots[column] == step:
                         leave(book.path, (b.run[lane] * snapshots + column) * size, b.x, size, lane)
                         scalars[row.COLUMN * L + lane] = column + 1
-                    if b.most[lane] > _TOO_SMALL or b.least[lane] < _TOO_LARGE:
+                    misfit = b.most[lane] > _TOO_SMALL or b.least[lane] < _TOO_LARGE
+                    far = b.square[lane] > (_FAR * scalars[row.ESTIMATE * L + lane]) ** 2
+                    if misfit and not (far and _coarse(scalars, lane)):
                         scalars[row.PHASE * L + lane] = ANCHOR
                     else:
+                        if misfit:
+                            for p in range(lane, features * L, L):
+                                b.scale[p] = b.fresh[p]
                         _after(b, size, lane, tolerance)
         for lane in range(L):
             if b.run[lane] >= 0:
@@ -471,11 +516,11 @@ def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accu
 
     """
     size, features = plan.features * (plan.hidden + 1), plan.features
-    length = (PAIRS + 2) * size + features + PAIRS + row.SAVED
+    length = (book.pairs + 2) * size + features + book.pairs + row.SAVED
     for at in range(amount):
         run = queue[at]
         scalars = (run + 1) * length - row.SAVED
-        gradient = run * length + PAIRS * size
+        gradient = run * length + book.pairs * size
         correction = gradient + size
         old, new, difference, product = 0.0, 0.0, 0.0, 0.0
         for p in range(size):
@@ -509,9 +554,12 @@ def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accu
             book.second[scalars + row.PHASE] = CHECK if 2 * frequencies <= MOST_FREQUENCIES else STALLED
         else:
             wrong = corrected and difference > _CONTRACTION * book.second[scalars + row.REDUCED]
-            if (wrong or book.second[scalars + row.BARREN] > 0) and level < frequencies:
-                book.second[scalars + row.LEVEL] = 2 * level
+            barren = book.second[scalars + row.BARREN] > _MOST_BARREN
+            if (wrong and level < _MOST_DESCENDED) or barren:
+                book.second[scalars + row.LEVEL] = min((4 if barren else 2) * level, frequencies)
                 book.second[scalars + row.PHASE] = ANCHOR
+                book.second[scalars + row.BARREN] = 0.0
+                book.second[scalars + row.MARK_STEP] = book.second[scalars + row.STEP]
             else:
                 book.second[scalars + row.PHASE] = DESCEND
             book.second[scalars + row.REDUCED] = new

@@ -18,14 +18,14 @@ VALUE, OFFSET, STEP, LEVEL, FINE, NEXT, TAU, PHASE, ESTIMATE, REDUCED, BARREN, M
 GAMMA, MARK_STEP, MARK_VALUE, MARK_NORM = range(12, 16)
 SAVED = 16
 # … then what belongs to one search.
-NEEDS, ALPHA, LOW, LOW_VALUE, LOW_SLOPE, HIGH, HIGH_SLOPE, WIDTH, TRIALS, BLOCKED, SLOPE, COLUMN, SIZE = range(16, 29)
-SCALARS = 29
+NEEDS, ALPHA, LOW, LOW_VALUE, LOW_SLOPE, HIGH, HIGH_SLOPE, WIDTH, TRIALS, BLOCKED, SLOPE, COLUMN, SIZE, HIGH_VALUE = range(16, 30)
+SCALARS = 30
 
 _DECREASE, _CURVATURE = 0.1, 0.9
 """δ and σ of Hager & Zhang."""
 _ALLOWED, _ROUNDING = 1e-10, 1e-15
 """By how much the loss may rise with the approximate conditions, relative to itself and to that of no model at all."""
-_MOST_TRIALS = 25
+_MOST_TRIALS = 20
 
 GO_ON, ACCEPT, FAIL = 0, 1, 2
 
@@ -80,7 +80,8 @@ def next_step(scalars, lane, value, slope):
             _inside(scalars, lane)
     else:
         scalars[HIGH * L + lane] = alpha
-        scalars[HIGH_SLOPE * L + lane] = slope if slope >= 0 else math.nan
+        scalars[HIGH_SLOPE * L + lane] = slope
+        scalars[HIGH_VALUE * L + lane] = value
         _inside(scalars, lane)
     low, high = scalars[LOW * L + lane], scalars[HIGH * L + lane]
     return FAIL if math.isfinite(high) and high - low <= 1e-14 * high else GO_ON
@@ -93,7 +94,15 @@ def _inside(scalars, lane):
     low_slope, high_slope = scalars[LOW_SLOPE * L + lane], scalars[HIGH_SLOPE * L + lane]
     width = high - low
     share = 0.5
-    if high_slope >= 0 and width <= 0.66 * scalars[WIDTH * L + lane]:
-        share = min(max(low_slope / (low_slope - high_slope), 0.05), 0.95)
+    if not math.isnan(high_slope) and width <= 0.7 * scalars[WIDTH * L + lane]:
+        rise = scalars[HIGH_VALUE * L + lane] - scalars[LOW_VALUE * L + lane]
+        mean = low_slope + high_slope - 3 * rise / width
+        square = mean * mean - low_slope * high_slope
+        if square >= 0:
+            root = math.sqrt(square)
+            share = 1 - (high_slope + root - mean) / (high_slope - low_slope + 2 * root)
+        if high_slope >= 0 and (not 0 < share < 1 or abs(rise) < 1e-8 * abs(scalars[VALUE * L + lane])):
+            share = low_slope / (low_slope - high_slope)
+        share = min(max(share, 0.05), 0.95) if math.isfinite(share) else 0.5
     scalars[WIDTH * L + lane] = width
     scalars[ALPHA * L + lane] = low + share * width

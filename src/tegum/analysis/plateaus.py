@@ -1,0 +1,82 @@
+"""Where training hardly lowers the loss: plateaus, and where it lowers it fastest between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+SLOW = 0.1
+"""On a plateau the loss falls by less than this part while the number of steps grows e-fold."""
+LEAST = 1.5
+"""A plateau's last step is at least so many times its first."""
+FALL = 0.1
+"""A plateau is escaped when the loss falls by at least this part afterwards."""
+
+
+@final
+@dataclass(frozen=True)
+class Plateau:
+    """Observed slow loss; whether a saddle is near is for the Hessian to say."""
+
+    start: int
+    end: int
+    """First and last step."""
+    slowest: int
+    """Position among the snapshots at which the loss falls most slowly."""
+    loss: float
+    """There."""
+    escaped: bool
+    """Whether the loss falls afterwards by at least `FALL` of itself."""
+    fastest: int | None
+    """Position of the snapshot at which the loss falls fastest before the next plateau; None if it does not."""
+
+
+def find_plateaus(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step"]) -> list[Plateau]:
+    """The plateaus of one run, in order.
+
+    Training from a small start takes its steps on many scales, so slow is judged against the logarithm of the step:
+    −d ln loss / d ln step, which is `SLOW` at most. What the loss does before step 1 is no part of any plateau.
+
+    Args:
+        loss: of each snapshot, above zero and without noise; NaN from a divergence on.
+        steps: of each snapshot, rising.
+
+    Raises:
+        ValueError: a loss is not positive, or steps do not rise.
+
+    """
+    if (loss <= 0).any() or (np.diff(steps) <= 0).any():
+        raise ValueError(f"find_plateaus(loss with minimum {loss.min():.3g}): losses must be positive and steps rise")
+    seen = np.flatnonzero((steps >= 1) & np.isfinite(loss))
+    if len(seen) < 2:
+        return []
+    time, height = np.log(steps[seen]), np.log(loss[seen])
+    rate = -np.diff(height) / np.diff(time)
+    slow = np.concatenate([[False], rate <= SLOW, [False]])
+    starts, ends = np.flatnonzero(~slow[:-1] & slow[1:]), np.flatnonzero(slow[:-1] & ~slow[1:])
+    # Interval i lies between snapshots i and i + 1: intervals a … b − 1 are snapshots a … b.
+    long = time[ends] - time[starts] >= np.log(LEAST)
+    starts, ends = starts[long], ends[long]
+    plateaus = []
+    for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        # The start of a plateau is still falling and its end falls already: what lies between is its own.
+        inner = np.arange(start, end)
+        slowest = int(inner[np.argmin(np.abs(rate[inner]))])
+        until = int(starts[number + 1]) if number + 1 < len(starts) else len(rate)
+        after = np.arange(end, until)
+        escaped = bool(height[slowest] - height[slowest:].min() >= -np.log1p(-FALL))
+        fastest = int(seen[after[np.argmax(rate[after])]]) if escaped and len(after) else None
+        plateaus.append(
+            Plateau(
+                start=int(steps[seen[start]]),
+                end=int(steps[seen[end]]),
+                slowest=int(seen[slowest]),
+                loss=float(loss[seen[slowest]]),
+                escaped=escaped,
+                fastest=fastest,
+            )
+        )
+    return plateaus

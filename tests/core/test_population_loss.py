@@ -1,0 +1,178 @@
+"""The public population loss: its JAX form against exact arithmetic, its derivatives, and what it refuses."""
+
+from __future__ import annotations
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from reference.population_truth import Case, cases, sampled_loss, truth
+
+from tegum.core.features import Correlated, Equivariant, FeatureDistribution, FeatureSet, Independent
+from tegum.core.losses import population_gradient, population_loss
+
+CASES = {case.id: case for case in cases()}
+PAIRS = FeatureDistribution([Correlated(2, 0.1)] * 2)
+RNG = np.random.default_rng(0)
+W, B = RNG.normal(size=(4, 2)) * 0.6, RNG.normal(size=4) * 0.1
+
+# Under the jaxtyping import hook an argument of a wrong type never reaches the function's own check.
+loss_unchecked = inspect.unwrap(population_loss)
+
+
+def jax_case(case: Case) -> tuple[jax.Array, jax.Array]:
+    return jnp.asarray(case.W), jnp.asarray(case.b)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "independent-4",
+        "independent-unequal-3",
+        "correlated-4",
+        "correlated-always-active-3",
+        "anticorrelated-unequal-3",
+        "partially-4",
+        "mixed-6",
+        "dead-positive-bias",
+        "two-digons-negative-bias-dead-rows",
+        "two-digons-zero-bias-dead-rows",
+        "nearly-orthogonal-1e-06",
+        "collapsed-pairs",
+        "zero",
+    ],
+)
+def test_jax_agrees_with_the_truth(name: str) -> None:
+    case = CASES[name]
+    with jax.enable_x64(True):
+        loss, error = population_loss(*jax_case(case), case.features, with_error=True)
+    assert loss.dtype == np.float64
+    assert abs(float(loss) - truth(case.W, case.b, case.features)) <= float(error) <= 1e-8
+
+
+@pytest.mark.parametrize("name", ["independent-4", "mixed-5", "digon-negative-bias-dead-rows", "orthogonal"])
+def test_jax_gradient_agrees_with_the_truth(name: str) -> None:
+    case = CASES[name]
+    _, gradient = truth(case.W, case.b, case.features, 1)
+    with jax.enable_x64(True):
+        found = jax.grad(lambda model: population_loss(*model, case.features))(jax_case(case))
+    assert_allclose(np.append(found[0], found[1]), gradient, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["correlated-2", pytest.param("digon-negative-bias", marks=pytest.mark.slow)])
+def test_jax_hessian_agrees_with_the_truth(name: str) -> None:
+    case = CASES[name]
+    *_, hessian = truth(case.W, case.b, case.features, 2)
+    size = case.W.size
+    with jax.enable_x64(True):
+        theta = jnp.append(*jax_case(case))
+        found = jax.jit(
+            jax.hessian(lambda theta: population_loss(theta[:size].reshape(case.W.shape), theta[size:], case.features))
+        )(theta)
+    assert_allclose(found, hessian, atol=1e-5 * np.linalg.norm(hessian))
+
+
+def test_transformations_and_single_precision_leave_the_configuration_alone() -> None:
+    w, b = jnp.asarray(W), jnp.asarray(B)
+    assert w.dtype == np.float32
+    loss = population_loss(w, b, PAIRS)
+    assert loss.dtype == np.float64
+    expected = truth(np.asarray(w, np.float64), np.asarray(b, np.float64), PAIRS)
+    assert abs(float(loss) - expected) <= 1e-8
+    assert abs(float(jax.jit(lambda w: population_loss(w, b, PAIRS))(w)) - expected) < 1e-7
+    both = jax.vmap(lambda w: population_loss(w, b, PAIRS))(jnp.stack([w, w]))
+    assert_allclose(both, [expected, expected], atol=1e-7)
+    gradient = jax.grad(lambda w: population_loss(w, b, PAIRS))(w)
+    assert gradient.dtype == np.float32
+    assert_allclose(gradient, truth(W, B, PAIRS, 1)[1][:8].reshape(4, 2), atol=1e-6)
+    assert not jax.config.read("jax_enable_x64")
+    assert jnp.ones(1).dtype == np.float32
+
+
+def test_leading_dimensions() -> None:
+    w = RNG.normal(size=(2, 3, 4, 2))
+    b = RNG.normal(size=(2, 3, 4)) * 0.1
+    loss, error = population_loss(w, b, PAIRS, with_error=True)
+    assert loss.shape == error.shape == (2, 3)
+    assert loss[1, 2] == population_loss(w[1, 2], b[1, 2], PAIRS)
+    dw, db = population_gradient(w, b, PAIRS)
+    assert dw.shape == w.shape
+    assert db.shape == b.shape
+    with jax.enable_x64(True):
+        assert_allclose(population_loss(jnp.asarray(w), jnp.asarray(b), PAIRS), loss, atol=2e-8)
+
+
+def test_gradient_agrees_with_the_truth() -> None:
+    dw, db = population_gradient(W, B, PAIRS, tol=1e-10)
+    assert_allclose(np.append(dw, db), truth(W, B, PAIRS, 1)[1], atol=1e-10)
+
+
+def test_linear_model_in_both_forms_against_samples() -> None:
+    features = FeatureDistribution([Correlated(2, 0.3), Independent(2, (0.4, 0.8), importance=(1.0, 0.2))])
+    x = features.sample(3, 500_000)
+    each = ((x - x @ W @ W.T - B) ** 2 * features.importance).sum(1)
+    loss = population_loss(W, B, features, activation="linear")
+    assert abs(loss - each.mean()) < 4.5 * each.std() / np.sqrt(len(each))
+    with jax.enable_x64(True):
+        assert_allclose(
+            population_loss(jnp.asarray(W), jnp.asarray(B), features, activation="linear"), loss, rtol=1e-13
+        )
+        gradient = jax.grad(lambda w: population_loss(w, jnp.asarray(B), features, activation="linear"))(jnp.asarray(W))
+    assert_allclose(gradient, population_gradient(W, B, features, activation="linear")[0], atol=1e-12)
+
+
+def test_equivariant_by_jax_against_samples() -> None:
+    features = FeatureDistribution([Equivariant(4, 0.3, 0.7)])
+    mean, error = sampled_loss(W, B, features, 1_000_000, seed=1)
+    loss, bound = population_loss(W, B, features, with_error=True)
+    assert bound <= 1e-8
+    assert abs(loss - mean) < 4.5 * error
+
+
+def test_scales_of_single_precision_do_not_matter() -> None:
+    # float32 weights, as sampled training leaves them, are taken as the numbers they are.
+    w, b = W.astype(np.float32), B.astype(np.float32)
+    assert population_loss(w, b, PAIRS) == population_loss(w.astype(np.float64), b.astype(np.float64), PAIRS)
+
+
+class _Opaque(Independent):
+    """A set that can be sampled only."""
+
+    def transform(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return None
+
+
+def test_refusals_in_one_sentence() -> None:
+    bad = W.copy()
+    bad[2, 1] = np.nan
+    refused: list[tuple[tuple, dict, str]] = [
+        ((bad, B, PAIRS), {}, r"population_loss\(weights\): weights must be finite"),
+        ((W, B[:3], PAIRS), {}, r"population_loss\(bias of shape \(3,\)\): bias must have the shape \(4,\)"),
+        ((W[:3], B[:3], PAIRS), {}, r"population_loss\(weights of shape \(3, 2\)\): weights must have the shape"),
+        ((W, B, PAIRS), {"tol": 0.0}, r"population_loss\(tol=0.0\): tol must be a positive finite number"),
+        ((W, B, PAIRS), {"tol": 1e-19}, r"population_loss\(tol=1e-19\): tol cannot be reached"),
+        (
+            (jnp.asarray(W), jnp.asarray(B), PAIRS),
+            {"tol": 1e-19},
+            r"population_loss\(tol=1e-19\): tol cannot be reached",
+        ),
+        ((W, B, PAIRS), {"activation": "gelu"}, r"activation='gelu'"),
+    ]
+    for arguments, options, sentence in refused:
+        with pytest.raises(ValueError, match=sentence) as caught:
+            loss_unchecked(*arguments, **options)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"Correlated\(density=1.7\): density must lie in \(0, 1\]"):
+        Correlated(2, 1.7)
+    with pytest.raises(ValueError, match=r"Correlated\(density=0\): density must lie in \(0, 1\]"):
+        Correlated(2, 0)
+
+
+def test_a_set_without_characteristic_function_names_the_alternative() -> None:
+    features = FeatureDistribution([_Opaque(4, 0.1)])
+    assert isinstance(features.sets[0], FeatureSet)
+    with pytest.raises(ValueError, match="no characteristic function, so no population loss; use empirical_loss"):
+        population_loss(jnp.asarray(W), jnp.asarray(B), features)
