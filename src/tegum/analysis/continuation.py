@@ -234,12 +234,20 @@ class Track:
 
     def at(self, value: float) -> CriticalPoint | Change:
         """The point there, or where and how the branch ends before."""
-        at, point = min(self.known, key=lambda each: abs(each[0] - value))
+        place = bisect.bisect_left(self.known, value, key=lambda each: each[0])
+        beside = self.known[max(place - 1, 0) : place + 1]
+        nearer, *other = sorted(beside, key=lambda each: abs(each[0] - value))
+        found = self._walk(*nearer, value)
+        # Next to a fold it may have to be reached from the other side.
+        return self._walk(*other[0], value) if isinstance(found, Change) and other else found
+
+    def _walk(self, at: float, point: CriticalPoint, value: float) -> CriticalPoint | Change:
+        """Along the branch from a known point."""
         upwards = value > at
-        if upwards in self._ends and at == self.known[-1 if upwards else 0][0]:
-            return self._ends[upwards]
         step, growth = value - at, 2
         while at != value:
+            if upwards in self._ends and at == self.known[-1 if upwards else 0][0]:
+                return self._ends[upwards]
             there = value if abs(step) >= abs(value - at) else at + step
             if found := self._next(point, there):
                 bisect.insort(self.known, (there, found), key=lambda each: each[0])

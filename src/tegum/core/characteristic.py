@@ -91,7 +91,7 @@ def marked(table: MixtureTable | RayTable, s: Any, own: Any, transforms: Any = N
     return whole, xp.where(own.any(-1), (table.weights * response * v).sum(-1), whole)
 
 
-def characteristic(table: MixtureTable | RayTable, s: np.ndarray) -> np.ndarray:
-    """F(s) for s of shape (..., size); complex128."""
+def characteristic(table: MixtureTable | RayTable, s: np.ndarray) -> Any:
+    """F(s) for s of shape (..., size), complex128; a single s gives a number."""
     s = np.asarray(s, dtype=np.float64)
     return marked(table, s, np.zeros(s.shape[-1:], dtype=bool))[0]

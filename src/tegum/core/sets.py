@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from pydantic import Field, PlainValidator, field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, Positive, broken, plain
@@ -157,8 +157,8 @@ class FeatureSet(Description, abc.ABC):
         """The same by half the quadrature, where there is one: the difference tells its error."""
         return self.transform()
 
-    def characteristic(self, s: Float[np.ndarray, "*batch size"]) -> Complex[np.ndarray, "*batch"]:
-        """F(s) = E exp(i Σ_i s_i x_i), with the features of the set last in `s`.
+    def characteristic(self, s: Float[np.ndarray, "*batch size"]) -> Any:
+        """F(s) = E exp(i Σ_i s_i x_i), with the features last in `s`; complex128 of shape (...).
 
         Raises:
             ValueError: the set has none in closed form or by quadrature.

@@ -31,7 +31,7 @@ MOST_FREQUENCIES = 65536
 ANCHOR, DESCEND, CHECK, CONVERGED, STALLED, DIVERGED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
 """What comes next for a run: the loss with a fresh scale; steps; the gradient with more frequencies; or nothing."""
 
-_ERROR = 0.3
+_ERROR = 0.1
 """The error of the gradient is about so many times that of the loss, times the number of frequencies: measured."""
 _REDUCTION = 0.05
 """A correction c is trusted to reduce the gradient to this part of what it was when c was computed."""

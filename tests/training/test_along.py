@@ -1,0 +1,82 @@
+"""The population loss along a trajectory."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+from reference.population_truth import truth
+
+import tegum as tg
+
+PAIRS = tg.FeatureDistribution([tg.Correlated(2, 0.1)] * 2)
+SPEC = tg.Spec(features=PAIRS, hidden=2, seeds=3, training=tg.Sampled(steps=300), snapshots=3)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return tg.train(SPEC)
+
+
+def test_every_snapshot_agrees_with_the_truth(run) -> None:
+    loss = tg.population_loss_along(run, tol=1e-10)
+    assert loss.dims == ("seed", "step")
+    assert loss.dtype == np.float64
+    for seed in range(3):
+        for step in range(4):
+            here = run.isel(seed=seed, step=step)
+            exact = truth(here.weights.values.astype(float), here.bias.values.astype(float), PAIRS)
+            assert abs(float(loss[seed, step]) - exact) <= 1e-10
+
+
+def test_the_recorded_loss_scatters_around_it(run) -> None:
+    loss = tg.population_loss_along(run)
+    # 4,096 evaluation samples; a sample's loss is at most of the order of the loss at a start.
+    assert float(np.abs(run.loss - loss).max()) < 0.1 * float(loss.max())
+    assert float(np.abs(run.loss - loss).max()) > 0
+
+
+def test_one_run_one_snapshot_and_several_specs(run) -> None:
+    whole = tg.population_loss_along(run)
+    assert float(tg.population_loss_along(run.isel(seed=1, step=-1))) == float(whole[1, -1])
+    several = tg.train([SPEC, SPEC.override({"features.density": 0.4})])
+    loss = tg.population_loss_along(several, threads=1)
+    assert loss.dims == ("spec", "seed", "step")
+    np.testing.assert_array_equal(loss.isel(spec=0), whole)
+    here = several.isel(spec=1, seed=2, step=-1)
+    features = tg.FeatureDistribution([tg.Correlated(2, 0.4)] * 2)
+    exact = truth(here.weights.values.astype(float), here.bias.values.astype(float), features)
+    assert abs(float(loss[1, 2, -1]) - exact) <= 1e-8
+    with pytest.raises(ValueError, match="holds runs of 1 of its 2 Specs"):
+        tg.population_loss_along(several.isel(spec=1))
+
+
+def test_the_linear_model_and_a_diverged_run() -> None:
+    linear = tg.train(SPEC.replace(activation="linear"))
+    loss = tg.population_loss_along(linear)
+    assert float(np.abs(linear.loss - loss).max()) < 0.1 * float(loss.max())
+    wild = tg.train(SPEC.replace(training=tg.Sampled(steps=300, optimiser="sgd", rate=1e6)))
+    assert set(wild.result.values) == {"diverged"}
+    assert np.isnan(tg.population_loss_along(wild).values[:, -1]).all()
+
+
+def test_progress_counts_snapshots(run) -> None:
+    seen: list[tuple[int, int]] = []
+    tg.population_loss_along(run, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(12, 12)]
+
+
+def test_refusals(run) -> None:
+    along = inspect.unwrap(tg.population_loss_along)
+    for bad, sentence in (
+        ({"tol": -1.0}, r"population_loss_along\(tol=-1.0\): tol must be a positive finite number"),
+        ({"tol": 1e-19}, "tol cannot be reached"),
+        ({"threads": 0}, r"population_loss_along\(threads=0\): threads must be an int of at least 1"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            along(run, **bad)
+    with pytest.raises(ValueError, match="the attribute 'spec' is missing"):
+        along(run.drop_attrs())
+    with pytest.raises(ValueError, match="bias must be there"):
+        along(run.drop_vars("bias"))
