@@ -10,72 +10,19 @@ halved. Nothing is followed around a fold; where a branch ends is reported.
 
 from __future__ import annotations
 
-import bisect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.landscape import STEPS, CriticalPoint, characterised
-from tegum.analysis.surface import Surface, newton_step, solve
-from tegum.core.description import nearest, short
-from tegum.core.features import FeatureDistribution
-from tegum.core.model import Activation
+from tegum.analysis.landscape import CriticalPoint
+from tegum.analysis.tracks import Change, Parameter, Path, Track, vary
+from tegum.core.description import short
 
-Parameter: TypeAlias = str | Callable[[float], FeatureDistribution]
-"""A key of the sets ("density", or "0.density" of the first), or the features as a function of a number."""
-
-SMALLEST = 1e-5
-"""The smallest step along a branch, relative to the range of the parameter: shorter ones end it. Where exactly is
-extrapolated."""
-
-STRAY = 0.3
-"""The corrector may move so much of what the predictor moved; beyond, the step is halved."""
-
-FARTHEST = 0.1
-"""The farthest that a step may move θ, relative to max(1, |θ|)."""
-
-SLACK = 1e-6
-"""What the corrector may move in any case, relative to max(1, |θ|): more is left to soft modes than rounding."""
-
-SAME = 0.05
-"""Configurations nearer than this, relative to max(1, |θ|), where one of them ends, meet there."""
-
-PROBE = 1e-3
-"""So far beyond the end of a branch, relative to the range, it is seen whether another one goes on there."""
-
-CORRECTIONS = 8
-"""The most steps of the corrector."""
-
-
-@final
-@dataclass(frozen=True)
-class Change:
-    """What happens to a branch at one value of the parameter."""
-
-    kind: Literal["eigenvalue", "jump", "fold", "merger", "lost"]
-    """An eigenvalue passes zero; it jumps over it, on a kink; the branch turns back; it meets another one and ends;
-    or no step leads on and neither of these is seen."""
-    value: float
-    """Of the parameter."""
-    error: float
-    """How far from it the true value may lie."""
-    eigenvalues: tuple[int, ...] = ()
-    """The numbers, from 0 for the lowest, of those that pass zero."""
-
-    def __str__(self) -> str:
-        count = f"{len(self.eigenvalues)} eigenvalue(s)"
-        what = {
-            "eigenvalue": f"{count} pass through zero",
-            "jump": f"{count} jump over zero, on a kink",
-            "fold": "the branch folds back",
-            "merger": "the branch meets another and ends",
-            "lost": "the branch is lost",
-        }[self.kind]
-        return f"{what} at {self.value:.10g} ± {self.error:.1g}"
+__all__ = ["Branch", "Change", "Parameter", "follow", "vary"]
 
 
 @final
@@ -94,7 +41,7 @@ class Branch:
     @property
     def complete(self) -> bool:
         """Whether it reached the last value."""
-        return not self.changes or self.changes[-1].kind in ("eigenvalue", "jump")
+        return not self.changes or self.changes[-1].kind in ("eigenvalue", "jump", "touch")
 
     @property
     def loss(self) -> Float[np.ndarray, " value"]:
@@ -116,24 +63,6 @@ class Branch:
         if value not in self.values:
             raise ValueError(f"Branch.at({value!r}): the branch has no point there; it has {len(self.values)} others")
         return self.points[self.values.index(value)]
-
-
-def vary(features: FeatureDistribution, parameter: str, value: float) -> FeatureDistribution:
-    """The features with another value of one key in every set that has it, or in one set.
-
-    Args:
-        features: not changed.
-        parameter: a key of a set, "density", "importance" or "strength"; with a number before it, "0.density", of
-            that set alone, counted from 0.
-        value: a number, for every feature of a set alike.
-
-    Raises:
-        ValueError: there is no such set, no set has such a key, or the value is out of its range.
-
-    """
-    chosen, key = _key(features, parameter)
-    sets = [each.replace(**{key: value}) if i in chosen else each for i, each in enumerate(features.sets)]
-    return FeatureDistribution(sets)
 
 
 def follow(
@@ -177,240 +106,3 @@ def follow(
         known.reverse()
         changes.sort(key=lambda change: -change.value)
     return Branch(path.name, tuple(value for value, _ in known), tuple(each for _, each in known), tuple(changes))
-
-
-@final
-@dataclass(frozen=True)
-class Path:
-    """The surfaces along a parameter."""
-
-    name: str
-    features_at: Callable[[float], FeatureDistribution]
-    own: Callable[[FeatureDistribution], float | None]
-    """The value of the parameter in some features, None if it cannot be told."""
-    hidden: int
-    activation: Activation
-    tol: float
-
-    @classmethod
-    def of(cls, parameter: Parameter, features: FeatureDistribution, point: CriticalPoint, tol: float) -> Path:
-        """That on which a point is to be followed, a key of the sets being varied in `features`."""
-        shape = point.weights.shape[1], point.activation, tol
-        if not isinstance(parameter, str):
-            return cls("parameter", parameter, lambda _: None, *shape)
-        _key(features, parameter)
-
-        def own(some: FeatureDistribution) -> float | None:
-            chosen, key = _key(some, parameter)
-            held = {value for i in chosen for value in np.ravel(getattr(some.sets[i], key)).tolist()}
-            return held.pop() if len(held) == 1 else None
-
-        return cls(parameter, lambda value: vary(features, parameter, value), own, *shape)
-
-    def start(self, point: CriticalPoint, otherwise: float) -> float:
-        """The value at which a point was found."""
-        value = self.own(point.features)
-        return otherwise if value is None else value
-
-    def surface(self, value: float) -> Surface:
-        """The loss at a value of the parameter."""
-        return Surface(self.features_at(value), self.hidden, self.tol, self.activation)
-
-
-@final
-class Track:
-    """One branch as far as it is known: it is followed from the nearest known point to where it is asked for."""
-
-    def __init__(self, path: Path, point: CriticalPoint, start: float, span: float, call: str) -> None:
-        self.path, self.span = path, span
-        surface, theta = path.surface(start), point.theta
-        found = characterised(surface, *solve(surface, theta, STEPS), theta)
-        if not found.converged:
-            raise ValueError(f"{call}: there must be a critical point nearby at {path.name} = {start:g}; {found}")
-        self.known = [(start, found)]
-        """Values and points, rising."""
-        self._ends: dict[bool, Change] = {}
-        """Where it ends, above (True) and below."""
-
-    def at(self, value: float) -> CriticalPoint | Change:
-        """The point there, or where and how the branch ends before."""
-        place = bisect.bisect_left(self.known, value, key=lambda each: each[0])
-        beside = self.known[max(place - 1, 0) : place + 1]
-        nearer, *other = sorted(beside, key=lambda each: abs(each[0] - value))
-        found = self._walk(*nearer, value)
-        # Next to a fold it may have to be reached from the other side.
-        return self._walk(*other[0], value) if isinstance(found, Change) and other else found
-
-    def _walk(self, at: float, point: CriticalPoint, value: float) -> CriticalPoint | Change:
-        """Along the branch from a known point."""
-        upwards = value > at
-        step, growth = value - at, 2
-        while at != value:
-            if upwards in self._ends and at == self.known[-1 if upwards else 0][0]:
-                return self._ends[upwards]
-            there = value if abs(step) >= abs(value - at) else at + step
-            if found := self._next(point, there):
-                bisect.insort(self.known, (there, found), key=lambda each: each[0])
-                # What was too long just now will be so again.
-                at, point, step, growth = there, found, growth * (there - at), 2
-                continue
-            growth = 1
-            if abs(step := (there - at) / 2) < SMALLEST * self.span:
-                end = self._end(at, point, there)
-                # Between points of the branch it cannot end for good.
-                if at == self.known[-1 if upwards else 0][0]:
-                    self._ends[upwards] = end
-                return end
-        return point
-
-    def _next(self, point: CriticalPoint, value: float) -> CriticalPoint | None:
-        """The point of this branch at a value next to that of another one; None where the step was too long."""
-        surface, theta = self.path.surface(value), point.theta
-        size = max(1.0, float(np.linalg.norm(theta)))
-        # A step of Newton's with the Hessian of the old value is Euler's predictor.
-        if point.kinks:
-            # Its modes are means over both sides.
-            foreseen, _ = solve(surface, theta, 1)
-        else:
-            modes = np.concatenate([point.mode_weights.reshape(len(point.eigenvalues), -1), point.mode_bias], 1)
-            slopes = modes @ surface.slope(theta).gradient
-            foreseen = theta + newton_step(point.eigenvalues, slopes, size) @ modes
-        step = float(np.linalg.norm(foreseen - theta))
-        if step > FARTHEST * size:
-            return None
-        reach = STRAY * step + SLACK * size
-        found, slope = solve(surface, foreseen, CORRECTIONS, reach)
-        if np.linalg.norm(slope.gradient) > surface.tol or np.linalg.norm(found - foreseen) > reach:
-            return None
-        there = characterised(surface, found, slope, theta)
-        return there if there.converged else None
-
-    def _end(self, at: float, point: CriticalPoint, beyond: float) -> Change:
-        # Just beyond a fold ∇L is all but zero still.
-        try:
-            surface = self.path.surface(beyond + PROBE * self.span * np.sign(beyond - at))
-        except ValueError:
-            surface = self.path.surface(beyond)
-        theta = point.theta
-        found, slope = solve(surface, theta, STEPS)
-        size = max(1.0, float(np.linalg.norm(theta)))
-        soft = np.abs(point.eigenvalues).min() < 0.01 * np.abs(point.eigenvalues).max()
-        if not soft:
-            kind = "lost"
-        elif np.linalg.norm(slope.gradient) <= surface.tol and surface.distance(found, theta) < SAME * size:
-            kind = "merger"
-        else:
-            kind = "fold"
-        value, error = self._extrapolated(at, beyond, 1 if kind == "merger" else 2)
-        return Change(kind, value, error)
-
-    def _extrapolated(self, at: float, beyond: float, power: int) -> tuple[float, float]:
-        """Where the softest eigenvalue λ would be zero, and an error.
-
-        With the distance d from a fold λ goes as √d, and as d where a branch grows out of another one: the parameter
-        is a series in λ without its linear term, or with it.
-        """
-        # Steps become too long at a fixed part, not far below one, of the distance to the end.
-        plain = beyond, 10 * abs(beyond - at)
-        last = self.known[-3:] if beyond > at else self.known[:3][::-1]
-        number = int(np.argmin(np.abs(last[-1][1].eigenvalues)))
-        if len(last) < 3 or len({point.eigenvalues.size for _, point in last}) > 1:
-            return plain
-        offsets = np.array([value - at for value, _ in last])
-        soft = np.array([point.eigenvalues[number] for _, point in last])
-        terms = np.stack([np.ones(3), soft**power, soft ** (power + 1)], 1)
-        rough = np.linalg.lstsq(terms[1:, :2], offsets[1:], rcond=None)[0][0]
-        fine = np.linalg.lstsq(terms, offsets, rcond=None)[0][0]
-        if not 0 <= fine / (beyond - at) <= 20:
-            return plain
-        return float(at + fine), float(abs(fine - rough) + 1e-9 * self.span)
-
-    def passages(self, known: Sequence[tuple[float, CriticalPoint]]) -> list[Change]:
-        """Where eigenvalues pass zero between known points, rising in the parameter."""
-        found = []
-        for number in range(max((point.negative + point.undecided for _, point in known), default=0)):
-            last: tuple[float, int, int] | None = None
-            for value, point in known:
-                sign, modes = _sign(point, number), len(point.eigenvalues)
-                # Where rotations appear or vanish the numbers mean other modes.
-                if last and last[2] == modes and sign * last[1] < 0:
-                    same = [
-                        i
-                        for i, change in enumerate(found)
-                        if last[0] <= change.value <= value
-                        and isinstance(there := self.at(change.value), CriticalPoint)
-                        and abs(there.eigenvalues[number]) <= 10 * there.eigenvalue_error[number]
-                    ]
-                    if same:
-                        change = found[same[0]]
-                        numbers = (*change.eigenvalues, number)
-                        found[same[0]] = Change(change.kind, change.value, change.error, numbers)
-                    elif passage := self.passage(number, last[0], value):
-                        found.append(passage)
-                if sign:
-                    last = value, sign, modes
-        return sorted(found, key=lambda change: change.value)
-
-    def passage(self, number: int, low: float, high: float) -> Change | None:
-        """Where an eigenvalue that has different signs at two values passes zero; None if the branch ends between."""
-
-        def eigenvalue(value: float) -> float:
-            point = self.at(value)
-            if isinstance(point, Change):
-                raise _EndedError
-            return float(point.eigenvalues[number])
-
-        precision = 1e-9 * self.span
-        try:
-            root = root_of(eigenvalue, low, high, precision)
-            near, far = (
-                (max(low, root - width), min(high, root + width)) for width in (1e-6 * self.span, 1e-3 * self.span)
-            )
-            whole = abs(eigenvalue(high) - eigenvalue(low))
-            rise = eigenvalue(near[1]) - eigenvalue(near[0])
-            slope = (eigenvalue(far[1]) - eigenvalue(far[0])) / (far[1] - far[0])
-            point = self.at(root)
-        except _EndedError:
-            return None
-        assert isinstance(point, CriticalPoint)
-        unsure = float(point.eigenvalue_error[number])
-        if abs(rise) > 1e-2 * whole + 10 * unsure:
-            return Change("jump", root, near[1] - near[0], (number,))
-        error = 2 * precision + (abs(float(point.eigenvalues[number])) + unsure) / max(abs(slope), 1e-300)
-        return Change("eigenvalue", root, error, (number,))
-
-
-class _EndedError(Exception):
-    pass
-
-
-def root_of(function: Callable[[float], float], low: float, high: float, precision: float) -> float:
-    """Where a function that has different signs at `low` and `high` passes zero, to `precision` (Brent's method)."""
-    # Here, as it takes longer to import than the whole of analysis.
-    from scipy.optimize import brentq
-
-    root: Any = brentq(function, low, high, xtol=precision)
-    return float(root)
-
-
-def _sign(point: CriticalPoint, number: int) -> int:
-    """Of one eigenvalue; 0 where it is undecided, or there is none of that number."""
-    if number >= len(point.eigenvalues) or abs(point.eigenvalues[number]) <= point.eigenvalue_error[number]:
-        return 0
-    return int(np.sign(point.eigenvalues[number]))
-
-
-def _key(features: FeatureDistribution, parameter: str) -> tuple[list[int], str]:
-    """The sets that a parameter changes, and the key in them."""
-    shown = f"vary(parameter={parameter!r})"
-    number, _, key = parameter.removeprefix("features.").rpartition(".")
-    count = len(features.sets)
-    if number and not (number.isdecimal() and int(number) < count):
-        raise ValueError(f"{shown}: there is no set {number!r}; the sets have the numbers 0 to {count - 1}")
-    chosen = [int(number)] if number else range(count)
-    # How many features there are is no number that could vary.
-    known = [set(type(each).model_fields) - {"size", "count"} for each in features.sets]
-    fitting = [i for i in chosen if key in known[i]]
-    if not fitting:
-        raise ValueError(f"{shown}: there is no such key; {nearest(key, set().union(*(known[i] for i in chosen)))}")
-    return fitting, key

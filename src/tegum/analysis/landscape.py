@@ -38,6 +38,9 @@ TOL = 1e-10
 STEPS = 100
 """The most steps to a critical point."""
 
+CORNERS = (0.01, 0.03, 0.1)
+"""Biases and couplings smaller than that are tried at exactly 0 where no critical point is found otherwise."""
+
 AWAY = (1e-3, 2e-3)
 """Distances at which it is seen whether the loss falls on one side of a kink."""
 
@@ -78,7 +81,8 @@ class CriticalPoint:
     mode_bias: Float[np.ndarray, "mode feature"] = field(repr=False)
     """… and in b. Together each has length 1."""
     edge_curvature: Float[np.ndarray, " edge"]
-    """Of directions in which the loss falls on one side of a kink only: the second derivative on that side."""
+    """Of directions in which the loss falls from a kink, at another rate than in the opposite ones if it does there:
+    the second derivative along each."""
     edge_weights: Float[np.ndarray, "edge feature hidden"] = field(repr=False)
     """Those directions: their part in W …"""
     edge_bias: Float[np.ndarray, "edge feature"] = field(repr=False)
@@ -123,8 +127,8 @@ class CriticalPoint:
 class UnstableDirection:
     """A direction in which a saddle is left, of length 1 over all parameters, and what it does to each feature.
 
-    Its sign is the one in which embeddings grow. Of equal eigenvalues any combination of directions is one; shares
-    are therefore means over all directions of the same rate.
+    Its sign is the one in which embeddings grow, or the only one. Of equal eigenvalues any combination of directions is
+    one; shares are therefore means over all directions of the same rate.
     """
 
     rate: float
@@ -143,8 +147,8 @@ class UnstableDirection:
     share: Float[np.ndarray, " feature"]
     """Of the squared direction, |dW_i|² + db_i²; they add up to 1."""
     one_sided: bool = False
-    """Whether the loss falls only in this direction and not in its opposite, as on a kink; the rate is then one to
-    about a tenth of it."""
+    """Whether it is a ray from a kink: in the opposite direction the loss rises, or falls at another rate. The rate
+    is then one to about a tenth of it."""
 
     @property
     def mainly(self) -> tuple[int, ...]:
@@ -159,6 +163,7 @@ def critical_point(
     *,
     tol: float = TOL,
     steps: int = STEPS,
+    reach: float = float("inf"),
     activation: Activation = "relu",
 ) -> CriticalPoint:
     """The critical point near a model, a minimum or a saddle of any index.
@@ -174,6 +179,7 @@ def critical_point(
         tol: the largest norm of the gradient, and the largest error of it and of the loss; that of the Hessian is
             a thousand times as much, relative to max(1, |Hessian|), and at best about 1e-8.
         steps: at most.
+        reach: the search ends farther than this from the model.
         activation: a name in `ACTIVATIONS`.
 
     Returns:
@@ -193,7 +199,15 @@ def critical_point(
     start = surface.parameters(weights, bias, call)
     if not isinstance(steps, int | np.integer) or steps < 0:
         raise ValueError(f"{call}(steps={steps!r}): steps must be an int of at least 0")
-    return characterised(surface, *solve(surface, start, steps), start)
+    theta, at = solve(surface, start, steps, reach)
+    for corner in CORNERS:
+        if np.linalg.norm(at.gradient) <= tol:
+            break
+        # A corner of the second derivatives stops Newton's method before it gets there: try those that are near.
+        other, there = solve(surface, start, steps, reach, corner)
+        if np.linalg.norm(there.gradient) < np.linalg.norm(at.gradient):
+            theta, at = other, there
+    return characterised(surface, theta, at, start)
 
 
 def saddle_index(

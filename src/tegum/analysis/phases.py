@@ -11,16 +11,16 @@ from typing import Any, Literal, NamedTuple, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.continuation import SAME, Change, Parameter, Path, Track, root_of
 from tegum.analysis.landscape import CriticalPoint, critical_point
 from tegum.analysis.surface import distance
+from tegum.analysis.tracks import Change, Parameter, Path, Track, root_of
 from tegum.core.features import FeatureDistribution
 
 MERGED = 1e-3
 """Branches nearer than this part of their distance at the ends of the range, where their losses cross, cross
 themselves there."""
 
-IDENTICAL = 1e-6
+IDENTICAL = 1e-5
 """Configurations nearer than this are one."""
 
 AROUND = 1e-3
@@ -121,6 +121,11 @@ class _Difference(NamedTuple):
         """Between the two configurations."""
         return distance(self.a.weights, self.a.bias, self.b.weights, self.b.bias)
 
+    @property
+    def identical(self) -> bool:
+        """Whether they are one."""
+        return self.distance < IDENTICAL
+
 
 class _EndedError(Exception):
     """One of the branches ends before the value asked for."""
@@ -161,7 +166,9 @@ class _Pair:
                 value, _ = min(self.tracks[error.number].known, key=lambda each: abs(each[0] - value))
                 ends.append((value, self._existing(value)))
         (low, first), (high, last) = ends
-        if max(first.distance, last.distance) < IDENTICAL:
+        if first.identical != last.identical:
+            return self._parting((low, high) if first.identical else (high, low))
+        if first.identical:
             raise ValueError("phase_boundary(config_a, config_b): they lead to one and the same critical point")
         if not all(abs(each.value) > each.error for each in (first, last)) or first.value * last.value > 0:
             if cut is not None:
@@ -193,16 +200,28 @@ class _Pair:
         name, where = ("config_a", "config_b")[ended.number], f"between {self.name} = {self.low:g} and {self.high:g}"
         return f"phase_boundary({name}): its branch must not end {where}; {ended.change}"
 
+    def _parting(self, ends: tuple[float, float]) -> Boundary:
+        """The boundary between where the branches are one, and where they are two."""
+        same, apart = ends
+        while abs(apart - same) > AROUND * (self.high - self.low):
+            middle = (same + apart) / 2
+            same, apart = (middle, apart) if self._existing(middle).identical else (same, middle)
+        at = self._existing(apart)
+        for number in (0, 1):
+            if passage := self._passage(number, apart):
+                return self._made(passage.value, passage.error, self._slope(apart, at), "continuous", at.a, at.b)
+        where = f"at {self.name} = {same:g}, and no eigenvalue passes zero there"
+        raise ValueError(f"phase_boundary(config_a, config_b): they become one critical point {where}")
+
     def _merged(self, ended: _EndedError) -> Boundary | None:
         """The boundary where one branch ends in the other one; None where it does not."""
         change, track, other = ended.change, self.tracks[ended.number], self.tracks[1 - ended.number]
         last, point = min(track.known, key=lambda each: abs(each[0] - change.value))
         beside = other.at(last)
-        size = max(1.0, float(np.linalg.norm(point.theta)))
         if (
             change.kind != "merger"
             or not isinstance(beside, CriticalPoint)
-            or distance(point.weights, point.bias, beside.weights, beside.bias) > SAME * size
+            or distance(point.weights, point.bias, beside.weights, beside.bias) > track.near(last)
             or not (passage := self._passage(1 - ended.number, change.value))
         ):
             return None
@@ -215,11 +234,10 @@ class _Pair:
         track, width = self.tracks[number], AROUND * (self.high - self.low)
         for _ in range(4):
             ends = max(self.low, value - width), min(self.high, value + width)
-            points = [track.at(end) for end in ends]
-            if all(isinstance(point, CriticalPoint) for point in points):
-                passages = track.passages([(end, point) for end, point in zip(ends, points, strict=True)])  # pyright: ignore
-                if passages:
-                    return min(passages, key=lambda change: abs(change.value - value))
+            points = [(end, track.at(end)) for end in ends]
+            known = [(end, point) for end, point in points if isinstance(point, CriticalPoint)]
+            if len(known) == 2 and (passages := track.passages(known)):
+                return min(passages, key=lambda change: abs(change.value - value))
             width *= 4
         return None
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 SLOW = 0.1
 """On a plateau the loss falls by less than this part while the number of steps grows e-fold."""
-LEAST = 1.5
+LEAST = 1.2
 """A plateau's last step is at least so many times its first."""
 FALL = 0.1
 """A plateau is escaped when the loss falls by at least this part afterwards."""

@@ -23,8 +23,8 @@ lower rank is met only up to rounding. Embeddings have lengths of about 1, so th
 KINK = 1e-5
 """A bias nearer to 0 than this is on a kink: a central difference resolves hardly less."""
 
-ROUGH = 1e-8
-"""What is asked of a Hessian that only directs a step: a thousandth part of a percent."""
+ROUGH = 1e-6
+"""What is asked of a Hessian that only directs a step: a thousandth part of it."""
 
 ASIDE = 1e-3
 """The Hessian on one side of a kink is extrapolated from once, twice and three times this distance."""
@@ -37,6 +37,12 @@ FLOOR = 1e-8
 
 FIRST_RADIUS, LARGEST_RADIUS = 0.1, 0.5
 """Of the region of trust, relative to max(1, |θ|)."""
+
+ON_THE_WAY = 1e-6
+"""What is asked of a gradient far from where it vanishes."""
+
+PATIENCE = 8
+"""Steps in which |g| must fall to a half."""
 
 Parameters = Float[np.ndarray, " parameter"]
 Matrix = Float[np.ndarray, "parameter parameter"]
@@ -132,10 +138,11 @@ class Surface:
         n = self.features.n
         return thetas[:, :-n].reshape(len(thetas), n, self.hidden), thetas[:, -n:]
 
-    def slope(self, theta: Parameters) -> Slope:
-        """Loss and gradient."""
+    def slope(self, theta: Parameters, tol: float | None = None) -> Slope:
+        """Loss and gradient, as accurate as the surface or, on the way, less."""
         weights, bias = self._models(theta[None])
-        found = evaluate(weights, bias, self.features, order=1, tol=self.tol, activation=self.activation, strict=False)
+        asked = self.tol if tol is None else tol
+        found = evaluate(weights, bias, self.features, order=1, tol=asked, activation=self.activation, strict=False)
         assert found.gradient is not None
         assert found.gradient_error is not None
         return Slope(float(found.loss[0]), float(found.error[0]), found.gradient[0], float(found.gradient_error[0]))
@@ -195,7 +202,7 @@ class Surface:
         assert found.hessian is not None
         assert found.hessian_error is not None
         if not np.isfinite(found.hessian).all():
-            raise ValueError(f"population loss (tol={self.tol!r}): the Hessian cannot be had so accurately; ask for less")
+            raise ValueError(f"population loss (tol={self.tol!r}): the Hessian cannot be had so accurately here")
         return found.hessian, found.hessian_error
 
 
@@ -236,22 +243,40 @@ def without_rotations(weights: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "p
     return basis
 
 
-def solve(surface: Surface, start: Parameters, steps: int, reach: float = float("inf")) -> tuple[Parameters, Slope]:
+def solve(
+    surface: Surface, start: Parameters, steps: int, reach: float = float("inf"), corner: float = 0.0
+) -> tuple[Parameters, Slope]:
     """A point near the start where ∇L = 0, or where the steps ended; it lies in the pose of the start.
 
-    Steps end early where they lead farther than `reach` from the start.
+    Steps end early where they lead farther than `reach` from the start. With `corner` biases and couplings smaller than
+    that are kept at 0 (`pinned`).
 
     The gradient is to be as small as the surface's `tol`. Newton's method in a region of trust: a step minimises
-    |g + H s|² over |s| ≤ radius, and is taken if |g| falls; g changes continuously even where H jumps.
+    |g + H s|² over |s| ≤ radius, and is taken if |g| or the next step of this kind falls; g changes continuously even
+    where H jumps.
     """
-    theta, at = _resolved(surface, start)
+    if corner:
+        start = pinned(surface, start, corner)[0]
+    theta, at = _resolved(surface, start, ON_THE_WAY)
     size = max(1.0, float(np.linalg.norm(start)))
     radius = FIRST_RADIUS * size
+    lengths: list[float] = []
+    fine = False
     for _ in range(steps):
-        length = np.linalg.norm(at.gradient)
+        length = float(np.linalg.norm(at.gradient))
         if length <= surface.tol and at.gradient_error <= surface.tol:
             break
+        lengths.append(length)
+        if len(lengths) > PATIENCE and length > lengths[-1 - PATIENCE] / 2:
+            # A minimum of |g| that is none of its zeros.
+            break
+        # Far from the end a gradient need not be more accurate than a step is.
+        tol = surface.tol if fine else max(surface.tol, min(ON_THE_WAY, 1e-3 * length))
         basis = without_rotations(surface.split(theta)[0])
+        if corner and len(kept := pinned(surface, theta, corner)[1]):
+            # Only along what stays pinned.
+            _, values, axes = np.linalg.svd(kept @ basis)
+            basis = basis @ axes[int((values > 1e-9 * values[0]).sum()) :].T
         curvatures, axes = np.linalg.eigh(basis.T @ surface.own_side(theta) @ basis)
         axes = basis @ axes
         slopes = axes.T @ at.gradient
@@ -259,7 +284,8 @@ def solve(surface: Surface, start: Parameters, steps: int, reach: float = float(
             break
         while True:
             amounts = newton_step(curvatures, slopes, radius)
-            trial, there = _resolved(surface, theta + axes @ amounts)
+            moved = theta + axes @ amounts
+            trial, there = _resolved(surface, pinned(surface, moved, corner)[0] if corner else moved, tol)
             foreseen = length - np.linalg.norm(slopes + curvatures * amounts)
             gained = length - np.linalg.norm(there.gradient)
             if there.gradient_error < 0.1 * at.gradient_error:
@@ -267,50 +293,91 @@ def solve(surface: Surface, start: Parameters, steps: int, reach: float = float(
                 gained += at.gradient_error
             step = float(np.linalg.norm(amounts))
             # NaN compares as False: where the loss cannot be had, no step leads.
-            if gained > 1e-4 * foreseen and gained > 0:
+            if taken := gained > 1e-4 * foreseen and gained > 0:
+                break
+            # In a curved valley |g| rises for a while, as stiff directions outweigh the soft one that is followed.
+            # Newton's next step, were the Hessian the same, weighs all alike (Deuflhard, Newton Methods, 2004).
+            ahead = newton_step(curvatures, axes.T @ there.gradient, np.inf)
+            if taken := step < radius and np.linalg.norm(ahead) < 0.9 * step:
                 break
             radius = step / 4
-            if radius < 1e-14 * size:
-                return theta, at
+            if radius < (1e-14 if fine else 1e-7) * size:
+                break
+        if not taken:
+            if fine:
+                break
+            # What looks like a step that leads nowhere may be an inaccurate gradient.
+            fine = True
+            theta, at = _resolved(surface, theta, surface.tol)
+            radius = FIRST_RADIUS * size
+            continue
         if gained > 0.75 * foreseen:
             radius = min(max(radius, 3 * step), LARGEST_RADIUS * size)
-        elif gained < 0.25 * foreseen:
+        elif 0 < gained < 0.25 * foreseen:
             radius = step / 2
         theta, at = trial, there
         if np.linalg.norm(theta - start) > reach:
             break
+    if at.gradient_error > surface.tol:
+        theta, at = _resolved(surface, theta, surface.tol)
     return theta, at
 
 
-def _resolved(surface: Surface, theta: Parameters) -> tuple[Parameters, Slope]:
+def _resolved(surface: Surface, theta: Parameters, tol: float) -> tuple[Parameters, Slope]:
     """θ and its slope; or, where the series does not resolve next to orthogonal embeddings, θ with orthogonal ones.
 
     An embedding that is orthogonal to others, and has the bias 0, is pinned there by the kink. Next to it, but
     not on it, z is about 0 with a finite probability, where no number of frequencies gives the gradient to `tol`.
     """
-    at = surface.slope(theta)
-    if at.gradient_error <= surface.tol or surface.activation != "relu":
+    at = surface.slope(theta, tol)
+    if at.gradient_error <= tol or surface.activation != "relu":
         return theta, at
-    weights, bias = (part.copy() for part in surface.split(theta))
-    gram = weights @ weights.T
-    pinned = (np.abs(bias) < UNRESOLVED) & (np.diag(gram) > UNRESOLVED)
-    pairs = np.argwhere(np.triu((pinned[:, None] | pinned) & (np.abs(gram) < UNRESOLVED), 1))
-    if not pinned.any():
+    exact, constraints = pinned(surface, theta, UNRESOLVED)
+    if not len(constraints):
         return theta, at
-    bias[pinned] = 0.0
-    for _ in range(3 if len(pairs) else 0):
-        # The least change of W for which W_i·W_j = 0 to first order.
-        constraints = np.zeros((len(pairs), *weights.shape))
-        constraints[np.arange(len(pairs)), pairs[:, 0]] += weights[pairs[:, 1]]
-        constraints[np.arange(len(pairs)), pairs[:, 1]] += weights[pairs[:, 0]]
-        products = (weights @ weights.T)[pairs[:, 0], pairs[:, 1]]
-        change = np.linalg.lstsq(constraints.reshape(len(pairs), -1), -products, rcond=1e-9)[0]
-        weights += change.reshape(weights.shape)
-    exact = np.concatenate([weights.ravel(), bias])
-    there = surface.slope(exact)
+    there = surface.slope(exact, tol)
     if _bound(there) < _bound(at):
         return exact, there
     return theta, at
+
+
+def pinned(
+    surface: Surface, theta: Parameters, within: float
+) -> tuple[Parameters, Float[np.ndarray, "constraint parameter"]]:
+    """θ with small biases, and the small couplings of their outputs, set to exactly 0; and what keeps them there.
+
+    Where z is 0 with a finite probability the loss has a corner in its second derivatives: a place to rest, and one
+    that Newton's method does not find by itself.
+
+    Args:
+        surface: the loss.
+        theta: the parameters.
+        within: what is small. An embedding shorter than its root is a dead row, not one that is orthogonal.
+
+    Returns:
+        The parameters, and the gradients of b_j and of W_i·W_j for all that are pinned; there may be none.
+
+    """
+    weights, bias = (part.copy() for part in surface.split(theta))
+    size, gram = weights.size, weights @ weights.T
+    here = (np.abs(bias) < within) & (np.diag(gram) > within)
+    bias[here] = 0.0
+    pairs = np.argwhere(np.triu((here[:, None] | here) & (np.abs(gram) < within), 1))
+
+    def products() -> np.ndarray:
+        slopes = np.zeros((len(pairs), *weights.shape))
+        slopes[np.arange(len(pairs)), pairs[:, 0]] += weights[pairs[:, 1]]
+        slopes[np.arange(len(pairs)), pairs[:, 1]] += weights[pairs[:, 0]]
+        return slopes.reshape(len(pairs), size)
+
+    for _ in range(6 if len(pairs) else 0):
+        # The least change of W for which W_i·W_j = 0 to first order.
+        off = (weights @ weights.T)[pairs[:, 0], pairs[:, 1]]
+        weights += np.linalg.lstsq(products(), -off, rcond=1e-9)[0].reshape(weights.shape)
+    constraints = np.zeros((int(here.sum()) + len(pairs), len(theta)))
+    constraints[np.arange(here.sum()), size + np.flatnonzero(here)] = 1
+    constraints[here.sum() :, :size] = products()
+    return np.concatenate([weights.ravel(), bias]), constraints
 
 
 def _bound(slope: Slope) -> float:

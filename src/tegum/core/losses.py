@@ -218,7 +218,11 @@ def population_gradient(
 def _model(call: str, weights: Any, bias: Any, n: int) -> tuple[Any, Any]:
     """A model for `n` features as arrays of one kind, with finite parameters as far as they are known."""
     w, b = np.shape(weights), np.shape(bias)
-    if len(w) < 2 or w[-2] != n or w[-1] < 1:
+    if 0 in w:
+        raise ValueError(
+            f"{call}(weights of shape {w}): there must be at least one model, feature and hidden dimension"
+        )
+    if len(w) < 2 or w[-2] != n:
         raise ValueError(
             f"{call}(weights of shape {w}): weights must have the shape (..., {n}, hidden), as features has n = {n}"
         )

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.core.features import FeatureDistribution
-from tegum.core.model import Activation
+from tegum.core.model import Activation, activation_named
 
 FIRST, LAST = 32, 2**16
 """The fewest frequencies and the most."""
@@ -74,6 +74,16 @@ def evaluate(
 
     """
     weights, bias = np.asarray(weights, dtype=np.float64), np.asarray(bias, dtype=np.float64)
+    if weights.ndim != 3 or weights.shape[2] < 1 or bias.shape != weights.shape[:2]:
+        raise ValueError(
+            f"evaluate(weights of shape {weights.shape}, bias of shape {bias.shape}): they must have the shapes "
+            "(run, feature, hidden) and (run, feature)"
+        )
+    if order not in (0, 1, 2):
+        raise ValueError(f"evaluate(order={order!r}): order must be 0, 1 or 2")
+    if not tol > 0:
+        raise ValueError(f"evaluate(tol={tol!r}): tol must be a positive number")
+    activation_named(activation)
     runs, n, m = weights.shape
     given = [features] * runs if isinstance(features, FeatureDistribution) else list(features)
     if len(given) != runs or any(each.n != n for each in given):
@@ -132,7 +142,7 @@ def _refuse_inaccurate(found: Evaluation, order: int, tol: float) -> None:
             run = int(bad[0])
             raise ValueError(
                 f"population_loss(tol={tol!r}): tol cannot be reached: the {name} of model {run} has an error of up to "
-                f"{error[run]:.2g}; ask for at least {tol * error[run] / allowed[run]:.2g}"
+                f"{error[run]:.2g}; ask for at least {1.1 * tol * error[run] / allowed[run]:.2g}"
             )
 
 
@@ -144,6 +154,7 @@ def _by_kernel(
     # The gradient and the Hessian with half as many frequencies, and how much each had then changed.
     last: list[Any] = [None, None, np.full(len(theta), np.inf), np.full(len(theta), np.inf)]
     count = FIRST if order == 0 else FIRST // 4
+    rounding = _rounding(theta, shape, features)
     while waiting.size:
         here = [features[run] for run in waiting.tolist()]
         loss, gradient, error = _values(theta[waiting], shape, here, count, threads)
@@ -156,12 +167,12 @@ def _by_kernel(
             # With half the frequencies a gradient is less accurate by far, but now and then it happens to agree.
             now[2] = _change(gradient, last[0])
             found.gradient[waiting] = gradient
-            floor = 1e-15 * (1 + np.abs(theta[waiting]).max(1)) * theta.shape[1]
-            found.gradient_error[waiting] = np.maximum(now[2], last[2] / 4) + floor
+            found.gradient_error[waiting] = np.maximum(now[2], last[2] / 4) + rounding[waiting]
             size = np.maximum(1, np.linalg.norm(gradient, axis=1))
             done &= found.gradient_error[waiting] <= tol * size
         if order > 1 and found.hessian is not None and found.hessian_error is not None:
             now[1], noise = _hessians(theta[waiting], gradient, shape, here, count, threads)
+            noise += rounding[waiting] / _STEP
             now[3] = _change(now[1], last[1])
             found.hessian[waiting] = now[1]
             found.hessian_error[waiting] = np.maximum(2 * now[3], last[3]) + noise
@@ -228,8 +239,16 @@ def _hessians(
     size = np.maximum(1, np.linalg.norm(hessian, axis=(1, 2)))
     corner = np.where(bend > 1e-2 * size, bend, 0)
     uneven = np.linalg.norm(hessian - hessian.swapaxes(1, 2), axis=(1, 2))
-    floor = 1e-15 * (1 + np.abs(theta).max(1)) * parameters / _STEP
-    return (hessian + hessian.swapaxes(1, 2)) / 2, uneven + floor + corner
+    return (hessian + hessian.swapaxes(1, 2)) / 2, uneven + corner
+
+
+def _rounding(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
+    """What rounding may do to the norm of a gradient, whose terms are as large as the reach of z times the weights."""
+    n, m = shape
+    weights, bias = theta[:, : n * m].reshape(-1, n, m), theta[:, n * m :]
+    reach = 1 + np.abs(bias) + np.abs(weights @ weights.swapaxes(1, 2)).sum(2)
+    importance = np.array([each.importance for each in features]) if len({*features}) > 1 else features[0].importance
+    return 2e-15 * (importance * reach).sum(1) * (1 + 2 * np.linalg.norm(weights, axis=(1, 2)))
 
 
 def _by_jax(

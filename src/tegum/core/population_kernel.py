@@ -298,6 +298,8 @@ def value_and_gradient(
 
     """
     runs, n, hidden = weights.shape
+    if bias.shape != (runs, n) or hidden < 1:
+        raise ValueError(f"weights of shape {weights.shape} need a bias of shape {(runs, n)}, not {bias.shape}")
     several = not isinstance(features, FeatureDistribution)
     distributions = list(features) if several else [features]
     if several and len(distributions) != runs:

@@ -55,6 +55,13 @@ def population_loss_along(
         )
     specs = _specs(run, call)
     weights, bias = run["weights"], run["bias"]
+    if "feature" in run.coords and (run["feature"].values != np.arange(run.sizes["feature"])).any():
+        raise ValueError(
+            f"{call}: its features are not those of the Spec in their order; evaluate the whole, then select"
+        )
+    if set(weights.dims[:-2]) != set(bias.dims[:-1]):
+        raise ValueError(f"{call}: weights has the dimensions {weights.dims} and bias {bias.dims}, which must agree")
+    weights = weights.transpose(*bias.dims, "hidden")
     if SPEC in bias.dims:
         weights, bias = weights.transpose(SPEC, ...), bias.transpose(SPEC, ...)
     if len(specs) != bias.sizes.get(SPEC, 1):
@@ -90,8 +97,11 @@ def _specs(run: xr.Dataset, call: str) -> list[tuple[FeatureDistribution, Any]]:
     """The distribution and the activation of each Spec."""
     if "spec" not in run.attrs:
         raise ValueError(f"{call}: the attribute 'spec' is missing, which tells the features' distribution")
-    described = json.loads(run.attrs["spec"])
-    return [
-        (FeatureDistribution(each["features"]), each.get("activation", "relu"))
-        for each in (described if isinstance(described, list) else [described])
-    ]
+    try:
+        described = json.loads(run.attrs["spec"])
+        return [
+            (FeatureDistribution(each["features"]), each.get("activation", "relu"))
+            for each in (described if isinstance(described, list) else [described])
+        ]
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError):
+        raise ValueError(f"{call}: the attribute 'spec' must be a Spec as JSON") from None

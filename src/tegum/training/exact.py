@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 from jaxtyping import Float, Int, Int64
 
+from tegum.core.features import GatedSet
 from tegum.core.population_tables import Plan, aligned, frequencies, groups, scratch
 from tegum.core.simd import WIDE_LANES
 from tegum.training.kernels import descent, lbfgs
+from tegum.training.kernels import memory as memory_of
 from tegum.training.kernels import search as row
 from tegum.training.kernels.probe import Probe, Tables, probe
+from tegum.training.kernels.settle import settle
 from tegum.training.start import starting_state
 from tegum.training.state import Recorded, TrainingState
 from tegum.training.threads import Threaded, available_cores
@@ -31,8 +34,9 @@ _FIRST_FREQUENCIES = 64
 _MOST_FOLLOWED = 4096
 """The most frequencies that Adam and gradient descent take steps with: where these are not enough, the loss has a
 kink, and no number is."""
-CHECKED_EVERY = 100
-"""Steps of Adam and gradient descent after which the number of frequencies is chosen anew, counted from step 0."""
+CHECKED_EVERY = 50
+"""Steps of Adam and gradient descent after which the number of frequencies is chosen anew, counted from step 0. On the
+way it is doubled where the estimated error says so."""
 
 TASKS_PER_THREAD, LEAST_RUNS = 4, 32
 """Runs are dealt out in so many groups a thread, but not in smaller ones: lanes should be full."""
@@ -83,10 +87,10 @@ class ExactEngine(Threaded):
         super().__init__(threads or available_cores())
         for spec in self.specs:
             if not spec.features.gated:
-                odd = next(each for each in spec.features.sets if not _has_table(each))
+                odd = next(each for each in spec.features.sets if not isinstance(each, GatedSet))
                 raise ValueError(
-                    f"Spec(features=[… {odd!r} …], training=Exact(…)): the exact loss is that of sets which are mixtures "
-                    f"of independent gates, and {odd.kind!r} is none; use Sampled or Flow"
+                    f"Spec(features=[…, {odd!r}, …], training=Exact(…)): Exact needs sets that are mixtures of "
+                    f"independent gates, which the kind {odd.kind!r} is not; use Sampled or Flow"
                 )
         first = self.specs[0]
         self._n, self._m = first.features.n, first.hidden
@@ -120,7 +124,7 @@ class ExactEngine(Threaded):
         """The state before the first step.
 
         Adam and gradient descent keep what their sampled twins do, and behind it the number of frequencies; what
-        L-BFGS keeps says `lbfgs.Book`.
+        L-BFGS keeps says `memory.Book`.
         """
         state = starting_state(self.specs, 0)
         runs = len(state.weights)
@@ -129,8 +133,8 @@ class ExactEngine(Threaded):
             second = np.zeros((runs, columns + 1))
             second[:, -1] = FEWEST_FREQUENCIES
             return replace(state, second=second)
-        first = np.zeros((runs, lbfgs.pairs(self._size) * self._size))
-        second = np.zeros((runs, lbfgs.memory(self._size, self._n)))
+        first = np.zeros((runs, memory_of.pairs(self._size) * self._size))
+        second = np.zeros((runs, memory_of.length(self._size, self._n)))
         scalars = second[:, -row.SAVED :]
         scalars[:, [row.LEVEL, row.FINE]] = FEWEST_FREQUENCIES
         scalars[:, row.MARK_NORM] = np.inf
@@ -180,33 +184,36 @@ class ExactEngine(Threaded):
         """Change `state` and `params`, fill `path` and `loss`; returns the steps at which runs have converged."""
         training = self._training
         scalars = state.second[:, -row.SAVED :]
-        book = lbfgs.Book(
+        book = memory_of.Book(
             params.reshape(-1),
             state.first.reshape(-1),
             state.second.reshape(-1),
             self._nothing,
             path.reshape(-1),
             snapshots,
-            lbfgs.pairs(self._size),
+            memory_of.pairs(self._size),
+            memory_of.length(self._size, self._n),
         )
         tolerance, accuracy = training.gradient_tolerance, training.accuracy
 
         def work(family: _Family, runs: np.ndarray) -> None:
             plan = family.plan
-            working = lbfgs.block(self._size, self._n, plan.rows)
+            working = memory_of.block(self._size, self._n, plan.rows)
             tools = self._tools(family)
             begun = scalars[runs, row.STEP].copy()
-            stalled = scalars[runs, row.PHASE] == lbfgs.STALLED
+            stalled = scalars[runs, row.PHASE] == memory_of.STALLED
             while not self._cancelled.is_set():
                 phase = scalars[runs, row.PHASE]
-                asking = runs[phase == lbfgs.CHECK]
+                asking = runs[phase == memory_of.CHECK]
                 if len(asking):
                     wanted = scalars[asking, row.NEXT]
                     queue = asking[wanted == wanted.min()]
                     found = _losses(tools, params[queue], queue, int(wanted.min()))
-                    lbfgs.settle(plan, book, queue, len(queue), *found, tolerance, accuracy)
+                    settle(plan, book, queue, len(queue), *found, tolerance, accuracy)
                     continue
-                going = runs[(phase == lbfgs.ANCHOR) | (phase == lbfgs.DESCEND) & (scalars[runs, row.STEP] < stop)]
+                going = runs[
+                    (phase == memory_of.ANCHOR) | (phase == memory_of.DESCEND) & (scalars[runs, row.STEP] < stop)
+                ]
                 if not len(going):
                     break
                 level = scalars[going, row.LEVEL]
@@ -215,8 +222,8 @@ class ExactEngine(Threaded):
                     plan, family.tables, *_series(int(level.min())), book, queue, len(queue), stop, len(snapshots),
                     tolerance, tools.scratch, working,
                 )  # fmt: skip
-            ended = scalars[runs, row.PHASE] > lbfgs.CHECK
-            new = runs[(scalars[runs, row.PHASE] == lbfgs.STALLED) & ~stalled]
+            ended = scalars[runs, row.PHASE] > memory_of.CHECK
+            new = runs[(scalars[runs, row.PHASE] == memory_of.STALLED) & ~stalled]
             if len(new):
                 scalars[new, row.VALUE] = self._measure(tools, params[new], new)
             # Snapshots of runs that went on are measured, and those of runs that have ended repeat the end.
@@ -231,8 +238,8 @@ class ExactEngine(Threaded):
 
         self._each(work)
         steps, phase = scalars[:, row.STEP].astype(np.int64), scalars[:, row.PHASE]
-        np.copyto(state.diverged_at, steps, where=phase == lbfgs.DIVERGED)
-        return np.where(phase == lbfgs.CONVERGED, steps, -1)
+        np.copyto(state.diverged_at, steps, where=phase == memory_of.DIVERGED)
+        return np.where(phase == memory_of.CONVERGED, steps, -1)
 
     def _follow(
         self,
@@ -247,8 +254,9 @@ class ExactEngine(Threaded):
         adam = self._training.optimiser == "adam"
         start, count = state.step, state.second[:, -1]
         second = state.second[:, :-1].ravel() if adam else np.zeros(0)
+        steps = np.full(len(params), start)
         memory = descent.Runs(
-            params.reshape(-1), state.first.reshape(-1), second, state.diverged_at, path.reshape(-1), snapshots
+            params.reshape(-1), state.first.reshape(-1), second, steps, state.diverged_at, path.reshape(-1), snapshots
         )
         settings = self._settings(start, stop)
 
@@ -261,12 +269,16 @@ class ExactEngine(Threaded):
                 if step % CHECKED_EVERY == 0:
                     count[alive] = self._frequencies(tools, params[alive], alive, count[alive])
                 until = min(stop, step - step % CHECKED_EVERY + CHECKED_EVERY)
-                for each in np.unique(count[alive]):
-                    queue = alive[count[alive] == each]
+                while len(alive) and not self._cancelled.is_set():
+                    least = count[alive].min()
+                    queue = alive[count[alive] == least]
+                    accuracy = self._training.accuracy if least < _MOST_FOLLOWED else np.inf
                     descent.follow(
-                        family.plan, family.tables, *_series(int(each)), settings, start, memory, queue, len(queue),
-                        step, until, len(snapshots), tools.scratch, working,
+                        family.plan, family.tables, *_series(int(least)), settings, start, memory, queue, len(queue),
+                        until, len(snapshots), accuracy, tools.scratch, working,
                     )  # fmt: skip
+                    alive = alive[(steps[alive] < until) & (state.diverged_at[alive] < 0)]
+                    count[np.intersect1d(queue, alive)] *= 2
                 step = until
             # What was recorded before a run diverged stays.
             at, column = np.nonzero(~np.isnan(path[runs]).all(-1))
@@ -304,24 +316,26 @@ class ExactEngine(Threaded):
 
     def _settings(self, start: int, stop: int) -> descent.Settings:
         adam = self._training.optimiser == "adam"
-        betas = [each.betas if adam else (each.momentum, 0.0) for each in self._trainings]
-        updates = range(start + 1, stop + 1)
-        # The scalar power: NumPy's vectorised one may round by position in the array.
-        corrections = [np.array([[1 - pair[k] ** t for t in updates] for pair in betas]).ravel() for k in (0, 1)]
+        betas = np.array([each.betas if adam else (each.momentum, 0.0) for each in self._trainings])
+        rates = [each.rate * each.rates(start, stop) for each in self._trainings]
+        updates = np.arange(start + 1, stop + 1)
         return descent.Settings(
-            descent.ADAM if adam else descent.GD,
-            stop - start,
-            self._setting_of_run,
-            np.concatenate([each.rate * each.rates(start, stop) for each in self._trainings]),
-            *corrections,
-            *(np.array([pair[k] for pair in betas]) for k in (0, 1)),
-            np.array([each.eps for each in self._trainings]),
-            np.array([each.decay for each in self._trainings]),
+            optimiser=descent.ADAM if adam else descent.GD,
+            steps=stop - start,
+            setting=self._setting_of_run,
+            rate=np.concatenate(rates),
+            correction1=corrections(betas[:, 0], updates).ravel(),
+            correction2=corrections(betas[:, 1], updates).ravel(),
+            beta1=betas[:, 0].copy(),
+            beta2=betas[:, 1].copy(),
+            eps=np.array([each.eps for each in self._trainings]),
+            weight_decay=np.array([each.decay for each in self._trainings]),
         )
 
     def _tools(self, family: _Family) -> _Tools:
         p, n, one = self._size * WIDE_LANES, self._n * WIDE_LANES, WIDE_LANES
-        sizes = (p, p, family.plan.rows * one, n, n, one, one)
+        scale = memory_of.scale_rows(self._n) * WIDE_LANES
+        sizes = (p, p, family.plan.rows * one, scale, n, one, one)
         return _Tools(family, scratch(family.plan), Probe(*map(aligned, sizes)))
 
     def _measure(self, tools: _Tools, points: np.ndarray, runs: np.ndarray) -> np.ndarray:
@@ -369,5 +383,8 @@ def _losses(
     return values, errors, gradients
 
 
-def _has_table(features: object) -> bool:
-    return hasattr(features, "table")
+def corrections(
+    betas: Float[np.ndarray, " setting"], updates: Int[np.ndarray, " step"]
+) -> Float[np.ndarray, "setting step"]:
+    """1 − β^t for each β and t, by the scalar power: NumPy's vectorised one may round by position in the array."""
+    return np.array([[1 - beta**t for t in updates.tolist()] for beta in betas.tolist()]).reshape(len(betas), -1)

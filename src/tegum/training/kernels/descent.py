@@ -1,4 +1,4 @@
-"""Adam and gradient descent on the population loss, eight runs at a time, step by step together.
+"""Adam and gradient descent on the population loss, eight runs at a time, each at its own step.
 
 The updates are those of the sampled path, in its order of operations but in float64: without noise, a run is its twin.
 """
@@ -16,7 +16,8 @@ from tegum.core.population_kernel import refresh_scale
 from tegum.core.population_tables import aligned
 from tegum.core.simd import WIDE_LANES as L
 from tegum.core.simd import fma, load, pointer_at, pointers, select, splat, sqrt, store
-from tegum.training.kernels.probe import enter, leave, loss_and_gradient
+from tegum.training.kernels.memory import scale_rows
+from tegum.training.kernels.probe import GRADIENT_ERROR, enter, leave, loss_and_gradient
 
 ADAM, GD = 0, 1
 
@@ -48,6 +49,7 @@ class Runs(NamedTuple):
     """Mean gradient, or momentum."""
     second: Float[np.ndarray, " run_P"]
     """Mean squared gradient; used by Adam alone."""
+    step: Int[np.ndarray, " run"]
     diverged_at: Int[np.ndarray, " run"]
     path: Float[np.ndarray, " run_snapshot_P"]
     snapshots: Int[np.ndarray, " snapshot"]
@@ -56,6 +58,10 @@ class Runs(NamedTuple):
 class Working(NamedTuple):
     """Working memory of `follow`: flat float64 lanes that start on a cache line."""
 
+    run: Int[np.ndarray, " lane"]
+    """−1 where there is none."""
+    column: Int[np.ndarray, " lane"]
+    """Of the run's next snapshot."""
     x: Float[np.ndarray, " _"]
     first: Float[np.ndarray, " _"]
     second: Float[np.ndarray, " _"]
@@ -65,15 +71,19 @@ class Working(NamedTuple):
     table: Float[np.ndarray, " _"]
     value: Float[np.ndarray, " _"]
     error: Float[np.ndarray, " _"]
-    alive: Float[np.ndarray, " _"]
+    moves: Float[np.ndarray, " _"]
+    """1 in lanes that take the step, else 0."""
     numbers: Float[np.ndarray, " _"]
     """What an update multiplies with, a row each."""
 
 
 def working(parameters: int, features: int, rows: int) -> Working:
     """Working memory for one thread and groups of these sizes."""
-    p, n = parameters * L, features * L
-    return Working(*map(aligned, (p, p, p, p, n, n, rows * L, L, L, L, 8 * L)))
+    p = parameters * L
+    lanes = np.full(L, -1), np.zeros(L, np.int64)
+    return Working(
+        *lanes, *map(aligned, (p, p, p, p, scale_rows(features) * L, features * L, rows * L, L, L, L, 8 * L))
+    )
 
 
 @inlined
@@ -90,47 +100,76 @@ def _adam(b, plan, lane, setting, at):
     b.numbers[7 * L + lane] = plan.eps[setting]
 
 
-@kernel
-def _update(b, settings, setting, column, size):
-    """One update of the lanes that are alive; `setting` has each lane's."""
-    for lane in range(L):
-        mine = setting[lane]
-        at = mine * settings.steps + column
-        if settings.optimiser == ADAM:
-            _adam(b, settings, lane, mine, at)
-        else:
-            b.numbers[lane] = settings.weight_decay[mine]
-            b.numbers[L + lane] = settings.beta1[mine]
-            b.numbers[2 * L + lane] = -settings.rate[at]
-    alive = load(b.alive, 0) > splat(0.5)
-    if settings.optimiser == ADAM:
-        # Decoupled weight decay and bias-corrected moments (Loshchilov & Hutter 2019), as PyTorch orders them.
-        keep, old1, new1 = load(b.numbers, 0), load(b.numbers, L), load(b.numbers, 2 * L)
-        old2, new2, step = load(b.numbers, 3 * L), load(b.numbers, 4 * L), load(b.numbers, 5 * L)
-        scale, small = load(b.numbers, 6 * L), load(b.numbers, 7 * L)
-        for p in range(0, size * L, L):
-            g, x = load(b.gradient, p), load(b.x, p)
-            first = fma(load(b.first, p), old1, g * new1)
-            second = fma(load(b.second, p), old2, g * g * new2)
-            moved = fma(step, first / fma(sqrt(second), scale, small), x * keep)
-            store(b.first, p, select(alive, first, load(b.first, p)))
-            store(b.second, p, select(alive, second, load(b.second, p)))
-            store(b.x, p, select(alive, moved, x))
-    else:
-        # Coupled weight decay and heavy-ball momentum, as PyTorch orders them.
-        decayed, kept, step = load(b.numbers, 0), load(b.numbers, L), load(b.numbers, 2 * L)
-        for p in range(0, size * L, L):
-            x = load(b.x, p)
-            velocity = fma(kept, load(b.first, p), fma(decayed, x, load(b.gradient, p)))
-            store(b.first, p, select(alive, velocity, load(b.first, p)))
-            store(b.x, p, select(alive, fma(step, velocity, x), x))
+@inlined
+def _gd(b, plan, lane, setting, at):
+    b.numbers[lane] = plan.weight_decay[setting]
+    b.numbers[L + lane] = plan.beta1[setting]
+    b.numbers[2 * L + lane] = -plan.rate[at]
 
 
 @kernel
-def follow(plan, tables, series, count, settings, origin, runs, queue, amount, start, stop, snapshots, s, room):
-    """Train the runs of a queue from step `start` to `stop` with K frequencies, in place.
+def _update_adam(b, size):
+    """Decoupled weight decay and bias-corrected moments (Loshchilov & Hutter 2019), as PyTorch orders them."""
+    moves = load(b.moves, 0) > splat(0.5)
+    keep, old1, new1 = load(b.numbers, 0), load(b.numbers, L), load(b.numbers, 2 * L)
+    old2, new2, step = load(b.numbers, 3 * L), load(b.numbers, 4 * L), load(b.numbers, 5 * L)
+    scale, small = load(b.numbers, 6 * L), load(b.numbers, 7 * L)
+    for p in range(0, size * L, L):
+        g, x = load(b.gradient, p), load(b.x, p)
+        first = fma(load(b.first, p), old1, g * new1)
+        second = fma(load(b.second, p), old2, g * g * new2)
+        moved = fma(step, first / fma(sqrt(second), scale, small), x * keep)
+        store(b.first, p, select(moves, first, load(b.first, p)))
+        store(b.second, p, select(moves, second, load(b.second, p)))
+        store(b.x, p, select(moves, moved, x))
 
-    A run whose loss is not finite gets `diverged_at`, and stays where it is.
+
+@kernel
+def _update_gd(b, size):
+    """Coupled weight decay and heavy-ball momentum, as PyTorch orders them."""
+    moves = load(b.moves, 0) > splat(0.5)
+    decayed, kept, step = load(b.numbers, 0), load(b.numbers, L), load(b.numbers, 2 * L)
+    for p in range(0, size * L, L):
+        x = load(b.x, p)
+        velocity = fma(kept, load(b.first, p), fma(decayed, x, load(b.gradient, p)))
+        store(b.first, p, select(moves, velocity, load(b.first, p)))
+        store(b.x, p, select(moves, fma(step, velocity, x), x))
+
+
+@inlined
+def _come_in(b, runs, tables, rows, size, adam, lane, run, snapshots):
+    """A run comes into a lane."""
+    b.run[lane] = run
+    enter(tables.values, tables.distribution[run] * rows, b.table, rows, lane)
+    enter(runs.params, run * size, b.x, size, lane)
+    enter(runs.first, run * size, b.first, size, lane)
+    if adam:
+        enter(runs.second, run * size, b.second, size, lane)
+    column = 0
+    while column < snapshots and runs.snapshots[column] <= runs.step[run]:
+        column += 1
+    b.column[lane] = column
+
+
+@inlined
+def _go_out(b, runs, size, adam, lane):
+    """The run of a lane goes back to its memory."""
+    run = b.run[lane]
+    b.run[lane] = -1
+    leave(runs.params, run * size, b.x, size, lane)
+    leave(runs.first, run * size, b.first, size, lane)
+    if adam:
+        leave(runs.second, run * size, b.second, size, lane)
+
+
+@kernel
+def follow(
+    plan, tables, series, count, settings, origin, runs, queue, amount, stop, snapshots, accuracy, s, working_memory
+):
+    """Train the runs of a queue with K frequencies, in place, each from its own step to `stop`.
+
+    A run whose loss is not finite gets `diverged_at`, and stays where it is. One whose gradient seems to be less
+    accurate than is asked stays as well, at the step that it could not take, unless `accuracy` is infinite.
 
     Args:
         plan: a `Plan`.
@@ -142,57 +181,57 @@ def follow(plan, tables, series, count, settings, origin, runs, queue, amount, s
         runs: a `Runs`; changed in place.
         queue: which runs.
         amount: how many.
-        start: the first step.
-        stop: one after the last.
-        snapshots: how many there are; those in (start, stop] are recorded.
+        stop: one after the last step.
+        snapshots: how many there are; those at steps that are reached are recorded.
+        accuracy: of the gradient.
         s: a `Scratch`.
-        room: a `Working`.
+        working_memory: a `Working`.
 
     """
     linear, rows, adam = tables.linear, plan.rows, settings.optimiser == ADAM
-    setting = np.zeros(L, np.int64)
-    plan, s, b, tables = pointers(plan), pointers(s), pointers(room), pointers(tables)
+    plan, s, b, tables = pointers(plan), pointers(s), pointers(working_memory), pointers(tables)
     settings, runs, series = pointers(settings), pointers(runs), pointer_at(series, 0)
-    size, features = plan.features * (plan.hidden + 1), plan.features
-    first_column = 0
-    while first_column < snapshots and runs.snapshots[first_column] <= start:
-        first_column += 1
-    for block in range(0, amount, L):
-        filled = min(L, amount - block)
+    size = plan.features * (plan.hidden + 1)
+    taken = 0
+    while True:
+        active = 0
         for lane in range(L):
-            # Lanes that would stay empty repeat the last run, and leave nothing behind.
-            run = queue[min(block + lane, amount - 1)]
-            setting[lane] = settings.setting[run]
-            b.alive[lane] = 1.0
-            enter(tables.values, tables.distribution[run] * rows, b.table, rows, lane)
-            enter(runs.params, run * size, b.x, size, lane)
-            enter(runs.first, run * size, b.first, size, lane)
-            if adam:
-                enter(runs.second, run * size, b.second, size, lane)
-        column = first_column
-        for step in range(start, stop):
-            refresh_scale(plan, b.x, b.scale, s)
-            loss_and_gradient(
-                plan, linear, b.table, series, count, b.x, b.scale, b.value, b.gradient, b.error, s, b.spare,
-            )  # fmt: skip
-            alive = 0
-            for lane in range(filled):
-                if b.alive[lane] > 0 and not math.isfinite(b.value[lane]):
-                    b.alive[lane] = 0.0
-                    runs.diverged_at[queue[block + lane]] = step
-                alive += b.alive[lane] > 0
-            if alive == 0:
-                break
-            _update(b, settings, pointer_at(setting, 0), step - origin, size)
-            if column < snapshots and runs.snapshots[column] == step + 1:
-                for lane in range(filled):
-                    if b.alive[lane] > 0:
-                        run = queue[block + lane]
-                        leave(runs.path, (run * snapshots + column) * size, b.x, size, lane)
-                column += 1
-        for lane in range(filled):
-            run = queue[block + lane]
-            leave(runs.params, run * size, b.x, size, lane)
-            leave(runs.first, run * size, b.first, size, lane)
-            if adam:
-                leave(runs.second, run * size, b.second, size, lane)
+            if b.run[lane] < 0 and taken < amount:
+                _come_in(b, runs, tables, rows, size, adam, lane, queue[taken], snapshots)
+                taken += 1
+            active += b.run[lane] >= 0
+        if active == 0:
+            return
+        refresh_scale(plan, b.x, b.scale, s)
+        loss_and_gradient(
+            plan, linear, b.table, series, count, b.x, b.scale, b.value, b.gradient, b.error, s, b.spare,
+        )  # fmt: skip
+        for lane in range(L):
+            b.moves[lane] = 0.0
+            run = b.run[lane]
+            if run >= 0:
+                if not math.isfinite(b.value[lane]):
+                    runs.diverged_at[run] = runs.step[run]
+                    _go_out(b, runs, size, adam, lane)
+                elif GRADIENT_ERROR * count * b.error[lane] > accuracy:
+                    _go_out(b, runs, size, adam, lane)
+                else:
+                    b.moves[lane] = 1.0
+                    at = settings.setting[run] * settings.steps + runs.step[run] - origin
+                    if adam:
+                        _adam(b, settings, lane, settings.setting[run], at)
+                    else:
+                        _gd(b, settings, lane, settings.setting[run], at)
+        if adam:
+            _update_adam(b, size)
+        else:
+            _update_gd(b, size)
+        for lane in range(L):
+            if b.moves[lane] > 0:
+                run, column = b.run[lane], b.column[lane]
+                runs.step[run] += 1
+                if column < snapshots and runs.snapshots[column] == runs.step[run]:
+                    leave(runs.path, (run * snapshots + column) * size, b.x, size, lane)
+                    b.column[lane] = column + 1
+                if runs.step[run] >= stop:
+                    _go_out(b, runs, size, adam, lane)

@@ -1,45 +1,29 @@
 """L-BFGS on the population loss, eight runs at a time, each at its own place in its own search.
 
-The direction is that of the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4). Most of the work is done with few
-frequencies: what is descended is L_K(x) + c·x + const, where the constant vector c is the difference of the gradients
-of a finer series and of the K frequencies at some x, so that the minimum is that of the finer one (Nash 2000, MG/OPT;
-multigrid's τ correction). When the gradient has become so small that the finer series or c may be in doubt, `descend`
-lets the run go, its gradient is computed again with more frequencies, and `settle` renews c or ends the run.
+The direction is that of the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4). Most of the work is done with
+few frequencies: what is descended is L_K(x) + c·x + const, where the constant vector c is the difference of the
+gradients of a finer series and of the K frequencies at some x, so that the minimum is that of the finer one (Nash 2000,
+MG/OPT; multigrid's τ correction). When the gradient has become so small that the finer series or c may be in doubt,
+`descend` lets the run go, its gradient is computed again with more frequencies, and `settle` renews c or ends the run.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
-
-import numpy as np
-from jaxtyping import Float, Int
 
 from tegum.core.compiled import inlined, kernel
 from tegum.core.population_kernel import MARGIN, refresh_scale
-from tegum.core.population_tables import aligned
 from tegum.core.simd import WIDE_LANES as L
 from tegum.core.simd import at_least, at_most, fma, load, negative, pointer_at, pointers, select, splat, sqrt, store
 from tegum.training.kernels import search as row
-from tegum.training.kernels.probe import dot, enter, leave, loss_and_gradient
+from tegum.training.kernels.memory import ANCHOR, CHECK, DESCEND, DIVERGED, STALLED, come_in, forget, go_out
+from tegum.training.kernels.probe import GRADIENT_ERROR, dot, leave, loss_and_gradient
 from tegum.training.kernels.search import ACCEPT, FAIL, begin_search, next_step
 
-_MOST_PAIRS, _FEWEST_PAIRS, _MANY = 20, 10, 256
-"""Pairs of a step and a change of the gradient that are remembered: of models with many parameters fewer."""
 MOST_FREQUENCIES = 65536
-
-ANCHOR, DESCEND, CHECK, CONVERGED, STALLED, DIVERGED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
-"""What comes next for a run: the loss with a fresh scale; steps; the gradient with more frequencies; or nothing."""
-
-_ERROR = 0.1
-"""The error of the gradient is about so many times that of the loss, times the number of frequencies: measured."""
-_REDUCTION = 0.05
-"""A correction c is trusted to reduce the gradient to this part of what it was when c was computed."""
-_CONTRACTION = 0.25
-"""Where c was so wrong, relative to that gradient, twice as many frequencies are descended with."""
-_MOST_BARREN = 2
+MOST_BARREN = 2
 """Searches without result after which more frequencies are descended with: fewer are not smooth enough."""
-_MOST_DESCENDED = 4096
+MOST_DESCENDED = 4096
 """More than that are not worth descending with."""
 _PATIENCE = 100.0
 """Steps without progress after which a run has stalled."""
@@ -47,122 +31,6 @@ _FAR = 10.0
 """Where a step gains, or the gradient is, so many times the error of the series, a change of scale does not matter."""
 _TOO_SMALL, _TOO_LARGE = 1.2, 0.5
 """A scale is renewed when the one that suits is more than, or less than, so many times as large."""
-
-
-class Book(NamedTuple):
-    """Memory of all runs, contiguous in each, flat. P is the number of parameters."""
-
-    params: Float[np.ndarray, " run_P"]
-    first: Float[np.ndarray, " run_pairs_P"]
-    """The steps, newest first."""
-    second: Float[np.ndarray, " run_memory"]
-    """Changes of the gradient (pairs, P), gradient (P), c (P), scale (n), 1 / (s·y) (pairs), and scalars."""
-    size: Float[np.ndarray, " run"]
-    """Loss where every output is zero: the measure of rounding."""
-    path: Float[np.ndarray, " run_snapshot_P"]
-    snapshots: Int[np.ndarray, " snapshot"]
-    pairs: int
-
-
-class Block(NamedTuple):
-    """Working memory of `descend`: flat arrays that start on a cache line, lanes but for `run`."""
-
-    pairs: int
-    run: Int[np.ndarray, " lane"]
-    x: Float[np.ndarray, " _"]
-    gradient: Float[np.ndarray, " _"]
-    correction: Float[np.ndarray, " _"]
-    direction: Float[np.ndarray, " _"]
-    trial: Float[np.ndarray, " _"]
-    trial_gradient: Float[np.ndarray, " _"]
-    steps: Float[np.ndarray, " _"]
-    changes: Float[np.ndarray, " _"]
-    rho: Float[np.ndarray, " _"]
-    scale: Float[np.ndarray, " _"]
-    fresh: Float[np.ndarray, " _"]
-    table: Float[np.ndarray, " _"]
-    spare: Float[np.ndarray, " _"]
-    shares: Float[np.ndarray, " _"]
-    value: Float[np.ndarray, " _"]
-    error: Float[np.ndarray, " _"]
-    slope: Float[np.ndarray, " _"]
-    square: Float[np.ndarray, " _"]
-    accept: Float[np.ndarray, " _"]
-    keep: Float[np.ndarray, " _"]
-    anchor: Float[np.ndarray, " _"]
-    grow: Float[np.ndarray, " _"]
-    least: Float[np.ndarray, " _"]
-    most: Float[np.ndarray, " _"]
-    scalars: Float[np.ndarray, " _"]
-
-
-def block(parameters: int, features: int, rows: int) -> Block:
-    """Working memory for one thread and groups of these sizes."""
-    p, n, m, one = parameters * L, features * L, pairs(parameters) * L, L
-    sizes = [p] * 6 + [m * parameters] * 2 + [m, n, n, rows * L, n, m] + [one] * 10 + [row.SCALARS * L]
-    return Block(pairs(parameters), np.full(L, -1), *map(aligned, sizes))
-
-
-def pairs(parameters: int) -> int:
-    """How many pairs are remembered."""
-    return _MOST_PAIRS if parameters <= _MANY else _FEWEST_PAIRS
-
-
-def memory(parameters: int, features: int) -> int:
-    """How many numbers of `Book.second` belong to a run."""
-    return (pairs(parameters) + 2) * parameters + features + pairs(parameters) + row.SAVED
-
-
-@inlined
-def _enter(b, book, tables, rows, size, features, lane, run, snapshots):
-    """A run comes into a lane."""
-    b.run[lane] = run
-    enter(tables.values, tables.distribution[run] * rows, b.table, rows, lane)
-    enter(book.params, run * size, b.x, size, lane)
-    enter(book.first, run * b.pairs * size, b.steps, b.pairs * size, lane)
-    start = run * ((b.pairs + 2) * size + features + b.pairs + row.SAVED)
-    enter(book.second, start, b.changes, b.pairs * size, lane)
-    enter(book.second, start + b.pairs * size, b.gradient, size, lane)
-    enter(book.second, start + (b.pairs + 1) * size, b.correction, size, lane)
-    start += (b.pairs + 2) * size
-    enter(book.second, start, b.scale, features, lane)
-    enter(book.second, start + features, b.rho, b.pairs, lane)
-    enter(book.second, start + features + b.pairs, b.scalars, row.SAVED, lane)
-    b.scalars[row.NEEDS * L + lane] = 1.0
-    b.scalars[row.SIZE * L + lane] = book.size[run]
-    for p in range(size):
-        b.direction[p * L + lane] = 0.0
-    column = 0
-    while column < snapshots and book.snapshots[column] <= b.scalars[row.STEP * L + lane]:
-        column += 1
-    b.scalars[row.COLUMN * L + lane] = column
-
-
-@inlined
-def _leave(b, book, size, features, lane):
-    """The run of a lane goes back to its memory."""
-    run = b.run[lane]
-    b.run[lane] = -1
-    leave(book.params, run * size, b.x, size, lane)
-    leave(book.first, run * b.pairs * size, b.steps, b.pairs * size, lane)
-    start = run * ((b.pairs + 2) * size + features + b.pairs + row.SAVED)
-    leave(book.second, start, b.changes, b.pairs * size, lane)
-    leave(book.second, start + b.pairs * size, b.gradient, size, lane)
-    leave(book.second, start + (b.pairs + 1) * size, b.correction, size, lane)
-    start += (b.pairs + 2) * size
-    leave(book.second, start, b.scale, features, lane)
-    leave(book.second, start + features, b.rho, b.pairs, lane)
-    leave(book.second, start + features + b.pairs, b.scalars, row.SAVED, lane)
-
-
-@inlined
-def _forget(b, size, lane):
-    """Clear the pairs of a lane; a pair of zeros changes no direction."""
-    for p in range(b.pairs * size):
-        b.steps[p * L + lane] = 0.0
-        b.changes[p * L + lane] = 0.0
-    for k in range(b.pairs):
-        b.rho[k * L + lane] = 0.0
 
 
 @kernel
@@ -214,7 +82,7 @@ def _begin(b, size):
             if not slope < 0:
                 # Rounding has spoilt the pairs (or the gradient is zero): down the gradient.
                 gamma = b.square[lane]
-                _forget(b, size, lane)
+                forget(b, size, lane)
                 slope = 0.0
                 for p in range(size):
                     g = b.gradient[p * L + lane]
@@ -279,12 +147,12 @@ def _coarse(scalars, lane):
 
 @inlined
 def _grow(plan, b, s, count):
-    """Let the scale follow a trial that gains far more than the series is wrong by, which is what a scale can change."""
+    """Let the scale follow a trial that gains far more than the error of the series: all a scale can change."""
     growing = 0
     for lane in range(L):
         if b.run[lane] >= 0 and b.anchor[lane] == 0.0 and _coarse(b.scalars, lane):
             gain = -b.scalars[row.ALPHA * L + lane] * b.scalars[row.SLOPE * L + lane]
-            if gain * _ERROR * count > _FAR * b.scalars[row.ESTIMATE * L + lane]:
+            if gain * GRADIENT_ERROR * count > _FAR * b.scalars[row.ESTIMATE * L + lane]:
                 b.grow[lane] = 1.0
                 growing += 1
     if growing > 0:
@@ -306,7 +174,7 @@ def _anchor(b, size, lane, value, count):
             b.correction[p] = 0.0
         scalars[row.VALUE * L + lane] = value
         scalars[row.OFFSET * L + lane] = 0.0
-        scalars[row.ESTIMATE * L + lane] = _ERROR * count * b.error[lane]
+        scalars[row.ESTIMATE * L + lane] = GRADIENT_ERROR * count * b.error[lane]
         scalars[row.MOVED * L + lane] = 0.0
     else:
         offset = scalars[row.VALUE * L + lane] - value
@@ -359,15 +227,15 @@ def _failed(b, size, lane):
     """A search found nothing: forget the pairs; without pairs, ask for a better gradient; in the end, give up."""
     scalars = b.scalars
     scalars[row.BARREN * L + lane] += 1
-    if b.rho[lane] > 0 and scalars[row.BARREN * L + lane] <= _MOST_BARREN:
-        _forget(b, size, lane)
+    if b.rho[lane] > 0 and scalars[row.BARREN * L + lane] <= MOST_BARREN:
+        forget(b, size, lane)
         scalars[row.NEEDS * L + lane] = 1.0
         return
-    scalars[row.BARREN * L + lane] = _MOST_BARREN + 1
+    scalars[row.BARREN * L + lane] = MOST_BARREN + 1
     fine, level = scalars[row.FINE * L + lane], scalars[row.LEVEL * L + lane]
     again = fine > level and scalars[row.MOVED * L + lane] > 0
     _ask(scalars, lane, fine if again else 2 * fine)
-    if level >= _MOST_DESCENDED:
+    if level >= MOST_DESCENDED:
         scalars[row.PHASE * L + lane] = STALLED
 
 
@@ -392,8 +260,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
     """
     linear, rows = tables.linear, plan.rows
     plan, s, b, book, tables = pointers(plan), pointers(s), pointers(working), pointers(book), pointers(tables)
-    features = plan.features
-    size = features * (plan.hidden + 1)
+    size = plan.features * (plan.hidden + 1)
     end = size * L
     half, zero = splat(0.5), splat(0.0)
     series = pointer_at(series, 0)
@@ -404,7 +271,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
         for lane in range(L):
             b.accept[lane] = 0.0
             if b.run[lane] < 0 and taken < amount:
-                _enter(b, book, tables, rows, size, features, lane, queue[taken], snapshots)
+                come_in(b, book, tables, rows, size, lane, queue[taken], snapshots)
                 taken += 1
             b.anchor[lane] = 0.0
             b.grow[lane] = 0.0
@@ -422,7 +289,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
         if anchors > 0:
             refresh_scale(plan, b.x, b.fresh, s)
             fresh = load(b.anchor, 0) > half
-            for p in range(0, features * L, L):
+            for p in range(0, b.scale_rows * L, L):
                 store(b.scale, p, select(fresh, load(b.fresh, p), load(b.scale, p)))
             for lane in range(L):
                 if b.anchor[lane] > 0:
@@ -455,6 +322,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
                         scalars[row.NEEDS * L + lane] = 1.0
                         _after(b, size, lane, tolerance)
                     else:
+                        scalars[row.VALUE * L + lane] = math.nan
                         scalars[row.PHASE * L + lane] = DIVERGED
                 else:
                     verdict = next_step(scalars, lane, b.value[lane], b.slope[lane])
@@ -474,7 +342,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
                     scalars[row.MOVED * L + lane] = 1.0
                     scalars[row.NEEDS * L + lane] = 1.0
                     if _coarse(scalars, lane):
-                        scalars[row.ESTIMATE * L + lane] = _ERROR * count * b.error[lane]
+                        scalars[row.ESTIMATE * L + lane] = GRADIENT_ERROR * count * b.error[lane]
                     column = int(scalars[row.COLUMN * L + lane])
                     if column < snapshots and book.snapshots[column] == step:
                         leave(book.path, (b.run[lane] * snapshots + column) * size, b.x, size, lane)
@@ -485,7 +353,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
                         scalars[row.PHASE * L + lane] = ANCHOR
                     else:
                         if misfit:
-                            for p in range(lane, features * L, L):
+                            for p in range(lane, b.scale_rows * L, L):
                                 b.scale[p] = b.fresh[p]
                         _after(b, size, lane, tolerance)
         for lane in range(L):
@@ -493,74 +361,4 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
                 phase = scalars[row.PHASE * L + lane]
                 arrived = phase == DESCEND and scalars[row.STEP * L + lane] >= stop
                 if phase > DESCEND or arrived:
-                    _leave(b, book, size, features, lane)
-
-
-@kernel
-def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accuracy):
-    """Take in the loss and gradient of runs with NEXT frequencies: a run has converged, or goes on with a better c.
-
-    It has converged where the norms of the gradients with FINE and with NEXT frequencies, at the same place, and of
-    their difference are within the tolerance, and the two losses within the accuracy.
-
-    Args:
-        plan: a `Plan`.
-        book: a `Book`; changed in place.
-        queue: runs whose phase is CHECK.
-        amount: how many.
-        values: (queue,) losses.
-        errors: (queue,) their estimated errors.
-        gradients: (queue, P), flat.
-        tolerance: of the gradient's norm.
-        accuracy: of the loss.
-
-    """
-    size, features = plan.features * (plan.hidden + 1), plan.features
-    length = (book.pairs + 2) * size + features + book.pairs + row.SAVED
-    for at in range(amount):
-        run = queue[at]
-        scalars = (run + 1) * length - row.SAVED
-        gradient = run * length + book.pairs * size
-        correction = gradient + size
-        old, new, difference, product = 0.0, 0.0, 0.0, 0.0
-        for p in range(size):
-            g, fine = book.second[gradient + p], gradients[at * size + p]
-            change = fine - g
-            old += g * g
-            new += fine * fine
-            difference += change * change
-            product += change * book.params[run * size + p]
-            book.second[gradient + p] = fine
-            book.second[correction + p] += change
-        old, new, difference = math.sqrt(old), math.sqrt(new), math.sqrt(difference)
-        change = values[at] - book.second[scalars + row.VALUE]
-        level, frequencies = book.second[scalars + row.LEVEL], book.second[scalars + row.NEXT]
-        corrected = book.second[scalars + row.FINE] > level
-        moved = book.second[scalars + row.MOVED] > 0
-        book.second[scalars + row.VALUE] = values[at]
-        book.second[scalars + row.OFFSET] += change - product
-        book.second[scalars + row.FINE] = frequencies
-        book.second[scalars + row.MOVED] = 0.0
-        estimate = _ERROR * frequencies * errors[at]
-        book.second[scalars + row.ESTIMATE] = estimate
-        within = max(old, new, difference) <= tolerance and max(abs(change), errors[at]) <= accuracy
-        if not math.isfinite(values[at]):
-            book.second[scalars + row.PHASE] = STALLED
-        elif within and not moved:
-            book.second[scalars + row.PHASE] = CONVERGED
-        elif new <= max(tolerance, estimate):
-            # Small enough, as far as so many frequencies show.
-            book.second[scalars + row.NEXT] = 2 * frequencies
-            book.second[scalars + row.PHASE] = CHECK if 2 * frequencies <= MOST_FREQUENCIES else STALLED
-        else:
-            wrong = corrected and difference > _CONTRACTION * book.second[scalars + row.REDUCED]
-            barren = book.second[scalars + row.BARREN] > _MOST_BARREN
-            if (wrong and level < _MOST_DESCENDED) or barren:
-                book.second[scalars + row.LEVEL] = min((4 if barren else 2) * level, frequencies)
-                book.second[scalars + row.PHASE] = ANCHOR
-                book.second[scalars + row.BARREN] = 0.0
-                book.second[scalars + row.MARK_STEP] = book.second[scalars + row.STEP]
-            else:
-                book.second[scalars + row.PHASE] = DESCEND
-            book.second[scalars + row.REDUCED] = new
-            book.second[scalars + row.TAU] = max(0.5 * tolerance, estimate, _REDUCTION * new)
+                    go_out(b, book, size, lane)

@@ -16,6 +16,9 @@ from tegum.core.population_kernel import evaluate, refresh_scale
 from tegum.core.simd import WIDE_LANES as L
 from tegum.core.simd import fma, load, pointer_at, pointers, splat, store
 
+GRADIENT_ERROR = 0.1
+"""The error of the gradient is about so many times that of the loss, times the number of frequencies: measured."""
+
 
 class Tables(NamedTuple):
     """The numbers of each distribution of a group, and which run has which."""

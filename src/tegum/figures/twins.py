@@ -1,0 +1,90 @@
+"""Losses of runs and of their noiseless twins, with the saddle index on each plateau."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANEL = 2.9
+"""Inches that a panel is high."""
+
+_LINE = 0.15
+"""Inches that a line of the caption takes."""
+
+
+class Panel(NamedTuple):
+    """One run and its twin."""
+
+    title: str
+    steps: Int[np.ndarray, " step"]
+    sampled: Float[np.ndarray, " step"]
+    """Population loss, summed over features."""
+    twin: Float[np.ndarray, " step"]
+    plateaus: tuple[tuple[int, int, float, str], ...]
+    """First and last step, loss, and what stands at it."""
+
+
+def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
+    """Panels one below the other, loss and step both on log axes.
+
+    Args:
+        panels: at least one.
+        caption: set below the panels, in full lines.
+
+    Raises:
+        ValueError: there is no panel.
+
+    """
+    if not panels:
+        raise ValueError("twins([]): there must be at least one panel")
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(dict(style.SETTINGS)):
+        text = style.wrapped(caption)
+        below = 0.65 + _LINE * (text.count("\n") + 1)
+        height = below + _PANEL * len(panels) + 0.35
+        figure = Figure(figsize=(style.WIDTH, height))
+        axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
+        figure.subplots_adjust(0.1, below / height, 0.98, 1 - 0.35 / height, hspace=0.22)
+        for place, panel in zip(axes, panels, strict=True):
+            _draw(place, panel)
+        axes[0].legend(loc="lower left")
+        axes[-1].set_xlabel("training step (log scale)")
+        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+    return figure
+
+
+def _draw(place: Axes, panel: Panel) -> None:
+    for start, end, loss, label in panel.plateaus:
+        place.axvspan(start, end, color=style.BAND, lw=0, zorder=0)
+        name = label if label in ("min", "?") else f"index {label}"
+        place.annotate(
+            name,
+            (float(np.sqrt(max(start, 1) * end)), loss),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontweight="bold",
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
+            zorder=5,
+        )
+    place.plot(panel.steps, panel.sampled, color=style.ACCENTS[0], lw=1.6, label="mini-batches", zorder=3)
+    place.plot(panel.steps, panel.twin, color=style.ACCENTS[1], lw=1.4, ls=(0, (5, 2)), label="without noise", zorder=4)
+    place.set_xscale("log")
+    place.set_yscale("log")
+    place.set_xlim(panel.steps[0], panel.steps[-1])
+    low, high = (pick([pick(panel.sampled), pick(panel.twin)]) for pick in (np.min, np.max))
+    place.set_ylim(low / 1.4, high * 1.9)
+    place.set_ylabel("population loss, sum over features")
+    place.set_title(panel.title, loc="left")

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+
+import tegum as tg
+from tegum import experiments
+
+EXPERIMENT = experiments.get("exact-vs-sampled")
+NAMES = ["sets-sampled", "sets-exact", "independent-sampled", "independent-exact"]
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The quick form, run once for all tests of this file."""
+    out = tmp_path_factory.mktemp("exact-vs-sampled")
+    return EXPERIMENT.run(out, size="quick"), out
+
+
+def measured(summary):
+    return {measure.name: measure for measure in summary.measures}
+
+
+def test_it_writes_its_files_and_holds(quick):
+    summary, out = quick
+    files = {f"{name}.zarr" for name in NAMES} | {"exact-vs-sampled.png", "exact-vs-sampled.svg", "summary.json"}
+    assert {path.name for path in out.iterdir()} == files
+    assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds"
+    assert [criterion.passed for criterion in summary.criteria] == [True] * 4
+
+
+def test_the_first_plateau_is_at_the_origin_and_the_second_at_the_linear_solution(quick):
+    _, out = quick
+    runs = {name: tg.load(out / f"{name}.zarr") for name in NAMES}
+    findings = EXPERIMENT.analyse(runs)
+    sets, independent = findings.shown
+    for pairs in findings.shown:
+        for seed in pairs.seeds:
+            first = pairs.of(seed)[0]
+            # W = 0, b = E x: all outputs are constant and every direction of W lowers the loss, n m of them; the loss
+            # is the sum of variances, p/3 − p²/4 each.
+            assert np.abs(first.point.weights).max() < 1e-6
+            assert first.point.loss == pytest.approx(6 * (0.05 / 3 - 0.05**2 / 4), abs=1e-9)
+            assert first.point.index == 18
+    for seed in sets.seeds:
+        second = sets.of(seed)[1]
+        # Each set on its first principal component, three equal features that share one direction: what remains is the
+        # variance within a set, two thirds of three times p (1/3 − 1/4), for each of two sets.
+        assert second.point.loss == pytest.approx(2 * 2 * 0.05 * (1 / 3 - 1 / 4), abs=1e-6)
+        assert second.point.unstable
+    # Three digons: the octahedron.
+    final = runs["independent-exact"].weights.isel(step=-1)
+    assert all(tg.name_polytope(final.isel(seed=seed)).name == "octahedron" for seed in range(3))
+    assert independent.sampled.shape == independent.twin.shape == (3, len(independent.steps))
+
+
+def test_the_twin_is_the_same_training_without_noise(quick):
+    _, out = quick
+    sampled, exact = (tg.load(out / f"sets-{kind}.zarr") for kind in ("sampled", "exact"))
+    np.testing.assert_array_equal(sampled.weights.isel(step=0), exact.weights.isel(step=0))
+    np.testing.assert_array_equal(sampled.step, exact.step)
+    early = exact.step.values <= 30
+    assert np.abs(sampled.weights - exact.weights).values[:, early].max() < 0.01
+
+
+def test_the_verdict_follows_from_the_measures(quick):
+    summary, _ = quick
+    measures = measured(summary)
+    for number, name in enumerate(("sets", "independent")):
+        saddles, distance = measures[f"{name}: escaped plateaus at saddles"], measures[f"{name}: distance to the twin"]
+        assert summary.criteria[2 * number].passed == (saddles.low > saddles.null)
+        assert summary.criteria[2 * number + 1].passed == (distance.high < distance.null)
+        assert measures[f"{name}: runs"].value == 3
+
+
+def test_changes_that_break_the_pairing_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="each training must keep its kind"):
+        EXPERIMENT.run(tmp_path / "new", changes=["training.kind=sampled"])
+    assert not (tmp_path / "new").exists()
