@@ -421,6 +421,20 @@ class TestFollow:
         assert_allclose(end.value, fold.x[4], atol=1e-6)
         assert abs(end.value - fold.x[4]) <= end.error
 
+    def test_merger(self):
+        """Both features of the linear model end in one of them alone, and do not go on as that."""
+        (_, _, both), c = linear(0.7)
+        branch = follow(both, "1.importance", [0.7, 0.82])
+        assert not branch.complete
+        assert set(branch.index) == {1}
+        (change,) = branch.changes
+        assert change.kind == "merger"
+        assert abs(change.value - c[1] / (2 * c[1] - c[0])) <= change.error < 1e-6
+        for value, point in zip(branch.values, branch.points, strict=True):
+            A, B, K = c[0], value * c[1], c[1] + value * c[0]
+            u, v = np.linalg.solve([[2 * A, K], [K, 2 * B]], [2 * A, 2 * B])
+            assert_allclose(np.square(point.weights[:, 0]), [u, v], atol=1e-5)
+
     def test_stays_itself(self):
         """From dense to sparse, the loss at every value is that of the exact critical point nearby."""
         branch = follow(digon(), "density", [0.2, 0.1], tol=1e-8)
@@ -512,4 +526,6 @@ class TestPhaseBoundary:
         assert boundary.kind == "continuous"
         assert_allclose(boundary.value, brentq(softest, 0.655, 0.67, xtol=1e-7), atol=max(boundary.error, 1e-6))
         assert boundary.error < 1e-4
-        assert "touch" in [change.kind for change in follow(leaning, "density", [0.67, 0.65]).changes]
+        (change,) = follow(leaning, "density", [0.67, 0.65]).changes
+        assert change.kind in ("touch", "merger")
+        assert abs(change.value - boundary.value) <= change.error + boundary.error

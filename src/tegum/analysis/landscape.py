@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.surface import ORBIT, Parameters, Slope, Surface, newton_step, rotations, solve, without_rotations
+from tegum.analysis.newton import newton_step, solve
+from tegum.analysis.surface import ORBIT, Parameters, Slope, Surface, rotations, without_rotations
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation
 

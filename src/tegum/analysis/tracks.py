@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias, final
 import numpy as np
 
 from tegum.analysis.landscape import STEPS, CriticalPoint, characterised
-from tegum.analysis.surface import Surface, distance, newton_step, solve
+from tegum.analysis.newton import newton_step, solve
+from tegum.analysis.surface import Surface, distance
 from tegum.core.description import nearest
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation

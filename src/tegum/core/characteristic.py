@@ -39,7 +39,8 @@ def _transforms(count: int, s: Any) -> Any:
     xp = s.__array_namespace__()
     small = xp.abs(s) < 1
     near, far = xp.where(small, s, 0.0)[..., None], xp.where(small, 1.0, s)
-    square, sums = (near * near)[..., None, :], 0.0
+    square: Any = (near * near)[..., None, :]
+    sums: Any = 0.0
     for row in _taylor(count):
         sums = row + square * sums
     # By parts: E[U^p e^{isU}] = (e^{is} − p E[U^(p−1) e^{isU}]) / (is).

@@ -247,7 +247,8 @@ def _rounding(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureD
     n, m = shape
     weights, bias = theta[:, : n * m].reshape(-1, n, m), theta[:, n * m :]
     reach = 1 + np.abs(bias) + np.abs(weights @ weights.swapaxes(1, 2)).sum(2)
-    importance = np.array([each.importance for each in features]) if len({*features}) > 1 else features[0].importance
+    same = all(each is features[0] for each in features)
+    importance = features[0].importance if same else np.array([each.importance for each in features])
     return 2e-15 * (importance * reach).sum(1) * (1 + 2 * np.linalg.norm(weights, axis=(1, 2)))
 
 

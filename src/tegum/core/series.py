@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from tegum.core.characteristic import marked, uniform_transforms
 from tegum.core.events import events, segment
@@ -323,7 +324,7 @@ def jax_loss(weights: Any, bias: Any, features: FeatureDistribution, tol: float,
         ValueError: a set has no characteristic function, or `tol` cannot be reached by values that are known.
 
     """
-    traced = isinstance(weights, jax.core.Tracer) or isinstance(bias, jax.core.Tracer)
+    traced = isinstance(weights, Tracer) or isinstance(bias, Tracer)
     # Derivatives are taken outside of this scope: a number of double precision must not get there unasked.
     single = traced and not jax.config.read("jax_enable_x64")
     with jax.enable_x64(True):

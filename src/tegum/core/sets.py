@@ -362,7 +362,7 @@ class Equivariant(FeatureSet, kind="equivariant"):
     def _nodes(self) -> int:
         # The trapezoid rule on a circle is exact for smooth functions once it resolves the tuning; a loss is
         # smooth but for its second derivative where an output's sign changes, and that takes more.
-        return int(np.clip(2 ** np.ceil(np.log2(512 / self.width)), 1024, 8192))
+        return int(np.clip(2 ** np.ceil(np.log2(2048 / self.width)), 2048, 16384))
 
     def transform(self) -> RayTable:
         """Rays over the angles of the trapezoid rule: F(s) = 1 − p + p mean_θ u(Σ_i s_i κ(θ − θ_i))."""
