@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tegum.analysis.continuation import Branch, follow
     from tegum.analysis.geometry import (
         canonical_pose,
         dimensionality,
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
         represented,
         tegum_factors,
     )
+    from tegum.analysis.landscape import CriticalPoint, critical_point, saddle_index, unstable_directions
+    from tegum.analysis.phases import Boundary, phase_boundary
     from tegum.analysis.polytopes import name_polytope
+    from tegum.analysis.tracks import vary
     from tegum.core.features import (
         Anticorrelated,
         Correlated,
@@ -40,7 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Anticorrelated",
+    "Boundary",
+    "Branch",
     "Correlated",
+    "CriticalPoint",
     "Equivariant",
     "Exact",
     "FeatureDistribution",
@@ -59,28 +66,38 @@ __all__ = [
     "TrainingInterrupted",
     "TrainingState",
     "canonical_pose",
+    "critical_point",
     "dimensionality",
     "dimensions_per_feature",
     "empirical_loss",
+    "follow",
     "forward",
     "gram",
     "interference",
     "iterate",
     "load",
     "name_polytope",
+    "phase_boundary",
     "population_gradient",
     "population_loss",
     "population_loss_along",
     "represented",
+    "saddle_index",
     "save",
     "tegum_factors",
     "train",
+    "unstable_directions",
+    "vary",
 ]
 
 _ROOMS = {
+    "tegum.analysis.continuation": "Branch follow",
     "tegum.analysis.geometry": "canonical_pose dimensionality dimensions_per_feature gram interference "
     "represented tegum_factors",
+    "tegum.analysis.landscape": "CriticalPoint critical_point saddle_index unstable_directions",
+    "tegum.analysis.phases": "Boundary phase_boundary",
     "tegum.analysis.polytopes": "name_polytope",
+    "tegum.analysis.tracks": "vary",
     "tegum.core.features": "Anticorrelated Correlated Equivariant FeatureDistribution FeatureSet GatedSet Independent "
     "MixtureTable PartiallyCorrelated",
     "tegum.core.losses": "empirical_loss population_gradient population_loss",

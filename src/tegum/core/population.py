@@ -113,13 +113,13 @@ def evaluate(
 
 
 def _blank(runs: int, parameters: int, order: int) -> Evaluation:
-    def nan(*shape: int) -> np.ndarray:
-        return np.full((runs, *shape), np.nan)
-
+    nan = np.full((3, runs), np.nan)
+    gradient = np.full((runs, parameters), np.nan) if order > 0 else None
+    hessian = np.full((runs, parameters, parameters), np.nan) if order > 1 else None
     return Evaluation(
-        nan(), nan(),
-        *((nan(parameters), nan()) if order > 0 else (None, None)),
-        *((nan(parameters, parameters), nan()) if order > 1 else (None, None)),
+        nan[0], nan[1],
+        gradient, np.full(runs, np.nan) if order > 0 else None,
+        hessian, nan[2] if order > 1 else None,
         np.zeros(runs, np.int64),
     )  # fmt: skip
 

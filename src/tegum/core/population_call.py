@@ -112,7 +112,7 @@ def _operands(frame):
 @inlined
 def _room(plan):
     """Numbers of memory for one call, and for reaching a cache line."""
-    return (2 * plan.features * (plan.hidden + 1) + plan.features * (1 + RECORD) + STATE + 2) * L + L
+    return (2 * plan.features * (plan.hidden + 1) + plan.features * (1 + plan.features + RECORD) + STATE + 2) * L + L
 
 
 @inlined
@@ -122,8 +122,9 @@ def _parts(plan, room):
     size, n = plan.features * (plan.hidden + 1) * L, plan.features * L
     lanes, slope = pointer_at(room, start), pointer_at(room, start + size)
     start += 2 * size
-    scale, value, error = pointer_at(room, start), pointer_at(room, start + n), pointer_at(room, start + n + L)
-    start += n + 2 * L
+    rows = n * (1 + plan.features)
+    scale, value, error = pointer_at(room, start), pointer_at(room, start + rows), pointer_at(room, start + rows + L)
+    start += rows + 2 * L
     scratch = Scratch(pointer_at(room, start), pointer_at(room, start + n * RECORD))
     return lanes, slope, scale, value, error, scratch
 

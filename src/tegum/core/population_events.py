@@ -130,6 +130,7 @@ def uncoupled_slopes(plan, table, s, j, bias, half_scale, own_sign):
 
     """
     zero, one, half = splat(0.0), splat(1.0), splat(0.5)
+    added = zero
     for p in range(plan.features):
         loose = get(s, p, row.COUPLED) < half
         if count_lanes(loose) > 0:
@@ -161,6 +162,9 @@ def uncoupled_slopes(plan, table, s, j, bias, half_scale, own_sign):
                         correction = fma(negative(beyond), own_sign, correction)
             slope = get(s, p, row.SLOPE)
             put(s, p, row.SLOPE, select(loose, slope + correction, slope))
+            # What is taken for uncoupled may since have become a little coupled.
+            added = added + select(loose, correction * get(s, p, row.COUPLING), zero)
+    return added
 
 
 @kernel

@@ -111,7 +111,7 @@ def _moments(plan, table, s, j, bias):
 
 
 @part
-def _series_output(plan, table, series, count, s, j, b, scale, mean, definite):
+def _series_output(plan, table, series, count, s, j, b, scale, coupled_rows, mean, definite):
     """One output by its series.
 
     SLOPE gets its derivatives in the couplings, less CLOSED. Returns its loss less the halves of E[x_j²] and of
@@ -120,12 +120,11 @@ def _series_output(plan, table, series, count, s, j, b, scale, mean, definite):
     """
     zero, one, half = splat(0.0), splat(1.0), splat(0.5)
     n = plan.features
-    limit = scale * splat(UNCOUPLED)
     coupled_lanes = 0
     for p in range(n):
-        coupled = (absolute(get(s, p, row.COUPLING)) > limit) | definite
+        coupled = (load(coupled_rows, p * L) > half) | definite
         if p == j:
-            coupled = limit >= zero
+            coupled = one > zero
         coupled_lanes += count_lanes(coupled)
         put(s, p, row.COUPLED, select(coupled, one, zero))
     mixed = coupled_lanes < n * L
@@ -153,7 +152,9 @@ def _series_output(plan, table, series, count, s, j, b, scale, mean, definite):
     value = value + total + half * fma(nothing, b * b_size, z_size) - lone_own * own_size
     if mixed:
         bias = events - half_scale * (nothing + lone) - load(s.state, row.EVENTS * L)
-        uncoupled_slopes(plan, table, s, j, bias, half_scale, own_sign + load(s.state, row.OWN_EVENTS * L))
+        value = value + uncoupled_slopes(
+            plan, table, s, j, bias, half_scale, own_sign + load(s.state, row.OWN_EVENTS * L)
+        )
     one_change = absolute(total - load(s.state, row.SMALLER * L))
     other_change = absolute(total - load(s.state, (row.SMALLER + 1) * L))
     return value, slope, at_least(splat(_TRUST[0]) * one_change, splat(_TRUST[1]) * other_change)
@@ -206,9 +207,11 @@ def evaluate(plan, table, series, count, theta, scale, value, gradient, error, s
         output = select(above, square, power)
         slope = select(above, mean + mean, zero)
         if count_lanes(definite) < L:
-            m = load(scale, out * L)
+            m, coupled_rows = load(scale, out * L), pointer_at(scale, (n + j * n) * L)
             outside = at_least(absolute(lower), absolute(upper)) > m
-            part, part_slope, change = _series_output(plan, table, series, count, s, j, b, m, mean, definite)
+            part, part_slope, change = _series_output(
+                plan, table, series, count, s, j, b, m, coupled_rows, mean, definite
+            )
             output = select(definite, output, half * (square + power) + part)
             slope = select(definite, slope, mean + part_slope)
             uncertain = uncertain + importance * select(definite, zero, change)
@@ -239,21 +242,29 @@ def _fold(plan, theta, gradient, s, j, importance, above, definite):
 
 @kernel
 def refresh_scale(plan, theta, scale, s):
-    """Write M of each output, (n, 8): `MARGIN` times the largest |z|, or 1 where z is nothing but 0."""
+    """Write M of each output: `MARGIN` times the largest |z|, or 1 where z is nothing but 0; then what is coupled.
+
+    (n + n², 8): n rows of M, in the order of features, then 1 or 0 for each output and feature, in that of positions.
+    """
     plan, s = pointers(plan), pointers(s)
     zero, one = splat(0.0), splat(1.0)
+    n = plan.features
     biases = plan.features * plan.hidden
     for j in range(plan.features):
         out = plan.feature[j]
         lower, upper = _couplings(plan, theta, load(theta, (biases + out) * L), s, j)
         bound = splat(MARGIN) * at_least(absolute(lower), absolute(upper))
-        store(scale, out * L, select(bound > zero, bound, one))
+        bound = select(bound > zero, bound, one)
+        store(scale, out * L, bound)
+        for p in range(n):
+            coupled = absolute(get(s, p, row.COUPLING)) > splat(UNCOUPLED) * bound
+            store(scale, (n + j * n + p) * L, select(coupled, one, zero))
 
 
 @kernel
 def evaluate_blocks(plan, tables, series, count, theta, scale, value, gradient, error, s, first, last, refresh):
     """`evaluate` for blocks first … last − 1 of flat arrays of all blocks."""
-    parameters, features = plan.features * (plan.hidden + 1) * L, plan.features * L
+    parameters, features = plan.features * (plan.hidden + 1) * L, plan.features * (plan.features + 1) * L
     plan_, s_ = pointers(plan), pointers(s)
     for block in range(first, last):
         here, scale_here = pointer_at(theta, block * parameters), pointer_at(scale, block * features)
@@ -328,7 +339,12 @@ def _evaluate_group(
     """Loss, gradient and error of the runs of one structure, block by block."""
     plan, blocks = group.plan, len(group.runs)
     packed = _to_lanes(theta)
-    scales = tables_of.aligned(blocks * plan.features * L) if scale is None else _to_lanes(scale)
+    scales = tables_of.aligned(blocks * plan.features * (plan.features + 1) * L)
+    if scale is not None:
+        # Everything counts as coupled, as nothing tells what was when the scale was chosen.
+        rows = scales.reshape(blocks, -1, L)
+        rows[:, : plan.features] = scale.swapaxes(1, 2)
+        rows[:, plan.features :] = 1.0
     loss, error, gradient = (tables_of.aligned(size) for size in (blocks * L, blocks * L, packed.size))
 
     def work(share: np.ndarray) -> None:
@@ -337,8 +353,13 @@ def _evaluate_group(
             tables_of.scratch(plan), share[0], share[-1] + 1, scale is None,
         )  # fmt: skip
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, np.array_split(np.arange(blocks), min(threads, blocks))))
+    shares = np.array_split(np.arange(blocks), min(threads, blocks))
+    if len(shares) == 1:
+        # For a small model a pool would take longer than the loss.
+        work(shares[0])
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, shares))
     return loss, gradient.reshape(blocks, -1, L).swapaxes(1, 2).reshape(blocks * L, -1), error
 
 

@@ -81,7 +81,7 @@ def pairs(parameters: int) -> int:
 
 def scale_rows(features: int) -> int:
     """How many numbers `refresh_scale` writes for a run."""
-    return features
+    return features * (features + 1)
 
 
 def length(parameters: int, features: int) -> int:
