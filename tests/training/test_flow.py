@@ -46,6 +46,7 @@ def test_a_small_model_follows_the_exact_gradient(solver):
     np.testing.assert_allclose(run.loss[0], losses, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", BOTH)
 def test_a_linear_model_of_one_feature_against_an_independent_integration(solver):
     # L = E[((g − 1) x + b)²], g = w², with E x = p/2 and E x² = p/3 (Saxe et al. 2014 have no bias).
@@ -89,6 +90,7 @@ def test_the_loss_falls_and_times_are_those_asked_for(runs, solver):
     assert list(run.result.values) == ["completed"] * 4
 
 
+@pytest.mark.slow
 def test_the_loss_falls_by_the_integral_of_the_squared_gradient():
     from tegum.core.population import evaluate
 
@@ -100,6 +102,7 @@ def test_the_loss_falls_by_the_integral_of_the_squared_gradient():
     np.testing.assert_allclose(run.loss[0, 0] - run.loss[0, -1], integral, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_descent_of_small_rate_converges_to_the_flow_at_first_order(runs):
     from tegum.core.population_kernel import value_and_gradient
 
@@ -131,6 +134,7 @@ def test_bits_depend_on_the_spec_and_the_seed_alone(runs, solver):
     assert dataclasses.asdict(last.state)["second"].tolist() == segments[-1].state.second.tolist()
 
 
+@pytest.mark.slow
 def test_a_plateau_costs_an_implicit_solver_few_steps():
     taken = {}
     for solver in BOTH:
