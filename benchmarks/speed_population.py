@@ -107,7 +107,7 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
     theta[:, : n * m] = rng.standard_normal((blocks, n * m, LANES)) * np.sqrt(2 / (n + m))
     theta[:, n * m :] = 0.05 * rng.standard_normal((blocks, n, LANES))
     series = tables.frequencies(case.frequencies)
-    value, error, scale = (tables.aligned(blocks * LANES * rows) for rows in (1, 1, n))
+    value, error, scale = (tables.aligned(blocks * LANES * rows) for rows in (1, 1, n * (n + 1)))
     gradient = tables.aligned(theta.size)
     fixed = (
         group.plan, group.tables.ravel(), series.ravel(), len(series), theta.ravel(), scale, value, gradient, error,
