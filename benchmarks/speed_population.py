@@ -97,6 +97,7 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
     """Times of one case, microseconds per run, and what the estimated error of the loss is there."""
     from tegum.core import population_tables as tables
     from tegum.core.population_kernel import evaluate_blocks
+    from tegum.core.population_memory import scale_rows
 
     features, n, m = case.distribution(), case.features, case.hidden
     rng = np.random.default_rng(0)
@@ -107,7 +108,7 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
     theta[:, : n * m] = rng.standard_normal((blocks, n * m, LANES)) * np.sqrt(2 / (n + m))
     theta[:, n * m :] = 0.05 * rng.standard_normal((blocks, n, LANES))
     series = tables.frequencies(case.frequencies)
-    value, error, scale = (tables.aligned(blocks * LANES * rows) for rows in (1, 1, n * (n + 1)))
+    value, error, scale = (tables.aligned(blocks * LANES * rows) for rows in (1, 1, scale_rows(n)))
     gradient = tables.aligned(theta.size)
     fixed = (
         group.plan, group.tables.ravel(), series.ravel(), len(series), theta.ravel(), scale, value, gradient, error,

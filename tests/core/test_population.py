@@ -211,3 +211,21 @@ def test_equivariant_features_agree_with_samples() -> None:
     mean, error = sampled_loss(w, b, features, 1_000_000, seed=1)
     assert abs(found.loss[0] - mean) < 4.5 * error
     assert found.error[0] <= 1e-8
+
+
+def test_shapes_and_requests_are_checked_before_the_kernel_sees_them() -> None:
+    import inspect
+
+    unchecked = inspect.unwrap(evaluate)
+    features = FeatureDistribution([Independent(3, 0.2)])
+    w, b = np.ones((1, 3, 2)), np.zeros((1, 3))
+    refused = [
+        ((w, b[:, :2]), {}, r"weights of shape \(1, 3, 2\), bias of shape \(1, 2\)"),
+        ((w[:, :, :0], b), {}, "they must have the shapes"),
+        ((w, b), {"order": 3}, r"evaluate\(order=3\): order must be 0, 1 or 2"),
+        ((w, b), {"tol": 0.0}, r"evaluate\(tol=0.0\): tol must be a positive number"),
+        ((w, b), {"activation": "gelu"}, "activation='gelu'"),
+    ]
+    for model, options, sentence in refused:
+        with pytest.raises(ValueError, match=sentence):
+            unchecked(*model, features, **options)

@@ -160,6 +160,12 @@ def test_refusals_in_one_sentence() -> None:
         ((bad, B, PAIRS), {}, r"population_loss\(weights\): weights must be finite"),
         ((W, B[:3], PAIRS), {}, r"population_loss\(bias of shape \(3,\)\): bias must have the shape \(4,\)"),
         ((W[:3], B[:3], PAIRS), {}, r"population_loss\(weights of shape \(3, 2\)\): weights must have the shape"),
+        ((np.zeros((0, 4, 2)), np.zeros((0, 4)), PAIRS), {}, "there must be at least one model"),
+        (
+            (W, B, [Correlated(2, 0.1)] * 2),
+            {},
+            r"population_loss\(features=list\): features must be a",
+        ),
         ((W, B, PAIRS), {"tol": 0.0}, r"population_loss\(tol=0.0\): tol must be a positive finite number"),
         ((W, B, PAIRS), {"tol": 1e-19}, r"population_loss\(tol=1e-19\): tol cannot be reached"),
         (

@@ -80,3 +80,15 @@ def test_refusals(run) -> None:
         along(run.drop_attrs())
     with pytest.raises(ValueError, match="bias must be there"):
         along(run.drop_vars("bias"))
+
+
+def test_dimensions_in_any_order_and_features_in_their_own(run) -> None:
+    whole = tg.population_loss_along(run)
+    for name in ("weights", "bias"):
+        turned = run.assign({name: run[name].transpose("step", "seed", ...)})
+        loss = tg.population_loss_along(turned)
+        np.testing.assert_array_equal(loss.transpose(*whole.dims), whole)
+    with pytest.raises(ValueError, match="its features are not those of the Spec"):
+        tg.population_loss_along(run.isel(feature=[0, 2, 1, 3]))
+    with pytest.raises(ValueError, match="must be a Spec as JSON"):
+        tg.population_loss_along(run.assign_attrs(spec="nonsense"))

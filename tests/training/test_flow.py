@@ -175,3 +175,12 @@ def test_a_run_without_a_finite_loss_has_diverged_and_others_go_on(runs):
 def test_legs_end_at_snapshots_and_hundredths():
     engine = FlowEngine([spec(training=tg.Flow(steps=1000), snapshots=[0, 13, 999])])
     assert [engine.stop_at(step) for step in (0, 1, 10, 11, 14, 991, 2000)] == [0, 10, 10, 13, 20, 999, 1000]
+
+
+def test_the_kernel_is_not_handed_single_precision():
+    import jax.numpy as jnp
+
+    from tegum.training.integrate import examine
+
+    with pytest.raises(TypeError, match="the kernel takes float64, not float32"):
+        examine(jnp.zeros((8, 3)), jnp.zeros(1, int))

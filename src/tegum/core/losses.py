@@ -154,7 +154,8 @@ def population_loss(
         features: the feature distribution, with its importances.
         tol: the largest error of the loss; the number of frequencies is chosen for it.
         activation: a name in `ACTIVATIONS`.
-        with_error: return a bound of the error as well.
+        with_error: return an estimate of the error as well, meant as a bound: fewer than one error in a thousand is
+            larger, but one in a hundred where rows are nearly orthogonal and biases nearly zero.
 
     Returns:
         The loss, shape (...), or (loss, error).
@@ -165,7 +166,7 @@ def population_loss(
 
     """
     xp = namespace_of(weights, bias)
-    weights, bias = _model("population_loss", weights, bias, features.n)
+    weights, bias = _model("population_loss", weights, bias, features)
     _check_request("population_loss", tol, activation)
     if xp is np:
         from tegum.core.population import evaluate
@@ -204,7 +205,7 @@ def population_gradient(
         ValueError: as `population_loss`.
 
     """
-    weights, bias = (np.asarray(each) for each in _model("population_gradient", weights, bias, features.n))
+    weights, bias = (np.asarray(each) for each in _model("population_gradient", weights, bias, features))
     _check_request("population_gradient", tol, activation)
     from tegum.core.population import evaluate
 
@@ -215,9 +216,12 @@ def population_gradient(
     return gradient[:, :cut].reshape(weights.shape), gradient[:, cut:].reshape(bias.shape)
 
 
-def _model(call: str, weights: Any, bias: Any, n: int) -> tuple[Any, Any]:
-    """A model for `n` features as arrays of one kind, with finite parameters as far as they are known."""
+def _model(call: str, weights: Any, bias: Any, features: Any) -> tuple[Any, Any]:
+    """A model for these features as arrays of one kind, with finite parameters as far as they are known."""
     w, b = np.shape(weights), np.shape(bias)
+    if not isinstance(features, FeatureDistribution):
+        raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
+    n = features.n
     if 0 in w:
         raise ValueError(
             f"{call}(weights of shape {w}): there must be at least one model, feature and hidden dimension"

@@ -20,8 +20,8 @@ FIRST, LAST = 32, 2**16
 """The fewest frequencies and the most."""
 
 _STEP = 2e-6
-"""Of the central difference: its own error, a third derivative times the square of it, and the rounding of gradients
-divided by it are both about 1e-10 of the Hessian."""
+"""Of the central difference, for parameters of about 1: its own error, a third derivative times the square of it, and
+the rounding of gradients divided by it are then both about 1e-10 of the Hessian."""
 
 _AT_ONCE = 2**22
 """Numbers in the displaced models of one call."""
@@ -32,15 +32,15 @@ class Evaluation(NamedTuple):
 
     loss: Float[np.ndarray, " run"]
     error: Float[np.ndarray, " run"]
-    """A bound of the loss's error."""
+    """An estimate of the loss's error that is meant as a bound, and nearly always is one (`TRUST` says how nearly)."""
     gradient: Float[np.ndarray, "run parameter"] | None = None
     gradient_error: Float[np.ndarray, " run"] | None = None
-    """A bound of the Euclidean norm of the gradient's error."""
+    """The same of the Euclidean norm of the gradient's error."""
     hessian: Float[np.ndarray, "run parameter parameter"] | None = None
     hessian_error: Float[np.ndarray, " run"] | None = None
-    """A bound of the Frobenius norm of the Hessian's error, and so of the error of every eigenvalue."""
+    """The same of the Frobenius norm of the Hessian's error, and so of the error of every eigenvalue."""
     frequencies: Int[np.ndarray, " run"] | None = None
-    """How many were used; 0 where nothing needs a series."""
+    """How many the kernel used; 0 for the linear model, and for sets that go through JAX."""
 
 
 def evaluate(

@@ -34,8 +34,9 @@ from tegum.core import population_tables as tables_of
 from tegum.core.compiled import kernel, part
 from tegum.core.features import FeatureDistribution
 from tegum.core.population_events import integrals, probabilities, uncoupled_slopes
-from tegum.core.population_memory import get, put
+from tegum.core.population_memory import get, put, scale_rows
 from tegum.core.population_series import sum_series
+from tegum.core.population_truncation import MARGIN, TRUST, UNCOUPLED
 from tegum.core.simd import WIDE_LANES as L
 from tegum.core.simd import (
     absolute,
@@ -52,17 +53,8 @@ from tegum.core.simd import (
     store,
 )
 
-MARGIN = 1.3
-"""M is so many times the bound of |z|: at the bound itself the series has the corner of its period."""
-
-UNCOUPLED = 1e-9
-"""A coupling below this part of M is not coupled."""
-
 _PI = math.pi
 
-_TRUST = (1.5, 10.0)
-"""The error is the larger of these multiples of the changes that fewer frequencies make. In 4,800 random cases one
-error in 5,000 was larger, and half of them were 26 times smaller."""
 _ERROR_FLOOR = 2e-15
 """The rounding error, as a part of what was added up."""
 
@@ -157,7 +149,7 @@ def _series_output(plan, table, series, count, s, j, b, scale, coupled_rows, mea
         )
     one_change = absolute(total - load(s.state, row.SMALLER * L))
     other_change = absolute(total - load(s.state, (row.SMALLER + 1) * L))
-    return value, slope, at_least(splat(_TRUST[0]) * one_change, splat(_TRUST[1]) * other_change)
+    return value, slope, at_least(splat(TRUST[0]) * one_change, splat(TRUST[1]) * other_change)
 
 
 @kernel
@@ -339,7 +331,7 @@ def _evaluate_group(
     """Loss, gradient and error of the runs of one structure, block by block."""
     plan, blocks = group.plan, len(group.runs)
     packed = _to_lanes(theta)
-    scales = tables_of.aligned(blocks * plan.features * (plan.features + 1) * L)
+    scales = tables_of.aligned(blocks * scale_rows(plan.features) * L)
     if scale is not None:
         # Everything counts as coupled, as nothing tells what was when the scale was chosen.
         rows = scales.reshape(blocks, -1, L)

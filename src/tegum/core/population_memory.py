@@ -63,6 +63,11 @@ class Scratch(NamedTuple):
     """What is known of one output, `STATE` rows."""
 
 
+def scale_rows(features: int) -> int:
+    """Rows of lanes that `refresh_scale` writes: M of each output, then what is coupled to it."""
+    return features * (features + 1)
+
+
 def aligned(size: int) -> Float[np.ndarray, " size"]:
     """Zeros that start on a cache line: lanes that straddle two lines load at half the rate."""
     spare = np.zeros(size + L)

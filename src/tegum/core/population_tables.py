@@ -18,13 +18,11 @@ from jaxtyping import Float, Int
 
 from tegum.core.features import FeatureDistribution, MixtureTable
 from tegum.core.population_memory import RECORD, STATE, Scratch, aligned
+from tegum.core.population_truncation import SHORTER, window
 from tegum.core.simd import WIDE_LANES
 
 COLUMNS = 6
 """Numbers kept for each frequency, see `frequencies`."""
-
-SHORTER = (0.6, 0.9)
-"""The error of a series is judged by two more, with these parts of its frequencies."""
 
 
 class Plan(NamedTuple):
@@ -91,14 +89,8 @@ def frequencies(count: int) -> Float[np.ndarray, "frequency column"]:
         raise ValueError(f"frequencies({count}): there must be at least one")
     rows = -(-count // 2) * 2
     k = 2.0 * np.arange(rows) + 1
-    full, *less = (_window((np.arange(rows) + 0.5) / (part * count)) for part in (1.0, *SHORTER))
+    full, *less = (window((np.arange(rows) + 0.5) / (part * count)) for part in (1.0, *SHORTER))
     return np.ascontiguousarray(np.stack([k, 1 / k, full / k, full / k**2, *(w / k**2 for w in less)], -1))
-
-
-def _window(eta: np.ndarray) -> np.ndarray:
-    y = np.clip(2 * eta - 1, 0.01, 0.99)
-    falling = 1 / (1 + np.exp(1 / (1 - y) - 1 / y))
-    return np.where(eta <= 0.5, 1.0, np.where(eta < 1, falling, 0.0))
 
 
 def groups(

@@ -181,7 +181,7 @@ class ExactVsSampled(Experiment):
         panels = []
         for pairs in findings.shown:
             at, seed = pairs.drawn, pairs.seeds[pairs.drawn]
-            marks = [(each.plateau.start, each.plateau.end, each.plateau.loss, each.label) for each in pairs.of(seed)]
+            marks = [(each.plateau.start, each.plateau.end, each.label) for each in pairs.of(seed)]
             panels.append(Panel(SYSTEMS[pairs.name], pairs.steps, pairs.sampled[at], pairs.twin[at], tuple(marks)))
         return twins(panels, findings.caption)
 

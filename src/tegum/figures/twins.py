@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _PANEL = 2.9
 """Inches that a panel is high."""
 
+_NARROW = 2
+"""A band whose last step is less than so many times its first has no room for a word."""
+
 _LINE = 0.15
 """Inches that a line of the caption takes."""
 
@@ -29,8 +32,8 @@ class Panel(NamedTuple):
     sampled: Float[np.ndarray, " step"]
     """Population loss, summed over features."""
     twin: Float[np.ndarray, " step"]
-    plateaus: tuple[tuple[int, int, float, str], ...]
-    """First and last step, loss, and what stands at it."""
+    plateaus: tuple[tuple[int, int, str], ...]
+    """First and last step, and what stands at it."""
 
 
 def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
@@ -65,19 +68,20 @@ def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
 
 
 def _draw(place: Axes, panel: Panel) -> None:
-    for start, end, loss, label in panel.plateaus:
+    for start, end, label in panel.plateaus:
         place.axvspan(start, end, color=style.BAND, lw=0, zorder=0)
         name = label if label in ("min", "?") else f"index {label}"
+        # At the top of its band, where no line is; across the band where it is too narrow for words.
         place.annotate(
             name,
-            (float(np.sqrt(max(start, 1) * end)), loss),
-            xytext=(0, 7),
+            (float(np.sqrt(max(start, 1) * end)), 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -4),
             textcoords="offset points",
             ha="center",
-            va="bottom",
+            va="top",
+            rotation=90 if end < _NARROW * max(start, 1) and len(name) > 1 else 0,
             fontweight="bold",
-            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
-            zorder=5,
         )
     place.plot(panel.steps, panel.sampled, color=style.ACCENTS[0], lw=1.6, label="mini-batches", zorder=3)
     place.plot(panel.steps, panel.twin, color=style.ACCENTS[1], lw=1.4, ls=(0, (5, 2)), label="without noise", zorder=4)
@@ -85,6 +89,6 @@ def _draw(place: Axes, panel: Panel) -> None:
     place.set_yscale("log")
     place.set_xlim(panel.steps[0], panel.steps[-1])
     low, high = (pick([pick(panel.sampled), pick(panel.twin)]) for pick in (np.min, np.max))
-    place.set_ylim(low / 1.4, high * 1.9)
+    place.set_ylim(low / 1.4, high * 2.2)
     place.set_ylabel("population loss, sum over features")
     place.set_title(panel.title, loc="left")

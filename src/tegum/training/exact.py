@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, Int64
 
 from tegum.core.features import GatedSet
+from tegum.core.population_memory import scale_rows
 from tegum.core.population_tables import Plan, aligned, frequencies, groups, scratch
 from tegum.core.simd import WIDE_LANES
 from tegum.training.kernels import descent, lbfgs
@@ -334,7 +335,7 @@ class ExactEngine(Threaded):
 
     def _tools(self, family: _Family) -> _Tools:
         p, n, one = self._size * WIDE_LANES, self._n * WIDE_LANES, WIDE_LANES
-        scale = memory_of.scale_rows(self._n) * WIDE_LANES
+        scale = scale_rows(self._n) * WIDE_LANES
         sizes = (p, p, family.plan.rows * one, scale, n, one, one)
         return _Tools(family, scratch(family.plan), Probe(*map(aligned, sizes)))
 

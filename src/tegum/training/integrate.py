@@ -1,9 +1,9 @@
 """One leg of gradient flow as a compiled program: diffrax's solvers and step-size control, step by step.
 
 Explicit: Tsitouras' 5(4) pairs (Tsitouras 2011, Computers & Mathematics with Applications 62). Implicit: Kværnø's
-stiffly accurate, L-stable 5(4) ESDIRK method (Kværnø 2004, BIT 44), with a modified Newton iteration whose matrix is
-computed once a step. Stepping by hand in place of `diffrax.diffeqsolve` keeps the step that the controller would have
-taken next when a leg ends, and compiles in half the time.
+stiffly accurate, L-stable 5(4) ESDIRK method (Kværnø 2004, BIT 44), with a modified Newton iteration. Stepping by hand
+in place of `diffrax.diffeqsolve` keeps the step that the controller would have taken next when a leg ends, and
+compiles in half the time.
 
 Runs of a block are lanes of `jax.vmap`: each has steps of its own, and is left as it is once it has arrived.
 """
@@ -47,7 +47,14 @@ def population_field(parameters: Any, address: Any) -> Any:
 
     Its derivative is the kernel's matrix of differences: Newton's method asks for all of it.
     """
-    return _population_field(parameters, address)
+    return _population_field(_double(parameters), address)
+
+
+def _double(parameters: Any) -> Any:
+    """Refuse what the kernel, which is handed an address, would read as something else."""
+    if parameters.dtype != np.float64:
+        raise TypeError(f"the kernel takes float64, not {parameters.dtype}: it is called outside of double precision")
+    return parameters
 
 
 @jax.custom_jvp
@@ -201,4 +208,4 @@ def _solver(implicit: bool, rtol: Any, atol: Any) -> Any:
 def examine(parameters: Any, address: Any) -> Any:
     """∂L/∂θ, L and its estimated error of the eight runs of a block: (8, P) to (8, P + 2)."""
     out = jax.ShapeDtypeStruct((parameters.shape[0], parameters.shape[1] + 2), np.float64)
-    return jax.ffi.ffi_call(GRADIENT, out)(parameters, address)
+    return jax.ffi.ffi_call(GRADIENT, out)(_double(parameters), address)

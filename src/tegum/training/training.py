@@ -287,7 +287,8 @@ class Flow(Training, kind="flow"):
     atol: Positive = 1e-9
     """Error of a solver's step that is let pass whatever the parameters."""
     accuracy: Positive = 1e-9
-    """Largest error of the gradient's entries for which the number of frequencies is chosen."""
+    """Largest error of the gradient's entries for which the number of frequencies is chosen, of which there are 4,096
+    at most: where these are not enough, as beside a kink of the loss, the flow goes on with them."""
 
     if TYPE_CHECKING:
 

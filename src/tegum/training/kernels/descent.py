@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 
 from tegum.core.compiled import inlined, kernel
 from tegum.core.population_kernel import refresh_scale
+from tegum.core.population_memory import scale_rows
 from tegum.core.population_tables import aligned
 from tegum.core.simd import WIDE_LANES as L
 from tegum.core.simd import fma, load, pointer_at, pointers, select, splat, sqrt, store
-from tegum.training.kernels.memory import scale_rows
 from tegum.training.kernels.probe import GRADIENT_ERROR, enter, leave, loss_and_gradient
 
 ADAM, GD = 0, 1

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 
 from tegum.core.compiled import inlined, kernel
-from tegum.core.population_kernel import MARGIN, refresh_scale
+from tegum.core.population_kernel import refresh_scale
+from tegum.core.population_truncation import MARGIN
 from tegum.core.simd import WIDE_LANES as L
 from tegum.core.simd import at_least, at_most, fma, load, negative, pointer_at, pointers, select, splat, sqrt, store
 from tegum.training.kernels import search as row

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.core.compiled import inlined
+from tegum.core.population_memory import scale_rows
 from tegum.core.population_tables import aligned
 from tegum.core.simd import WIDE_LANES as L
 from tegum.training.kernels import search as row
@@ -77,11 +78,6 @@ class Block(NamedTuple):
 def pairs(parameters: int) -> int:
     """How many pairs are remembered."""
     return _MOST_PAIRS if parameters <= _MANY else _FEWEST_PAIRS
-
-
-def scale_rows(features: int) -> int:
-    """How many numbers `refresh_scale` writes for a run."""
-    return features * (features + 1)
 
 
 def length(parameters: int, features: int) -> int:
