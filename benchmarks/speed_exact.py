@@ -35,6 +35,9 @@ TARGET = 500
 """How many times as fast a run of tegum must be."""
 INSTANCES = (1, 4, 16, 64, 256)
 """Runs side by side in the reference: the fastest number is taken."""
+STARTS = 2
+"""Runs of tegum in one solution, which is the best of them: the loss is to be no higher than the reference's, and from
+one start each as many pairs end in the better minimum on either side."""
 FINER = 16
 """The gradient is verified with so many times the frequencies that tegum ended with."""
 
@@ -107,7 +110,7 @@ def measure(runs: int, repetitions: int, paired: int, steps: int) -> dict[str, A
     for repetition in range(repetitions):
         reference.append(time_reference(model, 2.0))
         seconds, state = train_tegum(spec)
-        ours.append(seconds / runs)
+        ours.append(seconds / runs * STARTS)
         ratios.append(reference[-1] / ours[-1])
         print(f"{repetition + 1} of {repetitions}: {ratios[-1]:.0f} times as fast", file=sys.stderr, flush=True)
     print(f"{paired} runs of the reference in full …", file=sys.stderr, flush=True)
@@ -115,7 +118,9 @@ def measure(runs: int, repetitions: int, paired: int, steps: int) -> dict[str, A
     train(model, make_optimiser(model), steps)
     weights, bias = (p.detach().numpy().astype(np.float64) for p in (model.W, model.bias))
     theirs = evaluate(weights, bias, spec.features, tol=1e-10, strict=False).loss
-    mine = evaluate(state.weights, state.bias, spec.features, tol=1e-10, strict=False).loss
+    single = evaluate(state.weights, state.bias, spec.features, tol=1e-10, strict=False).loss
+    # A solution begins with the reference's own start: run i, then run i + runs / STARTS, …
+    mine = single.reshape(STARTS, -1).min(0)
     norms, converged = true_gradients(spec, state), state.converged_at >= 0
     iterations = state.converged_at[converged]
     return {
@@ -134,7 +139,8 @@ def measure(runs: int, repetitions: int, paired: int, steps: int) -> dict[str, A
         "paired_runs": paired,
         "loss_reference": float(theirs.mean()),
         "loss_tegum": float(mine[:paired].mean()),
-        "loss_tegum_all": float(mine.mean()),
+        "loss_tegum_one_start": float(single[:paired].mean()),
+        "share_not_higher_one_start": float((single[:paired] <= theirs + 1e-9).mean()),
         "loss_least": float(mine.min()),
         "loss_difference": float((mine[:paired] - theirs).mean()),
         "loss_difference_error": float((mine[:paired] - theirs).std(ddof=1) / paired**0.5),
@@ -148,7 +154,10 @@ def show(result: dict[str, Any]) -> bool:
     r = result
     print(f"n = {FEATURES} in correlated pairs, density {DENSITY}, m = {HIDDEN}; one thread each")
     print(f"reference, {STEPS:,} steps: {fmean(r['reference_ms']):.0f} ms a run ({r['instances']} side by side)")
-    print(f"tegum, to |gradient| ≤ {r['tolerance']:.0e}: {fmean(r['tegum_ms']):.3f} ms a run ({r['runs']} runs)")
+    print(
+        f"tegum, to |gradient| ≤ {r['tolerance']:.0e}: {fmean(r['tegum_ms']):.3f} ms a solution, the best of {STARTS} "
+        f"starts ({r['runs']} runs)"
+    )
     spread = f"{min(r['ratio']):.0f}–{max(r['ratio']):.0f}"
     print(f"ratio: {r['ratio_median']:.0f} ({spread}; best/best {r['ratio_best']:.0f}); target {TARGET}")
     print(f"iterations: {r['iterations_median']:.0f} in the median, {r['iterations_most']} at most")
@@ -163,10 +172,13 @@ def show(result: dict[str, Any]) -> bool:
         f"difference in pairs: {r['loss_difference']:.1e} ± {r['loss_difference_error']:.1e}; "
         f"tegum is not higher in {r['share_not_higher']:.0%}"
     )
-    print(f"all runs of tegum: mean {r['loss_tegum_all']:.6f}, least {r['loss_least']:.6f}")
+    print(
+        f"of one start each: tegum {r['loss_tegum_one_start']:.6f}, not higher in "
+        f"{r['share_not_higher_one_start']:.0%}; least of all runs {r['loss_least']:.6f}"
+    )
     return (
         r["ratio_median"] >= TARGET
-        and r["loss_difference"] <= 2 * r["loss_difference_error"]
+        and r["loss_difference"] <= 0
         and r["gradient_largest_of_converged"] <= 1.05 * r["tolerance"]
     )
 
@@ -174,12 +186,14 @@ def show(result: dict[str, Any]) -> bool:
 def main() -> int:
     """Measure, print, and return 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=512, help="runs of tegum")
+    parser.add_argument("--runs", type=int, default=512, help=f"runs of tegum, {STARTS} for a solution")
     parser.add_argument("--repetitions", type=int, default=9, help="alternations")
-    parser.add_argument("--pairs", type=int, default=32, help="runs of the reference in full")
+    parser.add_argument("--pairs", type=int, default=64, help="runs of the reference in full")
     parser.add_argument("--quick", action="store_true", help="few steps of the reference: does it all work?")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     options = parser.parse_args()
+    if options.runs % STARTS or options.runs < STARTS * options.pairs:
+        parser.error(f"--runs {options.runs} --pairs {options.pairs}: runs must be {STARTS} for each pair at least")
     machine.confine(1)
     for name in machine.BLAS_THREADS:
         os.environ.setdefault(name, "1")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tegum.core.lingering import all_but_one
 from tegum.core.sets import MixtureTable
 
 if TYPE_CHECKING:
-    from tegum.core.series import Group
+    from tegum.core.groups import Group
 
 
 class Events(NamedTuple):
@@ -39,14 +40,6 @@ def _times(p: Any, q: Any) -> Any:
     return jnp.stack([p0 * q0, p0 * q1 + p1 * q0, p0 * q2 + p1 * q1 + p2 * q0], -1)
 
 
-def _all_but_one(x: Any) -> Any:
-    """Along the last axis: the product of all but each. Nothing is divided: a factor may be zero."""
-    one = jnp.ones_like(x[..., :1])
-    before = jnp.cumprod(jnp.concatenate([one, x[..., :-1]], -1), -1)
-    after = jnp.cumprod(jnp.concatenate([one, x[..., :0:-1]], -1), -1)[..., ::-1]
-    return before * after
-
-
 def _rest(p: Any) -> Any:
     """For polynomials (count, 3), of which one without a constant is zero: the product of all but each."""
     constant = p[:, 0]
@@ -55,7 +48,7 @@ def _rest(p: Any) -> Any:
     second = ratio[:, 1].sum() - ratio[:, 1]
     squares = (ratio[:, 0] ** 2).sum() - ratio[:, 0] ** 2
     others = jnp.stack([jnp.ones_like(first), first, second + (first**2 - squares) / 2], -1)
-    return _all_but_one(jax.lax.stop_gradient(constant))[:, None] * others
+    return all_but_one(jax.lax.stop_gradient(constant))[:, None] * others
 
 
 def events(a: Any, own: Any, coupled: Any, groups: tuple[Group, ...]) -> Events:
@@ -124,7 +117,7 @@ def _set_events(group: Group, a: Any, own: Any, coupled: Any) -> tuple[Any, Any,
     marks = jnp.stack([(loose_mine * slope**k / d).sum(-1) for k, d in ((0, 2), (1, 3), (2, 8))], -1)
     marked = _times(others, marks)
     weight = (weights * silent.prod(-1))[..., None]
-    active = (jnp.where(coupled[:, None, :], q, 0.0) * _all_but_one(silent) * weights[..., None])[..., None]
+    active = (jnp.where(coupled[:, None, :], q, 0.0) * all_but_one(silent) * weights[..., None])[..., None]
     one = (active * whole[:, :, None]).sum(1)
     # Where the output's own feature is the active one, its magnitude is the mark.
     alone = jnp.where(own[:, :, None], one, (active * marked[:, :, None]).sum(1))

@@ -15,16 +15,10 @@ from jaxtyping import Float, Int
 
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation, activation_named
+from tegum.core.population_errors import always, hessians, kernel_values, left_out
 
 FIRST, LAST = 32, 2**16
 """The fewest frequencies and the most."""
-
-_STEP = 2e-6
-"""Of the central difference, for parameters of about 1: its own error, a third derivative times the square of it, and
-the rounding of gradients divided by it are then both about 1e-10 of the Hessian."""
-
-_AT_ONCE = 2**22
-"""Numbers in the displaced models of one call."""
 
 
 class Evaluation(NamedTuple):
@@ -32,7 +26,7 @@ class Evaluation(NamedTuple):
 
     loss: Float[np.ndarray, " run"]
     error: Float[np.ndarray, " run"]
-    """An estimate of the loss's error that is meant as a bound, and nearly always is one (`TRUST` says how nearly)."""
+    """An estimate of the loss's error that is meant as a bound: in the middle of random models 25 times too large."""
     gradient: Float[np.ndarray, "run parameter"] | None = None
     gradient_error: Float[np.ndarray, " run"] | None = None
     """The same of the Euclidean norm of the gradient's error."""
@@ -154,30 +148,31 @@ def _by_kernel(
     # The gradient and the Hessian with half as many frequencies, and how much each had then changed.
     last: list[Any] = [None, None, np.full(len(theta), np.inf), np.full(len(theta), np.inf)]
     count = FIRST if order == 0 else FIRST // 4
-    rounding = _rounding(theta, shape, features)
+    remains = always(theta, shape, features)
+    at_best = remains + left_out(theta, shape, features, LAST)
     while waiting.size:
         here = [features[run] for run in waiting.tolist()]
-        loss, gradient, error = _values(theta[waiting], shape, here, count, threads)
-        found.loss[waiting], found.error[waiting] = loss, error
+        lost = remains[waiting] + left_out(theta[waiting], shape, here, count)
+        loss, gradient, error = kernel_values(theta[waiting], shape, here, count, threads)
+        found.loss[waiting], found.error[waiting] = loss, error + lost[:, 0]
         assert found.frequencies is not None
         found.frequencies[waiting] = count
-        done = error <= tol
+        done = _enough(error, lost[:, 0], at_best[waiting, 0], tol)
         now: list[Any] = [gradient, None, None, None]
         if order > 0 and found.gradient is not None and found.gradient_error is not None:
             # With half the frequencies a gradient is less accurate by far, but now and then it happens to agree.
             now[2] = _change(gradient, last[0])
-            found.gradient[waiting] = gradient
-            found.gradient_error[waiting] = np.maximum(now[2], last[2] / 4) + rounding[waiting]
-            size = np.maximum(1, np.linalg.norm(gradient, axis=1))
-            done &= found.gradient_error[waiting] <= tol * size
+            error = np.maximum(1.5 * now[2], last[2] / 4)
+            found.gradient[waiting], found.gradient_error[waiting] = gradient, error + lost[:, 1]
+            target = tol * np.maximum(1, np.linalg.norm(gradient, axis=1))
+            done &= _enough(error, lost[:, 1], at_best[waiting, 1], target)
         if order > 1 and found.hessian is not None and found.hessian_error is not None:
-            now[1], noise = _hessians(theta[waiting], gradient, shape, here, count, threads)
-            noise += rounding[waiting] / _STEP
+            now[1], uneven = hessians(theta[waiting], gradient, shape, here, count, threads)
             now[3] = _change(now[1], last[1])
-            found.hessian[waiting] = now[1]
-            found.hessian_error[waiting] = np.maximum(2 * now[3], last[3]) + noise
-            size = np.maximum(1, np.linalg.norm(now[1], axis=(1, 2)))
-            done &= found.hessian_error[waiting] <= 1e3 * tol * size
+            error = np.maximum(2 * now[3], last[3])
+            found.hessian[waiting], found.hessian_error[waiting] = now[1], error + uneven + lost[:, 2]
+            target = 1e3 * tol * np.maximum(1, np.linalg.norm(now[1], axis=(1, 2)))
+            done &= _enough(error, uneven + lost[:, 2], uneven + at_best[waiting, 2], target)
         if count >= LAST:
             return found
         waiting = waiting[~done]
@@ -186,70 +181,16 @@ def _by_kernel(
     return found
 
 
+def _enough(error: np.ndarray, lost: np.ndarray, at_best: np.ndarray, target: Any) -> np.ndarray:
+    """Where no more frequencies are needed, or none would help: `lost` is then too large with the most of them."""
+    return (error <= target) & ((error + lost <= target) | (at_best > target))
+
+
 def _change(now: np.ndarray, before: np.ndarray | None) -> np.ndarray:
     """By how much each run's array has changed, in the Euclidean norm; infinitely where there was none."""
     if before is None:
         return np.full(len(now), np.inf)
     return np.linalg.norm((now - before).reshape(len(now), -1), axis=1)
-
-
-def _values(
-    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int, threads: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from tegum.core.population_kernel import value_and_gradient
-
-    n, m = shape
-    weights, bias = theta[:, : n * m].reshape(-1, n, m), theta[:, n * m :]
-    # To tell equal distributions apart takes longer than a small model's loss.
-    same = all(each is features[0] for each in features)
-    loss, dw, db, error = value_and_gradient(
-        np.ascontiguousarray(weights),
-        np.ascontiguousarray(bias),
-        features[0] if same else features,
-        frequencies=count,
-        threads=threads,
-    )
-    return loss, np.concatenate([dw.reshape(len(theta), -1), db], 1), error
-
-
-def _hessians(
-    theta: np.ndarray,
-    gradient: np.ndarray,
-    shape: tuple[int, int],
-    features: list[FeatureDistribution],
-    count: int,
-    threads: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Central differences of the gradient with so many frequencies, and what bounds their own error.
-
-    Where the gradient has a corner (a bias of 0 beside rows at rest) there is no Hessian: the differences to both
-    sides disagree, and the error is as large as they do.
-    """
-    parameters = theta.shape[1]
-    hessian, bend = np.empty((len(theta), parameters, parameters)), np.empty(len(theta))
-    together = max(1, _AT_ONCE // (2 * parameters**2))
-    moves = _STEP * np.concatenate([np.eye(parameters), -np.eye(parameters)])
-    for start in range(0, len(theta), together):
-        some = slice(start, start + together)
-        near = (theta[some, None] + moves).reshape(-1, parameters)
-        repeated = [each for each in features[some] for _ in range(2 * parameters)]
-        slopes = _values(near, shape, repeated, count, threads)[1].reshape(-1, 2, parameters, parameters)
-        hessian[some] = (slopes[:, 0] - slopes[:, 1]) / (2 * _STEP)
-        bend[some] = np.linalg.norm(slopes.sum(1) - 2 * gradient[some, None], axis=(1, 2)) / (2 * _STEP)
-    size = np.maximum(1, np.linalg.norm(hessian, axis=(1, 2)))
-    corner = np.where(bend > 1e-2 * size, bend, 0)
-    uneven = np.linalg.norm(hessian - hessian.swapaxes(1, 2), axis=(1, 2))
-    return (hessian + hessian.swapaxes(1, 2)) / 2, uneven + corner
-
-
-def _rounding(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
-    """What rounding may do to the norm of a gradient, whose terms are as large as the reach of z times the weights."""
-    n, m = shape
-    weights, bias = theta[:, : n * m].reshape(-1, n, m), theta[:, n * m :]
-    reach = 1 + np.abs(bias) + np.abs(weights @ weights.swapaxes(1, 2)).sum(2)
-    same = all(each is features[0] for each in features)
-    importance = features[0].importance if same else np.array([each.importance for each in features])
-    return 2e-15 * (importance * reach).sum(1) * (1 + 2 * np.linalg.norm(weights, axis=(1, 2)))
 
 
 def _by_jax(

@@ -55,7 +55,7 @@ from tegum.core.simd import (
 
 _PI = math.pi
 
-_ERROR_FLOOR = 2e-15
+_ERROR_FLOOR = 5e-15
 """The rounding error, as a part of what was added up."""
 
 
@@ -147,9 +147,11 @@ def _series_output(plan, table, series, count, s, j, b, scale, coupled_rows, mea
         value = value + uncoupled_slopes(
             plan, table, s, j, bias, half_scale, own_sign + load(s.state, row.OWN_EVENTS * L)
         )
-    one_change = absolute(total - load(s.state, row.SMALLER * L))
-    other_change = absolute(total - load(s.state, (row.SMALLER + 1) * L))
-    return value, slope, at_least(splat(TRUST[0]) * one_change, splat(TRUST[1]) * other_change)
+    uncertain = zero
+    for less in range(len(TRUST)):
+        change = absolute(total - load(s.state, (row.SMALLER + less) * L))
+        uncertain = at_least(uncertain, splat(TRUST[less]) * change)
+    return value, slope, uncertain
 
 
 @kernel

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.core.compiled import part
+from tegum.core.population_truncation import SHORTER
 from tegum.core.simd import WIDE_LANES as L
 from tegum.core.simd import load, store
 
@@ -45,13 +46,13 @@ CLOSED = 40
 RECORD = 41
 
 # Rows of the state: sums over frequencies, …
-VALUE, SMALLER, BIAS, OWN, EVENTS, OWN_EVENTS = 0, 1, 3, 4, 5, 6
-SUMS = 7
+VALUE, BIAS, OWN, EVENTS, OWN_EVENTS, SMALLER = 0, 1, 2, 3, 4, 5
+SUMS = SMALLER + len(SHORTER)
 # … what is known at a pair of frequencies, …
-PRODUCT, EVENT_SUM, BIAS_WAVE, SECOND, OWN_X = 7, 11, 15, 19, 23
+PRODUCT, EVENT_SUM, BIAS_WAVE, SECOND, OWN_X = (SUMS + 4 * number for number in range(5))
 # … and the wave of the bias.
-BIAS_STATE, BIAS_TURN = 27, 29
-STATE = 31
+BIAS_STATE, BIAS_TURN = SUMS + 20, SUMS + 22
+STATE = SUMS + 24
 
 
 class Scratch(NamedTuple):

@@ -19,6 +19,7 @@ from tegum.core import population_memory as row
 from tegum.core.compiled import kernel, part
 from tegum.core.population_memory import get, get_pair, load_pair, put, put_pair, store_pair
 from tegum.core.population_tables import COLUMNS
+from tegum.core.population_truncation import SHORTER
 from tegum.core.population_waves import (
     add_slope,
     both_uniform,
@@ -192,7 +193,7 @@ def sum_series(plan, table, series, count, s, j, scale, bias_half_turns, nothing
             cr, ci = times(br, bi, vr, vi)
             term = splat(2 / _PI**2) * scale * cr - splat(4 / _PI**3 * series[column + 1]) * scale * scale * ai
             store(s.state, row.VALUE * L, fma(splat(series[column + 3]), term, load(s.state, row.VALUE * L)))
-            for less in range(2):
+            for less in range(len(SHORTER)):
                 to = (row.SMALLER + less) * L
                 store(s.state, to, fma(splat(series[column + 4 + less]), term, load(s.state, to)))
             store(s.state, row.BIAS * L, fma(second, ar, load(s.state, row.BIAS * L) - once * ci))

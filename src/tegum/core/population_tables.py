@@ -21,7 +21,7 @@ from tegum.core.population_memory import RECORD, STATE, Scratch, aligned
 from tegum.core.population_truncation import SHORTER, window
 from tegum.core.simd import WIDE_LANES
 
-COLUMNS = 6
+COLUMNS = 4 + len(SHORTER)
 """Numbers kept for each frequency, see `frequencies`."""
 
 
@@ -76,7 +76,7 @@ def frequencies(count: int) -> Float[np.ndarray, "frequency column"]:
     """The odd frequencies k = 1, 3, … of a truncated series with its windows.
 
     The window w(η) of the r-th frequency, η = (r + ½) / count, is 1 up to η = ½ and falls to 0 at η = 1 with all
-    its derivatives. Columns: k, 1/k, w/k, w/k², and w/k² with the windows of 0.6 and 0.9 times as many frequencies.
+    its derivatives. Columns: k, 1/k, w/k, w/k², and w/k² with the windows of fewer frequencies (`SHORTER`).
 
     Args:
         count: how many, at least 1. The result has an even number of rows, the last perhaps with windows of zero.

@@ -10,12 +10,11 @@ MARGIN = 1.3
 UNCOUPLED = 1e-9
 """A coupling below this part of M is none."""
 
-SHORTER = (0.6, 0.9)
+SHORTER = (0.5, 0.8, 0.95)
 """The error is judged by what fewer frequencies, these parts of all, would have given, …"""
 
-TRUST = (1.5, 10.0)
-"""… and these multiples of the changes, the larger of them. In 4,800 random models one error in 5,000 was larger, and
-half of them were 26 times smaller; where rows are nearly orthogonal and biases nearly zero one in a hundred is."""
+TRUST = (0.35, 2.3, 20.0)
+"""… and these multiples of the changes, the largest of them, and by what lingers (`tegum.core.lingering`)."""
 
 
 def window(position: Any) -> Any:

@@ -31,88 +31,13 @@ from jax.core import Tracer
 from tegum.core.characteristic import marked, uniform_transforms
 from tegum.core.events import events, segment
 from tegum.core.features import FeatureDistribution
+from tegum.core.groups import Group, Moments, Series, series_of
+from tegum.core.lingering import lingering
 from tegum.core.model import Activation
 from tegum.core.population_truncation import MARGIN, SHORTER, TRUST, UNCOUPLED, window
-from tegum.core.sets import MixtureTable, RayTable
 
 FIRST, LAST = 32, 2**15
 """The fewest frequencies and the most."""
-
-
-class Group(NamedTuple):
-    """Sets of one form and one shape."""
-
-    features: Any
-    """The features of each set, (set, size)."""
-    table: MixtureTable | RayTable
-    """With the set as first axis."""
-    mean: Any
-    """E[x], (set, size)."""
-    second: Any
-    """E[x xᵀ], (set, size, size)."""
-
-
-class Moments(NamedTuple):
-    """What the closed part of the loss needs."""
-
-    mean: Any
-    covariance: Any
-    power: Any
-    """E[x²], (n,)."""
-    importance: Any
-
-
-class Series(NamedTuple):
-    """A feature distribution as the series needs it: a tree of arrays."""
-
-    groups: tuple[Group, ...]
-    coarse: tuple[Group, ...]
-    """The same with half the quadrature, where there is one; else empty."""
-    moments: Moments
-
-
-def series_of(features: FeatureDistribution, form: bool = True) -> Series:
-    """The arrays of a distribution, with or without what characteristic functions are made of.
-
-    Raises:
-        ValueError: a set has no characteristic function.
-
-    """
-    for each in features.sets if form else ():
-        if each.transform() is None:
-            raise ValueError(
-                f"{each!r}: this kind of set has no characteristic function, so no population loss; "
-                "use empirical_loss on samples of it"
-            )
-    coarse = () if features.gated or not form else _groups(features, coarse=True)
-    moments = Moments(
-        mean=features.first_moment(),
-        covariance=features.covariance(),
-        power=np.diag(features.second_moment()).copy(),
-        importance=features.importance,
-    )
-    return Series(_groups(features, coarse=False) if form else (), coarse, moments)
-
-
-def _groups(features: FeatureDistribution, coarse: bool) -> tuple[Group, ...]:
-    collected: dict[Any, list[Any]] = {}
-    mean, second = features.first_moment(), features.second_moment()
-    end = 0
-    for each in features.sets:
-        start, end = end, end + each.features
-        table: Any = each.coarse_transform() if coarse else each.transform()
-        pieces = [(np.arange(start, end), table)]
-        if isinstance(table, MixtureTable) and len(table.weights) == 1:
-            # One component: its features are independent of one another.
-            pieces = [
-                (np.array([start + i]), MixtureTable(table.weights, table.gates[:, i : i + 1]))
-                for i in range(each.features)
-            ]
-        for index, piece in pieces:
-            key = (type(piece), *(np.shape(array) for array in piece))
-            group = Group(index, piece, mean[index], second[np.ix_(index, index)])
-            collected.setdefault(key, []).append(group)
-    return tuple(jax.tree.map(lambda *arrays: np.stack(arrays), *groups) for groups in collected.values())
 
 
 class _Output(NamedTuple):
@@ -232,6 +157,16 @@ def _norm(x: Any) -> Any:
     return jnp.sqrt((x * x).sum())
 
 
+def _lingering(order: int, gram: Any, b: Any, series: Series, count: Any) -> Any:
+    """The bound of what so many frequencies leave out of the loss or of the norm of a derivative."""
+
+    def one(a: Any, b: Any, output: _Output) -> Any:
+        left_out = lingering(a, b, output.own, output.coupled, output.scale, count, series.groups)[order]
+        return jnp.where(output.above | output.below, 0.0, left_out)
+
+    return (series.moments.importance * _per_output(one, gram, b)).sum()
+
+
 def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[Any, Any]:
     """The importance-weighted losses of all outputs, or a derivative, and the estimated error of the whole."""
     closed = _derivative_of_closed(order, gram, b, series.groups, series.moments)
@@ -244,9 +179,16 @@ def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[An
         # Second derivatives converge two powers more slowly, and are asked for relative to their size.
         return tol if order == 0 else jnp.maximum(1.0, _norm(value)) * tol * (1.0 if order == 1 else 1e3)
 
+    # Where even the most frequencies would leave out too much there is no use in more.
+    at_best = _lingering(order, gram, b, series, LAST)
+
+    def left_out(value: Any, count: Any) -> Any:
+        lost = _lingering(order, gram, b, series, count)
+        return lost, jnp.where(at_best > target(value), 0.0, lost)
+
     def unfinished(state: Any) -> Any:
         count, value, error = state
-        return (error > target(value)) & (count < LAST)
+        return (error + left_out(value, count)[1] > target(value)) & (count < LAST)
 
     def more(state: Any) -> Any:
         count = 2 * state[0]
@@ -256,6 +198,7 @@ def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[An
         return count, weight * (closed + sums[0]), (change.sum() if order == 0 else _norm(change)) + floor
 
     count, value, error = jax.lax.while_loop(unfinished, more, (jnp.asarray(FIRST / 2), weight * closed, jnp.inf))
+    error = error + left_out(value, count)[0]
     if series.coarse:
         other = weight * _derivative_of_closed(order, gram, b, series.coarse, series.moments)
         other = other + weight * _summed(order, gram, b, series.coarse, count)[0]
@@ -325,7 +268,11 @@ def jax_loss(weights: Any, bias: Any, features: FeatureDistribution, tol: float,
                 f"{float(error[run]):.2g} with {LAST} frequencies"
             )
         loss, error = loss.reshape(lead), error.reshape(lead)
-        return (loss.astype(jnp.float32), error.astype(jnp.float32)) if single else (loss, error)
+        if single:
+            # What is cut off from the loss by the caller's precision is its error too.
+            error = error + jnp.finfo(jnp.float32).eps * jnp.abs(loss)
+            return loss.astype(jnp.float32), error.astype(jnp.float32)
+        return loss, error
 
 
 def _gram(weights: Any) -> Any:

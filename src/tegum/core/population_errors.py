@@ -1,0 +1,155 @@
+"""What the fused kernel says of models, and how wrong that may be: cut-off series, differences, rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tegum.core.features import FeatureDistribution
+from tegum.core.groups import Group, series_of
+from tegum.core.lingering import HARDLY, lingering
+from tegum.core.population_truncation import MARGIN, UNCOUPLED
+
+_STEP = 2e-6
+"""Of a central difference, relative to the scale of the parameter: its own error, a third derivative times the square
+of it, and the rounding of gradients divided by it are then both about 1e-10 of the Hessian."""
+
+_LEAST_SCALE = 1e-3
+"""Below it differences would be nothing but rounding."""
+
+_AT_ONCE = 2**22
+"""Numbers in the displaced models of one call."""
+
+
+def kernel_values(
+    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loss (run,), gradient (run, P) and the error of the loss that fewer frequencies show."""
+    from tegum.core.population_kernel import value_and_gradient
+
+    n, m = shape
+    weights, bias = _split(theta, n, m)
+    # To tell equal distributions apart takes longer than a small model's loss.
+    same = all(each is features[0] for each in features)
+    loss, dw, db, error = value_and_gradient(
+        np.ascontiguousarray(weights),
+        np.ascontiguousarray(bias),
+        features[0] if same else features,
+        frequencies=count,
+        threads=threads,
+    )
+    return loss, np.concatenate([dw.reshape(len(theta), -1), db], 1), error
+
+
+def hessians(
+    theta: np.ndarray,
+    gradient: np.ndarray,
+    shape: tuple[int, int],
+    features: list[FeatureDistribution],
+    count: int,
+    threads: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Central differences of the gradient with so many frequencies, and what bounds their own error.
+
+    Of differences over one step and over two, and of their unevenness to the two sides, the first changes with the
+    square of the step and the second in proportion to it. Where the gradient has a corner within two steps (a bias of
+    0 beside rows at rest) one of them does not, and the error is as large as that.
+
+    Returns:
+        Hessians (run, P, P), and bounds of the Frobenius norm of their error, (run,).
+
+    """
+    parameters = theta.shape[1]
+    steps = _steps(theta, shape)
+    hessian, error = np.empty((len(theta), parameters, parameters)), np.empty(len(theta))
+    together = max(1, _AT_ONCE // (4 * parameters**2))
+    moves = np.concatenate([times * np.eye(parameters) for times in (1.0, -1.0, 2.0, -2.0)])
+    for start in range(0, len(theta), together):
+        some = slice(start, start + together)
+        step = steps[some]
+        near = (theta[some, None] + moves * step[:, None]).reshape(-1, parameters)
+        repeated = [each for each in features[some] for _ in range(4 * parameters)]
+        slopes = kernel_values(near, shape, repeated, count, threads)[1].reshape(-1, 4, parameters, parameters)
+        slopes /= 2 * step[:, None, :, None]
+        middle = gradient[some, None] / step[:, :, None]
+        hessian[some] = slopes[:, 0] - slopes[:, 1]
+        wider = (slopes[:, 2] - slopes[:, 3]) / 2
+        bend, wider_bend = slopes[:, 0] + slopes[:, 1] - middle, (slopes[:, 2] + slopes[:, 3] - middle) / 2
+        changes = hessian[some] - wider, 2 * bend - wider_bend
+        error[some] = 2 * sum(np.linalg.norm(change, axis=(1, 2)) for change in changes)
+    error += np.linalg.norm(hessian - hessian.swapaxes(1, 2), axis=(1, 2))
+    return (hessian + hessian.swapaxes(1, 2)) / 2, error
+
+
+def _steps(theta: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A step for every parameter: of the size of the weights, or of z. No bias but a tiny one changes its sign."""
+    n, m = shape
+    weights, bias = _split(theta, n, m)
+    reach = np.abs(bias) + np.abs(_couplings(weights)).sum(2)
+    size = np.maximum(np.abs(weights).max((1, 2)), _LEAST_SCALE)
+    steps = np.empty_like(theta)
+    steps[:, : n * m] = _STEP * size[:, None]
+    plain = _STEP * np.maximum(reach, _LEAST_SCALE)
+    steps[:, n * m :] = np.minimum(plain, np.maximum(np.abs(bias) / 4, plain / 100))
+    return steps
+
+
+def always(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
+    """What no frequencies take away: of loss, gradient and Hessian, (run, 3).
+
+    Rounding, as terms of the gradient are as large as the reach of z times the weights, and is divided by the step of a
+    difference in the Hessian; and the reach of features that pass for uncoupled, when |z| is taken at the bias.
+    """
+    n, m = shape
+    weights, bias = _split(theta, n, m)
+    couplings = np.abs(_couplings(weights))
+    reach = np.abs(bias) + couplings.sum(2)
+    # Features less coupled than UNCOUPLED times M, the bound of z times MARGIN.
+    loose = np.where(couplings < UNCOUPLED * MARGIN * reach[:, :, None], couplings, 0).sum(2)
+    importance = _importance(features)
+    stretch = 1 + 2 * np.linalg.norm(weights, axis=(1, 2))
+    rounding = 2e-15 * (importance * (1 + reach)).sum(1) * stretch
+    slope = rounding + 2 * (importance * loose).sum(1) * stretch
+    return np.stack([0 * slope, slope, rounding / _steps(theta, shape).min(1)], 1)
+
+
+def left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int) -> np.ndarray:
+    """Bounds of what so many frequencies leave out of loss, gradient and Hessian without a trace, (run, 3)."""
+    n, m = shape
+    weights, bias = _split(theta, n, m)
+    couplings = _couplings(weights)
+    low, high = bias + np.minimum(couplings, 0).sum(2), bias + np.maximum(couplings, 0).sum(2)
+    scale = MARGIN * np.maximum(np.abs(low), np.abs(high))
+    coupled = np.abs(couplings) > UNCOUPLED * scale[:, :, None]
+    weak = coupled & (np.abs(couplings) * (np.pi * count) < HARDLY * scale[:, :, None])
+    found = np.zeros((len(theta), 3))
+    run, output = np.nonzero((weak.sum(2) > 1) & (low < 0) & (high > 0))
+    if not run.size:
+        return found
+    of_each = np.zeros((3, run.size))
+    for distribution in {id(features[r]): features[r] for r in run.tolist()}.values():
+        mine = np.array([features[r] is distribution for r in run.tolist()])
+        r, j = run[mine], output[mine]
+        own = np.arange(n) == j[:, None]
+        groups: tuple[Group, ...] = series_of(distribution).groups
+        bounds = lingering(couplings[r, j], bias[r, j], own, coupled[r, j], scale[r, j], count, groups)
+        of_each[:, mine] = np.stack(bounds) * distribution.importance[j]
+    for order in range(3):
+        np.add.at(found[:, order], run, of_each[order])
+    stretch = 1 + 2 * np.linalg.norm(weights, axis=(1, 2))
+    found[:, 2] = found[:, 2] * stretch**2 + 2 * found[:, 1]
+    found[:, 1] *= stretch
+    return found
+
+
+def _importance(features: list[FeatureDistribution]) -> np.ndarray:
+    same = all(each is features[0] for each in features)
+    return features[0].importance if same else np.array([each.importance for each in features])
+
+
+def _split(theta: np.ndarray, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+    return theta[:, : n * m].reshape(-1, n, m), theta[:, n * m :]
+
+
+def _couplings(weights: np.ndarray) -> np.ndarray:
+    """W Wᵀ of each run; of a matrix product the last digit would depend on how many runs there are."""
+    return np.einsum("rik,rjk->rij", weights, weights)
