@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tegum.analysis.collapse import collapsed_count, collapsed_sets, interference_between, interference_within
     from tegum.analysis.continuation import Branch, follow
     from tegum.analysis.geometry import (
         canonical_pose,
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
         tegum_factors,
     )
     from tegum.analysis.landscape import CriticalPoint, critical_point, saddle_index, unstable_directions
+    from tegum.analysis.local import captured_variance, local_capture, local_moments, local_pca, readout_error
+    from tegum.analysis.pca import LinearOptimum, angle_to_pca, linear_optimum, pca_likeness
     from tegum.analysis.phases import Boundary, phase_boundary
     from tegum.analysis.polytopes import name_polytope
+    from tegum.analysis.subspaces import principal_angles
     from tegum.analysis.tracks import vary
     from tegum.core.features import (
         Anticorrelated,
@@ -55,6 +59,7 @@ __all__ = [
     "Flow",
     "GatedSet",
     "Independent",
+    "LinearOptimum",
     "MixtureTable",
     "PartiallyCorrelated",
     "Sampled",
@@ -65,7 +70,11 @@ __all__ = [
     "Training",
     "TrainingInterrupted",
     "TrainingState",
+    "angle_to_pca",
     "canonical_pose",
+    "captured_variance",
+    "collapsed_count",
+    "collapsed_sets",
     "critical_point",
     "dimensionality",
     "dimensions_per_feature",
@@ -74,13 +83,22 @@ __all__ = [
     "forward",
     "gram",
     "interference",
+    "interference_between",
+    "interference_within",
     "iterate",
+    "linear_optimum",
     "load",
+    "local_capture",
+    "local_moments",
+    "local_pca",
     "name_polytope",
+    "pca_likeness",
     "phase_boundary",
     "population_gradient",
     "population_loss",
     "population_loss_along",
+    "principal_angles",
+    "readout_error",
     "represented",
     "saddle_index",
     "save",
@@ -91,12 +109,16 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "tegum.analysis.collapse": "collapsed_count collapsed_sets interference_between interference_within",
     "tegum.analysis.continuation": "Branch follow",
     "tegum.analysis.geometry": "canonical_pose dimensionality dimensions_per_feature gram interference "
     "represented tegum_factors",
     "tegum.analysis.landscape": "CriticalPoint critical_point saddle_index unstable_directions",
+    "tegum.analysis.local": "captured_variance local_capture local_moments local_pca readout_error",
+    "tegum.analysis.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
     "tegum.analysis.phases": "Boundary phase_boundary",
     "tegum.analysis.polytopes": "name_polytope",
+    "tegum.analysis.subspaces": "principal_angles",
     "tegum.analysis.tracks": "vary",
     "tegum.core.features": "Anticorrelated Correlated Equivariant FeatureDistribution FeatureSet GatedSet Independent "
     "MixtureTable PartiallyCorrelated",
