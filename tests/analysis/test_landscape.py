@@ -196,6 +196,15 @@ class TestIndex:
         assert_allclose(way.share[0], 0.5, atol=1e-8)
         assert way.multiplicity == 1
 
+    def test_sign_of_a_direction(self):
+        """One of two embeddings grows as the other shrinks: the first of them grows, in every pose."""
+        point = triple()
+        for turned in (point.weights, -point.weights):
+            (way,) = unstable_directions(critical_point(turned, point.bias, point.features, tol=1e-9))
+            assert way.growth[0] > 0.1
+        (way,) = unstable_directions(critical_point([[0.02]], [0.13], independent(1, 0.2)))
+        assert way.weights[0, 0] > 0.99
+
     def test_pentagon_with_a_dead_feature(self):
         """Its symmetry makes all eigenvalues but a few come in pairs."""
         W, b = np.concatenate([PENTAGON, np.zeros((1, 2))]), np.append(np.full(5, -0.06), 0.025)
@@ -219,6 +228,28 @@ class TestUndecided:
         assert point.index is None
         assert not point.unstable
         assert saddle_index([[0.5]], [-0.6], independent(1, 0.2)) is None
+
+    @pytest.mark.parametrize(("w", "p"), [(0.5, 0.2), (0.8, 0.6)])
+    def test_edge_of_what_is_never_positive(self, w, p):
+        """b = −w²: x̂ begins to be positive where x = 1, and with s = b + w² > 0 the loss falls as p s² / w²."""
+        point = critical_point([[w]], [-(w**2)], independent(1, p))
+        assert str(point) == "undecided (0–2), unstable"
+        assert point.kinks == (0,)
+        rate = 2 * p / w**2 * (4 * w**2 + 1)  # along the gradient of s, of length √(4w² + 1)
+        assert_allclose(point.eigenvalues - point.eigenvalue_error, [-rate, 0], atol=1e-4)
+        (way,) = unstable_directions(point)
+        assert way.one_sided
+        assert_allclose(way.rate, rate, rtol=0.01)
+        assert_allclose([way.weights[0, 0], way.bias[0]], np.array([2 * w, 1]) / np.hypot(2 * w, 1), atol=1e-3)
+        for side, size in ((1, 1e-3), (-1, 0)):
+            change = (
+                truth(
+                    *(side * 1e-3 * each + at for each, at in ((way.weights, point.weights), (way.bias, point.bias))),
+                    point.features,
+                )
+                - point.loss
+            )
+            assert_allclose(change, -rate * size**2 / 2, rtol=0.02, atol=1e-15)
 
     def test_one_of_two_features_is_left_on_one_side_only(self):
         features, p = independent(2, 0.2), 0.2
@@ -339,6 +370,8 @@ class TestRefused:
             ((DIGON, [0, np.nan]), {}, "every number must be finite"),
             ((DIGON, np.zeros(2)), {"tol": 0.0}, r"critical_point\(tol=0.0\)"),
             ((DIGON, np.zeros(2)), {"steps": -1}, r"critical_point\(steps=-1\)"),
+            ((DIGON, np.zeros(2)), {"reach": -1.0}, r"critical_point\(reach=-1.0\): reach must be a positive number"),
+            ((DIGON, np.zeros(2)), {"tol": 1.0}, r"critical_point\(tol=1.0\): tol must be a number between 0 and 1"),
         ],
     )
     def test_critical_point(self, arguments, options, sentence):
@@ -363,6 +396,9 @@ class TestRefused:
     def test_follow(self):
         with pytest.raises(ValueError, match="values must rise or fall"):
             follow(digon(), "density", [0.1, 0.3, 0.2])
+        for tol in (0.0, -1.0):
+            with pytest.raises(ValueError, match=r"follow\(tol=.*\): tol must be a number between 0 and 1"):
+                follow(digon(), "density", [0.1, 0.2], tol=tol)
         lost = critical_point([[0.5]], [0.3], independent(1, 0.2), steps=0)
         with pytest.raises(ValueError, match="no such key"):
             follow(lost, "strength", [0.1])
@@ -372,6 +408,8 @@ class TestRefused:
         span = one.features, "1.importance"
         with pytest.raises(ValueError, match="low must lie below high"):
             phase_boundary(one, other, *span, 0.8, 0.7)
+        with pytest.raises(ValueError, match=r"phase_boundary\(tol=-1.0\): tol must be a number"):
+            phase_boundary(one, other, *span, 0.7, 0.8, tol=-1.0)
         with pytest.raises(ValueError, match="one and the same critical point"):
             phase_boundary(one, one, *span, 0.7, 0.8)
         with pytest.raises(ValueError, match="config_b=ndarray"):

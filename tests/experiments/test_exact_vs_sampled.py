@@ -12,9 +12,19 @@ NAMES = ["sets-sampled", "sets-exact", "independent-sampled", "independent-exact
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    """The quick form, run once for all tests of this file."""
+    """The quick form, run and analysed once for all tests of this file: its summary, its files and its findings."""
     out = tmp_path_factory.mktemp("exact-vs-sampled")
-    return EXPERIMENT.run(out, size="quick"), out
+    found = []
+
+    def analyse(self, runs):
+        found.append(analyse_runs(self, runs))
+        return found[-1]
+
+    analyse_runs = type(EXPERIMENT).analyse
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(EXPERIMENT), "analyse", analyse)
+        summary = EXPERIMENT.run(out, size="quick")
+    return summary, out, found[-1]
 
 
 def measured(summary):
@@ -22,7 +32,7 @@ def measured(summary):
 
 
 def test_it_writes_its_files_and_holds(quick):
-    summary, out = quick
+    summary, out, _ = quick
     files = {f"{name}.zarr" for name in NAMES} | {"exact-vs-sampled.png", "exact-vs-sampled.svg", "summary.json"}
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds"
@@ -30,9 +40,7 @@ def test_it_writes_its_files_and_holds(quick):
 
 
 def test_the_first_plateau_is_at_the_origin_and_the_second_at_the_linear_solution(quick):
-    _, out = quick
-    runs = {name: tg.load(out / f"{name}.zarr") for name in NAMES}
-    findings = EXPERIMENT.analyse(runs)
+    _, out, findings = quick
     sets, independent = findings.shown
     for pairs in findings.shown:
         for seed in pairs.seeds:
@@ -49,13 +57,13 @@ def test_the_first_plateau_is_at_the_origin_and_the_second_at_the_linear_solutio
         assert second.point.loss == pytest.approx(2 * 2 * 0.05 * (1 / 3 - 1 / 4), abs=1e-6)
         assert second.point.unstable
     # Three digons: the octahedron.
-    final = runs["independent-exact"].weights.isel(step=-1)
+    final = tg.load(out / "independent-exact.zarr").weights.isel(step=-1)
     assert all(tg.name_polytope(final.isel(seed=seed)).name == "octahedron" for seed in range(3))
     assert independent.sampled.shape == independent.twin.shape == (3, len(independent.steps))
 
 
 def test_the_twin_is_the_same_training_without_noise(quick):
-    _, out = quick
+    _, out, _ = quick
     sampled, exact = (tg.load(out / f"sets-{kind}.zarr") for kind in ("sampled", "exact"))
     np.testing.assert_array_equal(sampled.weights.isel(step=0), exact.weights.isel(step=0))
     np.testing.assert_array_equal(sampled.step, exact.step)
@@ -64,7 +72,7 @@ def test_the_twin_is_the_same_training_without_noise(quick):
 
 
 def test_the_verdict_follows_from_the_measures(quick):
-    summary, _ = quick
+    summary, _, _ = quick
     measures = measured(summary)
     for number, name in enumerate(("sets", "independent")):
         saddles, distance = measures[f"{name}: escaped plateaus at saddles"], measures[f"{name}: distance to the twin"]

@@ -61,6 +61,13 @@ def test_the_linear_model_and_a_diverged_run() -> None:
     assert np.isnan(tg.population_loss_along(wild).values[:, -1]).all()
 
 
+def test_numbers_may_be_numpy_s(run) -> None:
+    along = inspect.unwrap(tg.population_loss_along)
+    whole = along(run)
+    np.testing.assert_allclose(along(run, tol=np.float32(1e-8), threads=np.int64(1)), whole, rtol=0, atol=2e-8)
+    assert np.isfinite(along(run, tol=np.int64(1))).all()
+
+
 def test_progress_counts_snapshots(run) -> None:
     seen: list[tuple[int, int]] = []
     tg.population_loss_along(run, progress=lambda done, total: seen.append((done, total)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -101,6 +102,74 @@ def test_a_bowl_with_many_features_of_density_one():
     assert set(run_.result.values) == {"converged"}
 
 
+@pytest.mark.parametrize(
+    ("features", "hidden"),
+    [([tg.Independent(3, 0.2)], 3), ([tg.Correlated(2, 0.1)] * 2, 5), ([tg.Independent(3, 1.0)], 4)],
+)
+def test_with_room_for_all_every_feature_is_represented_perfectly(features, hidden):
+    """W Wᵀ = 1 and b = 0, of loss 0: a corner of the loss, next to which no series shows how small the gradient is."""
+    given = spec(tg.Exact(steps=1000), features=features, hidden=hidden, seeds=8, snapshots=1)
+    done, n = tg.train(given, threads=1), tg.FeatureDistribution(features).n
+    assert set(done.result.values) == {"converged"}
+    assert np.abs(done.loss.values[:, -1]).max() < 1e-8
+    for number in range(8):
+        weights, bias = done.weights.values[number, -1], done.bias.values[number, -1]
+        np.testing.assert_allclose(weights @ weights.T, np.eye(n), rtol=0, atol=3e-8)
+        np.testing.assert_allclose(bias, 0, rtol=0, atol=3e-8)
+        loss, gradient = truth(weights, bias, tg.FeatureDistribution(features), 1)
+        assert np.linalg.norm(gradient) <= 1.05e-9
+        assert loss < 1e-15
+
+
+def test_features_beside_a_perfect_one_converge_as_well():
+    """Of six features of unequal densities in two dimensions one may have a dimension of its own."""
+    features = [tg.Independent(6, density=(0.01, 0.05, 0.1, 0.3, 0.6, 1.0))]
+    done = tg.train(spec(tg.Exact(steps=1000), features=features, seeds=16, snapshots=1), threads=1)
+    assert set(done.result.values) == {"converged"}
+    weights = done.weights.values[:, -1]
+    off = np.abs(weights @ weights.swapaxes(1, 2) - np.eye(6)).max(2)
+    alone = np.flatnonzero((off < 1e-9).any(1))
+    assert len(alone)
+    run_ = done.isel(seed=alone[0], step=-1)
+    loss, gradient = truth(run_.weights.values, run_.bias.values, tg.FeatureDistribution(features), 1)
+    assert np.linalg.norm(gradient) <= 1.05e-9
+    assert abs(float(run_.loss) - loss) < 1e-8
+
+
+def test_no_frequencies_are_too_few_for_what_has_converged():
+    """Of importances far apart: what frequencies still change is compared at the highest number of them too."""
+    features = [tg.Independent(4, density=0.2, importance=(1e2, 1.0, 1e-2, 1.0))]
+    done = tg.train(spec(tg.Exact(steps=1000), features=features, seeds=13, snapshots=1), threads=1)
+    assert set(done.result.values) == {"converged"}
+    for number in range(13):
+        run_ = done.isel(seed=number, step=-1)
+        _, gradient = truth(run_.weights.values, run_.bias.values, tg.FeatureDistribution(features), 1)
+        assert np.linalg.norm(gradient) <= 1.05e-9
+
+
+def test_bits_at_corners_depend_on_spec_and_seed_alone():
+    given = spec(tg.Exact(steps=80), features=[tg.Independent(3, 0.2)], hidden=3, seeds=34)
+    whole = run(given, threads=1)
+    assert (whole[0].converged_at > 0).all()
+    assert_same(run(given, threads=2), whole)
+    assert_same(whole, run(given.replace(seeds=3), threads=1, segment_seconds=1e-9), slice(3))
+
+
+def test_weights_changed_by_hand_are_where_training_goes_on():
+    given = spec(snapshots=[1000])
+    last, *_ = run(given, threads=1)
+    assert (last.converged_at > 0).all()
+    state = last.copy()
+    state.weights[1] = 0.3 * np.random.default_rng(0).standard_normal((6, 2))
+    state = dataclasses.replace(state, step=500)
+    again, weights, bias, loss = run(given, state, threads=1)
+    np.testing.assert_array_equal(again.weights[[0, 2]], last.weights[[0, 2]])
+    assert again.converged_at[1] > 500
+    features = tg.FeatureDistribution(PAIRS)
+    assert gradient_norm(weights[1, -1:], bias[1, -1:], features, 2**15) <= 1.05 * TOLERANCE
+    np.testing.assert_allclose(loss[1, -1], truth(weights[1, -1], bias[1, -1], features), rtol=0, atol=1e-8)
+
+
 def test_linear_model_finds_its_principal_components():
     features = [tg.Independent(5, density=0.3, importance=(1, 0.9, 0.8, 0.7, 0.6))]
     done = tg.train(spec(features=features, activation="linear", snapshots=1), threads=1)
@@ -112,10 +181,11 @@ def test_linear_model_finds_its_principal_components():
 
 def test_bits_depend_on_spec_and_seed_alone():
     other = [tg.Correlated(2, 0.1, importance=0.5)] * 3
+    training = tg.Exact(gradient_tolerance=TOLERANCE, steps=150)
     several = [
-        spec(seeds=11),
-        spec(features=other, seeds=11),
-        spec(features=[tg.Independent(6, density=0.2)], seeds=11),
+        spec(training, seeds=11),
+        spec(training, features=other, seeds=11),
+        spec(training, features=[tg.Independent(6, density=0.2)], seeds=11),
     ]
     whole = run(several, threads=1)
     assert_same(run(several, threads=3), whole)
@@ -159,7 +229,7 @@ def test_a_run_that_has_stalled_costs_nothing_and_repeats_itself():
     np.testing.assert_array_equal(done.weights[:, 1], done.weights[:, -1])
     np.testing.assert_array_equal(done.loss[:, 1], done.loss[:, -1])
     weights, bias = done.weights.values[:, -1], done.bias.values[:, -1]
-    assert (gradient_norm(weights, bias, tg.FeatureDistribution(PAIRS), 2**15) < 1e-11).all()
+    assert (gradient_norm(weights, bias, tg.FeatureDistribution(PAIRS), 2**15) < 5e-11).all()
 
 
 def test_zero_weights_stay_and_have_converged():

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.analysis.landscape import CriticalPoint
+from tegum.analysis.surface import checked
 from tegum.analysis.tracks import Change, Parameter, Path, Track, vary
 from tegum.core.description import short
 
@@ -81,15 +82,15 @@ def follow(
         tol: as in `critical_point`; by default that of the point.
 
     Raises:
-        ValueError: values neither rise nor fall, there are no features at one, or there is no critical point nearby
-            or no branch at the first value.
+        ValueError: values neither rise nor fall, `tol` does not lie between 0 and 1, there are no features at one
+            value, or there is no critical point nearby or no branch at the first value.
 
     """
     targets = np.ravel(np.asarray(values, np.float64)).tolist()
     signs = {np.sign(b - a) for a, b in itertools.pairwise(targets)}
     if not targets or len(signs) > 1 or signs & {0.0} or not np.isfinite(targets).all():
         raise ValueError(f"follow(values={short(targets)}): values must rise or fall, and there must be at least one")
-    path = Path.of(parameter, point.features, point, tol or point.tol)
+    path = Path.of(parameter, point.features, point, point.tol if tol is None else checked(tol, "follow"))
     span = abs(targets[-1] - targets[0]) or abs(targets[0]) or 1.0
     track = Track(path, point, path.start(point, targets[0]), span, "follow(point)")
     changes: list[Change] = []

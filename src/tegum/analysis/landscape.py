@@ -10,8 +10,9 @@ of an eigenvalue. An orbit has m(m − 1)/2 directions, less (m − r)(m − r �
 
 Every eigenvalue is an interval. It is as wide as the error of the Hessian and, where the Hessian itself is not
 unique, as the values it may have: an output of bias 0 has a kink where nothing active is coupled to it (its z is
-then 0 and its second derivative jumps), and perfect embeddings sit on just such kinks. By Weyl's inequality every
-eigenvalue grows from one side of a kink to the other, so that both sides bound it.
+then 0 and its second derivative jumps), and perfect embeddings sit on just such kinks; one of bias −|W_j|², another
+where feature j alone is active with magnitude 1, and outputs that are never positive end on those. By Weyl's
+inequality every eigenvalue grows from one side of a kink to the other, so that both sides bound it.
 
 Numbers have no unit; the loss is the importance-weighted sum over features.
 """
@@ -128,8 +129,9 @@ class CriticalPoint:
 class UnstableDirection:
     """A direction in which a saddle is left, of length 1 over all parameters, and what it does to each feature.
 
-    Its sign is the one in which embeddings grow, or the only one. Of equal eigenvalues any combination of directions is
-    one; shares are therefore means over all directions of the same rate.
+    Its sign is the only one, or that in which embeddings grow: all together, or, where some shrink as much as others
+    grow, the first of those that change most; where none does either, a bias or a weight rises. Of equal eigenvalues
+    any combination of directions is one; shares are therefore means over all directions of the same rate.
     """
 
     rate: float
@@ -180,7 +182,7 @@ def critical_point(
         tol: the largest norm of the gradient, and the largest error of it and of the loss; that of the Hessian is
             a thousand times as much, relative to max(1, |Hessian|), and at best about 1e-8.
         steps: at most.
-        reach: the search ends farther than this from the model.
+        reach: the search ends farther than this from the model; a positive number.
         activation: a name in `ACTIVATIONS`.
 
     Returns:
@@ -200,6 +202,8 @@ def critical_point(
     start = surface.parameters(weights, bias, call)
     if not isinstance(steps, int | np.integer) or steps < 0:
         raise ValueError(f"{call}(steps={steps!r}): steps must be an int of at least 0")
+    if not reach > 0:
+        raise ValueError(f"{call}(reach={reach!r}): reach must be a positive number")
     theta, at = solve(surface, start, steps, reach)
     for corner in CORNERS:
         if np.linalg.norm(at.gradient) <= tol:
@@ -236,15 +240,23 @@ def unstable_directions(point: CriticalPoint) -> list[UnstableDirection]:
         value, error = point.eigenvalues[mode], point.eigenvalue_error[mode]
         equal = np.abs(point.eigenvalues - value) <= np.maximum(point.eigenvalue_error, error) + 1e-6 * abs(value)
         weights, bias = point.mode_weights[mode], point.mode_bias[mode]
-        # Of the two signs: embeddings grow, or else the bias that changes most rises.
-        growing = (weights * point.weights).sum()
-        sign = np.sign(growing if abs(growing) > 1e-6 else bias[np.argmax(np.abs(bias))]) or 1.0
+        sign = _sign(weights, bias, point)
         share = squares[equal].mean(0)
         found.append(_direction(norms, point, -value, error, int(equal.sum()), sign * weights, sign * bias, share))
     for value, weights, bias in zip(point.edge_curvature, point.edge_weights, point.edge_bias, strict=True):
         share = np.square(weights).sum(1) + np.square(bias)
         found.append(_direction(norms, point, -value, 0.1 * abs(value), 1, weights, bias, share, one_sided=True))
     return found
+
+
+def _sign(weights: Float[np.ndarray, "n m"], bias: Float[np.ndarray, " n"], point: CriticalPoint) -> float:
+    """1 or −1, by what does not depend on how an eigenvector was computed."""
+    growth = (weights * point.weights).sum(1)
+    for amounts in (growth.sum(keepdims=True), growth, bias, weights.ravel()):
+        sizes = np.abs(amounts)
+        if sizes.max() > 1e-6:
+            return float(np.sign(amounts[np.argmax(sizes > 0.999 * sizes.max())]))
+    return 1.0
 
 
 def _direction(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.analysis.landscape import CriticalPoint, critical_point
-from tegum.analysis.surface import distance
+from tegum.analysis.surface import checked, distance
 from tegum.analysis.tracks import Change, Parameter, Path, Track, root_of
 from tegum.core.features import FeatureDistribution
 
@@ -86,13 +86,17 @@ def phase_boundary(
             the point, or `features`), or `low` where these have none.
 
     Raises:
-        ValueError: the range is empty, the configurations are one and the same, none of them is cheaper at one end
-            of the range and dearer at the other, or a branch ends within it otherwise than in the other one.
+        ValueError: the range is empty, `tol` does not lie between 0 and 1, the configurations are one and the same,
+            none of them is cheaper at one end of the range and dearer at the other, or a branch ends within it
+            otherwise than in the other one.
 
     """
     call = "phase_boundary"
     if not (np.isfinite([low, high]).all() and low < high):
         raise ValueError(f"{call}(low={low!r}, high={high!r}): low must lie below high")
+    tol = checked(tol, call)
+    if isinstance(parameter, str) and not isinstance(features, FeatureDistribution):
+        raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
     tracks = []
     for name, config in (("config_a", config_a), ("config_b", config_b)):
         point = config

@@ -23,6 +23,9 @@ lower rank is met only up to rounding. Embeddings have lengths of about 1, so th
 KINK = 1e-5
 """A bias nearer to 0 than this is on a kink: a central difference resolves hardly less."""
 
+SHORTEST = 0.05
+"""Where W_j · W_j is less, both kinks of an output are too near to one another to be told apart."""
+
 ROUGH = 1e-6
 """What is asked of a Hessian that only directs a step: a thousandth part of it."""
 
@@ -41,6 +44,18 @@ def distance(
     return float(np.hypot(np.linalg.norm(weights @ (left @ right) - other), np.linalg.norm(bias - np.asarray(b))))
 
 
+def checked(tol: Any, call: str) -> float:
+    """`tol` as a float.
+
+    Raises:
+        ValueError: it is no number between 0 and 1.
+
+    """
+    if not isinstance(tol, float | int | np.floating | np.integer) or not 0 < tol < 1:
+        raise ValueError(f"{call}(tol={tol!r}): tol must be a number between 0 and 1")
+    return float(tol)
+
+
 class Slope(NamedTuple):
     """Loss and gradient at one θ, with bounds of their errors."""
 
@@ -51,7 +66,7 @@ class Slope(NamedTuple):
 
 
 class Curvature(NamedTuple):
-    """The Hessian below and above the kinks at one θ; the same matrix where there are none."""
+    """The Hessian on the sides of kinks at one θ where it is least, and largest; the same matrix if there are none."""
 
     below: Matrix
     above: Matrix
@@ -79,13 +94,12 @@ class Surface:
         """
         if not isinstance(features, FeatureDistribution):
             raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
-        if not 0 < tol < 1:
-            raise ValueError(f"{call}(tol={tol!r}): tol must lie between 0 and 1")
+        tol = checked(tol, call)
         activation_named(activation)
         shape = np.shape(weights)
         if len(shape) != 2 or shape[0] != features.n or shape[1] == 0:
             raise ValueError(f"{call}(weights of shape {shape}): it must be (n, m), n = {features.n} as the features")
-        return cls(features, shape[1], float(tol), activation)
+        return cls(features, shape[1], tol, activation)
 
     def parameters(self, weights: Any, bias: Any, call: str) -> Parameters:
         """θ of weights (n, m) and a bias (n,).
@@ -133,39 +147,58 @@ class Surface:
         return Slope(float(found.loss[0]), float(found.error[0]), found.gradient[0], float(found.gradient_error[0]))
 
     def kinks(self, theta: Parameters) -> tuple[int, ...]:
-        """Outputs with a bias of next to 0: their second derivatives may differ on its two sides."""
+        """Outputs on a kink, or next to one: their second derivatives may differ on its two sides."""
+        return tuple(self._kinks(theta))
+
+    def _kinks(self, theta: Parameters) -> dict[int, tuple[float, int]]:
+        """Of each such output the bias on the kink, and the side of it, in the bias, on which the Hessian is less.
+
+        There are two: z_j is 0 where nothing coupled is active, b_j = 0; or where feature j is, alone and as much as
+        can be, b_j = −G_jj. Beyond the first z_j counts, which adds I P dz² to the loss, P being the probability;
+        beyond the second a part of x_j begins to be represented, which takes away I P dz² / G_jj.
+        """
         if self.activation != "relu":
-            return ()
-        return tuple(np.flatnonzero(np.abs(self.split(theta)[1]) < KINK).tolist())
+            return {}
+        weights, bias = self.split(theta)
+        own = np.square(weights).sum(1)
+        found = {}
+        for j in range(len(bias)):
+            if abs(bias[j]) < KINK:
+                found[j] = 0.0, -1
+            elif own[j] > SHORTEST and abs(bias[j] + own[j]) < KINK:
+                found[j] = -float(own[j]), 1
+        return found
 
     def curvature(self, theta: Parameters) -> Curvature:
         """The Hessian, on both sides of the kinks that are there."""
-        kinks = self.kinks(theta)
+        kinks = self._kinks(theta)
         if not kinks:
             hessian, error = self._hessians(theta[None], None)
             return Curvature(hessian[0], hessian[0], float(error[0]))
-        below, one = self._aside(theta, dict.fromkeys(kinks, -1), None)
-        above, other = self._aside(theta, dict.fromkeys(kinks, 1), None)
-        # Both are those of biases of exactly 0.
-        off = np.abs(self.split(theta)[1][list(kinks)]).max() * np.linalg.norm(above)
+        below, one = self._aside(theta, kinks, None)
+        above, other = self._aside(theta, {j: (place, -side) for j, (place, side) in kinks.items()}, None)
+        # Both are those of biases exactly on the kinks.
+        bias = self.split(theta)[1]
+        off = max(abs(bias[j] - place) for j, (place, _) in kinks.items()) * np.linalg.norm(above)
         return Curvature(below, above, max(one, other) + float(off))
 
     def own_side(self, theta: Parameters) -> Matrix:
         """The Hessian as it is on the side of every kink on which θ lies, good enough for a step."""
-        kinks = self.kinks(theta)
+        kinks = self._kinks(theta)
         if not kinks:
             return self._hessians(theta[None], ROUGH)[0][0]
         bias = self.split(theta)[1]
-        return self._aside(theta, {kink: 1 if bias[kink] > 0 else -1 for kink in kinks}, ROUGH)[0]
+        own = {j: (place, 1 if bias[j] > place else -1) for j, (place, _) in kinks.items()}
+        return self._aside(theta, own, ROUGH)[0]
 
-    def _aside(self, theta: Parameters, sides: dict[int, int], tol: float | None) -> tuple[Matrix, float]:
+    def _aside(self, theta: Parameters, sides: dict[int, tuple[float, int]], tol: float | None) -> tuple[Matrix, float]:
         # A quadratic through three distances from the kinks; on one side of them the loss is smooth.
         direction = np.zeros_like(theta)
-        kinks = np.array(list(sides))
-        direction[kinks - self.features.n] = list(sides.values())
-        # From exactly 0: what is on the other side within KINK must not show.
+        biases = np.array(list(sides)) - self.features.n
+        direction[biases] = [side for _, side in sides.values()]
+        # From exactly on the kinks: what is on the other side within KINK must not show.
         onto = theta.copy()
-        onto[kinks - self.features.n] = 0.0
+        onto[biases] = [place for place, _ in sides.values()]
         (h1, h2, h3), errors = self._hessians(onto + ASIDE * np.array([[1.0], [2.0], [3.0]]) * direction, tol)
         hessian = 3 * h1 - 3 * h2 + h3
         curved = np.linalg.norm(h1 - 2 * h2 + h3)

@@ -62,6 +62,9 @@ NEAR = 0.1
 TOL = 1e-8
 """Of the gradient at a critical point."""
 
+ACCURACY = 1e-6
+"""Of the twins' loss; losses are shown, and their plateaus found, as at least that."""
+
 SAME = 0.01
 """Two runs end alike if their final losses differ by less than this part."""
 
@@ -146,7 +149,7 @@ class ExactVsSampled(Experiment):
             )
             specs[f"{name}-sampled"] = sampled
             specs[f"{name}-exact"] = sampled.replace(
-                training=Sampled(steps=steps, weight_decay=0.0).noiseless(accuracy=1e-6)
+                training=Sampled(steps=steps, weight_decay=0.0).noiseless(accuracy=ACCURACY)
             )
         return specs
 
@@ -201,8 +204,8 @@ def _pairs(name: str, sampled: xr.Dataset, exact: xr.Dataset) -> Pairs:
         name,
         tuple(exact["seed"].values.tolist()),
         steps,
-        population_loss_along(sampled).values,
-        exact["loss"].values,
+        np.maximum(population_loss_along(sampled).values, ACCURACY),
+        np.maximum(exact["loss"].values, ACCURACY),
         tuple(seen),
     )
 
@@ -217,7 +220,7 @@ def _seen(run: xr.Dataset) -> list[Seen]:
     def nearest(position: int | None) -> CriticalPoint | None:
         return None if position is None else critical_point(run.isel(step=position), tol=TOL, reach=reach)
 
-    plateaus = find_plateaus(run["loss"].values, run["step"].values)
+    plateaus = find_plateaus(np.maximum(run["loss"].values, ACCURACY), run["step"].values)
     # Most of a search is spent in kernels that release the interpreter's lock.
     with ThreadPoolExecutor() as pool:
         points = pool.map(nearest, [plateau.slowest for plateau in plateaus])

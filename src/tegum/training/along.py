@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tegum.core.features import FeatureDistribution
+from tegum.core.features import Empirical, FeatureDistribution
+from tegum.core.losses import population_loss
 from tegum.core.population import evaluate
 from tegum.data.schema import SPEC
 from tegum.training.threads import available_cores
@@ -47,9 +48,9 @@ def population_loss_along(
     for name, last in (("weights", ("feature", "hidden")), ("bias", ("feature",))):
         if name not in run.variables or run[name].dims[-len(last) :] != last:
             raise ValueError(f"{call}: {name} must be there, with {' and '.join(last)} as its last dimensions")
-    if isinstance(tol, bool) or not isinstance(tol, float | int | np.floating) or not 0 < tol < np.inf:
+    if isinstance(tol, bool) or not isinstance(tol, float | int | np.floating | np.integer) or not 0 < tol < np.inf:
         raise ValueError(f"population_loss_along(tol={tol!r}): tol must be a positive finite number")
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1):
         raise ValueError(
             f"population_loss_along(threads={threads!r}): threads must be an int of at least 1, or None for all cores"
         )
@@ -76,15 +77,14 @@ def population_loss_along(
         finite = np.flatnonzero(np.isfinite(w[number]).all((1, 2)) & np.isfinite(b[number]).all(1))
         for start in range(0, len(finite), _AT_ONCE):
             some = finite[start : start + _AT_ONCE]
-            found = evaluate(
-                w[number, some],
-                b[number, some],
-                features,
-                tol=float(tol),
-                activation=activation,
-                threads=threads or available_cores(),
-            )
-            loss[number, some] = found.loss
+            model = w[number, some], b[number, some], features
+            if any(isinstance(each, Empirical) for each in features.sets):
+                loss[number, some] = population_loss(*model, tol=float(tol), activation=activation)
+            else:
+                found = evaluate(
+                    *model, tol=float(tol), activation=activation, threads=int(threads or available_cores())
+                )
+                loss[number, some] = found.loss
             if progress is not None:
                 progress(number * b.shape[1] + start + len(some), total)
     values = loss.reshape(bias.shape[:-1])

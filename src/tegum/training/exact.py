@@ -16,6 +16,7 @@ from tegum.core.features import GatedSet
 from tegum.core.population_memory import scale_rows
 from tegum.core.population_tables import Plan, aligned, frequencies, groups, scratch
 from tegum.core.simd import WIDE_LANES
+from tegum.training.corners import settled
 from tegum.training.kernels import descent, lbfgs
 from tegum.training.kernels import memory as memory_of
 from tegum.training.kernels import search as row
@@ -35,6 +36,8 @@ _FIRST_FREQUENCIES = 64
 _MOST_FOLLOWED = 4096
 """The most frequencies that Adam and gradient descent take steps with: where these are not enough, the loss has a
 kink, and no number is."""
+_MANY = 16384
+"""Where a run of L-BFGS comes to need so many, it is first seen whether it goes to corners of the loss."""
 CHECKED_EVERY = 50
 """Steps of Adam and gradient descent after which the number of frequencies is chosen anew, counted from step 0. On the
 way it is doubled where the estimated error says so."""
@@ -136,9 +139,7 @@ class ExactEngine(Threaded):
             return replace(state, second=second)
         first = np.zeros((runs, memory_of.pairs(self._size) * self._size))
         second = np.zeros((runs, memory_of.length(self._size, self._n)))
-        scalars = second[:, -row.SAVED :]
-        scalars[:, [row.LEVEL, row.FINE]] = FEWEST_FREQUENCIES
-        scalars[:, row.MARK_NORM] = np.inf
+        memory_of.begin(first, second, _params(state), np.arange(runs), 0, FEWEST_FREQUENCIES)
         return replace(state, first=first, second=second)
 
     def advance(
@@ -146,11 +147,12 @@ class ExactEngine(Threaded):
     ) -> tuple[TrainingState, Recorded]:
         """Train to step `stop`; record at those of `snapshots` in (state.step, stop], and at 0 when starting there.
 
-        `state` is left as it is. Call inside a `with` block of this engine.
+        `state` is left as it is. Where its weights or biases are not those that training left, L-BFGS starts anew from
+        them. Call inside a `with` block of this engine.
         """
         state = state.copy()
         runs, count = len(state.weights), len(snapshots)
-        params = np.concatenate([state.weights.reshape(runs, -1), state.bias], 1)
+        params = _params(state)
         path = np.full((runs, count, self._size), np.nan)
         loss = np.full((runs, count), np.nan)
         path[:, snapshots == state.step] = params[:, None]
@@ -185,6 +187,8 @@ class ExactEngine(Threaded):
         """Change `state` and `params`, fill `path` and `loss`; returns the steps at which runs have converged."""
         training = self._training
         scalars = state.second[:, -row.SAVED :]
+        edited = np.flatnonzero((scalars[:, row.DIGEST] != memory_of.digests(params)) & (state.diverged_at < 0))
+        memory_of.begin(state.first, state.second, params, edited, state.step, FEWEST_FREQUENCIES)
         book = memory_of.Book(
             params.reshape(-1),
             state.first.reshape(-1),
@@ -207,6 +211,11 @@ class ExactEngine(Threaded):
                 phase = scalars[runs, row.PHASE]
                 asking = runs[phase == memory_of.CHECK]
                 if len(asking):
+                    fresh = (scalars[asking, row.NEXT] == _MANY) & (scalars[asking, row.FINE] < _MANY)
+                    if len(ended := self._on_corners(tools, params, scalars, asking[fresh])):
+                        asking = np.setdiff1d(asking, ended)
+                    if not len(asking):
+                        continue
                     wanted = scalars[asking, row.NEXT]
                     queue = asking[wanted == wanted.min()]
                     found = _losses(tools, params[queue], queue, int(wanted.min()))
@@ -227,6 +236,7 @@ class ExactEngine(Threaded):
             new = runs[(scalars[runs, row.PHASE] == memory_of.STALLED) & ~stalled]
             if len(new):
                 scalars[new, row.VALUE] = self._measure(tools, params[new], new)
+                self._on_corners(tools, params, scalars, new)
             # Snapshots of runs that went on are measured, and those of runs that have ended repeat the end.
             own = (snapshots >= begun[:, None]) & (snapshots <= scalars[runs, row.STEP][:, None])
             repeated = ended[:, None] & (snapshots >= scalars[runs, row.STEP][:, None])
@@ -238,9 +248,26 @@ class ExactEngine(Threaded):
             loss[runs[at], column] = scalars[runs[at], row.VALUE]
 
         self._each(work)
+        scalars[:, row.DIGEST] = memory_of.digests(params)
         steps, phase = scalars[:, row.STEP].astype(np.int64), scalars[:, row.PHASE]
         np.copyto(state.diverged_at, steps, where=phase == memory_of.DIVERGED)
         return np.where(phase == memory_of.CONVERGED, steps, -1)
+
+    def _on_corners(
+        self, tools: _Tools, params: np.ndarray, scalars: np.ndarray, runs: np.ndarray
+    ) -> Int64[np.ndarray, " run"]:
+        """Those of the runs that can be settled on corners of the loss: they go there, and have converged."""
+        training, ended = self._training, []
+        for run in runs.tolist() if self.specs[0].activation == "relu" else ():
+            found = settled(
+                lambda points, count, run=run: _losses(tools, points, np.full(len(points), run), count),
+                params[run], self._n, training.gradient_tolerance, training.accuracy,
+            )  # fmt: skip
+            if found and found[1] <= self._measure(tools, params[[run]], np.array([run]))[0] + 2 * training.accuracy:
+                params[run], scalars[run, row.VALUE] = found
+                scalars[run, row.PHASE] = memory_of.CONVERGED
+                ended.append(run)
+        return np.array(ended, np.int64)
 
     def _follow(
         self,
@@ -325,8 +352,8 @@ class ExactEngine(Threaded):
             steps=stop - start,
             setting=self._setting_of_run,
             rate=np.concatenate(rates),
-            correction1=corrections(betas[:, 0], updates).ravel(),
-            correction2=corrections(betas[:, 1], updates).ravel(),
+            correction1=descent.corrections(betas[:, 0], updates).ravel(),
+            correction2=descent.corrections(betas[:, 1], updates).ravel(),
             beta1=betas[:, 0].copy(),
             beta2=betas[:, 1].copy(),
             eps=np.array([each.eps for each in self._trainings]),
@@ -372,6 +399,10 @@ class ExactEngine(Threaded):
             future.result()
 
 
+def _params(state: TrainingState) -> Float[np.ndarray, "run _"]:
+    return np.concatenate([state.weights.reshape(len(state.weights), -1), state.bias], 1)
+
+
 def _losses(
     tools: _Tools, points: Float[np.ndarray, "point _"], runs: Int[np.ndarray, " point"], count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -382,10 +413,3 @@ def _losses(
         gradients, tools.scratch, tools.room,
     )  # fmt: skip
     return values, errors, gradients
-
-
-def corrections(
-    betas: Float[np.ndarray, " setting"], updates: Int[np.ndarray, " step"]
-) -> Float[np.ndarray, "setting step"]:
-    """1 − β^t for each β and t, by the scalar power: NumPy's vectorised one may round by position in the array."""
-    return np.array([[1 - beta**t for t in updates.tolist()] for beta in betas.tolist()]).reshape(len(betas), -1)

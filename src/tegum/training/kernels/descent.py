@@ -86,6 +86,13 @@ def working(parameters: int, features: int, rows: int) -> Working:
     )
 
 
+def corrections(
+    betas: Float[np.ndarray, " setting"], updates: Int[np.ndarray, " step"]
+) -> Float[np.ndarray, "setting step"]:
+    """1 − β^t for each β and t, by the scalar power: NumPy's vectorised one may round by position in the array."""
+    return np.array([[1 - beta**t for t in updates.tolist()] for beta in betas.tolist()]).reshape(len(betas), -1)
+
+
 @inlined
 def _adam(b, plan, lane, setting, at):
     rate, decay = plan.rate[at], plan.weight_decay[setting]

@@ -28,6 +28,8 @@ MOST_DESCENDED = 4096
 """More than that are not worth descending with."""
 _PATIENCE = 100.0
 """Steps without progress after which a run has stalled."""
+LITTLE = 100.0
+"""A gradient of so many times the tolerance is worth the highest number of frequencies more than once."""
 _FAR = 10.0
 """Where a step gains, or the gradient is, so many times the error of the series, a change of scale does not matter."""
 _TOO_SMALL, _TOO_LARGE = 1.2, 0.5
@@ -210,7 +212,9 @@ def _after(b, size, lane, tolerance):
         if fine == level and moved and norm <= tolerance:
             scalars[row.PHASE * L + lane] = ANCHOR
         else:
-            again = fine > level and moved and estimate < 0.5 * max(norm, 0.5 * tolerance)
+            # Where there are no more frequencies c alone can become better, and is worth it if little is missing.
+            last = 2 * fine > MOST_FREQUENCIES and scalars[row.REDUCED * L + lane] < LITTLE * tolerance
+            again = fine > level and moved and (last or estimate < 0.5 * max(norm, 0.5 * tolerance))
             _ask(scalars, lane, fine if again else 2 * fine)
     elif norm < 0.5 * scalars[row.MARK_NORM * L + lane] or (
         value < scalars[row.MARK_VALUE * L + lane] - 1e-13 * scalars[row.SIZE * L + lane]
@@ -326,7 +330,7 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
                         scalars[row.VALUE * L + lane] = math.nan
                         scalars[row.PHASE * L + lane] = DIVERGED
                 else:
-                    verdict = next_step(scalars, lane, b.value[lane], b.slope[lane])
+                    verdict = next_step(scalars, lane, b.value[lane], b.slope[lane], b.error[lane])
                     if verdict == ACCEPT:
                         b.accept[lane] = 1.0
                         accepted += 1

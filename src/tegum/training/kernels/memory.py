@@ -6,6 +6,7 @@ memory is all there is, so that training can be cut after any step and runs can 
 
 from __future__ import annotations
 
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -90,6 +91,29 @@ def block(parameters: int, features: int, rows: int) -> Block:
     p, n, m, one = parameters * L, scale_rows(features) * L, pairs(parameters) * L, L
     sizes = [p] * 6 + [m * parameters] * 2 + [m, n, n, rows * L, features * L, m] + [one] * 10 + [row.SCALARS * L]
     return Block(pairs(parameters), scale_rows(features), np.full(L, -1), *map(aligned, sizes))
+
+
+def digests(params: Float[np.ndarray, "run P"]) -> Float[np.ndarray, " run"]:
+    """A number for the parameters of each run, by which it is seen that they are those that were left."""
+    return np.array([zlib.crc32(each.tobytes()) for each in params], np.float64)
+
+
+def begin(
+    first: Float[np.ndarray, "run _first"],
+    second: Float[np.ndarray, "run _second"],
+    params: Float[np.ndarray, "run P"],
+    runs: Int[np.ndarray, " some"],
+    step: int,
+    frequencies: int,
+) -> None:
+    """Let some runs start at a step, with so many frequencies, from where they are: they remember nothing."""
+    first[runs], second[runs] = 0, 0
+    scalars = second[:, -row.SAVED :]
+    scalars[runs, row.PHASE] = ANCHOR
+    scalars[runs, row.STEP] = scalars[runs, row.MARK_STEP] = step
+    scalars[runs, row.LEVEL] = scalars[runs, row.FINE] = frequencies
+    scalars[runs, row.MARK_NORM] = np.inf
+    scalars[runs, row.DIGEST] = digests(params[runs])
 
 
 @inlined

@@ -15,18 +15,20 @@ from tegum.core.simd import WIDE_LANES as L
 
 # Rows of a lane's scalars. First what is kept between steps, …
 VALUE, OFFSET, STEP, LEVEL, FINE, NEXT, TAU, PHASE, ESTIMATE, REDUCED, BARREN, MOVED = range(12)
-GAMMA, MARK_STEP, MARK_VALUE, MARK_NORM = range(12, 16)
-SAVED = 16
+GAMMA, MARK_STEP, MARK_VALUE, MARK_NORM, DIGEST = range(12, 17)
+SAVED = 17
 # … then what belongs to one search.
 NEEDS, ALPHA, LOW, LOW_VALUE, LOW_SLOPE, HIGH, HIGH_SLOPE, WIDTH, TRIALS, BLOCKED, SLOPE, COLUMN, SIZE, HIGH_VALUE = (
-    range(16, 30)
+    range(17, 31)
 )
-SCALARS = 30
+SCALARS = 31
 
 _DECREASE, _CURVATURE = 0.1, 0.9
 """δ and σ of Hager & Zhang."""
 _ALLOWED, _ROUNDING = 1e-10, 1e-15
 """By how much the loss may rise with the approximate conditions, relative to itself and to that of no model at all."""
+_JUMP = 1e-10
+"""The most that the loss may rise for its estimated error, relative to that of no model at all."""
 _MOST_TRIALS = 20
 
 GO_ON, ACCEPT, FAIL = 0, 1, 2
@@ -48,12 +50,18 @@ def begin_search(scalars, lane, slope):
 
 
 @inlined
-def next_step(scalars, lane, value, slope):
-    """Judge the trial at ALPHA, of this loss and slope; unless it is accepted, write the next one to ALPHA."""
+def next_step(scalars, lane, value, slope, error):
+    """Judge the trial at ALPHA, of this loss and slope; unless it is accepted, write the next one to ALPHA.
+
+    After a search that found nothing the loss may also rise by its estimated error: next to a corner what is summed in
+    closed form changes from one trial to the next, and the loss jumps by as much, while the slopes stay right.
+    """
     alpha = scalars[ALPHA * L + lane]
     before, downwards = scalars[VALUE * L + lane], scalars[SLOPE * L + lane]
     low = scalars[LOW * L + lane]
     ceiling = before + _ALLOWED * abs(before) + _ROUNDING * scalars[SIZE * L + lane]
+    if scalars[BARREN * L + lane] > 0:
+        ceiling += min(error, _JUMP * scalars[SIZE * L + lane])
     finite = math.isfinite(value) and math.isfinite(slope)
     enough = value <= before + _DECREASE * alpha * downwards
     nearly = value <= ceiling and slope <= (2 * _DECREASE - 1) * downwards

@@ -6,7 +6,7 @@ import math
 
 from tegum.core.compiled import kernel
 from tegum.training.kernels import search as row
-from tegum.training.kernels.lbfgs import MOST_BARREN, MOST_DESCENDED, MOST_FREQUENCIES
+from tegum.training.kernels.lbfgs import LITTLE, MOST_BARREN, MOST_DESCENDED, MOST_FREQUENCIES
 from tegum.training.kernels.memory import ANCHOR, CHECK, CONVERGED, DESCEND, STALLED
 from tegum.training.kernels.probe import GRADIENT_ERROR
 
@@ -21,7 +21,8 @@ def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accu
     """Take in the loss and gradient of runs with NEXT frequencies: a run has converged, or goes on with a better c.
 
     It has converged where, at the same place, the norm of the gradient with FINE frequencies is within the tolerance,
-    that with NEXT, twice as many, by as much as they differ, and the two losses agree within the accuracy.
+    that with NEXT, twice as many, by as much as they differ, and the two losses agree within the accuracy. Where FINE
+    is the most there are, NEXT is half as many.
 
     Args:
         plan: a `Plan`.
@@ -56,11 +57,23 @@ def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accu
         level, frequencies = book.second[scalars + row.LEVEL], book.second[scalars + row.NEXT]
         corrected = book.second[scalars + row.FINE] > level
         moved = book.second[scalars + row.MOVED] > 0
+        if frequencies < book.second[scalars + row.FINE]:
+            error = book.second[scalars + row.ESTIMATE] / (GRADIENT_ERROR * book.second[scalars + row.FINE])
+            agree = old + difference <= tolerance and max(abs(change), error) <= accuracy
+            book.second[scalars + row.PHASE] = CONVERGED if agree else STALLED
+            continue
+        if frequencies > book.second[scalars + row.FINE]:
+            # Another function: what the last one had come to is no mark for it.
+            book.second[scalars + row.MARK_NORM] = new
+            book.second[scalars + row.MARK_VALUE] = values[at]
+            book.second[scalars + row.MARK_STEP] = book.second[scalars + row.STEP]
         book.second[scalars + row.VALUE] = values[at]
         book.second[scalars + row.OFFSET] += change - product
         book.second[scalars + row.FINE] = frequencies
         book.second[scalars + row.MOVED] = 0.0
         estimate = GRADIENT_ERROR * frequencies * errors[at]
+        # There the estimate is mostly rounding.
+        most = 2 * frequencies > MOST_FREQUENCIES
         book.second[scalars + row.ESTIMATE] = estimate
         # What even more frequencies would change is taken to be no more than what these did.
         within = max(old, new + difference) <= tolerance and max(abs(change), errors[at]) <= accuracy
@@ -68,10 +81,10 @@ def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accu
             book.second[scalars + row.PHASE] = STALLED
         elif within and not moved:
             book.second[scalars + row.PHASE] = CONVERGED
-        elif new <= max(tolerance, estimate):
+        elif new <= max(tolerance, estimate) and not (most and tolerance < new < LITTLE * tolerance):
             # Small enough, as far as so many frequencies show.
-            book.second[scalars + row.NEXT] = 2 * frequencies
-            book.second[scalars + row.PHASE] = CHECK if 2 * frequencies <= MOST_FREQUENCIES else STALLED
+            book.second[scalars + row.NEXT] = frequencies / 2 if most else 2 * frequencies
+            book.second[scalars + row.PHASE] = STALLED if most and new > tolerance else CHECK
         else:
             wrong = corrected and difference > _CONTRACTION * book.second[scalars + row.REDUCED]
             barren = book.second[scalars + row.BARREN] > MOST_BARREN
@@ -83,4 +96,4 @@ def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accu
             else:
                 book.second[scalars + row.PHASE] = DESCEND
             book.second[scalars + row.REDUCED] = new
-            book.second[scalars + row.TAU] = max(0.5 * tolerance, estimate, _REDUCTION * new)
+            book.second[scalars + row.TAU] = max(0.5 * tolerance, 0.0 if most else estimate, _REDUCTION * new)
