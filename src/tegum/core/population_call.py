@@ -38,10 +38,15 @@ _LEAST = 1e-3
 """Rows of weights smaller than this part of the largest weight are displaced as if they were so large."""
 
 # Words of a call frame, eight bytes each, and of what it points to.
-_EXTENSION, _API, _ARGUMENTS, _RESULTS = 1, 2, 9, 14
-_API_VERSION = 4
+_EXTENSION, _API, _ARGUMENT_COUNT, _ARGUMENTS, _RESULT_COUNT, _RESULTS = 1, 2, 7, 9, 12, 14
+_API_VERSION, _API_ERROR = 4, 6
 _METADATA, _METADATA_VERSION = 3, 3
-_BUFFER_DATA = 3
+_BUFFER_DTYPE, _BUFFER_DATA, _BUFFER_RANK, _BUFFER_SHAPE = 2, 3, 4, 5
+
+_INT64, _FLOAT64 = 5, 12
+"""XLA's numbers of dtypes."""
+_ERROR_SIZE, _INVALID_ARGUMENT = 28, 3
+"""Bytes that describe an error, and its code."""
 
 # Words of a block's description.
 _TABLE, _SERIES, _COUNT, _COARSE, _COARSE_COUNT, _PLAN = 0, 1, 2, 3, 4, 5
@@ -66,6 +71,40 @@ def _numbers(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
 
     return types.CPointer(types.float64)(address), emit
 
+
+@_operation
+def _called(typingctx: Any, function: Any, argument: Any) -> Any:  # noqa: ARG001
+    """What a function of C answers; all three are words."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+        word = ir.IntType(64)
+        function = builder.inttoptr(args[0], ir.FunctionType(word, [word]).as_pointer())
+        return builder.call(function, [args[1]])
+
+    return types.int64(types.int64, types.int64), emit
+
+
+def _text(message: str) -> Any:
+    """A function for kernels that returns the address of a text."""
+
+    @_operation
+    def address(typingctx: Any) -> Any:  # noqa: ARG001
+        def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+            return builder.ptrtoint(context.insert_const_string(builder.module, message), ir.IntType(64))
+
+        return types.int64(), emit
+
+    return address
+
+
+_GRADIENT_RULE = _text(
+    f"{GRADIENT} takes the parameters of 8 models, float64 of shape (8, P), and the address of their block, int64, and "
+    "gives float64 of shape (8, P + 2), where P is the number of parameters that the block says"
+)
+_SLOPES_RULE = _text(
+    f"{SLOPES} takes the parameters of one model, float64 of shape (P,), the address of its block, int64, and its lane "
+    "of 0 to 7, int64, and gives float64 of shape (P, P), where P is the number of parameters that the block says"
+)
 
 _IS_NUMBER = [kind is int for kind in get_type_hints(Plan).values()]
 """Of the fields of a `Plan`, which are numbers; the others are arrays of int64."""
@@ -100,13 +139,34 @@ def _asked_for_version(frame):
 
 
 @inlined
-def _operands(frame):
-    """The parameters, the description of the block, and where the result goes."""
-    arguments, results = _words(frame[_ARGUMENTS]), _words(frame[_RESULTS])
-    theta = _numbers(_words(arguments[0])[_BUFFER_DATA])
-    block = _words(_words(_words(arguments[1])[_BUFFER_DATA])[0])
-    result = _numbers(_words(results[0])[_BUFFER_DATA])
-    return theta, block, result
+def _refused(frame, message):
+    """An error with this message, made by XLA: what a handler returns in place of 0."""
+    description = np.zeros(4, np.int64)
+    description[0], description[2], description[3] = _ERROR_SIZE, message, _INVALID_ARGUMENT
+    error = _called(_words(frame[_API])[_API_ERROR], description.ctypes.data)
+    description[0] = 0  # numba frees an array after its last use, and knows nothing of the address
+    return error
+
+
+@inlined
+def _has(buffer, dtype, rank):
+    return (buffer[_BUFFER_DTYPE] & 0xFFFFFFFF) == dtype and buffer[_BUFFER_RANK] == rank
+
+
+@inlined
+def _length(buffer, axis):
+    return _words(buffer[_BUFFER_SHAPE])[axis]
+
+
+@inlined
+def _block(frame, arguments):
+    """The description of the block, or the address 0 if the buffers are not so many, or the second is none."""
+    block = 0
+    if frame[_ARGUMENT_COUNT] == arguments and frame[_RESULT_COUNT] == 1:
+        buffer = _words(_words(frame[_ARGUMENTS])[1])
+        if _has(buffer, _INT64, 1) and _length(buffer, 0) == 1:
+            block = _words(buffer[_BUFFER_DATA])[0]
+    return block
 
 
 @inlined
@@ -134,12 +194,23 @@ def _gradient(frame):
     """∂L/∂θ of eight models, and L and its error: θ (8, P) and a block's address to (8, P + 2)."""
     if _asked_for_version(frame):
         return 0
-    theta, block, result = _operands(frame)
+    address = _block(frame, 2)
+    if address == 0:
+        return _refused(frame, _GRADIENT_RULE())
+    block = _words(address)
     plan = _plan_at(pointer_at(block, _PLAN))
+    parameters = plan.features * (plan.hidden + 1)
+    given, made = _words(_words(frame[_ARGUMENTS])[0]), _words(_words(frame[_RESULTS])[0])
+    if not (_has(given, _FLOAT64, 2) and _has(made, _FLOAT64, 2)):
+        return _refused(frame, _GRADIENT_RULE())
+    if _length(given, 0) != L or _length(given, 1) != parameters:
+        return _refused(frame, _GRADIENT_RULE())
+    if _length(made, 0) != L or _length(made, 1) != parameters + 2:
+        return _refused(frame, _GRADIENT_RULE())
+    theta, result = _numbers(given[_BUFFER_DATA]), _numbers(made[_BUFFER_DATA])
     table, series, count = _numbers(block[_TABLE]), _numbers(block[_SERIES]), block[_COUNT]
     room = np.empty(_room(plan))
     lanes, slope, scale, value, error, scratch = _parts(plan, room)
-    parameters = plan.features * (plan.hidden + 1)
     for lane in range(L):
         for i in range(parameters):
             lanes[i * L + lane] = theta[lane * parameters + i]
@@ -151,55 +222,76 @@ def _gradient(frame):
             result[row + i] = slope[i * L + lane]
         result[row + parameters] = value[lane]
         result[row + parameters + 1] = error[lane]
-    room[0] = 0.0  # numba frees an array after its last use, and knows nothing of the pointers
+    room[0] = 0.0  # as above
     return 0
 
 
 @kernel
 def _slopes(frame):
-    """∂²L/∂θ∂θ of eight models by differences: θ (8, P) and a block's address to (8, P, P)."""
+    """∂²L/∂θ∂θ of one model by differences: θ (P,), a block's address and a lane to (P, P).
+
+    Eight columns are found side by side, all in lanes with the numbers of the model's own.
+    """
     if _asked_for_version(frame):
         return 0
-    theta, block, result = _operands(frame)
+    address = _block(frame, 3)
+    if address == 0:
+        return _refused(frame, _SLOPES_RULE())
+    block = _words(address)
     plan = _plan_at(pointer_at(block, _PLAN))
-    table, series, count = _numbers(block[_TABLE]), _numbers(block[_COARSE]), block[_COARSE_COUNT]
-    room = np.empty(_room(plan))
-    lanes, slope, scale, value, error, scratch = _parts(plan, room)
     n, hidden = plan.features, plan.hidden
     parameters = n * (hidden + 1)
-    steps, base = np.empty(parameters * L), np.empty(parameters * L)
-    for lane in range(L):
-        for i in range(parameters):
-            lanes[i * L + lane] = theta[lane * parameters + i]
+    arguments = _words(frame[_ARGUMENTS])
+    given, number, made = _words(arguments[0]), _words(arguments[2]), _words(_words(frame[_RESULTS])[0])
+    if not (_has(given, _FLOAT64, 1) and _has(number, _INT64, 0) and _has(made, _FLOAT64, 2)):
+        return _refused(frame, _SLOPES_RULE())
+    own = _words(number[_BUFFER_DATA])[0]
+    if _length(given, 0) != parameters or own < 0 or own >= L:
+        return _refused(frame, _SLOPES_RULE())
+    if _length(made, 0) != parameters or _length(made, 1) != parameters:
+        return _refused(frame, _SLOPES_RULE())
+    theta, result = _numbers(given[_BUFFER_DATA]), _numbers(made[_BUFFER_DATA])
+    tables, series, count = _numbers(block[_TABLE]), _numbers(block[_COARSE]), block[_COARSE_COUNT]
+    room, spare = np.empty(_room(plan)), np.empty((plan.rows + 1) * L)
+    lanes, slope, scale, value, error, scratch = _parts(plan, room)
+    table = pointer_at(spare, -spare.ctypes.data % 64 // 8)
+    for row in range(plan.rows):
+        for lane in range(L):
+            table[row * L + lane] = tables[row * L + own]
+    for i in range(parameters):
+        for lane in range(L):
+            lanes[i * L + lane] = theta[i]
     # One scale for all: what the series is off by then varies as smoothly as the loss.
     refresh_scale(plan, lanes, scale, scratch)
-    for lane in range(L):
-        largest = 0.0
-        for i in range(n * hidden):
-            largest = max(largest, abs(lanes[i * L + lane]))
-        for i in range(n):
-            size = _LEAST * largest
-            for k in range(i * hidden, (i + 1) * hidden):
-                size = max(size, abs(lanes[k * L + lane]))
-            for k in range(i * hidden, (i + 1) * hidden):
-                steps[k * L + lane] = _STEP * (size if size > 0 else 1.0)
-            steps[(n * hidden + i) * L + lane] = _STEP * scale[i * L + lane]
-    evaluate(plan, table, series, count, lanes, scale, value, slope, error, scratch)
-    for i in range(parameters * L):
-        base[i] = slope[i]
-    for column in range(parameters):
+    steps, base = np.empty(parameters), np.empty(parameters)
+    largest = 0.0
+    for i in range(n * hidden):
+        largest = max(largest, abs(theta[i]))
+    for i in range(n):
+        size = _LEAST * largest
+        for k in range(i * hidden, (i + 1) * hidden):
+            size = max(size, abs(theta[k]))
+        for k in range(i * hidden, (i + 1) * hidden):
+            steps[k] = _STEP * (size if size > 0 else 1.0)
+        steps[n * hidden + i] = _STEP * scale[i * L]
+    # Model 0 is the one itself, model k has parameter k − 1 displaced.
+    for first in range(0, parameters + 1, L):
         for lane in range(L):
-            lanes[column * L + lane] += steps[column * L + lane]
+            column = first + lane - 1
+            if 0 <= column < parameters:
+                lanes[column * L + lane] += steps[column]
         evaluate(plan, table, series, count, lanes, scale, value, slope, error, scratch)
-        for lane in range(L):
-            here = column * L + lane
-            original = theta[lane * parameters + column]
-            moved = lanes[here] - original
-            lanes[here] = original
+        if first == 0:
             for i in range(parameters):
-                place = (lane * parameters + i) * parameters + column
-                result[place] = (slope[i * L + lane] - base[i * L + lane]) / moved
-    room[0] = 0.0
+                base[i] = slope[i * L]
+        for lane in range(L):
+            column = first + lane - 1
+            if 0 <= column < parameters:
+                moved = lanes[column * L + lane] - theta[column]
+                lanes[column * L + lane] = theta[column]
+                for i in range(parameters):
+                    result[i * parameters + column] = (slope[i * L + lane] - base[i]) / moved
+    room[0], spare[0] = 0.0, 0.0
     return 0
 
 
@@ -243,7 +335,13 @@ class Block:
             count: frequencies for the gradient.
             coarse: frequencies for its slopes.
 
+        Raises:
+            ValueError: there is no column or more than eight, or one is not of this structure.
+
         """
+        if not 1 <= len(columns) <= L or any(column.shape != (plan.rows,) for column in columns):
+            shapes = [column.shape for column in columns]
+            raise ValueError(f"Block(columns of shapes {shapes}): must be 1 to {L} columns of shape ({plan.rows},)")
         lanes = [*columns, *[columns[-1]] * (L - len(columns))]
         table = aligned(plan.rows * L)
         table[:] = np.stack(lanes, -1).ravel()

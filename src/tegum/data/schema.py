@@ -84,6 +84,14 @@ FIELDS: Mapping[str, Field] = {
         False,
         optional=True,
     ),
+    "gradient_error": Field(
+        ("seed",),
+        "float64",
+        "1",
+        "largest error of the gradient's entries met on the way, as estimated",
+        False,
+        optional=True,
+    ),
     "seed": Field(("seed",), "int64", "1", "number of the run"),
     "step": Field(("step",), "int64", "step", "steps taken (in a flow, equal intervals of time)"),
     "feature": Field(("feature",), "int64", "1", "number of the feature"),
@@ -121,6 +129,7 @@ def trajectory(
     attrs: Mapping[str, Any],
     time: Any = None,
     converged_at: Any = None,
+    gradient_error: Any = None,
     specs: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
 ) -> xr.Dataset:
     """A trajectory from plain arrays; `weights`, `bias` and `loss` are kept as they are, not copied.
@@ -140,6 +149,7 @@ def trajectory(
         attrs: every attribute in PROVENANCE and any more; `versions` may be a mapping.
         time: ([spec,] seed, step) time of a gradient flow.
         converged_at: ([spec,] seed) step at which a run had converged, -1 where it had not.
+        gradient_error: ([spec,] seed) largest error of the gradient's entries met on the way.
         specs: with a leading `spec`, coordinates on it by name: integers, floats, truth values or text.
 
     Returns:
@@ -176,6 +186,7 @@ def trajectory(
         "importance": importance,
         "time": time,
         "converged_at": converged_at,
+        "gradient_error": gradient_error,
     }
     variables = {name: _variable(name, value, sizes) for name, value in given.items() if value is not None}
     variables |= _spec_coordinates(specs or {}, sizes.get(SPEC))

@@ -62,7 +62,7 @@ def dataset(
     converged_at = np.where(state.converged_at <= steps[-1], state.converged_at, -1)
     result = np.where(converged_at >= 0, "converged", "completed" if done == len(whole.steps) else "interrupted")
     result = np.where(state.diverged_at >= 0, "diverged", result)
-    times = training.time(steps)
+    times, gradient_error = training.time(steps), training.gradient_error(state)
     descriptions = [spec.to_json() for spec in specs]
     return trajectory(
         weights=recorded(whole.weights),
@@ -71,6 +71,7 @@ def dataset(
         result=shaped(result),
         diverged_at=shaped(state.diverged_at),
         converged_at=shaped(converged_at) if training.converges else None,
+        gradient_error=None if gradient_error is None else shaped(gradient_error),
         seed=np.arange(specs[0].seeds),
         step=steps,
         time=None if times is None else np.broadcast_to(times, (*lead, done)).copy(),

@@ -1,8 +1,9 @@
 """Gradient flow of the exact loss: dθ/dt = −∂L/∂θ, by solvers with control of their error.
 
-Time is cut into legs, which end at snapshots and at hundredths of the duration. For mixture tables the number of
+Time is cut into legs, which end at snapshots and at fiftieths of the duration. For mixture tables the number of
 frequencies of the loss's series is fixed during a leg, so that a solver sees one smooth field. It is the one that the
-leg's beginning needs; if its end needs more than twice as many, the leg is integrated again with those.
+leg's beginning needs; if its end needs more than twice as many, the leg is integrated again with those. The largest
+error of the gradient that either end shows with it is kept, run by run.
 
 Eight runs are followed side by side, as the kernel evaluates them. Which runs those are depends on how many frequencies
 they need, but no lane knows of another: a run's numbers depend on its Spec and seed alone.
@@ -27,7 +28,8 @@ from tegum.core.population_call import Block, register
 from tegum.core.population_tables import Plan, groups
 from tegum.core.series import series_of
 from tegum.core.simd import WIDE_LANES
-from tegum.training.integrate import examine, integrate
+from tegum.training.fields import examine
+from tegum.training.integrate import Newton, integrate, unknown
 from tegum.training.start import starting_state
 from tegum.training.state import Recorded, TrainingState
 from tegum.training.threads import Threaded, available_cores
@@ -38,10 +40,12 @@ if TYPE_CHECKING:
 
 FEWEST, MOST = 32, 2**12
 """Frequencies of the kernel. Where the asked accuracy needs more than the most (at a kink of the loss no number is
-enough), a leg is integrated with the most."""
+enough), a leg is integrated with the most, and the error is told."""
 COARSER = 4
 """The slopes for Newton's method are computed with so many times fewer frequencies."""
-PIECES = 100
+_COUNTS = [FEWEST // 2 * 2**level for level in range((4 * MOST // FEWEST).bit_length())]
+"""Those with which a gradient is looked at: half of the fewest to twice the most."""
+PIECES = 50
 """Legs without snapshots: what can be interrupted, and seen."""
 
 
@@ -57,14 +61,19 @@ class _Runs:
     slope: Float64[np.ndarray, " run"]
     """Root mean square of the gradient, relative to the tolerances."""
     frequencies: Int64[np.ndarray, " run"]
+    errors: Float64[np.ndarray, "run level"]
+    """Of the gradient with each of `_COUNTS` frequencies but the last; NaN where fewer are enough."""
+    newton: Float64[np.ndarray, "run number"]
+    """What the implicit solver remembers: age, eigenvalues and eigenvectors of a Hessian; nothing of the explicit."""
 
 
 @final
 class FlowEngine(Threaded):
     """Follows the gradient flow of the runs of compatible Specs.
 
-    What a state remembers: in `first` the length of each run's next step, in `second` how many steps its solver has
-    taken and how many it has rejected.
+    What a state remembers: in `first` the length of each run's next step and what an implicit solver knows of its
+    Hessian; in `second` how many steps its solver has taken, how many it has rejected, and the largest error of the
+    gradient that was met.
     """
 
     name = "flow"
@@ -123,7 +132,10 @@ class FlowEngine(Threaded):
         """The state before the first step."""
         state = starting_state(self.specs, 0)
         runs = len(state.weights)
-        return replace(state, first=np.zeros((runs, 1)), second=np.zeros((runs, 2)))
+        newton = np.zeros((runs, 0))
+        if self._training.solver == "implicit":
+            newton = _packed(unknown(runs, self._n * (self._m + 1)))
+        return replace(state, first=np.pad(newton, ((0, 0), (1, 0))), second=np.zeros((runs, 3)))
 
     def stop_at(self, step: int) -> int:
         """The end of the leg in which this step lies."""
@@ -149,6 +161,8 @@ class FlowEngine(Threaded):
             np.full(count, np.nan),
             np.zeros(count),
             np.zeros(count, np.int64),
+            np.full((count, len(_COUNTS) - 1), np.nan),
+            state.first[:, 1:].copy(),
         )
         alive = np.flatnonzero(state.diverged_at < 0)
         self._stopped.clear()
@@ -166,13 +180,16 @@ class FlowEngine(Threaded):
         finally:
             self._stopped.set()
         weights, bias = self._split(runs.parameters)
-        return replace(state, step=stop, weights=weights, bias=bias, first=runs.step[:, None].copy()), recorded
+        return replace(
+            state, step=stop, weights=weights, bias=bias, first=np.concatenate([runs.step[:, None], runs.newton], 1)
+        ), recorded
 
     def _leg(
         self, runs: _Runs, alive: Int64[np.ndarray, " alive"], length: float, state: TrainingState, there: int
     ) -> Int64[np.ndarray, " still"]:
         """Integrate the runs `alive` for a time, in place; returns those that are still alive."""
-        begin = runs.parameters.copy()
+        begin, newton, errors = runs.parameters.copy(), runs.newton.copy(), runs.errors.copy()
+        needed = runs.frequencies.copy()
         first = np.where(runs.step > 0, runs.step, _first_step(runs, length))
         frequencies = np.minimum(np.maximum(runs.frequencies, FEWEST), MOST)
         waiting = alive
@@ -185,22 +202,27 @@ class FlowEngine(Threaded):
                 mine, kind, about = job
                 lanes = _filled(mine, kind)
                 ended = integrate(
-                    kind, self._training.solver == "implicit", begin[lanes], first[lanes], length,
+                    kind, self._n, begin[lanes], first[lanes], _unpacked(newton[lanes], begin.shape[1]), length,
                     (self._training.rtol, self._training.atol), about.address if kind == "population" else about,
                 )  # fmt: skip
                 real = slice(len(mine))
+                if ended.newton is not None:
+                    runs.newton[mine] = _packed(ended.newton)[real]
                 runs.parameters[mine] = np.asarray(ended.parameters)[real]
                 runs.step[mine] = np.asarray(ended.step)[real]
                 counts[mine] = np.stack([ended.taken, ended.rejected], 1)[real]
                 failed[mine] = np.asarray(ended.failed)[real]
 
             self._all(follow, jobs)
-            state.second[waiting] += counts[waiting]
+            state.second[waiting, :2] += counts[waiting]
             self._look(runs, waiting)
             enough = np.minimum(runs.frequencies, MOST) <= 2 * frequencies
             again = waiting[~enough[waiting] & ~failed[waiting]]
             frequencies[again] = np.minimum(runs.frequencies[again], MOST)
             waiting = again
+        for ends, enough in ((errors, needed), (runs.errors, runs.frequencies)):
+            level = np.searchsorted(_COUNTS, np.minimum(frequencies, enough))[alive]
+            state.second[alive, 2] = np.fmax(state.second[alive, 2], ends[alive, level])
         runs.loss[failed] = np.nan
         return self._bury(runs, alive, state, there)
 
@@ -222,7 +244,7 @@ class FlowEngine(Threaded):
     def _look(self, runs: _Runs, some: Int64[np.ndarray, " some"]) -> None:
         """Find out the exact loss of some runs, the size of their gradient, and how many frequencies they need."""
         accuracy = self._training.accuracy
-        runs.loss[some] = np.nan
+        runs.loss[some], runs.errors[some] = np.nan, np.nan
         waiting = some[np.isfinite(runs.parameters[some]).all(1)]
         others = [run for run in waiting.tolist() if run in self._abouts]
         if others:
@@ -234,10 +256,13 @@ class FlowEngine(Threaded):
             assert found.gradient is not None
             runs.loss[others] = found.loss
             runs.slope[others] = self._size(runs.parameters[others], found.gradient)
+            # These choose their frequencies as they go.
+            runs.frequencies[others], runs.errors[others, 0] = _COUNTS[0], found.gradient_error
             waiting = waiting[~np.isin(waiting, others)]
-        before = np.zeros_like(runs.parameters)
-        counts = np.full(len(runs.loss), FEWEST // 2)
-        while waiting.size:
+        before = np.full_like(runs.parameters, np.nan)
+        for level, count in enumerate(_COUNTS):
+            if not waiting.size:
+                break
             now = np.empty((len(runs.loss), runs.parameters.shape[1] + 2))
 
             def look(job: tuple[np.ndarray, str, Any], now: np.ndarray = now) -> None:
@@ -245,15 +270,20 @@ class FlowEngine(Threaded):
                 values = examine(runs.parameters[_filled(mine, kind)], block.address)
                 now[mine] = np.asarray(values)[: len(mine)]
 
-            self._all(look, list(self._blocks(waiting, counts)))
-            gradient, loss, error = now[:, :-2], now[:, -2], now[:, -1]
-            runs.loss[waiting], runs.frequencies[waiting] = loss[waiting], counts[waiting]
+            self._all(look, list(self._blocks(waiting, np.full(len(runs.loss), count))))
+            gradient, runs.loss[waiting] = now[:, :-2], now[waiting, -2]
             runs.slope[waiting] = self._size(runs.parameters[waiting], gradient[waiting])
-            # With half the frequencies a gradient is less accurate by far: the difference is the error of that one.
-            sure = (np.abs(gradient - before).max(1) <= accuracy) & (error <= accuracy) & (counts > FEWEST // 2)
+            if level:
+                # With half the frequencies a gradient is less accurate by far: the difference is the error of that
+                # one. Now and then two agree by chance, but hardly three.
+                with np.errstate(invalid="ignore"):
+                    last = np.abs(gradient - before).max(1)
+                one_before = runs.errors[:, max(level - 2, 0)]
+                runs.errors[waiting, level - 1] = last[waiting]
+                runs.frequencies[waiting] = count // 2
+                sure = (last <= accuracy) & (one_before <= 1e3 * accuracy) & (level > 1)
+                waiting = waiting[~sure[waiting] & np.isfinite(runs.loss[waiting])]
             before = gradient
-            waiting = waiting[~sure[waiting] & (counts[waiting] < 2 * MOST) & np.isfinite(loss[waiting])]
-            counts[waiting] *= 2
 
     def _size(self, parameters: Float[np.ndarray, "run P"], gradient: Float[np.ndarray, "run P"]) -> Any:
         scaled = gradient / (self._training.atol + self._training.rtol * np.abs(parameters))
@@ -310,6 +340,19 @@ class FlowEngine(Threaded):
 def _filled(runs: Int64[np.ndarray, " run"], kind: str) -> Int64[np.ndarray, " lane"]:
     """The runs of the lanes: a block has eight, the last run in those that would stay empty."""
     return np.pad(runs, (0, WIDE_LANES - len(runs)), "edge") if kind == "population" else runs
+
+
+def _packed(newton: Newton) -> Float64[np.ndarray, "run number"]:
+    """As a state remembers it."""
+    return np.concatenate([np.asarray(each, np.float64).reshape(len(each), -1) for each in newton], 1)
+
+
+def _unpacked(numbers: Float64[np.ndarray, "run number"], size: int) -> Newton | None:
+    if not numbers.shape[1]:
+        return None
+    vectors, values, rest = np.split(numbers, [size * size, size * (size + 1)], axis=1)
+    age, stiff, count, patience = rest.T.astype(np.int32)
+    return Newton(vectors.reshape(-1, size, size), values, age, stiff > 0, count, patience)
 
 
 def _first_step(runs: _Runs, length: float) -> Float64[np.ndarray, " run"]:

@@ -24,6 +24,9 @@ from tegum.core.description import (
     short,
 )
 
+if TYPE_CHECKING:
+    from tegum.training.state import TrainingState
+
 
 class Training(Description, abc.ABC):
     """A way of training. A new one is a class with a `kind` of its own, by which files and HTTP name it."""
@@ -71,6 +74,10 @@ class Training(Description, abc.ABC):
 
     def time(self, step: Any) -> Float64[np.ndarray, "*shape"] | None:  # noqa: ARG002 (a flow needs it)
         """The time at each of some steps, for training that goes on in time; None for any other."""
+        return None
+
+    def gradient_error(self, state: TrainingState) -> Float64[np.ndarray, " run"] | None:  # noqa: ARG002 (as above)
+        """The largest error of the gradient that each run has met, for training that keeps it; None for any other."""
         return None
 
     @model_serializer(mode="wrap")
@@ -281,14 +288,17 @@ class Flow(Training, kind="flow"):
     duration: Positive = 10_000.0
     """Time at the end."""
     solver: Literal["implicit", "explicit"] = "implicit"
-    """Whether the solver is one for stiff equations, or a cheaper one for others."""
+    """Whether steps may be implicit where the flow is stiff, as on long plateaus; elsewhere they are explicit, and
+    cheaper, with both."""
     rtol: Positive = 1e-6
-    """Error of a solver's step, relative to the parameters."""
+    """Error of a solver's step, relative to the root mean square of the weights, or of the biases."""
     atol: Positive = 1e-9
-    """Error of a solver's step that is let pass whatever the parameters."""
-    accuracy: Positive = 1e-9
-    """Largest error of the gradient's entries for which the number of frequencies is chosen, of which there are 4,096
-    at most: where these are not enough, as beside a kink of the loss, the flow goes on with them."""
+    """Error of a solver's step that is let pass however small the parameters."""
+    accuracy: Positive = 1e-7
+    """Largest error of the gradient's entries for which the number of frequencies is chosen: the flow is that of a loss
+    whose slopes are off by so much. There are 4,096 frequencies at most. Where these are not enough, as beside a kink
+    of the loss, the flow goes on with them, and the trajectory's `gradient_error` is larger than was asked for; so it
+    may be by up to ten times where the error grows between two snapshots."""
 
     if TYPE_CHECKING:
 
@@ -300,12 +310,16 @@ class Flow(Training, kind="flow"):
             solver: Literal["implicit", "explicit"] = "implicit",
             rtol: float = 1e-6,
             atol: float = 1e-9,
-            accuracy: float = 1e-9,
+            accuracy: float = 1e-7,
         ) -> None: ...
 
     def time(self, step: Any) -> Float64[np.ndarray, "*shape"]:
         """The time at each of some steps: float64 of their shape, and `duration` to the bit at the last one."""
         return np.asarray(self.duration * (np.asarray(step, np.float64) / max(self.steps, 1)))
+
+    def gradient_error(self, state: TrainingState) -> Float64[np.ndarray, " run"]:
+        """The largest error of the gradient's entries that each run has met, as estimated at both ends of each leg."""
+        return state.second[:, 2]
 
 
 def _is_fraction(number: Any) -> bool:
