@@ -199,6 +199,10 @@ class Surface:
         # From exactly on the kinks: what is on the other side within KINK must not show.
         onto = theta.copy()
         onto[biases] = [place for place, _ in sides.values()]
+        if tol is not None:
+            # The direction of a step: a straight line is good enough.
+            (h1, h2), errors = self._hessians(onto + ASIDE * np.array([[1.0], [2.0]]) * direction, tol)
+            return 2 * h1 - h2, float(errors @ [2, 1])
         (h1, h2, h3), errors = self._hessians(onto + ASIDE * np.array([[1.0], [2.0], [3.0]]) * direction, tol)
         hessian = 3 * h1 - 3 * h2 + h3
         curved = np.linalg.norm(h1 - 2 * h2 + h3)
@@ -216,6 +220,8 @@ class Surface:
             tol=max(self.tol, 1e-10 if tol is None else tol),
             activation=self.activation,
             strict=False,
+            # The direction of a step needs no bound.
+            certain=tol is None,
         )
         assert found.hessian is not None
         assert found.hessian_error is not None

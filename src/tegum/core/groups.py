@@ -69,9 +69,10 @@ def _groups(features: FeatureDistribution, coarse: bool) -> tuple[Group, ...]:
     collected: dict[Any, list[Any]] = {}
     mean, second = features.first_moment(), features.second_moment()
     end = 0
-    for each in features.sets:
+    tables = features.tables() if features.gated else (each.transform() for each in features.sets)
+    for each, whole in zip(features.sets, tables, strict=True):
         start, end = end, end + each.features
-        table: Any = each.coarse_transform() if coarse else each.transform()
+        table: Any = each.coarse_transform() if coarse else whole
         pieces = [(np.arange(start, end), table)]
         if isinstance(table, MixtureTable) and len(table.weights) == 1:
             # One component: its features are independent of one another.

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation, activation_named
-from tegum.core.population_errors import always, hessians, kernel_values, left_out
+from tegum.core.population_errors import Differences, always, differences, kernel_values, left_out, unevenness
 
 FIRST, LAST = 32, 2**16
 """The fewest frequencies and the most."""
@@ -47,6 +47,7 @@ def evaluate(
     activation: Activation = "relu",
     threads: int = 1,
     strict: bool = True,
+    certain: bool = True,
 ) -> Evaluation:
     """Loss (order 0), gradient as well (1) and Hessian as well (2) of the population loss.
 
@@ -61,6 +62,8 @@ def evaluate(
         threads: for the kernel.
         strict: refuse what cannot be had; otherwise the errors tell what was reached, and models that are not
             finite have the loss NaN.
+        certain: whether a corner of the gradient within the steps of the differences is to show in the error of the
+            Hessian, which then takes half as long again.
 
     Raises:
         ValueError: shapes do not fit, a set has no characteristic function, or, if strict, parameters are not finite
@@ -95,7 +98,7 @@ def evaluate(
         if activation == "linear":
             part = _linear(weights[good], bias[good], chosen, order)
         elif all(each.gated for each in chosen):
-            part = _by_kernel(theta[good], (n, m), chosen, order, tol, threads)
+            part = _by_kernel(theta[good], (n, m), chosen, order, tol, threads, certain)
         else:
             part = _by_jax(weights[good], bias[good], chosen, order, tol)
         for whole, values in zip(found, part, strict=True):
@@ -141,7 +144,13 @@ def _refuse_inaccurate(found: Evaluation, order: int, tol: float) -> None:
 
 
 def _by_kernel(
-    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], order: int, tol: float, threads: int
+    theta: np.ndarray,
+    shape: tuple[int, int],
+    features: list[FeatureDistribution],
+    order: int,
+    tol: float,
+    threads: int,
+    certain: bool,
 ) -> Evaluation:
     found = _blank(len(theta), theta.shape[1], order)
     waiting = np.arange(len(theta))
@@ -167,11 +176,19 @@ def _by_kernel(
             target = tol * np.maximum(1, np.linalg.norm(gradient, axis=1))
             done &= _enough(error, lost[:, 1], at_best[waiting, 1], target)
         if order > 1 and found.hessian is not None and found.hessian_error is not None:
-            now[1], uneven = hessians(theta[waiting], gradient, shape, here, count, threads)
+            near = differences(theta[waiting], gradient, shape, here, count, threads)
+            now[1] = (near.slope + near.slope.swapaxes(1, 2)) / 2
             now[3] = _change(now[1], last[1])
             error = np.maximum(2 * now[3], last[3])
-            found.hessian[waiting], found.hessian_error[waiting] = now[1], error + uneven + lost[:, 2]
             target = 1e3 * tol * np.maximum(1, np.linalg.norm(now[1], axis=(1, 2)))
+            # The wider differences cost as much again: only where all else is well.
+            last_look = certain & ((done & (error <= target)) | (count >= LAST))
+            uneven = np.zeros(len(waiting))
+            if last_look.any():
+                some, same = waiting[last_look], [each for each, so in zip(here, last_look, strict=True) if so]
+                wide = differences(theta[some], gradient[last_look], shape, same, count, threads, times=2.0)
+                uneven[last_look] = unevenness(Differences(*(each[last_look] for each in near)), wide)
+            found.hessian[waiting], found.hessian_error[waiting] = now[1], error + uneven + lost[:, 2]
             done &= _enough(error, uneven + lost[:, 2], uneven + at_best[waiting, 2], target)
         if count >= LAST:
             return found

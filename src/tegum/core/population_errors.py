@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tegum.core.features import FeatureDistribution
@@ -40,44 +42,52 @@ def kernel_values(
     return loss, np.concatenate([dw.reshape(len(theta), -1), db], 1), error
 
 
-def hessians(
+class Differences(NamedTuple):
+    """Of the gradient, over two steps of each parameter."""
+
+    slope: np.ndarray
+    """Central differences, (run, P, P): the Hessian, not yet symmetric."""
+    bend: np.ndarray
+    """By how much the differences to the two sides disagree, (run, P, P)."""
+
+
+def differences(
     theta: np.ndarray,
     gradient: np.ndarray,
     shape: tuple[int, int],
     features: list[FeatureDistribution],
     count: int,
     threads: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Central differences of the gradient with so many frequencies, and what bounds their own error.
-
-    Of differences over one step and over two, and of their unevenness to the two sides, the first changes with the
-    square of the step and the second in proportion to it. Where the gradient has a corner within two steps (a bias of
-    0 beside rows at rest) one of them does not, and the error is as large as that.
-
-    Returns:
-        Hessians (run, P, P), and bounds of the Frobenius norm of their error, (run,).
-
-    """
+    times: float = 1.0,
+) -> Differences:
+    """The differences of the gradient with so many frequencies, over steps, or over some times as much."""
     parameters = theta.shape[1]
-    steps = _steps(theta, shape)
-    hessian, error = np.empty((len(theta), parameters, parameters)), np.empty(len(theta))
-    together = max(1, _AT_ONCE // (4 * parameters**2))
-    moves = np.concatenate([times * np.eye(parameters) for times in (1.0, -1.0, 2.0, -2.0)])
+    steps = times * _steps(theta, shape)
+    found = Differences(*np.empty((2, len(theta), parameters, parameters)))
+    together = max(1, _AT_ONCE // (2 * parameters**2))
+    moves = np.concatenate([np.eye(parameters), -np.eye(parameters)])
     for start in range(0, len(theta), together):
         some = slice(start, start + together)
         step = steps[some]
         near = (theta[some, None] + moves * step[:, None]).reshape(-1, parameters)
-        repeated = [each for each in features[some] for _ in range(4 * parameters)]
-        slopes = kernel_values(near, shape, repeated, count, threads)[1].reshape(-1, 4, parameters, parameters)
+        repeated = [each for each in features[some] for _ in range(2 * parameters)]
+        slopes = kernel_values(near, shape, repeated, count, threads)[1].reshape(-1, 2, parameters, parameters)
         slopes /= 2 * step[:, None, :, None]
-        middle = gradient[some, None] / step[:, :, None]
-        hessian[some] = slopes[:, 0] - slopes[:, 1]
-        wider = (slopes[:, 2] - slopes[:, 3]) / 2
-        bend, wider_bend = slopes[:, 0] + slopes[:, 1] - middle, (slopes[:, 2] + slopes[:, 3] - middle) / 2
-        changes = hessian[some] - wider, 2 * bend - wider_bend
-        error[some] = 2 * sum(np.linalg.norm(change, axis=(1, 2)) for change in changes)
-    error += np.linalg.norm(hessian - hessian.swapaxes(1, 2), axis=(1, 2))
-    return (hessian + hessian.swapaxes(1, 2)) / 2, error
+        found.slope[some] = slopes[:, 0] - slopes[:, 1]
+        found.bend[some] = slopes.sum(1) - gradient[some, None] / step[:, :, None]
+    return found
+
+
+def unevenness(near: Differences, wide: Differences) -> np.ndarray:
+    """What bounds the error of a Hessian made of differences `near`, given those over twice the step; (run,).
+
+    Where the gradient is smooth, differences change with the square of the step and their disagreement between the two
+    sides grows in proportion to it. Where it has a corner within two steps (a bias of 0 beside rows at rest) one of
+    them does not, and the error is as large as that.
+    """
+    changes = near.slope - wide.slope, 2 * near.bend - wide.bend
+    uneven = 2 * sum(np.linalg.norm(change, axis=(1, 2)) for change in changes)
+    return uneven + np.linalg.norm(near.slope - near.slope.swapaxes(1, 2), axis=(1, 2))
 
 
 def _steps(theta: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
