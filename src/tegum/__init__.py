@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tegum.analysis.analyse import analyse
     from tegum.analysis.collapse import collapsed_count, collapsed_sets, interference_between, interference_within
     from tegum.analysis.continuation import Branch, follow
     from tegum.analysis.geometry import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tegum.core.features import (
         Anticorrelated,
         Correlated,
+        Empirical,
         Equivariant,
         FeatureDistribution,
         FeatureSet,
@@ -52,6 +54,7 @@ __all__ = [
     "Branch",
     "Correlated",
     "CriticalPoint",
+    "Empirical",
     "Equivariant",
     "Exact",
     "FeatureDistribution",
@@ -70,6 +73,7 @@ __all__ = [
     "Training",
     "TrainingInterrupted",
     "TrainingState",
+    "analyse",
     "angle_to_pca",
     "canonical_pose",
     "captured_variance",
@@ -109,6 +113,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "tegum.analysis.analyse": "analyse",
     "tegum.analysis.collapse": "collapsed_count collapsed_sets interference_between interference_within",
     "tegum.analysis.continuation": "Branch follow",
     "tegum.analysis.geometry": "canonical_pose dimensionality dimensions_per_feature gram interference "
@@ -120,8 +125,8 @@ _ROOMS = {
     "tegum.analysis.polytopes": "name_polytope",
     "tegum.analysis.subspaces": "principal_angles",
     "tegum.analysis.tracks": "vary",
-    "tegum.core.features": "Anticorrelated Correlated Equivariant FeatureDistribution FeatureSet GatedSet Independent "
-    "MixtureTable PartiallyCorrelated",
+    "tegum.core.features": "Anticorrelated Correlated Empirical Equivariant FeatureDistribution FeatureSet GatedSet "
+    "Independent MixtureTable PartiallyCorrelated",
     "tegum.core.losses": "empirical_loss population_gradient population_loss",
     "tegum.core.model": "forward",
     "tegum.data.store": "load save",

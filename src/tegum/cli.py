@@ -129,6 +129,89 @@ def show(path: Path) -> None:
     _show(tegum.load(path), path)
 
 
+@app.command
+def analyse(
+    weights: Path,
+    *,
+    key: str | None = None,
+    transpose: Annotated[bool, Parameter(negative="")] = False,
+    activations: Path | None = None,
+    activations_key: str | None = None,
+    features: Annotated[tuple[int, ...], Parameter(negative="")] = (),
+    companions: int = 8,
+    threshold: float = 0.5,
+    neighbours: bool = True,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure the geometry of feature directions, such as a dictionary's, and co-activation of its features.
+
+    Parameters
+    ----------
+    weights
+        A matrix with a direction in each row: .npy, .npz, .safetensors, or a zarr array or group.
+    key
+        The name of the matrix in the file; where there is one only, it is that.
+    transpose
+        The directions are the columns.
+    activations
+        A matrix with a sample in each row and a column for each feature; .npz also as scipy writes sparse ones.
+    activations_key
+        Its name in the file.
+    features
+        Features whose local bases are measured; by default those most correlated with others.
+    companions
+        Of how many of the most correlated features is told, and what a local basis has to hold.
+    threshold
+        A feature is represented if its norm is at least this part of the largest.
+    neighbours
+        Whether to search for each feature's neighbours, which takes minutes for 100,000 features.
+    out
+        A folder for summary.json, measures.zarr and the figure (PNG, SVG).
+
+    """
+    from tegum.analysis import analyse as analysis
+    from tegum.data import results
+    from tegum.data.matrices import open_matrix
+
+    call = "analyse"
+    target = None if out is None else results.check_results_place(out, overwrite=overwrite, call=call)
+    given = open_matrix(weights, key, call=f"{call} {weights}")
+    given = given.T if transpose else given
+    x = None
+    if activations is not None:
+        x = open_matrix(activations, activations_key, call=f"{call} --activations {activations}", sparse=True)
+    from tegum import terminal
+
+    with terminal.Working(f"{weights.name} ({given.shape[0]:,} × {given.shape[1]:,})") as working:
+        found = analysis.analyse(
+            given,
+            x,
+            threshold=threshold,
+            neighbours=neighbours,
+            features=list(features) or None,
+            companions=companions,
+            progress=working.part,
+        )
+    terminal.analysis(str(weights), found)
+    if target is None or out is None:
+        return
+    import json
+
+    from tegum.figures.embeddings import embeddings
+    from tegum.figures.style import rendered
+
+    source = {"weights": str(weights), "key": key, "transpose": transpose}
+    source |= {"activations": None if activations is None else str(activations), "activations_key": activations_key}
+    told = {"source": source, "tegum_version": _version()} | analysis.summary(found)
+    figure = embeddings(found, weights.name)
+    text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
+    files = {f"embeddings.{kind}": rendered(figure, kind) for kind in ("png", "svg")}
+    files[results.SUMMARY] = f"{text}\n".encode()
+    results.write_results(target, found, files, overwrite=overwrite, call=call)
+    terminal.wrote([out / name for name in (results.TABLE, *files)])
+
+
 def main() -> None:
     """Run the command line; a wrong value ends in one sentence, not in a traceback."""
     # A cluster's polite kill is treated like Ctrl-C: what is done is kept.

@@ -13,6 +13,10 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray as xr
+
     from tegum.experiments.base import Summary
     from tegum.training.engine import Segment
 
@@ -43,8 +47,90 @@ def summary(result: Summary) -> None:
         ("criterion", "passed"),
         [(criterion.text, "yes" if criterion.passed else "no") for criterion in result.criteria],
     )
+    wrote(result.files)
+
+
+def wrote(files: Iterable[Path]) -> None:
+    """Print which files were written."""
     console = Console()
-    console.print(*(f"wrote {file}" for file in result.files), sep="\n", highlight=False, markup=False)
+    console.print(*(f"wrote {file}" for file in files), sep="\n", highlight=False, markup=False)
+
+
+def analysis(title: str, found: xr.Dataset) -> None:
+    """Print what `tegum.analyse` found."""
+    numbers = [(name, each) for name, each in found.data_vars.items() if not each.ndim]
+    rows = [
+        (str(name), float(each), f"{float(found[f'{name}_null']):.6g}" if f"{name}_null" in found else "",
+         each.attrs["long_name"])
+        for name, each in numbers
+        if not str(name).endswith("_null") or str(name)[:-5] not in found or found[str(name)[:-5]].ndim
+    ]  # fmt: skip
+    table(title, ("measure", "value", "by chance", "meaning"), rows)
+    shown = (0.01, 0.05, 0.5, 0.95, 0.99)
+    spread = [
+        (name, float(values.mean()), *(float(values.quantile(p)) for p in shown))
+        for name in ("norm", "dimensionality", "nearest_cosine", "opposite_cosine", "density")
+        if name in found and (values := found[name].dropna("feature")).size
+    ]
+    quantiles = tuple(f"{p:.0%}" for p in shown)
+    table("Over features", ("measure", "mean", *quantiles), spread)
+    chance = [
+        (label, *(float(found[name].sel(quantile=p)) for p in shown))
+        for name, label in (
+            ("cosine_quantile", "cosine of two features"),
+            ("cosine_quantile_null", "  by chance"),
+            ("nearest_quantile", "cosine with the nearest"),
+            ("nearest_quantile_null", "  by chance"),
+            ("opposite_quantile", "cosine with the most opposite"),
+            ("opposite_quantile_null", "  by chance"),
+        )
+        if name in found
+    ]
+    table("Cosines", ("quantile", *quantiles), chance)
+    if found.sizes.get("local"):
+        names = ("capture", "capture_null", "capture_everywhere", "capture_others", "interference")
+        local = [
+            (f"local_{name}", float(values.mean()), float(values.min()), float(values.max()), values.attrs["long_name"])
+            for name in names
+            if (values := found[f"local_{name}"]) is not None
+        ]
+        title = f"Local bases of {found.sizes['local']} features"
+        table(title, ("measure", "mean", "least", "largest", "meaning"), local)
+
+
+@final
+class Working:
+    """Progress of long work on standard error: what is being done, and how far it is."""
+
+    def __init__(self, title: str) -> None:
+        """Prepare to show progress under a title."""
+        self._title, self._console = title, Console(stderr=True)
+        self._live: RichProgress | None = None
+        self._tasks: dict[str, Any] = {}
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> Working:
+        if self._console.is_terminal:
+            columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+            self._live = RichProgress(*columns, console=self._console, transient=True)
+            self._live.start()
+        else:
+            print(f"{self._title}: started", file=sys.stderr, flush=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def part(self, what: str, done: float) -> None:
+        """Show which part of one thing is done, in [0, 1]."""
+        if self._live is not None:
+            if what not in self._tasks:
+                self._tasks[what] = self._live.add_task(f"{self._title}: {what}", total=1.0)
+            self._live.update(self._tasks[what], completed=done)
+        elif time.monotonic() - self._printed > _PLAIN_SECONDS:
+            self._printed = time.monotonic()
+            print(f"{self._title}: {what}, {done:.0%}", file=sys.stderr, flush=True)
 
 
 @final

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from pydantic import field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, at, broken, of_kind
+from tegum.core.empirical import Empirical
 from tegum.core.sets import (
     Anticorrelated,
     Correlated,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Anticorrelated",
     "Correlated",
+    "Empirical",
     "Equivariant",
     "FeatureDistribution",
     "FeatureSet",
@@ -47,6 +49,8 @@ __all__ = [
 
 class FeatureDistribution(Description):
     """Independent sets of features, one after the other: the distribution of x in [0, 1]^n.
+
+    Activations of an `Empirical` set may exceed 1.
 
     Its JSON-able form (`to_json`) is the list of its sets; there and in TOML a set may carry `copies = k`.
     """
@@ -107,10 +111,18 @@ class FeatureDistribution(Description):
             ValueError: a set is no mixture.
 
         """
+        yield from self._tables
+
+    @cached_property
+    def _tables(self) -> tuple[MixtureTable, ...]:
+        tables = []
         for each in self.sets:
             if not isinstance(each, GatedSet):
                 raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX path")
-            yield each.table()
+            tables.append(each.table())
+            for array in tables[-1]:
+                array.flags.writeable = False  # it is handed out again and again
+        return tuple(tables)
 
     @property
     def set_of_feature(self) -> Int[np.ndarray, " feature"]:

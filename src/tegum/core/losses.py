@@ -12,7 +12,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from tegum.core.features import FeatureDistribution
+from tegum.core.features import Empirical, FeatureDistribution
 from tegum.core.model import Activation, activation_named, forward, model_arrays, namespace_of
 
 BLOCK_ELEMENTS = 2**18
@@ -148,6 +148,9 @@ def population_loss(
     second derivatives a thousand times less. Inside `jax.jit`, where nothing can be refused, what cannot be had to
     that accuracy is NaN. Of arrays in single precision the derivatives are single, too.
 
+    The population of a distribution that is one `Empirical` set is finite: the loss is the exact mean over its rows,
+    and `tol` does not matter. In JAX its second derivatives need forward mode, as in `jax.hessian`.
+
     Args:
         weights: shape (..., n, m).
         bias: shape (..., n).
@@ -162,12 +165,19 @@ def population_loss(
 
     Raises:
         ValueError: shapes do not fit, a parameter is not finite, `tol` is no positive number or cannot be reached, a
-            set of features has no characteristic function, or there is no such activation.
+            set of features has no characteristic function (an `Empirical` set beside others, for instance), or there
+            is no such activation.
 
     """
     xp = namespace_of(weights, bias)
     weights, bias = _model("population_loss", weights, bias, features)
     _check_request("population_loss", tol, activation)
+    if (rows := _finite("population_loss", features, activation)) is not None:
+        from tegum.core import finite
+
+        of = finite.finite_loss if xp is np else finite.jax_finite_loss
+        loss = of(weights, bias, rows, activation)
+        return (loss[()], finite.rounding(weights, bias, rows)[()]) if with_error else loss[()]
     if xp is np:
         from tegum.core.population import evaluate
 
@@ -207,6 +217,10 @@ def population_gradient(
     """
     weights, bias = (np.asarray(each) for each in _model("population_gradient", weights, bias, features))
     _check_request("population_gradient", tol, activation)
+    if (rows := _finite("population_gradient", features, activation)) is not None:
+        from tegum.core.finite import finite_gradient
+
+        return finite_gradient(weights, bias, rows, activation)
     from tegum.core.population import evaluate
 
     w, b = weights.reshape(-1, *weights.shape[-2:]), bias.reshape(-1, bias.shape[-1])
@@ -214,6 +228,21 @@ def population_gradient(
     assert gradient is not None
     cut = w[0].size
     return gradient[:, :cut].reshape(weights.shape), gradient[:, cut:].reshape(bias.shape)
+
+
+def _finite(call: str, features: FeatureDistribution, activation: Activation) -> Empirical | None:
+    """The one set whose population is finite, None where there is no such set; others beside it are refused."""
+    found = [each for each in features.sets if isinstance(each, Empirical)]
+    if not found:
+        return None
+    if len(features.sets) == 1:
+        return found[0]
+    if activation == "linear":  # moments are enough
+        return None
+    raise ValueError(
+        f"{call}(features=[…, {found[0]!r}, …]): an Empirical set must be the only one, as there is no population loss "
+        "for it beside others; use empirical_loss on samples"
+    )
 
 
 def _model(call: str, weights: Any, bias: Any, features: Any) -> tuple[Any, Any]:
@@ -235,13 +264,13 @@ def _model(call: str, weights: Any, bias: Any, features: Any) -> tuple[Any, Any]
     for name, value in (("weights", weights), ("bias", bias)):
         if isinstance(value, np.ndarray) and value.dtype.kind not in "fiu":
             raise ValueError(f"{call}({name} of dtype {value.dtype}): {name} must hold real numbers")
-        if not _is_traced(value) and not np.isfinite(np.asarray(value)).all():
+        if not is_traced(value) and not np.isfinite(np.asarray(value)).all():
             raise ValueError(f"{call}({name}): {name} must be finite, and there is a NaN or an infinity among them")
     xp = namespace_of(weights, bias)
     return xp.asarray(weights), xp.asarray(bias)
 
 
-def _is_traced(value: Any) -> bool:
+def is_traced(value: Any) -> bool:
     """Whether the value is being differentiated or compiled by JAX, so that its numbers may not be known."""
     import sys
 

@@ -3,7 +3,8 @@
 Every *gated* kind compiles itself to a `MixtureTable`: components of weight `w_c` in which the features of
 the set are independent with densities `q_ci`, magnitudes uniform on [0, 1]. Samplers, moments and training
 kernels know only that table, so a new gated kind is one class here. A kind that is no such mixture derives
-from `FeatureSet` itself and brings its own moments, its own `draw` and its own characteristic function.
+from `FeatureSet` itself and brings its own moments, its own `draw` and its own characteristic function. Where it is
+made of data, these are its `arrays`, and compiled programs know no more than their shapes (`traced`).
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class FeatureSet(Description, abc.ABC):
             cls.kind = kind
             FeatureSet.kinds[kind] = cls
 
-    @field_validator("density")
+    @field_validator("density", check_fields=False)  # a kind may have none, as its data tell it
     @classmethod
     def _density_is_a_probability(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
         if not all(0 < p <= 1 for p in np.atleast_1d(value)):
@@ -145,6 +146,18 @@ class FeatureSet(Description, abc.ABC):
     @abc.abstractmethod
     def draw(self, uniforms: Uniforms, batch: int) -> Any:
         """Samples (batch, size), from fresh uniforms; NumPy or JAX, as the uniforms are."""
+
+    def arrays(self) -> Any:
+        """What `draw_from` needs besides the description, as a tree of arrays; few kinds need any."""
+        return ()
+
+    def traced(self) -> Any:
+        """What compiled programs are made for and draw from, by its `features` and its `draw_from`."""
+        return self
+
+    def draw_from(self, arrays: Any, uniforms: Uniforms, batch: int) -> Any:  # noqa: ARG002 (for those that need any)
+        """As `draw`, from what `arrays` gave."""
+        return self.draw(uniforms, batch)
 
     def transform(self) -> MixtureTable | RayTable | None:
         """What the characteristic function is made of, in one of the forms that `tegum.core.characteristic` knows.

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from tegum.core.empirical import Matrix
 from tegum.core.features import FeatureDistribution, FeatureSet, GatedSet
 from tegum.core.model import Purpose
 from tegum.training.programs import Constants, Mixtures, Program, Runs, Table, draw_batches, evaluate, train
@@ -56,6 +57,8 @@ class _Chunk:
     count: int
     """How many they are without the repeated ones."""
     constants: Constants
+    data: tuple[Any, ...]
+    """Arrays of the sets that are no mixture table, the same for all runs."""
 
 
 @final
@@ -68,8 +71,8 @@ class JaxEngine(Threaded):
 
     Specs share a compiled program if their sets have the same sizes and numbers of components: densities,
     importances, rates, schedules and the optimiser's settings are arguments, and on a CPU the number of runs is one.
-    Sets that are no mixture table are compiled once for each value of theirs. Samples take no more memory than
-    `WORKING_BYTES`, or one batch for each thread of a CPU.
+    Sets that are no mixture table are compiled once for each value of theirs, and `Empirical` ones for each shape.
+    Samples take no more memory than `WORKING_BYTES`, or one batch for each thread of a CPU.
     """
 
     name = "jax"
@@ -132,7 +135,8 @@ class JaxEngine(Threaded):
         spec, training = self.specs[number], self._training[number]
         program, tables = _program(spec, training, self._together), _constants(spec, training).tables
         stream = streams(self.specs, purpose, STREAM_WORDS)[run]
-        return np.asarray(draw_batches(program, tables, stream, np.arange(count, dtype=np.int32)))
+        data = tuple(each.arrays() for each in _ungated(spec.features))
+        return np.asarray(draw_batches(program, tables, stream, np.arange(count, dtype=np.int32), data))
 
     def _advance_chunk(
         self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]]
@@ -143,9 +147,9 @@ class JaxEngine(Threaded):
         specs, row = np.unique(self._spec_of_run[chunk.where], return_inverse=True)
         for begin, end, recorded in pieces:
             schedule = np.stack([_schedule(self._training[spec], begin, end) for spec in specs])[row]
-            runs = train(chunk.program, runs, *always, schedule, np.int32(begin), np.int32(end - begin))
+            runs = train(chunk.program, runs, *always, schedule, np.int32(begin), np.int32(end - begin), chunk.data)
             if recorded:
-                runs = evaluate(chunk.program, runs, *always, np.int32(end))
+                runs = evaluate(chunk.program, runs, *always, np.int32(end), chunk.data)
                 taken.append((runs.parameters, runs.loss))
         return jax.device_get((runs, taken))
 
@@ -159,19 +163,20 @@ class JaxEngine(Threaded):
     def _chunks(self) -> list[_Chunk]:
         """All runs, dealt out by the program they need, by threads and by memory; every program is compiled."""
         pairs = list(zip(self.specs, self._training, strict=True))
-        programs = [_program(*pair, self._together) for pair in pairs]
+        programs = [(_program(*pair, self._together), _ungated(pair[0].features)) for pair in pairs]
         of_spec = [_constants(*pair) for pair in pairs]
         evaluation = streams(self.specs, "evaluation", STREAM_WORDS)
         chunks = []
-        for program in dict.fromkeys(programs):
-            mine = [number for number, each in enumerate(programs) if each == program]
+        for program, sets in dict.fromkeys(programs):
+            mine = [number for number, each in enumerate(programs) if each == (program, sets)]
+            data = jax.device_put(tuple(each.arrays() for each in sets), self._device)
             runs = np.flatnonzero(np.isin(self._spec_of_run, mine))
             calls, size = self._calls(program, len(runs))
             for part in np.array_split(runs, calls):
                 where = np.pad(part, (0, size - len(part)), "edge")
                 rows = [of_spec[self._spec_of_run[run]]._replace(evaluation=evaluation[run]) for run in where]
                 constants = jax.tree.map(lambda *values: np.stack(values), *rows)
-                chunks.append(_Chunk(program, where, len(part), jax.device_put(constants, self._device)))
+                chunks.append(_Chunk(program, where, len(part), jax.device_put(constants, self._device), data))
             # Threads that met a new program would compile it once each.
             self._advance_chunk(chunks[-1], self.start(), [(0, 0, True)])
         return chunks
@@ -219,13 +224,17 @@ def _neighbours(features: FeatureDistribution) -> Iterator[tuple[bool, list[Any]
         yield gated, list(sets)
 
 
-def _shapes(features: FeatureDistribution) -> Iterator[Mixtures | FeatureSet]:
+def _ungated(features: FeatureDistribution) -> tuple[FeatureSet, ...]:
+    return tuple(each for each in features.sets if not isinstance(each, GatedSet))
+
+
+def _shapes(features: FeatureDistribution) -> Iterator[Mixtures | FeatureSet | Matrix]:
     for gated, sets in _neighbours(features):
         if gated:
             components = tuple(len(each.table().weights) for each in sets)
             yield Mixtures(tuple(each.features for each in sets), components)
         else:
-            yield from sets
+            yield from (each.traced() for each in sets)
 
 
 def _table(sets: list[GatedSet]) -> Table:

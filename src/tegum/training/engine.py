@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final, runtime_checkab
 import numpy as np
 from jaxtyping import Int64
 
+from tegum.core.features import Empirical
 from tegum.training.dataset import dataset
 from tegum.training.spec import Spec
 from tegum.training.state import Recorded, TrainingState
@@ -170,7 +171,7 @@ def train(
     Returns:
         The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step),
         result and diverged_at (seed), described in `tegum.data.schema`. Exact training adds converged_at (seed), a
-        flow the coordinate time (seed, step).
+        flow gradient_error (seed) and the coordinate time (seed, step).
 
     Raises:
         ValueError: the Specs cannot be trained together, or the engine does not cover them.
@@ -258,6 +259,8 @@ def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) 
             f"{call}(engine={engine!r}): engine chooses between two for sampled training; with training of the kind "
             f"{kind!r} it must be 'auto'"
         )
+    if kind != "sampled":
+        _check_population(specs, call)
     # The one place where a kind of training finds its engine.
     match kind:
         case "sampled":
@@ -284,6 +287,18 @@ def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: str, cal
     from tegum.training.sampled import KernelEngine
 
     return KernelEngine(specs, threads)
+
+
+def _check_population(specs: Sequence[Spec], call: str) -> None:
+    """Refuse sets of features without a population loss in closed form or as a series; moments make the linear one."""
+    for spec in specs:
+        for each in spec.features.sets:
+            if isinstance(each, Empirical) and (spec.training.kind == "exact" or spec.activation != "linear"):
+                given = f"features=[…, {each!r}, …], training={type(spec.training).__name__}(…)"
+                raise ValueError(
+                    f"{call}(Spec({given})): an Empirical set has no series for the loss of the population to train "
+                    "on; use Sampled"
+                )
 
 
 def _check_state(state: TrainingState, worker: Engine, specs: Sequence[Spec]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float32, Int32, UInt32
 
+from tegum.core.empirical import Matrix
 from tegum.core.features import FeatureSet
 from tegum.core.model import ACTIVATIONS, Activation
 
@@ -35,8 +36,8 @@ class Mixtures(NamedTuple):
 class Program(NamedTuple):
     """What a compiled program is made for; everything else is an array, so that other values need no other one."""
 
-    sets: tuple[Mixtures | FeatureSet, ...]
-    """Sets that are no mixture table are traced by their own `draw`, with their values as constants."""
+    sets: tuple[Mixtures | FeatureSet | Matrix, ...]
+    """Sets that are no mixture table are traced by their own `draw_from`, with their values as constants."""
     activation: Activation
     optimiser: Literal["adamw", "sgd"]
     batch: int
@@ -103,24 +104,26 @@ class Rows:
 
 
 def draw(
-    program: Program, tables: tuple[Table, ...], stream: UInt32[Array, " word"], number: Any
+    program: Program, tables: tuple[Table, ...], stream: UInt32[Array, " word"], number: Any, data: tuple[Any, ...] = ()
 ) -> Float32[Array, "feature {program.batch}"]:
-    """Batch `number` of a stream, with features as rows."""
+    """Batch `number` of a stream, with features as rows; `data` are the arrays of sets that are no mixture table."""
     counted = Rows(program.batch)
-    jax.eval_shape(lambda: _draw(program, tables, counted))
+    jax.eval_shape(lambda: _draw(program, tables, counted, data))
     # All random numbers at once: each place that makes some costs half a second of compilation. Without the barrier
     # they would be made again in every place that uses them.
     matrix = lax.optimization_barrier(uniforms(stream, number, counted.used, program.batch))
-    return _draw(program, tables, Rows(program.batch, matrix))
+    return _draw(program, tables, Rows(program.batch, matrix), data)
 
 
-def _draw(program: Program, tables: tuple[Table, ...], fresh: Uniforms) -> Float32[Array, "feature {program.batch}"]:
-    parts, numbers = [], iter(tables)
+def _draw(
+    program: Program, tables: tuple[Table, ...], fresh: Uniforms, data: tuple[Any, ...]
+) -> Float32[Array, "feature {program.batch}"]:
+    parts, numbers, arrays = [], iter(tables), iter(data)
     for sets in program.sets:
         if isinstance(sets, Mixtures):
             parts.append(_draw_mixtures(sets, next(numbers), fresh, program.batch))
         else:
-            x = jnp.asarray(sets.draw(fresh, program.batch), jnp.float32)
+            x = jnp.asarray(sets.draw_from(next(arrays, ()), fresh, program.batch), jnp.float32)
             if x.shape != (program.batch, sets.features):
                 raise ValueError(
                     f"{sets!r}.draw(uniforms, batch={program.batch}): must return an array of shape "
@@ -204,9 +207,10 @@ def _step(
     run: Runs,
     constants: Constants,
     schedule: Float32[Array, " coefficient"],
+    data: tuple[Any, ...],
 ) -> Runs:
     """One step of one run. A run whose loss is not finite stays as it is from there on."""
-    x = draw(program, constants.tables, run.stream, number)
+    x = draw(program, constants.tables, run.stream, number, data)
     loss, gradient = loss_and_gradient(run.parameters, x, constants.importance, program.activation)
     new = _UPDATES[program.optimiser](run, gradient, constants, schedule)
     running = run.diverged_at < 0
@@ -239,12 +243,13 @@ def train(
     schedule: Float32[Any, "run step coefficient"],
     start: Int32[Any, ""],
     steps: Int32[Any, ""],
+    data: tuple[Any, ...] = (),
 ) -> Runs:
     """Several steps; how many they are is no part of the program."""
 
     def trained(run: Runs, constants: Constants, schedule: Float32[Array, "step coefficient"]) -> Runs:
         def step(done: Int32[Array, ""], run: Runs) -> Runs:
-            return _step(program, start + done, run, constants, schedule[done])
+            return _step(program, start + done, run, constants, schedule[done], data)
 
         return lax.fori_loop(0, steps, step, run)
 
@@ -253,12 +258,19 @@ def train(
 
 
 @partial(jax.jit, static_argnames="program")
-def evaluate(program: Program, runs: Runs, constants: Constants, count: Int32[Any, ""], number: Int32[Any, ""]) -> Runs:
+def evaluate(
+    program: Program,
+    runs: Runs,
+    constants: Constants,
+    count: Int32[Any, ""],
+    number: Int32[Any, ""],
+    data: tuple[Any, ...] = (),
+) -> Runs:
     """The loss after `number` steps, each run's on its own fixed sample."""
 
     def evaluated(run: Runs, constants: Constants) -> Runs:
         def batch(number: Int32[Array, ""]) -> Float32[Array, ""]:
-            x = draw(program, constants.tables, constants.evaluation, number)
+            x = draw(program, constants.tables, constants.evaluation, number, data)
             return loss_and_gradient(run.parameters, x, constants.importance, program.activation)[0]
 
         loss = lax.map(batch, jnp.arange(program.evaluation_batches, dtype=jnp.int32)).mean()
@@ -272,7 +284,11 @@ def evaluate(program: Program, runs: Runs, constants: Constants, count: Int32[An
 
 @partial(jax.jit, static_argnames="program")
 def draw_batches(
-    program: Program, tables: tuple[Table, ...], stream: UInt32[Any, " word"], numbers: Int32[Any, " number"]
+    program: Program,
+    tables: tuple[Table, ...],
+    stream: UInt32[Any, " word"],
+    numbers: Int32[Any, " number"],
+    data: tuple[Any, ...] = (),
 ) -> Float32[Array, "number {program.batch} feature"]:
     """Several batches of a stream, by their numbers, with samples as rows."""
-    return lax.map(lambda number: draw(program, tables, stream, number).T, numbers)
+    return lax.map(lambda number: draw(program, tables, stream, number, data).T, numbers)

@@ -1,0 +1,61 @@
+"""The folder of an analysis: its numbers as zarr beside files that tell of them, all of it complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tegum.data.atomic import replacing
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SUMMARY, TABLE = "summary.json", "measures.zarr"
+
+
+def check_results_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: str) -> Path:
+    """Whether results can be written to the new folder `path`: worth asking before long work.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        FileExistsError: what is at `path` is not to be replaced; only a folder of results ever is.
+        FileNotFoundError: the folder above it does not exist.
+
+    """
+    target = Path(path).resolve()
+    shown = os.fspath(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"{call} --out {shown}: the folder {str(target.parent)!r} does not exist; make it first"
+        )
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{call} --out {shown}: there is something already; --overwrite replaces it")
+    if target.exists() and not ((target / SUMMARY).is_file() and (target / TABLE).is_dir()):
+        raise FileExistsError(f"{call} --out {shown}: what is there is no earlier result, and is not replaced")
+    return target
+
+
+def write_results(
+    path: Path, dataset: xr.Dataset, files: Mapping[str, bytes], *, overwrite: bool = False, call: str
+) -> None:
+    """Write a Dataset as zarr (format 3) and files beside it, to a new folder that appears complete or not at all.
+
+    Args:
+        path: as `check_results_place` gave it.
+        dataset: numbers and truth values alone.
+        files: contents by their names, `summary.json` among them.
+        overwrite: replace an earlier result.
+        call: what errors begin with.
+
+    Raises:
+        FileExistsError: something has appeared there in the meantime.
+
+    """
+    with replacing(path, overwrite=overwrite, call=call) as part:
+        dataset.to_zarr(part / TABLE, mode="w", zarr_format=3, consolidated=False)
+        for name, content in files.items():
+            (part / name).write_bytes(content)

@@ -1,0 +1,76 @@
+"""Directions of many features: their dimensionality over their norm, and their cosines beside those of chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tegum.figures import style
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+_HEIGHT = 3.0
+"""Inches."""
+
+_POINTS = 5000
+"""With more features than this every so-and-so-many-th is drawn."""
+
+
+def embeddings(found: xr.Dataset, title: str = "") -> Figure:
+    """Two panels of what `tegum.analyse` found: norms against dimensionality, and the histogram of cosines.
+
+    Args:
+        found: the Dataset.
+        title: set above them.
+
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(dict(style.SETTINGS)):
+        figure = Figure(figsize=(style.WIDTH, _HEIGHT))
+        left, right = figure.subplots(1, 2)
+        figure.subplots_adjust(0.085, 0.17, 0.985, 0.86 if title else 0.94, wspace=0.26)
+        figure.suptitle(title, x=0.02, ha="left", fontsize=9.0)
+        norm = found["norm"].values
+        every = np.linspace(0, len(norm) - 1, min(len(norm), _POINTS)).astype(int)
+        left.scatter(
+            norm[every], found["dimensionality"].values[every], s=7, color=style.ACCENTS[1], alpha=0.5, lw=0,
+            label="features", rasterized=True, zorder=3,
+        )  # fmt: skip
+        # As `dimensionality_null`, for all norms.
+        line = np.linspace(0, 1.05 * float(norm.max()), 200)
+        others = np.maximum((np.square(norm).sum() - line**2) / float(found["dimensions"]), 1e-300)
+        curve = line**2 / (line**2 + others)
+        left.plot(line, curve, color=style.ACCENTS[0], lw=1.4, label="random directions, same norms", zorder=4)
+        left.set_xlabel("norm of the feature's direction")
+        left.set_ylabel("feature dimensionality")
+        left.set_xlim(0, 1.05 * float(norm.max()) or 1.0)
+        highest = max(float(found[name].max()) for name in ("dimensionality", "dimensionality_null"))
+        left.set_ylim(0, 1.04 * highest or 1.0)
+        # Above the panel: inside it points may be anywhere.
+        left.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderpad=0, handletextpad=0.5)
+        if "cosine_density" in found:
+            middle, density = found["bin"].values, found["cosine_density"].values
+            right.stairs(
+                density, _edges(middle), fill=True, color=style.ACCENTS[1], alpha=0.45, label="pairs of features"
+            )
+            chance = found["cosine_density_null"].values
+            seen = chance > 0
+            right.plot(middle[seen], chance[seen], color=style.ACCENTS[0], lw=1.4, label="random directions")
+            right.set_yscale("log")
+            # A pair alone in its bin is the least that can be seen.
+            least = 1 / float(found["pairs"]) / (middle[1] - middle[0])
+            right.set_ylim(least / 2, 3 * max(float(density.max()), float(chance.max())))
+            right.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderpad=0)
+        right.set_xlabel("cosine of two features")
+        right.set_ylabel("probability density")
+    return figure
+
+
+def _edges(middle: np.ndarray) -> np.ndarray:
+    half = (middle[1] - middle[0]) / 2
+    return np.append(middle - half, middle[-1] + half)
