@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.newton import newton_step, solve
+from tegum.analysis.newton import newton_step, pinned, solve
 from tegum.analysis.surface import ORBIT, Parameters, Slope, Surface, rotations, without_rotations
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation
@@ -205,9 +205,14 @@ def critical_point(
     if not reach > 0:
         raise ValueError(f"{call}(reach={reach!r}): reach must be a positive number")
     theta, at = solve(surface, start, steps, reach)
+    begun = [start]
     for corner in CORNERS:
         if np.linalg.norm(at.gradient) <= tol:
             break
+        begin = pinned(surface, start, corner)[0]
+        if any(np.array_equal(begin, other) for other in begun):
+            continue
+        begun.append(begin)
         # A corner of the second derivatives stops Newton's method before it gets there: try those that are near.
         other, there = solve(surface, start, steps, reach, corner)
         if np.linalg.norm(there.gradient) < np.linalg.norm(at.gradient):

@@ -131,7 +131,7 @@ class ExactVsSampled(Experiment):
         from tegum.core.features import Correlated, FeatureDistribution, Independent
         from tegum.training.spec import Sampled, Snapshots, Spec
 
-        seeds, steps, snapshots = {"quick": (3, 10_000, 200), "default": (16, 20_000, 400), "full": (128, 30_000, 600)}[
+        seeds, steps, snapshots = {"quick": (3, 5_000, 200), "default": (16, 20_000, 400), "full": (128, 30_000, 600)}[
             size
         ]
         systems = {"sets": [Correlated(3, 0.05)] * 2, "independent": [Independent(6, 0.05)]}
