@@ -229,8 +229,8 @@ def test_experiments_are_found_by_their_files():
     [
         ("energy-level", "experiment 'energy-level': there is none of this name; did you mean 'energy-levels'?"),
         ("energy_levels", "did you mean 'energy-levels'?"),
-        ("base", "experiment 'base': there is none of this name; known are"),
-        ("qqq", "known are energy-levels"),
+        ("base", "experiment 'base': there is none of this name"),
+        ("qqq", "known are collapse, "),
     ],
 )
 def test_an_unknown_experiment_is_refused_with_the_nearest(name, sentence):

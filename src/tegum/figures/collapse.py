@@ -1,0 +1,234 @@
+"""Six features in three pairs: what they look like in the plane, and what that costs, along density."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.analysis.geometry import canonical_pose
+from tegum.analysis.statistics import wilson
+from tegum.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"0": "#0072B2", "1": "#009E73", "2": "#CC79A7", "3": "#D55E00", "PCA": "#000000"}
+"""Of solutions, by their names."""
+
+_PAIRS = ("#D55E00", "#009E73", "#0072B2")
+"""Of the three pairs."""
+
+_HEIGHT = 7.4
+"""Inches that all panels take."""
+
+_LINE = 0.15
+"""Inches that a line of the caption takes."""
+
+
+class Picture(NamedTuple):
+    """A solution to be drawn."""
+
+    name: str
+    """The number of collapsed pairs, or "PCA"."""
+    density: float
+    weights: Float[np.ndarray, "6 2"]
+
+
+class Curve(NamedTuple):
+    """The best solutions along density."""
+
+    density: Float[np.ndarray, " density"]
+    ratio: Float[np.ndarray, " density"]
+    """Loss over that of the best linear model."""
+    share: Float[np.ndarray, " density"]
+    """Of starts that find it."""
+    names: tuple[str, ...]
+
+
+def collapse(
+    pictures: Sequence[Picture],
+    best: Curve,
+    others: Sequence[tuple[float, float, str]],
+    branches: Sequence[tuple[str, Float[np.ndarray, "_ 2"]]],
+    changes: Sequence[tuple[str, float]],
+    published: Mapping[str, tuple[float, float]],
+    sampled: Sequence[tuple[float, int, int]],
+    caption: str = "",
+) -> Figure:
+    """Pictures in a row, over losses along density, over the share of runs that find the best solution.
+
+    Args:
+        pictures: five at most.
+        best: the best solutions.
+        others: density, relative loss and name of every other solution.
+        branches: name of each branch from a crossing on to where it is not the best, and density with the part by which
+            its loss is above that of the best.
+        changes: what changes ("0 → 1"), and at which density.
+        published: the same as ranges of density, to compare.
+        sampled: density, and how many of so many runs on mini-batches found the best.
+        caption: set below the panels, in full lines.
+
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(dict(style.SETTINGS)):
+        text = style.wrapped(caption)
+        below = 0.7 + _LINE * (text.count("\n") + 1)
+        height = below + _HEIGHT
+        figure = Figure(figsize=(style.WIDTH, height))
+        top, bottom = 1 - 0.36 / height, below / height
+        row = 1.35 / height
+        places = figure.add_gridspec(1, 5, left=0.03, right=0.985, bottom=top - row, top=top, wspace=0.0)
+        for place, picture in enumerate(pictures):
+            _draw_picture(figure.add_subplot(places[0, place]), picture)
+        grid = figure.add_gridspec(
+            3, 1, height_ratios=(2.2, 1.7, 1.1), left=0.1, right=0.975, bottom=bottom, top=top - row - 0.25 / height,
+            hspace=0.1,
+        )  # fmt: skip
+        first = figure.add_subplot(grid[0])
+        second, third = (figure.add_subplot(grid[k], sharex=first) for k in (1, 2))
+        _draw_losses(first, best)
+        _draw_excess(second, best, others, branches)
+        _draw_shares(third, best, sampled)
+        _draw_changes((first, second, third), changes, published, float(best.density[0]))
+        _scale_densities((first, second, third), float(best.density[0]))
+        figure.align_ylabels((first, second, third))
+        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+    return figure
+
+
+def _scale_densities(panels: Sequence[Axes], least: float) -> None:
+    panels[0].set_xscale("log")
+    panels[0].set_xlim(least, 1.0)
+    ticks = [tick for tick in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if tick >= least]
+    for panel in panels:
+        panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        panel.set_xticks([], minor=True)
+        panel.tick_params(axis="x", labelbottom=panel is panels[-1])
+    panels[-1].set_xlabel("density p (log scale)")
+
+
+def _draw_picture(place: Axes, picture: Picture) -> None:
+    from matplotlib.colors import to_rgb
+
+    weights = canonical_pose(np.asarray(picture.weights))
+    place.axhline(0, color=style.BAND, lw=0.8, zorder=0)
+    place.axvline(0, color=style.BAND, lw=0.8, zorder=0)
+    for feature, (x, y) in enumerate(weights.tolist()):
+        colour, second = _PAIRS[feature // 2], feature % 2
+        # The second of a pair is thin and dark over the first, which is broad and pale: collapsed, both are seen.
+        if second:
+            place.plot([0, x], [0, y], color=colour, lw=1.4, zorder=3, solid_capstyle="butt")
+            place.plot([x], [y], "o", ms=4.2, color=colour, zorder=3)
+        else:
+            pale = tuple(0.5 + 0.5 * part for part in to_rgb(colour))
+            arrow = {"arrowstyle": "-|>", "color": pale, "lw": 4.0, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13}
+            place.annotate("", (1.12 * x, 1.12 * y), xytext=(0, 0), arrowprops=arrow, zorder=2)
+    place.set_xlim(-1.2, 1.2)
+    place.set_ylim(-1.2, 1.2)
+    place.set_aspect("equal")
+    place.set_axis_off()
+    title = "PCA" if picture.name == "PCA" else f"{picture.name} collapsed"
+    place.set_title(f"{title}\np = {picture.density:.2g}", color=COLOURS.get(picture.name, style.INK), pad=2)
+
+
+def _draw_losses(place: Axes, best: Curve) -> None:
+    place.plot(best.density, best.ratio, color=style.INK, lw=0.8, zorder=2)
+    for name, colour in COLOURS.items():
+        at = [k for k, each in enumerate(best.names) if each == name]
+        if at:
+            label = "PCA" if name == "PCA" else f"{name} collapsed"
+            place.plot(best.density[at], best.ratio[at], "o", ms=4.0, color=colour, zorder=4, label=label)
+    place.axhline(1.0, color=style.MUTED, lw=0.8, ls=(0, (1, 2)))
+    place.annotate("best linear model", (best.density[0], 1.0), xytext=(4, -3), textcoords="offset points", va="top",
+                   color=style.MUTED, fontsize=8.0)  # fmt: skip
+    place.set_ylim(0, 1.5)
+    place.set_yticks(np.arange(0, 1.01, 0.25))
+    place.set_ylabel("loss / loss of\nbest linear model", y=0.33)
+    place.legend(loc="upper left", bbox_to_anchor=(0.0, 0.61), handletextpad=0.3, labelspacing=0.25, title="best:",
+                 alignment="left", borderaxespad=0.0)  # fmt: skip
+
+
+def _draw_excess(
+    place: Axes,
+    best: Curve,
+    others: Sequence[tuple[float, float, str]],
+    branches: Sequence[tuple[str, Float[np.ndarray, "_ 2"]]],
+) -> None:
+    """By how many per cent other solutions are dearer than the best one."""
+    ratios = dict(zip(best.density.tolist(), best.ratio.tolist(), strict=True))
+    for name, colour in COLOURS.items():
+        dots = [(density, 100 * (ratio / ratios[density] - 1)) for density, ratio, each in others if each == name]
+        if dots:
+            place.plot(*np.array(dots).T, "o", ms=2.8, color=colour, mew=0, alpha=0.75, zorder=2)
+    for name, line in branches:
+        place.plot(line[:, 0], 100 * line[:, 1], color=COLOURS.get(name, style.INK), lw=1.6, zorder=3)
+    place.set_ylim(0, 7)
+    place.set_ylabel("above the best\n(% of its loss)")
+
+
+def _draw_changes(
+    panels: Sequence[Axes],
+    changes: Sequence[tuple[str, float]],
+    published: Mapping[str, tuple[float, float]],
+    least: float,
+) -> None:
+    """What is best from where to where, here and in the picture, as two rows of bars; and the changes as lines."""
+    from matplotlib.colors import to_rgba
+
+    upper = panels[0]
+    for panel in panels:
+        for _, density in changes:
+            panel.axvline(density, color=style.INK, lw=0.8, zorder=0.5, ymax=1.0 if panel is not upper else 1.46 / 1.5)
+    ranges = {name: (density, density) for name, density in changes}
+    for label, bounds, bottom in (("here", ranges, 1.3), ("published", dict(published), 1.1)):
+        spans = _spans(bounds, least)
+        for name, start, end in spans:
+            upper.fill_between(
+                [start, end], bottom, bottom + 0.16, color=to_rgba(COLOURS.get(name, style.MUTED), 0.3), lw=0, zorder=1
+            )
+            upper.text(
+                float(np.sqrt(start * end)), bottom + 0.075, name, ha="center", va="center", fontsize=8.0, zorder=5
+            )
+        upper.annotate(
+            label, (0, bottom + 0.075), xycoords=("axes fraction", "data"), xytext=(-4, 0), textcoords="offset points",
+            ha="right", va="center", fontsize=8.0, annotation_clip=False,
+        )  # fmt: skip
+    for _, density in changes:
+        upper.annotate(
+            f"{density:.4f}", (density, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1),
+            textcoords="offset points", ha="center", va="bottom", fontsize=7.5,
+        )  # fmt: skip
+
+
+def _spans(changes: Mapping[str, tuple[float, float]], least: float) -> list[tuple[str, float, float]]:
+    """Name, start and end of each stretch between changes."""
+    found, start, name = [], least, None
+    for change, (low, high) in sorted(changes.items(), key=lambda each: each[1]):
+        name, after = change.split(" → ")
+        found.append((name, start, low))
+        start, name = high, after
+    return [*found, (name, start, 1.0)] if name else []
+
+
+def _draw_shares(place: Axes, best: Curve, sampled: Sequence[tuple[float, int, int]]) -> None:
+    place.plot(
+        best.density, best.share, color=style.MUTED, lw=1.2, marker="o", ms=2.5, label="starts on the exact loss"
+    )
+    for number, (density, hits, total) in enumerate(sampled):
+        low, high = wilson(hits / total, total) if total else (0.0, 1.0)
+        middle = hits / total if total else 0.5
+        label = "runs on mini-batches" if number == 0 else None
+        place.errorbar(
+            density, middle, [[middle - low], [high - middle]], fmt="D", ms=4.5, color=style.ACCENTS[4], mec=style.INK,
+            mew=0.6, ecolor=style.INK, elinewidth=1.0, capsize=2.5, label=label, zorder=4,
+        )  # fmt: skip
+    place.set_ylim(0, 1.3)
+    place.set_yticks([0, 0.5, 1])
+    place.set_ylabel("share that\nfind the best")
+    place.legend(loc="upper left", ncols=2, borderaxespad=0.0)

@@ -1,0 +1,136 @@
+import json
+
+import numpy as np
+import pytest
+
+import tegum as tg
+from tegum import experiments
+from tegum.experiments._collapsing import PICTURE, Change, State, agreement
+from tegum.experiments.collapse import hexagon
+
+EXPERIMENT = experiments.get("collapse")
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The quick form, run once for all tests of this file, and what it found."""
+    out = tmp_path_factory.mktemp("collapse")
+    found = []
+
+    def analyse(self, runs):
+        found.append(analyse_runs(self, runs))
+        return found[-1]
+
+    analyse_runs = type(EXPERIMENT).analyse
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(EXPERIMENT), "analyse", analyse)
+        summary = EXPERIMENT.run(out, size="quick")
+    return summary, out, found[-1].shown
+
+
+def measured(summary):
+    return {measure.name: measure for measure in summary.measures}
+
+
+def pairs(density):
+    return tg.FeatureDistribution([tg.Correlated(2, density=density)] * 3)
+
+
+def test_it_writes_its_files_and_holds(quick):
+    summary, out, _ = quick
+    files = {"run.zarr", "null.zarr", "sampled.zarr", "collapse.png", "collapse.svg", "summary.json"}
+    assert {path.name for path in out.iterdir()} == files
+    assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds"
+    assert [criterion.passed for criterion in summary.criteria] == [True] * 4
+
+
+def test_the_changes_are_where_many_starts_and_finer_tolerances_have_them(quick):
+    _, _, found = quick
+    # 64 starts at 42 densities, roots to 1e-6 of their bracket: the default form.
+    known = {"0 → 1": 0.07132723, "1 → 2": 0.14055018, "2 → 3": 0.39362283, "3 → PCA": 0.73219729}
+    assert {change.name: change.density for change in found.changes} == pytest.approx(known, rel=1e-4)
+    assert [change.kind for change in found.changes] == ["first order"] * 3 + ["gradual"]
+    assert all(crossing.confirmed for crossing in found.crossings)
+
+
+def test_at_a_crossing_both_branches_are_minima_of_one_loss(quick):
+    _, _, found = quick
+    for crossing in found.crossings[:3]:
+        root = crossing.boundary
+        both = [
+            float(tg.population_loss(point.weights, point.bias, pairs(root.value), tol=1e-10))
+            for point in (root.a, root.b)
+        ]
+        assert both[0] == pytest.approx(both[1], rel=1e-6)
+        assert root.a.negative == root.b.negative == 0
+
+
+def test_best_solutions_are_those_that_were_seen_before(quick):
+    _, _, found = quick
+    # The best of 48 starts on the exact loss, from an implementation of its own.
+    seen = {(0.01, 0.05): "0", (0.08, 0.12): "1", (0.15, 0.3): "2", (0.4, 0.7): "3"}
+    for (low, high), name in seen.items():
+        inside = [state.name for p, state in zip(found.densities, found.states, strict=True) if low <= p <= high]
+        assert inside
+        assert set(inside) == {name}
+
+
+def test_the_best_solutions_are_minima_of_the_exact_loss_below_the_best_linear_model(quick):
+    summary, _, found = quick
+    assert measured(summary)["largest gradient norm"].value < 2e-6
+    for solution, state in zip(found.best, found.states, strict=True):
+        p = solution.value
+        # Equal pairs: λ₊ + 3 λ₋ is left, with λ₊ = p(7/12 − p/2) and λ₋ = p/12, or the other way round at density 1.
+        linear = p * (7 / 12 - p / 2) + 3 * p / 12
+        assert tg.linear_optimum(pairs(p), 2).loss == pytest.approx(linear, rel=1e-9)
+        loss = float(tg.population_loss(solution.weights, solution.bias, pairs(p), tol=1e-11))
+        assert solution.loss == pytest.approx(loss, abs=1e-7)
+        assert state.ratio == pytest.approx(loss / linear, abs=1e-5)
+        assert state.ratio < 1
+
+
+def test_runs_on_mini_batches_are_counted_at_densities_of_the_grid(quick):
+    summary, _, found = quick
+    assert [total for _, _, total in found.sampled] == [16, 16]
+    for density, hits, total in found.sampled:
+        assert density in found.densities
+        measure = measured(summary)[f"mini-batches find the best at {density:.3g}"]
+        assert measure.value == hits / total
+        assert measure.low < measure.value < measure.high
+        assert 0 < measure.null < 1
+
+
+def test_hexagons_have_partners_side_by_side():
+    angles = np.radians([0, 60, 120, 180, 240, 300])
+    regular = np.stack([np.cos(angles), np.sin(angles)], 1)
+    assert hexagon(regular)
+    assert not hexagon(regular[[0, 2, 1, 3, 4, 5]])
+    assert not hexagon(regular * np.array([1, 1, 1, 1, 1, 0.8])[:, None])
+    assert not hexagon(np.repeat(regular[::2], 2, axis=0))
+
+
+def test_pca_needs_both_the_subspace_and_the_loss():
+    assert State(3, 0.01, 0.995).name == "PCA"
+    assert State(3, 0.01, 0.98).name == "3"
+    assert State(1, 0.2, 0.995).name == "1"
+
+
+def test_agreement_with_the_picture_is_by_a_factor():
+    for name, (low, high) in PICTURE.items():
+        assert agreement(name, low).endswith(": agreement")
+        assert agreement(name, high * 1.24).endswith(": agreement")
+        assert agreement(name, low / 1.26).endswith(": disagreement")
+    assert Change("3 → 2", 0.3, 0.0, "first order", True).agreement == "the picture has no such change"
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        (["training.kind=sampled"], "each training must keep its kind"),
+        (["features.density=0.1"], "densities must rise"),
+    ],
+)
+def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):
+    with pytest.raises(ValueError, match=rule):
+        EXPERIMENT.run(tmp_path / "new", size="quick", changes=changes)
+    assert not (tmp_path / "new").exists()
