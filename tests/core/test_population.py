@@ -151,14 +151,13 @@ def test_the_reported_error_is_a_bound_in_two_hundred_trained_models() -> None:
 
 
 def test_a_run_does_not_depend_on_the_runs_beside_it() -> None:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     w, b = rng.normal(size=(20, 4, 2)), rng.normal(size=(20, 4)) * 0.1
     features = [FeatureDistribution([Correlated(2, p)] * 2) for p in (0.05, 0.4)]
     given = [features[run % 2] for run in range(20)]
-    # Model 5 happens to be 1e-5 away from a corner, where no number of frequencies is enough.
-    together = evaluate(w, b, given, order=2, strict=False)
+    together = evaluate(w, b, given, order=2)
     for run in (0, 7, 19):
-        alone = evaluate(w[run : run + 1], b[run : run + 1], given[run], order=2, strict=False)
+        alone = evaluate(w[run : run + 1], b[run : run + 1], given[run], order=2)
         assert alone.loss[0] == together.loss[run]
         assert (alone.gradient[0] == together.gradient[run]).all()
         assert (alone.hessian[0] == together.hessian[run]).all()

@@ -12,20 +12,10 @@ EXPERIMENT = experiments.get("collapse")
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """The quick form, run once for all tests of this file, and what it found."""
-    out = tmp_path_factory.mktemp("collapse")
-    found = []
-
-    def analyse(self, runs):
-        found.append(analyse_runs(self, runs))
-        return found[-1]
-
-    analyse_runs = type(EXPERIMENT).analyse
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(EXPERIMENT), "analyse", analyse)
-        summary = EXPERIMENT.run(out, size="quick")
-    return summary, out, found[-1].shown
+def quick(run_quick):
+    """The quick form, run and analysed once for all tests of this file: its summary, its files and what was found."""
+    summary, out, findings = run_quick(EXPERIMENT)
+    return summary, out, findings.shown
 
 
 def measured(summary):

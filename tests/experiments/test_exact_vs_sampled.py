@@ -11,20 +11,9 @@ NAMES = ["sets-sampled", "sets-exact", "independent-sampled", "independent-exact
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """The quick form, run and analysed once for all tests of this file: its summary, its files and its findings."""
-    out = tmp_path_factory.mktemp("exact-vs-sampled")
-    found = []
-
-    def analyse(self, runs):
-        found.append(analyse_runs(self, runs))
-        return found[-1]
-
-    analyse_runs = type(EXPERIMENT).analyse
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(EXPERIMENT), "analyse", analyse)
-        summary = EXPERIMENT.run(out, size="quick")
-    return summary, out, found[-1]
+def quick(run_quick):
+    """The quick form, run and analysed once for all tests of this file: its summary, its files and what was found."""
+    return run_quick(EXPERIMENT)
 
 
 def measured(summary):
@@ -68,9 +57,9 @@ def test_the_twin_is_the_same_training_without_noise(quick):
     np.testing.assert_array_equal(sampled.weights.isel(step=0), exact.weights.isel(step=0))
     np.testing.assert_array_equal(sampled.step, exact.step)
     early = exact.step.values <= 30
-    # Adam steps by signs: where a gradient is next to nothing, noise decides, and one weight goes another way.
-    apart, size = (np.abs(each.values[:, early]).mean() for each in (sampled.weights - exact.weights, exact.weights))
-    assert apart < 0.1 * size
+    apart = np.abs(sampled.weights - exact.weights).values[:, early].max(1)
+    # Adam steps by signs: where a gradient is next to nothing noise decides, and one feature of a run goes another way.
+    assert (apart < 0.01).mean() > 0.9
 
 
 def test_the_verdict_follows_from_the_measures(quick):

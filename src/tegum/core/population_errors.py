@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ _LEAST_SCALE = 1e-3
 """Below it differences would be nothing but rounding."""
 
 _AT_ONCE = 2**22
-"""Numbers in the displaced models of one call."""
+"""Numbers in the displaced models, or the couplings, of one call."""
 
 
 def kernel_values(
@@ -109,6 +109,10 @@ def always(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDist
     Rounding, as terms of the gradient are as large as the reach of z times the weights, and is divided by the step of a
     difference in the Hessian; and the reach of features that pass for uncoupled, when |z| is taken at the bias.
     """
+    return _in_parts(_always, theta, shape, features)
+
+
+def _always(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
     n, m = shape
     weights, bias = _split(theta, n, m)
     couplings = np.abs(_couplings(weights))
@@ -124,6 +128,10 @@ def always(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDist
 
 def left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int) -> np.ndarray:
     """Bounds of what so many frequencies leave out of loss, gradient and Hessian without a trace, (run, 3)."""
+    return _in_parts(_left_out, theta, shape, features, count)
+
+
+def _left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int) -> np.ndarray:
     n, m = shape
     weights, bias = _split(theta, n, m)
     couplings = _couplings(weights)
@@ -149,6 +157,15 @@ def left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDi
     found[:, 2] = found[:, 2] * stretch**2 + 2 * found[:, 1]
     found[:, 1] *= stretch
     return found
+
+
+def _in_parts(
+    function: Any, theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], *rest: Any
+) -> np.ndarray:
+    """A function of models, of as many at a time as have room: each has n² couplings."""
+    together = max(1, _AT_ONCE // shape[0] ** 2)
+    parts = [slice(start, start + together) for start in range(0, len(theta), together)]
+    return np.concatenate([function(theta[part], shape, features[part], *rest) for part in parts])
 
 
 def _importance(features: list[FeatureDistribution]) -> np.ndarray:

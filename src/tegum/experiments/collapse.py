@@ -170,6 +170,10 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
     ended = runs["run"]["result"].values
     roots = [each for each in found.crossings if each.boundary is not None]
     first = found.of("PCA")
+
+    def root(name: str, value: float, error: float, meaning: str) -> Measure:
+        return Measure(name, value, "density", value - error, value + error, starts, meaning=meaning)
+
     measures = [
         Measure("densities", len(best), "density", n=starts, meaning=f"with {starts} starts each"),
         share("starts that converge", int((ended == "converged").sum()), ended.size, "others end beside kinks"),
@@ -181,38 +185,29 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
             meaning="of the best solutions",
         ),
         *(
-            Measure(
+            root(
                 change.name,
                 change.density,
-                "density",
-                change.density - change.error,
-                change.density + change.error,
-                starts,
-                meaning=f"{change.kind}{'' if change.confirmed else ', not confirmed'}; {change.agreement}",
+                change.error,
+                f"{change.kind}{'' if change.confirmed else ', not confirmed'}; {change.agreement}",
             )
             for change in found.changes
         ),
         *(
-            Measure(
+            root(
                 f"{change.name}, median start",
                 change.density,
-                "density",
-                change.density - change.error,
-                change.density + change.error,
-                starts,
-                meaning=f"between two densities of the grid; {change.agreement}",
+                change.error,
+                f"between two densities of the grid; {change.agreement}",
             )
             for change in found.median
         ),
         *(
-            Measure(
+            root(
                 f"{state_of(spec, each.low).name} → {state_of(spec, each.high).name}, another shape",
                 each.boundary.value,
-                "density",
-                each.boundary.value - each.boundary.error,
-                each.boundary.value + each.boundary.error,
-                starts,
-                meaning=f"{each.boundary.kind}{'' if each.confirmed else ', not confirmed'}; no change of the number",
+                each.boundary.error,
+                f"{each.boundary.kind}{'' if each.confirmed else ', not confirmed'}; no change of the number",
             )
             for each in roots
             if each.boundary is not None and all(change.density != each.boundary.value for change in found.changes)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tegum.core.features import Empirical, FeatureDistribution
+from tegum.core.features import FeatureDistribution
 from tegum.core.losses import population_loss
-from tegum.core.population import evaluate
 from tegum.data.schema import SPEC
 from tegum.training.threads import available_cores
 
@@ -77,14 +76,10 @@ def population_loss_along(
         finite = np.flatnonzero(np.isfinite(w[number]).all((1, 2)) & np.isfinite(b[number]).all(1))
         for start in range(0, len(finite), _AT_ONCE):
             some = finite[start : start + _AT_ONCE]
-            model = w[number, some], b[number, some], features
-            if any(isinstance(each, Empirical) for each in features.sets):
-                loss[number, some] = population_loss(*model, tol=float(tol), activation=activation)
-            else:
-                found = evaluate(
-                    *model, tol=float(tol), activation=activation, threads=int(threads or available_cores())
-                )
-                loss[number, some] = found.loss
+            loss[number, some] = population_loss(
+                w[number, some], b[number, some], features,
+                tol=float(tol), activation=activation, threads=int(threads or available_cores()),
+            )  # fmt: skip
             if progress is not None:
                 progress(number * b.shape[1] + start + len(some), total)
     values = loss.reshape(bias.shape[:-1])

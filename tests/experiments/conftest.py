@@ -1,0 +1,28 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tegum.experiments.base import Experiment
+
+
+@pytest.fixture(scope="session")
+def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Experiment], tuple[Any, Path, Any]]:
+    """Runs the quick form of an experiment; gives its summary, its folder and what its one analysis found."""
+
+    def run(experiment: Experiment) -> tuple[Any, Path, Any]:
+        out = tmp_path_factory.mktemp(experiment.name)
+        analyse_runs, found = type(experiment).analyse, []
+
+        def analyse(self: Experiment, runs: Any) -> Any:
+            found.append(analyse_runs(self, runs))
+            return found[-1]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(experiment), "analyse", analyse)
+            summary = experiment.run(out, size="quick")
+        (findings,) = found
+        return summary, out, findings
+
+    return run
