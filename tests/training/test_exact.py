@@ -136,6 +136,35 @@ def test_features_beside_a_perfect_one_converge_as_well():
     assert abs(float(run_.loss) - loss) < 1e-8
 
 
+def test_a_collapsed_pair_beside_a_perfect_feature_has_the_loss_of_its_second_component():
+    """The principal component (a + b)/√2 is exact, and of (a − b)/√2 the variance p/12 is left; both on corners."""
+    features = [tg.Correlated(2, 0.9), tg.Independent(1, 0.9)]
+    done = tg.train(spec(tg.Exact(steps=1000), features=features, seeds=16, snapshots=1), threads=1)
+    assert set(done.result.values) == {"converged"}
+    best = done.isel(seed=int(done.loss.values[:, -1].argmin()), step=-1)
+    assert float(best.loss) == pytest.approx(0.9 / 12, abs=1e-8)
+    weights = best.weights.values
+    np.testing.assert_allclose(weights @ weights.T, [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]], rtol=0, atol=1e-8)
+    _, gradient = truth(weights, best.bias.values, tg.FeatureDistribution(features), 1)
+    assert np.linalg.norm(gradient) <= 1.05e-9
+
+
+@pytest.mark.parametrize("strength", [0.8, 1.0])
+def test_a_collapsed_pair_with_a_dimension_to_itself_converges(strength):
+    """Two other pairs share the second dimension: one of the minima of three pairs in the plane."""
+    features = [tg.PartiallyCorrelated(2, 0.28, strength)] * 3
+    done = tg.train(spec(tg.Exact(steps=1000), features=features, seeds=32, snapshots=1), threads=1)
+    assert set(done.result.values) == {"converged"}
+    weights = done.weights.values[:, -1]
+    gram = weights @ weights.swapaxes(1, 2)
+    alone = np.array([[np.abs(each[k : k + 2, k : k + 2] - 0.5).max() < 1e-8 for k in (0, 2, 4)] for each in gram])
+    assert alone.any()
+    for number in np.flatnonzero(alone.any(1)):
+        end = done.isel(seed=number, step=-1)
+        _, gradient = truth(end.weights.values, end.bias.values, tg.FeatureDistribution(features), 1)
+        assert np.linalg.norm(gradient) <= 1.05e-9
+
+
 def test_no_frequencies_are_too_few_for_what_has_converged():
     """Of importances far apart: what frequencies still change is compared at the highest number of them too."""
     features = [tg.Independent(4, density=0.2, importance=(1e2, 1.0, 1e-2, 1.0))]

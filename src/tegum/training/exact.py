@@ -36,7 +36,7 @@ _FIRST_FREQUENCIES = 64
 _MOST_FOLLOWED = 4096
 """The most frequencies that Adam and gradient descent take steps with: where these are not enough, the loss has a
 kink, and no number is."""
-_MANY = 16384
+_CORNERED = (4096, 16384)
 """Where a run of L-BFGS comes to need so many, it is first seen whether it goes to corners of the loss."""
 CHECKED_EVERY = 50
 """Steps of Adam and gradient descent after which the number of frequencies is chosen anew, counted from step 0. On the
@@ -211,7 +211,8 @@ class ExactEngine(Threaded):
                 phase = scalars[runs, row.PHASE]
                 asking = runs[phase == memory_of.CHECK]
                 if len(asking):
-                    fresh = (scalars[asking, row.NEXT] == _MANY) & (scalars[asking, row.FINE] < _MANY)
+                    wanted = scalars[asking, row.NEXT]
+                    fresh = np.isin(wanted, _CORNERED) & (scalars[asking, row.FINE] < wanted)
                     if len(ended := self._on_corners(tools, params, scalars, asking[fresh])):
                         asking = np.setdiff1d(asking, ended)
                     if not len(asking):
