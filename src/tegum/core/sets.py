@@ -277,10 +277,7 @@ class Correlated(_SizedSet, kind="correlated"):
 
     def table(self) -> MixtureTable:
         """Nested components: nothing active, then the densest features, …, then all."""
-        levels = np.unique(self.densities)[::-1]
-        bounds = np.concatenate([[1.0], levels, [0.0]])
-        gates = np.concatenate([np.zeros((1, self.size)), self.densities >= levels[:, None]])
-        return _without_impossible(bounds[:-1] - bounds[1:], gates)
+        return _nested(self.densities)
 
 
 class Anticorrelated(_SizedSet, kind="anticorrelated"):
@@ -319,9 +316,17 @@ class PartiallyCorrelated(_SizedSet, kind="partially-correlated"):
 
     def table(self) -> MixtureTable:
         """The components of a correlated set with weight `strength`, and an independent one with the rest."""
-        shared = Correlated(size=self.size, density=self.density).table()
+        shared = _nested(self.densities)
         weights = np.concatenate([self.strength * shared.weights, [1 - self.strength]])
         return _without_impossible(weights, np.concatenate([shared.gates, self.densities[None]]))
+
+
+def _nested(densities: Float[np.ndarray, " size"]) -> MixtureTable:
+    """Components of features that share one uniform: nothing active, then the densest, …, then all."""
+    levels = np.unique(densities)[::-1]
+    bounds = np.concatenate([[1.0], levels, [0.0]])
+    gates = np.concatenate([np.zeros((1, len(densities))), densities >= levels[:, None]])
+    return _without_impossible(bounds[:-1] - bounds[1:], gates)
 
 
 def _without_impossible(weights: np.ndarray, gates: np.ndarray) -> MixtureTable:

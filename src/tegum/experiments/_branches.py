@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 SAME = 1e-5
 """Two solutions whose losses differ by less than this part are one."""
 
-ACCURACY = 1e-8
-"""Of losses that are compared away from roots."""
+ACCURACY, GRADIENT = 1e-8, 1e-6
+"""Of losses that are compared away from roots, and the norm of the gradient where descent ends."""
 
 BETWEEN = 5
 """At so many values between two neighbours both branches are compared before the root is found."""
@@ -123,18 +123,10 @@ def lowest(run: xr.Dataset, values: Sequence[float]) -> list[Solution]:
 
 def descended(spec: Spec, parameter: str, starts: Sequence[tuple[float, Solution]]) -> list[Solution]:
     """Each solution brought by descent to another value of the parameter; `spec` tells the features."""
-    from tegum.training.engine import train
-
     if not starts:
         return []
-    specs = [
-        _at(spec, parameter, value).replace(
-            training=_rough(), snapshots=1, seeds=1, initial_scale=None, start=(each.weights, each.bias)
-        )
-        for value, each in starts
-    ]
-    # Twice the first one, so that a single one has the dim `spec` as well.
-    end = train([*specs, specs[0]]).isel(seed=0, step=-1)
+    specs = [descent(_at(spec, parameter, value), each.weights, each.bias) for value, each in starts]
+    end = trained(specs).isel(seed=0, step=-1)
     weights, bias, loss = (end[name].values for name in ("weights", "bias", "loss"))
     return [
         Solution(value, weights[k], bias[k], float(loss[k]), each.hits, each.starts)
@@ -152,20 +144,21 @@ def refined(spec: Spec, parameter: str, run: xr.Dataset, values: Sequence[float]
         values: of the parameter, one for each entry of `spec`.
 
     """
+    end = run.isel(step=-1)
+    return trained(
+        [
+            descent(_at(spec, parameter, value), end["weights"].values[number], end["bias"].values[number])
+            for number, value in enumerate(values)
+        ]
+    ).isel(step=-1)
+
+
+def trained(specs: Sequence[Spec]) -> xr.Dataset:
+    """The trajectories of Specs with the dim `spec`, be there one only."""
     from tegum.training.engine import train
 
-    end = run.isel(step=-1)
-    specs = [
-        _at(spec, parameter, value).replace(
-            training=_rough(),
-            snapshots=1,
-            seeds=end.sizes["seed"],
-            initial_scale=None,
-            start=(end["weights"].values[number], end["bias"].values[number]),
-        )
-        for number, value in enumerate(values)
-    ]
-    return train([*specs, specs[0]]).isel(spec=slice(len(specs)), step=-1)
+    # Twice the first one, so that a single one has the dim as well.
+    return train([*specs, specs[0]]).isel(spec=slice(len(specs)))
 
 
 def continuous(spec: Spec, parameter: str, solutions: Sequence[Solution]) -> Bool[np.ndarray, " gap"]:
@@ -235,12 +228,10 @@ def _split(
 
 def fresh(spec: Spec, parameter: str, values: Sequence[float], starts: int, key: int) -> list[Solution]:
     """The lowest of so many new starts at each value."""
-    from tegum.training.engine import train
-
     if not values:
         return []
-    specs = [_at(spec, parameter, value).replace(training=_rough(), seeds=starts, base_seed=key) for value in values]
-    return lowest(train([*specs, specs[0]]), values)
+    specs = [_at(spec, parameter, value).replace(training=rough(), seeds=starts, base_seed=key) for value in values]
+    return lowest(trained(specs), values)
 
 
 def point_at(spec: Spec, parameter: str, solution: Solution, tol: float) -> CriticalPoint:
@@ -353,14 +344,19 @@ def passage(
     return Passage((below.value + above.value) / 2, above.value - below.value, below, above, confirmed)
 
 
-def _rough(gradient: float = 1e-6) -> Training:
-    """Descent by which losses are known well enough to be told apart.
-
-    Near corners of the loss, gradients much smaller than this cost many times as much.
-    """
+def rough() -> Training:
+    """Descent by which losses are known well enough to be told apart."""
     from tegum.training.spec import Exact
 
-    return Exact(accuracy=ACCURACY, gradient_tolerance=gradient)
+    return Exact(accuracy=ACCURACY, gradient_tolerance=GRADIENT)
+
+
+def descent(
+    spec: Spec, weights: Float[np.ndarray, "*seed feature hidden"], bias: Float[np.ndarray, "*seed feature"]
+) -> Spec:
+    """Descent from given parameters, of one run or of several."""
+    seeds = len(weights) if weights.ndim > 2 else 1
+    return spec.replace(training=rough(), snapshots=1, seeds=seeds, initial_scale=None, start=(weights, bias))
 
 
 def _at(spec: Spec, parameter: str, value: float) -> Spec:
