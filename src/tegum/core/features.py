@@ -119,9 +119,7 @@ class FeatureDistribution(Description):
         for each in self.sets:
             if not isinstance(each, GatedSet):
                 raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX path")
-            tables.append(each.table())
-            for array in tables[-1]:
-                array.flags.writeable = False  # it is handed out again and again
+            tables.append(each.transform())
         return tuple(tables)
 
     @property
@@ -146,17 +144,21 @@ class FeatureDistribution(Description):
 
     def first_moment(self) -> Float[np.ndarray, " feature"]:
         """E[x_i], exact."""
-        return np.concatenate([each.first_moment() for each in self.sets])
+        return self._moments[0].copy()
 
     def second_moment(self) -> Float[np.ndarray, "feature feature"]:
         """E[x_i x_j], exact."""
-        mean = self.first_moment()
+        return self._moments[1].copy()
+
+    @cached_property
+    def _moments(self) -> tuple[Float[np.ndarray, " feature"], Float[np.ndarray, "feature feature"]]:
+        mean = np.concatenate([each.first_moment() for each in self.sets])
         moment = np.outer(mean, mean)
         end = 0
         for each in self.sets:
             start, end = end, end + each.features
             moment[start:end, start:end] = each.second_moment()
-        return moment
+        return mean, moment
 
     def covariance(self) -> Float[np.ndarray, "feature feature"]:
         """E[x_i x_j] − E[x_i] E[x_j], exact; zero between sets."""

@@ -192,9 +192,16 @@ class GatedSet(FeatureSet):
     def table(self) -> MixtureTable:
         """The set as a mixture."""
 
+    @cached_property
+    def _mixture(self) -> MixtureTable:
+        table = self.table()
+        for array in table:
+            array.flags.writeable = False  # it is handed out again and again
+        return table
+
     def active(self) -> Float[np.ndarray, " size"]:
         """The probability that each feature is active: Σ_c w_c q_ci."""
-        weights, gates = self.table()
+        weights, gates = self._mixture
         return weights @ gates
 
     def first_moment(self) -> Float[np.ndarray, " size"]:
@@ -203,21 +210,21 @@ class GatedSet(FeatureSet):
 
     def second_moment(self) -> Float[np.ndarray, "size size"]:
         """E[x_i x_j] = ¼ Σ_c w_c q_ci q_cj for i ≠ j, and E[x_i²] = ⅓ Σ_c w_c q_ci."""
-        weights, gates = self.table()
+        weights, gates = self._mixture
         moment = (gates.T * weights) @ gates / 4
         np.fill_diagonal(moment, self.active() / 3)
         return moment
 
     def transform(self) -> MixtureTable:
         """The table itself: F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci u(s_i)), u(s) = (e^{is} − 1)/(is)."""
-        return self.table()
+        return self._mixture
 
     def draw(self, uniforms: Uniforms, batch: int) -> Any:
         """Samples (batch, size): a component, then a gate and a magnitude for each feature.
 
         One uniform u serves as both gate and magnitude: given u < q, u/q is uniform on [0, 1].
         """
-        weights, gates = self.table()
+        weights, gates = self._mixture
         u = uniforms((batch, self.features))
         xp = u.__array_namespace__()
         if len(weights) == 1:

@@ -314,11 +314,9 @@ def _each(spec: Spec | Sequence[Spec], of: Callable[[Spec], Any]) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    import importlib.metadata
+    from tegum.training.dataset import version_of
 
-    return {"python": platform.python_version()} | {
-        library: importlib.metadata.version(library) for library in _LIBRARIES
-    }
+    return {"python": platform.python_version()} | {library: version_of(library) for library in _LIBRARIES}
 
 
 def _number(value: int | float) -> str:

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,15 +84,21 @@ def dataset(
         attrs={
             "spec": json.dumps(descriptions if several else descriptions[0]),
             "spec_hash": " ".join(spec.hash for spec in specs),
-            "tegum_version": importlib.metadata.version("tegum"),
+            "tegum_version": version_of("tegum"),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "wall_time_s": round(seconds, 3),
             "engine": worker.name,
             "threads": worker.threads,
             "versions": {"python": platform.python_version()}
-            | {library: importlib.metadata.version(library) for library in _LIBRARIES},
+            | {library: version_of(library) for library in _LIBRARIES},
         },
     )
+
+
+@cache
+def version_of(library: str) -> str:
+    """The version of an installed library; reading it takes milliseconds."""
+    return importlib.metadata.version(library)
 
 
 def differences(descriptions: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
