@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from tegum.analysis.surface import distance
 from tegum.experiments._branches import ACCURACY
-from tegum.experiments._plane import ALIKE, End, Map, Place
+from tegum.experiments._plane import ALIKE, End, Map, Place, Plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +32,9 @@ LONGEST, SHORTEST = 0.03, 3e-5
 
 FARTHEST = 4.0
 """A curve may be so long: a diagonal of the plane is 1.4."""
+
+SUSPECT = 0.2
+"""Neighbours of the grid that are as unlike are looked at, too, if they seem to be of one branch."""
 
 LEAP = 0.2
 """A minimum that moves farther in one step is another one."""
@@ -59,6 +62,9 @@ NEARBY = 2
 
 MEET = 1e-3
 """Triple points that are nearer to one another are one."""
+
+Edge = tuple[tuple[int, int], tuple[int, int]]
+"""Two neighbours of the grid, by their numbers in density and strength."""
 
 Finish = Literal["edge", "triple", "merged", "closed", "lost"]
 """How a curve ends: at the edge of the plane, at a triple point, where both solutions become one, where it began, or
@@ -151,20 +157,27 @@ class _Tracer:
         self.waiting: list[Pair] = []
 
     def trace(self) -> Boundaries:
-        left = [(at, there) for at, side, there in self.map.edges() if not self.map.same(at, side)]
+        ends = self.map.ends
+        parted = {(at, there) for at, side, there in self.map.edges() if not self.map.same(at, side)}
+        # Where both branches end between two neighbours, descent leads from each to the other all the same.
+        left = [
+            (at, there)
+            for at, _, there in self.map.edges()
+            if (at, there) in parted or unlike(ends[at[0]][at[1]], ends[there[0]][there[1]]) > SUSPECT
+        ]
         unfound = []
         while left:
             at, there = left.pop()
             found = self._on_edge(at, there)
-            if not found:
+            if not found and (at, there) in parted:
                 unfound.append((at, there))
             for pair in found:
                 if not any(self._known(pair, curve) for curve in self.curves):
                     self._add(pair)
-                    left = [edge for edge in left if not self._crossed(edge, self.curves)]
+                    left = [edge for edge in left if not crossed(self.plane, edge, self.curves)]
         places = self.plane.places
         # What was not found alone may lie on a curve that was found later.
-        missing = [edge for edge in unfound if not self._crossed(edge, self.curves)]
+        missing = [edge for edge in unfound if not crossed(self.plane, edge, self.curves)]
         return Boundaries(
             tuple(self.curves),
             tuple(self.triples),
@@ -366,7 +379,12 @@ class _Tracer:
         for _ in range(HALVED):
             middle = (low + high) / 2
             (found,) = self.plane.descended([self.plane.place(middle)], [[a, b]])
-            if found[0].loss <= found[1].loss * (1 - 1e-9):
+            if unlike(*found) < MERGED:
+                # One of both branches has ended: which one, that to which it is less alike.
+                lower = unlike(found[0], a) < unlike(found[1], b)
+            else:
+                lower = found[0].loss < found[1].loss
+            if lower:
                 low, a = middle, found[0]
             else:
                 high, b = middle, found[1]
@@ -398,14 +416,11 @@ class _Tracer:
             < 0.1
         )
 
-    def _crossed(self, edge: tuple[tuple[int, int], tuple[int, int]], curves: Iterable[Curve]) -> bool:
-        """Whether a curve crosses an edge of the grid."""
-        p, q = (self.plane.point(self.plane.places[i][j]) for i, j in edge)
-        for curve in curves:
-            points = np.array([each.point for each in curve.pairs])
-            if len(points) > 1 and _crosses(p, q, points):
-                return True
-        return False
+
+def crossed(plane: Plane, edge: Edge, curves: Iterable[Curve]) -> bool:
+    """Whether a curve crosses an edge of the grid."""
+    p, q = (plane.point(plane.places[i][j]) for i, j in edge)
+    return any(_crosses(p, q, np.array([each.point for each in curve.pairs])) for curve in curves)
 
 
 def _tangent(slope: Point) -> Point:

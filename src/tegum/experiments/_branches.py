@@ -157,8 +157,7 @@ def trained(specs: Sequence[Spec]) -> xr.Dataset:
     """The trajectories of Specs with the dim `spec`, be there one only."""
     from tegum.training.engine import train
 
-    # Twice the first one, so that a single one has the dim as well.
-    return train([*specs, specs[0]]).isel(spec=slice(len(specs)))
+    return train(specs) if len(specs) > 1 else train(specs[0]).expand_dims("spec")
 
 
 def continuous(spec: Spec, parameter: str, solutions: Sequence[Solution]) -> Bool[np.ndarray, " gap"]:

@@ -114,12 +114,18 @@ def _scale_densities(panels: Sequence[Axes], least: float) -> None:
 
 
 def _draw_picture(place: Axes, picture: Picture) -> None:
+    draw_pairs(place, picture.weights)
+    title = "PCA" if picture.name == "PCA" else f"{picture.name} collapsed"
+    place.set_title(f"{title}\np = {picture.density:.2g}", color=COLOURS.get(picture.name, style.INK), pad=2)
+
+
+def draw_pairs(place: Axes, weights: Float[np.ndarray, "6 2"]) -> None:
+    """Six embeddings in the plane, in canonical pose; each pair has a colour."""
     from matplotlib.colors import to_rgb
 
-    weights = canonical_pose(np.asarray(picture.weights))
     place.axhline(0, color=style.BAND, lw=0.8, zorder=0)
     place.axvline(0, color=style.BAND, lw=0.8, zorder=0)
-    for feature, (x, y) in enumerate(weights.tolist()):
+    for feature, (x, y) in enumerate(canonical_pose(np.asarray(weights)).tolist()):
         colour, second = _PAIRS[feature // 2], feature % 2
         # The second of a pair is thin and dark over the first, which is broad and pale: collapsed, both are seen.
         if second:
@@ -133,8 +139,6 @@ def _draw_picture(place: Axes, picture: Picture) -> None:
     place.set_ylim(-1.2, 1.2)
     place.set_aspect("equal")
     place.set_axis_off()
-    title = "PCA" if picture.name == "PCA" else f"{picture.name} collapsed"
-    place.set_title(f"{title}\np = {picture.density:.2g}", color=COLOURS.get(picture.name, style.INK), pad=2)
 
 
 def _draw_losses(place: Axes, best: Curve) -> None:

@@ -28,6 +28,10 @@ EngineName = Literal["auto", "kernel", "jax"]
 _SEGMENT_SECONDS = 0.2
 """How long a segment should take: short enough for a live view and for Ctrl-C, long enough to cost nothing."""
 
+_SECONDS_PER_BYTE = 2e-8
+"""And so much longer in `train` for each byte of the state, which is copied from segment to segment: about twenty times
+as long as that takes."""
+
 
 @runtime_checkable
 class Engine(Protocol):
@@ -124,12 +128,15 @@ def iterate(
 
 
 def _segments(
-    worker: Engine, specs: Sequence[Spec], state: TrainingState | None, segment_seconds: float
+    worker: Engine, specs: Sequence[Spec], state: TrainingState | None, segment_seconds: float | None
 ) -> Iterator[Segment]:
-    """The segments of `iterate`, trained by an engine that has been entered."""
+    """The segments of `iterate`, trained by an engine that has been entered; None: so long that they cost nothing."""
     training, wanted = specs[0].training, _snapshot_steps(specs[0])
     steps = training.steps
     state = worker.start() if state is None else state
+    if segment_seconds is None:
+        copied = sum(np.asarray(value).nbytes for value in state.arrays().values())
+        segment_seconds = _SEGMENT_SECONDS + _SECONDS_PER_BYTE * copied
     length = 1
     while True:
         start = state.step
@@ -187,7 +194,7 @@ def train(
     done, interrupted = 0, False
     with _engine(specs, threads, engine, "train") as worker:
         try:
-            for segment in _segments(worker, specs, None, _SEGMENT_SECONDS):
+            for segment in _segments(worker, specs, None, None):
                 count = len(segment.recorded.steps)
                 whole.weights[:, done : done + count] = segment.recorded.weights
                 whole.bias[:, done : done + count] = segment.recorded.bias
