@@ -12,20 +12,27 @@ Coordinates are those of `Plane`, from 0 to 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Float
 
 from tegum.analysis.surface import distance
 from tegum.experiments._branches import ACCURACY
-from tegum.experiments._plane import ALIKE, End, Map, Place, Plane
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-Point = Float[np.ndarray, " xy"]
+from tegum.experiments._curves import (
+    Boundaries,
+    Curve,
+    Finish,
+    Pair,
+    Point,
+    Triple,
+    crossed,
+    line_distance,
+    outside,
+    tangent,
+    unlike,
+    within,
+)
+from tegum.experiments._plane import ALIKE, End, Map, Place
 
 LONGEST, SHORTEST = 0.03, 3e-5
 """Steps along a curve: none is longer than the first, and below the second the curve ends."""
@@ -62,85 +69,6 @@ NEARBY = 2
 
 MEET = 1e-3
 """Triple points that are nearer to one another are one."""
-
-Edge = tuple[tuple[int, int], tuple[int, int]]
-"""Two neighbours of the grid, by their numbers in density and strength."""
-
-Finish = Literal["edge", "triple", "merged", "closed", "lost"]
-"""How a curve ends: at the edge of the plane, at a triple point, where both solutions become one, where it began, or
-where no step leads on."""
-
-
-class Pair(NamedTuple):
-    """A point of a boundary."""
-
-    point: Point
-    a: End
-    b: End
-    slope: Point
-    """Of L_a − L_b."""
-    error: float
-    """How far from it the boundary may be."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A boundary between two solutions."""
-
-    pairs: tuple[Pair, ...] = field(repr=False)
-    places: tuple[Place, ...]
-    finish: tuple[Finish, Finish]
-    """At its first and its last point."""
-
-    @property
-    def middle(self) -> int:
-        """The number of its middle point."""
-        return len(self.pairs) // 2
-
-    @property
-    def gap(self) -> float:
-        """The least difference between both solutions."""
-        return min(unlike(each.a, each.b) for each in self.pairs)
-
-    @property
-    def error(self) -> float:
-        """The largest of its points."""
-        return max(each.error for each in self.pairs)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Triple:
-    """A point where three solutions have the same loss."""
-
-    point: Point = field(repr=False)
-    place: Place
-    error: Place
-    """How far from it the true one may lie."""
-    ends: tuple[End, End, End] = field(repr=False)
-    lowest: bool
-    """Whether none of the solutions nearby is lower."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Boundaries:
-    """Everything that was found."""
-
-    curves: tuple[Curve, ...]
-    triples: tuple[Triple, ...]
-    open: tuple[tuple[Place, Place], ...]
-    """Neighbours of the grid between which the lowest solution changes, but no curve was found."""
-
-
-def unlike(a: End, b: End) -> float:
-    """The largest difference between two solutions of sorted entries of W Wᵀ, and of sorted biases.
-
-    Neither rotations of hidden space nor permutations of features change them.
-    """
-    grams = [np.sort((each.weights @ each.weights.T).ravel()) for each in (a, b)]
-    return float(max(np.abs(grams[0] - grams[1]).max(), np.abs(np.sort(a.bias) - np.sort(b.bias)).max()))
 
 
 def boundaries(of: Map) -> Boundaries:
@@ -203,12 +131,12 @@ class _Tracer:
     def _followed(self, start: Pair, sign: int) -> tuple[list[Pair], Finish]:
         """The curve from a point on, and how it ends; a positive sign is the tangent's own direction."""
         step = LONGEST
-        tangent = sign * _tangent(start.slope)
+        ahead = sign * tangent(start.slope)
         now, line = start, []
         while len(line) < FARTHEST / LONGEST:
-            target, along = _within(now.point, step * tangent)
+            target, along = within(now.point, step * ahead)
             there = self._corrected(target, now.a, now.b, now.slope, along, step)
-            if there is None or (along is None and _outside(there.point)):
+            if there is None or (along is None and outside(there.point)):
                 step /= 2
                 if step < SHORTEST:
                     return line, self._end(now, line)
@@ -221,8 +149,8 @@ class _Tracer:
             line.append(there)
             if along is not None:
                 return line, "edge"
-            turned = _tangent(there.slope)
-            tangent = turned if turned @ tangent > 0 else -turned
+            turned = tangent(there.slope)
+            ahead = turned if turned @ ahead > 0 else -turned
             if len(line) > 4 and np.linalg.norm(there.point - start.point) < step:
                 return line, "closed"
             now, step = there, min(1.5 * step, LONGEST)
@@ -261,7 +189,7 @@ class _Tracer:
                 return Pair(point, a, b, slope, size + 2 * ACCURACY / abs(rise))
             last = point, difference
             point = point + step
-            if along is not None and _outside(point):
+            if along is not None and outside(point):
                 return None
         return None
 
@@ -327,7 +255,7 @@ class _Tracer:
         for one, other, rest in ((0, 2, 1), (1, 2, 0)):
             slope = slopes[one] - slopes[other]
             # Away from where the third one is lower.
-            if _tangent(slope) @ (slopes[rest] - slopes[one]) < 0:
+            if tangent(slope) @ (slopes[rest] - slopes[one]) < 0:
                 one, other, slope = other, one, -slope
             self.waiting.append(Pair(triple.point, triple.ends[one], triple.ends[other], slope, error))
         return True
@@ -339,7 +267,7 @@ class _Tracer:
         """
         a, b = (third, there.b) if unlike(third, there.a) < unlike(third, there.b) else (there.a, third)
         pair = self._corrected(there.point, a, b, there.slope, None, LONGEST)
-        return None if pair is None or _outside(pair.point) or self._lower(pair) is not None else pair
+        return None if pair is None or outside(pair.point) or self._lower(pair) is not None else pair
 
     def _triple(self, point: Point, ends: tuple[End, End, End]) -> Triple | None:
         """Where three solutions have the same loss, next to a point."""
@@ -363,7 +291,7 @@ class _Tracer:
                 error = Place(abs(aside.density - place.density), abs(aside.strength - place.strength))
                 return Triple(point, place, error, ends, low >= (1 - LOWER) * ends[0].loss)
             point = point + step * min(1.0, self.grid / size)
-            if np.linalg.norm(point - begin) > 3 * self.grid or _outside(point):
+            if np.linalg.norm(point - begin) > 3 * self.grid or outside(point):
                 return None
         return None
 
@@ -408,40 +336,13 @@ class _Tracer:
         """Whether a curve passes through a point with the same two solutions."""
         points = np.array([each.point for each in curve.pairs])
         nearest = int(np.linalg.norm(points - pair.point, axis=1).argmin())
-        if _line_distance(points, pair.point) > 0.05 * self.grid:
+        if line_distance(points, pair.point) > 0.05 * self.grid:
             return False
         own = curve.pairs[nearest]
         return (
             min(max(unlike(pair.a, own.a), unlike(pair.b, own.b)), max(unlike(pair.a, own.b), unlike(pair.b, own.a)))
             < 0.1
         )
-
-
-def crossed(plane: Plane, edge: Edge, curves: Iterable[Curve]) -> bool:
-    """Whether a curve crosses an edge of the grid."""
-    p, q = (plane.point(plane.places[i][j]) for i, j in edge)
-    return any(_crosses(p, q, np.array([each.point for each in curve.pairs])) for curve in curves)
-
-
-def _tangent(slope: Point) -> Point:
-    return np.array([-slope[1], slope[0]]) / max(float(np.linalg.norm(slope)), 1e-300)
-
-
-def _outside(point: Point) -> bool:
-    return bool((point < 0).any() or (point > 1).any())
-
-
-def _within(point: Point, step: Point) -> tuple[Point, Point | None]:
-    """A step, or as much of it as stays in the plane, and then the direction of the edge where it ends."""
-    target = point + step
-    if not _outside(target):
-        return target, None
-    bounds = np.where(step > 0, 1.0, 0.0)
-    shares = np.where(step != 0, (bounds - point) / np.where(step != 0, step, 1.0), np.inf)
-    axis = int(np.argmin(shares))
-    target = point + shares[axis] * step
-    target[axis] = bounds[axis]
-    return target, np.eye(2)[1 - axis]
 
 
 def _moved(now: End, before: End) -> float:
@@ -452,24 +353,3 @@ def _around(coordinate: float, count: int) -> range:
     """The numbers of the points of the grid next to a coordinate."""
     below = int(np.floor(np.clip(coordinate, 0, 1) * (count - 1)))
     return range(max(below - NEARBY + 1, 0), min(below + NEARBY, count - 1) + 1)
-
-
-def _line_distance(points: Float[np.ndarray, "point xy"], point: Point) -> float:
-    """The distance of a point to a line through others."""
-    if len(points) == 1:
-        return float(np.linalg.norm(points[0] - point))
-    begin, way = points[:-1], np.diff(points, axis=0)
-    share = np.clip(((point - begin) * way).sum(1) / np.maximum((way**2).sum(1), 1e-300), 0, 1)
-    return float(np.linalg.norm(begin + share[:, None] * way - point, axis=1).min())
-
-
-def _crosses(p: Point, q: Point, points: Float[np.ndarray, "point xy"]) -> bool:
-    """Whether the line through points crosses that from p to q."""
-
-    def side(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0]
-
-    begin, end = points[:-1], points[1:]
-    first = side(q - p, begin - p) * side(q - p, end - p) <= 0
-    second = side(end - begin, p - begin) * side(end - begin, q - begin) <= 0
-    return bool((first & second).any())

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments._boundaries import Boundaries, Curve, Point, boundaries, crossed, unlike
+from tegum.experiments._boundaries import boundaries
 from tegum.experiments._branches import SAME, rough, trained
+from tegum.experiments._curves import Boundaries, Curve, Point, crossed, unlike
 from tegum.experiments._plane import End, Map, Place, Shape, map_of, symmetry
 from tegum.experiments.base import Measure
 
@@ -42,6 +43,9 @@ FOLLOWED = 0.3
 
 BISECTED = 1e-4
 """Where a solution changes its symmetry is found so exactly, in distances between points of the grid."""
+
+LISTED = 5
+"""So many edges without a boundary are named."""
 
 EXAMINED = 3
 """Of so many such places of one kind it is seen whether an eigenvalue passes zero there."""
@@ -305,7 +309,8 @@ def of_boundaries(found: Trades) -> list[Measure]:
             len(found.found.open),
             "edge of the grid",
             n=starts,
-            meaning="the best solution changes, and no curve was found",
+            meaning="the best solution changes, and no curve was found"
+            + "".join(f"; {_text(one)} to {_text(other)}" for one, other in found.found.open[:LISTED]),
         ),
     ]
     for number, border in enumerate(borders, 1):
@@ -330,7 +335,7 @@ def of_boundaries(found: Trades) -> list[Measure]:
             name = f"triple point {number}: {', '.join(names)}: {unit}"
             measures.append(Measure(name, value, unit, value - error, value + error, starts))
     for one, other, count in found.gradual:
-        meaning = "neighbours of the grid between which the name changes along one branch, its symmetry being kept"
+        meaning = "rising in density or strength, along one branch and without a change of its symmetry"
         measures.append(Measure(f"gradual: {one} → {other}", count, "edge of the grid", n=starts, meaning=meaning))
     return measures
 

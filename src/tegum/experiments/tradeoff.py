@@ -272,6 +272,16 @@ def _measures(
                 f"falls of the relative loss with {name}", step.fallen / step.steps, "1", n=step.steps, meaning=text
             )
         )
+    counts = np.diff(found.collapsed, axis=1)
+    measures.append(
+        Measure(
+            "falls of the number of collapsed pairs with strength",
+            float((counts < 0).mean()),
+            "1",
+            n=counts.size,
+            meaning=f"{(counts < 0).sum()} of {counts.size} steps of the grid; it rises in {(counts > 0).sum()}",
+        )
+    )
     measures.append(
         Measure(
             "density from which on the relative loss rises with strength",
@@ -344,12 +354,13 @@ def _caption(found: Trades) -> str:
     plane, starts = found.map.plane, found.map.starts
     first = sum(each.kind == "first order" for each in found.borders)
     checked = sum(bool(each.kind) for each in found.borders)
+    orders = f"; of {checked} whose order was determined {first} are of first order" if checked else ""
     smooth = sum(each.continuous for each in found.breakings)
     return (
         f"Three pairs of features, m = 2: the best of {starts} starts on the exact loss at each of "
         f"{len(plane.densities)} × {len(plane.strengths)} points. Left: its number of collapsed pairs. Right: its loss "
         "over that of the best linear model; dotted: 0.99. Lines: the best solution changes at once "
-        f"({len(found.borders)} curves; of {checked} whose order was determined {first} are of first order); circles: "
+        f"({len(found.borders)} curves{orders}); circles: "
         f"{len(found.found.triples)} triple points; crosses: a symmetry is lost continuously ({smooth} places). Below: "
         "the solutions at the letters, one colour for each pair."
     )

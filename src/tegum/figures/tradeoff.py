@@ -64,7 +64,8 @@ def tradeoff(
 
     with mpl.rc_context(dict(style.SETTINGS)):
         text = style.wrapped(caption)
-        rows = -(-len(pictures) // _ROW)
+        rows = max(-(-len(pictures) // _ROW), 1)
+        columns = -(-len(pictures) // rows)
         below = 0.2 + _LINE * (text.count("\n") + 1)
         height = below + rows * _PICTURE + 0.75 + _PANEL + _ABOVE
         figure = Figure(figsize=(style.WIDTH, height))
@@ -78,16 +79,16 @@ def tradeoff(
         for panel in (left, right):
             _draw_lines(panel, lines)
             _scale(panel, grid)
-        left.set_ylabel("correlation strength", labelpad=2)
+        left.set_ylabel("correlation strength ρ", labelpad=2)
         for letter, (_, place, _) in zip(ascii_uppercase, pictures, strict=False):
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": style.INK, "lw": 0.6}
             left.text(*place, letter, ha="center", va="center", fontsize=7.5, bbox=box, zorder=6)
         places = figure.add_gridspec(
-            max(rows, 1), _ROW, left=0.01, right=0.99, bottom=below / height,
+            rows, max(columns, 4), left=0.01, right=0.99, bottom=below / height,
             top=(below + rows * _PICTURE) / height, wspace=0.0, hspace=0.3,
         )  # fmt: skip
         for number, (letter, picture) in enumerate(zip(ascii_uppercase, pictures, strict=False)):
-            _draw_picture(figure.add_subplot(places[number // _ROW, number % _ROW]), letter, *picture)
+            _draw_picture(figure.add_subplot(places[number // columns, number % columns]), letter, *picture)
         figure.text(0.02, (below - 0.1) / height, text, va="top", fontsize=8.0, linespacing=1.35)
     return figure
 
@@ -157,4 +158,4 @@ def _draw_picture(
 ) -> None:
     draw_pairs(panel, weights)
     title = "PCA" if name == "PCA" else f"{name} collapsed"
-    panel.set_title(f"{letter}: {title}\np = {place[0]:.2g}, strength {place[1]:.2g}", fontsize=7.0, pad=1)
+    panel.set_title(f"{letter}: {title}\np = {place[0]:.2g}, ρ = {place[1]:.2g}", fontsize=7.5, pad=1)
