@@ -12,6 +12,7 @@ Coordinates are those of `Plane`, from 0 to 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -37,8 +38,8 @@ from tegum.experiments._plane import ALIKE, End, Map, Place
 LONGEST, SHORTEST = 0.03, 3e-5
 """Steps along a curve: none is longer than the first, and below the second the curve ends."""
 
-FARTHEST = 4.0
-"""A curve may be so long: a diagonal of the plane is 1.4."""
+FARTHEST, SMALLEST = 4.0, 1e-3
+"""The longest and the shortest that a curve may be, but between triple points: a diagonal of the plane is 1.4."""
 
 SUSPECT = 0.2
 """Neighbours of the grid that are as unlike are looked at, too, if they seem to be of one branch."""
@@ -126,7 +127,11 @@ class _Tracer:
                 self._keep([start, *line], ("triple", end))
 
     def _keep(self, pairs: Sequence[Pair], finish: tuple[Finish, Finish]) -> None:
-        self.curves.append(Curve(tuple(pairs), tuple(self.plane.place(each.point) for each in pairs), finish))
+        """The curve, unless it is next to nothing: a point where both solutions grow out of one another."""
+        length = sum(float(np.linalg.norm(b.point - a.point)) for a, b in pairwise(pairs))
+        if length > SMALLEST or finish == ("triple", "triple"):
+            places = tuple(self.plane.place(each.point) for each in pairs)
+            self.curves.append(Curve(tuple(pairs), places, finish))
 
     def _followed(self, start: Pair, sign: int) -> tuple[list[Pair], Finish]:
         """The curve from a point on, and how it ends; a positive sign is the tangent's own direction."""
