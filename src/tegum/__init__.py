@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tegum.analysis.analyse import analyse
     from tegum.analysis.collapse import collapsed_count, collapsed_sets, interference_between, interference_within
     from tegum.analysis.continuation import Branch, follow
+    from tegum.analysis.fourier import equivariance_defect, kept_rotations, mode_power, mode_variances
     from tegum.analysis.geometry import (
         canonical_pose,
         dimensionality,
@@ -83,6 +84,7 @@ __all__ = [
     "dimensionality",
     "dimensions_per_feature",
     "empirical_loss",
+    "equivariance_defect",
     "follow",
     "forward",
     "gram",
@@ -90,11 +92,14 @@ __all__ = [
     "interference_between",
     "interference_within",
     "iterate",
+    "kept_rotations",
     "linear_optimum",
     "load",
     "local_capture",
     "local_moments",
     "local_pca",
+    "mode_power",
+    "mode_variances",
     "name_polytope",
     "pca_likeness",
     "phase_boundary",
@@ -116,6 +121,7 @@ _ROOMS = {
     "tegum.analysis.analyse": "analyse",
     "tegum.analysis.collapse": "collapsed_count collapsed_sets interference_between interference_within",
     "tegum.analysis.continuation": "Branch follow",
+    "tegum.analysis.fourier": "equivariance_defect kept_rotations mode_power mode_variances",
     "tegum.analysis.geometry": "canonical_pose dimensionality dimensions_per_feature gram interference "
     "represented tegum_factors",
     "tegum.analysis.landscape": "CriticalPoint critical_point saddle_index unstable_directions",
