@@ -23,6 +23,8 @@ def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Experiment]
             patch.setattr(type(experiment), "analyse", analyse)
             summary = experiment.run(out, size="quick")
         (findings,) = found
+        names = [measure.name for measure in summary.measures]
+        assert len(set(names)) == len(names), "measures must have names of their own"
         return summary, out, findings
 
     return run

@@ -5,7 +5,8 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments._collapsing import PICTURE, Change, State, agreement
+from tegum.experiments._collapsing import PICTURE, Change, agreement
+from tegum.experiments._states import State
 from tegum.experiments.collapse import hexagon
 
 EXPERIMENT = experiments.get("collapse")

@@ -39,11 +39,6 @@ def test_it_writes_its_files_and_says_what_holds(quick):
     assert [criterion.passed for criterion in summary.criteria] == [True, True, True, True, False]
 
 
-def test_measures_have_names_of_their_own(quick):
-    names = [measure.name for measure in quick[0].measures]
-    assert len(set(names)) == len(names)
-
-
 def test_the_exact_loss_is_the_population_loss():
     features = rotating(3, 0.6, 0.7)
     solution = model(features, 1)

@@ -30,11 +30,6 @@ def test_it_writes_its_files_and_holds(quick):
     assert [criterion.passed for criterion in summary.criteria] == [True] * 4
 
 
-def test_measures_have_names_of_their_own(quick):
-    names = [measure.name for measure in quick[0].measures]
-    assert len(set(names)) == len(names)
-
-
 @pytest.mark.parametrize("p", [0.01, 0.3, 0.95])
 def test_the_closed_forms_are_the_exact_losses(p):
     features = tg.FeatureDistribution([tg.Correlated(2, density=p)])

@@ -47,11 +47,6 @@ def test_it_writes_its_files_and_holds_in_part(quick):
     assert [criterion.passed for criterion in summary.criteria] == [True, False, True, True]
 
 
-def test_measures_have_names_of_their_own(quick):
-    names = [measure.name for measure in quick[0].measures]
-    assert len(set(names)) == len(names)
-
-
 @pytest.mark.parametrize("density", [0.07132723, 0.14055018, 0.16257273, 0.39362283, 0.43619594])
 def test_boundaries_end_where_fully_correlated_pairs_change(quick, density):
     """At strength 1 are the roots of `phase_boundary` on `Correlated` pairs, from 64 starts at 42 densities."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Float
 
+from tegum.experiments import _states
 from tegum.experiments._branches import (
     SAME,
     Crossing,
@@ -26,16 +27,13 @@ from tegum.experiments._branches import (
     solution,
     specs_of,
 )
+from tegum.experiments._states import State
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.core.features import FeatureDistribution
     from tegum.training.spec import Spec
-
-PCA_ANGLE, PCA_LOSS = 0.05, 0.01
-"""The largest angle to a principal subspace, in radians, and the largest part by which the loss may be below that of
-the best linear model."""
 
 ALMOST = (0.9, 0.95)
 """Other parts of the loss of the best linear model, to see how much depends on the 1 %."""
@@ -59,28 +57,6 @@ BEYOND = 1.25
 
 KEY = 10
 """The base seed of fresh starts."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class State:
-    """What a solution is."""
-
-    collapsed: int
-    angle: float
-    """To the nearest principal subspace, in radians."""
-    ratio: float
-    """Its loss over that of the best linear model."""
-
-    @property
-    def pca(self) -> bool:
-        """Whether it passes for PCA."""
-        return self.angle < PCA_ANGLE and self.ratio >= 1 - PCA_LOSS
-
-    @property
-    def name(self) -> str:
-        """The number of its collapsed pairs, or "PCA"."""
-        return "PCA" if self.pca else str(self.collapsed)
 
 
 @final
@@ -158,12 +134,7 @@ def _ratio(spec: Spec, of: Solution) -> float:
 
 
 def state_of(spec: Spec, of: Solution) -> State:
-    from tegum.analysis.collapse import collapsed_count
-    from tegum.analysis.pca import angle_to_pca
-
-    features = features_at(spec, of.value)
-    count, angle = collapsed_count(of.weights, features), angle_to_pca(of.weights, features)
-    return State(int(count), float(angle), _ratio(spec, of))
+    return _states.state_of(of.weights, of.loss, features_at(spec, of.value))
 
 
 def landscape(spec: Spec, runs: Mapping[str, xr.Dataset]) -> Landscape:

@@ -23,13 +23,10 @@ from tegum.analysis.subspaces import principal_angles
 from tegum.core.features import Equivariant, FeatureDistribution
 from tegum.experiments._branches import SAME, Passage, Solution, specs_of
 from tegum.experiments._rotating import CLOSE, COARSE, STEPS, descended, exact_loss, least, lower, passage, starts
+from tegum.experiments._states import is_pca
 
 if TYPE_CHECKING:
     import xarray as xr
-
-PCA_ANGLE, PCA_LOSS = 0.05, 0.01
-"""The largest angle to a principal subspace, in radians, and the largest part by which the loss may be below that of
-the best linear model."""
 
 ALONE = 0.99
 """A frequency that holds so large a share of |W|² is alone."""
@@ -71,7 +68,7 @@ class State:
     @property
     def name(self) -> str:
         """One of "PCA", "regular" if all orientations are treated alike, and "uneven"."""
-        if self.angle < PCA_ANGLE and self.ratio >= 1 - PCA_LOSS:
+        if is_pca(self.angle, self.ratio):
             return "PCA"
         return "regular" if self.defect < ALIKE else "uneven"
 
@@ -110,7 +107,7 @@ class Together:
     @property
     def pca(self) -> bool:
         """Whether it is the principal components of both together."""
-        return self.families[0].angle < PCA_ANGLE and self.families[0].ratio >= 1 - PCA_LOSS
+        return is_pca(self.families[0].angle, self.families[0].ratio)
 
     @property
     def polygons(self) -> bool:

@@ -18,16 +18,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tegum.experiments._branches import SAME, descent, lowest, others, trained
+from tegum.experiments._states import State, state_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.core.features import FeatureDistribution
     from tegum.training.spec import Spec
-
-PCA_ANGLE, PCA_LOSS = 0.05, 0.01
-"""The largest angle to a principal subspace, in radians, and the largest part by which the loss may be below that of
-the best linear model: up to both a solution is PCA."""
 
 REPRESENTED = 0.3
 """A row shorter than this part of the longest is not represented."""
@@ -63,29 +60,13 @@ class End(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Shape:
-    """What a solution is."""
+class Shape(State):
+    """What a solution is, and what it looks like."""
 
-    collapsed: int
-    """The number of its collapsed sets."""
     represented: int
     """The number of its represented features."""
     symmetry: int
     """How many of the permutations of features that leave the data alike leave it as it is."""
-    angle: float
-    """To the nearest principal subspace, in radians."""
-    ratio: float
-    """Its loss over that of the best linear model."""
-
-    @property
-    def pca(self) -> bool:
-        """Whether it passes for PCA."""
-        return self.angle < PCA_ANGLE and self.ratio >= 1 - PCA_LOSS
-
-    @property
-    def name(self) -> str:
-        """The number of its collapsed sets, or "PCA"."""
-        return "PCA" if self.pca else str(self.collapsed)
 
 
 @final
@@ -175,17 +156,14 @@ class Plane:
 
     def shape(self, place: Place, of: End) -> Shape:
         """What a solution at a point is."""
-        from tegum.analysis.collapse import collapsed_count
-        from tegum.analysis.pca import angle_to_pca, linear_optimum
-
-        features = self.features(place)
+        state = state_of(of.weights, of.loss, self.features(place))
         norms = np.linalg.norm(of.weights, axis=1)
         return Shape(
-            int(collapsed_count(of.weights, features)),
-            int((norms > REPRESENTED * norms.max()).sum()),
-            symmetry(of, self.symmetries),
-            float(angle_to_pca(of.weights, features)),
-            of.loss / linear_optimum(features, self.spec.hidden).loss,
+            state.collapsed,
+            state.angle,
+            state.ratio,
+            represented=int((norms > REPRESENTED * norms.max()).sum()),
+            symmetry=symmetry(of, self.symmetries),
         )
 
 

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments._branches import Passage, Solution, density_of, lowest, passage, specs_of
+from tegum.experiments._branches import Passage, Solution, check_grid, density_of, lowest, passage, specs_of
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
 
 if TYPE_CHECKING:
@@ -183,14 +183,7 @@ class Pair(Experiment):
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
         """The grid is one of densities and strengths, on the exact loss."""
-        for name, group in specs.items():
-            if isinstance(group, Sequence):
-                if any(getattr(spec.training, "kind", None) != "exact" for spec in group):
-                    raise ValueError(f"{self.name}: run(training.kind): each training must keep its kind")
-                if len(set(group)) < len(group):
-                    raise ValueError(
-                        f"{self.name}: run(features of {name!r}): the densities and strengths are the grid"
-                    )
+        check_grid(self.name, specs, "the densities and strengths")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Angles, reductions and shares; `shown` is what was `Found`."""

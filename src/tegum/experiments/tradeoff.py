@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments._branches import density_of, specs_of
+from tegum.experiments._branches import check_grid, density_of, specs_of
 from tegum.experiments._plane import Place, Plane, Shape, place_of
 from tegum.experiments._trading import Trades, of_boundaries, trades
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
@@ -141,14 +141,7 @@ class Tradeoff(Experiment):
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
         """The grid is one of densities and strengths, on the exact loss."""
-        for name, group in specs.items():
-            if isinstance(group, Sequence):
-                if any(getattr(spec.training, "kind", None) != "exact" for spec in group):
-                    raise ValueError(f"{self.name}: run(training.kind): each training must keep its kind")
-                if len(set(group)) < len(group):
-                    raise ValueError(
-                        f"{self.name}: run(features of {name!r}): the densities and strengths are the grid"
-                    )
+        check_grid(self.name, specs, "the densities and strengths")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """The map of best solutions and its boundaries; `shown` is the `Trades` of the pairs in the plane."""
