@@ -17,7 +17,6 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.surface import distance
 from tegum.experiments._branches import ACCURACY
 from tegum.experiments._curves import (
     Boundaries,
@@ -351,6 +350,8 @@ class _Tracer:
 
 
 def _moved(now: End, before: End) -> float:
+    from tegum.analysis.surface import distance
+
     return distance(now.weights, now.bias, before.weights, before.bias)
 
 

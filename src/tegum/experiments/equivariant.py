@@ -60,26 +60,13 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from tegum.experiments._branches import Solution, density_of, lowest, specs_of
-from tegum.experiments._orientations import (
-    Change,
-    Map,
-    State,
-    changes,
-    family_changes,
-    half,
-    leading_modes,
-    mapped,
-    rotating,
-    sampled_ends,
-    state_of,
-)
-from tegum.experiments._rotating import FINE, exact_loss
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from tegum.experiments._orientations import Change, Map, State
     from tegum.training.spec import Spec
 
 WIDTHS = tuple(np.round(np.geomspace(0.15, 2.5, 17), 3).tolist())
@@ -141,6 +128,7 @@ class Equivariant(Experiment):
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """The null for one family and for two, from the starts of the maps, and runs on mini-batches."""
         from tegum.core.features import FeatureDistribution, Independent
+        from tegum.experiments._orientations import rotating
         from tegum.training.spec import Exact, Sampled, Spec
 
         hidden, seeds, densities = {
@@ -223,6 +211,8 @@ class Equivariant(Experiment):
 
 
 def _found(runs: Mapping[str, xr.Dataset]) -> Found:
+    from tegum.experiments._orientations import changes, family_changes, half, mapped, sampled_ends, state_of
+
     one: list[Map] = []
     two: list[Map] = []
     null: list[State] = []
@@ -324,6 +314,9 @@ def _change(name: str, change: Change, unit: str, starts: int) -> Measure:
 
 def _missed(found: Found) -> float:
     """By how much more nodes change the loss of the best solutions, at most, over that of nothing represented."""
+    from tegum.experiments._orientations import rotating
+    from tegum.experiments._rotating import FINE, exact_loss
+
     missed = 0.0
     for each, families in [*((each, 1) for each in found.one), *((each, 2) for each in found.two)]:
         for density, row in zip(each.densities, each.best, strict=True):
@@ -352,6 +345,8 @@ def _spread(each: Map) -> float | None:
 
 
 def _criteria(found: Found) -> tuple[Criterion, ...]:
+    from tegum.experiments._orientations import leading_modes
+
     plane = next(each for each in found.one if each.hidden == 2)
     wide = [
         state.name == "PCA" and np.abs(state.power - leading_modes(each.size, p, width, each.hidden)).max() <= NEAR

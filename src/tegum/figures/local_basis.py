@@ -1,0 +1,155 @@
+"""Sets of features in models in superposition: four measures over the size, the number and the density of sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Band = Float[np.ndarray, "place 3"]
+"""Mean, low and high end of the interval."""
+
+_ROWS = {
+    "ratio": "interference\nwithin / between",
+    "alone": "missed by read-out,\nset alone",
+    "relative": "missed by read-out,\nactive / everywhere",
+    "found": "found by PCA,\n0 is chance",
+}
+_COLUMNS = {"part": "set size / m", "sets": "number of sets of 10 (log scale)", "density": "density p (log scale)"}
+
+_RANGES = {"ratio": (0.003, 30.0), "alone": (1e-4, 1.0), "relative": (0.05, 3.0), "found": (-1.05, 1.12)}
+
+_TICKS = {
+    "ratio": [0.01, 0.1, 1, 10],
+    "alone": [0.001, 0.01, 0.1, 1],
+    "relative": [0.1, 0.3, 1, 3],
+    "found": [-1, -0.5, 0, 0.5, 1],
+}
+
+_SETS = {4: style.ACCENTS[0], 10: style.ACCENTS[1], 20: style.ACCENTS[2]}
+"""Colours of numbers of sets."""
+
+_PANEL = 1.5
+"""Inches that a panel is high."""
+
+_LINE = 0.15
+"""Inches that a line of the caption takes."""
+
+
+class Curve(NamedTuple):
+    """Four measures along one thing."""
+
+    label: str
+    sets: int | None
+    """How many sets there are, if that is fixed: its colour."""
+    second: bool
+    """Whether its line is broken and its marks hollow."""
+    x: Float[np.ndarray, " place"]
+    bands: Mapping[str, Band]
+    """By row: "ratio", "alone", "relative", "found"; NaN where it is not defined."""
+    faint: Mapping[str, Float[np.ndarray, " place"]]
+    """By row, what it is to be compared with."""
+    crosses: Sequence[tuple[float, Mapping[str, float]]]
+    """Place, and by row the value of a null."""
+    ends: Mapping[str, tuple[float, float, float]]
+    """By row, where the limit is passed, with its interval."""
+
+
+def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, float], caption: str = "") -> Figure:
+    """Panels in four rows, a measure each, and three columns.
+
+    Args:
+        columns: curves over "part" (size over hidden dimension), "sets" (how many) and "density".
+        limits: by row, drawn as lines.
+        caption: set below the panels, in full lines.
+
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(dict(style.SETTINGS)):
+        text = style.wrapped(caption)
+        below = 0.65 + _LINE * (text.count("\n") + 1)
+        above = 0.12 + 0.145 * max(len(curves) for curves in columns.values())
+        height = below + len(_ROWS) * _PANEL + above
+        figure = Figure(figsize=(style.WIDTH, height))
+        panels = figure.subplots(len(_ROWS), len(_COLUMNS), sharex="col", sharey="row", squeeze=False)
+        figure.subplots_adjust(0.12, below / height, 0.985, 1 - above / height, wspace=0.08, hspace=0.12)
+        for column, (along, what) in enumerate(_COLUMNS.items()):
+            for row, (name, label) in enumerate(_ROWS.items()):
+                place = panels[row, column]
+                for curve in columns[along]:
+                    _draw(place, curve, name, limits.get(name))
+                _scale(place, name, limits.get(name))
+                if column == 0:
+                    place.set_ylabel(label)
+            _scale_across(panels[-1, column], along, columns[along])
+            panels[-1, column].set_xlabel(what)
+            panels[0, column].legend(
+                loc="lower left", bbox_to_anchor=(-0.03, 1.02), borderaxespad=0.0, labelspacing=0.25, handlelength=2.2,
+                handletextpad=0.5, fontsize=7.5,
+            )  # fmt: skip
+        figure.align_ylabels(panels[:, 0])
+        figure.text(0.02, (below - 0.5) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+    return figure
+
+
+def _draw(place: Axes, curve: Curve, row: str, limit: float | None) -> None:
+    colour = style.INK if curve.sets is None else _SETS.get(curve.sets, style.MUTED)
+    mean, low, high = curve.bands[row].T
+    kept = np.isfinite(mean)
+    low, high = (np.where(np.isfinite(ends), ends, mean) for ends in (low, high))
+    place.errorbar(
+        curve.x[kept], mean[kept], [np.maximum(mean - low, 0)[kept], np.maximum(high - mean, 0)[kept]],
+        color=colour, fmt="o", ms=3.4, mfc="white" if curve.second else colour, mew=0.9, lw=1.2,
+        ls=(0, (4, 2)) if curve.second else "-", elinewidth=0.9, capsize=1.6, zorder=3, label=curve.label,
+    )  # fmt: skip
+    if row in curve.faint:
+        values = curve.faint[row]
+        shown = np.isfinite(values)
+        place.plot(curve.x[shown], values[shown], color=colour, lw=0.8, ls=(0, (1, 1.5)), alpha=0.7, zorder=1.5)
+    for x, values in curve.crosses:
+        if np.isfinite(values.get(row, np.nan)):
+            place.plot([x], [values[row]], "x", color=colour, ms=5, mew=1.3, zorder=4)
+    if row in curve.ends and limit is not None:
+        value, left, right = curve.ends[row]
+        if np.isfinite(right):
+            place.plot([left, right], [limit, limit], color=colour, lw=2.0, zorder=3.5, solid_capstyle="butt")
+        place.plot([value], [limit], "|", color=colour, ms=9, mew=1.4, zorder=3.6)
+
+
+def _scale(place: Axes, row: str, limit: float | None) -> None:
+    low, high = _RANGES[row]
+    if row == "found":
+        place.axhline(0.0, color=style.MUTED, lw=0.8, ls=(0, (1, 2)), zorder=1)
+    else:
+        place.set_yscale("log")
+        if row != "alone":
+            place.axhline(1.0, color=style.MUTED, lw=0.8, ls=(0, (1, 2)), zorder=1)
+    place.set_yticks(_TICKS[row], [f"{tick:g}" for tick in _TICKS[row]])
+    place.set_ylim(low, high)
+    place.minorticks_off()
+    if limit is not None:
+        place.axhline(limit, color=style.INK, lw=0.8, ls=(0, (5, 3)), zorder=1)
+
+
+def _scale_across(place: Axes, along: str, curves: Sequence[Curve]) -> None:
+    x = np.concatenate([curve.x for curve in curves]) if curves else np.array([1.0])
+    if along == "part":
+        place.set_xlim(0, 1.04 * float(x.max()))
+        return
+    place.set_xscale("log")
+    ticks = np.unique(x).tolist() if along == "sets" else [0.01, 0.02, 0.05, 0.1, 0.2]
+    low, high = float(x.min()) / 1.12, float(x.max()) * 1.12
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    place.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    place.set_xlim(low, high)
+    place.minorticks_off()
