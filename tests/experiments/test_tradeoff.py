@@ -89,6 +89,30 @@ def test_at_triple_points_three_solutions_have_one_loss_and_none_is_lower(quick)
     assert {measure.name: measure for measure in summary.measures}["triple points that are confirmed"].value == 2
 
 
+def test_a_symmetry_is_lost_where_an_eigenvalue_passes_zero(quick):
+    """With one pair collapsed: along strength, at density 0.142, four symmetries become two."""
+    _, _, found = quick
+    breakings = [each for each in found.breakings if {shape.symmetry for shape in each.shapes} == {2, 4}]
+    assert breakings
+    assert all(each.continuous for each in breakings)
+    assert not found.open
+    one = next(each for each in breakings if each.place.strength > 0.5)
+    eigenvalues = {}
+    for away in (-0.02, 0.02):
+        features = found.map.plane.features(Place(one.place.density, one.place.strength + away))
+        spec = tg.Spec(features=features, hidden=2, training=tg.Exact(), snapshots=1, seeds=48, base_seed=3)
+        done = tg.train(spec).isel(step=-1)
+        point = tg.critical_point(done.isel(seed=int(done.loss.values.argmin())))
+        shape = found.map.plane.shape(
+            Place(one.place.density, one.place.strength + away), End(point.weights, point.bias, point.loss)
+        )
+        eigenvalues[shape.symmetry] = point.eigenvalues[0]
+    # Beside it, by fresh starts: both kinds, both minima, and the one with more symmetries has a soft mode.
+    assert set(eigenvalues) == {2, 4}
+    assert min(eigenvalues.values()) > 0
+    assert eigenvalues[4] < 0.003
+
+
 def test_the_best_solutions_cost_at_most_what_other_starts_find(quick):
     _, _, found = quick
     for at in ((1, 1), (4, 2), (8, 3)):
@@ -99,7 +123,7 @@ def test_the_best_solutions_cost_at_most_what_other_starts_find(quick):
 
 
 def test_the_relative_loss_falls_with_correlation_by_hand():
-    """Two features in one dimension: superposition has nothing to gain, so that all is in the linear model."""
+    """Three pairs in the plane at density 0.05, against the closed form of the best linear model."""
     plain, pairs = (tg.FeatureDistribution([tg.PartiallyCorrelated(2, 0.05, each)] * 3) for each in (0.5, 1.0))
     ratios = []
     for features in (plain, pairs):
@@ -156,8 +180,8 @@ def test_unlike_sees_neither_rotations_nor_permutations():
 
 def test_lines_cross_or_do_not():
     line = np.array([[0.0, 0.0], [0.5, 0.4], [1.0, 1.0]])
-    assert crosses(np.array([0.2, 0.0]), np.array([0.2, 0.5]), line)
-    assert not crosses(np.array([0.2, 0.3]), np.array([0.2, 0.5]), line)
+    assert crosses(np.array([0.2, 0.0]), np.array([0.2, 0.5]), line).tolist() == [True, False]
+    assert not crosses(np.array([0.2, 0.3]), np.array([0.2, 0.5]), line).any()
     assert line_distance(line, np.array([0.5, 0.4])) == 0
     assert line_distance(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([0.3, 0.2])) == pytest.approx(0.2)
 
@@ -190,7 +214,7 @@ def test_independent_features_do_not_collapse_where_they_are_sparse(quick):
     pairs = tg.FeatureDistribution([tg.PartiallyCorrelated(2, 0.2, 0.0)] * 3)
     assert tg.collapsed_count(weights, pairs) == 0
     measures = {measure.name: measure for measure in quick[0].measures}
-    assert measures["mixtures"].null == 0
+    assert measures["mixtures where sparse and correlated"].null == 0
 
 
 def test_specs_of_a_grid_keep_their_order(plane):
@@ -203,6 +227,9 @@ def test_specs_of_a_grid_keep_their_order(plane):
     [
         (["features.density=0.1"], "the densities and strengths are the grid"),
         (["training.kind=sampled"], "each training must keep its kind"),
+        (["hidden=3"], "'run' must keep 2 dimensions"),
+        (["features.size=3"], "sets of 'run' must keep 2 features"),
+        (["activation=linear"], "it must stay 'relu'"),
     ],
 )
 def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):

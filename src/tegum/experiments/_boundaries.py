@@ -37,6 +37,9 @@ from tegum.experiments._plane import ALIKE, End, Map, Place
 LONGEST, SHORTEST = 0.03, 3e-5
 """Steps along a curve: none is longer than the first, and below the second the curve ends."""
 
+STRAIGHT, BENT = 0.995, 0.98
+"""Steps become longer if the cosine between two tangents is above the first, and shorter if it is below the second."""
+
 FARTHEST, SMALLEST = 4.0, 1e-3
 """The longest and the shortest that a curve may be, but between triple points: a diagonal of the plane is 1.4."""
 
@@ -49,8 +52,8 @@ LEAP = 0.2
 MERGED = 1e-3
 """Solutions that differ by less are one."""
 
-CLOSE = 1e-6
-"""The last step of Newton's method."""
+CLOSE, VAGUE = 1e-6, 0.1
+"""The last step of Newton's method; and the largest error of a point, in distances between points of the grid."""
 
 LOWER = 1e-6
 """By this part a third solution must be lower."""
@@ -66,6 +69,9 @@ WIDTH = 1e-3
 
 NEARBY = 2
 """Solutions of so many points of the grid to every side may be lower on a curve."""
+
+FEW = 6
+"""So many other minima of each of the nearest points may be lower, too; the lowest ones."""
 
 MEET = 1e-3
 """Triple points that are nearer to one another are one."""
@@ -154,10 +160,15 @@ class _Tracer:
             if along is not None:
                 return line, "edge"
             turned = tangent(there.slope)
-            ahead = turned if turned @ ahead > 0 else -turned
+            turned = turned if turned @ ahead > 0 else -turned
             if len(line) > 4 and np.linalg.norm(there.point - start.point) < step:
                 return line, "closed"
-            now, step = there, min(1.5 * step, LONGEST)
+            # Where the curve turns it is drawn with shorter steps.
+            if turned @ ahead < BENT:
+                step = max(step / 2, SHORTEST)
+            elif turned @ ahead > STRAIGHT:
+                step = min(1.5 * step, LONGEST)
+            now, ahead = there, turned
         return line, "lost"
 
     def _end(self, last: Pair, line: Sequence[Pair]) -> Finish:
@@ -190,7 +201,9 @@ class _Tracer:
             if size > 2 * reach + SHORTEST:
                 return None
             if size < CLOSE:
-                return Pair(point, a, b, slope, size + 2 * ACCURACY / abs(rise))
+                # Where both are all but one, it is everywhere and nowhere.
+                error = size + 2 * ACCURACY / abs(rise)
+                return Pair(point, a, b, slope, error) if error < VAGUE * self.grid else None
             last = point, difference
             point = point + step
             if along is not None and outside(point):
@@ -235,7 +248,8 @@ class _Tracer:
         around = [self.map.ends[i][j] for i in rows for j in columns]
         middle = [(i, j) for i in rows[NEARBY - 1 : NEARBY + 1] for j in columns[NEARBY - 1 : NEARBY + 1]]
         for i, j in middle:
-            around += [each for each in self.map.rivals[i][j] if all(unlike(each, other) > ALIKE for other in around)]
+            rivals = self.map.rivals[i][j][:FEW]
+            around += [each for each in rivals if all(unlike(each, other) > ALIKE for other in around)]
         (found,) = self.plane.descended([self.plane.place(point)], [around])
         return found
 
@@ -251,7 +265,7 @@ class _Tracer:
         if triple is None:
             return False
         slopes = self._slopes(triple.point, triple.ends)
-        error = float(np.linalg.norm(self.plane.point(triple.place) - triple.point)) + CLOSE
+        error = triple.away
         line.append(Pair(triple.point, *triple.ends[:2], slopes[0] - slopes[1], error))
         if any(np.linalg.norm(each.point - triple.point) < MEET for each in self.triples):
             return True
@@ -293,7 +307,7 @@ class _Tracer:
                 place, aside = self.plane.place(point), self.plane.place(point + left)
                 low = min(each.loss for each in self._nearby(point))
                 error = Place(abs(aside.density - place.density), abs(aside.strength - place.strength))
-                return Triple(point, place, error, ends, low >= (1 - LOWER) * ends[0].loss)
+                return Triple(point, left, place, error, ends, low >= (1 - LOWER) * ends[0].loss)
             point = point + step * min(1.0, self.grid / size)
             if np.linalg.norm(point - begin) > 3 * self.grid or outside(point):
                 return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from tegum.experiments._plane import End, Place, Plane
 
@@ -46,8 +46,10 @@ class Curve:
 
     @property
     def middle(self) -> int:
-        """The number of its middle point."""
-        return len(self.pairs) // 2
+        """The number of the point next to half of its length; steps are shorter where it turns, or ends."""
+        points = np.array([each.point for each in self.pairs])
+        lengths = np.cumsum([0.0, *np.linalg.norm(np.diff(points, axis=0), axis=1)])
+        return int(np.abs(lengths - lengths[-1] / 2).argmin())
 
     @property
     def gap(self) -> float:
@@ -66,6 +68,8 @@ class Triple:
     """A point where three solutions have the same loss."""
 
     point: Point = field(repr=False)
+    away: float = field(repr=False)
+    """How far from it the true one may lie."""
     place: Place
     error: Place
     """How far from it the true one may lie."""
@@ -97,7 +101,20 @@ def unlike(a: End, b: End) -> float:
 def crossed(plane: Plane, edge: Edge, curves: Iterable[Curve]) -> bool:
     """Whether a curve crosses an edge of the grid."""
     p, q = (plane.point(plane.places[i][j]) for i, j in edge)
-    return any(crosses(p, q, np.array([each.point for each in curve.pairs])) for curve in curves)
+    return any(crossings(p, q, curve) for curve in curves)
+
+
+def crossings(p: Point, q: Point, curve: Curve) -> list[tuple[float, int]]:
+    """Where a curve crosses the line from p to q, as shares of it, and the curve's nearest points by their numbers."""
+    points = np.array([each.point for each in curve.pairs])
+    found = []
+    for number in np.flatnonzero(crosses(p, q, points)).tolist():
+        begin, end = points[number], points[number + 1]
+        matrix = np.stack([q - p, begin - end], 1)
+        if abs(np.linalg.det(matrix)) > 1e-14:
+            share, part = np.linalg.solve(matrix, begin - p).tolist()
+            found.append((min(max(share, 0.0), 1.0), number + (part > 0.5)))
+    return found
 
 
 def tangent(slope: Point) -> Point:
@@ -130,8 +147,8 @@ def line_distance(points: Float[np.ndarray, "point xy"], point: Point) -> float:
     return float(np.linalg.norm(begin + share[:, None] * way - point, axis=1).min())
 
 
-def crosses(p: Point, q: Point, points: Float[np.ndarray, "point xy"]) -> bool:
-    """Whether the line through points crosses that from p to q."""
+def crosses(p: Point, q: Point, points: Float[np.ndarray, "point xy"]) -> Bool[np.ndarray, " segment"]:
+    """Which parts of the line through points cross that from p to q."""
 
     def side(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0]
@@ -139,4 +156,4 @@ def crosses(p: Point, q: Point, points: Float[np.ndarray, "point xy"]) -> bool:
     begin, end = points[:-1], points[1:]
     first = side(q - p, begin - p) * side(q - p, end - p) <= 0
     second = side(end - begin, p - begin) * side(end - begin, q - begin) <= 0
-    return bool((first & second).any())
+    return first & second

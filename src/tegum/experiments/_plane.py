@@ -68,6 +68,11 @@ class Shape(State):
     symmetry: int
     """How many of the permutations of features that leave the data alike leave it as it is."""
 
+    @property
+    def label(self) -> str:
+        """Name, represented features and symmetry: "1/6/4"."""
+        return f"{self.name}/{self.represented}/{self.symmetry}"
+
 
 @final
 @dataclass(frozen=True)

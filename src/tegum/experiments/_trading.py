@@ -11,15 +11,14 @@ from jaxtyping import Float
 
 from tegum.experiments._boundaries import boundaries
 from tegum.experiments._branches import SAME, rough, trained
-from tegum.experiments._curves import Boundaries, Curve, Point, crossed, unlike
-from tegum.experiments._plane import End, Map, Place, Shape, map_of, symmetry
-from tegum.experiments.base import Measure
+from tegum.experiments._breakings import Breaking, along
+from tegum.experiments._curves import Boundaries, Curve
+from tegum.experiments._plane import End, Map, Place, Shape, map_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.analysis.landscape import CriticalPoint
-    from tegum.analysis.tracks import Change
     from tegum.core.features import FeatureDistribution
     from tegum.training.spec import Spec
 
@@ -29,26 +28,11 @@ KEY = 10
 ASIDE = 2e-3
 """So far to both sides of a boundary its order is determined, in coordinates of the plane."""
 
-COARSE, FINE = 1e-6, 1e-8
-"""The tolerance of critical points there, and of those of which eigenvalues are asked."""
+COARSE = 1e-6
+"""The tolerance of critical points there."""
 
 PRECISION = 1e-4
 """Of roots, as a part of twice `ASIDE`."""
-
-JUMP = 0.05
-"""Solutions on both sides of a change of symmetry that are less unlike go over into one another."""
-
-FOLLOWED = 0.3
-"""So far to both sides of such a change an eigenvalue is followed, in distances between points of the grid."""
-
-BISECTED = 1e-4
-"""Where a solution changes its symmetry is found so exactly, in distances between points of the grid."""
-
-LISTED = 5
-"""So many edges without a boundary are named."""
-
-EXAMINED = 3
-"""Of so many such places of one kind it is seen whether an eigenvalue passes zero there."""
 
 
 @final
@@ -68,30 +52,8 @@ class Border:
 
     @property
     def name(self) -> str:
-        """Of both shapes: "1 | 2"."""
-        return " | ".join(each.name for each in self.shapes)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Breaking:
-    """Where the best solution changes its symmetry along one branch."""
-
-    place: Place
-    error: float
-    """How far from it the true one may lie, in coordinates of the plane."""
-    symmetries: tuple[int, int]
-    """Below and above it in density, or in strength where that changes."""
-    names: tuple[str, str]
-    gap: float
-    """How unlike both solutions are there."""
-    passes: bool | None
-    """Whether an eigenvalue of the more symmetric one passes zero there; None if it was not looked at."""
-
-    @property
-    def continuous(self) -> bool:
-        """Whether they go over into one another."""
-        return self.gap < JUMP
+        """Of both shapes: "1/6/4 | 2/6/8"."""
+        return " | ".join(each.label for each in self.shapes)
 
 
 @final
@@ -102,9 +64,12 @@ class Trades:
     map: Map = field(repr=False)
     found: Boundaries = field(repr=False)
     borders: tuple[Border, ...]
-    corners: tuple[tuple[str, str, str], ...]
-    """Names of the three solutions of each triple point."""
+    corners: tuple[str, ...]
+    """Labels of the three solutions of each triple point."""
     breakings: tuple[Breaking, ...]
+    """Where the best solution changes its symmetry along one branch."""
+    open: tuple[tuple[Place, Place], ...]
+    """Neighbours of the grid between which the best solution changes, but no boundary was found."""
     gradual: tuple[tuple[str, str, int], ...]
     """Names that change along one branch without a change of symmetry, and between how many neighbours."""
     unconfirmed: int
@@ -133,7 +98,8 @@ def trades(run: xr.Dataset, specs: Sequence[Spec], *, fresh: int, orders: bool) 
         run: with the dim `spec`.
         specs: one for each, in its order.
         fresh: so many new starts in the middle of every boundary and at every triple point.
-        orders: whether the order of every boundary is determined, which takes seconds for each.
+        orders: whether the order of every boundary is determined, and eigenvalues are looked at where the best
+            solution changes continuously: that takes seconds for each.
 
     """
     found = map_of(run, specs)
@@ -148,14 +114,18 @@ def trades(run: xr.Dataset, specs: Sequence[Spec], *, fresh: int, orders: bool) 
         Border(curve, shape, *(_order(found, curve) if orders else ("", np.nan)), fine)
         for curve, shape, fine in zip(lines.curves, shapes, confirmed[: len(lines.curves)], strict=True)
     ]
-    corners = [tuple(plane.shape(each.place, end).name for end in each.ends) for each in lines.triples]
-    breakings, gradual = _along(found, lines, orders)
+    corners = [", ".join(sorted(plane.shape(each.place, end).label for end in each.ends)) for each in lines.triples]
+    breakings, gradual = along(found, lines, examined=orders)
     return Trades(
         map=found,
         found=lines,
         borders=tuple(sorted(borders, key=lambda each: each.name)),
-        corners=tuple((first, second, third) for first, second, third in corners),
+        corners=tuple(corners),
         breakings=tuple(breakings),
+        open=(
+            *(edge for edge in lines.open if all(edge != each.edge for each in breakings)),
+            *(each.edge for each in breakings if not each.continuous),
+        ),
         gradual=tuple(gradual),
         unconfirmed=sum(not each for each in confirmed[len(lines.curves) :]),
     )
@@ -182,7 +152,10 @@ def _order(of: Map, curve: Curve) -> tuple[str, float]:
 
     pair = curve.pairs[curve.middle]
     across = pair.slope / np.linalg.norm(pair.slope)
-    features = _features_along(of, pair.point, across)
+
+    def features(distance: float) -> FeatureDistribution:
+        return of.plane.features(of.plane.place(pair.point + distance * across))
+
     try:
         a, b = (_critical(features(0.0), each, COARSE) for each in (pair.a, pair.b))
         found = phase_boundary(a, b, a.features, features, -ASIDE, ASIDE, tol=PRECISION, start=0.0)
@@ -195,154 +168,3 @@ def _critical(features: FeatureDistribution, end: End, tol: float) -> CriticalPo
     from tegum.analysis.landscape import critical_point
 
     return critical_point(end.weights, end.bias, features, tol=tol)
-
-
-def _features_along(of: Map, point: Point, way: Point) -> Callable[[float], FeatureDistribution]:
-    return lambda distance: of.plane.features(of.plane.place(point + distance * way))
-
-
-def _along(of: Map, lines: Boundaries, orders: bool) -> tuple[list[Breaking], list[tuple[str, str, int]]]:
-    """Where the best solution changes its symmetry or its name along one branch."""
-    breakings: list[Breaking] = []
-    named: dict[tuple[str, str], int] = {}
-    for at, _, there in of.edges():
-        one, other = (of.shapes[i][j] for i, j in (at, there))
-        if (one.symmetry, one.name) == (other.symmetry, other.name) or crossed(of.plane, (at, there), lines.curves):
-            continue
-        if one.symmetry == other.symmetry:
-            named[one.name, other.name] = named.get((one.name, other.name), 0) + 1
-            continue
-        alike = [each for each in breakings if set(each.symmetries) == {one.symmetry, other.symmetry}]
-        examined = orders and sum(each.passes is not None for each in alike) < EXAMINED
-        breakings.append(_breaking(of, at, there, examined))
-    return breakings, [(*names, count) for names, count in sorted(named.items())]
-
-
-def _breaking(of: Map, at: tuple[int, int], there: tuple[int, int], examined: bool) -> Breaking:
-    """Where between two neighbours of one branch the symmetry changes, by bisection."""
-    plane = of.plane
-    low, high = (plane.point(plane.places[i][j]) for i, j in (at, there))
-    one, other = (of.shapes[i][j] for i, j in (at, there))
-    end, far = (of.ends[i][j] for i, j in (at, there))
-    share, width = 0.0, 1.0
-    while width > BISECTED:
-        width /= 2
-        (found,) = plane.descended([plane.place(low + (share + width) * (high - low))], [[end, far]])
-        best = min(found, key=lambda each: each.loss)
-        if symmetry(best, plane.symmetries) == one.symmetry:
-            share, end = share + width, best
-        else:
-            far = best
-    middle, gap, error, passes = low + (share + width / 2) * (high - low), unlike(end, far), width / 2, None
-    if examined and gap < JUMP:
-        more = one.symmetry > other.symmetry
-        way = high - low if more else low - high
-        change = _passage(of, middle, way, end if more else far)
-        passes = change is not None
-        if change is not None:
-            middle, error = middle + change.value * way, change.error
-    error *= float(np.linalg.norm(high - low))
-    return Breaking(plane.place(middle), error, (one.symmetry, other.symmetry), (one.name, other.name), gap, passes)
-
-
-def _passage(of: Map, middle: Point, way: Point, end: End) -> Change | None:
-    """Where an eigenvalue passes zero as the more symmetric solution, followed that way, loses its symmetry."""
-    from tegum.analysis.continuation import follow
-
-    features = _features_along(of, middle, way)
-    # From where the eigenvalue is well above its error.
-    ((start,),) = of.plane.descended([of.plane.place(middle - FOLLOWED * way)], [[end]])
-    try:
-        branch = follow(_critical(features(-FOLLOWED), start, FINE), features, [-FOLLOWED, FOLLOWED])
-    except ValueError:
-        return None
-    return next((change for change in branch.changes if change.kind == "eigenvalue"), None)
-
-
-def of_boundaries(found: Trades) -> list[Measure]:
-    """Every boundary and triple point with its place, and what is to be said of them together."""
-    borders, corners, starts = found.borders, found.found.triples, found.map.starts
-    checked = [each for each in borders if each.kind]
-    smooth = [each for each in found.breakings if each.continuous]
-    examined = [each for each in smooth if each.passes is not None]
-    measures = [
-        Measure("boundaries", len(borders), "curve", n=starts, meaning="on which the best solution changes at once"),
-        Measure(
-            "boundaries of first order",
-            sum(each.kind == "first order" for each in checked),
-            "curve",
-            n=len(checked),
-            meaning=f"of {len(checked)} whose order was determined in the middle",
-        ),
-        Measure(
-            "boundaries that are confirmed",
-            sum(each.confirmed for each in borders),
-            "curve",
-            n=len(borders),
-            meaning="fresh starts in the middle find nothing lower",
-        ),
-        Measure(
-            "largest distance to the root of phase_boundary",
-            max((each.off for each in checked), default=None),
-            "1",
-            n=len(checked),
-            meaning="errors included; the plane's sides are 1",
-        ),
-        Measure("triple points", len(corners), "point", n=starts, meaning="three solutions have the same loss"),
-        Measure(
-            "triple points that are confirmed",
-            len(corners) - found.unconfirmed,
-            "point",
-            n=len(corners),
-            meaning="fresh starts there find nothing lower",
-        ),
-        Measure(
-            "continuous changes of symmetry",
-            len(smooth),
-            "edge of the grid",
-            n=starts,
-            meaning=f"an eigenvalue passes zero at {sum(bool(each.passes) for each in examined)} of {len(examined)} "
-            "that were looked at",
-        ),
-        Measure(
-            "edges without a boundary",
-            len(found.found.open),
-            "edge of the grid",
-            n=starts,
-            meaning="the best solution changes, and no curve was found"
-            + "".join(f"; {_text(one)} to {_text(other)}" for one, other in found.found.open[:LISTED]),
-        ),
-    ]
-    for number, border in enumerate(borders, 1):
-        ends = border.curve.places[0], border.curve.places[-1]
-        strong = max(range(2), key=lambda k: ends[k].strength)
-        place, error = ends[strong], border.curve.pairs[-strong].error
-        way = " to ".join(f"{_text(ends[k])} ({border.curve.finish[k]})" for k in (1 - strong, strong))
-        kinds = " and ".join(_shape(each) for each in border.shapes)
-        measures.append(
-            Measure(
-                f"boundary {number}: {border.name}",
-                place.density,
-                "density",
-                place.density * (1 - 4 * error),
-                place.density * (1 + 4 * error),
-                starts,
-                meaning=f"{border.kind or 'order not determined'}; from {way}; {kinds}",
-            )
-        )
-    for number, (corner, names) in enumerate(zip(corners, found.corners, strict=True), 1):
-        for unit, value, error in zip(("density", "strength"), corner.place, corner.error, strict=True):
-            name = f"triple point {number}: {', '.join(names)}: {unit}"
-            measures.append(Measure(name, value, unit, value - error, value + error, starts))
-    for one, other, count in found.gradual:
-        meaning = "rising in density or strength, along one branch and without a change of its symmetry"
-        measures.append(Measure(f"gradual: {one} → {other}", count, "edge of the grid", n=starts, meaning=meaning))
-    return measures
-
-
-def _text(place: Place) -> str:
-    return f"density {place.density:.5f}, strength {place.strength:.4f}"
-
-
-def _shape(shape: Shape) -> str:
-    return f"{shape.name} ({shape.represented} represented, symmetry {shape.symmetry})"
