@@ -22,7 +22,6 @@ passes zero, or jumps over it on a kink of the loss, is looked for at each of it
 losses differ by less than one part in a million are not told apart; what changes at once between two points without a
 curve is counted and listed.
 
-
 Definitions. A pair is collapsed if the cosine of its embeddings is above 0.95 and the shorter is at least half as long
 as the longer. The *relative loss* is that of the best solution over that of the best linear model
 (`linear_optimum`); 1 is PCA, and how far it is below is what superposition is worth. That is the distance from PCA that
