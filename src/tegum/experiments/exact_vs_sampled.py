@@ -198,40 +198,40 @@ def _pairs(name: str, sampled: xr.Dataset, exact: xr.Dataset) -> Pairs:
     later = slice(1, None)
     sampled, exact = sampled.isel(seed=kept, step=later), exact.isel(seed=kept, step=later)
     steps = exact["step"].values
-    seen = [found for seed in exact["seed"].values.tolist() for found in _seen(exact.sel(seed=seed))]
     return Pairs(
         name,
         tuple(exact["seed"].values.tolist()),
         steps,
         np.maximum(population_loss_along(sampled).values, ACCURACY),
         np.maximum(exact["loss"].values, ACCURACY),
-        tuple(seen),
+        tuple(_seen(exact)),
     )
 
 
-def _seen(run: xr.Dataset) -> list[Seen]:
+def _seen(twins: xr.Dataset) -> list[Seen]:
     from tegum.analysis.landscape import critical_point
     from tegum.analysis.plateaus import find_plateaus
 
-    end = run.isel(step=-1)
-    reach = NEAR * float(np.sqrt((end["weights"] ** 2).sum() + (end["bias"] ** 2).sum()))
+    def look(run: xr.Dataset, plateau: Plateau, reach: float) -> Seen:
+        """Where Newton's method leads from a plateau, and from where the loss falls fastest afterwards."""
+        point = critical_point(run.isel(step=plateau.slowest), tol=TOL, reach=reach)
+        close = point.converged and point.moved <= reach
+        near = close and (point.unstable or not plateau.escaped)
+        fast_is_near = None
+        if plateau.fastest is not None:
+            fast = critical_point(run.isel(step=plateau.fastest), tol=TOL, reach=reach)
+            fast_is_near = fast.converged and fast.moved <= reach and fast.unstable
+        return Seen(int(run["seed"]), plateau, point, near, fast_is_near)
 
-    def nearest(position: int | None) -> CriticalPoint | None:
-        return None if position is None else critical_point(run.isel(step=position), tol=TOL, reach=reach)
-
-    plateaus = find_plateaus(np.maximum(run["loss"].values, ACCURACY), run["step"].values)
     # Most of a search is spent in kernels that release the interpreter's lock.
     with ThreadPoolExecutor() as pool:
-        points = pool.map(nearest, [plateau.slowest for plateau in plateaus])
-        fast_points = pool.map(nearest, [plateau.fastest for plateau in plateaus])
         found = []
-        for plateau, point, fast in zip(plateaus, points, fast_points, strict=True):
-            assert point is not None
-            close = point.converged and point.moved <= reach
-            near = close and (point.unstable or not plateau.escaped)
-            fast_is_near = None if fast is None else fast.converged and fast.moved <= reach and fast.unstable
-            found.append(Seen(int(run["seed"]), plateau, point, near, fast_is_near))
-    return found
+        for run in (twins.isel(seed=at) for at in range(twins.sizes["seed"])):
+            end = run.isel(step=-1)
+            reach = NEAR * float(np.sqrt((end["weights"] ** 2).sum() + (end["bias"] ** 2).sum()))
+            plateaus = find_plateaus(np.maximum(run["loss"].values, ACCURACY), run["step"].values)
+            found += [pool.submit(look, run, plateau, reach) for plateau in plateaus]
+        return [each.result() for each in found]
 
 
 def _measures(pairs: Pairs) -> list[Measure]:
