@@ -1,0 +1,274 @@
+"""How two sets of three become an octahedron: the shapes on the way, the routes, and how runs end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.core.features import FeatureDistribution
+    from tegum.training.spec import Spec
+
+DENSITIES = (0.02, 0.05, 0.1)
+SCALES = (0.01, 0.05, 0.2, None)
+"""Of the grid: standard deviations of starts, None being Xavier's."""
+SMALL = (0.01, 0.05)
+"""Those of small starts."""
+
+TURNED = (0.05, 0.01)
+"""Density and start of the runs that are trained again from starts that are turned."""
+
+ANTIPODAL, APART = -0.9, -0.6
+"""The cosine of an antipodal pair is at most the first, and no other one of its two features with the other set is at
+most the second: collapsed sets that stand opposite are no pairs."""
+
+OPEN = 0.5
+"""A set is open if all of its cosines are below this."""
+
+OPPOSITE = -0.9
+"""Sets stand opposite if the cosine of their centroids is at most this."""
+
+REPRESENTED = 0.5
+"""The least ratio of norms of represented features."""
+
+LEVELS = (0.2, 0.4, 0.6, 0.8, 0.95)
+"""Parts of the fall of ln loss from the collapsed sets to the end, at which trajectories are compared."""
+
+STRAIGHT, PAIRS = "straight", "pairs first"
+KINDS = ("opposite", "bent, straight", "bent, pairs first")
+"""The routes, with how the sets stood when they began to open; the few that stood opposite count as one."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What two sets of three look like at every snapshot, free of gauge."""
+
+    cosine: Float[np.ndarray, "run step"]
+    """Of the centroids."""
+    collapsed: Bool[np.ndarray, "run step"]
+    """Whether both sets are."""
+    open: Bool[np.ndarray, "run step"]
+    """Whether both sets are."""
+    pairs: Int[np.ndarray, "run step"]
+    """How many antipodal pairs join features of different sets."""
+
+    @property
+    def opening(self) -> Int[np.ndarray, " run"]:
+        """Position of the last snapshot at which both sets are collapsed; −1 if they never are."""
+        last = self.collapsed.shape[1] - 1 - np.argmax(self.collapsed[:, ::-1], 1)
+        return np.where(self.collapsed.any(1), last, -1)
+
+    @property
+    def paired(self) -> Int[np.ndarray, " run"]:
+        """From which position on there is an antipodal pair for good; the number of snapshots if never."""
+        return lasting(self.pairs >= 1)
+
+    @property
+    def facing(self) -> Int[np.ndarray, " run"]:
+        """The same for two open triangles that stand opposite: a prism, an antiprism, or anything between."""
+        return lasting(self.open & (self.cosine <= OPPOSITE))
+
+    @property
+    def whole(self) -> Int[np.ndarray, " run"]:
+        """The same for three antipodal pairs: the octahedron."""
+        return lasting(self.pairs == 3)
+
+    def routes(self) -> list[str]:
+        """Of each run: two open triangles that stand opposite come before the first pair, or after it."""
+        last = self.cosine.shape[1]
+        return [
+            "other" if min(face, pair) == last else STRAIGHT if face <= pair else PAIRS
+            for face, pair in zip(self.facing.tolist(), self.paired.tolist(), strict=True)
+        ]
+
+    def stands(self) -> list[str]:
+        """How the sets stand when they begin to open."""
+        return [
+            "not collapsed" if at < 0 else "opposite" if self.cosine[run, at] <= OPPOSITE else "bent"
+            for run, at in enumerate(self.opening.tolist())
+        ]
+
+
+def lasting(mask: Bool[np.ndarray, "run step"]) -> Int[np.ndarray, " run"]:
+    """From which position on something is true for good; the number of steps where it is not at the end."""
+    wrong = np.argmax(~mask[:, ::-1], 1)
+    return np.where(mask.all(1), 0, mask.shape[1] - wrong)
+
+
+def course(weights: Float[np.ndarray, "run step feature hidden"], features: FeatureDistribution) -> Course:
+    """The shapes along trajectories of two sets of three."""
+    from tegum.analysis.collapse import collapsed_sets
+
+    W = weights.astype(np.float64)
+    lengths = np.linalg.norm(W, axis=-1, keepdims=True)
+    directions = W / np.maximum(lengths, 1e-30)
+    cosines = directions @ directions.swapaxes(-1, -2)
+    centroids = np.stack([W[..., :3, :].mean(-2), W[..., 3:, :].mean(-2)], -2)
+    units = centroids / np.maximum(np.linalg.norm(centroids, axis=-1, keepdims=True), 1e-30)
+    least = lengths.min((-2, -1)) >= REPRESENTED * lengths.max((-2, -1))
+    return Course(
+        cosine=(units[..., 0, :] * units[..., 1, :]).sum(-1),
+        collapsed=np.logical_and.reduce(np.asarray(collapsed_sets(weights, features)), -1),
+        open=(_within(cosines).max(-1) < OPEN) & least,
+        pairs=antipodal(cosines[..., :3, 3:]).sum((-2, -1)) * least,
+    )
+
+
+def antipodal(cosines: Float[np.ndarray, "*run 3 3"]) -> Bool[np.ndarray, "*run 3 3"]:
+    """Which features of one set and of the other are an antipodal pair, from their cosines."""
+    near = cosines <= APART
+    alone = (near.sum(-1, keepdims=True) == 1) & (near.sum(-2, keepdims=True) == 1)
+    return (cosines <= ANTIPODAL) & alone
+
+
+def _within(cosines: Float[np.ndarray, "*run 6 6"]) -> Float[np.ndarray, "*run 6"]:
+    rows, columns = np.array([0, 0, 1, 3, 3, 4]), np.array([1, 2, 2, 4, 5, 5])
+    return cosines[..., rows, columns]
+
+
+def ending(weights: Float[np.ndarray, "6 3"], features: FeatureDistribution) -> str:
+    """What a run has become: octahedron, still turning, dropped, or other, with the name of the polytope."""
+    from tegum.analysis.polytopes import name_polytope
+
+    name = name_polytope(weights).name
+    (now,) = (course(weights[None, None], features),)
+    norms = np.linalg.norm(weights, axis=1)
+    if not np.isfinite(weights).all():
+        return "other: diverged"
+    if norms.min() < REPRESENTED * norms.max():
+        return f"dropped: {name}"
+    if name == "octahedron":
+        return name if now.pairs[0, 0] == 3 else "other: octahedron with pairs inside sets"
+    if now.open[0, 0] and now.cosine[0, 0] <= OPPOSITE:
+        return f"still turning: {name}"
+    return f"other: {name}"
+
+
+def continued(spec: Spec, weights: Float[np.ndarray, "run 6 3"], bias: Float[np.ndarray, "run 6"]) -> xr.Dataset:
+    """Runs brought from where they are to a minimum of the exact loss by L-BFGS: dims (seed,)."""
+    from tegum.training.engine import train
+    from tegum.training.spec import Exact
+
+    start = (weights.astype(np.float64), bias.astype(np.float64))
+    training = Exact(gradient_tolerance=1e-7)
+    return train(
+        spec.replace(training=training, snapshots=1, seeds=len(weights), initial_scale=None, start=start)
+    ).isel(step=-1)
+
+
+def fingerprints(
+    weights: Float[np.ndarray, "run step 6 3"], loss: Float[np.ndarray, "run step"], begin: Int[np.ndarray, " run"]
+) -> Float[np.ndarray, "run number"]:
+    """Trajectories as numbers that know neither gauge nor the order of features, sets, or time.
+
+    At each of `LEVELS`: the cosines within both sets, and those between them, each sorted.
+
+    Args:
+        weights: of all snapshots.
+        loss: exact.
+        begin: position of the snapshot from which the fall counts.
+
+    """
+    found = []
+    for run, first in enumerate(begin.tolist()):
+        height = np.log(loss[run])
+        levels = height[first] + np.array(LEVELS) * (height[-1] - height[first])
+        below = height[None, first:] <= levels[:, None]
+        W = weights[run, first + below.argmax(1)].astype(np.float64)
+        directions = W / np.linalg.norm(W, axis=-1, keepdims=True)
+        cosines = directions @ directions.swapaxes(-1, -2)
+        between = np.sort(cosines[:, :3, 3:].reshape(len(W), 9), 1)
+        found.append(np.concatenate([np.sort(_within(cosines), 1), between], 1).ravel())
+    return np.array(found)
+
+
+def clusters(points: Float[np.ndarray, "run number"], count: int) -> Int[np.ndarray, " run"]:
+    """Ward's hierarchy, cut into so many groups (scipy.cluster)."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    return fcluster(linkage(points, "ward"), count, "maxclust")
+
+
+def adjusted_rand(one: Any, other: Any) -> float:
+    """How far two partitions agree: 1 if they are the same, 0 in expectation by chance (Hubert & Arabie, 1985)."""
+    table = np.zeros((len(set(one)), len(set(other))))
+    np.add.at(table, (np.unique(one, return_inverse=True)[1], np.unique(other, return_inverse=True)[1]), 1)
+
+    def couples(counts: np.ndarray) -> float:
+        return float((counts * (counts - 1) / 2).sum())
+
+    both, rows, columns = couples(table), couples(table.sum(1)), couples(table.sum(0))
+    chance = rows * columns / max(couples(table.sum(keepdims=True)), 1.0)
+    most = (rows + columns) / 2
+    return 1.0 if most == chance else (both - chance) / (most - chance)
+
+
+def rotations(count: int, rng: np.random.Generator) -> Float[np.ndarray, "2 run 3 3"]:
+    """Random rotations (or reflections) of hidden space, and random ones that only permute and flip its axes."""
+    free, signs = np.linalg.qr(rng.normal(size=(count, 3, 3))), rng.choice([-1.0, 1.0], (count, 3, 1))
+    # The factor Q is uniform only if the signs of R are (Mezzadri, Notices of the AMS 54, 2007).
+    uniform = free.Q * np.sign(np.diagonal(free.R, axis1=1, axis2=2))[:, None]
+    orders = np.stack([np.eye(3)[rng.permutation(3)] for _ in range(count)])
+    return np.stack([uniform, orders * signs])
+
+
+def start_features(weights: Float[np.ndarray, "run 6 3"]) -> dict[str, Float[np.ndarray, " run"]]:
+    """What a start looks like, free of gauge but for the last one; a relative twist is undefined in nearly every start.
+
+    All are of the same sign for both sets, so that their order does not matter.
+    """
+    W = weights.astype(np.float64)
+    sets = [W[:, :3], W[:, 3:]]
+    centroids = [each.mean(1) for each in sets]
+    norms = [np.linalg.norm(each, axis=1) for each in centroids]
+    spread = [np.linalg.svd(each - c[:, None]) for each, c in zip(sets, centroids, strict=True)]
+    widths = [each.S for each in spread]
+    normals, axes = ([each.Vh[:, k] for each in spread] for k in (2, 0))
+    return {
+        "cosine of centroids": (centroids[0] * centroids[1]).sum(1) / (norms[0] * norms[1]),
+        "larger centroid": np.maximum(*norms),
+        "ratio of centroids": np.minimum(*norms) / np.maximum(*norms),
+        "spread over centroid": np.sum([w[:, 0] / c for w, c in zip(widths, norms, strict=True)], 0),
+        "second width over first": np.sum([w[:, 1] / w[:, 0] for w in widths], 0),
+        "parallel planes": np.abs((normals[0] * normals[1]).sum(1)),
+        "parallel first axes": np.abs((axes[0] * axes[1]).sum(1)),
+        "coordinates of opposite sign": (centroids[0] * centroids[1] < 0).sum(1).astype(float),
+    }
+
+
+def area_under_curve(
+    values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, "*some run"]
+) -> Float[np.ndarray, "*some"]:
+    """The probability that a run with the outcome has the larger value (Mann and Whitney); ties count half.
+
+    Args:
+        values: of each run.
+        hits: which runs have the outcome; several at once may be asked for. NaN where all have it, or none.
+
+    """
+    positive = hits.sum(-1)
+    couples = np.asarray(positive * (hits.shape[-1] - positive), np.float64)
+    above = hits @ _ranks(values) - positive * (positive + 1) / 2
+    return np.divide(above, couples, out=np.full(np.shape(couples), np.nan), where=couples > 0)
+
+
+def area_error(values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, " run"]) -> float:
+    """The standard error of `area_under_curve`, at least two runs having the outcome and two not.
+
+    From DeLong, DeLong & Clarke-Pearson (Biometrics 44, 1988).
+    """
+    ranks = _ranks(values)
+    parts = [(ranks[own] - _ranks(values[own])) / (~own).sum() for own in (hits, ~hits)]
+    return float(np.sqrt(sum(each.var(ddof=1) / len(each) for each in parts)))
+
+
+def _ranks(values: Float[np.ndarray, " run"]) -> Float[np.ndarray, " run"]:
+    """From 1 on, rising; equal values share the mean of theirs."""
+    _, at, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[at]

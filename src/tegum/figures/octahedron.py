@@ -1,0 +1,223 @@
+"""Two sets of three on their way to an octahedron: polyhedra, the loss with its regimes, and the tree of routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.analysis.geometry import align_steps
+from tegum.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SETS = (style.ACCENTS[0], style.ACCENTS[1])
+_ROW = 1.0
+_LOSS = 2.3
+_TREE = 1.9
+"""Inches that the three parts take."""
+
+_LINE = 0.15
+"""Inches that a line of the caption takes."""
+
+_PAIR = -0.9
+"""Features of different sets with a lower cosine are joined."""
+
+
+class Picture(NamedTuple):
+    """The embeddings at one step."""
+
+    step: int
+    weights: Float[np.ndarray, "6 3"]
+
+
+Band = tuple[int, int, str, str, float]
+"""First and last step, plateau or fall, the transformation that rules it, and its share."""
+
+
+def octahedron(
+    pictures: Sequence[Picture],
+    curve: tuple[Int[np.ndarray, " step"], Float[np.ndarray, " step"]] | None,
+    bands: Sequence[Band],
+    tree: Mapping[tuple[str, str, str], int],
+    caption: str = "",
+) -> Figure:
+    """Polyhedra in a row, over the loss, over the tree of routes.
+
+    Args:
+        pictures: in the order of their steps.
+        curve: steps and loss of the run that they show; None if there is none.
+        bands: its regimes.
+        tree: how many runs stood, went and ended how.
+        caption: set below the panels, in full lines.
+
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(dict(style.SETTINGS)):
+        text = style.wrapped(caption)
+        below = 0.15 + _LINE * (text.count("\n") + 1)
+        shown = curve is not None and len(pictures) > 0
+        height = below + _TREE + ((_LOSS + _ROW + 0.85) if shown else 0.1)
+        figure = Figure(figsize=(style.WIDTH, height))
+        if shown:
+            assert curve is not None
+            top = 1 - (0.25 + _ROW) / height
+            _draw_row(figure, pictures, top, _ROW / height)
+            bottom = (below + _TREE + 0.45) / height
+            place = figure.add_axes((0.1, bottom, 0.875, top - bottom - 0.08 / height))
+            _draw_loss(place, *curve, bands, [each.step for each in pictures])
+        _draw_tree(figure.add_axes((0.02, below / height, 0.96, (_TREE - 0.1) / height)), tree)
+        figure.text(0.02, (below - 0.1) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+    return figure
+
+
+def _draw_row(figure: Figure, pictures: Sequence[Picture], bottom: float, height: float) -> None:
+    seen = posed(np.stack([each.weights for each in pictures]))
+    width = 0.96 / len(pictures)
+    for number, (picture, points) in enumerate(zip(pictures, seen, strict=True)):
+        place = figure.add_axes((0.02 + number * width, bottom, width, height))
+        draw_polyhedron(place, points)
+        place.set_title(f"{chr(ord('a') + number)}  {'' if number else 'step '}{picture.step:,}", pad=1, fontsize=8.0)
+
+
+def posed(weights: Float[np.ndarray, "step 6 3"]) -> Float[np.ndarray, "step 6 3"]:
+    """All in the pose of the last one, where the axis through both sets' centroids stands upright, seen from above."""
+    chained = np.asarray(align_steps(weights))
+    axis = chained[-1, :3].mean(0) - chained[-1, 3:].mean(0)
+    axis = axis / max(float(np.linalg.norm(axis)), 1e-30)
+    first = chained[-1, 0] - (chained[-1, 0] @ axis) * axis
+    first = first / max(float(np.linalg.norm(first)), 1e-30)
+    frame = np.stack([first, np.cross(axis, first), axis], 1)
+    turn, tilt = np.deg2rad(20.0), np.deg2rad(28.0)
+    spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    lean = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    return chained @ frame @ spin.T @ lean.T
+
+
+def draw_polyhedron(place: Axes, points: Float[np.ndarray, "6 3"]) -> None:
+    """Six embeddings, seen along the second axis: the third one is up. The nearer, the larger and the darker."""
+    flat, depth = points[:, [0, 2]], -points[:, 1]
+    norms = np.linalg.norm(points, axis=1)
+    directions = points / np.maximum(norms, 1e-30)[:, None]
+    for one in range(3):
+        for other in range(3, 6):
+            if directions[one] @ directions[other] <= _PAIR and min(norms[one], norms[other]) > 0.3:
+                place.plot(*flat[[one, other]].T, color=style.MUTED, lw=0.7, ls=(0, (3, 2)), zorder=1)
+    for number, colour in enumerate(_SETS):
+        own = np.arange(3 * number, 3 * number + 3)
+        place.fill(*flat[own].T, color=colour, alpha=0.16, lw=0, zorder=1.5)
+        for pair in combinations(own.tolist(), 2):
+            place.plot(*flat[list(pair)].T, color=colour, lw=1.2, alpha=0.8, zorder=2, solid_capstyle="round")
+        for feature in own.tolist():
+            near = float(np.clip((depth[feature] + 1) / 2, 0, 1))
+            place.plot(*np.stack([np.zeros(2), flat[feature]]).T, color=colour, lw=0.6, alpha=0.45, zorder=1.8)
+            place.plot(*flat[feature], "o", color=colour, ms=3.4 + 2.4 * near, mec="white", mew=0.6, zorder=3 + near)
+    place.plot(0, 0, "+", color=style.MUTED, ms=4, mew=0.7, zorder=2.5)
+    place.set_xlim(-1.0, 1.0)
+    place.set_ylim(-1.0, 1.0)
+    place.set_aspect("equal")
+    place.axis("off")
+
+
+def _draw_loss(
+    place: Axes,
+    steps: Int[np.ndarray, " step"],
+    loss: Float[np.ndarray, " step"],
+    bands: Sequence[Band],
+    marks: Sequence[int],
+) -> None:
+    # A log axis has no step 0.
+    first = float(steps[steps > 0][0])
+    for start, end, kind, ruler, share in bands:
+        if kind == "plateau":
+            place.axvspan(start, end, color=style.BAND, lw=0, zorder=0)
+        narrow = np.log(end / start) < 0.16 * np.log(steps[-1] / first)
+        place.annotate(
+            f"{ruler} {share:.0%}" if narrow else f"{ruler}\n{share:.0%}",
+            (float(np.sqrt(start * end)), 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -4),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            rotation=90 if narrow else 0,
+            fontsize=8.0,
+            linespacing=1.1,
+        )
+    for _, end, *_ in bands[:-1]:
+        place.axvline(end, color=style.MUTED, lw=0.6, ls=(0, (2, 2)), zorder=0.5)
+    later = steps >= first
+    steps, loss = steps[later], loss[later]
+    place.plot(steps, loss, color=style.INK, lw=1.4, zorder=3)
+    for number, step in enumerate(marks):
+        if step < first:
+            continue
+        height = float(np.interp(np.log(step), np.log(steps), np.log(loss)))
+        place.plot(step, np.exp(height), "o", color=style.INK, ms=3.2, zorder=4, clip_on=False)
+        place.annotate(
+            chr(ord("a") + number),
+            (step, np.exp(height)),
+            xytext=(-7 if step == steps[-1] else 4, 3),
+            textcoords="offset points",
+            fontsize=8.0,
+        )
+    place.set_xscale("log")
+    place.set_yscale("log")
+    place.set_xlim(first, steps[-1])
+    place.set_ylim(loss.min() / 1.3, loss.max() * (loss.max() / loss.min()) ** 0.8)
+    place.set_xlabel("training step (log scale)", labelpad=1)
+    place.set_ylabel("population loss,\nsum over features")
+
+
+def _draw_tree(place: Axes, tree: Mapping[tuple[str, str, str], int]) -> None:
+    """Columns of what followed what; the wider a line, the more runs."""
+    place.set_xlim(0, 1)
+    place.set_ylim(0, 1)
+    place.axis("off")
+    total = sum(tree.values())
+    if not total:
+        place.text(0.5, 0.5, "no run from a small start", ha="center", va="center", color=style.MUTED)
+        return
+    columns = [{("small starts",): total}, _counts(tree, 1), _counts(tree, 2)]
+    xs, titles = (0.08, 0.33, 0.59, 0.75), ("", "sets begin to open", "route", "at the last step")
+    heights: list[dict[tuple[str, ...], float]] = []
+    for column in columns:
+        order = sorted(column)
+        heights.append({path: 0.86 * (1 - (k + 0.5) / len(order)) for k, path in enumerate(order)})
+    for x, title in zip(xs, titles, strict=True):
+        where = "left" if x == xs[-1] else "center"
+        place.text(x, 0.98, title, ha=where, va="top", color=style.MUTED, fontsize=8.0)
+    for level, column in enumerate(columns):
+        for path, y in heights[level].items():
+            if level:
+                parent = path[:-1] if level > 1 else ("small starts",)
+                place.plot(
+                    [xs[level - 1] + 0.1, xs[level] - 0.1],
+                    [heights[level - 1][parent], y],
+                    color="#b9c2cc",
+                    lw=0.8 + 7 * column[path] / total,
+                    solid_capstyle="butt",
+                    zorder=1,
+                )
+            place.text(
+                xs[level], y, f"{path[-1]}  {column[path]}", ha="center", va="center", fontsize=8.0, zorder=3,
+                bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": style.MUTED, "lw": 0.6},
+            )  # fmt: skip
+    for path, y in heights[2].items():
+        ends = {one[2]: count for one, count in tree.items() if one[:2] == path}
+        told = ", ".join(f"{end} {count}" for end, count in sorted(ends.items(), key=lambda item: -item[1]))
+        place.text(xs[3], y, told, ha="left", va="center", fontsize=8.0)
+
+
+def _counts(tree: Mapping[tuple[str, str, str], int], depth: int) -> dict[tuple[str, ...], int]:
+    found: dict[tuple[str, ...], int] = {}
+    for path, count in tree.items():
+        found[path[:depth]] = found.get(path[:depth], 0) + count
+    return found
