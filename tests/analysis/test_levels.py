@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from numpy.testing import assert_allclose
 
-from tegum.analysis.levels import Event, Jump, find_jumps, group_jumps, late_jumps, loss_drops, steadied
+from tegum.analysis.levels import Event, Jump, find_jumps, group_jumps, late_jumps, level_of, steadied, transitions
 
 STEPS = np.arange(0, 50_001, 100)
 
@@ -25,10 +25,6 @@ def dimensionality(*features, noise=0.0, seeds=1, key=0):
     values = np.broadcast_to(np.stack(features, -1), (seeds, len(STEPS), len(features)))
     values = values + noise * np.random.default_rng(key).normal(size=values.shape)
     return xr.DataArray(values, dims=("seed", "step", "feature"), coords={"seed": np.arange(seeds), "step": STEPS})
-
-
-def loss_of(*runs):
-    return xr.DataArray(np.stack(runs), dims=("seed", "step"), coords={"seed": np.arange(len(runs)), "step": STEPS})
 
 
 def test_a_clean_jump_is_found_where_it_is():
@@ -98,6 +94,40 @@ def test_a_swap_is_one_event_of_two_features_that_change_places():
     D = dimensionality(passage(20_000, 20_500, 0.5, 0.0), passage(20_200, 20_700, 0.0, 0.5), noise=0.005)
     (event,) = group_jumps(find_jumps(D))
     assert event.swaps == ((1, 0),)
+
+
+def named(*features, noise=0.005):
+    (event,) = group_jumps(find_jumps(dimensionality(*features, noise=noise)))
+    return event.kinds, event.births, event.completions, event.swaps, event.deaths
+
+
+def test_events_have_names():
+    up, down = passage(20_000, 20_600, 0.02, 0.5), passage(20_100, 20_600, 0.5, 0.02)
+    still = np.full(501, 0.5)
+    assert named(up, still, up) == (("birth",), ((0, 2),), (), (), ())
+    assert named(still, passage(20_100, 20_500, 0.72, 0.5), up) == (("completion",), (), ((2, 1),), (), ())
+    assert named(down, up) == (("swap",), (), (), ((1, 0),), ())
+    assert named(down, still, down) == (("death",), (), (), (), ((0, 2),))
+    assert named(passage(20_000, 20_600, 0.3, 0.05), still) == (("death",), (), (), (), ((0,),))
+    assert named(still, passage(20_000, 20_600, 2 / 3, 0.5)) == (("other",), (), (), (), ())
+    # A pair is born, and a third one goes.
+    assert named(up, up, down)[0] == ("swap",)
+
+
+def test_what_does_not_lead_to_a_half_or_not_from_nothing_is_no_birth():
+    assert named(passage(20_000, 20_600, 0.02, 0.4), passage(20_000, 20_600, 0.02, 0.4))[0] == ("other",)
+    assert named(passage(20_000, 20_600, 0.25, 0.5), passage(20_000, 20_600, 0.25, 0.5))[0] == ("other",)
+    # One alone is none.
+    assert named(passage(20_000, 20_600, 0.02, 0.5))[0] == ("other",)
+
+
+def test_births_one_after_the_other_in_a_chain_are_pairs_of_neighbours_in_time():
+    def risen(feature, start):
+        return Jump(0, feature, start, start + 500, 0.0, 0.5)
+
+    event = Event((risen(4, 0), risen(2, 50), risen(7, 400), risen(1, 450)))
+    assert event.births == ((4, 2), (7, 1))
+    assert Event((risen(4, 0), risen(2, 600))).births == ()
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.03, 0.1])
@@ -180,69 +210,23 @@ def test_a_long_jump_still_joins_what_starts_before_its_end():
     assert [event.jumps for event in group_jumps(jumps)] == [tuple(jumps)]
 
 
-def test_the_drop_is_what_the_trend_leaves():
-    (event,) = group_jumps([jump(20_000, 20_500)])
-    trend = 3.0 - 1e-6 * STEPS
-    for height in (0.03, 0.0, -0.01):
-        (drop,) = loss_drops([event], loss_of(trend - passage(20_000, 20_500, 0, height)), event.jumps)
-        assert_allclose(drop.size, height, atol=1e-12)
-        assert_allclose(drop.null, 0, atol=1e-12)
+def test_levels_have_the_names_of_their_fractions():
+    named = {0.0: "0", 0.1: "0", 0.49: "1/2", 0.655: "2/3", 0.76: "3/4", 0.381: "3/8", 0.399: "2/5"}
+    assert {value: level_of(value) for value in named} == named
+    for between in (0.12, 0.3, 0.45, 0.55, 0.6, 0.7, 0.72, 1.0):
+        assert level_of(between) == "elsewhere"
+    assert level_of(0.45, near=0.06) == "1/2"
 
 
-def test_the_null_is_late_and_meets_no_jump():
-    own, early, other = jump(20_000, 20_500), jump(4_000, 4_500), jump(35_000, 35_300)
-    fall = passage(4_000, 4_500, 0, 1) + passage(20_000, 20_500, 0, 0.03) + passage(35_000, 35_300, 0, 0.5)
-    (drop,) = loss_drops(group_jumps([own]), loss_of(3 - fall), [early, own, other])
-    assert drop.measurable
-    assert drop.significant
-    assert_allclose(drop.size, 0.03, atol=1e-12)
-    assert_allclose(drop.null, 0, atol=1e-12)
-    # A window is 500 + 2 (500 + 1,000) steps long: as many places as fit in 5,000 … 20,000, 20,500 … 35,000, 35,300 ….
-    assert len(drop.null) == sum((space - 3_500) // 100 + 1 for space in (15_000, 14_500, 14_700))
-
-
-def test_a_curved_decline_is_no_drop_beyond_its_null():
-    events = group_jumps([jump(20_000, 20_500)])
-    (drop,) = loss_drops(events, loss_of(3 + np.exp(-STEPS / 10_000)), events[0].jumps)
-    assert not drop.significant
-
-
-def test_events_placed_at_random_have_no_drops_more_often_than_once_in_twenty():
-    rng = np.random.default_rng(5)
-    runs = 1_000
-    starts = rng.integers(70, 470, size=runs) * 100
-    events = [Event((jump(int(start), int(start) + 500, seed=seed),)) for seed, start in enumerate(starts)]
-    losses = loss_of(*(3 - 1e-7 * STEPS + 1e-4 * rng.normal(size=(runs, len(STEPS)))))
-    drops = loss_drops(events, losses, [jump for event in events for jump in event.jumps])
-    share = np.mean([drop.significant for drop in drops])
-    assert abs(share - 0.05) < 4 * np.sqrt(0.05 * 0.95 / runs)
-
-
-def test_a_drop_without_room_beside_it_is_not_measured():
-    crowd = [jump(20_000, 20_500), jump(20_900, 21_200), jump(18_000, 19_900)]
-    events = group_jumps(crowd)
-    drop = next(drop for drop in loss_drops(events, loss_of(np.full(501, 3.0)), crowd) if drop.event.start == 20_000)
-    assert np.isnan(drop.size)
-    assert not drop.measurable
-    assert not drop.significant
-    assert np.isnan(drop.limit)
-
-
-def test_a_drop_in_a_run_that_is_too_short_for_a_null_is_not_measured():
-    events = group_jumps([jump(2_000, 2_500)])
-    (drop,) = loss_drops(events, loss_of(np.full(501, 3.0)).isel(step=slice(0, 50)), events[0].jumps)
-    assert np.isfinite(drop.size)
-    assert not drop.measurable
-
-
-def test_drops_refuse_unknown_runs_and_bad_numbers():
-    events, loss = group_jumps([jump(20_000, 20_500, seed=4)]), loss_of(np.full(501, 3.0))
-    with pytest.raises(ValueError, match=r"the run 4\): loss has no run of that seed"):
-        loss_drops(events, loss, [])
-    with pytest.raises(ValueError, match=r"side=0\): side must be above 0"):
-        loss_drops([], loss, [], side=0)
-    with pytest.raises(ValueError, match=r"margin=-1\): margin must be at least 0"):
-        loss_drops([], loss, [], margin=-1)
+def test_transitions_are_counted_from_level_to_level():
+    jumps = [
+        jump(0, 500),
+        jump(0, 500, feature=1),
+        jump(0, 500, before=0.72, after=0.5),
+        jump(0, 9, before=0.3, after=0.05),
+    ]
+    assert transitions(jumps) == {("0", "1/2"): 2, ("elsewhere", "1/2"): 1, ("elsewhere", "0"): 1}
+    assert transitions([]) == {}
 
 
 def test_the_steady_null_keeps_the_ends_and_the_noise_but_no_jump():

@@ -5,18 +5,26 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
-from tegum.analysis.levels import Drop, Event, Jump, find_jumps, late_jumps
-from tegum.experiments.energy_levels import Ending, Ensemble, _chance, _chosen
+from tegum.analysis.drops import Drop, find_drops
+from tegum.analysis.levels import Event, Jump, find_jumps, group_jumps, late_jumps
+from tegum.experiments._level_measures import Ending, Ensemble, _chance
+from tegum.experiments._levelling import chosen, measures, passages
+from tegum.experiments.energy_levels import _chosen
 
 FILES = {"run.zarr", "energy-levels.png", "energy-levels.svg", "summary.json"}
 EXPERIMENT = experiments.get("energy-levels")
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """The quick form, run once for all tests of this file."""
-    out = tmp_path_factory.mktemp("energy-levels")
-    return EXPERIMENT.run(out, size="quick"), out
+def analysed(run_quick):
+    """The quick form with what its analysis found, run once for all tests of this file."""
+    return run_quick(EXPERIMENT)
+
+
+@pytest.fixture(scope="module")
+def quick(analysed):
+    summary, out, _ = analysed
+    return summary, out
 
 
 def measured(summary):
@@ -34,10 +42,12 @@ def test_the_verdict_follows_from_the_criteria_and_these_from_the_measures(quick
     summary, _ = quick
     measures, passed = measured(summary), [criterion.passed for criterion in summary.criteria]
     jumps, drops = measures["late jumps per run"], measures["late events with a drop of the loss"]
-    assert len(passed) == 5
+    assert len(passed) == 7
     assert passed[1] == (jumps.low > jumps.null)
     assert passed[3] == (measures["late events with a swap"].value > 0)
     assert passed[4] == (drops.low > 0.5)
+    both = [measures[name] for name in ("late events with a drop found alone", "drops found alone with an event")]
+    assert passed[5] == all(share.low > share.null and share.null < 0.1 for share in both)
     assert summary.verdict == ("holds" if all(passed) else "holds in part" if any(passed) else "does not hold")
 
 
@@ -58,17 +68,51 @@ def test_the_phenomenon_is_there_and_absent_from_its_nulls(quick):
 
 
 def test_every_share_comes_with_its_interval_and_its_number_of_runs(quick):
+    unmeasured = ("states before that are near a saddle", "states after that lead to a minimum")
     for measure in quick[0].measures:
-        if measure.unit == "1":
+        if measure.unit == "1" and measure.name not in unmeasured:
             assert 0 <= measure.low <= measure.value <= measure.high <= 1
             assert 1 <= measure.n <= 24
         assert measure.meaning
 
 
-def test_the_run_that_is_drawn_ends_in_digons_and_has_a_late_jump_and_the_caption_says_what_is_not_represented(quick):
+def test_events_and_drops_that_are_found_apart_are_the_same_ones_as_by_hand(quick):
     summary, out = quick
+    measures, run = measured(summary), tg.load(out / "run.zarr")
+    events = group_jumps(late_jumps(find_jumps(tg.dimensionality(run.weights)), 25_000))
+    drops = find_drops(run.loss)
+    met = [any(d.seed == e.seed and d.start < e.end and e.start < d.end for d in drops) for e in events]
+    meeting = [any(d.seed == e.seed and d.start < e.end and e.start < d.end for e in events) for d in drops]
+    assert measures["late events with a drop found alone"].value == pytest.approx(np.mean(met))
+    assert measures["drops found alone with an event"].value == pytest.approx(np.mean(meeting))
+    late = run.loss.sel(step=slice(2_500, None))
+    fallen = sum(float(run.loss.sel(seed=e.seed, step=e.start) - run.loss.sel(seed=e.seed, step=e.end)) for e in events)
+    share = fallen / float((late.isel(step=0) - late.isel(step=-1)).sum())
+    assert measures["late decrease inside events"].value == pytest.approx(share, rel=1e-4)
+    # Shifted in time, few meet.
+    for name in (
+        "late events with a drop found alone",
+        "drops found alone with an event",
+        "late decrease inside events",
+    ):
+        assert measures[name].null < 0.1
+    # Nothing is in the wrong place twice: a jump more or less from level to level.
+    moves = [value.value for name, value in measures.items() if name.startswith("late jumps from")]
+    assert sum(moves) == sum(len(event.jumps) for event in events)
+
+
+def test_the_quick_form_looks_at_no_event_in_the_exact_loss_and_says_so(quick):
+    measures = measured(quick[0])
+    assert measures["events looked at in the exact loss"].value == 0
+    assert measures["states before that are near a saddle"].text() == "not measured"
+    assert measures["time of escape, of the predicted one"].text() == "not measured"
+
+
+def test_the_run_that_is_drawn_ends_in_digons_and_has_a_late_jump_and_the_caption_says_what_is_not_represented(
+    analysed,
+):
+    summary, out, findings = analysed
     run = tg.load(out / "run.zarr")
-    findings = EXPERIMENT.analyse({"run": run})
     _, seed = findings.shown
     assert findings.caption == summary.caption
     assert f"Run {seed} of 24" in summary.caption
@@ -86,6 +130,9 @@ def test_the_run_that_is_drawn_ends_in_digons_and_has_a_late_jump_and_the_captio
     assert jumps
     lines = [line for line in figure.axes[0].lines if "feature" in str(line.get_label())]
     assert len(lines) == 40
+    # Below: every late jump of all runs, and three shares.
+    assert len(figure.axes) == 4
+    assert len(figure.axes[3].get_yticks()) == 3
 
 
 def test_sizes_are_those_that_are_told():
@@ -153,6 +200,86 @@ def test_the_chance_of_meeting_an_opposite_jump_is_that_of_random_times():
     ]
     assert _chance(own, [own, *others], 45_000.0) == pytest.approx(np.mean(meets[0] | meets[1]), rel=0.05)
     assert _chance(own, [own], 45_000.0) == 0
+
+
+def event(seed, *jumps, size=0.03):
+    """A drop across jumps (before, after) of features 0, 1, …, all at once."""
+    made = (Jump(seed, feature, 6_000, 6_500, *ends) for feature, ends in enumerate(jumps))
+    return Drop(Event(tuple(made)), size, np.linspace(0, 1e-3, 50))
+
+
+def test_events_to_look_at_are_chosen_by_rule():
+    up, lone, down = (0.0, 0.5), (0.72, 0.5), (0.5, 0.0)
+    completion, birth, swap = event(0, up, lone), event(1, up, up), event(2, up, down)
+    other, death, weak = event(3, (0.3, 0.5)), event(4, down), event(5, up, lone, size=1e-5)
+    second = event(0, up, up)
+    assert chosen([completion, second, birth, swap, other, death, weak], 32) == [completion, birth, swap]
+    assert len(chosen([event(seed, up, lone) for seed in range(20)], 32)) == 4
+    assert len(chosen([event(seed, up, lone) for seed in range(20)], 256)) == 8
+    # None in smaller ensembles, and none of nothing.
+    assert chosen([completion], 24) == []
+    assert chosen([], 32) == []
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Two digons in two dimensions, of which the second is still a lone feature: its partner is let grow."""
+    features = tg.FeatureDistribution([tg.Independent(4, density=0.4)])
+    W = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1e-3]])
+    spec = tg.Spec(
+        features=features,
+        hidden=2,
+        training=tg.Flow(steps=100, duration=250.0),
+        snapshots=tg.Snapshots(count=100),
+        start=(W, np.array([0.043, 0.043, 0.0, 0.2])),
+    )
+    run = tg.train(spec)
+    growing = tg.dimensionality(run.weights).values[0, :, 3]
+    begin, end = (int(run.step[np.argmax(growing > level)]) for level in (0.05, 0.45))
+    (group,) = group_jumps([Jump(0, 3, begin, end, 0.0, 0.5), Jump(0, 2, begin, end, 1.0, 0.5)])
+    drop = Drop(group, float(run.loss[0, 0] - run.loss[0, -1]), np.zeros(50))
+    return run, spec, drop, passages(run, spec, [drop])[0]
+
+
+def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says(small):
+    run, spec, drop, passage = small
+    assert passage.saddle
+    assert passage.before.moved < 0.05
+    assert passage.after.converged
+    np.testing.assert_allclose(tg.dimensionality(passage.before.weights), [0.5, 0.5, 1, 0], atol=1e-3)
+    np.testing.assert_allclose(tg.dimensionality(passage.after.weights), 0.5, atol=1e-3)
+    # The rate is that of the flow of the trajectory itself, while the newcomer is small.
+    length = np.linalg.norm(run.weights.values[0, :, 3], axis=-1)
+    early = (length > 2e-3) & (length < 2e-2)
+    rate = np.polyfit(run.time.values[0][early], np.log(length[early]), 1)[0]
+    # On a kink, where the rate is known to a tenth.
+    assert passage.rate == pytest.approx(rate, rel=0.1)
+    assert passage.growth == pytest.approx(rate, rel=0.03)
+    # From so near the time of escape is nearly all linear growth.
+    half = (passage.before.loss + passage.after.loss) / 2
+    seen = float(np.interp(-half, -run.loss.values[0], run.time.values[0]))
+    assert passage.time == pytest.approx(seen, rel=0.02)
+    assert passage.time / passage.predicted == pytest.approx(1, abs=0.25)
+    ends = tg.population_loss(passage.before.weights, passage.before.bias, spec.features), run.loss[0, -1]
+    assert passage.exact == pytest.approx(float(ends[0] - ends[1]), rel=1e-4)
+    assert passage.exact == pytest.approx(drop.size, rel=0.05)
+
+
+def test_a_state_at_a_minimum_is_near_no_saddle(small):
+    run, spec, drop, _ = small
+    last = run.isel(step=[-1, -1]).assign_coords(step=[0, 100])
+    (passage,) = passages(last, spec, [drop])
+    assert not passage.saddle
+    assert passage.exact == pytest.approx(0, abs=1e-6)
+    assert np.isnan([passage.rate, passage.growth, passage.time, passage.predicted]).all()
+    told = {measure.name: measure for measure in measures([passage])}
+    assert told["states before that are near a saddle"].value == 0
+    assert told["growth beside the saddle"].value is None
+
+
+def test_no_events_give_no_passages(small):
+    run, spec, *_ = small
+    assert passages(run, spec, []) == []
 
 
 def test_snapshots_that_cannot_be_analysed_are_refused_before_training(tmp_path):

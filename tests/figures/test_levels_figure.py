@@ -1,10 +1,14 @@
+import itertools
+
 import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.patches import Rectangle
 from numpy.testing import assert_allclose
 
-from tegum.analysis.levels import Drop, Event, Jump
+from tegum.analysis.drops import Drop
+from tegum.analysis.levels import Event, Jump
+from tegum.figures.level_panels import Share
 from tegum.figures.levels import energy_levels
 from tegum.figures.style import ACCENTS, calm_colours, rendered
 
@@ -146,6 +150,48 @@ def test_a_drop_that_could_not_be_measured_is_marked_and_not_told(data):
     upper, lower = energy_levels(*data, unknown).axes
     assert bands(upper) == [(6_000, 6_500)]
     assert not any("nan" in text.get_text() for text in lower.texts)
+
+
+SHARES = [
+    Share("events with a\ndrop found alone", 1.0, 0.8, 1.0, 0.03),
+    Share("drops found alone\nwith an event", 0.7, 0.4, 0.9, 0.02),
+    Share("late decrease\ninside events", None, None, None, None),
+]
+
+
+def test_the_ensemble_is_drawn_below_and_nothing_is_cut_off(data):
+    jumps = [jump for event in EVENTS for jump in event.jumps] * 30
+    whole = energy_levels(*data, DROPS, "Which run of how many. " * 20, jumps, SHARES)
+    whole.draw_without_rendering()
+    _, lower, moves, shares = whole.axes
+    assert lower.get_position().y0 > moves.get_position().y1
+    # One arrow for each jump, from where to where it leads.
+    arrows = {(text.xyann[1], text.xy[1]) for text in moves.texts}
+    assert len(moves.texts) == 90
+    assert arrows == {(0.3, 0.0), (0.0, 0.5), (0.72, 0.5)}
+    names = [label.get_text() for label in moves.get_xticklabels()]
+    assert names == ["0 → 1/2\n30", "elsewhere → 0\n30", "elsewhere → 1/2\n30"]
+    width, height = whole.canvas.get_width_height()
+    labels = [*moves.get_xticklabels(), *shares.get_yticklabels(), shares.xaxis.label, moves.title, *whole.texts]
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height for box in boxes)
+    ticks = [label.get_window_extent() for label in moves.get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(ticks))
+    # Names of shares do not run into the panel beside them, nor the caption into labels.
+    assert min(label.get_window_extent().x0 for label in shares.get_yticklabels()) > moves.get_window_extent().x1
+    assert whole.texts[0].get_window_extent().y1 <= shares.xaxis.label.get_window_extent().y0
+
+
+def test_shares_are_points_with_intervals_and_the_null_beside_them(data):
+    shares = energy_levels(*data, DROPS, "", [], SHARES).axes[3]
+    points = {tuple(line.get_xdata()) for line in shares.lines}
+    assert points == {(1.0,), (0.8, 1.0), (0.03,), (0.7,), (0.4, 0.9), (0.02,)}
+    assert [text.get_text() for text in shares.texts] == ["not measured"]
+
+
+def test_an_ensemble_without_jumps_says_so(data):
+    moves = energy_levels(*data, [], "", [], SHARES).axes[2]
+    assert [text.get_text() for text in moves.texts] == ["none"]
 
 
 def test_other_dims_are_refused(data):

@@ -1,4 +1,4 @@
-"""Energy levels: jumps of features between plateaus of dimensionality, and the drops of the loss across them.
+"""Energy levels: jumps of features between plateaus of dimensionality, and the events that they make.
 
 Elhage et al., "Toy Models of Superposition" (2022), saw features jump between dimensionalities while a model
 trains, and the loss drop as they do. Here both are defined so that they can be measured and can be absent:
@@ -8,23 +8,26 @@ trains, and the loss drop as they do. Here both are defined so that they can be 
 - A *jump* leads from one plateau to the next within `longest` steps, over a distance of at least `height`, at
   least half of it between the plateaus and not on them. A slow drift is no jump, a bump that comes back is none,
   and a pause shorter than `rest` makes no second one.
-- An *event* is a group of jumps in one run whose times overlap.
-- The *drop* of the loss across an event is the height at which two lines, fitted to the loss just before and
-  just after it, miss each other in its middle: a steady decline has none. Its null is the same number for the
-  same lengths of time at every other place in the late part of the run where nothing jumps.
+- An *event* is a group of jumps in one run whose times overlap. Some have names: in a swap two features change
+  places, at a birth two absent features become a digon, at a completion a lone feature gets a partner, and at a
+  death features become absent.
 
-Times are in optimiser steps; dimensionality has no unit; the loss is a sum over features.
+What the loss does then is for `tegum.analysis.drops`. Times are in optimiser steps; dimensionality has no unit.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Literal, final, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
+
+from tegum.analysis.polytopes import LEVELS
+from tegum.analysis.windows import arranged, intervals, labels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,18 +42,24 @@ in this time, so that it is about the least in which a whole embedding can come 
 LONGEST = 2_000
 """The longest jump, in steps: one up and one down in sequence, at that speed."""
 
-MARGIN = REST // 2
-"""Steps beside an event that count neither to it nor to the loss before or after: a feature at rest may still be
-settling, by as much as height / 2."""
-
 LATE = 0.1
 """Jumps in this first part of training overlap, and are one decline of the loss rather than many events."""
 
 FEWEST = 4
 """Snapshots that a plateau, or a line fitted to the loss, needs at least."""
 
-FEWEST_SHIFTS = 20
-"""Places that a null needs at least: with fewer it would have no 95 % quantile."""
+ABSENT = 0.1
+"""A feature of at most this dimensionality is not represented: between it and 1/2 lie four times HEIGHT."""
+
+NEAR = HEIGHT / 2
+"""A feature is at a level within this of it: what a plateau may vary by."""
+
+AT = 0.02
+"""A feature that jumps is at a known level within this of it: the noise of AdamW at its usual rate, twice."""
+
+Kind = Literal["swap", "birth", "completion", "death", "other"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What an event may be, by its features' dimensionalities."""
 
 
 @final
@@ -78,7 +87,11 @@ class Jump:
 @final
 @dataclass(frozen=True)
 class Event:
-    """Jumps of one run that overlap in time, in the order in which they start."""
+    """Jumps of one run that overlap in time, in the order in which they start, and what they are called.
+
+    Names go by dimensionality alone: absent is at most `ABSENT`, in a digon is 1/2 to within `NEAR`. Which features
+    face each other only weights tell (`tegum.analysis.rearrangements`).
+    """
 
     jumps: tuple[Jump, ...]
 
@@ -118,32 +131,38 @@ class Event:
             if min(down.before - up.before, up.after - down.after) >= HEIGHT
         )
 
-
-@final
-@dataclass(frozen=True, eq=False)
-class Drop:
-    """The drop of the loss across an event, and what the same measurement gives elsewhere in the run."""
-
-    event: Event
-    size: float
-    """In the loss summed over features; NaN where there is too little undisturbed loss around the event."""
-    null: Float[np.ndarray, " shift"]
-    """The same measurement at every other place where nothing jumps."""
+    @property
+    def completions(self) -> tuple[tuple[int, int], ...]:
+        """Pairs (newcomer, lone) of which a digon is made: an absent feature rises to 1/2, one above it falls there."""
+        lone = [jump for jump in self.jumps if jump.before > 0.5 + NEAR and _half(jump.after)]
+        return _paired(self._newcomers, lone)
 
     @property
-    def measurable(self) -> bool:
-        """Whether there is a drop and a null to compare it with."""
-        return bool(np.isfinite(self.size)) and len(self.null) >= FEWEST_SHIFTS
+    def births(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of which a digon is born: two absent features rise to 1/2 together, neighbours in time."""
+        used = {newcomer for newcomer, _ in self.completions} | {up for up, _ in self.swaps}
+        free = [jump for jump in self._newcomers if jump.feature not in used]
+        return _paired(free[::2], free[1::2])
 
     @property
-    def limit(self) -> float:
-        """The null's 95 % quantile."""
-        return float(np.quantile(self.null, 0.95)) if self.measurable else np.nan
+    def deaths(self) -> tuple[tuple[int, ...], ...]:
+        """Features that become absent without another in their place: pairs that fall from 1/2 together, or one."""
+        used = {down for _, down in self.swaps}
+        dying = [j for j in self.jumps if j.change < 0 and j.after <= ABSENT and j.feature not in used]
+        partners = [jump for jump in dying if _half(jump.before)]
+        pairs = _paired(partners[::2], partners[1::2])
+        paired = {feature for pair in pairs for feature in pair}
+        return pairs + tuple((jump.feature,) for jump in dying if jump.feature not in paired)
 
     @property
-    def significant(self) -> bool:
-        """Whether the drop exceeds the null's 95 % quantile, as it does by chance once in twenty times."""
-        return self.measurable and self.size > self.limit
+    def kinds(self) -> tuple[Kind, ...]:
+        """What the event is: every kind that it holds, or other."""
+        found = {"swap": self.swaps, "birth": self.births, "completion": self.completions, "death": self.deaths}
+        return tuple(kind for kind in KINDS if found.get(kind)) or ("other",)
+
+    @property
+    def _newcomers(self) -> list[Jump]:
+        return [jump for jump in self.jumps if jump.before <= ABSENT and _half(jump.after)]
 
 
 def find_jumps(
@@ -166,9 +185,9 @@ def find_jumps(
     for name, value in (("height", height), ("rest", rest), ("longest", longest)):
         if not value > 0:
             raise ValueError(f"find_jumps({name}={value!r}): {name} must be above 0")
-    values, step = _arranged(dimensionality, ("seed", "feature", "step"), "find_jumps(dimensionality)")
-    seeds, features = (_labels(dimensionality, dim) for dim in ("seed", "feature"))
-    width = max(FEWEST, _intervals(rest, step) + 1)
+    values, step = arranged(dimensionality, ("seed", "feature", "step"), "find_jumps(dimensionality)")
+    seeds, features = (labels(dimensionality, dim) for dim in ("seed", "feature"))
+    width = max(FEWEST, intervals(rest, step) + 1)
     if len(step) < width:
         return []
     rows = values.reshape(-1, len(step))
@@ -215,54 +234,23 @@ def group_jumps(jumps: Iterable[Jump]) -> list[Event]:
     return [Event(tuple(jumps)) for jumps in events]
 
 
-def loss_drops(
-    events: Iterable[Event],
-    loss: xr.DataArray,
-    jumps: Iterable[Jump],
-    *,
-    side: int = REST,
-    margin: int = MARGIN,
-    late: float = LATE,
-) -> list[Drop]:
-    """The drop of the loss across each event, with its time-shifted null.
-
-    Lines are fitted by least squares to `side` steps of the loss before the event and to as many after it,
-    `margin` away from it, and compared in the middle of the event. They are shorter where other jumps of the
-    run would lie in them. The null moves the whole window to every other place in the late part of the run at
-    which it meets no jump: that is the exact distribution of a shift drawn at random.
+def level_of(dimensionality: float, near: float = AT) -> str:
+    """The known level at which a feature is: "0" where it is absent, "1/2" and the like, or "elsewhere".
 
     Args:
-        events: of the runs in `loss`.
-        loss: dims (seed, step), summed over features, recorded at evenly spaced steps, on one sample of each
-            run (or the population), so that two snapshots can be compared.
-        jumps: everything that jumps, early jumps included: the null steers clear of them.
-        side: length of a line, in steps.
-        margin: steps beside the event that belong to no line.
-        late: the first part of training, which the null leaves out.
-
-    Raises:
-        ValueError: the dims are others, the steps are not evenly spaced, `side` is not positive or `margin`
-            negative, or an event belongs to no run in `loss`.
+        dimensionality: of the feature.
+        near: the largest distance from a level; of two levels that are near the nearer one counts.
 
     """
-    if not side > 0:
-        raise ValueError(f"loss_drops(side={side!r}): side must be above 0")
-    if not margin >= 0:
-        raise ValueError(f"loss_drops(margin={margin!r}): margin must be at least 0")
-    values, step = _arranged(loss, ("seed", "step"), "loss_drops(loss)")
-    row_of = {seed: row for row, seed in enumerate(_labels(loss, "seed").tolist())}
-    busy_in = {seed: np.zeros(max(len(step) - 1, 0), bool) for seed in row_of}
-    for jump in jumps:
-        # Between two snapshots, so that a jump from one to the next counts too.
-        if jump.seed in busy_in:
-            busy_in[jump.seed] |= (step[1:] > jump.start) & (step[:-1] < jump.end)
-    drops = []
-    for event in events:
-        if event.seed not in row_of:
-            raise ValueError(f"loss_drops(event of the run {event.seed}): loss has no run of that seed")
-        own = values[row_of[event.seed]]
-        drops.append(Drop(event, *_drop(own, step, event, busy_in[event.seed], side, margin, late)))
-    return drops
+    if dimensionality <= ABSENT:
+        return "0"
+    level = min(LEVELS.values(), key=lambda level: abs(float(level) - dimensionality))
+    return str(level) if abs(float(level) - dimensionality) <= near else "elsewhere"
+
+
+def transitions(jumps: Iterable[Jump], near: float = AT) -> Counter[tuple[str, str]]:
+    """How many jumps lead from one known level to another: counts by (from, to), in the words of `level_of`."""
+    return Counter((level_of(jump.before, near), level_of(jump.after, near)) for jump in jumps)
 
 
 def steadied(dimensionality: xr.DataArray, *, rest: int = REST, late: float = LATE, key: int = 0) -> xr.DataArray:
@@ -286,10 +274,10 @@ def steadied(dimensionality: xr.DataArray, *, rest: int = REST, late: float = LA
 
     """
     dims = ("seed", "feature", "step")
-    values, step = _arranged(dimensionality, dims, "steadied(dimensionality)")
+    values, step = arranged(dimensionality, dims, "steadied(dimensionality)")
     first = int(np.searchsorted(step, late * step[-1]))
     part = values[..., first:]
-    half = max(FEWEST, _intervals(rest, step)) // 2
+    half = max(FEWEST, intervals(rest, step)) // 2
     padded = np.pad(part, [(0, 0)] * (part.ndim - 1) + [(half, half)], mode="edge")
     noise = part - np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=-1), axis=-1)
     spectrum = np.fft.rfft(noise, axis=-1)
@@ -302,45 +290,14 @@ def steadied(dimensionality: xr.DataArray, *, rest: int = REST, late: float = LA
     return dimensionality.transpose(*dims).copy(data=surrogate)
 
 
-def _drop(
-    loss: Float[np.ndarray, " step"],
-    step: Int[np.ndarray, " step"],
-    event: Event,
-    busy: Bool[np.ndarray, " interval"],
-    side: int,
-    margin: int,
-    late: float,
-) -> tuple[float, Float[np.ndarray, " shift"]]:
-    start, end = (int(at) for at in np.searchsorted(step, (event.start, event.end)))
-    beside = _intervals(margin, step)
-    room = 1 + min(_quiet(busy[:start][::-1]), _quiet(busy[end:])) - beside
-    count = min(room, max(FEWEST, _intervals(side, step) + 1))
-    if count < FEWEST:
-        return np.nan, np.zeros(0)
-    contrast = _contrast(count, end - start + 2 * beside)
-    # The measurement is linear in the loss: one product gives it for the window at every place.
-    everywhere = np.lib.stride_tricks.sliding_window_view(loss, len(contrast)) @ contrast
-    meets = np.lib.stride_tricks.sliding_window_view(busy, len(contrast) - 1).any(-1)
-    is_late = step[: len(everywhere)] >= late * step[-1]
-    null = everywhere[~meets & is_late]
-    return float(everywhere[start - beside - count + 1]), null[np.isfinite(null)]
+def _half(dimensionality: float) -> bool:
+    return abs(dimensionality - 0.5) <= NEAR
 
 
-def _contrast(count: int, gap: int) -> Float[np.ndarray, " snapshot"]:
-    """Weights of the line through the first `count` snapshots less that through the last, in the middle.
-
-    The value at t of the least-squares line through y is Σ_i y_i (1/k + (t − t̄)(t_i − t̄)/Σ(t_i − t̄)²).
-    """
-    own = np.arange(count) - (count - 1) / 2
-    distance = (count - 1) / 2 + gap / 2
-    line = 1 / count + distance * own / np.square(own).sum()
-    # The last snapshot before the gap and the first after it lie `gap` apart.
-    return np.concatenate([line, np.zeros(max(gap - 1, 0)), -line[::-1]])
-
-
-def _quiet(busy: Bool[np.ndarray, " interval"]) -> int:
-    """How many intervals there are before the first busy one."""
-    return int(np.argmax(busy)) if busy.any() else len(busy)
+def _paired(ones: Sequence[Jump], others: Sequence[Jump]) -> tuple[tuple[int, int], ...]:
+    """Pairs of features whose jumps overlap in time, first with first."""
+    pairs = zip(ones, others, strict=False)
+    return tuple((a.feature, b.feature) for a, b in pairs if a.start < b.end and b.start < a.end)
 
 
 def _stretches(
@@ -350,29 +307,3 @@ def _stretches(
     edges = np.diff(np.pad(flags, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     row, first = np.nonzero(edges == 1)
     return row, first, np.nonzero(edges == -1)[1] - 1
-
-
-def _intervals(steps: int, step: Int[np.ndarray, " step"]) -> int:
-    """How many times the distance of two snapshots goes into so many steps."""
-    return round(steps * (len(step) - 1) / (step[-1] - step[0])) if len(step) > 1 else 0
-
-
-def _labels(array: xr.DataArray, dim: str) -> Int[np.ndarray, " label"]:
-    return array[dim].values
-
-
-def _arranged(
-    array: xr.DataArray, dims: Sequence[str], call: str
-) -> tuple[Float[np.ndarray, "*shape"], Int[np.ndarray, " step"]]:
-    """The values in float64 with the dims in this order, and the steps."""
-    given: Any = getattr(array, "dims", None)
-    if given is None or set(given) != set(dims):
-        shown = f"dims {given}" if given is not None else f"a {type(array).__name__}"
-        raise ValueError(f"{call} with {shown}: it must be a DataArray with the dims {tuple(dims)}")
-    step = array["step"].values
-    distances = np.diff(step)
-    # Rounding to whole steps makes two distances of an even spacing.
-    if len(distances) and distances.max() > distances.min() + 1:
-        rule = f"the snapshots must be evenly spaced; these lie {distances.min()} to {distances.max()} steps apart"
-        raise ValueError(f"{call}: {rule}")
-    return array.transpose(*dims).values.astype(np.float64), step

@@ -35,7 +35,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
         return 0.0, 1.0
     middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding must not leave the share outside its own interval.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def bootstrap_mean(values: Num[np.ndarray, " run"], *, resamples: int = 10_000, key: int = 0) -> tuple[float, float]:

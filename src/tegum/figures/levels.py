@@ -10,19 +10,24 @@ from jaxtyping import Float
 
 from tegum.analysis.polytopes import LEVELS
 from tegum.figures import style
+from tegum.figures.level_panels import Share, draw_jumps, draw_shares
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from tegum.analysis.levels import Drop
+    from tegum.analysis.drops import Drop
+    from tegum.analysis.levels import Event, Jump
 
 _LEAST_GAP = 0.052
 """Labels of levels closer than this, in dimensionality, would overlap."""
 
 _PANELS = 4.7
 """Inches that both panels take."""
+
+_ENSEMBLE = 2.6
+"""Inches that the panels of the ensemble take, with the labels below them."""
 
 _LINE = 0.15
 """Inches that a line of the caption takes."""
@@ -31,18 +36,27 @@ _LOSS_FROM = 0.05
 """The loss panel is as high as the loss is after this part of training."""
 
 
-def energy_levels(dimensionality: xr.DataArray, loss: xr.DataArray, drops: Sequence[Drop], caption: str = "") -> Figure:
+def energy_levels(
+    dimensionality: xr.DataArray,
+    loss: xr.DataArray,
+    drops: Sequence[Drop[Event]],
+    caption: str = "",
+    jumps: Sequence[Jump] | None = None,
+    shares: Sequence[Share] = (),
+) -> Figure:
     """Two stacked panels over the training step of one run: each feature's dimensionality, and the loss.
 
     Features that jump in the events are drawn in strong colours, all others each in a calm one. The events are
     numbered bands through both panels. The loss is drawn from where the late part of training is: its early
-    fall, a hundred times as high, leaves the panel at the top.
+    fall, a hundred times as high, leaves the panel at the top. With `jumps` two panels of the ensemble follow.
 
     Args:
         dimensionality: dims (step, feature), dimensionless.
         loss: dims (step,), summed over features.
         drops: the run's events with their drops of the loss, in the order in which they are numbered.
         caption: set below the panels, in full lines.
+        jumps: late ones of the whole ensemble, drawn by the levels between which they lead.
+        shares: of the whole ensemble, drawn beside them.
 
     Raises:
         ValueError: the dims are others.
@@ -57,7 +71,8 @@ def energy_levels(dimensionality: xr.DataArray, loss: xr.DataArray, drops: Seque
     with mpl.rc_context(dict(style.SETTINGS)):
         text = style.wrapped(caption)
         # In inches from the bottom: the caption, then the panels, which keep their size.
-        below = 0.65 + _LINE * (text.count("\n") + 1)
+        under = 0.65 + _LINE * (text.count("\n") + 1)
+        below = under if jumps is None else under + _ENSEMBLE
         height = below + _PANELS + 0.3
         figure = Figure(figsize=(style.WIDTH, height))
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -67,11 +82,15 @@ def energy_levels(dimensionality: xr.DataArray, loss: xr.DataArray, drops: Seque
         _draw_features(upper, dimensionality, drops)
         _draw_loss(lower, loss, dimensionality.sizes["feature"], drops)
         _scale_steps(lower, int(loss["step"][-1]))
-        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        if jumps is not None:
+            room = (under / height, (_ENSEMBLE - 0.95) / height)
+            draw_jumps(figure.add_axes((0.095, room[0], 0.42, room[1])), jumps)
+            draw_shares(figure.add_axes((0.73, room[0], 0.24, room[1])), shares)
+        figure.text(0.02, (under - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
     return figure
 
 
-def _mark_events(panels: Sequence[Axes], drops: Sequence[Drop]) -> None:
+def _mark_events(panels: Sequence[Axes], drops: Sequence[Drop[Event]]) -> None:
     for number, drop in enumerate(drops, 1):
         for panel in panels:
             panel.axvspan(drop.event.start, drop.event.end, color=style.BAND, lw=0, zorder=0)
@@ -141,7 +160,7 @@ def _apart(values: Float[np.ndarray, " level"], gap: float) -> Float[np.ndarray,
         groups[close[0] : close[0] + 2] = [groups[close[0]] + groups[close[0] + 1]]
 
 
-def _draw_features(panel: Axes, dimensionality: xr.DataArray, drops: Sequence[Drop]) -> None:
+def _draw_features(panel: Axes, dimensionality: xr.DataArray, drops: Sequence[Drop[Event]]) -> None:
     features = dimensionality["feature"].values.tolist()
     steps = dimensionality["step"].values
     jumping = list(dict.fromkeys(jump.feature for drop in drops for jump in drop.event.jumps))
@@ -168,7 +187,7 @@ def _draw_features(panel: Axes, dimensionality: xr.DataArray, drops: Sequence[Dr
         panel.legend(loc="upper right", ncols=min(4, len(accents)), borderaxespad=0.0)
 
 
-def _draw_loss(panel: Axes, loss: xr.DataArray, features: int, drops: Sequence[Drop]) -> None:
+def _draw_loss(panel: Axes, loss: xr.DataArray, features: int, drops: Sequence[Drop[Event]]) -> None:
     steps, values = loss["step"].values, loss.values
     panel.plot(steps, values, color=style.INK, lw=1.2, zorder=3)
     panel.set_xlabel("training step (square-root scale)")

@@ -1,0 +1,80 @@
+"""Panels of a whole ensemble: from where to where features jump, and how often jumps and drops of the loss meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+from tegum.analysis.levels import level_of
+from tegum.analysis.polytopes import LEVELS
+from tegum.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tegum.analysis.levels import Jump
+
+_GAP = 0.35
+"""Of the width that a kind of jumps has, what is left between it and the next."""
+
+
+@final
+@dataclass(frozen=True)
+class Share:
+    """A share with its interval and what chance gives, for a row of the panel of shares."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    null: float | None
+
+
+def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
+    """Every jump as an arrow from where to where it leads, sorted by the known levels at both ends, with counts."""
+    kinds: dict[tuple[str, str], list[Jump]] = {}
+    for jump in jumps:
+        kinds.setdefault((level_of(jump.before), level_of(jump.after)), []).append(jump)
+    order = sorted(kinds, key=lambda kind: (-len(kinds[kind]), kind))
+    for value in LEVELS.values():
+        digon = float(value) == 0.5
+        panel.axhline(float(value), color=style.INK if digon else style.MUTED, lw=0.6, ls=(0, (1, 2)), zorder=1)
+    ticks, names = [], []
+    for place, kind in enumerate(order):
+        own = sorted(kinds[kind], key=lambda jump: jump.after - jump.before)
+        width = (1 - _GAP) / max(len(own), 4)
+        for number, jump in enumerate(own):
+            at = place + (number + 0.5 - len(own) / 2) * width
+            colour = style.ACCENTS[0] if jump.change > 0 else style.ACCENTS[1]
+            arrow = {"arrowstyle": "-|>", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 5}
+            panel.annotate("", (at, jump.after), xytext=(at, jump.before), arrowprops=arrow, zorder=3)
+        ticks.append(place)
+        names.append(f"{kind[0]} → {kind[1]}\n{len(own)}")
+    panel.set_xlim(-0.6, max(len(order), 1) - 0.4)
+    panel.set_ylim(-0.03, 0.82)
+    panel.set_xticks(ticks, names)
+    panel.tick_params(axis="x", length=0)
+    panel.set_ylabel("feature dimensionality")
+    panel.set_title("late jumps of all runs, by known levels")
+    if not order:
+        panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center", color=style.MUTED)
+
+
+def draw_shares(panel: Axes, shares: Sequence[Share]) -> None:
+    """Each share as a point with its interval, and what chance gives as an open diamond."""
+    rows = range(len(shares) - 1, -1, -1)
+    for row, share in zip(rows, shares, strict=True):
+        if share.null is not None:
+            panel.plot(share.null, row, marker="D", mfc="white", mec=style.MUTED, ms=5, ls="none", zorder=2)
+        if share.value is None:
+            panel.text(0.5, row, "not measured", ha="center", va="center", color=style.MUTED, fontsize=8)
+            continue
+        if share.low is not None and share.high is not None:
+            panel.plot([share.low, share.high], [row, row], color=style.ACCENTS[1], lw=1.4, zorder=3)
+        panel.plot(share.value, row, marker="o", color=style.ACCENTS[1], ms=5, ls="none", zorder=4)
+    panel.set_xlim(-0.03, 1.03)
+    panel.set_ylim(-0.6, len(shares) - 0.4)
+    panel.set_yticks(list(rows), [share.name for share in shares])
+    panel.tick_params(axis="y", length=0)
+    panel.set_xlabel("share (◇ shifted in time)")
