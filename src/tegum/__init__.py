@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tegum.analysis.analyse import analyse
     from tegum.analysis.collapse import collapsed_count, collapsed_sets, interference_between, interference_within
     from tegum.analysis.continuation import Branch, follow
+    from tegum.analysis.drops import LossDrop, find_drops, loss_drops
     from tegum.analysis.fourier import equivariance_defect, kept_rotations, mode_power, mode_variances
     from tegum.analysis.geometry import (
         canonical_pose,
@@ -23,10 +24,17 @@ if TYPE_CHECKING:
         tegum_factors,
     )
     from tegum.analysis.landscape import CriticalPoint, critical_point, saddle_index, unstable_directions
+    from tegum.analysis.levels import Event, Jump, find_jumps, group_jumps, late_jumps
     from tegum.analysis.local import captured_variance, local_capture, local_moments, local_pca, readout_error
+    from tegum.analysis.matches import coincidence, share_inside
+    from tegum.analysis.motions import motions
     from tegum.analysis.pca import LinearOptimum, angle_to_pca, linear_optimum, pca_likeness
     from tegum.analysis.phases import Boundary, phase_boundary
+    from tegum.analysis.plateaus import find_plateaus
     from tegum.analysis.polytopes import name_polytope
+    from tegum.analysis.rearrangements import rearrangements
+    from tegum.analysis.regimes import find_regimes, motion_shares
+    from tegum.analysis.revivals import dead_outputs, find_revivals
     from tegum.analysis.subspaces import principal_angles
     from tegum.analysis.tracks import vary
     from tegum.core.features import (
@@ -57,13 +65,16 @@ __all__ = [
     "CriticalPoint",
     "Empirical",
     "Equivariant",
+    "Event",
     "Exact",
     "FeatureDistribution",
     "FeatureSet",
     "Flow",
     "GatedSet",
     "Independent",
+    "Jump",
     "LinearOptimum",
+    "LossDrop",
     "MixtureTable",
     "PartiallyCorrelated",
     "Sampled",
@@ -78,28 +89,40 @@ __all__ = [
     "angle_to_pca",
     "canonical_pose",
     "captured_variance",
+    "coincidence",
     "collapsed_count",
     "collapsed_sets",
     "critical_point",
+    "dead_outputs",
     "dimensionality",
     "dimensions_per_feature",
     "empirical_loss",
     "equivariance_defect",
+    "find_drops",
+    "find_jumps",
+    "find_plateaus",
+    "find_regimes",
+    "find_revivals",
     "follow",
     "forward",
     "gram",
+    "group_jumps",
     "interference",
     "interference_between",
     "interference_within",
     "iterate",
     "kept_rotations",
+    "late_jumps",
     "linear_optimum",
     "load",
     "local_capture",
     "local_moments",
     "local_pca",
+    "loss_drops",
     "mode_power",
     "mode_variances",
+    "motion_shares",
+    "motions",
     "name_polytope",
     "pca_likeness",
     "phase_boundary",
@@ -108,9 +131,11 @@ __all__ = [
     "population_loss_along",
     "principal_angles",
     "readout_error",
+    "rearrangements",
     "represented",
     "saddle_index",
     "save",
+    "share_inside",
     "tegum_factors",
     "train",
     "unstable_directions",
@@ -121,14 +146,22 @@ _ROOMS = {
     "tegum.analysis.analyse": "analyse",
     "tegum.analysis.collapse": "collapsed_count collapsed_sets interference_between interference_within",
     "tegum.analysis.continuation": "Branch follow",
+    "tegum.analysis.drops": "LossDrop find_drops loss_drops",
     "tegum.analysis.fourier": "equivariance_defect kept_rotations mode_power mode_variances",
     "tegum.analysis.geometry": "canonical_pose dimensionality dimensions_per_feature gram interference "
     "represented tegum_factors",
     "tegum.analysis.landscape": "CriticalPoint critical_point saddle_index unstable_directions",
+    "tegum.analysis.levels": "Event Jump find_jumps group_jumps late_jumps",
     "tegum.analysis.local": "captured_variance local_capture local_moments local_pca readout_error",
+    "tegum.analysis.matches": "coincidence share_inside",
+    "tegum.analysis.motions": "motions",
     "tegum.analysis.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
     "tegum.analysis.phases": "Boundary phase_boundary",
+    "tegum.analysis.plateaus": "find_plateaus",
     "tegum.analysis.polytopes": "name_polytope",
+    "tegum.analysis.rearrangements": "rearrangements",
+    "tegum.analysis.regimes": "find_regimes motion_shares",
+    "tegum.analysis.revivals": "dead_outputs find_revivals",
     "tegum.analysis.subspaces": "principal_angles",
     "tegum.analysis.tracks": "vary",
     "tegum.core.features": "Anticorrelated Correlated Empirical Equivariant FeatureDistribution FeatureSet GatedSet "

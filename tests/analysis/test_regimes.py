@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tegum as tg
 from tegum.analysis.motions import ORDER, Parts, motions, moved, shares
-from tegum.analysis.regimes import find_regimes, share_of
+from tegum.analysis.regimes import find_regimes, motion_shares
 
 SETS = tg.FeatureDistribution([tg.Correlated(3, density=0.1)] * 2)
 STEPS = np.unique(np.geomspace(1, 10_000, 300).astype(int))
@@ -221,11 +221,11 @@ def test_shares_of_a_regime_are_those_of_its_own_time():
     loss = np.array([1.0, 0.1, 0.01, 0.001])
     (regime,) = find_regimes(loss, steps)
     parts = motions(course, SETS)
-    found = share_of(parts, steps, regime.first, regime.last)
+    found = motion_shares(parts, steps, regime.first, regime.last)
     # 3 · 0.3² for each set against twice 3 · 0.1².
     assert found["inflation"] == pytest.approx(0.09 / 0.11, rel=1e-6)
     assert sum(found[name] for name in (*ORDER, "rest") if np.isfinite(found[name])) == pytest.approx(1)
     still = Parts(parts.names, np.zeros_like(parts.squares), parts.dimensions)
-    assert all(np.isnan(value) for value in share_of(still, steps, 0, 3).values())
+    assert all(np.isnan(value) for value in motion_shares(still, steps, 0, 3).values())
     with pytest.raises(ValueError, match="first must come before last"):
-        share_of(parts, steps, 2, 2)
+        motion_shares(parts, steps, 2, 2)

@@ -95,7 +95,7 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
     ]
 
 
-def share_of(parts: Parts, steps: Int[np.ndarray, " step"], first: int, last: int) -> dict[str, float]:
+def motion_shares(parts: Parts, steps: Int[np.ndarray, " step"], first: int, last: int) -> dict[str, float]:
     """The share of each motion in all that moves between two snapshots of a run, as those of a regime.
 
     With τ = ln step it is ∫ |part of dW/dτ|² dτ over ∫ |dW/dτ|² dτ.
@@ -115,7 +115,7 @@ def share_of(parts: Parts, steps: Int[np.ndarray, " step"], first: int, last: in
     """
     if not 0 <= first < last < len(steps) or steps[first] < 1:
         rule = "first must come before last, and from step 1 on"
-        raise ValueError(f"share_of(first={first}, last={last}): {rule}")
+        raise ValueError(f"motion_shares(first={first}, last={last}): {rule}")
     spans = np.diff(np.log(steps[first : last + 1]))
     squares = parts.squares[first:last] / spans[:, None]
     total = np.where(np.isnan(squares).all(0), np.nan, np.nansum(squares, 0))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tegum.analysis.motions import Parts
-from tegum.analysis.regimes import share_of
+from tegum.analysis.regimes import motion_shares
 from tegum.experiments import _routes
 from tegum.experiments._branches import specs_of
 from tegum.experiments._routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT, TURNED, Course, course
@@ -134,7 +134,7 @@ class Found:
         begin, end = min(self.course.facing[run], self.course.paired[run]), self.course.whole[run]
         if not begin < end < len(self.steps):
             return dict.fromkeys(self.parts[run].names, float("nan"))
-        shares = share_of(self.parts[run], self.steps, int(begin), int(end))
+        shares = motion_shares(self.parts[run], self.steps, int(begin), int(end))
         return {name: share if np.isfinite(share) else 0.0 for name, share in shares.items()}
 
     def tree(self) -> dict[tuple[str, str, str], int]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.analysis.motions import Parts
-from tegum.analysis.regimes import Regime, find_regimes, share_of
+from tegum.analysis.regimes import Regime, find_regimes, motion_shares
 
 if TYPE_CHECKING:
     from tegum.core.features import FeatureDistribution
@@ -60,7 +60,7 @@ def stages(
         own = Parts(parts.names, parts.squares[run], parts.dimensions[run])
         regimes = find_regimes(loss[run], steps)
         each.append(own)
-        found.append(tuple(Stage(one, share_of(own, steps, one.first, one.last)) for one in regimes))
+        found.append(tuple(Stage(one, motion_shares(own, steps, one.first, one.last)) for one in regimes))
         null.append(_by_chance(own, regimes, steps, rng))
     return each, found, null
 
