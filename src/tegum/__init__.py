@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tegum.analysis.collapse import collapsed_count, collapsed_sets, interference_between, interference_within
     from tegum.analysis.continuation import Branch, follow
     from tegum.analysis.drops import LossDrop, find_drops, loss_drops
+    from tegum.analysis.escapes import mode_strengths, predicted_escapes
     from tegum.analysis.fourier import equivariance_defect, kept_rotations, mode_power, mode_variances
     from tegum.analysis.geometry import (
         canonical_pose,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from tegum.core.losses import empirical_loss, population_gradient, population_loss
     from tegum.core.model import forward
     from tegum.data.store import load, save
+    from tegum.figures.motion import render
     from tegum.training.along import population_loss_along
     from tegum.training.engine import Segment, TrainingInterrupted, iterate, train
     from tegum.training.spec import Exact, Flow, Sampled, Snapshots, Spec, Start, Training
@@ -120,6 +122,7 @@ __all__ = [
     "local_pca",
     "loss_drops",
     "mode_power",
+    "mode_strengths",
     "mode_variances",
     "motion_shares",
     "motions",
@@ -129,9 +132,11 @@ __all__ = [
     "population_gradient",
     "population_loss",
     "population_loss_along",
+    "predicted_escapes",
     "principal_angles",
     "readout_error",
     "rearrangements",
+    "render",
     "represented",
     "saddle_index",
     "save",
@@ -147,6 +152,7 @@ _ROOMS = {
     "tegum.analysis.collapse": "collapsed_count collapsed_sets interference_between interference_within",
     "tegum.analysis.continuation": "Branch follow",
     "tegum.analysis.drops": "LossDrop find_drops loss_drops",
+    "tegum.analysis.escapes": "mode_strengths predicted_escapes",
     "tegum.analysis.fourier": "equivariance_defect kept_rotations mode_power mode_variances",
     "tegum.analysis.geometry": "canonical_pose dimensionality dimensions_per_feature gram interference "
     "represented tegum_factors",
@@ -169,6 +175,7 @@ _ROOMS = {
     "tegum.core.losses": "empirical_loss population_gradient population_loss",
     "tegum.core.model": "forward",
     "tegum.data.store": "load save",
+    "tegum.figures.motion": "render",
     "tegum.training.along": "population_loss_along",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
     "tegum.training.spec": "Exact Flow Sampled Snapshots Spec Start Training",

@@ -17,6 +17,7 @@ app = App(
     help="A laboratory for superposition: toy models trained, measured and seen as geometry.",
     version_flags=["--version"],
     version=lambda: _version(),
+    suppress_keyboard_interrupt=False,  # `main` tells what an interruption has left
 )
 
 Changes = Annotated[
@@ -127,6 +128,70 @@ def show(path: Path) -> None:
     import tegum
 
     _show(tegum.load(path), path)
+
+
+@app.command
+def render(
+    path: Path,
+    *,
+    out: Path | None = None,
+    seed: int = 0,
+    spec: int | None = None,
+    dimensions: Literal[2, 3] | None = None,
+    clock: Literal["snapshots", "linear", "logarithmic"] = "snapshots",
+    start: Annotated[int | None, Parameter(name="--from")] = None,
+    stop: Annotated[int | None, Parameter(name="--to")] = None,
+    every: int = 1,
+    fps: int = 25,
+    seconds: float | None = None,
+    width: int = 960,
+    turn: float = 0.0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a film of one run: its embeddings in one pose beside the loss, as .mp4 or .gif.
+
+    Parameters
+    ----------
+    path
+        A trajectory that `tegum train` or `tegum run` wrote.
+    out
+        The film, with the ending .mp4 or .gif; by default beside the trajectory, as .mp4.
+    seed
+        Of the run.
+    spec
+        The number of its Spec, where there are several.
+    dimensions
+        Of the picture; by default 2 where m ≤ 2, and 3 otherwise. More hidden dimensions are projected on principal
+        directions, and the frame says so.
+    clock
+        What goes on evenly; by default each snapshot is shown for as long.
+    start
+        No snapshot before this step.
+    stop
+        No snapshot after this step.
+    every
+        Only every so many snapshots.
+    fps
+        Frames per second.
+    seconds
+        How long the film is; by default it has a frame for each snapshot.
+    width
+        Of a frame, in pixels; it is half as high.
+    turn
+        Degrees by which the camera turns in three dimensions; 0, so that only learning moves.
+
+    """
+    import tegum
+    from tegum import terminal
+    from tegum.figures.motion import render as write
+
+    target = out if out is not None else path.with_suffix(".mp4")
+    with terminal.Working(target.name) as working:
+        film = write(
+            tegum.load(path), target, seed=seed, spec=spec, dimensions=dimensions, clock=clock, start=start, stop=stop,
+            every=every, fps=fps, seconds=seconds, width=width, turn=turn, overwrite=overwrite, progress=working.part,
+        )  # fmt: skip
+    terminal.wrote([film])
 
 
 @app.command

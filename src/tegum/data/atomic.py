@@ -1,4 +1,4 @@
-"""A folder that appears at its path complete or not at all.
+"""A folder, or a file, that appears at its path complete or not at all.
 
 The folder grows under a hidden name beside its path and is renamed when it is complete. A process killed in
 between leaves the hidden folder to the next one that writes to the same path, which removes it.
@@ -44,6 +44,39 @@ def replacing(target: Path, *, overwrite: bool, call: str) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+@contextmanager
+def replacing_file(target: Path, *, overwrite: bool, call: str) -> Iterator[Path]:
+    """The path for a hidden file beside `target` that becomes `target` when the block ends without an exception.
+
+    It has the ending of `target`, for programs that go by it.
+
+    Args:
+        target: a path whose parent exists.
+        overwrite: whether a file that is there may be replaced; it stays until the new one is complete.
+        call: what the sentence starts with.
+
+    Raises:
+        FileExistsError: something is, or has appeared, at `target` and is not to be replaced.
+
+    """
+    _check_free(target, overwrite, call)
+    part = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{PART}{target.suffix}")
+    try:
+        yield part
+        _sync(part, os.O_RDWR)
+        _check_free(target, overwrite, call)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_free(target: Path, overwrite: bool, call: str) -> None:
+    if target.is_dir():
+        raise FileExistsError(f"{call}: a folder is at this path")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{call}: there is something already; overwrite=True (--overwrite) replaces it")
 
 
 def set_aside(target: Path) -> Path | None:

@@ -1,0 +1,167 @@
+"""The loss of single runs with the jumps under way, and what jumps explain of it at all sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ROWS = (1.9, 2.0)
+"""Inches that the panels are high."""
+
+_LINE = 0.15
+"""Inches that a line of the caption takes."""
+
+_OWN, _OTHERS, _SHIFTED, _COURSE = style.ACCENTS[0], style.ACCENTS[1], style.MUTED, style.INK
+_LOOKS = {
+    "own jumps": (_OWN, "o", "-"),
+    "other runs' jumps": (_OTHERS, "s", (0, (4, 2))),
+    "jumps shifted in time": (_SHIFTED, "^", (0, (1, 2))),
+    "mean course of other runs": (_COURSE, "D", "-"),
+    "with jumps": (_OWN, "o", "-"),
+}
+
+
+class One(NamedTuple):
+    """One run."""
+
+    title: str
+    unit: str
+    """Of its steps."""
+    step: Int[np.ndarray, " snapshot"]
+    loss: Float[np.ndarray, " snapshot"]
+    """Summed over features."""
+    course: Float[np.ndarray, " snapshot"]
+    """The mean loss of all other runs."""
+    under_way: Float[np.ndarray, " interval"]
+    """How many jumps are."""
+
+
+Line = Sequence[tuple[float, float, float, float]]
+"""Number of features, value, and its interval."""
+
+
+class Panel(NamedTuple):
+    """Numbers over the number of features."""
+
+    title: str
+    label: str
+    lines: Mapping[str, Line]
+    flows: Mapping[str, Line]
+    """The same of gradient flow, drawn hollow."""
+    logarithmic: bool = False
+
+
+def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") -> Figure:
+    """Single runs in a row, over a row of panels over the number of features.
+
+    Args:
+        ones: three at most.
+        panels: three at most.
+        caption: set below the panels, in full lines.
+
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(dict(style.SETTINGS)):
+        text = style.wrapped(caption)
+        below = 0.95 + _LINE * (text.count("\n") + 1)
+        height = below + sum(_ROWS) + 1.35
+        figure = Figure(figsize=(style.WIDTH, height))
+        top = height - 0.45
+        for row, (content, high) in enumerate(zip((ones, panels), _ROWS, strict=True)):
+            bottom = top - high
+            grid = figure.add_gridspec(
+                1, len(content), left=0.085, right=0.945 if not row else 0.985, bottom=bottom / height,
+                top=top / height, wspace=0.62 if not row else 0.42,
+            )  # fmt: skip
+            for number, each in enumerate(content):
+                place = figure.add_subplot(grid[0, number])
+                if isinstance(each, One):
+                    _draw_run(place, each)
+                else:
+                    _draw_panel(place, each)
+            top = bottom - 0.9
+        _explain(figure, below - 0.55, height)
+        figure.text(0.02, (below - 0.72) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+    return figure
+
+
+def _explain(figure: Figure, at: float, height: float) -> None:
+    """One legend for all panels of the lower row."""
+    from matplotlib.lines import Line2D
+
+    marks = [
+        Line2D([], [], color=colour, marker=marker, ls=dashes, ms=4, label=label)
+        for label, (colour, marker, dashes) in _LOOKS.items()
+        if label != "with jumps"
+    ]
+    figure.legend(
+        handles=marks, loc="center", bbox_to_anchor=(0.5, at / height), ncols=4, handletextpad=0.5, columnspacing=1.4
+    )
+
+
+def _draw_run(place: Axes, one: One) -> None:
+    place.plot(one.step, one.course, color=_COURSE, lw=0.9, ls=(0, (3, 2)), zorder=3)
+    place.plot(one.step, one.loss, color=_OWN, lw=1.3, zorder=3)
+    shown = np.concatenate([one.loss, one.course])
+    span = float(np.ptp(shown)) or 1.0
+    # The lower half is for the jumps.
+    place.set_ylim(float(shown.min()) - 0.75 * span, float(shown.max()) + 0.05 * span)
+    place.set_xlim(float(one.step[0]), float(one.step[-1]))
+    place.set_xscale("log")
+    ticks = [tick for tick in (10, 30, 100, 300, 1000, 3000) if one.step[0] <= tick <= one.step[-1]]
+    place.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    place.set_xticks([], minor=True)
+    place.set_xlabel(f"{one.unit} (log scale)")
+    place.set_ylabel("loss, sum over features", labelpad=2)
+    place.set_title(one.title, pad=4)
+    place.ticklabel_format(axis="y", useOffset=False)
+    counts = place.twinx()
+    counts.stairs(one.under_way, one.step, fill=True, color=style.ACCENTS[5], alpha=0.55, lw=0, zorder=1)
+    most = max(float(one.under_way.max(initial=0)), 1.0)
+    counts.set_ylim(0, 2.6 * most)
+    counts.set_yticks([0, round(most)])
+    counts.spines["right"].set_visible(True)
+    counts.set_ylabel("jumps at once", y=0.26, labelpad=1)
+    place.set_zorder(counts.get_zorder() + 1)
+    place.patch.set_visible(False)
+
+
+def _draw_panel(place: Axes, panel: Panel) -> None:
+    sizes: set[float] = set()
+    for lines, hollow in ((panel.lines, False), (panel.flows, True)):
+        for name, line in lines.items():
+            if not line:
+                continue
+            colour, marker, dashes = _LOOKS[name]
+            n, value, low, high = np.array(line, float).T
+            sizes.update(n.tolist())
+            # Side by side where they would cover each other.
+            beside = n * (1 + 0.05 * (list(_LOOKS).index(name) - 1.5) * (-1 if hollow else 1))
+            place.plot(
+                beside, value, color=colour, marker=marker, ms=4, lw=0.9, ls="none" if hollow else dashes,
+                mfc="white" if hollow else colour, zorder=3,
+            )  # fmt: skip
+            place.vlines(beside, low, high, color=colour, lw=0.9, zorder=2)
+    place.set_xscale("log")
+    ticks = sorted(sizes)
+    place.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    place.set_xticks([], minor=True)
+    if ticks:
+        place.set_xlim(ticks[0] / 1.4, ticks[-1] * 1.4)
+    if panel.logarithmic:
+        place.set_yscale("log")
+        place.yaxis.set_major_formatter("{x:g}")
+    place.set_xlabel("number of features n")
+    place.set_ylabel(panel.label, labelpad=2)
+    place.set_title(panel.title, pad=4)

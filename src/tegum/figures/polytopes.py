@@ -1,0 +1,186 @@
+"""Dimensionalities of features over density, and the polytopes in which they end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.analysis.polytopes import LEVELS
+from tegum.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_HEIGHTS = (3.0, 1.45, 1.15)
+"""Inches that the panels, and the row of pictures, are high."""
+
+_LINE = 0.15
+"""Inches that a line of the caption takes."""
+
+_PICTURES = 6
+"""At most so many shapes are drawn."""
+
+_COLOURS: Mapping[str, str] = dict(
+    zip(("digon", "triangle", "tetrahedron", "pentagon", "square antiprism"), style.ACCENTS, strict=False)
+)
+_OTHER = "#8c6d1f"
+_NONE = "#c9c9c9"
+
+
+class Dots(NamedTuple):
+    """What one model ended in."""
+
+    ratio: float
+    """1/p."""
+    per_feature: float
+    """m / |W|²_F."""
+    levels: Float[np.ndarray, " feature"]
+    """Dimensionalities of the represented features."""
+    shapes: tuple[str, ...]
+    """The polytope in which each lies; "" for none that has a name."""
+
+
+def polytopes(
+    models: Sequence[Dots], examples: Sequence[tuple[str, Float[np.ndarray, "_ hidden"]]], caption: str = ""
+) -> Figure:
+    """Dimensionalities over 1/p with the ideal levels, over the shares of the shapes, over pictures of them.
+
+    Args:
+        models: with falling densities.
+        examples: name of a polytope and the vectors of one; the first six are drawn, from three dimensions obliquely.
+        caption: set below the panels, in full lines.
+
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(dict(style.SETTINGS)):
+        text = style.wrapped(caption)
+        below = 0.2 + _LINE * (text.count("\n") + 1)
+        gaps = 0.15, 0.12, 0.75
+        height = below + sum(_HEIGHTS) + sum(gaps)
+        figure = Figure(figsize=(style.WIDTH, height))
+        tops = height - np.cumsum(gaps) - np.cumsum((0, *_HEIGHTS[:2]))
+        upper, lower = (
+            figure.add_axes((0.085, (top - high) / height, 0.71, high / height))
+            for top, high in zip(tops[:2], _HEIGHTS[:2], strict=True)
+        )
+        _draw_levels(upper, models)
+        _draw_shares(lower, models)
+        ratios = np.array([model.ratio for model in models])
+        for panel in (upper, lower):
+            panel.set_xscale("log")
+            panel.set_xlim(ratios.min() / 1.06, ratios.max() * 1.06)
+            ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 30, 50, 100) if tick <= 1.01 * ratios.max()]
+            panel.set_xticks(ticks, [f"{tick}" for tick in ticks] if panel is lower else [""] * len(ticks))
+            panel.set_xticks([], minor=True)
+        lower.set_xlabel("1 / density (log scale)")
+        for number, (name, vectors) in enumerate(examples[:_PICTURES]):
+            side = _HEIGHTS[2]
+            left = 0.35 + number * (style.WIDTH - 0.5) / _PICTURES
+            place = figure.add_axes(
+                (left / style.WIDTH, (tops[2] - side) / height, 0.85 * side / style.WIDTH, 0.85 * side / height)
+            )
+            _draw_vectors(place, name, vectors)
+        figure.text(0.02, (below - 0.12) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+    return figure
+
+
+def _colour(name: str) -> str:
+    return _COLOURS.get(name, _OTHER) if name else _NONE
+
+
+def _draw_levels(panel: Axes, models: Sequence[Dots]) -> None:
+    for name, level in LEVELS.items():
+        panel.axhline(float(level), color=_COLOURS[name], lw=0.9, ls=(0, (4, 2)), zorder=1)
+        # The two lowest lie so close that their names would touch.
+        place = {"pentagon": "bottom", "square antiprism": "top"}.get(name, "center")
+        panel.annotate(
+            f"{level.numerator}/{level.denominator} {name}",
+            (1.0, float(level)),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va=place,
+            fontsize=8.0,
+            color=style.INK,
+        )
+    for model in models:
+        # Features at one level lie side by side, so that one sees how many they are.
+        spread = np.exp(0.022 * np.linspace(-1, 1, max(len(model.levels), 2)))[: len(model.levels)]
+        colours = [_colour(name) for name in model.shapes]
+        panel.scatter(model.ratio * spread, model.levels, s=4.0, c=colours, linewidths=0, zorder=3)
+    panel.plot(
+        [model.ratio for model in models],
+        [model.per_feature for model in models],
+        color=style.INK,
+        lw=1.2,
+        marker="s",
+        ms=2.4,
+        zorder=2.5,
+        label="dimensions per feature m / |W|²",
+    )
+    panel.axhline(1.0, color=style.MUTED, lw=0.6, ls=(0, (1, 2)), zorder=1)
+    panel.set_ylim(0, 1.08)
+    panel.set_ylabel("feature dimensionality")
+    panel.legend(loc="upper right", borderaxespad=0.0)
+
+
+def _draw_shares(panel: Axes, models: Sequence[Dots]) -> None:
+    found = {name for model in models for name in model.shapes if name}
+    rows = [name for name in _COLOURS if name in found]
+    others = found - set(rows)
+    left = np.array([model.ratio for model in models])
+    width = 0.8 * np.min(np.diff(np.log(left))) if len(left) > 1 else 0.2
+    bottom = np.zeros(len(models))
+    for name in [*rows, *(["other named"] if others else []), ""]:
+        held = others if name == "other named" else {name}
+        shares = np.array([np.mean([kind in held for kind in model.shapes]) for model in models])
+        colour = _OTHER if name == "other named" else _colour(name)
+        panel.bar(
+            left * np.exp(-width / 2),
+            shares,
+            left * 2 * np.sinh(width / 2),
+            bottom,
+            align="edge",
+            color=colour,
+            lw=0,
+            label=name or "no name",
+        )
+        bottom += shares
+    panel.set_ylim(0, 1)
+    panel.set_yticks([0, 0.5, 1])
+    panel.set_ylabel("share of features")
+    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.9, handletextpad=0.4, labelspacing=0.3)
+
+
+def _draw_vectors(place: Axes, name: str, vectors: Float[np.ndarray, "feature hidden"]) -> None:
+    from tegum.analysis.geometry import canonical_pose
+
+    posed = canonical_pose(vectors)
+    posed = np.pad(posed, ((0, 0), (0, max(0, 3 - posed.shape[1]))))[:, :3]
+    flat = np.linalg.matrix_rank(posed, tol=0.3) < 3
+    # The third axis points to the back, half as long.
+    picture = posed[:, :2] if flat else posed[:, :2] + posed[:, 2:] * np.array([0.42, 0.28])
+    for x, y in picture.tolist():
+        place.plot([0, x], [0, y], color=_colour(name), lw=1.4, solid_capstyle="round")
+        place.plot([x], [y], "o", ms=3.6, color=_colour(name))
+    if len(picture) > 2:
+        _draw_edges(place, posed, picture)
+    place.set_xlim(-1.25, 1.25)
+    place.set_ylim(-1.25, 1.25)
+    place.set_aspect("equal")
+    place.set_axis_off()
+    place.set_title(name, pad=1, fontsize=8.0)
+
+
+def _draw_edges(place: Axes, posed: Float[np.ndarray, "feature 3"], picture: Float[np.ndarray, "feature 2"]) -> None:
+    """Lines between neighbours: pairs at most a tenth further apart than the nearest two of either."""
+    distance = np.linalg.norm(posed[:, None] - posed, axis=-1)
+    nearest = (distance + 9 * np.eye(len(posed))).min(1)
+    for i, j in np.argwhere(np.triu(distance <= 1.15 * np.minimum.outer(nearest, nearest), 1)).tolist():
+        place.plot(*picture[[i, j]].T, color=style.MUTED, lw=0.6, zorder=0.5)

@@ -1,0 +1,84 @@
+"""`tegum render`, run as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+import tegum as tg
+
+# A shell that starts jobs in the background makes them ignore Ctrl-C: undo that.
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from tegum.cli import main
+main()
+"""
+
+
+def start(*args: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "render", *args],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
+        env=os.environ | {"COLUMNS": "160"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stored")
+    features = tg.FeatureDistribution([tg.Correlated(2, 0.1)] * 2)
+    spec = tg.Spec(features=features, hidden=3, training=tg.Sampled(steps=200), snapshots=8, seeds=2)
+    tg.save(tg.train(spec), folder / "run.zarr")
+    return folder
+
+
+def test_a_film_beside_the_trajectory(stored):
+    process = start("run.zarr", "--seed", "1", "--from", "50", "--width", "320", cwd=stored)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out == "wrote run.mp4\n"
+    assert "started" in err
+    # Not by `read_frames`, which leaves its pipes open.
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", stored / "run.mp4", "-f", "rawvideo"]
+    pixels = subprocess.run([*command, "-pix_fmt", "rgb24", "-"], capture_output=True, check=True).stdout
+    assert len(pixels) == 7 * 320 * 160 * 3
+    (stored / "run.mp4").unlink()
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("none.zarr",), "load('none.zarr'): there is nothing at this path"),
+        (("run.zarr", "--seed", "5"), "render(seed=5): there is no such run; seeds are 0 to 1"),
+        (("run.zarr", "--out", "run.webm"), "render('run.webm'): the name of the file must end in .mp4 or .gif"),
+    ],
+)
+def test_bad_input_gets_one_sentence(stored, args, sentence):
+    process = start(*args, cwd=stored)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert out == ""
+    assert err.splitlines()[-1] == f"tegum: {sentence}"
+    assert "Traceback" not in err
+    assert [each.name for each in stored.iterdir()] == ["run.zarr"]
+
+
+@pytest.mark.parametrize("name", ["run.mp4", "run.gif"])
+def test_ctrl_c_leaves_nothing_behind(stored, name):
+    process = start("run.zarr", "--out", name, "--seconds", "600", "--turn", "90", cwd=stored)
+    assert process.stderr is not None
+    assert "started" in process.stderr.readline()
+    assert "frames" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "tegum: interrupted"
+    assert [each.name for each in stored.iterdir()] == ["run.zarr"]
