@@ -213,8 +213,8 @@ def test_events_to_look_at_are_chosen_by_rule():
     completion, birth, swap = event(0, up, lone), event(1, up, up), event(2, up, down)
     other, death, weak = event(3, (0.3, 0.5)), event(4, down), event(5, up, lone, size=1e-5)
     second = event(0, up, up)
-    assert chosen([completion, second, birth, swap, other, death, weak], 32) == [completion, birth, swap]
-    assert len(chosen([event(seed, up, lone) for seed in range(20)], 32)) == 4
+    assert chosen([completion, second, birth, swap, other, death, weak], 64) == [completion, birth, swap]
+    assert len(chosen([event(seed, up, lone) for seed in range(20)], 32)) == 2
     assert len(chosen([event(seed, up, lone) for seed in range(20)], 256)) == 8
     # None in smaller ensembles, and none of nothing.
     assert chosen([completion], 24) == []

@@ -10,6 +10,7 @@ import xarray as xr
 from PIL import Image
 
 import tegum as tg
+from tegum.figures.films import write_mp4
 from tegum.figures.motion import Film, chosen, render
 
 PAIRS = tg.FeatureDistribution([tg.Correlated(2, 0.1)] * 2)
@@ -201,3 +202,9 @@ def test_an_interruption_leaves_what_was_there(run, tmp_path, name):
         render(run, tmp_path / name, width=320, overwrite=True, progress=interrupt)
     assert (tmp_path / name).read_text() == "mine"
     assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_what_ffmpeg_cannot_write_is_told_in_one_sentence(tmp_path):
+    images = iter([np.zeros((32, 64, 3), np.uint8)] * 3)
+    with pytest.raises(OSError, match=r"^here: ffmpeg could not write it: .*No such file or directory"):
+        write_mp4(tmp_path / "missing" / "run.mp4", images, (64, 32), 25, "here")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FEWEST_RUNS = 32
 """In smaller ensembles no event is looked at in the exact loss: one takes half a minute of computing."""
 
-RUNS_FOR_EACH, MOST = 8, 8
+RUNS_FOR_EACH, MOST = 16, 8
 """One event is looked at for so many runs, and at most so many: the lanes of one flow."""
 
 TOL, FINE = 1e-6, 1e-8

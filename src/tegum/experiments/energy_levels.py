@@ -40,11 +40,11 @@ intervals of shares of jumps, events and drops count runs.
 
 Is the plateau before an event a saddle, and is it left as the saddle says? In ensembles of 32 runs or more some events
 are looked at in the exact loss (`_levelling`): swaps, births and completions with a drop, the first of each run, by
-seed, one for eight runs and at most eight. The states 500 steps before and after each are followed to critical points.
-A saddle is near within a distance of 0.5. From just beside it, and from the state before, goes the gradient flow: its
-growth along the unstable directions is compared with the rate −λ that the Hessian gives, and its time until half of the
-drop with the time that this rate would take from where the state before is. These are measures and no criteria; where
-the search ends and how long the flow lasts was changed after a first look at these runs.
+seed, one for sixteen runs and at most eight. The states 500 steps before and after each are followed to critical
+points. A saddle is near within a distance of 0.5. From just beside it, and from the state before, goes the gradient
+flow: its growth along the unstable directions is compared with the rate −λ that the Hessian gives, and its time until
+half of the drop with the time that this rate would take from where the state before is. These are measures and no
+criteria; where the search ends and how long the flow lasts was changed after a first look at these runs.
 
 The run that is drawn is the first by seed of those with the most late events, then the most late jumps, among the
 runs with late events in which all represented features end in digons; if there are none, among the other runs with

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +28,37 @@ def write_mp4(path: Path, images: Iterator[Image], size: tuple[int, int], fps: i
         OSError: ffmpeg could not write it.
 
     """
-    import imageio_ffmpeg
+    from imageio_ffmpeg import get_ffmpeg_exe
 
-    writer = imageio_ffmpeg.write_frames(
-        str(path), size, fps=fps, quality=7, macro_block_size=2, ffmpeg_log_level="error"
+    width, height = size
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
+    # Constant quality, in the pixel format that all players know.
+    coded = ["-an", "-c:v", "libx264", "-crf", "15", "-pix_fmt", "yuv420p", str(path)]
+    # A group of its own, so that Ctrl-C is for the one who films. (The package has a writer, which runs Python between
+    # fork and exec for that, and may hang beside the threads of JAX.)
+    ffmpeg = subprocess.Popen(
+        [get_ffmpeg_exe(), "-y", "-loglevel", "error", *raw, *coded],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        process_group=0,
     )
-    try:
-        writer.send(None)
-        for image in images:
-            writer.send(np.ascontiguousarray(image))
-    except OSError as error:
-        told = str(error).strip() or "it has stopped"
-        raise OSError(f"{call}: ffmpeg could not write it: {told.splitlines()[0]}") from None
-    finally:
-        writer.close()
+    with ffmpeg:
+        assert ffmpeg.stdin is not None
+        assert ffmpeg.stderr is not None
+        try:
+            # It has stopped if it takes no more; why, it tells below.
+            with suppress(BrokenPipeError):
+                for image in images:
+                    ffmpeg.stdin.write(np.ascontiguousarray(image).data)
+            with suppress(BrokenPipeError):
+                ffmpeg.stdin.close()
+        except BaseException:
+            ffmpeg.kill()
+            raise
+        told = ffmpeg.stderr.read().decode(errors="replace").strip()
+    if ffmpeg.returncode:
+        raise OSError(f"{call}: ffmpeg could not write it: {told.splitlines()[0] if told else 'it has stopped'}")
 
 
 def write_gif(path: Path, images: Iterator[Image], colours: Image, fps: int) -> None:
