@@ -60,10 +60,24 @@ def test_centroids_that_change_their_angle_separate():
     later = collapsed.copy()
     later[3:] = later[3:] @ about(np.array([0, 0, 1.0]), 1e-3).T
     assert part(collapsed, later)["separation"] == pytest.approx(1, abs=1e-5)
-    # A set that turns away as a whole: its centroid goes first, and what its plane does besides is turning.
+    # A set that turns away as a whole, or half a turn of each against the other: centroids have the moment 3 · height²,
+    # triangles 3/2 · width².
     found = part(two(), two(tilt=1e-3))
-    assert found["separation"] + found["turn"] == pytest.approx(1, abs=1e-5)
-    assert found["separation"] > 0.3
+    assert found["separation"] == pytest.approx(1.08 / (1.08 + 0.96), abs=1e-4)
+    assert found["turn"] == pytest.approx(0.96 / (1.08 + 0.96), abs=1e-4)
+
+
+@pytest.mark.parametrize("base", [two(), two(stretch=1.2), two(tilt=0.2), two(tilt=1.0)])
+def test_a_common_tilt_at_fixed_centroids_has_no_separation(base):
+    centroids = np.repeat([base[:3].mean(0), base[3:].mean(0)], 3, 0)
+    rotation = about(np.array([1.0, 0.3, 0]), 1e-4).T
+    # The same motion, but for a rotation of all, is that of the centroids as one, at fixed deviations.
+    for later in (centroids + (base - centroids) @ rotation, centroids @ rotation + base - centroids):
+        found = part(base, later)
+        assert found["separation"] == pytest.approx(0, abs=1e-6)
+        assert found["turn"] == pytest.approx(1, abs=1e-6)
+        # Where turn is not asked for it is rest, and no separation either.
+        assert part(base, later, order=("separation",))["rest"] == pytest.approx(1, abs=1e-6)
 
 
 def test_shares_of_a_mixture_are_those_of_its_parts():
@@ -113,8 +127,8 @@ def test_random_directions_have_shares_by_dimension():
     steps = base + 1e-5 * rng.normal(size=(2_000, 6, 3))
     found = motions(np.stack([np.broadcast_to(base, steps.shape), steps], 1), SETS)
     dimensions = found.dimensions[0, 0]
-    # 18 numbers, less three rotations.
-    np.testing.assert_array_equal(dimensions, [2, 4, 4, 1, 2, 2])
+    # 18 numbers, less three rotations. Centroids have one angle; turns: six of two sets, less the twist.
+    np.testing.assert_array_equal(dimensions, [2, 1, 4, 1, 5, 2])
     np.testing.assert_allclose(found.share()[:, 0].mean(0), dimensions / 15, atol=0.02)
 
 
@@ -155,6 +169,30 @@ def test_the_parts_are_an_orthogonal_decomposition_by_least_squares():
     fitted = growth @ np.linalg.lstsq(growth, motion, rcond=None)[0]
     assert found.squares[0, 0] == pytest.approx(float((fitted**2).sum()), rel=1e-4)
     assert np.nansum(found.squares) == pytest.approx(float((motion**2).sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "m", "dimensions"),
+    [
+        # Three centroids have three angles; the one set with deviations turns in three ways and opens in two.
+        ((1, 1, 3), 3, [3, 3, 2, 0, 3, 1]),
+        # On a line there is no direction; lengths of six features: two means, and two widths.
+        ((3, 3), 1, [2, 0, 2, 0, 0, 2]),
+        ((1,), 1, [1, 0, 0, 0, 0, 0]),
+        # Two lengths and the angle between them.
+        ((1, 1), 2, [2, 1, 0, 0, 0, 0]),
+    ],
+)
+def test_sets_of_one_member_and_one_dimension_move_too(sizes, m, dimensions):
+    features = tg.FeatureDistribution([tg.Correlated(size, density=0.1) for size in sizes])
+    found = motions(np.random.default_rng(0).normal(size=(2, 4, sum(sizes), m)), features)
+    np.testing.assert_array_equal(found.dimensions, np.broadcast_to(dimensions, (2, 3, 6)))
+    np.testing.assert_allclose(np.nansum(found.share(), -1), 1)
+
+
+def test_no_runs_have_no_motions():
+    assert motions(np.zeros((0, 4, 6, 3)), SETS).squares.shape == (0, 3, 6)
+    assert motions(np.zeros((0, 4, 6, 3)), SETS).dimensions.shape == (0, 3, 6)
 
 
 def test_what_has_diverged_is_nan():

@@ -1,4 +1,5 @@
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import tegum as tg
 from tegum import experiments
 from tegum.analysis.regimes import Regime
 from tegum.experiments import _routes
-from tegum.experiments._octahedron import kinds_of
-from tegum.experiments._transformations import Stage, in_order, purity, sequence
+from tegum.experiments._octahedron import associations, kinds_of
+from tegum.experiments._transformations import Stage, in_order, purity, sequence, stages
 
 EXPERIMENT = experiments.get("octahedron")
 SETS = tg.FeatureDistribution([tg.Correlated(3, density=0.05)] * 2)
@@ -54,12 +55,22 @@ def early():
 OCTAHEDRON = triangles(3**-0.5, np.pi)
 
 
-def test_it_writes_its_files_and_holds_but_for_the_twist(quick):
+def test_it_writes_its_files_and_holds_in_part(quick, measured):
     summary, out, _ = quick
     files = {"run.zarr", "dense.zarr", "turned.zarr", "octahedron.png", "octahedron.svg", "summary.json"}
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
-    assert [criterion.passed for criterion in summary.criteria] == [True, True, True, False, True]
+    passed = [criterion.passed for criterion in summary.criteria]
+    assert passed[:2] + passed[3:] == [True, True, False, True]
+    # The third lies so near to its bound that rounding may decide it; at the default size it does not pass.
+    edges = [measured[f"share of the ruler, over time, over {null}"].low for null in ("any order", "random places")]
+    assert passed[2] == (min(edges) > 0)
+
+
+def test_where_all_runs_diverge_nothing_is_tested(tmp_path):
+    summary = EXPERIMENT.run(tmp_path / "new", size="quick", changes=["training.rate=1000"])
+    assert summary.verdict == "not tested"
+    assert summary.criteria == ()
 
 
 def test_ends_are_what_their_weights_say(quick, measured):
@@ -94,6 +105,16 @@ def test_inflation_comes_before_opening_and_from_xavier_it_does_not(quick, measu
     # The first regime grows from the origin, whose loss is that of six variances, to collapsed sets: p/3 if not bent.
     run = quick[2].stages[4 * 20]
     assert run[0].regime.before == pytest.approx(6 * (0.05 / 3 - 0.05**2 / 4), rel=0.05)
+
+
+def test_boundaries_of_regimes_are_hardly_better_than_the_same_regimes_in_any_order(measured):
+    # At random places regimes have other lengths, which alone makes their rulers weaker over time.
+    order, places = (measured[f"share of the ruler, over time, over {null}"] for null in ("any order", "random places"))
+    assert places.low > 0
+    assert abs(order.value) < 0.02
+    assert order.high < places.low
+    # What moves changes where a fall ends, not where it begins.
+    assert measured["ruler changes at the end of a fall"].low > measured["ruler changes at the start of a fall"].high
 
 
 def test_saddles_are_where_they_must_be(quick):
@@ -193,6 +214,61 @@ def test_agreement_and_areas_are_those_of_scikit_learn():
     assert np.std(areas) == pytest.approx(np.mean(errors), rel=0.15)
 
 
+def test_what_goes_with_the_cell_alone_goes_with_no_route():
+    rng = np.random.default_rng(0)
+    cell = np.repeat([0, 1, 2], 100)
+    # Cells differ in the outcome and in the feature, which have nothing to do with one another within them.
+    hits, values = rng.random(300) < np.array([0.1, 0.5, 0.9])[cell], cell + 0.1 * rng.normal(size=300)
+    (one,) = associations({"of the cell": values}, hits, cell)
+    assert _routes.area_under_curve(values, hits) > 0.75
+    assert one.low < 0.5 < one.high
+    assert one.strength < one.limit
+    (one,) = associations({"of the run": values + 0.2 * hits}, hits, cell)
+    assert one.strength > max(one.limit, 0.3)
+    # By brute force: of all pairs within cells.
+    pairs = [(i, j) for i in np.flatnonzero(hits) for j in np.flatnonzero(~hits) if cell[i] == cell[j]]
+    above = np.mean([values[i] > values[j] for i, j in pairs])
+    assert _routes.area_within(values, hits, cell) == pytest.approx(above)
+    # Error: that of the spread over many samples; labels stay in their cells.
+    many = [(rng.normal(size=300), rng.random(300) < 0.4) for _ in range(200)]
+    areas = [float(_routes.area_within(x, h, cell)) for x, h in many]
+    assert np.std(areas) == pytest.approx(np.mean([_routes.error_within(x, h, cell) for x, h in many]), rel=0.2)
+    permuted = _routes.permuted_within(hits, cell, 50, rng)
+    assert (permuted.reshape(50, 3, 100).sum(2) == hits.reshape(3, 100).sum(1)).all()
+    assert not (permuted == hits).all(1).any()
+    # A cell in which fewer than two have the outcome tells nothing.
+    assert _routes.mixed(np.array([1, 1, 0, 0, 1, 0, 0], bool), np.array([0, 0, 0, 0, 1, 1, 1])).sum() == 4
+
+
+def test_regimes_elsewhere_are_less_pure_where_regimes_are_what_moves():
+    # Growth while the loss falls, a twist on the long plateau, growth again on a fall: boundaries lie where they must.
+    steps = np.unique(np.rint(np.geomspace(10, 10_000, 61)).astype(int))
+    time = (np.log(steps) - np.log(10)) / np.log(1_000)
+    height = 0.2 + 0.2 * np.clip(time / 0.2, 0, 1) + 0.2 * np.clip((time - 0.7) / 0.3, 0, 1)
+    twist = 0.3 + 0.6 * np.clip((time - 0.2) / 0.5, 0, 1)
+    weights = np.stack([triangles(0.5, each) * [1, 1, 2 * up] for each, up in zip(twist, height, strict=True)])
+    loss = np.exp(-10 * height)
+    rng = np.random.default_rng(0)
+    _, (run,), (chance,) = stages(weights[None], loss[None], steps, SETS, rng)
+    assert [each.ruler for each in run] == ["inflation", "twist", "inflation"]
+    assert purity(run).over_time > 0.97
+    # In all six orders of lengths 0.2, 0.5 and 0.3. Squared speeds: six members move along the axis; around it three
+    # of one set at a radius of √0.75, of which half is a rotation of both.
+    grid = (np.arange(10_000) + 0.5) / 10_000
+    grown = np.where(grid < 0.2, 6.0, np.where(grid > 0.7, 6 * (2 / 3) ** 2, 0.0))
+    twisted = np.where((grid > 0.2) & (grid < 0.7), 3 * 0.75 * 1.2**2 / 2, 0.0)
+    means = []
+    for lengths in permutations((0.2, 0.5, 0.3)):
+        pieces = np.split(np.stack([grown, twisted]), np.rint(np.cumsum(lengths)[:2] * 10_000).astype(int), axis=1)
+        means.append(sum(k * each.sum(1).max() / each.sum() for k, each in zip(lengths, pieces, strict=True)))
+    assert chance.order.over_time == pytest.approx(np.mean(means), abs=0.02)
+    assert np.mean(means) < 0.9
+    # The same where velocity is the same throughout: no boundary is better than another.
+    steady = np.stack([triangles(0.5, each) * [1, 1, 1 + each] for each in 0.3 + time])
+    _, (run,), (chance,) = stages(steady[None], loss[None], steps, SETS, rng)
+    assert purity(run).over_time == pytest.approx(chance.order.over_time, abs=0.01)
+
+
 def stage(kind, ruler, first=0):
     shares: dict[str, float] = dict.fromkeys(("inflation", "opening", "twist"), 0.1)
     shares[ruler] = 0.8
@@ -214,9 +290,11 @@ def test_order_of_regimes():
     [
         (["training.kind=exact"], "must be sampled"),
         (["features.density=0.1"], "the densities are the grid"),
-        (["hidden=2"], "must have shape"),
-        (["base_seed=3"], "random numbers of its own"),
-        (["initial_scale=0.1"], "must not be given together with start"),
+        (["hidden=4"], r"run\(hidden=4\): hidden is 3"),
+        (["base_seed=3"], r"run\(base_seed=3\): base_seed is another one for each cell"),
+        (["initial_scale=0.1"], r"run\(initial_scale=0.1\): initial_scale is what the grid is made of"),
+        (["seeds=1"], r"run\(seeds=1\): seeds goes with the size"),
+        (["training.rate=0.01", "training.steps=200"], r"run\(training.steps=200\): training.steps goes with the size"),
     ],
 )
 def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):

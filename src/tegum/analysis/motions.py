@@ -6,12 +6,14 @@ c_g, the mean of its embeddings, and the deviations V_g of its embeddings from i
 σ_i and axes v_i. To every transformation belongs the space of the motions that it can make:
 
 - *inflation*: a centroid grows or shrinks along itself, each set at its own rate.
-- *separation*: centroids change their directions relative to one another, all members of a set going along.
+- *separation*: centroids change their directions relative to one another, all members of a set going along. Centroids
+  that rotate as one do not: but for a rotation of hidden space that is a turn of all deviations, and counts as *turn*.
 - *opening*: the widths of a set change, each by itself: members leave their centroid along the axes (or come back).
 - *twist*: the deviations of a set turn within their own subspace, V_g A with A antisymmetric there. It has a meaning
   only for two sets whose deviation subspaces are parallel (all principal angles at most `PARALLEL`), and is undefined
   otherwise.
-- *turn*: the deviations of a set turn in any other way, as where its plane tilts.
+- *turn*: the deviations of a set turn in any other way, as where its plane tilts. Turns of all deviations as one, with
+  centroids at rest, come before separation wherever the others stand.
 - *scaling* (W itself) and *stretch* (W S, S symmetric) of the whole. They are made of the others, as growth of
   centroids and widths at one rate is scaling; they therefore stand in no order unless asked for.
   `order=("scaling",)` tells how much scaling alone explains.
@@ -25,7 +27,8 @@ the rotations of the midpoint of both exactly, and every space is projected on w
 The spaces are not orthogonal to one another. They are made so by Gram and Schmidt in the order in which they are named,
 so that what two of them can make counts for the first. The squared lengths of the parts then add up to that of the
 motion. Where two widths of a set are equal their axes are arbitrary, and with them what of a change of shape is opening
-and what is rest.
+and what is rest. Two centroids in three dimensions have one separation, their angle, but two if they stand exactly
+opposite: a rotation about their axis then moves neither.
 
 Numbers have no unit.
 """
@@ -125,7 +128,8 @@ def motions(
     change = moved(weights)
     middle = weights[..., :-1, :, :] + change / 2
     n, m = weights.shape[-2:]
-    M, dW = middle.reshape(-1, n, m), change.reshape(-1, n, m)
+    runs = int(np.prod(change.shape[:-2]))
+    M, dW = middle.reshape(runs, n, m), change.reshape(runs, n, m)
     pieces = [
         _parted(M[at : at + _AT_ONCE], dW[at : at + _AT_ONCE], features, order, parallel)
         for at in range(0, max(len(M), 1), _AT_ONCE)
@@ -207,25 +211,40 @@ def _parted(
     M, dW = (np.where(sound[:, None, None], each, 0.0) for each in (middle, change))
     sets = [_Set.of(M, own) for own in slices(features)]
     groups = _groups(sets, parallel)
+    n, m = M.shape[1:]
     frame = _Frame(M)
-    frame.add(_antisymmetric(M, M.shape[2]))
-    squares, dimensions = np.empty((len(M), len(order) + 1)), np.empty((len(M), len(order) + 1))
+    frame.add(_antisymmetric(M, m))
+    squares, dimensions = np.zeros((len(M), len(order) + 1)), np.zeros((len(M), len(order) + 1))
+
+    def count(part: int, vectors: Float[np.ndarray, "motion vector feature hidden"]) -> None:
+        new = frame.add(vectors)
+        squares[:, part] += np.square(new @ dW.reshape(len(M), n * m, 1)).sum((1, 2))
+        dimensions[:, part] += new.any(-1).sum(-1)
+
     for number, name in enumerate(order):
-        squares[:, number], dimensions[:, number] = 0.0, 0.0
+        if name == "separation":
+            # It is rest where turn is not asked for.
+            count(order.index("turn") if "turn" in order else -1, _rotated_as_one(M, sets))
         for vectors in _space(name, M, sets, groups):
-            parts = frame.add(vectors)
-            squares[:, number] += np.square(parts @ dW.reshape(len(M), -1, 1)).sum((1, 2))
-            dimensions[:, number] += parts.any(-1).sum(-1)
+            count(number, vectors)
         if name == "twist":
             squares[~np.any([each.member.any(-1) for each in groups], 0), number] = np.nan
     total = np.square(dW).sum((1, 2))
     still = total <= (ROUNDING * np.linalg.norm(M, axis=(1, 2))) ** 2
     # As a difference the rest may be slightly negative.
     squares[:, -1] = np.maximum(total - np.nansum(squares[:, :-1], -1), 0.0)
-    dimensions[:, -1] = M[0].size - frame.count
+    dimensions[:, -1] += n * m - frame.count
     squares[still] *= 0.0
     squares[~sound] = np.nan
     return squares, dimensions
+
+
+def _rotated_as_one(M: Weights, sets: Sequence[_Set]) -> Float[np.ndarray, "motion vector feature hidden"]:
+    """Centroids under every generator of rotations, all members of a set going along."""
+    centroids = np.zeros_like(M)
+    for each in sets:
+        centroids[:, each.own] = each.centroid[:, None]
+    return _antisymmetric(centroids, M.shape[2])
 
 
 def _space(
@@ -310,7 +329,7 @@ class _Frame:
 
     def add(self, vectors: Float[np.ndarray, "motion vector feature hidden"]) -> Float[np.ndarray, "motion vector _"]:
         """What is new in these, orthonormal; rows of zeros where a vector brings nothing new."""
-        rows = vectors.reshape(*vectors.shape[:2], -1)
+        rows = vectors.reshape(*vectors.shape[:2], vectors.shape[2] * vectors.shape[3])
         sizes = np.linalg.norm(rows, axis=-1, keepdims=True)
         least = ZERO * self._scale[:, None, None]
         rows = np.divide(rows, sizes, out=np.zeros_like(rows), where=sizes > least)

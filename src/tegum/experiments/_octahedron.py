@@ -15,7 +15,7 @@ from tegum.analysis.regimes import motion_shares
 from tegum.experiments import _routes
 from tegum.experiments._branches import specs_of
 from tegum.experiments._routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT, TURNED, Course, course
-from tegum.experiments._transformations import Purity, Stages, stages
+from tegum.experiments._transformations import Chances, Stages, stages
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,14 +40,14 @@ class Association:
 
     feature: str
     area: float
-    """Under the curve: 1/2 without any association."""
+    """Under the curve, of pairs of runs of the same cell: 1/2 without any association, whatever the cells do."""
     low: float
     high: float
     """Its 95 % interval."""
     n: int
     """How many runs."""
     limit: float
-    """Where outcomes are permuted: the 95 % quantile of the largest |area − 1/2| of all features."""
+    """Where outcomes are permuted within cells: the 95 % quantile of the largest |area − 1/2| of all features."""
 
     @property
     def strength(self) -> float:
@@ -70,8 +70,8 @@ class Found:
     parts: tuple[Parts, ...] = field(repr=False)
     """Of the motions between snapshots."""
     stages: tuple[Stages, ...] = field(repr=False)
-    by_chance: tuple[Purity, ...] = field(repr=False)
-    """Of regimes at random places."""
+    by_chance: tuple[Chances, ...] = field(repr=False)
+    """Of regimes with their boundaries elsewhere."""
     course: Course = field(repr=False)
     routes: tuple[str, ...] = field(repr=False)
     stands: tuple[str, ...] = field(repr=False)
@@ -85,8 +85,8 @@ class Found:
     """Whether each of these stands and goes as before after a rotation, and after a permutation and flips of axes; and
     how often two of them do by chance."""
     agreement: tuple[float, float, int] | None
-    """Adjusted Rand index of clusters with the kinds, the limit of permuted ones, and of how many runs; None if these
-    are too few, or of one kind."""
+    """Adjusted Rand index of clusters with the kinds, the limit of kinds permuted within cells, and of how many runs;
+    None if these are too few, or of one kind."""
     decides: Mapping[str, tuple[Association, ...]]
     """By outcome, the strongest association first."""
     passed: tuple[tuple[str, int, tuple[Passed, ...]], ...]
@@ -196,13 +196,15 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
         becomes=tuple(becomes),
         dense=_dense(runs["dense"]),
         turned=_turned(runs["turned"], specs, cell, run["seed"].values[seed], stands, routes),
-        agreement=_agreement(weights, loss, seen, kinds, small & np.isin(kinds, KINDS)),
-        decides=_decides(weights, seen, stands, routes, small),
+        agreement=_agreement(weights, loss, seen, kinds, cell, small & np.isin(kinds, KINDS)),
+        decides=_decides(weights, seen, stands, routes, cell, small),
         passed=_passed(specs, cell, weights, kinds, seen),
     )
 
 
 def _became(spec: Spec, weights: np.ndarray, bias: np.ndarray) -> list[str]:
+    if not len(weights):
+        return []
     end = _routes.continued(spec, weights, bias)
     return [_routes.ending(each, spec.features) for each in end["weights"].values]
 
@@ -241,19 +243,25 @@ def _turned(
 
 
 def _agreement(
-    weights: np.ndarray, loss: np.ndarray, seen: Course, kinds: np.ndarray, used: np.ndarray
+    weights: np.ndarray, loss: np.ndarray, seen: Course, kinds: np.ndarray, cell: np.ndarray, used: np.ndarray
 ) -> tuple[float, float, int] | None:
     labels = kinds[used]
     if len(set(labels.tolist())) < 2 or used.sum() < 2 * FEWEST:
         return None
     rng = np.random.default_rng(1)
     groups = _routes.clusters(_routes.fingerprints(weights[used], loss[used], seen.opening[used]), len(KINDS))
-    null = [_routes.adjusted_rand(groups, rng.permutation(labels)) for _ in range(PERMUTED // 5)]
+    permuted = _routes.permuted_within(labels, cell[used], PERMUTED // 5, rng)
+    null = [_routes.adjusted_rand(groups, each) for each in permuted]
     return _routes.adjusted_rand(groups, labels), float(np.quantile(null, 0.975)), int(used.sum())
 
 
 def _decides(
-    weights: np.ndarray, seen: Course, stands: tuple[str, ...], routes: tuple[str, ...], small: np.ndarray
+    weights: np.ndarray,
+    seen: Course,
+    stands: tuple[str, ...],
+    routes: tuple[str, ...],
+    cell: np.ndarray,
+    small: np.ndarray,
 ) -> dict[str, tuple[Association, ...]]:
     stood, went = np.array(stands), np.array(routes)
     stand = small & np.isin(stood, ("opposite", "bent"))
@@ -265,20 +273,24 @@ def _decides(
         ("pairs first, by the start", bent, went == PAIRS, weights[:, 0]),
         ("pairs first, by the collapsed sets", bent, went == PAIRS, begin),
     ):
-        hits = hit[used]
+        mixed = used & _routes.mixed(hit, np.where(used, cell, -1))
+        hits = hit[mixed]
         if min(hits.sum(), (~hits).sum()) >= FEWEST:
-            found[name] = _associations(_routes.start_features(at[used]), hits)
+            found[name] = associations(_routes.start_features(at[mixed]), hits, cell[mixed])
     return found
 
 
-def _associations(features: Mapping[str, np.ndarray], hits: np.ndarray) -> tuple[Association, ...]:
-    shuffled = np.random.default_rng(2).permuted(np.tile(hits, (PERMUTED, 1)), axis=1)
-    most = np.max([np.abs(_routes.area_under_curve(values, shuffled) - 0.5) for values in features.values()], 0)
+def associations(
+    features: Mapping[str, Float[np.ndarray, " run"]], hits: Bool[np.ndarray, " run"], cell: Int[np.ndarray, " run"]
+) -> tuple[Association, ...]:
+    """How each feature goes with an outcome within cells, in each of which two runs at least have it and two not."""
+    shuffled = _routes.permuted_within(hits, cell, PERMUTED, np.random.default_rng(2))
+    most = np.max([np.abs(_routes.area_within(values, shuffled, cell) - 0.5) for values in features.values()], 0)
     limit = float(np.quantile(most, 0.95))
     found = []
     for name, values in features.items():
-        area = float(_routes.area_under_curve(values, hits))
-        half = 1.96 * _routes.area_error(values, hits)
+        area = float(_routes.area_within(values, hits, cell))
+        half = 1.96 * _routes.error_within(values, hits, cell)
         found.append(Association(name, area, max(0.0, area - half), min(1.0, area + half), len(hits), limit))
     return tuple(sorted(found, key=lambda each: -each.strength))
 

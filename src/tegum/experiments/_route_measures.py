@@ -44,7 +44,7 @@ def _of_counts(found: Found) -> list[Measure]:
         rows.append(share(f"route straight, start {told}", hits, len(used), "all densities"))
     if found.agreement is not None:
         index, limit, n = found.agreement
-        told = "of three clusters of trajectories with the three kinds; null: the 97.5 % quantile of permuted labels"
+        told = "of three clusters of trajectories with the three kinds; null: 97.5 % limit of kinds permuted in cells"
         rows.append(Measure("adjusted Rand index", index, "1", n=n, null=limit, meaning=told))
     return rows
 
@@ -81,7 +81,7 @@ def _of_associations(found: Found) -> list[Measure]:
             each.n,
             null=0.5 + each.limit if each.area >= 0.5 else 0.5 - each.limit,
             meaning="of the bent; " * outcome.startswith("pairs")
-            + "area under the curve; null: 95 % limit of permuted outcomes, for the largest of all",
+            + "area under the curve, pairs of a cell; null: 95 % limit of outcomes permuted in cells, for the largest",
         )
         for outcome, associations in found.decides.items()
         for each in associations

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -266,6 +266,51 @@ def area_error(values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, " run"]
     ranks = _ranks(values)
     parts = [(ranks[own] - _ranks(values[own])) / (~own).sum() for own in (hits, ~hits)]
     return float(np.sqrt(sum(each.var(ddof=1) / len(each) for each in parts)))
+
+
+def area_within(
+    values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, "*some run"], cell: Int[np.ndarray, " run"]
+) -> Float[np.ndarray, "*some"]:
+    """`area_under_curve` of the pairs of runs of the same cell: 1/2 where the outcome goes with the cell alone.
+
+    NaN where no cell has both outcomes.
+    """
+    above, couples = np.zeros(hits.shape[:-1]), np.zeros(hits.shape[:-1])
+    for own in _members(cell):
+        positive = hits[..., own].sum(-1)
+        both = positive * (own.sum() - positive)
+        above += np.where(both > 0, area_under_curve(values[own], hits[..., own]) * both, 0.0)
+        couples += both
+    return np.divide(above, couples, out=np.full(hits.shape[:-1], np.nan), where=couples > 0)
+
+
+def error_within(
+    values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, " run"], cell: Int[np.ndarray, " run"]
+) -> float:
+    """The standard error of `area_within`; in every cell two runs at least have the outcome, and two not."""
+    found = [(area_error(values[own], hits[own]), hits[own].sum() * (~hits[own]).sum()) for own in _members(cell)]
+    errors, couples = np.array(found).T
+    return float(np.linalg.norm(errors * couples) / couples.sum())
+
+
+def mixed(hits: Bool[np.ndarray, " run"], cell: Int[np.ndarray, " run"]) -> Bool[np.ndarray, " run"]:
+    """The runs of cells in which two runs at least have the outcome and two not."""
+    least = [own & (min(hits[own].sum(), (~hits[own]).sum()) >= 2) for own in _members(cell)]
+    return np.logical_or.reduce(least) if least else np.zeros(0, bool)
+
+
+def permuted_within(
+    labels: Shaped[np.ndarray, " run"], cell: Int[np.ndarray, " run"], times: int, rng: np.random.Generator
+) -> Shaped[np.ndarray, "time run"]:
+    """Labels permuted among the runs of each cell, so many times."""
+    found = np.tile(labels, (times, 1))
+    for own in _members(cell):
+        found[:, own] = rng.permuted(found[:, own], axis=1)
+    return found
+
+
+def _members(cell: Int[np.ndarray, " run"]) -> list[Bool[np.ndarray, " run"]]:
+    return [cell == each for each in np.unique(cell).tolist()]
 
 
 def _ranks(values: Float[np.ndarray, " run"]) -> Float[np.ndarray, " run"]:

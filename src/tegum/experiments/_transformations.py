@@ -1,11 +1,16 @@
-"""Regimes of many runs, which transformation rules each, and what regimes at random places would show."""
+"""Regimes of many runs, which transformation rules each, and what regimes elsewhere would show.
+
+Two nulls keep a run's motion and put its boundaries elsewhere: its own regimes, with their lengths in ln step, in
+another *order*; and as many regimes at random *places*, whose lengths are others. The second is the easier one to beat.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, permutations
+from math import factorial
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
 
 PLACED = 20
 """So many times the regimes of a run are put at random places."""
+
+ORDERED = 720
+"""The regimes of a run are put in all orders, or in so many random ones if there are more: from seven regimes on."""
 
 
 @final
@@ -50,8 +58,8 @@ def stages(
     steps: Int[np.ndarray, " step"],
     features: FeatureDistribution,
     rng: np.random.Generator,
-) -> tuple[list[Parts], list[Stages], list[Purity]]:
-    """The motions and the stages of each run, and how pure as many regimes at random places are."""
+) -> tuple[list[Parts], list[Stages], list[Chances]]:
+    """The motions and the stages of each run, and how pure its regimes are elsewhere."""
     from tegum.analysis.motions import motions
 
     parts = motions(weights, features)
@@ -77,6 +85,16 @@ class Purity(NamedTuple):
     """The part of the boundaries at which the ruler changes; NaN where there is none."""
 
 
+@final
+class Chances(NamedTuple):
+    """The mean purity of a run's regimes where its boundaries stand elsewhere."""
+
+    order: Purity
+    """Its own regimes, by their lengths in ln step, in all orders."""
+    places: Purity
+    """As many regimes at random places."""
+
+
 def purity(run: Stages) -> Purity:
     """Of the regimes of a run."""
     shares = [each.share for each in run]
@@ -97,21 +115,38 @@ def _purity(shares: Sequence[float], lengths: Sequence[float], rulers: Sequence[
 
 def _by_chance(
     parts: Parts, regimes: Sequence[Regime], steps: Int[np.ndarray, " step"], rng: np.random.Generator
-) -> Purity:
+) -> Chances:
     if not regimes:
-        return Purity(np.nan, np.nan, np.nan)
+        return Chances(*[Purity(np.nan, np.nan, np.nan)] * 2)
     first, last = regimes[0].first, regimes[-1].last
     time = np.log(steps[first : last + 1])
     squares = np.nan_to_num(parts.squares[first:last]) / np.diff(time)[:, None]
     summed = np.concatenate([np.zeros((1, squares.shape[1])), np.cumsum(squares, 0)])
-    found = []
-    for _ in range(PLACED):
-        inner = rng.choice(np.arange(1, last - first), len(regimes) - 1, replace=False)
-        edges = np.concatenate([[0], np.sort(inner), [last - first]]).astype(int)
-        pieces = np.diff(summed[edges], axis=0)
-        shares = pieces.max(1) / np.maximum(pieces.sum(1), 1e-300)
-        found.append(_purity(shares.tolist(), np.diff(time[edges]).tolist(), pieces.argmax(1).tolist()))
-    return Purity(*np.mean(found, 0).tolist())
+    inner = [rng.choice(np.arange(1, last - first), len(regimes) - 1, replace=False) for _ in range(PLACED)]
+    places = [time[[0, *np.sort(each), last - first]] for each in inner]
+    lengths = np.log([each.end / each.start for each in regimes])
+    orders = [time[0] + np.concatenate([[0.0], np.cumsum(lengths[each])]) for each in _orders(len(lengths), rng)]
+    return Chances(_elsewhere(time, summed, np.array(orders)), _elsewhere(time, summed, np.array(places)))
+
+
+def _orders(count: int, rng: np.random.Generator) -> Int[np.ndarray, "order place"]:
+    """All orders of so many, or `ORDERED` random ones."""
+    if factorial(count) <= ORDERED:
+        return np.array(list(permutations(range(count))))
+    return rng.permuted(np.tile(np.arange(count), (ORDERED, 1)), axis=1)
+
+
+def _elsewhere(
+    time: Float[np.ndarray, " snapshot"],
+    summed: Float[np.ndarray, "snapshot part"],
+    edges: Float[np.ndarray, "way edge"],
+) -> Purity:
+    """The mean purity where boundaries stand at these times, between snapshots too: the velocity is constant there."""
+    at = np.stack([np.interp(edges, time, column) for column in summed.T], -1)
+    pieces = np.diff(at, axis=1)
+    shares = pieces.max(2) / np.maximum(pieces.sum(2), 1e-300)
+    ways = zip(shares.tolist(), np.diff(edges).tolist(), pieces.argmax(2).tolist(), strict=True)
+    return Purity(*np.mean([_purity(*each) for each in ways], 0).tolist())
 
 
 def falls(run: Stages) -> list[Stage]:

@@ -29,9 +29,10 @@ p², and then each costs E min(x, y)² = 1/6. How runs end: as an *octahedron* w
 other. What is no octahedron is brought to its minimum by L-BFGS on the exact loss, and told again.
 
 Nulls. For the end: pairs matched at random, 6 of 15 matchings join different sets only. For the order of regimes:
-Xavier's starts. For the rulers' shares: as many regimes of the same run at random places. For the twist: runs in which
-pairs come first. For clusters of trajectories made without the definitions of routes (Ward's, on sorted cosines at five
-levels of the loss) and for what in the start goes with the route: permuted labels.
+Xavier's starts. For the rulers' shares: the same regimes of a run, by their lengths in ln step, in all orders; and as
+many regimes at random places. For the twist: runs in which pairs come first. For clusters of trajectories made without
+the definitions of routes (Ward's, on sorted cosines at five levels of the loss) and for what in the start goes with the
+route: labels permuted within the cells of the grid; areas under the curve are those of pairs of runs of the same cell.
 
 Criteria, by intervals of 95 %:
 
@@ -39,8 +40,9 @@ Criteria, by intervals of 95 %:
    minimum: the interval of their share lies above 0.9.
 2. From small starts regimes come in order: the first fall is ruled by inflation, a later one by opening, and none by
    inflation after that. The interval of the share of such runs lies above 0.9, and above that from Xavier's starts.
-3. A regime is one transformation: the share of the ruler at a time, averaged over ln step, less the same for regimes at
-   random places, has an interval above 0 over the runs from small starts.
+3. A regime is one transformation: the share of the ruler at a time, averaged over ln step, less the same for the run's
+   regimes in all orders, has an interval above 0 over the runs from small starts; and so has it less the same for
+   regimes at random places.
 4. So is the twist into the antiprism visible: of the straight runs from small starts more than half have a fall that is
    ruled by twist, by the interval.
 5. There are several routes: from small starts the intervals of the shares of both lie above 0.02; and three clusters
@@ -55,6 +57,14 @@ ones pure (it is still reported); and the first did not count unfinished runs, w
 which boundaries the ruler changes, and along which directions centroids grow, was added as a measure then; the share of
 the twist in the last turn, and the runs from starts that are turned, were added after a look at the runs here.
 
+Three more things were changed after a look at the runs here, which are the same ones. The null of the third criterion
+was regimes at random places only, and the criterion passed. That null was too easy: it does not keep the lengths of
+regimes, on which the share of a ruler depends. It must now lie above both, and against the run's own regimes in all
+orders it does not pass at the default size: over time the ruler has 0.008 less (interval 0.005 to 0.010, 480 runs). At
+the quick size, of a third of the steps, it passes by a hair: 0.007 more (0.001 to 0.013, 120 runs). A common turn of
+centroids, which is one of all deviations, counted as separation, and now counts as turn. And labels were permuted over
+all cells, so that what goes with density or start could seem to go with the route.
+
 The claim holds if all pass, does not hold if none does, and holds in part otherwise. Reported besides: which
 transformation rules which regime, with which share, and when; saddles next to the plateaus of noiseless twins of a run
 of each kind; and which features of a start go with the route.
@@ -65,7 +75,7 @@ largest share of twist from two open triangles to the octahedron.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, final
 
@@ -75,14 +85,28 @@ from tegum.experiments._routes import DENSITIES, SCALES, TURNED, rotations
 from tegum.experiments.base import Experiment, Findings, Size
 
 if TYPE_CHECKING:
+    import os
+
     import xarray as xr
     from matplotlib.figure import Figure
 
     from tegum.experiments._octahedron import Found
+    from tegum.experiments.base import Summary
+    from tegum.training.engine import Segment
     from tegum.training.spec import Spec
 
 BASE = 500
 """Base seed of the first cell of the grid."""
+
+
+FIXED = {
+    "seeds": "goes with the size (quick, default or full), as do the starts that are turned",
+    "hidden": "is 3, for two sets of three",
+    "base_seed": "is another one for each cell, whose starts are turned",
+    "initial_scale": "is what the grid is made of",
+    "training.steps": "goes with the size (quick, default or full), as do the snapshots",
+}
+"""What `--set` does not change, and why."""
 
 
 @final
@@ -126,6 +150,27 @@ class Octahedron(Experiment):
         cells = [(density, scale) for density in DENSITIES for scale in SCALES]
         grid = [spec(density, scale, number, seeds) for number, (density, scale) in enumerate(cells)]
         return {"run": grid, "dense": spec(0.2, 0.05, len(cells), dense), "turned": again(grid[cells.index(TURNED)])}
+
+    def run(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        size: Size = "default",
+        changes: Sequence[str] = (),
+        overwrite: bool = False,
+        progress: Callable[[Segment], None] | None = None,
+    ) -> Summary:
+        """As every experiment; what the starts that are turned and their snapshots are made from cannot be changed.
+
+        Raises:
+            ValueError: that is changed, or as for every experiment.
+
+        """
+        for change in changes:
+            key = change.partition("=")[0].strip()
+            if key in FIXED:
+                raise ValueError(f"{self.name}: run({change}): {key} {FIXED[key]}; it cannot be changed")
+        return super().run(out, size=size, changes=changes, overwrite=overwrite, progress=progress)
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
         """The grid is of two correlated sets of three on mini-batches, from different random numbers."""
