@@ -69,6 +69,17 @@ def test_two_drops_with_a_rest_between_them_are_two():
     assert_allclose([drop.size for drop in found], [0.02, 0.03], rtol=0.15)
 
 
+@pytest.mark.parametrize("many", [1, 10, 12, 18])
+def test_many_drops_do_not_hide_each_other(many):
+    starts = 6_000 + 100 * (np.arange(many) * 430 // many)
+    lost = sum(passage(start, start + 400, 0, 0.03) for start in starts)
+    found = find_drops(loss_of(*(TREND - lost + noise(20, memory=300, key=many))))
+    for seed in range(20):
+        own = [drop for drop in found if drop.seed == seed]
+        assert all(sum(drop.start < at + 400 and at < drop.end for drop in own) == 1 for at in starts)
+    assert len(found) == 20 * many
+
+
 def test_a_shoulder_is_not_counted_twice():
     for pause in (100, 300, 600):
         second = 20_300 + pause
@@ -125,6 +136,26 @@ def test_a_diverged_run_has_no_drops_and_makes_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [drop.seed for drop in find_drops(loss)] == [0]
+
+
+@pytest.mark.parametrize("first", [1e5, 1e30, np.inf, np.nan])
+def test_a_huge_loss_at_the_start_hides_no_late_drop(first):
+    loss = loss_of(TREND - passage(20_000, 20_500, 0, 0.03)) + noise(1)
+    loss[0, 0] = first
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (drop,) = find_drops(loss)
+    assert_allclose(drop.size, 0.03, rtol=0.1)
+
+
+def test_infinities_make_no_drop_and_no_warning():
+    loss = loss_of(TREND, TREND, TREND) + noise(3)
+    loss[0, 250], loss[1, 250:], loss[2, 200:300] = np.inf, np.inf, -np.inf
+    events = [Event((jump(25_000, 25_500, seed=seed),)) for seed in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_drops(loss) == []
+        assert not any(drop.significant for drop in loss_drops(events, loss, events))
 
 
 def test_no_runs_or_few_snapshots_have_no_drops():

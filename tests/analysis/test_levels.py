@@ -130,6 +130,81 @@ def test_births_one_after_the_other_in_a_chain_are_pairs_of_neighbours_in_time()
     assert Event((risen(4, 0), risen(2, 600))).births == ()
 
 
+def up(feature, start=0, end=500):
+    return Jump(0, feature, start, end, 0.0, 0.5)
+
+
+def down(feature, start=0, end=500):
+    return Jump(0, feature, start, end, 0.5, 0.0)
+
+
+def lone(feature, start=0, end=500):
+    return Jump(0, feature, start, end, 0.72, 0.5)
+
+
+@pytest.mark.parametrize("other", [up(7, 10_200, 12_000), down(7, 10_200, 12_000)])
+def test_no_feature_swaps_with_itself(other):
+    (event,) = group_jumps([up(3, 10_000, 10_400), down(3, 11_600, 12_000), other])
+    assert event.swaps == (((7, 3),) if other.change > 0 else ((3, 7),))
+    # One matching: neither feature is in anything else.
+    assert event.kinds == ("swap",)
+    # Nor does it with nothing else beside it that could.
+    rest = Jump(0, 7, 10_200, 12_000, 0.7, 0.58)
+    assert Event((up(3, 10_000, 10_400), rest, down(3, 11_600, 12_000))).swaps == ()
+
+
+def test_every_feature_swaps_with_one_other():
+    event = Event((up(0), up(1), down(2), down(3)))
+    assert len(event.swaps) == 2
+    assert sorted(sum(event.swaps, ())) == [0, 1, 2, 3]
+    assert event.kinds == ("swap",)
+    event = Event((up(0), down(1), down(2, 400, 900)))
+    assert (event.swaps, event.deaths, event.births, event.completions) == (((0, 1),), ((2,),), (), ())
+    # A feature that rises twice is in one pair all the same.
+    event = Event((up(0), up(0, 100, 600), down(1), down(2)))
+    assert (len(event.swaps), len(event.deaths)) == (1, 1)
+
+
+def test_what_swaps_overlaps_in_time():
+    chain = Event((up(0, 0, 500), Jump(0, 5, 400, 1_500, 0.72, 0.6), down(1, 1_400, 1_900)))
+    assert (chain.swaps, chain.deaths) == ((), ((1,),))
+
+
+def test_a_swap_and_a_completion_share_no_feature_and_neither_loses_its_pair():
+    # Feature 0 could swap as well, but only it overlaps the lone one.
+    event = Event((up(0, 0, 900), up(1, 450, 950), lone(2, 0, 400), down(3, 450, 900)))
+    assert (event.completions, event.swaps) == (((0, 2),), ((1, 3),))
+    event = Event((up(0), lone(1), down(2)))
+    assert (event.swaps, event.completions) == (((0, 2),), ())
+
+
+def test_a_chain_loses_no_pair():
+    through = Jump(0, 9, 300, 1_600, 0.7, 0.58)
+    event = Event((up(0), through, up(1, 1_400, 1_900), lone(2, 1_400, 1_900)))
+    assert (event.completions, event.births) == (((1, 2),), ())
+    event = Event((up(0), through, up(1, 1_400, 1_900), up(2, 1_450, 1_900)))
+    assert event.births == ((1, 2),)
+    event = Event((down(0), through, down(1, 1_400, 1_900), down(2, 1_450, 1_900)))
+    assert event.deaths == ((1, 2), (0,))
+
+
+def test_the_largest_matching_is_found_as_by_brute_force():
+    rng = np.random.default_rng(0)
+
+    def most(jumps):
+        if not jumps:
+            return 0
+        first, rest = jumps[0], jumps[1:]
+        meets = [j for j in rest if j.start < first.end and first.start < j.end]
+        return max([most(rest), *(1 + most([k for k in rest if k is not j]) for j in meets)])
+
+    for _ in range(50):
+        starts = np.sort(rng.integers(0, 2_000, 7)).tolist()
+        lengths = rng.integers(100, 900, 7).tolist()
+        jumps = [up(f, s, s + n) for f, (s, n) in enumerate(zip(starts, lengths, strict=True))]
+        assert len(Event(tuple(jumps)).births) == most(jumps)
+
+
 @pytest.mark.parametrize("noise", [0.01, 0.03, 0.1])
 def test_noise_alone_makes_no_jumps(noise):
     found = find_jumps(dimensionality(*[np.full(501, 0.5)] * 40, noise=noise, seeds=100))
@@ -157,6 +232,16 @@ def test_a_diverged_run_has_no_jumps_and_makes_no_warning():
         found = find_jumps(D)
         assert find_jumps(steadied(D)) == []
     assert [jump.seed for jump in found] == [0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_there_is_no_jump_across_a_gap(value):
+    D = dimensionality(np.where(STEPS < 20_000, 0.0, 0.5), np.where(STEPS < 30_000, 0.0, 0.5))
+    D[0, 200:205] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (jump,) = find_jumps(D)
+    assert jump.feature == 1
 
 
 def test_no_runs_or_few_snapshots_have_no_jumps():

@@ -125,6 +125,82 @@ def test_the_interval_of_a_share_is_that_of_resampled_runs():
     assert_allclose(found.interval(), np.quantile(drawn[:, 0] / drawn.sum(1), (0.025, 0.975)), atol=0.015)
 
 
+def declining(rng, runs, crowd=3_000.0, related=False):
+    """Losses that decline smoothly, soonest just after LATE, and windows that crowd there as well."""
+    begin = 5_000 + np.minimum(rng.exponential(crowd, runs), 44_000)
+    starts = (begin // 100 * 100).astype(int).tolist()
+    size = rng.uniform(0.8, 1.2, runs)
+    losses = [3 + a * np.exp(-STEPS / 5_000) for a in size]
+    if related:
+        losses = [own - 0.1 * np.interp(STEPS, (at, at + 600), (0, 1)) for own, at in zip(losses, starts, strict=True)]
+    return loss_of(*losses), [Stretch(seed, at, at + 600) for seed, at in enumerate(starts)]
+
+
+def test_other_runs_at_the_same_times_show_what_is_due_to_the_time_alone():
+    rng = np.random.default_rng(6)
+    found = [share_inside(*declining(rng, 20), draws=400, key=trial) for trial in range(200)]
+    # All of these decline at the same times without having to do with their windows: shifts take that for a match.
+    assert np.mean([each.p < 0.05 for each in found]) > 0.9
+    # Once in twenty times, but for three standard errors.
+    assert np.mean([each.p_others < 0.05 for each in found]) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+    assert_allclose(np.mean([each.share / each.others for each in found]), 1, atol=0.02)
+    there = [share_inside(*declining(rng, 20, related=True), draws=400, key=trial) for trial in range(20)]
+    assert max(each.p_others for each in there) < 0.05
+
+
+def test_crowded_windows_meet_those_of_other_runs_as_often():
+    rng = np.random.default_rng(7)
+    found = []
+    for trial in range(200):
+        ones, others = declining(rng, 20)[1], declining(rng, 20)[1]
+        found.append(coincidence(ones, others, STEPS, draws=400, key=trial))
+        meets = [abs(one.start - other.start) < 600 for one in ones for other in others if one.seed != other.seed]
+        assert_allclose(found[-1].others, np.mean(meets))
+    assert np.mean([each.p < 0.05 for each in found]) > 0.3
+    assert np.mean([each.p_others < 0.05 for each in found]) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+    windows = declining(rng, 20)[1]
+    assert coincidence(windows, windows, STEPS).p_others < 0.01
+
+
+def test_a_p_value_of_other_runs_counts_no_more_pairings_than_there_are():
+    for runs, pairings in ((3, 2), (4, 9), (5, 44)):
+        windows = [Stretch(seed, 10_000 + 2_000 * seed, 10_500 + 2_000 * seed) for seed in range(runs)]
+        found = coincidence(windows, windows, STEPS)
+        assert (found.share, found.others) == (1, 0)
+        assert_allclose(found.p_others, 1 / (1 + pairings))
+    few = coincidence(windows[:2], windows[:2], STEPS)
+    assert np.isnan([few.others, few.p_others]).all()
+    # Runs in which nothing happens count where they are told.
+    assert_allclose(coincidence(windows[:2], windows[:2], STEPS, runs=range(5)).others, 0)
+    loss = loss_of(*[falling((20_000, 20_500, 0.03))] * 2)
+    assert np.isnan(share_inside(loss, windows[:2]).others)
+
+
+def test_what_lies_before_the_late_part_is_refused_and_not_ignored():
+    late, early = Stretch(0, 10_000, 11_000), Stretch(0, 4_000, 6_000)
+    for ones, others in (([early], [late]), ([late], [early]), ([late], [Stretch(0, 49_000, 51_000)])):
+        with pytest.raises(ValueError, match=r"it must lie between late = 0\.1 of 50000 steps and their end"):
+            coincidence(ones, others, STEPS)
+    assert coincidence([early], [early], STEPS, late=0.0).hits == (True,)
+    with pytest.raises(ValueError, match=r"window of the run 0\): it must be of the runs given"):
+        coincidence([late], [late], STEPS, runs=[1, 2])
+    instant = Stretch(0, 10_500, 10_500)
+    assert coincidence([instant], [late], STEPS).hits == (False,)
+
+
+def test_a_share_of_noise_is_no_number():
+    rng = np.random.default_rng(8)
+    for runs in (1, 10):
+        noise = np.round(rng.normal(size=(runs, len(STEPS))), 6)
+        noise[:, 50] = noise[:, -1] + 0.05
+        found = share_inside(loss_of(*(3 + 1e-3 * noise)), [Stretch(seed, 20_000, 20_500) for seed in range(runs)])
+        assert np.isnan([found.share, found.null, found.limit, *found.interval()]).all()
+        assert 0 < found.p <= 1
+    # The runs differ by more than they decrease together.
+    loss = loss_of(*(falling((20_000, 20_500, size)) for size in (1.0, -0.9, 0.8, -0.8)))
+    assert np.isnan(share_inside(loss, [Stretch(0, 20_000, 20_500)]).share)
+
+
 def test_what_cannot_be_shared_is_refused():
     flat, window = loss_of(np.full(501, 3.0)), Stretch(0, 20_000, 20_500)
     with pytest.raises(ValueError, match="must decrease in its late part"):

@@ -74,6 +74,18 @@ def test_with_many_features_dead_is_what_hardly_any_input_moves():
         assert (dead_outputs(weights, bias, features) == dead).all()
 
 
+def test_at_a_low_density_an_output_that_one_feature_moves_is_not_dead():
+    features = tg.FeatureDistribution([tg.Independent(4, density=0.02)])
+    coords = {"seed": [0], "step": STEPS[:2]}
+    weights = xr.DataArray(
+        np.broadcast_to(np.eye(4), (1, 2, 4, 4)), dims=("seed", "step", "feature", "hidden"), coords=coords
+    )
+    # It reaches 1 + b where its own feature is 1, however rarely.
+    for offset, dead in ((-0.4, False), (-0.99, False), (-1.01, True)):
+        bias = xr.DataArray(np.full((1, 2, 4), offset), dims=("seed", "step", "feature"), coords=coords)
+        assert (dead_outputs(weights, bias, features) == dead).all()
+
+
 @pytest.mark.parametrize(
     ("why", "bias"),
     [

@@ -96,6 +96,23 @@ def test_events_and_drops_that_are_found_apart_are_the_same_ones_as_by_hand(quic
         "late decrease inside events",
     ):
         assert measures[name].null < 0.1
+    # Nor do windows of one run meet those of the next, though they all crowd early.
+    pairs = (
+        ("late events with a drop, beside other runs", "late events with a drop found alone"),
+        ("drops with an event, beside other runs", "drops found alone with an event"),
+        ("late decrease inside events, beside other runs", "late decrease inside events"),
+    )
+    for name, same in pairs:
+        assert (measures[name].value, measures[name].low) == (measures[same].value, measures[same].low)
+        assert measures[name].null < measures[name].low
+        assert "other runs" in measures[name].meaning
+    elsewhere = [
+        any(d.seed == s and d.start < e.end and e.start < d.end for d in drops)
+        for e in events
+        for s in run.seed.values
+        if s != e.seed
+    ]
+    assert measures["late events with a drop, beside other runs"].null == pytest.approx(np.mean(elsewhere))
     # Nothing is in the wrong place twice: a jump more or less from level to level.
     moves = [value.value for name, value in measures.items() if name.startswith("late jumps from")]
     assert sum(moves) == sum(len(event.jumps) for event in events)

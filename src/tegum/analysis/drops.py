@@ -7,9 +7,11 @@ each other in the middle of the gap is the *drop* there: a steady decline has no
   lengths of time at every other place in the late part of the run where nothing jumps.
 - Drops are *found* without any window, so that one can ask whether events and drops are the same. The measurement
   is made at every place and with gaps of many widths, and compared with its own noise: the median of its distance
-  from its median, over the late part of the run. A drop is where it exceeds `LEAST` of these (in units of a
-  standard deviation), where the loss falls at least `SUDDEN` times as fast as on both lines, lies on both, and stays
-  down. Of those closer together than the lines are long only the clearest counts: a shoulder makes no second one.
+  from its median, over the places in the late part of the run that hold none of the drops found before (first it is
+  judged by the places of the least sizes; then drops are looked for again until they stay the same). A drop is where
+  it exceeds `LEAST` of these (in units of a standard deviation), where the loss falls at least `SUDDEN` times as fast
+  as on both lines, lies on both, and stays down. Of those closer together than the lines are long only the clearest
+  counts: a shoulder makes no second one.
 
 Times are in optimiser steps; the loss is a sum over features.
 """
@@ -46,6 +48,19 @@ SUDDEN = 3.0
 STRAIGHT = 0.25
 """The loss lies on the lines but for so much of the drop, as a root mean square: a line with a step in it, up or
 down, points elsewhere, and misses the other one where nothing happens."""
+
+LOW = 0.05
+"""The part of all places, those of the least sizes, by which noise is judged as long as no drop is known: with many
+drops in a run most places hold a part of one."""
+
+LOW_NORMAL = 0.0627
+"""The distance from its mean, in standard deviations, that so many draws of a normal distribution stay within."""
+
+FREE = 0.1
+"""The part of all places that must hold no drop for the noise to be taken from them."""
+
+PASSES = 5
+"""Times at most that drops are looked for, each time with the noise of the places where none was found before."""
 
 WHOLE = 0.9
 """A gap holds a whole drop when it shows so much of the most that a wider one shows."""
@@ -102,7 +117,8 @@ def find_drops(
 ) -> list[LossDrop]:
     """All late drops of all runs, ordered by seed and start, found without a look at anything but the loss.
 
-    A run has none where its loss is NaN.
+    A run has none where its loss is not finite. Stationary normal noise, white or with a memory, makes one in at most 1
+    of 100 runs; noise that comes in bursts, several times stronger than in the rest of the run, makes many more.
 
     Args:
         loss: dims (seed, step), summed over features, recorded at evenly spaced steps, on one sample of each
@@ -122,7 +138,7 @@ def find_drops(
             raise ValueError(f"find_drops({name}={value!r}): {name} must be above 0")
     if not 0 <= late < 1:
         raise ValueError(f"find_drops(late={late!r}): late must lie in [0, 1)")
-    values, step = arranged(loss, ("seed", "step"), "find_drops(loss)")
+    values, step = _finite(loss, "find_drops(loss)")
     count = max(FEWEST, intervals(side, step) + 1)
     widest = min(intervals(longest, step), len(step) - 2 * count + 1)
     if widest < 1 or not len(values):
@@ -172,7 +188,7 @@ def loss_drops(
         raise ValueError(f"loss_drops(side={side!r}): side must be above 0")
     if not margin >= 0:
         raise ValueError(f"loss_drops(margin={margin!r}): margin must be at least 0")
-    values, step = arranged(loss, ("seed", "step"), "loss_drops(loss)")
+    values, step = _finite(loss, "loss_drops(loss)")
     row_of = {seed: row for row, seed in enumerate(labels(loss, "seed").tolist())}
     busy_in = {seed: np.zeros(max(len(step) - 1, 0), bool) for seed in row_of}
     for jump in jumps:
@@ -186,6 +202,12 @@ def loss_drops(
         own = values[row_of[event.seed]]
         drops.append(Drop(event, *_drop(own, step, event, busy_in[event.seed], side, margin, late)))
     return drops
+
+
+def _finite(loss: xr.DataArray, call: str) -> tuple[Float[np.ndarray, "seed step"], Int[np.ndarray, " step"]]:
+    """The loss with NaN for all that is not finite: infinities would make warnings, and numbers of no meaning."""
+    values, step = arranged(loss, ("seed", "step"), call)
+    return np.where(np.isfinite(values), values, np.nan), step
 
 
 def _found(
@@ -206,8 +228,9 @@ def _found(
     # Root mean square distance from the line, which rounding may make a little negative under the root.
     rough = np.sqrt(np.maximum(sides.var(-1) - np.square(slope) * np.square(own).mean(), 0))
     # Sampled training records in single precision: what it rounds is no drop.
-    floor = float(np.finfo(np.float32).eps) * float(np.nanmax(np.abs(loss), initial=0.0))
-    candidates: list[LossDrop] = []
+    last = np.abs(loss[step >= late * step[-1]])
+    floor = float(np.finfo(np.float32).eps) * float(np.nanmax(last, initial=0.0))
+    gaps: list[_Gap] = []
     for width in widths:
         distance = count - 1 + width
         pairs = ((of[:-distance], of[distance:]) for of in (mean, slope, middle, rough))
@@ -215,19 +238,70 @@ def _found(
         size = m0 - m1 + (s0 + s1) * distance / 2
         start = np.arange(len(size)) + count - 1
         is_late = (step[start] >= late * step[-1]) & np.isfinite(size)
-        if is_late.sum() < FEWEST_SHIFTS:
-            continue
-        centre = np.median(size[is_late])
-        # 1.4826 times the median distance is the standard deviation of a normal distribution.
-        noise = max(1.4826 * float(np.median(np.abs(size[is_late] - centre))), floor)
-        strength = (size - centre) / noise
         fall = (m0 - m1 + (s0 + s1) * (count - 1) / 2) / width
         sudden = fall >= SUDDEN * np.maximum(0, -np.minimum(s0, s1))
         stays = x0 - x1 >= size / 2
         straight = np.maximum(r0, r1) <= STRAIGHT * size
-        good = np.flatnonzero(is_late & sudden & stays & straight & (strength >= least))
-        columns = (step[start[good]], step[start[good] + width], size[good], strength[good])
-        candidates += [LossDrop(seed, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        if is_late.sum() >= FEWEST_SHIFTS:
+            # The whole window reaches from the first snapshot of one line to the last of the other.
+            reach = step[start - count + 1], step[start + width + count - 1]
+            gaps.append(
+                _Gap(size, is_late, is_late & sudden & stays & straight, step[start], step[start + width], *reach)
+            )
+    scales = [gap.scale() for gap in gaps]
+    chosen: list[LossDrop] = []
+    for again in range(PASSES):
+        before, candidates = chosen, []
+        for gap, (centre, noise) in zip(gaps, scales, strict=True):
+            strength = (gap.size - centre) / max(noise, floor, np.finfo(float).tiny)
+            good = np.flatnonzero(gap.fits & (strength >= least))
+            columns = (gap.start[good], gap.end[good], gap.size[good], strength[good])
+            candidates += [LossDrop(seed, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        chosen = _chosen(candidates, side)
+        # The first look is for the noise alone.
+        if again and [(drop.start, drop.end) for drop in chosen] == [(drop.start, drop.end) for drop in before]:
+            break
+        scales = [gap.scale_beside(chosen) or scale for gap, scale in zip(gaps, scales, strict=True)]
+    return chosen
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Gap:
+    """The measurement with a gap of one width, at every place."""
+
+    size: Float[np.ndarray, " place"]
+    is_late: Bool[np.ndarray, " place"]
+    fits: Bool[np.ndarray, " place"]
+    """Whether it has the shape of a drop, however strong."""
+    start: Int[np.ndarray, " place"]
+    end: Int[np.ndarray, " place"]
+    first: Int[np.ndarray, " place"]
+    """The step at which the line before the gap begins."""
+    last: Int[np.ndarray, " place"]
+    """And at which the line after it ends."""
+
+    def scale(self) -> tuple[float, float]:
+        """Its centre, and its noise as a standard deviation, while most places may hold a part of a drop."""
+        size = self.size[self.is_late]
+        centre = float(np.median(size))
+        # The quantile that `LOW` of the distances of a normal distribution stay below.
+        return centre, float(np.quantile(np.abs(size - centre), LOW)) / LOW_NORMAL
+
+    def scale_beside(self, drops: Sequence[LossDrop]) -> tuple[float, float] | None:
+        """The same where no drop is; None where that is nearly nowhere."""
+        free = self.is_late.copy()
+        for drop in drops:
+            free &= (self.last <= drop.start) | (drop.end <= self.first)
+        if free.sum() < max(FEWEST_SHIFTS, FREE * self.is_late.sum()):
+            return None
+        centre = float(np.median(self.size[free]))
+        # 1.4826 times the median distance is the standard deviation of a normal distribution.
+        return centre, 1.4826 * float(np.median(np.abs(self.size[free] - centre)))
+
+
+def _chosen(candidates: Sequence[LossDrop], side: int) -> list[LossDrop]:
+    """The clearest of those that are closer together than the lines are long, in order of time."""
     chosen: list[LossDrop] = []
     for clearest in sorted(candidates, key=lambda drop: -drop.strength):
         if all(clearest.end + side <= other.start or other.end + side <= clearest.start for other in chosen):

@@ -21,6 +21,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, final, get_args
 
 import numpy as np
@@ -90,7 +91,9 @@ class Event:
     """Jumps of one run that overlap in time, in the order in which they start, and what they are called.
 
     Names go by dimensionality alone: absent is at most `ABSENT`, in a digon is 1/2 to within `NEAR`. Which features
-    face each other only weights tell (`tegum.analysis.rearrangements`).
+    face each other only weights tell (`tegum.analysis.rearrangements`). Two features are a pair only where their jumps
+    overlap in time, and no feature is in two: first come as many swaps and completions as can be, then births and
+    deaths of the features that are left.
     """
 
     jumps: tuple[Jump, ...]
@@ -123,36 +126,25 @@ class Event:
     @property
     def swaps(self) -> tuple[tuple[int, int], ...]:
         """Pairs (rising, falling) that swap places: by HEIGHT at least the lower one becomes the higher."""
-        ups = [jump for jump in self.jumps if jump.change > 0]
-        downs = [jump for jump in self.jumps if jump.change < 0]
-        return tuple(
-            (up.feature, down.feature)
-            for up, down in itertools.product(ups, downs)
-            if min(down.before - up.before, up.after - down.after) >= HEIGHT
-        )
+        return tuple((up.feature, down.feature) for up, down in self._traded if _swap(up, down))
 
     @property
     def completions(self) -> tuple[tuple[int, int], ...]:
         """Pairs (newcomer, lone) of which a digon is made: an absent feature rises to 1/2, one above it falls there."""
-        lone = [jump for jump in self.jumps if jump.before > 0.5 + NEAR and _half(jump.after)]
-        return _paired(self._newcomers, lone)
+        return tuple((up.feature, down.feature) for up, down in self._traded if not _swap(up, down))
 
     @property
     def births(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of which a digon is born: two absent features rise to 1/2 together, neighbours in time."""
-        used = {newcomer for newcomer, _ in self.completions} | {up for up, _ in self.swaps}
-        free = [jump for jump in self._newcomers if jump.feature not in used]
-        return _paired(free[::2], free[1::2])
+        """Pairs of which a digon is born: two absent features, in no swap or completion, rise to 1/2 together."""
+        return _together([jump for jump in self._free if _newcomer(jump)])
 
     @property
     def deaths(self) -> tuple[tuple[int, ...], ...]:
         """Features that become absent without another in their place: pairs that fall from 1/2 together, or one."""
-        used = {down for _, down in self.swaps}
-        dying = [j for j in self.jumps if j.change < 0 and j.after <= ABSENT and j.feature not in used]
-        partners = [jump for jump in dying if _half(jump.before)]
-        pairs = _paired(partners[::2], partners[1::2])
+        dying = [jump for jump in self._free if jump.change < 0 and jump.after <= ABSENT]
+        pairs = _together([jump for jump in dying if _half(jump.before)])
         paired = {feature for pair in pairs for feature in pair}
-        return pairs + tuple((jump.feature,) for jump in dying if jump.feature not in paired)
+        return pairs + tuple((feature,) for feature in dict.fromkeys(j.feature for j in dying) if feature not in paired)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -160,9 +152,24 @@ class Event:
         found = {"swap": self.swaps, "birth": self.births, "completion": self.completions, "death": self.deaths}
         return tuple(kind for kind in KINDS if found.get(kind)) or ("other",)
 
+    @cached_property
+    def _traded(self) -> list[tuple[Jump, Jump]]:
+        """Pairs (rising, falling) that are swaps or completions: as many as can be, every feature in one of them."""
+        pairs: list[tuple[Jump, Jump]] = []
+        free = list(self.jumps)
+        # Again where a feature that jumps up and down, or twice, was matched twice.
+        while matched := _matched(free):
+            for pair in matched:
+                if all(jump in free for jump in pair):
+                    pairs.append(pair)
+                    free = [jump for jump in free if jump.feature not in (pair[0].feature, pair[1].feature)]
+        return sorted(pairs, key=lambda pair: (min(jump.start for jump in pair), pair[0].feature))
+
     @property
-    def _newcomers(self) -> list[Jump]:
-        return [jump for jump in self.jumps if jump.before <= ABSENT and _half(jump.after)]
+    def _free(self) -> list[Jump]:
+        """The jumps of features in no swap or completion."""
+        used = {jump.feature for pair in self._traded for jump in pair}
+        return [jump for jump in self.jumps if jump.feature not in used]
 
 
 def find_jumps(
@@ -170,7 +177,7 @@ def find_jumps(
 ) -> list[Jump]:
     """All jumps of all runs, ordered by seed, start, and feature.
 
-    A run has none where its dimensionality is NaN.
+    A run has none where its dimensionality is not finite, nor across such a gap.
 
     Args:
         dimensionality: dims (seed, step, feature), dimensionless, recorded at evenly spaced steps.
@@ -186,6 +193,7 @@ def find_jumps(
         if not value > 0:
             raise ValueError(f"find_jumps({name}={value!r}): {name} must be above 0")
     values, step = arranged(dimensionality, ("seed", "feature", "step"), "find_jumps(dimensionality)")
+    values = np.where(np.isfinite(values), values, np.nan)
     seeds, features = (labels(dimensionality, dim) for dim in ("seed", "feature"))
     width = max(FEWEST, intervals(rest, step) + 1)
     if len(step) < width:
@@ -201,7 +209,9 @@ def find_jumps(
     start, end = step[leaves + width - 1], step[arrives]
     distance = np.abs(after - before)
     sudden = np.abs(rows[row, arrives] - rows[row, leaves + width - 1]) >= distance / 2
-    found = (distance >= height) & sudden & (end > start) & (end - start <= longest)
+    missing = np.cumsum(np.isnan(rows), axis=1)
+    whole = missing[row, arrives] == missing[row, leaves + width - 1]
+    found = (distance >= height) & sudden & whole & (end > start) & (end - start <= longest)
     run, feature = np.divmod(row, len(features))
     columns = (seeds[run], features[feature], start, end, before, after)
     jumps = [Jump(*fields) for fields in zip(*(column[found].tolist() for column in columns), strict=True)]
@@ -294,10 +304,57 @@ def _half(dimensionality: float) -> bool:
     return abs(dimensionality - 0.5) <= NEAR
 
 
-def _paired(ones: Sequence[Jump], others: Sequence[Jump]) -> tuple[tuple[int, int], ...]:
-    """Pairs of features whose jumps overlap in time, first with first."""
-    pairs = zip(ones, others, strict=False)
-    return tuple((a.feature, b.feature) for a, b in pairs if a.start < b.end and b.start < a.end)
+def _order(jump: Jump) -> tuple[int, int]:
+    return jump.start, jump.feature
+
+
+def _newcomer(jump: Jump) -> bool:
+    return jump.before <= ABSENT and _half(jump.after)
+
+
+def _swap(up: Jump, down: Jump) -> bool:
+    return min(down.before - up.before, up.after - down.after) >= HEIGHT
+
+
+def _shared(one: Jump, other: Jump) -> int:
+    """For how many steps two jumps overlap."""
+    return max(0, min(one.end, other.end) - max(one.start, other.start))
+
+
+def _matched(jumps: Sequence[Jump]) -> list[tuple[Jump, Jump]]:
+    """The largest matching of rising with falling jumps that overlap in time and swap places or complete a digon.
+
+    Of several it is one with the most swaps, and of these one that overlaps for the longest.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    ups, downs = ([jump for jump in jumps if sign * jump.change > 0] for sign in (1, -1))
+    merit = np.zeros((len(ups), len(downs)))
+    longest, size = 1 + max((jump.end - jump.start for jump in jumps), default=0), 1 + len(jumps)
+    for (i, up), (j, down) in itertools.product(enumerate(ups), enumerate(downs)):
+        completes = _newcomer(up) and down.before > 0.5 + NEAR and _half(down.after)
+        if up.feature != down.feature and _shared(up, down) and (_swap(up, down) or completes):
+            # No sum of the smaller terms comes up to one of the next larger.
+            merit[i, j] = size**2 + size * _swap(up, down) + _shared(up, down) / longest
+    pairs = zip(*linear_sum_assignment(merit, maximize=True), strict=True)
+    return [(ups[i], downs[j]) for i, j in pairs if merit[i, j]]
+
+
+def _together(jumps: Sequence[Jump]) -> tuple[tuple[int, int], ...]:
+    """As many pairs of features as can be whose jumps overlap in time, every feature in one of them.
+
+    The jump that ends first goes with the one, among those that it meets, that ends next: what meets that one meets the
+    others too, so that no pair is lost.
+    """
+    free = sorted(jumps, key=lambda jump: (jump.end, jump.start, jump.feature))
+    pairs: list[tuple[Jump, Jump]] = []
+    while free:
+        first = free.pop(0)
+        mate = next((jump for jump in free if jump.feature != first.feature and _shared(first, jump)), None)
+        if mate is not None:
+            pairs.append((min(first, mate, key=_order), max(first, mate, key=_order)))
+            free = [jump for jump in free if jump.feature not in (first.feature, mate.feature)]
+    return tuple((one.feature, other.feature) for one, other in sorted(pairs, key=lambda pair: _order(pair[0])))
 
 
 def _stretches(

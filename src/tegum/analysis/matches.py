@@ -5,11 +5,17 @@ the next, around the late part of training as around a circle. Their number, the
 and only where they lie is left to chance. Every shift by whole snapshots is looked at, so that the null has no
 noise of its own; a p-value joins the runs by drawing one shift for each.
 
+A shift takes every time of late training for equally likely. Where windows and drops both crowd soon after its
+beginning, in every run alike, they meet more often than that without having to do with each other. A second null keeps
+the time profile: the windows of each run are laid on what happens in another run at the same times. Its p-value draws
+pairings of all runs in which no run meets itself.
+
 Times are in optimiser steps; the loss is a sum over features.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -27,6 +33,12 @@ if TYPE_CHECKING:
 DRAWS = 10_000
 """Draws of one shift for each run: the least p-value is about one in so many."""
 
+FEWEST_RUNS = 3
+"""Runs that the null of other runs needs at least, and a standard error between runs."""
+
+CLEAR = 3.0
+"""Standard errors that the late decrease of all runs must exceed: a share of noise is no number between 0 and 1."""
+
 
 @final
 @dataclass(frozen=True)
@@ -39,6 +51,10 @@ class Coincidence:
     """The share that meets one where times are shifted, the mean over all shifts; None without windows."""
     p: float
     """How often a draw of shifts gives at least as many hits."""
+    others: float = np.nan
+    """The share that meets one of another run at the same time, the mean over all pairings; NaN with few runs."""
+    p_others: float = np.nan
+    """How often a pairing of each run with another one gives at least as many hits; NaN with fewer than three runs."""
 
     @property
     def share(self) -> float | None:
@@ -63,14 +79,20 @@ class ShareInside:
     """Its 95 % quantile over draws of one shift for each run."""
     p: float
     """How often a draw gives at least the share that was seen."""
+    others: float = np.nan
+    """The share inside windows of another run, the mean over all pairings; NaN with fewer than three runs."""
+    p_others: float = np.nan
+    """How often a pairing of each run with another one gives at least the share seen; NaN with fewer than three."""
 
     @property
     def share(self) -> float:
-        """The decrease inside windows of all runs, of the whole."""
-        return float(self.inside.sum() / self.total.sum())
+        """The decrease inside windows of all runs, of the whole; NaN where the whole is not clear of noise."""
+        return float(self.inside.sum() / self.total.sum()) if np.isfinite(self.null) else np.nan
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the share, by runs drawn with replacement (linearised: a ratio of two sums)."""
+        if not np.isfinite(self.share):
+            return np.nan, np.nan
         residual = (self.inside - self.share * self.total) / self.total.mean()
         low, high = bootstrap_mean(residual)
         return self.share + low, self.share + high
@@ -84,8 +106,9 @@ def coincidence(
     late: float = LATE,
     draws: int = DRAWS,
     key: int = 0,
+    runs: Sequence[int] | None = None,
 ) -> Coincidence:
-    """Which of the windows overlap one of the others in the same run, and the time-shifted null of that.
+    """Which of the windows overlap one of the others in the same run, and both nulls of that.
 
     Windows that share no more than an end do not overlap. A window that lasts no time (both ends at one step) meets
     nothing.
@@ -97,12 +120,24 @@ def coincidence(
         late: the first part of training, in which no window lies.
         draws: of shifts, for the p-value.
         key: of the random numbers.
+        runs: the seeds of all runs that were looked at, for the null of other runs; those with a window of either kind
+            if not given.
 
     Raises:
-        ValueError: `late` lies outside [0, 1), or there are no draws.
+        ValueError: `late` lies outside [0, 1), there are no draws, or a window lies outside the late part of training
+            or belongs to none of the runs.
 
     """
     _check("coincidence", late, draws)
+    seeds = list(dict.fromkeys(window.seed for window in (*windows, *others)) if runs is None else runs)
+    for window in (*windows, *others):
+        if window.seed not in seeds:
+            raise ValueError(f"coincidence(window of the run {window.seed}): it must be of the runs given")
+        if not late * step[-1] <= window.start <= window.end <= step[-1]:
+            raise ValueError(
+                f"coincidence(window from {window.start} to {window.end}): it must lie between late = {late:g} of "
+                f"{step[-1]} steps and their end"
+            )
     hits = tuple(any(overlap(window, other) for other in others) for window in windows)
     counts = []
     for seed in dict.fromkeys(window.seed for window in windows):
@@ -117,13 +152,24 @@ def coincidence(
     if not counts:
         return Coincidence((), None, 1.0)
     null = float(np.sum([met.mean() for met in counts])) / len(windows)
-    return Coincidence(hits, null, _p(_drawn(counts, draws, key), sum(hits)))
+    crossed = np.zeros((len(seeds), len(seeds)))
+    places = [_covered([other for other in others if other.seed == seed], step, late) for seed in seeds]
+    for window in windows:
+        own = _covered([window], step, late)
+        crossed[seeds.index(window.seed)] += [(own & place).any() for place in places]
+    crossed_mean, p_others = _crossed(crossed, draws, key)
+    p = _p(_drawn(counts, draws, key), sum(hits))
+    return Coincidence(hits, null, p, crossed_mean / len(windows), p_others)
 
 
 def share_inside(
     loss: xr.DataArray, windows: Sequence[Window], *, late: float = LATE, draws: int = DRAWS, key: int = 0
 ) -> ShareInside:
-    """The share of the late decrease of the loss that lies inside windows, all runs together, with its null.
+    """The share of the late decrease of the loss that lies inside windows, all runs together, with both nulls.
+
+    The share and its nulls are NaN where the decrease of all runs does not exceed `CLEAR` standard errors: those of the
+    sum over runs, of which there must be three for that, and those that white noise of the loss gives its two ends
+    (from second differences), whichever are larger. The p-values stay, as they need no share.
 
     Args:
         loss: dims (seed, step), finite, summed over features, recorded at evenly spaced steps.
@@ -150,22 +196,33 @@ def share_inside(
     total = falls.sum(1)
     if not total.sum() > 0:
         raise ValueError(f"share_inside(loss): it must decrease in its late part; it changes by {-total.sum():.3g}")
-    by_shift, taken = [], []
+    by_shift, taken_by = [], []
     for seed, fall in zip(seeds, falls, strict=True):
         covered = _covered([window for window in windows if window.seed == seed], step, late)
         by_shift.append(_turned(fall, covered.astype(float)))
-        taken.append(covered.mean())
+        taken_by.append(covered.astype(float))
     inside = np.array([shifted[0] for shifted in by_shift])
     drawn = _drawn(by_shift, draws, key)
     whole = float(total.sum())
+    # The second difference of white noise has 6 times its variance, the difference of two ends 2 times.
+    part = values[:, np.append(is_late, True)]
+    bends = np.median(np.abs(np.diff(part, 2, axis=1)), axis=1) if part.shape[1] > 2 else np.zeros(len(part))
+    error = 1.4826 * float(np.sqrt(np.square(bends).sum() * 2 / 6))
+    if len(total) >= FEWEST_RUNS:
+        error = max(error, float(np.std(total, ddof=1)) * np.sqrt(len(total)))
+    clear = whole if whole > CLEAR * error else np.nan
+    laid = np.array(taken_by) @ falls.T
+    crossed_mean, p_others = _crossed(laid, draws, key)
     # A sum has rounding of its own in every order.
     return ShareInside(
         inside=inside,
         total=total,
-        time=float(np.mean(taken)),
-        null=float(np.sum([shifted.mean() for shifted in by_shift])) / whole,
-        limit=float(np.quantile(drawn, 0.95)) / whole,
+        time=float(np.mean(taken_by)),
+        null=float(np.sum([shifted.mean() for shifted in by_shift])) / clear,
+        limit=float(np.quantile(drawn, 0.95)) / clear,
         p=_p(drawn, inside.sum() - 1e-9 * abs(whole)),
+        others=crossed_mean / clear,
+        p_others=p_others,
     )
 
 
@@ -194,6 +251,28 @@ def _drawn(by_shift: Sequence[np.ndarray], draws: int, key: int) -> Float[np.nda
     for shifted in by_shift:
         total += shifted[rng.integers(len(shifted), size=draws)]
     return total
+
+
+def _crossed(laid: Float[np.ndarray, "run run"], draws: int, key: int) -> tuple[float, float]:
+    """The sum over runs laid on another one, the mean over all pairings, and how often it comes up to the diagonal's.
+
+    `laid[i, j]` is what the windows of run i find in run j. A p-value counts no more pairings than there are, n!/e: the
+    two that three runs have say little.
+    """
+    count = len(laid)
+    if count < FEWEST_RUNS:
+        return np.nan, np.nan
+    seen = float(np.trace(laid))
+    rng, rows = np.random.default_rng(key), np.arange(count)
+    # A shuffle leaves no run in its place once in e times.
+    pairings = np.zeros((0, count), int)
+    while len(pairings) < draws:
+        shuffled = rng.permuted(np.tile(rows, (2 * draws, 1)), axis=1)
+        pairings = np.concatenate([pairings, shuffled[(shuffled != rows).all(1)]])
+    drawn = laid[rows, pairings[:draws]].sum(1)
+    distinct = min(float(draws), round(math.factorial(min(count, 20)) / math.e))
+    often = float((drawn >= seen - 1e-9 * abs(seen)).mean())
+    return float(laid.sum() - seen) / (count - 1), (1 + often * distinct) / (1 + distinct)
 
 
 def _p(drawn: Float[np.ndarray, " draw"], seen: float | int) -> float:

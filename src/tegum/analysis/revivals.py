@@ -61,7 +61,8 @@ def dead_outputs(
 
     z_i = Σ_j (W Wᵀ)_ij x_j + b_i is never above 0 if b_i plus all positive couplings is not, since 0 ≤ x ≤ 1. With many
     features that bound is never met: an output counts as dead as well where the mean of z_i plus `FAR` times its
-    standard deviation is not above 0.
+    standard deviation is not above 0, and no one feature alone brings it there: b_i + max_j (W Wᵀ)_ij ≤ 0. (At a low
+    density most of the mean is made by inputs that are 0, and one active feature is many standard deviations away.)
 
     Args:
         weights: dims (seed, step, feature, hidden).
@@ -82,10 +83,11 @@ def dead_outputs(
     # Run by run: the couplings of all snapshots at once would fill the memory.
     for row, (W, b) in enumerate(zip(values, offset, strict=True)):
         back = W.transpose(0, 2, 1)
-        most = b + np.maximum(W @ back, 0).sum(-1)
+        couplings = np.maximum(W @ back, 0)
+        most, alone = b + couplings.sum(-1), b + couplings.max(-1, initial=0.0)
         spread = np.sqrt(np.maximum((W @ (back @ covariance @ W) * W).sum(-1), 0))
         middle = b + (W @ (back @ mean)[..., None])[..., 0]
-        dead[row] = np.minimum(most, middle + FAR * spread) <= 0
+        dead[row] = np.minimum(most, np.maximum(alone, middle + FAR * spread)) <= 0
     return dead
 
 

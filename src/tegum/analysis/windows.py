@@ -33,8 +33,8 @@ class Window(Protocol):
 
 
 def overlap(one: Window, other: Window) -> bool:
-    """Whether two windows are of one run and share more than an end."""
-    return one.seed == other.seed and one.start < other.end and other.start < one.end
+    """Whether two windows are of one run and share more than an end; one that lasts no time meets nothing."""
+    return one.seed == other.seed and max(one.start, other.start) < min(one.end, other.end)
 
 
 def intervals(steps: int, step: Int[np.ndarray, " step"]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -120,8 +120,8 @@ def ensemble_of(run: xr.Dataset) -> Ensemble:
         drops=tuple(drops),
         null_jumps=tuple(late_jumps(find_jumps(steadied(levels)), steps)),
         found=tuple(found),
-        met=coincidence(events, found, step),
-        meeting=coincidence(found, events, step),
+        met=coincidence(events, found, step, runs=whole["seed"].values.tolist()),
+        meeting=coincidence(found, events, step, runs=whole["seed"].values.tolist()),
         inside=_inside(whole["loss"], events),
         rearranged=tuple(rearrangements(events, whole["weights"])),
         revivals=tuple(revival for revival in revivals if revival.start >= LATE * steps),
@@ -130,13 +130,14 @@ def ensemble_of(run: xr.Dataset) -> Ensemble:
 
 
 def _inside(loss: xr.DataArray, events: Sequence[Event]) -> ShareInside | None:
-    """None where the loss does not decrease late: a share of nothing."""
+    """None where the loss does not decrease late, beyond noise: a share of nothing."""
     from tegum.analysis.levels import LATE
     from tegum.analysis.matches import share_inside
 
     late = loss.isel(step=loss["step"].values >= LATE * float(loss["step"][-1]))
     fallen = float((late.isel(step=0) - late.isel(step=-1)).sum()) if late.sizes["step"] else 0.0
-    return share_inside(loss, events) if fallen > 0 else None
+    found = share_inside(loss, events) if fallen > 0 else None
+    return found if found is not None and np.isfinite(found.share) else None
 
 
 def _ending(run: xr.Dataset) -> Ending:
@@ -270,6 +271,13 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
         null = None if found is None else found.null
         return share(name, sum(hits), len(hits), f"{meaning}; null: shifted in time{p}", runs=runs, null=null)
 
+    def crossed(name: str, found: Coincidence | ShareInside | None, measure: Measure) -> Measure:
+        """The same with the null that keeps the time profile."""
+        null = None if found is None or not np.isfinite(found.others) else found.others
+        p = "" if found is None or null is None else f"; p = {found.p_others:.1g}"
+        meaning = f"the same; null: other runs at the same times{p}"
+        return replace(measure, name=name, null=null, meaning=meaning)
+
     found, events, inside = ensemble.found, ensemble.events, ensemble.inside
     seeds = ensemble.seeds
     in_events = Measure("late decrease inside events", None, "1", n=0, meaning="the loss does not decrease late")
@@ -282,6 +290,8 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
         in_events = Measure(
             "late decrease inside events", inside.share, "1", low, high, len(seeds), inside.null, meaning
         )
+    met = meeting("late events with a drop found alone", ensemble.met, events, "windows overlap")
+    met_back = meeting("drops found alone with an event", ensemble.meeting, found, "windows overlap")
     return [
         average(
             "drops found alone per run",
@@ -295,9 +305,12 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
             "step",
             "mean over runs",
         ),
-        meeting("late events with a drop found alone", ensemble.met, events, "windows overlap"),
-        meeting("drops found alone with an event", ensemble.meeting, found, "windows overlap"),
+        met,
+        met_back,
         in_events,
+        crossed("late events with a drop, beside other runs", ensemble.met, met),
+        crossed("drops with an event, beside other runs", ensemble.meeting, met_back),
+        crossed("late decrease inside events, beside other runs", inside, in_events),
     ]
 
 

@@ -38,6 +38,11 @@ late dimensionalities are there, so it would not tell jumps from chance. (It was
 seed 2 passed, until the null it was compared with proved too easy.) Jumps of one run are not independent, so the
 intervals of shares of jumps, events and drops count runs.
 
+A shift in time, the null of criteria 6 and 7, takes all late times for equally likely, though both events and the late
+decrease crowd soon after late begins. So three measures repeat these shares beside a second null, which keeps the time
+profile: windows of one run laid on other runs at the same times. It was added after a look at these runs, is no
+criterion, and gives what it gives.
+
 Is the plateau before an event a saddle, and is it left as the saddle says? In ensembles of 32 runs or more some events
 are looked at in the exact loss (`_levelling`): swaps, births and completions with a drop, the first of each run, by
 seed, one for sixteen runs and at most eight. The states 500 steps before and after each are followed to critical
