@@ -12,6 +12,7 @@ import imageio_ffmpeg
 import pytest
 
 import tegum as tg
+from tegum.cli import app
 
 # A shell that starts jobs in the background makes them ignore Ctrl-C: undo that.
 PROGRAM = """
@@ -68,6 +69,16 @@ def test_bad_input_gets_one_sentence(stored, args, sentence):
     assert err.splitlines()[-1] == f"tegum: {sentence}"
     assert "Traceback" not in err
     assert [each.name for each in stored.iterdir()] == ["run.zarr"]
+
+
+@pytest.mark.parametrize("option", ["seed", "spec", "from", "to", "every", "fps", "width"])
+def test_whole_numbers_are_not_rounded(capsys, option):
+    # cyclopts takes 1.5 for 2.
+    with pytest.raises(SystemExit) as ended:
+        app(["render", "run.zarr", f"--{option}", "1.5"])
+    assert ended.value.code
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"Invalid value for --{option}: render --{option} 1.5: it must be a whole number" in told
 
 
 @pytest.mark.parametrize("name", ["run.mp4", "run.gif"])

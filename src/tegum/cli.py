@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,6 +26,18 @@ Changes = Annotated[
     Parameter(name="--set", negative="", consume_multiple=False, help="Change a key of the Spec: hidden=3."),
 ]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier result at the same place.")]
+
+
+def _whole(_: Any, tokens: Sequence[Token]) -> int:
+    # By itself cyclopts rounds: --seed 1.5 would show run 2.
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"render {tokens[0].keyword} {text}: it must be a whole number") from None
+
+
+Whole = Parameter(converter=_whole)
 
 
 @app.command(name="list")
@@ -135,16 +148,16 @@ def render(
     path: Path,
     *,
     out: Path | None = None,
-    seed: int = 0,
-    spec: int | None = None,
+    seed: Annotated[int | None, Whole] = None,
+    spec: Annotated[int | None, Whole] = None,
     dimensions: Literal[2, 3] | None = None,
     clock: Literal["snapshots", "linear", "logarithmic"] = "snapshots",
-    start: Annotated[int | None, Parameter(name="--from")] = None,
-    stop: Annotated[int | None, Parameter(name="--to")] = None,
-    every: int = 1,
-    fps: int = 25,
+    start: Annotated[int | None, Whole, Parameter(name="--from")] = None,
+    stop: Annotated[int | None, Whole, Parameter(name="--to")] = None,
+    every: Annotated[int, Whole] = 1,
+    fps: Annotated[int, Whole] = 25,
     seconds: float | None = None,
-    width: int = 960,
+    width: Annotated[int, Whole] = 960,
     turn: float = 0.0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -157,7 +170,7 @@ def render(
     out
         The film, with the ending .mp4 or .gif; by default beside the trajectory, as .mp4.
     seed
-        Of the run.
+        Of the run; by default the first.
     spec
         The number of its Spec, where there are several.
     dimensions
@@ -172,7 +185,7 @@ def render(
     every
         Only every so many snapshots.
     fps
-        Frames per second.
+        Frames per second; a GIF has 50 at most.
     seconds
         How long the film is; by default it has a frame for each snapshot.
     width

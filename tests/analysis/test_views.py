@@ -63,12 +63,27 @@ def test_the_leading_principal_directions_are_seen(moving):
     assert_allclose(last[chosen], [lengths[chosen], 0, 0], atol=1e-12)
 
 
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("lengths", [[1, 1, 1, 1, 1], [2, 1, 1, 1, 1], [1, 1, 1, 1, 0.5]])
+def test_where_directions_are_equal_the_first_features_are_seen_in_any_gauge(lengths, axes):
+    rng = np.random.default_rng(4)
+    digons = np.concatenate([np.eye(5), -np.eye(5)]) * lengths
+    share = np.linspace(0, 1, 20)[:, None, None]
+    weights = 0.1 * (1 - share) * rng.normal(size=digons.shape) + share * digons
+    seen = view(weights, axes).positions
+    assert_allclose(view(turned(weights, rng), axes).positions, seen, atol=1e-9)
+    # Each axis is the digon of one feature, in order; the others are at the origin.
+    assert_allclose(seen[-1, :5], (np.eye(5) * lengths)[:, :axes], atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("weights", "axes", "sentence"),
     [
         (np.zeros((2, 3, 2)), 4, r"view\(axes=4\): axes must be 2 or 3"),
         (np.full((2, 3, 2), np.nan), 2, "there must be steps, and finite weights"),
         (np.zeros((0, 3, 2)), 2, "there must be steps"),
+        (np.full((2, 3, 2), 1e75), 2, r"finite weights of at most 1e\+70"),
+        (np.full((2, 3, 2), np.inf, np.float32), 2, r"finite weights of at most 1e\+70"),
     ],
 )
 def test_bad_input_gets_one_sentence(weights, axes, sentence):

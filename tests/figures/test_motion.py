@@ -1,17 +1,20 @@
 """Films, decoded again: how many frames, how large, what moves and what stands still."""
 
 import subprocess
+from inspect import unwrap
 from itertools import pairwise
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.text import Text
 from PIL import Image
 
 import tegum as tg
-from tegum.figures.films import write_mp4
-from tegum.figures.motion import Film, chosen, render
+from tegum.figures.films import write_gif, write_mp4
+from tegum.figures.frames import Film
+from tegum.figures.motion import chosen, render
 
 PAIRS = tg.FeatureDistribution([tg.Correlated(2, 0.1)] * 2)
 
@@ -42,10 +45,6 @@ def decoded(path, width=480):
     return pixels.reshape(-1, width // 2, width, 3)
 
 
-def whole(run, **options):
-    return chosen(run, start=None, stop=None, every=1, **options)
-
-
 @pytest.mark.parametrize("name", ["run.mp4", "run.gif"])
 def test_a_film_has_a_frame_for_each_snapshot(run, tmp_path, name):
     seen = []
@@ -59,7 +58,7 @@ def test_a_film_has_a_frame_for_each_snapshot(run, tmp_path, name):
 
 
 def test_what_is_written_is_what_is_drawn(run, tmp_path):
-    film = Film(whole(run), width=480)
+    film = Film(chosen(run), width=480)
     drawn = [film.image(at) for at in range(11)]
     for name, error in (("run.gif", 12), ("run.mp4", 6)):
         frames = decoded(render(run, tmp_path / name, width=480)).astype(int)
@@ -76,7 +75,7 @@ def test_a_run_that_only_rotates_stands_still(hidden):
         {"weights": (("step", "feature", "hidden"), turned), "loss": ("step", np.linspace(1, 0.5, 8))},
         coords={"step": np.arange(8), "feature": np.arange(6)},
     )
-    film = Film(whole(made), width=480)
+    film = Film(chosen(made), width=480)
     frames = [film.image(at) for at in range(8)]
     panel = (slice(40, None), slice(0, 240))
     for frame in frames[1:]:
@@ -86,13 +85,13 @@ def test_a_run_that_only_rotates_stands_still(hidden):
 
 
 def test_learning_moves_the_points(run):
-    film = Film(whole(run), width=480)
+    film = Film(chosen(run), width=480)
     first, last = (film.image(at)[40:, :240].astype(int) for at in (0, 10))
     assert (np.abs(first - last).max(-1) > 100).sum() > 100
 
 
 def test_members_of_a_set_share_a_colour(run):
-    film = Film(whole(run), width=480)
+    film = Film(chosen(run), width=480)
     image = film.image(10)[40:, :240].reshape(-1, 3)
     for colour in ((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)):
         assert (image == colour).all(-1).sum() > 10
@@ -100,7 +99,7 @@ def test_members_of_a_set_share_a_colour(run):
 
 
 def test_a_frame_does_not_depend_on_those_before(spatial):
-    one, other = (Film(whole(spatial), width=480) for _ in range(2))
+    one, other = (Film(chosen(spatial), width=480) for _ in range(2))
     for at in (4, 0, 2):
         one.image(at)
     np.testing.assert_array_equal(one.image(3), other.image(3))
@@ -108,9 +107,9 @@ def test_a_frame_does_not_depend_on_those_before(spatial):
 
 def test_the_camera_turns_only_if_asked(spatial):
     panel = (slice(40, None), slice(0, 240))
-    still = Film(whole(spatial), width=480)
+    still = Film(chosen(spatial), width=480)
     np.testing.assert_array_equal(still.image(5, 0.0)[panel], still.image(5, 1.0)[panel])
-    turning = Film(whole(spatial), width=480, turn=40.0)
+    turning = Film(chosen(spatial), width=480, turn=40.0)
     assert (turning.image(5, 0.0)[panel] != turning.image(5, 1.0)[panel]).any()
 
 
@@ -130,7 +129,7 @@ def test_seconds_and_pieces(run, tmp_path):
     assert len(decoded(render(run, tmp_path / "a.mp4", width=320, fps=10, seconds=2.0), 320)) == 20
     assert len(decoded(render(run, tmp_path / "b.gif", width=320, seed=1, start=40, stop=160, every=3))) == 3
     assert chosen(run, start=40, stop=160, every=3).step.values.tolist() == [40, 100, 160]
-    assert chosen(run, start=None, stop=None, every=4).step.values.tolist() == [0, 80, 160, 200]
+    assert chosen(run, every=4).step.values.tolist() == [0, 80, 160, 200]
 
 
 def test_a_diverged_run_ends_at_its_last_finite_snapshot(tmp_path):
@@ -147,7 +146,7 @@ def test_a_diverged_run_ends_at_its_last_finite_snapshot(tmp_path):
 def test_one_of_several_specs(tmp_path):
     spec = tg.Spec(features=PAIRS, hidden=2, training=tg.Sampled(steps=20), snapshots=2)
     both = tg.train([spec, spec.replace(initial_scale=0.01)])
-    np.testing.assert_array_equal(whole(both, spec=1).weights, both.weights.isel(spec=1, seed=0))
+    np.testing.assert_array_equal(chosen(both, spec=1).weights, both.weights.isel(spec=1, seed=0))
     with pytest.raises(ValueError, match=r"render\(spec=None\): there are 2 Specs"):
         render(both, tmp_path / "run.mp4")
 
@@ -161,7 +160,8 @@ def test_one_of_several_specs(tmp_path):
         ({"width": 481}, "width must be even"),
         ({"width": 100}, "width must be an int from 320 to 3840"),
         ({"every": 0}, "every must be an int of at least 1"),
-        ({"seconds": -1.0}, "seconds must be a positive finite number"),
+        ({"seconds": -1.0}, "seconds must be a positive number, at most 86400"),
+        ({"seconds": 1e9}, "seconds must be a positive number, at most 86400"),
         ({"dimensions": 4}, "dimensions must be 2 or 3"),
         ({"turn": 30.0}, "0 in two dimensions"),
         ({"start": 500}, "there is nothing to animate with 0 of 11 snapshots left"),
@@ -172,6 +172,43 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing_behind(run, tmp_path, op
     with pytest.raises(ValueError, match=sentence):
         render(run, tmp_path / "run.mp4", **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"seed": True}, "seed must be an int"),
+        ({"seed": 0.4}, "seed must be an int"),
+        ({"spec": "0"}, "spec must be an int"),
+        ({"start": "x"}, "start must be an int"),
+        ({"stop": 1.5}, "stop must be an int"),
+        ({"fps": True}, "fps must be an int from 1 to 60"),
+        ({"seconds": "a"}, "seconds must be a positive number"),
+        ({"seconds": True}, "seconds must be a positive number"),
+    ],
+)
+def test_other_types_get_one_sentence(run, tmp_path, options, sentence):
+    name, value = next(iter(options.items()))
+    with pytest.raises(ValueError, match=rf"^render\({name}={value!r}\): {sentence}"):
+        # Without the tests' own check of types.
+        unwrap(render)(run, tmp_path / "run.mp4", **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "value"), [("turn", "x"), ("turn", True), ("dimensions", 2.0)])
+def test_other_types_of_what_a_film_takes_get_one_sentence(spatial, name, value):
+    with pytest.raises(ValueError, match=rf"^render\({name}={value!r}\): {name} must be"):
+        unwrap(Film.__init__)(Film.__new__(Film), chosen(spatial), **{name: value})
+
+
+def test_one_run_is_itself_and_no_other(run, tmp_path):
+    np.testing.assert_array_equal(chosen(run).weights, run.weights.sel(seed=0))
+    np.testing.assert_array_equal(chosen(run, seed=1).weights, run.weights.sel(seed=1))
+    np.testing.assert_array_equal(chosen(run.isel(seed=1)).weights, run.weights.sel(seed=1))
+    np.testing.assert_array_equal(chosen(run.isel(seed=1), seed=1).weights, run.weights.sel(seed=1))
+    np.testing.assert_array_equal(chosen(run.isel(seed=[1])).weights, run.weights.sel(seed=1))
+    with pytest.raises(ValueError, match=r"^render\(seed=7\): there is one run only, of seed 1; leave seed out"):
+        render(run.isel(seed=1), tmp_path / "run.mp4", seed=7)
 
 
 def test_places_that_are_refused(run, tmp_path):
@@ -204,7 +241,184 @@ def test_an_interruption_leaves_what_was_there(run, tmp_path, name):
     assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["run.mp4", "run.gif"])
+def test_what_a_killed_writer_left_is_removed_and_what_another_writes_is_not(run, tmp_path, name):
+    parts = []
+
+    def meanwhile(_, done):
+        if not done:
+            parts.extend(tmp_path.iterdir())
+            render(run, tmp_path / name, width=320, stop=40)
+
+    render(run, tmp_path / name, width=480, overwrite=True, progress=meanwhile)
+    assert len(parts) == 1
+    assert parts[0].name.startswith(".run.")
+    assert len(decoded(tmp_path / name)) == 11
+    parts[0].write_bytes(b"half")
+    other = tmp_path / f".other.{'0' * 8}.part{parts[0].suffix}"
+    other.touch()
+    render(run, tmp_path / name, width=320, overwrite=True)
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / name, other])
+
+
+def black(count):
+    return iter([np.zeros((32, 64, 3), np.uint8)] * count)
+
+
 def test_what_ffmpeg_cannot_write_is_told_in_one_sentence(tmp_path):
-    images = iter([np.zeros((32, 64, 3), np.uint8)] * 3)
-    with pytest.raises(OSError, match=r"^here: ffmpeg could not write it: .*No such file or directory"):
-        write_mp4(tmp_path / "missing" / "run.mp4", images, (64, 32), 25, "here")
+    # Neither an address in its memory nor a name that nobody gave.
+    sentence = r"^here: ffmpeg could not write it: Error opening output the file: No such file or directory$"
+    with pytest.raises(OSError, match=sentence):
+        write_mp4(tmp_path / "missing" / ".run.01234567.part.mp4", black(3), (64, 32), 25, "here")
+
+
+def test_a_full_disk_is_told_in_one_sentence(tmp_path):
+    for name in ("run.mp4", "run.gif"):
+        (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"^here: ffmpeg could not write it: [^@]*No space left on device$"):
+        write_mp4(tmp_path / "run.mp4", black(3), (64, 32), 25, "here")
+    with pytest.raises(OSError, match=r"^here: the file could not be written: No space left on device$"):
+        write_gif(tmp_path / "run.gif", black(3), next(black(1)), 25, 3, "here")
+
+
+def test_a_folder_where_nothing_can_be_made_is_told_in_one_sentence(run):
+    with pytest.raises(
+        OSError, match=r"^render\('/proc/run\.gif'\): the file cannot be made: No such file or directory$"
+    ):
+        render(run, "/proc/run.gif", width=320)
+
+
+def test_no_ffmpeg_is_told_in_one_sentence(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "none"))
+    with pytest.raises(
+        OSError, match=r"^render\('.*run\.mp4'\): '.*none' does not start \(No such file or directory\); "
+    ):
+        render(run, tmp_path / "run.mp4", width=320)
+    # It ends well, and writes nothing.
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/true")
+    with pytest.raises(OSError, match=r"ffmpeg could not write it: it has stopped without a word$"):
+        render(run, tmp_path / "run.mp4", width=320)
+
+    def none():
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", none)
+    with pytest.raises(OSError, match=r"^render\('.*run\.mp4'\): no ffmpeg was found; .* IMAGEIO_FFMPEG_EXE$"):
+        render(run, tmp_path / "run.mp4", width=320)
+    assert not list(tmp_path.iterdir())
+
+
+def delays(path):
+    """Of each frame of a GIF, in seconds."""
+    with Image.open(path) as film:
+        times = []
+        for number in range(film.n_frames):
+            film.seek(number)
+            times.append(film.info["duration"] / 1000)
+    return np.array(times)
+
+
+@pytest.mark.parametrize("fps", [1, 7, 24, 30, 40, 50])
+def test_a_gif_is_as_long_as_asked(tmp_path, fps):
+    images = [np.full((4, 8, 3), 250 * (number % 2), np.uint8) for number in range(2 * fps)]
+    colours = np.concatenate(images[:2])
+    write_gif(tmp_path / "run.gif", iter(images), colours, fps, len(images), "here")
+    found = delays(tmp_path / "run.gif")
+    assert len(found) == 2 * fps
+    assert found.sum() == pytest.approx(2)
+    # Viewers slow down what is shorter than two hundredths.
+    assert (np.abs(found - 1 / fps) < 0.01).all()
+    assert found.min() >= 0.02
+
+
+def test_a_gif_has_fifty_frames_a_second_at_most(run, tmp_path):
+    np.testing.assert_allclose(delays(render(run, tmp_path / "a.gif", width=320, fps=60)), 0.02)
+    # Equal neighbours are one frame: the sum counts.
+    assert delays(render(run, tmp_path / "b.gif", width=320, fps=60, seconds=0.6)).sum() == pytest.approx(0.6)
+    with pytest.raises(
+        ValueError, match=r"^render\(seconds=9000\.0\): an image of a GIF can stay for less than 655\.35 s"
+    ):
+        render(run, tmp_path / "c.gif", width=320, fps=1, seconds=9000.0)
+    assert not (tmp_path / "c.gif").exists()
+
+
+def made(weights, loss=None, steps=None, **coords):
+    """One run, by hand; its loss falls."""
+    count, features, _ = weights.shape
+    given = {
+        "weights": (("step", "feature", "hidden"), weights),
+        "loss": ("step", np.linspace(1, 0.5, count) if loss is None else loss),
+    }
+    numbered = {"step": np.arange(count) if steps is None else steps, "feature": np.arange(features)}
+    return xr.Dataset(given, coords=numbered | {name: ("feature", each) for name, each in coords.items()})
+
+
+def test_step_0_has_a_place_of_its_own_on_a_log_axis():
+    film = Film(made(np.ones((4, 2, 2)), steps=np.array([0, 100, 200, 300])), clock="logarithmic", width=480)
+    # The mark goes from step 0 to the next: beside itself, not downwards only.
+    moved = (film.image(0) != film.image(1))[40:, 280:].any((0, 2))
+    assert np.ptp(np.flatnonzero(moved)) > 30
+
+
+def coloured(image):
+    """Columns of pixels that have a colour."""
+    return np.flatnonzero((np.ptp(image[40:].astype(int), -1) > 60).any(0))
+
+
+def texts_of(film, at=0):
+    """Words of the frame that are shown."""
+    film.image(at)
+    return [each.get_text() for each in film._figure.findobj(Text) if each.get_visible() and each.get_text()]
+
+
+@pytest.mark.parametrize("hidden", [2, 3])
+def test_a_run_that_explodes_does_not_hide_the_rest(hidden):
+    rng = np.random.default_rng(0)
+    shape = rng.normal(size=(6, hidden))
+    sizes = np.array([0.3, 1, 1, 9, 1500])
+    exploding = made(sizes[:, None, None] * shape, 10.0 ** np.arange(5)).assign(result="diverged")
+    # Numbers that no axis has.
+    names = [f"{number}" for number in range(71, 77)]
+    exploding = exploding.assign_coords(feature=np.array(names, int))
+    film = Film(exploding, width=480)
+    assert np.ptp(coloured(film.image(1))) > 40
+    # At the end nothing is left inside the axes, and nothing is drawn outside: neither spokes nor numbers.
+    shown = coloured(film.image(4))
+    assert shown.min() > 25
+    assert 60 < shown.max() < 233
+    assert {*names} & {*texts_of(film, 1)}
+    assert not {*names} & {*texts_of(film, 4)}
+    # What grows and is not diverged has all the room that it needs.
+    grown = Film(exploding.assign(result="finished"), width=480)
+    assert np.ptp(coloured(grown.image(1))) < 10
+
+
+def test_weights_without_measure_are_not_finite(tmp_path):
+    weights = np.ones((5, 2, 2)) * np.array([1, 1, 1, 1e75, np.inf])[:, None, None]
+    huge = made(weights).transpose("hidden", "feature", "step")
+    assert chosen(huge).step.values.tolist() == [0, 1, 2]
+    assert chosen(huge).result.item() == "diverged"
+    assert "result" not in chosen(huge, stop=2)
+    assert len(decoded(render(huge, tmp_path / "run.gif", width=320))) == 3
+    with pytest.raises(ValueError, match="nothing to animate with 1 of 5 snapshots left"):
+        chosen(huge, start=2)
+
+
+def circle(count):
+    """So many embeddings, none near another or near the origin."""
+    angles = 2 * np.pi * np.arange(count) / count
+    return np.repeat(np.stack([np.cos(angles), np.sin(angles)], -1)[None], 2, 0)
+
+
+def test_features_of_large_models_can_be_told_apart():
+    # Three correlated features and twelve independent ones: more than there are strong colours.
+    sets = {"set": np.repeat([0, 1], [3, 12]), "kind": np.repeat(["correlated", "independent"], [3, 12])}
+    film = Film(made(circle(15), **sets), width=320)
+    assert {"set 0, correlated", "set 1, independent", *map(str, range(15))} <= set(texts_of(film))
+    colours = {tuple(each) for each in film.image(0)[30:, :160].reshape(-1, 3).tolist()}
+    assert colours >= {(0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)}
+    # Forty of one set: numbers tell them apart. Fifty: the frame says that none do.
+    assert "39" in texts_of(Film(made(circle(40)), width=320))
+    texts = texts_of(Film(made(circle(50)), width=320))
+    assert "50 features, too many for numbers" in texts
+    assert "49" not in texts
