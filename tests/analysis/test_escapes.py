@@ -71,6 +71,16 @@ def test_no_room_and_no_time():
     assert_allclose(escape_times(rising, np.array([0.0, 2.0, 4.0])), [3])
 
 
+def test_what_has_diverged_is_not_predicted():
+    start = 0.01 * np.random.default_rng(4).normal(size=(2, SETS.n, 2))
+    start[1, 0, 0] = np.nan
+    found = predicted_escapes(start, SETS, 2)
+    assert np.isfinite(found[0]).all()
+    assert np.isnan(found[1]).all()
+    strengths = np.array([[0.0], [np.nan], [0.75]])
+    assert not np.isfinite(escape_times(strengths[:2], np.array([0.0, 2.0]))).any()
+
+
 def test_data_arrays_keep_their_dims():
     run = tg.train(tg.Spec(features=SETS, hidden=2, training=tg.Sampled(steps=10), snapshots=2, seeds=2))
     strengths = mode_strengths(run.weights, SETS, 3)
@@ -85,3 +95,7 @@ def test_bad_input_gets_one_sentence():
         predicted_escapes(np.zeros((7, 2)), SETS, 8)
     with pytest.raises(ValueError, match="there are 3 snapshots"):
         escape_times(np.zeros((3, 2)), np.arange(2.0))
+    with pytest.raises(ValueError, match="times of snapshots must rise"):
+        escape_times(np.zeros((3, 2)), np.array([0.0, 2.0, 1.0]))
+    with pytest.raises(ValueError, match=r"mode_strengths\(count=True\): count must be an int from 1 to 7"):
+        mode_strengths(np.zeros((7, 2)), SETS, True)

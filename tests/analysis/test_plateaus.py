@@ -57,8 +57,26 @@ def test_step_zero_and_divergence_are_left_out() -> None:
     assert (plateau.start, plateau.end) == (1, steps[199])
 
 
+def test_a_slow_drift_is_a_plateau_that_no_fall_follows() -> None:
+    (whole,) = find_plateaus(STEPS**-0.09, STEPS)
+    assert whole.escaped
+    assert whole.fastest is None
+
+
+def test_lists_are_taken() -> None:
+    assert find_plateaus([1.0, 1.0, 1.0], [1, 10, 100]) == find_plateaus(np.ones(3), np.array([1, 10, 100]))
+    assert find_plateaus([], []) == []
+
+
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="losses must be positive and steps rise"):
         find_plateaus(np.array([1.0, 0.0]), np.array([1, 2]))
     with pytest.raises(ValueError, match="losses must be positive and steps rise"):
         find_plateaus(np.array([1.0, 0.5]), np.array([2, 2]))
+    with pytest.raises(ValueError, match="losses must be positive and steps rise"):
+        find_plateaus(np.ones(3), np.array([1.0, np.nan, 3.0]))
+    with pytest.raises(ValueError, match=r"loss with minimum 0\): losses must be positive"):
+        find_plateaus(np.array([np.nan, 0.0]), np.array([1, 2]))
+    for loss, steps in (([1.0, 1.0], [1]), ([[1.0, 1.0]], [1, 2]), (["a", "b"], [1, 2])):
+        with pytest.raises(ValueError, match="both must be rows of numbers, of one run and of one length"):
+            find_plateaus(loss, steps)

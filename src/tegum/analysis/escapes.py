@@ -58,8 +58,9 @@ def predicted_escapes(weights: Any, features: FeatureDistribution, count: int) -
 
     ln((1 − q_k)/q_k) / (8 λ_k) with q_k the squared length of the part of w_k at the start that is perpendicular to
     those of all stronger directions. The loss is the weighted sum over features of squared errors. Infinite where
-    nothing is left to grow, as beyond m directions; 0 where a direction has escaped at the start. The formula is that
-    of a start so small, and of eigenvalues so distinct, that directions come one after the other.
+    nothing is left to grow, as beyond m directions; 0 where a direction has escaped at the start; NaN where weights
+    are. The formula is that of a start so small, and of eigenvalues so distinct, that directions come one after the
+    other.
 
     Args:
         weights: at the start, shape (..., feature, hidden).
@@ -80,8 +81,11 @@ def predicted_escapes(weights: Any, features: FeatureDistribution, count: int) -
         direction = np.divide(rows[..., mode, :], length, out=np.zeros_like(rows[..., mode, :]), where=length > 0)
         rows = rows - (rows @ direction[..., None]) * direction[..., None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        odds = np.where(left < 1, np.log((1 - left) / left), -np.inf)
-        return np.where(values > 0, np.maximum(odds, 0.0) / (8 * values), np.inf)
+        # NaN is not at least 1, and stays NaN.
+        odds = np.where(left >= 1, -np.inf, np.log((1 - left) / left))
+        found = np.where(values > 0, np.maximum(odds, 0.0) / (8 * values), np.inf)
+    lost = np.asarray(np.isnan(given).any((-2, -1)))
+    return np.where(lost[..., None], np.nan, found)
 
 
 def escape_times(
@@ -89,16 +93,20 @@ def escape_times(
 ) -> Float[np.ndarray, "*run mode"]:
     """When each direction first has a strength of 1/2, interpolated between snapshots; infinite if it never has.
 
+    NaN is no strength of 1/2.
+
     Args:
         strengths: of each snapshot, as `mode_strengths` tells them.
         time: of the snapshots, rising, in any unit.
 
     Raises:
-        ValueError: there are not as many times as snapshots.
+        ValueError: there are not as many times as snapshots, or they do not rise.
 
     """
     if strengths.shape[-2] != len(time):
         raise ValueError(f"escape_times({len(time)} times): there are {strengths.shape[-2]} snapshots")
+    if not (np.diff(time) > 0).all():
+        raise ValueError("escape_times(time): times of snapshots must rise")
     reached = strengths >= HALF
     after = np.argmax(reached, -2)
     before = np.maximum(after - 1, 0)
@@ -112,7 +120,7 @@ def _leading(
     weights: Any, features: FeatureDistribution, count: int, call: str
 ) -> tuple[Float[np.ndarray, " mode"], Float[np.ndarray, "feature mode"]]:
     check_features(call, weights, features)
-    if not 1 <= count <= features.n:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 1 <= count <= features.n:
         raise ValueError(f"{call}(count={count!r}): count must be an int from 1 to {features.n}")
     values, axes = principal_axes(features)
     return values[:count], axes[:, :count]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 SLOW = 0.1
 """On a plateau the loss falls by less than this part while the number of steps grows e-fold."""
@@ -31,25 +31,33 @@ class Plateau:
     escaped: bool
     """Whether the loss falls afterwards by at least `FALL` of itself."""
     fastest: int | None
-    """Position of the snapshot at which the loss falls fastest before the next plateau; None if it does not."""
+    """Position of the snapshot from which on the loss falls fastest between this plateau and the next; None if it is
+    not escaped, or if no snapshot follows it: a slow drift can be a plateau from end to end, and fall in all by more
+    than `FALL`."""
 
 
-def find_plateaus(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step"]) -> list[Plateau]:
+def find_plateaus(loss: ArrayLike, steps: ArrayLike) -> list[Plateau]:
     """The plateaus of one run, in order.
 
     Training from a small start takes its steps on many scales, so slow is judged against the logarithm of the step:
     −d ln loss / d ln step, which is `SLOW` at most. What the loss does before step 1 is no part of any plateau.
 
     Args:
-        loss: of each snapshot, above zero and without noise; NaN from a divergence on.
+        loss: of each snapshot of one run, above zero and without noise; NaN from a divergence on.
         steps: of each snapshot, rising.
 
     Raises:
-        ValueError: a loss is not positive, or steps do not rise.
+        ValueError: loss and steps are no two rows of numbers of one length; a loss is not positive, or steps do not
+            rise.
 
     """
-    if (loss <= 0).any() or (np.diff(steps) <= 0).any():
-        raise ValueError(f"find_plateaus(loss with minimum {loss.min():.3g}): losses must be positive and steps rise")
+    loss, steps = np.asarray(loss), np.asarray(steps)
+    if loss.ndim != 1 or loss.shape != steps.shape or {loss.dtype.kind, steps.dtype.kind} - set("iuf"):
+        rule = "both must be rows of numbers, of one run and of one length"
+        raise ValueError(f"find_plateaus(loss of shape {loss.shape}, steps of shape {steps.shape}): {rule}")
+    if (loss <= 0).any() or not (np.diff(steps) > 0).all():
+        least = "minimum " + format(np.nanmin(loss), ".3g") if np.isfinite(loss).any() else "no finite value"
+        raise ValueError(f"find_plateaus(loss with {least}): losses must be positive and steps rise")
     seen = np.flatnonzero((steps >= 1) & np.isfinite(loss))
     if len(seen) < 2:
         return []

@@ -1,22 +1,28 @@
-"""What linear-first reports of what it found: measures, criteria, and the caption with its answer."""
+"""What linear-first measures, with intervals and nulls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from tegum.experiments._measures import average, mean, share
-from tegum.experiments._onset import HALF, MOST
-from tegum.experiments._rank_order import ACCURATE, TRAININGS, WAYS, chance
-from tegum.experiments.base import Criterion, Measure
+from tegum.experiments._onset import DEFINITIONS, EARLY, LATE
+from tegum.experiments._plateau_ranks import KINDS, on
+from tegum.experiments._rank_order import TRAININGS, WAYS, chance
+from tegum.experiments.base import Measure
 
 if TYPE_CHECKING:
     from tegum.experiments._onset import Onset
-    from tegum.experiments._plateau_ranks import System
+    from tegum.experiments._plateau_ranks import Runs, System
+    from tegum.experiments._rank_order import Order
     from tegum.experiments.linear_first import Found
+
+ENDS = "linear runs that end below every linear solution"
 
 
 def measures(found: Found) -> list[Measure]:
@@ -24,195 +30,183 @@ def measures(found: Found) -> list[Measure]:
     return [*_of_systems(found), *_of_orders(found), *_of_onsets(found)]
 
 
+def plateau(system: System) -> str:
+    """The name of the share of runs that rest on the linear optimum."""
+    return f"{system.name}: first plateau at rank {system.runs[0].rank}"
+
+
+def begun(system: System) -> str:
+    """The name of the share of runs that are on it at some time of their first plateau."""
+    return f"{system.name}: first plateau at rank {system.runs[0].rank} at some time"
+
+
+def place(way: str, training: str) -> str:
+    """The name of an ensemble of `Order`, at the start of its measures' names."""
+    return f"{WAYS[way]}, {TRAININGS[training]}"
+
+
+def where(training: str, onset: Onset) -> str:
+    """The name of an ensemble of `Onset`."""
+    model = "linear model" if training == "linear" else TRAININGS[training]
+    return f"{model}, density {onset.density:g}, scale {start(onset.scale)}"
+
+
+def start(scale: float) -> str:
+    """A start scale in words."""
+    return "Xavier" if np.isnan(scale) else f"{scale:g}"
+
+
 def _of_systems(found: Found) -> Iterator[Measure]:
     for system in found.systems:
+        for number, runs in enumerate(system.runs):
+            linear = int(on(runs, "linear").sum())
+            yield share(
+                plateau(system) if not number else f"{plateau(system)}, start {start(runs.scale)}",
+                linear,
+                len(runs.first),
+                f"linear where slowest, start {start(runs.scale)}; else {_counted(runs)}; null: levels times factors",
+                null=runs.chance(),
+            )
+            yield share(
+                begun(system) if not number else f"{begun(system)}, start {start(runs.scale)}",
+                int(on(runs, "linear", "begun").sum()),
+                len(runs.first),
+                "linear where slowest or where purest; null: levels times factors, where purest",
+                null=runs.chance(purest=True),
+            )
         small, xavier = system.runs[0], system.runs[-1]
-        rank, start = min(system.sets, system.hidden), f"start scale {small.scale:g}"
-        yield share(
-            _plateau(system),
-            int(system.on_rank(small).sum()),
-            len(small.ranks),
-            f"of the runs have the linear optimum of rank {rank} as first plateau, {start}; null: Xavier starts",
-            null=float(np.mean(system.on_rank(xavier))),
-        )
-        yield share(
-            f"{system.name}: first plateau linear of any rank",
-            int((small.ranks > 0).sum()),
-            len(small.ranks),
-            f"{start}; null: Xavier starts",
-            null=float(np.mean(xavier.ranks > 0)),
-        )
+        for kind, name in list(KINDS.items())[1:]:
+            yield share(
+                f"{system.name}: instead {name}", int(on(small, kind).sum()), len(small.first),
+                f"of the runs from scale {small.scale:g}; null: Xavier starts", null=float(on(xavier, kind).mean()),
+            )  # fmt: skip
         yield average(
             f"{system.name}: |W|² in the principal subspace",
             small.passing,
             "1",
-            f"when the loss first is that of rank {rank}, {start}; null: Xavier starts",
+            f"when the loss first is that of rank {small.rank}, start {small.scale:g}; null: Xavier starts",
             null=mean(xavier.passing.tolist()),
         )
-        scales = [runs.scale for runs in system.runs[:-1] if np.mean(system.on_rank(runs)) > HALF]
-        yield Measure(
-            f"{system.name}: largest scale on it", max(scales, default=None), "1", n=len(small.ranks),
-            meaning="start scale up to which more than half of the runs have that first plateau",
-        )  # fmt: skip
-    linear = [(runs, runs.ranks > 0, system) for system in found.systems for runs in system.runs[:1]]
-    ends = [below for runs, on, system in linear for below in (runs.loss[on, -1] < system.losses[-1]).tolist()]
-    yield share(
-        "linear runs that end below every linear solution", sum(ends), len(ends),
-        "of rank m at most, of runs whose first plateau is linear",
-    )  # fmt: skip
+    first = [(system.runs[0], on(system.runs[0], "linear", "lower"), system.losses[-1]) for system in found.systems]
+    ends = [below for runs, linear, least in first for below in (runs.loss[linear, -1] < least).tolist()]
+    yield share(ENDS, sum(ends), len(ends), "of rank m at most, of runs whose first plateau is linear where slowest")
 
 
-def _plateau(system: System) -> str:
-    return f"{system.name}: first plateau at rank {min(system.sets, system.hidden)}"
+def _counted(runs: Runs) -> str:
+    counts = Counter(runs.kinds)
+    return ", ".join(f"{counts[kind]} {name}" for kind, name in list(KINDS.items())[1:])
 
 
 def _of_orders(found: Found) -> Iterator[Measure]:
     for (way, training), order in found.orders.items():
-        modes = order.measured.shape[1]
-        name = f"{WAYS[way]}, {TRAININGS[training]}"
+        name = place(way, training)
         yield share(
             f"{name}: in the predicted order", int(order.in_order.sum()), len(order.measured),
-            f"{modes} directions; null: a random order", null=chance(modes),
+            f"{order.modes} directions; null: a random order", null=chance(order.modes),
         )  # fmt: skip
+        for rank in range(1, order.modes + 1):
+            yield share(
+                f"{name}: plateau at rank {rank}", int(order.plateaus_at(rank).sum()), len(order.measured),
+                f"within 5 % of L_{rank}, ReLU and linear; eigenvalue over the next {order.ratio(rank):.2g}; null: "
+                "levels times factors", null=order.by_chance((rank,)),
+            )  # fmt: skip
         if training != "adamw":
-            yield average(
-                f"{name}: error of predicted times", order.error, "1",
-                "mean |ln (measured/predicted)|; null: the predictions in every other order",
-                null=order.error_permuted(),
+            yield from _of_times(name, order)
+        if way.startswith("apart"):
+            yield share(
+                f"{name}: every expected plateau", int(order.climbs.sum()), len(order.measured),
+                f"at ranks {', '.join(map(str, order.expected))}, and directions in order; null: share of plateaus at "
+                "levels times factors", null=order.by_chance(order.expected),
             )  # fmt: skip
-            rests = order.rests()
-            gaps = np.abs(np.diff(np.log(order.losses[1 : modes + 1])))
-            yield average(
-                f"{name}: distance of rests from linear optima", rests, "1",
-                "mean |ln (loss/L_r)| where the loss is slowest after direction r; null: to the next rank's",
-                null=float(gaps.mean()),
+        if way == "close-size" and training == "adamw":
+            # AdamW moves entries, not directions, at its rate: in a set of s features each has 1/√s of the way to go.
+            yield _median(
+                f"{name}: exponent of the time in the set's size", order.exponents,
+                "median; time to learn a set of s features ∝ s to this; −1/2 if all entries move alike; null: the "
+                "closed form for gradient flow from the same starts", order.exponent_predicted,
             )  # fmt: skip
-        elif way == "size":
-            # AdamW moves entries, not directions, at its rate: a set of s features has √s of the distance to go.
-            learned = order.measured[np.isfinite(order.measured).all(1)]
-            roots = np.sqrt(np.array([5, 4, 3, 2]))
-            yield average(
-                f"{name}: exponent of the time in the set's size",
-                np.array([np.polyfit(np.log(roots**2), np.log(row), 1)[0] for row in learned]),
-                "1",
-                "time to learn a set of s features ∝ s to this; −1/2 if all entries move alike; null: gradient flow",
-                null=float(np.polyfit(np.log(roots**2), -np.log(order.eigenvalues), 1)[0]),
-            )
+
+
+def _of_times(name: str, order: Order) -> Iterator[Measure]:
+    yield share(
+        f"{name}: every time as predicted", int(order.timely.sum()), len(order.measured),
+        "within 5 %, a direction that is not learned is not; null: by the starts of other runs",
+        null=order.timely_by_others,
+    )  # fmt: skip
+    yield average(
+        f"{name}: error of predicted times", order.error, "1",
+        "mean |ln (measured/predicted)|; null: by the starts of other runs", null=order.error_by_others,
+    )  # fmt: skip
+    for mode in range(order.modes):
+        yield average(
+            f"{name}: lateness of direction {mode + 1}", order.late[:, mode], "1", "ln (measured/predicted)", null=0.0
+        )
+    rests = order.rests()
+    yield average(
+        f"{name}: distance of rests from linear optima", rests[:, 0], "1",
+        "mean |ln (loss/L_r)| where the loss is slowest between two escapes; null: at a random time between them",
+        null=mean(rests[:, 1].tolist()),
+    )  # fmt: skip
+    yield average(
+        f"{name}: rests nearer than random times", rests[:, 1] - rests[:, 0], "1", "the null minus that distance, by "
+        "run; null: 0", null=0.0,
+    )  # fmt: skip
+
+
+def _median(name: str, values: Float[np.ndarray, " run"], meaning: str, null: float) -> Measure:
+    """A median with the interval of two order statistics, by the binomial distribution."""
+    if not len(values):
+        return Measure(name, None, "1", n=0, null=null, meaning=meaning)
+    ordered, n = np.sort(values), len(values)
+    # The most that can be left out on each side; with five runs even the extremes are no interval of 95 %.
+    tails = np.cumsum([math.comb(n, below) / 2**n for below in range(n)])
+    below = int(np.searchsorted(tails, 0.025, side="right"))
+    low, high = (float(ordered[below - 1]), float(ordered[-below])) if below else (None, None)
+    return Measure(name, float(np.median(values)), "1", low, high, n, null, meaning)
 
 
 def _of_onsets(found: Found) -> Iterator[Measure]:
     for training, group in found.onsets.items():
         for onset in group:
-            name = f"{'linear model' if training == 'linear' else TRAININGS[training]}, {_place(onset)}"
-            reached = np.isfinite(onset.more)
-            yield share(
-                f"{name}: runs with superposition", int(reached.sum()), len(reached),
-                f"more than m = {onset.hidden} represented at the end; a linear model is the null",
-            )  # fmt: skip
-            if not reached.any():
-                continue
-            yield _step(f"{name}: onset of superposition", onset.more, "from which on more than m are represented")
-            yield _step(f"{name}: m represented", onset.full, "from which on m are represented")
-            if onset.scale != group[0].scale:
-                continue
-            for part in (HALF, MOST):
-                yield _step(f"{name}: {part:.0%} of the fall", onset.done(part), "of the loss, from that of a constant")
-            yield average(
-                f"{name}: fall done at the onset", onset.at(onset.fallen, onset.more), "1", "part of the fall"
-            )
-            yield average(
-                f"{name}: |W|²_F over m where m are represented",
-                onset.at(onset.total, onset.full) / onset.hidden, "1", "null: 1, the most of a linear optimum",
-                null=1.0,
-            )  # fmt: skip
-            yield average(
-                f"{name}: dimensions per feature at the onset",
-                onset.hidden / onset.at(onset.total, onset.more), "1", "m/|W|²_F; null: 1, of a linear optimum",
-                null=1.0,
-            )  # fmt: skip
-            yield average(
-                f"{name}: interference at the onset", onset.at(onset.disturbed, onset.more), "1",
-                "Σ_j≠i (Ŵ_i · W_j)², mean over features; null: at the end", null=float(onset.disturbed[:, -1].mean()),
-            )  # fmt: skip
+            name = where(training, onset)
+            for by, rule in DEFINITIONS.items():
+                begins = onset.begins(by)
+                yield share(
+                    f"{name}: runs with superposition ({rule})", int(np.isfinite(begins).sum()), len(begins),
+                    "until the end",
+                )  # fmt: skip
+                if np.isfinite(begins).any():
+                    yield _step(f"{name}: onset of superposition ({rule})", begins, "from which on it is so")
+                    yield average(
+                        f"{name}: fall done at the onset ({rule})", onset.at(onset.fallen, begins), "1",
+                        f"part of the fall of the loss; early below {EARLY:g}, late above {LATE:g}",
+                    )  # fmt: skip
+            if onset.scale == group[0].scale:
+                yield from _in_time(name, onset)
+
+
+def _in_time(name: str, onset: Onset) -> Iterator[Measure]:
+    """At three moments, of the smallest start scale."""
+    m = onset.hidden
+    for part in (EARLY, LATE):
+        yield _step(f"{name}: {part:.0%} of the fall", onset.done(part), "of the loss, from that of a constant")
+    moments = {f"at {part:.0%} of the fall": onset.done(part) for part in (EARLY, LATE)}
+    moments["at the end"] = np.full(len(onset.count), float(onset.steps[-1]))
+    for moment, steps in moments.items():
+        yield average(f"{name}: represented features over m {moment}", onset.at(onset.count, steps) / m, "1",
+                      "null: 1, at most so many without superposition", null=1.0)  # fmt: skip
+        yield average(f"{name}: m/|W|²_F {moment}", m / onset.at(onset.total, steps), "1",
+                      "dimensions for each feature; null: 1, a linear optimum", null=1.0)  # fmt: skip
+        yield average(f"{name}: interference {moment}", onset.at(onset.disturbed, steps), "1",
+                      "Σ_j≠i (Ŵ_i · W_j)², mean over features; null: 1 − m/n, a linear optimum",
+                      null=onset.linear_interference)  # fmt: skip
+    reached = np.isfinite(onset.represented(m + 1))
+    if reached.any():
+        less, full, more = (onset.represented(count)[reached] for count in (m - 1, m, m + 1))
+        yield average(f"{name}: from m to m + 1 represented", more - full, "step", "null: from m − 1 to m",
+                      null=float(np.mean(full - less)))  # fmt: skip
 
 
 def _step(name: str, steps: Float[np.ndarray, " run"], meaning: str) -> Measure:
     finite = steps[np.isfinite(steps)]
     return average(name, finite, "step", f"{meaning}; mean of {len(finite)} runs")
-
-
-def _place(onset: Onset) -> str:
-    scale = "Xavier" if np.isnan(onset.scale) else f"{onset.scale:g}"
-    return f"density {onset.density:g}, scale {scale}"
-
-
-def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
-    """Those of the experiment's docstring, in its order."""
-    spare = [system for system in found.systems if system.hidden >= 2 * system.sets]
-    short = [system for system in found.systems if system.sets <= system.hidden < 2 * system.sets]
-
-    def on_plateau(systems: list[System]) -> bool:
-        chosen = [measured[_plateau(system)] for system in systems]
-        return bool(chosen) and all(_low(each) > max(HALF, each.null or 0.0) for each in chosen)
-
-    def ordered(training: str) -> bool:
-        chosen = [measured[f"{WAYS[way]}, {TRAININGS[each]}: in the predicted order"]
-                  for way, each in found.orders if each == training]  # fmt: skip
-        return bool(chosen) and all(_low(each) > HALF for each in chosen)
-
-    times = [measured[f"{WAYS[way]}, gradient flow: error of predicted times"]
-             for way, each in found.orders if each == "flow"]  # fmt: skip
-    return (
-        Criterion("With room to spare the first plateau of most runs is the linear optimum of rank k.",
-                  on_plateau(spare)),
-        Criterion("The same where room is short, k ≤ m < 2k.", on_plateau(short)),
-        Criterion("More than 90 % of the runs whose first plateau is linear end below every linear solution.",
-                  _low(measured["linear runs that end below every linear solution"]) > MOST),
-        Criterion("With SGD most runs learn principal directions in the predicted order.", ordered("sgd")),
-        Criterion("In gradient flow they are learned at the predicted times, to 5 %.",
-                  bool(times) and all(each.high is not None and each.null is not None
-                                      and each.high < min(ACCURATE, each.null) for each in times)),
-        Criterion("With AdamW, too, most runs learn them in the predicted order.", ordered("adamw")),
-    )  # fmt: skip
-
-
-def _low(measure: Measure) -> float:
-    return -np.inf if measure.low is None else measure.low
-
-
-def caption(found: Found) -> str:
-    """What the six panels show."""
-    runs = len(found.systems[0].runs[0].ranks)
-    return (
-        "Top: k correlated sets of three, density 0.05, AdamW. Left: population loss of one run from each start scale "
-        "(k = 4, m = 8); lines are the best linear solutions of each rank. Right: share of runs whose first plateau is "
-        f"the linear optimum of rank min(k, m), of {runs} runs, with 95 % intervals. Middle: four sets that differ. "
-        "Left: strengths of the four principal directions in a run of gradient flow, and the predicted times (ticks). "
-        "Right: share of runs that learn them in falling order of their eigenvalues; the dashed line is chance. "
-        "Bottom: 20 independent features, m = 5, AdamW. Left: represented features over m, mean of runs from the "
-        "smallest start; the mark is where 90 % of the loss's fall is done. Right: step of the onset of superposition, "
-        "with 95 % intervals, and of 90 % of the fall (dotted)."
-    )
-
-
-def answer(found: Found) -> str:
-    """Early or late, in a sentence with numbers."""
-    small = [each for each in found.onsets["adamw"] if not np.isnan(each.scale)]
-    least = min(each.scale for each in small)
-    chosen = [each for each in small if each.scale == least and np.isfinite(each.more).all()]
-    if not chosen:
-        return "No superposition was found in every run of any density."
-    ratio = [float(np.mean(each.more / each.full)) - 1 for each in chosen]
-    fallen = [float(np.mean(each.at(each.fallen, each.more))) for each in chosen]
-    densities = [each.density for each in chosen]
-    totals = [float(np.mean(each.at(each.total, each.full))) / each.hidden for each in chosen]
-    return (
-        f"Early: at densities {_range(densities, 'g')} from starts of {least:g}, more than m features are represented "
-        f"only {_range(ratio)} more steps after m are, when {_range(fallen)} of the loss's fall is done; |W|²_F, at "
-        f"most m in a linear optimum, is {_range(totals, '.1f')} m already when m are represented."
-    )
-
-
-def _range(values: Sequence[float], form: str = ".0%") -> str:
-    low, high = (format(pick(values), form) for pick in (min, max))
-    return low if low == high else f"{low} to {high}"

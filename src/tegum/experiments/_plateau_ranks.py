@@ -1,13 +1,15 @@
-"""Whether training from small starts rests on the best linear solution first: plateaus and principal subspaces."""
+"""Whether training from small starts rests on the best linear solution first, and where else it rests."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from tegum.experiments._linear_losses import SAME, SHIFTS, at_level, linear_losses, own_losses, whole_runs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -15,14 +17,25 @@ if TYPE_CHECKING:
     from tegum.analysis.plateaus import Plateau
     from tegum.training.spec import Spec
 
-SAME = 0.05
-"""A plateau's loss is that of a linear optimum if it differs by at most this part."""
+ACCURACY = 1e-5
+"""Of population losses."""
 
 INSIDE = 0.95
-"""At least this share of |W|² lies in the principal subspace of a model on a linear solution."""
+"""At least this share of |W|² lies in the principal subspace of a model on a linear solution. (It is passed easily:
+from a small start sets' principal directions grow first, in whatever arrangement.)"""
 
-ACCURACY = 1e-6
-"""Of population losses."""
+PRESENT, OPPOSITE = 0.1, -0.5
+"""Sets of which |vᵀ W|² is at least the first are antipodal if the cosine of their rows is below the second."""
+
+KINDS: Mapping[str, str] = {
+    "linear": "linear, of full rank",
+    "begun": "linear at first only",
+    "lower": "linear, of lower rank",
+    "antipodal": "antipodal sets",
+    "other": "other plateau",
+    "none": "no plateau",
+}
+"""What the first plateau of a run is, in the order in which it is asked."""
 
 
 @final
@@ -33,22 +46,71 @@ class Runs:
     scale: float
     """Standard deviation of the start; NaN for Xavier's."""
     seeds: tuple[int, ...]
+    rank: int
+    """The full one: sets, or dimensions where these are fewer."""
+    losses: Float[np.ndarray, " rank"]
+    """Of the best linear solution of rank 0, 1, …, m."""
     loss: Float[np.ndarray, "run step"]
     """Population loss."""
+    linear: Float[np.ndarray, "run step"]
+    """That of the same weights, with the best bias, in the linear model."""
     inside: Float[np.ndarray, "run step"]
     """Share of |W|² in the principal subspace."""
+    opposed: Float[np.ndarray, "run step"]
+    """The least cosine between the rows vᵀ W of two sets that are present; 1 where there are no two."""
     first: tuple[Plateau | None, ...]
     """Each run's first plateau after the origin."""
-    ranks: Int[np.ndarray, " run"]
-    """Of the linear optimum there; −1 where it is none, or where there is no such plateau."""
+    purest: tuple[int, ...]
+    """The snapshot on it at which `linear` is least; −1 where there is no such plateau."""
+
+    @property
+    def ranks(self) -> Int[np.ndarray, " run"]:
+        """Of the linear optimum where the plateau is slowest; −1 where it is none, or where there is no plateau."""
+        return self._ranks([-1 if each is None else each.slowest for each in self.first])
+
+    @property
+    def begun(self) -> Int[np.ndarray, " run"]:
+        """The same where the plateau is purest."""
+        return self._ranks(self.purest)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each run's first plateau is: keys of `KINDS`."""
+        found = []
+        for run, (plateau, rank, begun) in enumerate(zip(self.first, self.ranks, self.begun, strict=True)):
+            if plateau is None:
+                found.append("none")
+            elif rank == self.rank:
+                found.append("linear")
+            elif begun == self.rank:
+                found.append("begun")
+            elif 0 < rank < self.rank:
+                found.append("lower")
+            else:
+                found.append("antipodal" if self.opposed[run, plateau.slowest] < OPPOSITE else "other")
+        return tuple(found)
+
+    def chance(self, purest: bool = False) -> float:
+        """The null: the share of runs whose first plateau is at the level of full rank times a factor, over factors."""
+        places = self.purest if purest else [-1 if each is None else each.slowest for each in self.first]
+        runs = [number for number, at in enumerate(places) if at >= 0]
+        chosen = [places[number] for number in runs]
+        loss, linear, inside = (each[runs, chosen] for each in (self.loss, self.linear, self.inside))
+        hits = [at_level(loss, linear, shift * self.losses[self.rank]) & (inside >= INSIDE) for shift in SHIFTS]
+        return float(np.mean([each.sum() for each in hits]) / len(self.first))
 
     @property
     def passing(self) -> Float[np.ndarray, " run"]:
         """The share of |W|² in the principal subspace when the loss first is that of the best linear solution."""
-        return np.array([row[at] for row, at in zip(self.inside, self.passed, strict=True) if at >= 0])
+        below = self.loss <= self.losses[self.rank] * (1 + SAME)
+        return np.array([row[np.argmax(so)] for row, so in zip(self.inside, below, strict=True) if so.any()], float)
 
-    passed: tuple[int, ...]
-    """The snapshot after which the loss is at most that of the best linear solution; −1 if none is."""
+    def _ranks(self, places: Sequence[int]) -> Int[np.ndarray, " run"]:
+        found = [
+            -1 if at < 0 else linear_rank(self.loss[run, at], self.linear[run, at], self.inside[run, at], self.losses)
+            for run, at in enumerate(places)
+        ]
+        return np.array(found, int)
 
 
 @final
@@ -68,15 +130,6 @@ class System:
     def name(self) -> str:
         """For measures."""
         return f"{self.sets} sets, m = {self.hidden}"
-
-    @property
-    def room(self) -> bool:
-        """Whether each set can have a direction of its own."""
-        return self.hidden >= self.sets
-
-    def on_rank(self, runs: Runs) -> Bool[np.ndarray, " run"]:
-        """Which runs have the linear optimum with a direction for each set as their first plateau."""
-        return runs.ranks == min(self.sets, self.hidden)
 
 
 def system(run: xr.Dataset, specs: Sequence[Spec]) -> System:
@@ -115,10 +168,19 @@ def first_plateau(
     return next((each for each in found if each.start > start and each.loss < (origin + one) / 2), None)
 
 
-def linear_rank(loss: float, inside: float, losses: Float[np.ndarray, " rank"]) -> int:
-    """The rank from 1 on of the linear optimum that a plateau is at: by its loss, and by where W lies; −1 if none."""
+def linear_rank(loss: float, linear: float, inside: float, losses: Float[np.ndarray, " rank"]) -> int:
+    """The rank from 1 on of the linear optimum that a model is at; −1 if it is at none.
+
+    Args:
+        loss: the model's, which is nearest to that of this rank.
+        linear: that of its weights in the linear model, which must be there as well.
+        inside: the share of |W|² in the principal subspace.
+        losses: of the best linear solutions of rank 0, 1, ….
+
+    """
     nearest = int(np.argmin(np.abs(np.log(loss / losses))))
-    return nearest if nearest and inside >= INSIDE and abs(loss / losses[nearest] - 1) <= SAME else -1
+    there = bool(at_level(np.array([loss]), np.array([linear]), float(losses[nearest]))[0])
+    return nearest if nearest and there and inside >= INSIDE else -1
 
 
 def energy_inside(weights: Float[np.ndarray, "*run n m"], axes: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "*run"]:
@@ -127,25 +189,46 @@ def energy_inside(weights: Float[np.ndarray, "*run n m"], axes: Float[np.ndarray
     return np.divide(np.square(axes.T @ weights).sum((-2, -1)), total, out=np.zeros_like(total), where=total > 0)
 
 
+def least_cosine(rows: Float[np.ndarray, "*run k m"]) -> Float[np.ndarray, "*run"]:
+    """The least cosine between two rows, of those whose square is at least `PRESENT`; 1 where there are no two."""
+    squares = np.square(rows).sum(-1)
+    there = squares >= PRESENT
+    units = rows / np.sqrt(np.where(there, squares, 1.0))[..., None]
+    pairs = there[..., :, None] & there[..., None, :] & ~np.eye(rows.shape[-2], dtype=bool)
+    return np.asarray(np.where(pairs, units @ np.swapaxes(units, -1, -2), 1.0).min((-2, -1)))
+
+
+def on(runs: Runs, *kinds: str) -> Bool[np.ndarray, " run"]:
+    """Which runs have a first plateau of one of these kinds."""
+    return np.isin(runs.kinds, kinds)
+
+
 def _runs(run: xr.Dataset, spec: Spec, losses: Float[np.ndarray, " rank"]) -> Runs:
     from tegum.analysis.pca import principal_axes
-    from tegum.core.losses import population_loss
-    from tegum.data import schema
 
-    kept = run.isel(seed=np.flatnonzero(np.isin(run["result"].values, schema.WHOLE)))
-    weights, bias, steps = kept["weights"].values.astype(float), kept["bias"].values.astype(float), run["step"].values
-    loss = population_loss(weights, bias, spec.features, tol=ACCURACY, activation=spec.activation)
-    loss = np.maximum(loss, ACCURACY)
+    kept = whole_runs(run)
+    weights, steps = kept["weights"].values.astype(float), run["step"].values
+    loss, linear = own_losses(kept, spec, ACCURACY), linear_losses(weights, spec.features)
     sets = len(spec.features.sets)
     # The principal direction of each set: any of them are as good where there is room for fewer.
-    inside = energy_inside(weights, principal_axes(spec.features)[1][:, :sets])
+    axes = principal_axes(spec.features)[1][:, :sets]
     first = [first_plateau(row, steps, losses[0], losses[1]) for row in loss]
-    ranks = [
-        -1 if each is None else linear_rank(each.loss, float(inside[number, each.slowest]), losses)
-        for number, each in enumerate(first)
-    ]
-    below = loss <= losses[min(sets, spec.hidden)] * (1 + SAME)
-    passed = np.where(below.any(1), np.argmax(below, 1), -1)
-    scale = np.nan if spec.initial_scale is None else spec.initial_scale
-    seeds = tuple(kept["seed"].values.tolist())
-    return Runs(scale, seeds, loss, inside, tuple(first), np.array(ranks, int), tuple(passed.tolist()))
+    purest = []
+    for row, plateau in zip(linear, first, strict=True):
+        if plateau is None:
+            purest.append(-1)
+            continue
+        places = np.flatnonzero((steps >= plateau.start) & (steps <= plateau.end))
+        purest.append(int(places[np.argmin(row[places])]))
+    return Runs(
+        scale=np.nan if spec.initial_scale is None else spec.initial_scale,
+        seeds=tuple(kept["seed"].values.tolist()),
+        rank=min(sets, spec.hidden),
+        losses=losses,
+        loss=loss,
+        linear=linear,
+        inside=energy_inside(weights, axes),
+        opposed=least_cosine(axes.T @ weights),
+        first=tuple(first),
+        purest=tuple(purest),
+    )

@@ -1,4 +1,4 @@
-"""Linear solutions early in training: plateaus, the order of principal directions, and the onset of superposition."""
+"""Linear solutions early in training: first plateaus, plateaus of successive ranks, and the onset of superposition."""
 
 from __future__ import annotations
 
@@ -14,32 +14,47 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 2.05
+_PANEL = 1.8
 """Inches that a panel is high."""
 
-_GAP = 0.72
+_GAP = 0.75
 """Inches between two rows."""
 
 _LINE = 0.15
 """Inches that a line of the caption takes."""
 
+_ROWS = 5
+
 _MARKERS = "os^Dv"
+
+_KINDS = {
+    "linear": ("rank k", style.ACCENTS[1]),
+    "begun": ("rank k at first", style.ACCENTS[5]),
+    "lower": ("lower rank", style.ACCENTS[2]),
+    "antipodal": ("antipodal sets", style.ACCENTS[0]),
+    "other": ("other", style.ACCENTS[4]),
+    "none": ("no plateau", "#d5d9de"),
+}
+
+_WAYS = ("density", "importance", "size")
 
 
 def linear_first(
     systems: Sequence[Any],
     orders: Mapping[tuple[str, str], Any],
     onsets: Mapping[str, Sequence[Any]],
-    drawn: tuple[int, int],
+    drawn: tuple[tuple[int, int], tuple[str, str]],
     caption: str = "",
 ) -> Figure:
-    """Six panels, in three rows.
+    """Eleven panels, in five rows.
 
     Args:
-        systems: with `sets`, `hidden`, `steps`, `losses` and `runs`; these with `scale`, `loss`, `ranks`.
-        orders: by (way, training), with `time`, `strengths`, `predicted` and `in_order`.
-        onsets: by training, with `density`, `scale`, `hidden`, `steps`, `count`, `more` and `done`.
-        drawn: sets and dimensions of the system whose losses are drawn.
+        systems: with `sets`, `hidden`, `steps`, `losses` and `runs`; these with `scale`, `loss` and `kinds`.
+        orders: by (way, training), with `steps`, `time`, `loss`, `losses`, `predicted`, `modes`, `in_order`, `timely`,
+            `ratio` and `plateaus_at`.
+        onsets: by training, with `density`, `scale`, `hidden`, `steps`, `count`, `total`, `disturbed`, `fallen`,
+            `linear_interference`, `begins`, `done` and `at`.
+        drawn: sets and dimensions of the system whose losses are drawn, and way and training of such an ensemble.
         caption: set below the panels, in full lines.
 
     """
@@ -49,143 +64,245 @@ def linear_first(
     with mpl.rc_context(dict(style.SETTINGS)):
         text = style.wrapped(caption)
         below = 0.7 + _LINE * (text.count("\n") + 1)
-        height = below + 3 * _PANEL + 2 * _GAP + 0.35
+        height = below + _ROWS * _PANEL + (_ROWS - 1) * _GAP + 0.35
         figure = Figure(figsize=(style.WIDTH, height))
-        places = figure.subplots(3, 2)
-        top = (height - 0.35) / height
-        figure.subplots_adjust(0.085, below / height, 0.985, top, wspace=0.32, hspace=_GAP / _PANEL)
-        _draw_losses(places[0, 0], next(each for each in systems if (each.sets, each.hidden) == drawn))
-        _draw_shares(places[0, 1], systems)
-        _draw_strengths(places[1, 0], orders)
-        _draw_orders(places[1, 1], orders)
-        _draw_counts(places[2, 0], onsets["adamw"])
-        _draw_onsets(places[2, 1], onsets["adamw"])
+        sides = {"left": 0.085, "right": 0.945, "bottom": below / height, "top": (height - 0.35) / height}
+        grid = figure.add_gridspec(_ROWS, 6, wspace=2.3, hspace=_GAP / _PANEL, **sides)
+        pairs = [[figure.add_subplot(grid[row, 3 * side : 3 * side + 3]) for side in (0, 1)] for row in (0, 1, 2, 4)]
+        thirds = [figure.add_subplot(grid[3, 2 * side : 2 * side + 2]) for side in (0, 1, 2)]
+        system, order = drawn
+        _draw_losses(pairs[0][0], next(each for each in systems if (each.sets, each.hidden) == system))
+        _draw_stairs(pairs[0][1], orders[order])
+        spare = [each for each in systems if each.hidden >= 2 * each.sets]
+        _draw_kinds(pairs[1][0], spare, "m = 2k")
+        _draw_kinds(pairs[1][1], [each for each in systems if each not in spare], "m = 3")
+        _draw_ratios(pairs[2][0], orders)
+        _draw_orders(pairs[2][1], orders)
+        _draw_courses(thirds, onsets)
+        _draw_onsets(pairs[3][0], onsets["adamw"])
+        _draw_falls(pairs[3][1], onsets["adamw"])
         figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
     return figure
 
 
-def _draw_losses(place: Axes, system: Any) -> None:
-    for rank, loss in enumerate(system.losses[: system.sets + 1].tolist()):
+def only_words(caption: str) -> Figure:
+    """A figure without panels, where some ensemble has no run to draw."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(dict(style.SETTINGS)):
+        figure = Figure(figsize=(style.WIDTH, 1.0))
+        figure.text(0.02, 0.5, style.wrapped(caption), va="center")
+    return figure
+
+
+def _draw_levels(place: Axes, losses: Any, most: int) -> None:
+    for rank, loss in enumerate(losses[: most + 1].tolist()):
         place.axhline(loss, color=style.MUTED, lw=0.6, ls=(0, (2, 2)), zorder=1)
         place.annotate(
             f"rank {rank}", (1.0, loss), xycoords=("axes fraction", "data"), xytext=(2, 0), va="center",
             textcoords="offset points", fontsize=7.0, color=style.MUTED,
         )  # fmt: skip
-    later = slice(1, None)
+
+
+def _draw_losses(place: Axes, system: Any) -> None:
+    _draw_levels(place, system.losses, system.sets)
     for runs, colour in zip(system.runs, style.ACCENTS, strict=False):
-        at = int(np.argmax(system.on_rank(runs)))
-        place.plot(system.steps[later], runs.loss[at, later], color=colour, lw=1.3, label=_scale(runs.scale))
+        place.plot(system.steps[1:], runs.loss[0, 1:], color=colour, lw=1.3, label=_scale(runs.scale))
     place.set_xscale("log")
     place.set_yscale("log")
     place.set_xlim(10, system.steps[-1])
     place.set_xlabel("training step (log scale)")
     place.set_ylabel("population loss")
     place.set_title(f"{system.sets} sets of three, m = {system.hidden}", pad=4)
-    place.legend(loc="lower left", borderaxespad=0.2, labelspacing=0.2, title="start scale", title_fontsize=8.0)
+    place.legend(
+        loc="lower left", borderaxespad=0.2, labelspacing=0.15, title="start scale", title_fontsize=7.0, fontsize=7.0,
+        handlelength=1.4,
+    )  # fmt: skip
+
+
+def _draw_stairs(place: Axes, order: Any) -> None:
+    from matplotlib.ticker import NullFormatter
+
+    _draw_levels(place, order.losses, order.modes)
+    later = slice(1, None)
+    place.plot(order.steps[later], order.loss[0, later], color=style.ACCENTS[1], lw=1.5)
+    rate = order.time[-1] / order.steps[-1]
+    for mode, time in enumerate(order.predicted[0].tolist()):
+        middle = float(np.sqrt(order.losses[mode] * order.losses[mode + 1]))
+        place.plot([time / rate] * 2, [middle / 1.12, middle * 1.12], color=style.ACCENTS[0], lw=2.2)
+    place.set_xscale("log")
+    place.set_yscale("log")
+    place.set_xlim(order.steps[1], order.steps[-1])
+    place.set_yticks([0.2, 0.4, 0.8], ["0.2", "0.4", "0.8"])
+    place.yaxis.set_minor_formatter(NullFormatter())
+    place.set_xlabel("training step (log scale)")
+    place.set_ylabel("population loss")
+    place.set_title("sets with eigenvalues well apart, SGD", pad=4)
 
 
 def _scale(scale: float) -> str:
     return "Xavier" if np.isnan(scale) else f"{scale:g}"
 
 
-def _draw_shares(place: Axes, systems: Sequence[Any]) -> None:
+def _draw_kinds(place: Axes, systems: Sequence[Any], title: str) -> None:
     scales = [runs.scale for runs in systems[0].runs]
-    places = np.arange(len(scales))
-    colours = dict(zip(sorted({each.sets for each in systems}), style.ACCENTS, strict=False))
-    for number, system in enumerate(systems):
-        on = [system.on_rank(runs) for runs in system.runs]
-        shares = np.array([each.mean() for each in on])
-        ends = np.array([wilson(float(share), len(each)) for share, each in zip(shares, on, strict=True)]).T
-        moved = places + 0.07 * (number - (len(systems) - 1) / 2)
-        place.errorbar(
-            moved, shares, np.abs(ends - shares), color=colours[system.sets], lw=1.2, elinewidth=0.8,
-            ls="-" if system.hidden > 3 else (0, (3, 2)), marker=_MARKERS[number % len(_MARKERS)], ms=3.5,
-            label=f"k = {system.sets}, m = {system.hidden}",
-        )  # fmt: skip
-    place.set_xticks(places, [_scale(scale) for scale in scales])
-    place.set_ylim(-0.04, 1.04)
+    width = 0.8 / len(systems)
+    for number, system in enumerate(sorted(systems, key=lambda each: each.sets)):
+        at = np.arange(len(scales)) + width * (number - (len(systems) - 1) / 2)
+        below = np.zeros(len(scales))
+        for kind, (_, colour) in _KINDS.items():
+            shares = np.array([np.mean([each == kind for each in runs.kinds]) for runs in system.runs])
+            place.bar(at, shares, 0.9 * width, below, color=colour, lw=0)
+            below += shares
+    for name, colour in _KINDS.values():
+        place.bar([0], [0], color=colour, label=name)
+    place.set_xticks(range(len(scales)), [_scale(scale).replace("Xavier", "X") for scale in scales])
+    place.set_ylim(0, 1.42)
+    place.set_yticks([0, 0.5, 1])
     place.set_xlabel("start scale")
     place.set_ylabel("share of runs")
-    place.set_title("first plateau at the linear optimum", pad=4)
-    place.legend(loc="upper right", borderaxespad=0.1, labelspacing=0.15, fontsize=7.0, handlelength=1.8)
+    place.set_title(f"first plateau, {title}, k = {', '.join(str(each) for each in _sets(systems))}", pad=4)
+    place.legend(
+        loc="upper left", ncols=3, borderaxespad=0.1, labelspacing=0.15, fontsize=7.0, columnspacing=0.9,
+        handlelength=0.9, handletextpad=0.4,
+    )  # fmt: skip
 
 
-def _draw_strengths(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
-    order = orders["density", "flow"]
-    for mode, colour in enumerate(style.ACCENTS[: order.measured.shape[1]]):
-        name = f"λ = {order.eigenvalues[mode]:.3f}"
-        place.plot(order.time, order.strengths[0, :, mode], color=colour, lw=1.4, label=name)
-        place.plot([order.predicted[0, mode]] * 2, [0.38, 0.62], color=colour, lw=2.2, solid_capstyle="butt")
-    place.set_xlim(0, order.time[-1])
-    place.set_ylim(-0.03, 1.45)
+def _sets(systems: Sequence[Any]) -> list[int]:
+    return sorted(each.sets for each in systems)
+
+
+def _draw_ratios(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
+    for number, way in enumerate(_WAYS):
+        for group in ("apart", "close"):
+            order = orders[f"{group}-{way}", "sgd"]
+            ratios = np.array([order.ratio(rank) for rank in range(1, order.modes + 1)])
+            on = [order.plateaus_at(rank) for rank in range(1, order.modes + 1)]
+            shares = np.array([each.mean() for each in on])
+            ends = np.array([wilson(float(share), len(each)) for share, each in zip(shares, on, strict=True)]).T
+            place.errorbar(
+                # Beside each other, for many are alike.
+                ratios * 1.035 ** (number - 1), shares, np.abs(ends - shares), color=style.ACCENTS[number], ls="",
+                marker=_MARKERS[number], ms=4.5, mfc="white" if group == "close" else None, elinewidth=0.8,
+            )  # fmt: skip
+        place.plot([], [], _MARKERS[number], color=style.ACCENTS[number], ms=4.5, label=way)
+    place.set_xscale("log")
+    place.set_xticks([1.5, 2, 3, 4, 6], ["1.5", "2", "3", "4", "6"])
+    place.minorticks_off()
+    place.set_ylim(-0.05, 1.32)
     place.set_yticks([0, 0.5, 1])
-    place.set_xlabel("time of the gradient flow")
-    place.set_ylabel("strength |vᵀ W|²")
-    place.set_title("principal directions, unequal densities", pad=4)
-    place.legend(loc="upper left", ncols=4, columnspacing=0.8, handlelength=1.0, borderaxespad=0.1, fontsize=7.0)
+    place.set_xlabel("eigenvalue r over eigenvalue r + 1 (log scale)")
+    place.set_ylabel("share of runs")
+    place.set_title("plateau at the linear optimum of rank r", pad=4)
+    place.legend(
+        loc="upper left", ncols=3, columnspacing=0.9, handletextpad=0.2, borderaxespad=0.1, title="sets differ in",
+        title_fontsize=7.0, fontsize=7.0, alignment="left",
+    )  # fmt: skip
 
 
 def _draw_orders(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
-    ways = list(dict.fromkeys(way for way, _ in orders))
+    ways = [f"{group}-{way}" for group in ("close", "apart") for way in _WAYS]
     names = {"flow": "gradient flow", "sgd": "SGD", "adamw": "AdamW"}
     for number, (training, name) in enumerate(names.items()):
         for at, way in enumerate(ways):
             if (way, training) not in orders:
                 continue
-            on = orders[way, training].in_order
-            low, high = wilson(float(on.mean()), len(on))
-            x = at + 0.2 * (number - 1)
-            place.plot([x, x], [low, high], color=style.ACCENTS[number], lw=1.0)
-            place.plot(x, on.mean(), _MARKERS[number], color=style.ACCENTS[number], ms=5, label=f"_{name}")
-        place.plot([], [], _MARKERS[number], color=style.ACCENTS[number], ms=5, label=name)
-    place.axhline(1 / 24, color=style.MUTED, lw=0.9, ls=(0, (4, 2)), zorder=0.5)
-    place.set_xticks(range(len(ways)), ways)
+            order, x = orders[way, training], at + 0.26 * (number - 1)
+            for on, moved, fill in ((order.in_order, -0.05, None), (order.timely, 0.05, "white")):
+                if training == "adamw" and fill:
+                    continue
+                low, high = wilson(float(on.mean()), len(on))
+                colour = style.ACCENTS[number]
+                place.plot([x + moved] * 2, [low, high], color=colour, lw=0.9, zorder=1.5)
+                place.plot(x + moved, on.mean(), _MARKERS[number], color=colour, ms=4.2, mfc=fill or colour)
+        place.plot([], [], _MARKERS[number], color=style.ACCENTS[number], ms=4.5, label=name)
+    place.set_xticks(range(len(ways)), [way.replace("-", "\n").replace("importance", "import.") for way in ways])
+    place.tick_params(axis="x", labelsize=7.0)
     place.set_xlim(-0.5, len(ways) - 0.5)
-    place.set_ylim(-0.04, 1.28)
-    place.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    place.set_xlabel("in what the four sets differ")
+    place.set_ylim(-0.05, 1.32)
+    place.set_yticks([0, 0.5, 1])
     place.set_ylabel("share of runs")
-    place.set_title("directions in the predicted order", pad=4)
-    place.legend(loc="upper left", ncols=3, columnspacing=1.0, handletextpad=0.2, borderaxespad=0.1)
+    place.set_title("in the predicted order, at the predicted times", pad=4)
+    place.legend(loc="upper left", ncols=3, columnspacing=1.0, handletextpad=0.2, borderaxespad=0.1, fontsize=7.0)
 
 
-def _draw_counts(place: Axes, onsets: Sequence[Any]) -> None:
-    least = np.nanmin([each.scale for each in onsets])
-    for onset, colour in zip([each for each in onsets if each.scale == least], style.ACCENTS, strict=False):
-        ratio = onset.count.mean(0) / onset.hidden
-        later = onset.steps >= 10
-        place.plot(onset.steps[later], ratio[later], color=colour, lw=1.3, label=f"p = {onset.density:g}")
-        at = int(np.searchsorted(onset.steps, np.mean(onset.done(0.9))))
-        place.plot(onset.steps[at], ratio[at], "o", color=colour, ms=4.5)
-    place.axhline(1, color=style.MUTED, lw=0.9, ls=(0, (4, 2)), zorder=0.5)
-    place.set_xscale("log")
-    place.set_xlim(50, onsets[0].steps[-1])
-    place.set_xlabel("training step (log scale)")
-    place.set_ylabel("represented features / m")
-    place.set_title(f"from starts of {least:g}", pad=4)
-    place.legend(loc="upper left", borderaxespad=0.1, labelspacing=0.2)
+def _draw_courses(places: Sequence[Axes], onsets: Mapping[str, Sequence[Any]]) -> None:
+    group = onsets["adamw"]
+    shown = [each for each in group if each.scale == np.nanmin([one.scale for one in group])]
+    linear = max(onsets["linear"], key=lambda each: each.density)
+    parts = (
+        ("represented features / m", lambda each: each.count / each.hidden, 1.0),
+        ("m / |W|²_F", lambda each: each.hidden / np.maximum(each.total, 1e-12), 1.0),
+        ("interference", lambda each: each.disturbed, linear.linear_interference),
+    )
+    for place, (name, of, level) in zip(places, parts, strict=True):
+        place.axhline(level, color=style.MUTED, lw=0.9, ls=(0, (4, 2)), zorder=0.5)
+        for each, colour in [*zip(shown, style.ACCENTS, strict=False), (linear, style.INK)]:
+            # Medians: m/|W|²_F begins near infinity.
+            course, later = np.median(of(each), 0), each.steps >= 50
+            label = "linear" if each is linear else f"p = {each.density:g}"
+            place.plot(each.steps[later], course[later], color=colour, lw=1.3, label=label)
+            if each is not linear:
+                at = int(np.searchsorted(each.steps, np.mean(each.done(0.9))))
+                place.plot(each.steps[at], course[at], "o", color=colour, ms=4)
+        place.set_xscale("log")
+        place.set_xlim(50, group[0].steps[-1])
+        place.set_xlabel("training step (log scale)")
+        place.set_title(name, pad=4)
+    places[1].set_ylim(0, 2)
+    places[2].legend(loc="upper left", borderaxespad=0.1, labelspacing=0.15, fontsize=7.0, handlelength=1.4)
 
 
 def _draw_onsets(place: Axes, onsets: Sequence[Any]) -> None:
-    scales = list(dict.fromkeys(_scale(each.scale) for each in onsets))
-    for number, scale in enumerate(scales):
-        group = [each for each in onsets if _scale(each.scale) == scale and np.isfinite(each.more).all()]
-        densities = np.array([each.density for each in group]) * 1.06 ** (number - 1)
-        means = np.array([each.more.mean() for each in group])
-        ends = np.array([bootstrap_mean(each.more) for each in group]).T.reshape(2, -1)
-        place.errorbar(
-            densities, means, np.abs(ends - means), color=style.ACCENTS[number], marker=_MARKERS[number], ms=3.5,
-            lw=1.3, elinewidth=0.8, label=f"start {scale}",
-        )  # fmt: skip
-        place.plot(densities, [each.done(0.9).mean() for each in group], color=style.ACCENTS[number], lw=1.0, ls=":")
-    place.set_xscale("log")
+    for number, (scale, group) in enumerate(_by_scale(onsets)):
+        for by, line in (("features", "-"), ("norm", ":")):
+            _draw_means(place, [(each, each.begins(by)) for each in group], number, line, f"start {scale}")
     place.set_yscale("log")
     low, high = place.get_ylim()
     place.set_ylim(low, high * 4)
+    _over_density(place, onsets)
+    place.set_ylabel("training step (log scale)")
+    place.set_title("onset of superposition", pad=4)
+    place.legend(loc="upper left", ncols=2, columnspacing=1.0, borderaxespad=0.1, labelspacing=0.2, fontsize=7.0)
+
+
+def _draw_falls(place: Axes, onsets: Sequence[Any]) -> None:
+    for number, (_, group) in enumerate(_by_scale(onsets)):
+        for by, line in (("features", "-"), ("norm", ":")):
+            _draw_means(place, [(each, each.at(each.fallen, each.begins(by))) for each in group], number, line, "")
+    for level, name, moved in ((0.5, "early", -5), (0.9, "late", 5)):
+        place.axhline(level, color=style.MUTED, lw=0.9, ls=(0, (4, 2)), zorder=0.5)
+        place.annotate(name, (1.0, level), xycoords=("axes fraction", "data"), xytext=(2, moved), va="center",
+                       textcoords="offset points", fontsize=7.0, color=style.MUTED)  # fmt: skip
+    _over_density(place, onsets)
+    place.set_ylim(-0.02, 1.05)
+    place.set_ylabel("part of the loss's fall")
+    place.set_title("done when superposition begins", pad=4)
+
+
+def _by_scale(onsets: Sequence[Any]) -> list[tuple[str, list[Any]]]:
+    scales = dict.fromkeys(_scale(each.scale) for each in onsets)
+    return [(scale, [each for each in onsets if _scale(each.scale) == scale]) for scale in scales]
+
+
+def _draw_means(place: Axes, values: Sequence[tuple[Any, Any]], number: int, line: str, label: str) -> None:
+    """Means over runs in which it comes to that, moved a little apart, and at least one step on a logarithmic axis."""
+    kept = [(each.density * 1.06 ** (number - 1), row[np.isfinite(row)]) for each, row in values]
+    kept = [(at, row) for at, row in kept if len(row)]
+    densities, means = np.array([at for at, _ in kept]), np.array([row.mean() for _, row in kept])
+    if label and not means.all():
+        return  # From the start on.
+    ends = np.array([bootstrap_mean(row) for _, row in kept]).T.reshape(2, -1)
+    place.errorbar(
+        densities, means, np.abs(ends - means), color=style.ACCENTS[number], marker=_MARKERS[number], ms=3.5, lw=1.3,
+        ls=line, elinewidth=0.8, label=label if line == "-" and label else None,
+    )  # fmt: skip
+
+
+def _over_density(place: Axes, onsets: Sequence[Any]) -> None:
+    place.set_xscale("log")
     shown = sorted({each.density for each in onsets})
     place.set_xticks(shown, [f"{each:g}" for each in shown])
     place.minorticks_off()
     place.set_xlabel("density p (log scale)")
-    place.set_ylabel("training step (log scale)")
-    place.set_title("onset of superposition", pad=4)
-    place.legend(loc="upper left", ncols=2, columnspacing=1.0, borderaxespad=0.1, labelspacing=0.2)
