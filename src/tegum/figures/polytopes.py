@@ -29,6 +29,10 @@ _COLOURS: Mapping[str, str] = dict(
 )
 _OTHER = "#8c6d1f"
 _NONE = "#c9c9c9"
+_SPECK = "#9a9a9a"
+
+_LIGHT = 0.6
+"""What has its name only with a wide tolerance is so far on the way to white."""
 
 
 class Dots(NamedTuple):
@@ -42,16 +46,22 @@ class Dots(NamedTuple):
     """Dimensionalities of the represented features."""
     shapes: tuple[str, ...]
     """The polytope in which each lies; "" for none that has a name."""
+    wide: tuple[str, ...]
+    """The same with a wider tolerance."""
+    rest: Float[np.ndarray, " other"]
+    """Dimensionalities of the other features."""
 
 
 def polytopes(
-    models: Sequence[Dots], examples: Sequence[tuple[str, Float[np.ndarray, "_ hidden"]]], caption: str = ""
+    models: Sequence[Dots], examples: Sequence[tuple[str, str, Float[np.ndarray, "_ hidden"]]], caption: str = ""
 ) -> Figure:
     """Dimensionalities over 1/p with the ideal levels, over the shares of the shapes, over pictures of them.
 
     Args:
-        models: with falling densities.
-        examples: name of a polytope and the vectors of one; the first six are drawn, from three dimensions obliquely.
+        models: of any densities; shares are averaged over those of one density, and with no model the panels are
+            empty and say so.
+        examples: name of a polytope, a note or "", and the vectors of one; the first six are drawn, from three
+            dimensions obliquely.
         caption: set below the panels, in full lines.
 
     """
@@ -70,28 +80,44 @@ def polytopes(
             for top, high in zip(tops[:2], _HEIGHTS[:2], strict=True)
         )
         _draw_levels(upper, models)
-        _draw_shares(lower, models)
-        ratios = np.array([model.ratio for model in models])
+        lower.set_ylim(0, 1)
+        lower.set_yticks([0, 0.5, 1])
+        lower.set_ylabel("share of features")
+        if models:
+            _draw_shares(lower, models)
+        else:
+            upper.text(
+                0.5, 0.25, "nothing to show: no model", transform=upper.transAxes, ha="center", color=style.MUTED
+            )
+        ratios = [model.ratio for model in models] or [1.0, 10.0]
         for panel in (upper, lower):
             panel.set_xscale("log")
-            panel.set_xlim(ratios.min() / 1.06, ratios.max() * 1.06)
-            ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 30, 50, 100) if tick <= 1.01 * ratios.max()]
+            panel.set_xlim(min(ratios) / 1.06, max(ratios) * 1.06)
+            ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 30, 50, 100) if tick <= 1.01 * max(ratios)]
             panel.set_xticks(ticks, [f"{tick}" for tick in ticks] if panel is lower else [""] * len(ticks))
             panel.set_xticks([], minor=True)
         lower.set_xlabel("1 / density (log scale)")
-        for number, (name, vectors) in enumerate(examples[:_PICTURES]):
+        for number, (name, note, vectors) in enumerate(examples[:_PICTURES]):
             side = _HEIGHTS[2]
             left = 0.35 + number * (style.WIDTH - 0.5) / _PICTURES
             place = figure.add_axes(
                 (left / style.WIDTH, (tops[2] - side) / height, 0.85 * side / style.WIDTH, 0.85 * side / height)
             )
             _draw_vectors(place, name, vectors)
+            place.set_title(f"{name}\n({note})" if note else name, pad=1, fontsize=8.0)
         figure.text(0.02, (below - 0.12) / height, text, va="top", fontsize=8.0, linespacing=1.35)
     return figure
 
 
 def _colour(name: str) -> str:
     return _COLOURS.get(name, _OTHER) if name else _NONE
+
+
+def _light(name: str) -> tuple[float, float, float]:
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = (part + _LIGHT * (1 - part) for part in to_rgb(_colour(name)))
+    return red, green, blue
 
 
 def _draw_levels(panel: Axes, models: Sequence[Dots]) -> None:
@@ -112,11 +138,18 @@ def _draw_levels(panel: Axes, models: Sequence[Dots]) -> None:
     for model in models:
         # Features at one level lie side by side, so that one sees how many they are.
         spread = np.exp(0.022 * np.linspace(-1, 1, max(len(model.levels), 2)))[: len(model.levels)]
-        colours = [_colour(name) for name in model.shapes]
+        colours = [
+            _colour(name) if name or not wide else _light(wide)
+            for name, wide in zip(model.shapes, model.wide, strict=True)
+        ]
         panel.scatter(model.ratio * spread, model.levels, s=4.0, c=colours, linewidths=0, zorder=3)
+        beside = np.exp(0.022 * np.linspace(-1, 1, max(len(model.rest), 2)))[: len(model.rest)]
+        panel.scatter(model.ratio * beside, model.rest, s=0.5, c=_SPECK, linewidths=0, zorder=2)
+    finite = [model for model in models if np.isfinite(model.per_feature)]
+    ratios = sorted({model.ratio for model in finite})
     panel.plot(
-        [model.ratio for model in models],
-        [model.per_feature for model in models],
+        ratios,
+        [np.mean([model.per_feature for model in finite if model.ratio == ratio]) for ratio in ratios],
         color=style.INK,
         lw=1.2,
         marker="s",
@@ -127,35 +160,50 @@ def _draw_levels(panel: Axes, models: Sequence[Dots]) -> None:
     panel.axhline(1.0, color=style.MUTED, lw=0.6, ls=(0, (1, 2)), zorder=1)
     panel.set_ylim(0, 1.08)
     panel.set_ylabel("feature dimensionality")
-    panel.legend(loc="upper right", borderaxespad=0.0)
+    if models:
+        panel.legend(loc="upper right", borderaxespad=0.0)
 
 
 def _draw_shares(panel: Axes, models: Sequence[Dots]) -> None:
-    found = {name for model in models for name in model.shapes if name}
-    rows = [name for name in _COLOURS if name in found]
-    others = found - set(rows)
-    left = np.array([model.ratio for model in models])
+    found = {name for model in models for name in (*model.shapes, *model.wide) if name}
+    rows = [*(name for name in _COLOURS if name in found), *sorted(found - set(_COLOURS))]
+    left = np.unique([model.ratio for model in models])
     width = 0.8 * np.min(np.diff(np.log(left))) if len(left) > 1 else 0.2
-    bottom = np.zeros(len(models))
-    for name in [*rows, *(["other named"] if others else []), ""]:
-        held = others if name == "other named" else {name}
-        shares = np.array([np.mean([kind in held for kind in model.shapes]) for model in models])
-        colour = _OTHER if name == "other named" else _colour(name)
-        panel.bar(
-            left * np.exp(-width / 2),
-            shares,
-            left * 2 * np.sinh(width / 2),
-            bottom,
-            align="edge",
-            color=colour,
-            lw=0,
-            label=name or "no name",
-        )
-        bottom += shares
-    panel.set_ylim(0, 1)
-    panel.set_yticks([0, 0.5, 1])
-    panel.set_ylabel("share of features")
+    bottom = np.zeros(len(left))
+    listed = set()
+    for name in [*rows, ""]:
+        label = "no name" if not name else name if name in _COLOURS else "other named"
+        # What has the name already, and what gets it with the wider tolerance.
+        for light in (False, True) if name else (False,):
+            shares = np.array(
+                [
+                    np.mean([_share(model, name, light=light) for model in models if model.ratio == ratio])
+                    for ratio in left
+                ]
+            )
+            panel.bar(
+                left * np.exp(-width / 2),
+                shares,
+                left * 2 * np.sinh(width / 2),
+                bottom,
+                align="edge",
+                color=_light(name) if light else _colour(name),
+                lw=0,
+                label="" if label in listed else label,
+            )
+            listed.add(label)
+            bottom += shares
     panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.9, handletextpad=0.4, labelspacing=0.3)
+
+
+def _share(model: Dots, name: str, *, light: bool) -> float:
+    """Of the features: in polytopes of a name, or only with the wider tolerance; with "", in none with either."""
+    pairs = list(zip(model.shapes, model.wide, strict=True))
+    hits = sum(
+        (not named and wide == name) if light else (named == name if name else not (named or wide))
+        for named, wide in pairs
+    )
+    return hits / max(len(pairs), 1)
 
 
 def _draw_vectors(place: Axes, name: str, vectors: Float[np.ndarray, "feature hidden"]) -> None:
@@ -175,7 +223,6 @@ def _draw_vectors(place: Axes, name: str, vectors: Float[np.ndarray, "feature hi
     place.set_ylim(-1.25, 1.25)
     place.set_aspect("equal")
     place.set_axis_off()
-    place.set_title(name, pad=1, fontsize=8.0)
 
 
 def _draw_edges(place: Axes, posed: Float[np.ndarray, "feature 3"], picture: Float[np.ndarray, "feature 2"]) -> None:
