@@ -38,6 +38,14 @@ def test_a_bootstrapped_mean_has_the_interval_of_the_normal_distribution_when_th
     assert_allclose(bootstrap_mean(values), (values.mean() - half, values.mean() + half), atol=0.1 * half)
 
 
+@pytest.mark.parametrize("runs", [2, 3, 5, 8, 20])
+def test_a_bootstrapped_mean_of_few_runs_covers_the_truth_as_often_as_it_says(runs):
+    rng = np.random.default_rng(runs)
+    ends = np.array([bootstrap_mean(rng.normal(3.0, 2.0, size=runs), resamples=400) for _ in range(600)])
+    # Three standard errors of the share, and one hundredth that percentiles of few resamples take.
+    assert abs(np.mean((ends[:, 0] <= 3) & (ends[:, 1] >= 3)) - 0.95) < 0.01 + 3 * math.sqrt(0.95 * 0.05 / 600)
+
+
 def test_a_bootstrapped_mean_of_equal_values_or_none():
     assert bootstrap_mean(np.full(5, 2)) == (2.0, 2.0)
     assert np.isnan(bootstrap_mean(np.zeros(0))).all()

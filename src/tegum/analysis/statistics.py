@@ -40,7 +40,11 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def bootstrap_mean(values: Num[np.ndarray, " run"], *, resamples: int = 10_000, key: int = 0) -> tuple[float, float]:
-    """The 95 % interval of a mean over independent runs: percentiles of means of runs drawn with replacement.
+    """The 95 % interval of a mean over independent runs: percentiles of means of runs drawn with replacement, stretched.
+
+    The percentiles alone are too narrow where there are few runs: of five they cover the mean of a normal
+    distribution four times in five, of two once in two. So both sides are stretched by what widens Student's interval
+    from the normal one, t √(n / (n − 1)) / z (Hesterberg, American Statistician 69, 2015): a tenth for 20 runs.
 
     Args:
         values: one number for each run, of any unit.
@@ -53,6 +57,11 @@ def bootstrap_mean(values: Num[np.ndarray, " run"], *, resamples: int = 10_000, 
     """
     if len(values) < 2:
         return math.nan, math.nan
+    from scipy.special import stdtrit
+
     drawn = np.random.default_rng(key).integers(len(values), size=(resamples, len(values)))
-    low, high = np.quantile(np.asarray(values, np.float64)[drawn].mean(-1), (0.025, 0.975))
+    given = np.asarray(values, np.float64)
+    middle, n = given.mean(), len(given)
+    sides = np.quantile(given[drawn].mean(-1), (0.025, 0.975)) - middle
+    low, high = middle + sides * float(stdtrit(n - 1, 0.975)) / _Z * math.sqrt(n / (n - 1))
     return float(low), float(high)
