@@ -274,6 +274,16 @@ class TestUndecided:
         assert str(point).startswith("no critical point (gradient 0.")
         assert point.index is None
 
+    def test_a_search_ends_where_it_leads_too_far(self):
+        rng = np.random.default_rng(0)
+        for _ in range(3):
+            W, b = rng.normal(size=(6, 3)) / 2, rng.normal(size=6) / 10
+            features = FeatureDistribution([tg.Correlated(3, 0.05)] * 2)
+            point = critical_point(W, b, features, tol=1e-6, reach=0.1, corners=())
+            assert not point.converged
+            # No farther than by the step that led out.
+            assert 0.1 < point.moved <= 0.2
+
 
 class TestGauge:
     @pytest.mark.parametrize(("n", "m", "rank", "expected"), [(4, 3, 3, 3), (4, 3, 1, 2), (3, 4, 3, 6), (2, 2, 0, 0)])

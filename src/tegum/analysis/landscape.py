@@ -20,6 +20,7 @@ Numbers have no unit; the loss is the importance-weighted sum over features.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
@@ -167,6 +168,7 @@ def critical_point(
     tol: float = TOL,
     steps: int = STEPS,
     reach: float = float("inf"),
+    corners: Sequence[float] = CORNERS,
     activation: Activation = "relu",
 ) -> CriticalPoint:
     """The critical point near a model, a minimum or a saddle of any index.
@@ -183,6 +185,8 @@ def critical_point(
             a thousand times as much, relative to max(1, |Hessian|), and at best about 1e-8.
         steps: at most.
         reach: the search ends farther than this from the model; a positive number.
+        corners: where no critical point is found, biases and couplings smaller than each of these are tried at exactly
+            0, where kinks are; none saves the time of that in large models.
         activation: a name in `ACTIVATIONS`.
 
     Returns:
@@ -206,7 +210,7 @@ def critical_point(
         raise ValueError(f"{call}(reach={reach!r}): reach must be a positive number")
     theta, at = solve(surface, start, steps, reach)
     begun = [start]
-    for corner in CORNERS:
+    for corner in corners:
         if np.linalg.norm(at.gradient) <= tol:
             break
         begin = pinned(surface, start, corner)[0]

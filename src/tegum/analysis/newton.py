@@ -28,7 +28,7 @@ def solve(
 ) -> tuple[Parameters, Slope]:
     """A point near the start where ∇L = 0, or where the steps ended; it lies in the pose of the start.
 
-    Steps end early where they lead farther than `reach` from the start. With `corner` biases and couplings smaller than
+    Steps end early where they lead farther than `reach` from the start, and none is longer than that. With `corner` biases and couplings smaller than
     that are kept at 0 (`pinned`).
 
     The gradient is to be as small as the surface's `tol`. Newton's method in a region of trust: a step minimises
@@ -39,7 +39,8 @@ def solve(
         start = pinned(surface, start, corner)[0]
     theta, at = _resolved(surface, start, ON_THE_WAY)
     size = max(1.0, float(np.linalg.norm(start)))
-    radius = FIRST_RADIUS * size
+    first, largest = (min(part * size, reach) for part in (FIRST_RADIUS, LARGEST_RADIUS))
+    radius = first
     lengths: list[float] = []
     fine = False
     for _ in range(steps):
@@ -89,10 +90,10 @@ def solve(
             # What looks like a step that leads nowhere may be an inaccurate gradient.
             fine = True
             theta, at = _resolved(surface, theta, surface.tol)
-            radius = FIRST_RADIUS * size
+            radius = first
             continue
         if gained > 0.75 * foreseen:
-            radius = min(max(radius, 3 * step), LARGEST_RADIUS * size)
+            radius = min(max(radius, 3 * step), largest)
         elif 0 < gained < 0.25 * foreseen:
             radius = step / 2
         theta, at = trial, there
