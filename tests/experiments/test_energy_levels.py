@@ -2,13 +2,16 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import tegum as tg
 from tegum import experiments
 from tegum.analysis.drops import Drop, find_drops
 from tegum.analysis.levels import Event, Jump, find_jumps, group_jumps, late_jumps
+from tegum.analysis.surface import distance
+from tegum.experiments._leaving import Leaving, crossing, growth
 from tegum.experiments._level_measures import Ending, Ensemble, _chance
-from tegum.experiments._levelling import chosen, measures, passages
+from tegum.experiments._levelling import _beside, chosen, looked, measures
 from tegum.experiments.energy_levels import _chosen
 
 FILES = {"run.zarr", "energy-levels.png", "energy-levels.svg", "summary.json"}
@@ -68,9 +71,8 @@ def test_the_phenomenon_is_there_and_absent_from_its_nulls(quick):
 
 
 def test_every_share_comes_with_its_interval_and_its_number_of_runs(quick):
-    unmeasured = ("states before that are near a saddle", "states after that lead to a minimum")
     for measure in quick[0].measures:
-        if measure.unit == "1" and measure.name not in unmeasured:
+        if measure.unit == "1" and measure.text() != "not measured":
             assert 0 <= measure.low <= measure.value <= measure.high <= 1
             assert 1 <= measure.n <= 24
         assert measure.meaning
@@ -121,7 +123,8 @@ def test_events_and_drops_that_are_found_apart_are_the_same_ones_as_by_hand(quic
 def test_the_quick_form_looks_at_no_event_in_the_exact_loss_and_says_so(quick):
     measures = measured(quick[0])
     assert measures["events looked at in the exact loss"].value == 0
-    assert measures["states before that are near a saddle"].text() == "not measured"
+    assert measures["plateaus before events that flow leaves"].text() == "not measured"
+    assert measures["plateaus before events that are near a saddle"].text() == "not measured"
     assert measures["time of escape, of the predicted one"].text() == "not measured"
 
 
@@ -231,7 +234,7 @@ def test_events_to_look_at_are_chosen_by_rule():
     other, death, weak = event(3, (0.3, 0.5)), event(4, down), event(5, up, lone, size=1e-5)
     second = event(0, up, up)
     assert chosen([completion, second, birth, swap, other, death, weak], 64) == [completion, birth, swap]
-    assert len(chosen([event(seed, up, lone) for seed in range(20)], 32)) == 2
+    assert len(chosen([event(seed, up, lone) for seed in range(20)], 32)) == 4
     assert len(chosen([event(seed, up, lone) for seed in range(20)], 256)) == 8
     # None in smaller ensembles, and none of nothing.
     assert chosen([completion], 24) == []
@@ -240,31 +243,38 @@ def test_events_to_look_at_are_chosen_by_rule():
 
 @pytest.fixture(scope="module")
 def small():
-    """Two digons in two dimensions, of which the second is still a lone feature: its partner is let grow."""
+    """A digon and a lone feature in two dimensions, twice.
+
+    In the first run the absent feature begins on the other side, and grows to be a partner; in the second it begins on
+    the same side, where it finds a rest of its own.
+    """
     features = tg.FeatureDistribution([tg.Independent(4, density=0.4)])
-    W = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1e-3]])
+    W = np.array([[[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, other]] for other in (-1e-3, 0.3)])
     spec = tg.Spec(
         features=features,
         hidden=2,
         training=tg.Flow(steps=100, duration=250.0),
         snapshots=tg.Snapshots(count=100),
-        start=(W, np.array([0.043, 0.043, 0.0, 0.2])),
+        start=(W, np.array([[0.043, 0.043, 0.0, 0.2]] * 2)),
+        seeds=2,
     )
     run = tg.train(spec)
     growing = tg.dimensionality(run.weights).values[0, :, 3]
     begin, end = (int(run.step[np.argmax(growing > level)]) for level in (0.05, 0.45))
     (group,) = group_jumps([Jump(0, 3, begin, end, 0.0, 0.5), Jump(0, 2, begin, end, 1.0, 0.5)])
     drop = Drop(group, float(run.loss[0, 0] - run.loss[0, -1]), np.zeros(50))
-    return run, spec, drop, passages(run, spec, [drop])[0]
+    return run, spec, drop, looked(run, spec, [drop], [1])
 
 
-def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says(small):
-    run, spec, drop, passage = small
-    assert passage.saddle
-    assert passage.before.moved < 0.05
-    assert passage.after.converged
-    np.testing.assert_allclose(tg.dimensionality(passage.before.weights), [0.5, 0.5, 1, 0], atol=1e-3)
+def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says_and_a_calm_one_is_a_minimum(small):
+    run, spec, drop, found = small
+    (passage,), (calm,) = found.passages, found.calm
+    assert passage.look.left
+    assert passage.look.saddle
+    assert (calm.seed, calm.left, calm.saddle, calm.point.index) == (1, False, False, 0)
+    np.testing.assert_allclose(tg.dimensionality(passage.look.point.weights), [0.5, 0.5, 1, 0], atol=1e-3)
     np.testing.assert_allclose(tg.dimensionality(passage.after.weights), 0.5, atol=1e-3)
+    assert passage.after.index == 0
     # The rate is that of the flow of the trajectory itself, while the newcomer is small.
     length = np.linalg.norm(run.weights.values[0, :, 3], axis=-1)
     early = (length > 2e-3) & (length < 2e-2)
@@ -273,30 +283,73 @@ def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says(small):
     assert passage.rate == pytest.approx(rate, rel=0.1)
     assert passage.growth == pytest.approx(rate, rel=0.03)
     # From so near the time of escape is nearly all linear growth.
-    half = (passage.before.loss + passage.after.loss) / 2
+    assert passage.start < 0.02
+    half = (passage.look.point.loss + passage.after.loss) / 2
     seen = float(np.interp(-half, -run.loss.values[0], run.time.values[0]))
-    assert passage.time == pytest.approx(seen, rel=0.02)
+    assert 0.5 * seen < passage.time < seen
     assert passage.time / passage.predicted == pytest.approx(1, abs=0.25)
-    ends = tg.population_loss(passage.before.weights, passage.before.bias, spec.features), run.loss[0, -1]
+    ends = tg.population_loss(passage.look.point.weights, passage.look.point.bias, spec.features), run.loss[0, -1]
     assert passage.exact == pytest.approx(float(ends[0] - ends[1]), rel=1e-4)
     assert passage.exact == pytest.approx(drop.size, rel=0.05)
+    # The run itself goes where the flow goes, from where it was far.
+    assert passage.apart < 0.02
+    assert passage.apart_before == pytest.approx(
+        distance(passage.after.weights, passage.after.bias, run.weights.values[0, 0], run.bias.values[0, 0]), rel=1e-6
+    )
+    assert passage.apart_before > 0.5
 
 
-def test_a_state_at_a_minimum_is_near_no_saddle(small):
+def test_what_is_measured_of_them_is_told_beside_the_null(small):
+    *_, found = small
+    told = {measure.name: measure for measure in measures(found)}
+    for name in ("plateaus before events that flow leaves", "plateaus before events that are near a saddle"):
+        assert (told[name].value, told[name].null, told[name].n) == (1, 0, 1)
+    assert "minimum" in told["plateaus before events that are near a saddle"].meaning
+    assert told["unstable directions of the saddle"].value == found.passages[0].look.point.negative
+    apart = told["distance of the state after an event from where the flow ends"]
+    assert apart.null == pytest.approx(found.passages[0].apart_before)
+
+
+def test_a_plateau_that_rests_is_not_left_and_nothing_is_measured_of_its_escape(small):
     run, spec, drop, _ = small
-    last = run.isel(step=[-1, -1]).assign_coords(step=[0, 100])
-    (passage,) = passages(last, spec, [drop])
-    assert not passage.saddle
-    assert passage.exact == pytest.approx(0, abs=1e-6)
-    assert np.isnan([passage.rate, passage.growth, passage.time, passage.predicted]).all()
-    told = {measure.name: measure for measure in measures([passage])}
-    assert told["states before that are near a saddle"].value == 0
+    still = run.isel(seed=[1, 1]).assign_coords(seed=[0, 1])
+    found = looked(still, spec, [drop], [])
+    (passage,) = found.passages
+    assert not passage.look.left
+    assert not passage.look.saddle
+    assert found.calm == ()
+    assert np.isnan([passage.rate, passage.start, passage.growth, passage.time, passage.predicted]).all()
+    told = {measure.name: measure for measure in measures(found)}
+    assert told["plateaus before events that flow leaves"].value == 0
+    assert told["plateaus before events that are near a saddle"].value == 0
     assert told["growth beside the saddle"].value is None
+
+
+def test_a_calm_run_beside_an_event_has_as_many_represented_features_and_is_used_once():
+    counts = np.array([[9, 9], [8, 8], [9, 8], [9, 9], [9, 10]])
+    represented = xr.DataArray(counts, dims=("seed", "step"), coords={"seed": [3, 4, 5, 6, 7]})
+    places = [(3, 0, 1), (4, 0, 1), (3, 0, 1)]
+    assert _beside(represented, places, [5, 6, 7]) == [(6, 0, 1), (5, 0, 1)]
+    assert _beside(represented, places, []) == []
 
 
 def test_no_events_give_no_passages(small):
     run, spec, *_ = small
-    assert passages(run, spec, []) == []
+    found = looked(run, spec, [], [1])
+    assert (found.passages, found.calm) == ((), ())
+
+
+def test_linear_growth_of_several_directions_is_foretold_as_it_is_integrated():
+    rates, amounts = np.array([0.5, 0.2]), np.array([1e-3, 4e-3])
+    way = Leaving(np.zeros(3), np.eye(3)[:2], rates, amounts)
+    time = np.linspace(0, 40, 400_001)
+    grown = np.sqrt(np.square(amounts[:, None] * np.exp(rates[:, None] * time)).sum(0))
+    assert way.predicted(1.0) == pytest.approx(time[np.argmax(grown >= 1)], abs=2e-4)
+    assert np.isnan(way.predicted(1e-3))
+    assert growth(time, np.exp(0.3 * time), 8.0) == pytest.approx(0.3)
+    assert np.isnan(growth(time, np.ones_like(time), 8.0))
+    assert crossing(np.array([0.0, 1.0, 2.0]), np.array([4.0, 2.0, 1.0]), 3.0) == 0.5
+    assert np.isnan(crossing(np.array([0.0, 1.0]), np.array([4.0, 3.5]), 3.0))
 
 
 def test_snapshots_that_cannot_be_analysed_are_refused_before_training(tmp_path):

@@ -117,7 +117,7 @@ def test_boundaries_of_regimes_are_hardly_better_than_the_same_regimes_in_any_or
     assert measured["ruler changes at the end of a fall"].low > measured["ruler changes at the start of a fall"].high
 
 
-def test_saddles_are_where_they_must_be(quick):
+def test_saddles_are_where_they_must_be(quick, measured):
     _, _, found = quick
     # The kind depends on what the few runs are; all begin at the same saddle and end at the same minimum.
     ((_, _, passed),) = found.passed
@@ -129,6 +129,13 @@ def test_saddles_are_where_they_must_be(quick):
     # Two collapsed sets without interference leave p/6 each, and somewhat more where they stand opposite.
     assert 0.999 * 0.05 / 3 < near[1].point.loss < 1.3 * 0.05 / 3
     assert near[-1].point.loss == pytest.approx(0.05**2, rel=0.01)
+    # In order of their steps, and with a null: from where the loss falls fastest no saddle is found so near.
+    assert [each.start for each in passed] == sorted(each.start for each in passed)
+    slow = measured["slow places of noiseless twins near a saddle"]
+    fast = [each.fast_is_saddle for each in passed if each.fast_is_saddle is not None]
+    assert fast
+    assert slow.null == np.mean(fast) < slow.value
+    assert slow.value == np.mean([each.near and each.point.unstable for each in passed])
 
 
 def test_the_sign_of_the_centroids_goes_with_how_they_stand_and_nothing_else_with_the_route(quick, measured):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tegum.analysis.matches import Coincidence, ShareInside
     from tegum.analysis.rearrangements import Rearrangement
     from tegum.analysis.revivals import Revival
-    from tegum.experiments._levelling import Passage
+    from tegum.experiments._levelling import Looked
 
 LEVELS = (0.0, 0.5)
 """Where features of these runs come to rest: not represented, or in a digon."""
@@ -72,8 +72,8 @@ class Ensemble:
     """What late events do to digons."""
     revivals: tuple[Revival, ...] = ()
     """Late ones of dead outputs."""
-    passages: tuple[Passage, ...] = ()
-    """Events that were looked at in the exact loss."""
+    looked: Looked = field(default_factory=_levelling.Looked)
+    """What the exact loss says of some events."""
 
     @property
     def seeds(self) -> list[int]:
@@ -111,6 +111,7 @@ def ensemble_of(run: xr.Dataset) -> Ensemble:
     drops = loss_drops(group_jumps(late), whole["loss"], jumps)
     events, found = [drop.event for drop in drops], find_drops(whole["loss"])
     revivals = find_revivals(whole["weights"], whole["bias"], spec.features)
+    calm = [seed for seed in whole["seed"].values.tolist() if all(event.seed != seed for event in events)]
     return Ensemble(
         features=run.sizes["feature"],
         steps=steps,
@@ -125,7 +126,7 @@ def ensemble_of(run: xr.Dataset) -> Ensemble:
         inside=_inside(whole["loss"], events),
         rearranged=tuple(rearrangements(events, whole["weights"])),
         revivals=tuple(revival for revival in revivals if revival.start >= LATE * steps),
-        passages=tuple(_levelling.passages(whole, spec, _levelling.chosen(drops, whole.sizes["seed"]))),
+        looked=_levelling.looked(whole, spec, _levelling.chosen(drops, whole.sizes["seed"]), calm),
     )
 
 
@@ -157,7 +158,7 @@ def _ending(run: xr.Dataset) -> Ending:
 
 def measures(ensemble: Ensemble) -> list[Measure]:
     """Every measured number of the experiment."""
-    return [*_of_jumps(ensemble), *_of_matches(ensemble), *_of_kinds(ensemble), *_levelling.measures(ensemble.passages)]
+    return [*_of_jumps(ensemble), *_of_matches(ensemble), *_of_kinds(ensemble), *_levelling.measures(ensemble.looked)]
 
 
 def _of_jumps(ensemble: Ensemble) -> list[Measure]:

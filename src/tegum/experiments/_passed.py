@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 ACCURACY = 1e-6
 """Of the twins' loss."""
 
-TOL = 1e-6
-"""Of the gradient at a critical point."""
-
-FINE = 1e-8
-"""The same where the index is undecided and there are no kinks."""
-
-STEPS = 40
-"""The most steps to it."""
-
 REACH = 0.25
 """A critical point within this distance of the plateau is near; the octahedron has the length √6."""
 
@@ -46,6 +37,13 @@ class Passed:
     near: bool
     cosine: float
     """Between the centroids of the point; NaN where it has none."""
+    fast_is_saddle: bool | None
+    """The null: whether the same search from where the loss falls fastest afterwards leads to a saddle as near."""
+
+    @property
+    def saddle(self) -> bool:
+        """Whether it is one from which the loss falls."""
+        return self.near and self.point.unstable
 
     @property
     def label(self) -> str:
@@ -74,31 +72,39 @@ def twins(spec: Spec, weights: np.ndarray) -> xr.Dataset:
 
 def passed(run: xr.Dataset) -> list[Passed]:
     """What lies next to the plateaus of one twin, in order, and to where its open triangles turn most slowly."""
-    from tegum.analysis.landscape import critical_point
     from tegum.analysis.plateaus import find_plateaus
+    from tegum.experiments._critical import critical_near
     from tegum.experiments._routes import course
     from tegum.training.spec import Spec
 
+    spec = Spec.from_json(run.attrs["spec"])
     loss, steps = np.maximum(run["loss"].values, ACCURACY), run["step"].values
-    seen = course(run["weights"].values[None], Spec.from_json(run.attrs["spec"]).features)
+    seen = course(run["weights"].values[None], spec.features)
     face, whole = int(seen.facing[0]), int(seen.whole[0])
-    places = [(each.start, each.end, False, each.slowest) for each in find_plateaus(loss, steps)]
+    places: list[tuple[int, int, bool, int, int | None]] = [
+        (each.start, each.end, False, each.slowest, each.fastest) for each in find_plateaus(loss, steps)
+    ]
     if whole - face > 2:
         rate = np.abs(np.diff(np.log(loss[face : whole + 1])) / np.diff(np.log(steps[face : whole + 1])))
         last = min(whole, len(steps) - 1)
-        places.insert(-1, (int(steps[face]), int(steps[last]), True, face + int(np.argmin(rate))))
+        places.append((int(steps[face]), int(steps[last]), True, face + int(np.argmin(rate)), None))
 
-    def look(start: int, end: int, turning: bool, at: int) -> Passed:
-        snapshot = run.isel(step=at)
-        point = critical_point(snapshot, tol=TOL, reach=REACH, steps=STEPS)
-        if point.converged and point.index is None and not point.kinks:
-            # Hessians are known the better, the smaller the tolerance; beside kinks that is dear, and decides nothing.
-            point = critical_point(snapshot, tol=FINE, reach=REACH, steps=STEPS)
+    def near(at: int) -> tuple[CriticalPoint, bool]:
+        weights, bias = (run[name].isel(step=at).values.astype(np.float64) for name in ("weights", "bias"))
+        point = critical_near(spec, weights, bias, REACH)
+        return point, point.converged and point.moved <= REACH
+
+    def look(start: int, end: int, turning: bool, slowest: int, fastest: int | None) -> Passed:
+        point, close = near(slowest)
         centroids = [point.weights[:3].mean(0), point.weights[3:].mean(0)]
         lengths = [float(np.linalg.norm(each)) for each in centroids]
         cosine = float(centroids[0] @ centroids[1] / np.prod(lengths)) if min(lengths) > 0.05 else float("nan")
-        return Passed(start, end, turning, point, point.converged and point.moved <= REACH, cosine)
+        fast_is_saddle = None
+        if fastest is not None:
+            fast, found = near(fastest)
+            fast_is_saddle = found and fast.unstable
+        return Passed(start, end, turning, point, close, cosine, fast_is_saddle)
 
     with ThreadPoolExecutor() as pool:
-        jobs = [pool.submit(look, *each) for each in places]
+        jobs = [pool.submit(look, *each) for each in sorted(places)]
         return [each.result() for each in jobs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegum.experiments._measures import average, share
+from tegum.experiments._measures import average, mean, share
 from tegum.experiments._octahedron import Found
 from tegum.experiments._routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT
 from tegum.experiments.base import Measure
@@ -89,7 +89,18 @@ def _of_associations(found: Found) -> list[Measure]:
 
 
 def _of_saddles(found: Found) -> list[Measure]:
-    rows = []
+    places = [each for _, _, passed in found.passed for each in passed]
+    fast = [float(each.fast_is_saddle) for each in places if each.fast_is_saddle is not None]
+    rows = [
+        share(
+            "slow places of noiseless twins near a saddle",
+            sum(each.saddle for each in places),
+            len(places),
+            "all but the last plateau should be; null: where the loss falls fastest between them",
+            runs=len(found.passed),
+            null=mean(fast),
+        )
+    ]
     for kind, _, passed in found.passed:
         for number, each in enumerate(passed, 1):
             cosine = f", cosine of centroids {each.cosine:.2f}" if each.near and np.isfinite(each.cosine) else ""

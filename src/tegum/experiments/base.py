@@ -134,6 +134,9 @@ class Experiment(abc.ABC):
     claim: ClassVar[str]
     """In one sentence."""
 
+    fixed: ClassVar[Mapping[str, str]] = {}
+    """Keys of a Spec that changes cannot name here, and why each cannot: "seeds" "goes with the size"."""
+
     @property
     def name(self) -> str:
         """That of its file, with hyphens."""
@@ -180,7 +183,7 @@ class Experiment(abc.ABC):
             progress: called with each `Segment` of training.
 
         Raises:
-            ValueError: an unknown size, or changes that a Spec refuses.
+            ValueError: an unknown size, or changes that a Spec refuses or that are of what is fixed here.
             FileExistsError: the folder holds a result that is not to be replaced.
             NotADirectoryError: `out` is a file.
             TrainingInterrupted: on Ctrl-C while training; what was done until then is kept in `out`.
@@ -193,6 +196,9 @@ class Experiment(abc.ABC):
         sizes = ("quick", "default", "full")
         if size not in sizes:
             raise ValueError(f"{self.name}: run(size={size!r}): size must be one of {', '.join(sizes)}")
+        for change in changes:
+            if why := self.fixed.get(key := change.partition("=")[0].strip()):
+                raise ValueError(f"{self.name}: run({change}): {key} {why}; it cannot be changed")
         specs = {name: _changed(spec, changes) for name, spec in self.trainings(size).items()}
         self.check(specs)
         with _Folder(Path(out), self._files(specs), overwrite, self.name) as folder:

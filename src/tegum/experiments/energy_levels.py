@@ -45,11 +45,14 @@ criterion, and gives what it gives.
 
 Is the plateau before an event a saddle, and is it left as the saddle says? In ensembles of 32 runs or more some events
 are looked at in the exact loss (`_levelling`): swaps, births and completions with a drop, the first of each run, by
-seed, one for sixteen runs and at most eight. The states 500 steps before and after each are followed to critical
-points. A saddle is near within a distance of 0.5. From just beside it, and from the state before, goes the gradient
-flow: its growth along the unstable directions is compared with the rate −λ that the Hessian gives, and its time until
-half of the drop with the time that this rate would take from where the state before is. These are measures and no
-criteria; where the search ends and how long the flow lasts was changed after a first look at these runs.
+seed, one for eight runs and at most eight. From 3,000 steps before each goes the gradient flow, for a time of 600; it
+leaves the plateau if it ends with another number of represented features, of a dimensionality of 1/4 at least, than
+there are just before the event. From where it is slowest on the plateau, Newton's method looks for a critical point; a saddle is near within a distance of 0.5. The null
+are runs without events: the flow, and the search, from the same step of a run with as many represented features. From
+just beside a saddle goes another flow: its growth along the unstable directions is compared with the rate −λ that the
+Hessian gives, and the first flow's time from its slowest place to half of the drop with the time that growth at these
+rates would take. These are measures and no criteria. They took their form on runs of the base seed 3, from which an
+earlier search, from 500 steps before the event, had flown off more often than not.
 
 The run that is drawn is the first by seed of those with the most late events, then the most late jumps, among the
 runs with late events in which all represented features end in digons; if there are none, among the other runs with
@@ -238,16 +241,20 @@ def _of_the_ensemble(ensemble: Ensemble) -> list[str]:
         f"Below, left: every late jump of all runs; {len(events)} late events hold {_listed(named)} (a lone feature "
         "gets a partner, two features appear together, two change places). Right: shares with 95 % intervals."
     ]
-    if ensemble.passages:
-        near = [passage for passage in ensemble.passages if passage.saddle]
-        found = f"before {len(near)} of {len(ensemble.passages)} events looked at in the exact loss a saddle is near"
-        ratios = [passage.time / passage.predicted for passage in near if np.isfinite(passage.time)]
-        sentences.append(f"{found[0].upper()}{found[1:]}.")
+    passages, calm = ensemble.looked.passages, ensemble.looked.calm
+    if passages:
+        left, near = (sum(getattr(each.look, name) for each in passages) for name in ("left", "saddle"))
+        sentences.append(
+            f"Gradient flow without noise leaves the plateau before {left} of {len(passages)} events looked at, and "
+            f"that of {sum(look.left for look in calm)} of {len(calm)} runs without events; a saddle is near {near} "
+            f"and {sum(look.saddle for look in calm)} of them."
+        )
+        ratios = [each.time / each.predicted for each in passages if np.isfinite(each.predicted)]
         if ratios:
             parts = " to ".join(dict.fromkeys(f"{ratio:.2g}" for ratio in (min(ratios), max(ratios))))
             sentences.append(
-                f"Gradient flow from the state before takes {parts} of the time that the saddle's negative eigenvalues "
-                "alone would need."
+                f"From where it is slowest it takes {parts} of the time that the saddle's negative eigenvalues alone "
+                "would need."
             )
     return sentences
 

@@ -75,7 +75,7 @@ largest share of twist from two open triangles to the octahedron.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, final
 
@@ -85,28 +85,14 @@ from tegum.experiments._routes import DENSITIES, SCALES, TURNED, rotations
 from tegum.experiments.base import Experiment, Findings, Size
 
 if TYPE_CHECKING:
-    import os
-
     import xarray as xr
     from matplotlib.figure import Figure
 
     from tegum.experiments._octahedron import Found
-    from tegum.experiments.base import Summary
-    from tegum.training.engine import Segment
     from tegum.training.spec import Spec
 
 BASE = 500
 """Base seed of the first cell of the grid."""
-
-
-FIXED = {
-    "seeds": "goes with the size (quick, default or full), as do the starts that are turned",
-    "hidden": "is 3, for two sets of three",
-    "base_seed": "is another one for each cell, whose starts are turned",
-    "initial_scale": "is what the grid is made of",
-    "training.steps": "goes with the size (quick, default or full), as do the snapshots",
-}
-"""What `--set` does not change, and why."""
 
 
 @final
@@ -117,6 +103,14 @@ class Octahedron(Experiment):
         "Two correlated sets of three in three dimensions learn in distinct regimes that are visible in the loss, each "
         "one geometric transformation, and end on several routes as an octahedron whose antipodal pairs join both sets."
     )
+
+    fixed: ClassVar[Mapping[str, str]] = {
+        "seeds": "goes with the size (quick, default or full), as do the starts that are turned",
+        "hidden": "is 3, for two sets of three",
+        "base_seed": "is another one for each cell, whose starts are turned",
+        "initial_scale": "is what the grid is made of",
+        "training.steps": "goes with the size (quick, default or full), as do the snapshots",
+    }
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Twelve cells of 20, 80 or 320 runs, one of them twice more, and 8, 64 or 256 at density 0.2."""
@@ -150,27 +144,6 @@ class Octahedron(Experiment):
         cells = [(density, scale) for density in DENSITIES for scale in SCALES]
         grid = [spec(density, scale, number, seeds) for number, (density, scale) in enumerate(cells)]
         return {"run": grid, "dense": spec(0.2, 0.05, len(cells), dense), "turned": again(grid[cells.index(TURNED)])}
-
-    def run(
-        self,
-        out: str | os.PathLike[str],
-        *,
-        size: Size = "default",
-        changes: Sequence[str] = (),
-        overwrite: bool = False,
-        progress: Callable[[Segment], None] | None = None,
-    ) -> Summary:
-        """As every experiment; what the starts that are turned and their snapshots are made from cannot be changed.
-
-        Raises:
-            ValueError: that is changed, or as for every experiment.
-
-        """
-        for change in changes:
-            key = change.partition("=")[0].strip()
-            if key in FIXED:
-                raise ValueError(f"{self.name}: run({change}): {key} {FIXED[key]}; it cannot be changed")
-        return super().run(out, size=size, changes=changes, overwrite=overwrite, progress=progress)
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
         """The grid is of two correlated sets of three on mini-batches, from different random numbers."""

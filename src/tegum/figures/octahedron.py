@@ -71,7 +71,7 @@ def octahedron(
             top = 1 - (0.25 + _ROW) / height
             _draw_row(figure, pictures, top, _ROW / height)
             bottom = (below + _TREE + 0.45) / height
-            place = figure.add_axes((0.1, bottom, 0.875, top - bottom - 0.08 / height))
+            place = figure.add_axes((0.11, bottom, 0.865, top - bottom - 0.08 / height))
             _draw_loss(place, *curve, bands, [each.step for each in pictures])
         _draw_tree(figure.add_axes((0.02, below / height, 0.96, (_TREE - 0.1) / height)), tree)
         figure.text(0.02, (below - 0.1) / height, text, va="top", fontsize=8.0, linespacing=1.35)

@@ -1,0 +1,150 @@
+"""How gradient flow leaves a saddle: along which of its unstable directions, how fast, and until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from tegum.analysis.landscape import CriticalPoint
+    from tegum.training.spec import Snapshots, Spec
+
+RTOL, ACCURACY = 1e-4, 1e-5
+"""Of the flows: their loss is followed through plateaus a thousand times as far apart."""
+
+FINEST = 200
+"""Parts of a flow's time in which the places of its snapshots are chosen."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Flown:
+    """Flows of several runs, at the same times."""
+
+    time: Float[np.ndarray, " time"]
+    weights: Float[np.ndarray, "run time feature hidden"]
+    bias: Float[np.ndarray, "run time feature"]
+    loss: Float[np.ndarray, "run time"]
+
+    @property
+    def thetas(self) -> Float[np.ndarray, "run time parameter"]:
+        """W row by row, and b."""
+        return np.concatenate([self.weights.reshape(*self.weights.shape[:2], -1), self.bias], -1)
+
+    def speeds(self) -> Float[np.ndarray, "run leg"]:
+        """|dθ/dt| = |∇L| between snapshots."""
+        return np.linalg.norm(np.diff(self.thetas, axis=1), axis=-1) / np.diff(self.time)
+
+
+def flown(
+    spec: Spec,
+    weights: Float[np.ndarray, "run feature hidden"],
+    bias: Float[np.ndarray, "run feature"],
+    duration: float,
+    snapshots: Snapshots,
+) -> Flown:
+    """The gradient flow of the exact loss from given states."""
+    from tegum.training.engine import train
+    from tegum.training.spec import Flow
+
+    start = (weights.astype(np.float64), bias.astype(np.float64))
+    training = Flow(steps=FINEST, duration=float(duration), rtol=RTOL, accuracy=ACCURACY)
+    run = train(
+        spec.replace(training=training, snapshots=snapshots, seeds=len(weights), initial_scale=None, start=start)
+    )
+    found = run["weights"].transpose("seed", "step", "feature", "hidden").values
+    # All runs have the same times.
+    return Flown(run["time"].values[0], found, run["bias"].values, run["loss"].values)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Leaving:
+    """How a saddle is left towards a state: the part of their difference in the unstable directions."""
+
+    saddle: Float[np.ndarray, " parameter"]
+    """In the pose of the state."""
+    modes: Float[np.ndarray, "mode parameter"]
+    """The unstable ones, in that pose."""
+    rates: Float[np.ndarray, " mode"]
+    """−λ of each."""
+    amounts: Float[np.ndarray, " mode"]
+    """How far the state is along each."""
+
+    @classmethod
+    def of(
+        cls,
+        point: CriticalPoint,
+        weights: Float[np.ndarray, "feature hidden"],
+        bias: Float[np.ndarray, " feature"],
+    ) -> Leaving | None:
+        """None where the point is no saddle; where it is one only on one side of a kink, the fastest way there."""
+        if not point.unstable:
+            return None
+        count = point.negative
+        towards, shifts, curvature = point.mode_weights[:count], point.mode_bias[:count], point.eigenvalues[:count]
+        if not count:
+            fastest = [int(point.edge_curvature.argmin())]
+            towards, shifts = point.edge_weights[fastest], point.edge_bias[fastest]
+            curvature = point.edge_curvature[fastest]
+        left, _, right = np.linalg.svd(point.weights.T @ weights)
+        turn = left @ right
+        saddle = np.concatenate([(point.weights @ turn).ravel(), point.bias])
+        modes = np.concatenate([(towards @ turn).reshape(len(towards), -1), shifts], 1)
+        amounts = modes @ (np.concatenate([weights.ravel(), bias]) - saddle)
+        # A ray: on its other side the loss does not fall.
+        return cls(saddle, modes, -curvature, amounts if count else np.abs(amounts))
+
+    @property
+    def start(self) -> float:
+        """How far the state is along them all."""
+        return float(np.linalg.norm(self.amounts))
+
+    @property
+    def rate(self) -> float:
+        """At which the linear flow leaves the saddle in the direction of the state."""
+        return float(np.square(self.amounts / self.start) @ self.rates)
+
+    def aside(self, size: float) -> Float[np.ndarray, " parameter"]:
+        """A point so far from the saddle, in that direction."""
+        return self.saddle + size * (self.amounts / self.start) @ self.modes
+
+    def along(self, thetas: Float[np.ndarray, "time parameter"]) -> Float[np.ndarray, " time"]:
+        """How far along the unstable directions."""
+        return np.linalg.norm((thetas - self.saddle) @ self.modes.T, axis=1)
+
+    def predicted(self, grown: float) -> float:
+        """The time in which linear growth comes so far, each direction at its own rate; NaN if it is there already."""
+        if not grown > self.start:
+            return float("nan")
+        from scipy.optimize import root_scalar
+
+        def short(time: float) -> float:
+            # In logarithms: no growth overflows.
+            logs = 2 * (np.log(np.maximum(np.abs(self.amounts), 1e-300)) + self.rates * time)
+            return float(np.logaddexp.reduce(logs) - 2 * np.log(grown))
+
+        longest = np.log(grown / self.start) / self.rates.min() + 1.0
+        return float(root_scalar(short, bracket=(0.0, longest)).root)
+
+
+def growth(time: Float[np.ndarray, " time"], far: Float[np.ndarray, " time"], times: float) -> float:
+    """The rate of exponential growth up to so many times the start; NaN where it does not come so far."""
+    if not far.max() >= times * far[0]:
+        return float("nan")
+    end = int(np.argmax(far >= times * far[0])) + 1
+    return float(np.polyfit(time[:end], np.log(far[:end]), 1)[0])
+
+
+def crossing(time: Float[np.ndarray, " time"], loss: Float[np.ndarray, " time"], level: float) -> float:
+    """The time at which the loss comes below a level, between snapshots by a straight line; NaN where it does not."""
+    below = loss < level
+    if not below.any():
+        return float("nan")
+    at = int(np.argmax(below))
+    if at == 0:
+        return float(time[0])
+    return float(np.interp(-level, -loss[at - 1 : at + 1], time[at - 1 : at + 1]))
