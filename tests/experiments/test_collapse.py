@@ -7,6 +7,7 @@ import tegum as tg
 from tegum import experiments
 from tegum.experiments._collapsing import PICTURE, Change, agreement
 from tegum.experiments._states import State
+from tegum.experiments.base import by_name
 from tegum.experiments.collapse import hexagon
 
 EXPERIMENT = experiments.get("collapse")
@@ -17,10 +18,6 @@ def quick(run_quick):
     """The quick form, run and analysed once for all tests of this file: its summary, its files and what was found."""
     summary, out, findings = run_quick(EXPERIMENT)
     return summary, out, findings.shown
-
-
-def measured(summary):
-    return {measure.name: measure for measure in summary.measures}
 
 
 def pairs(density):
@@ -68,7 +65,7 @@ def test_best_solutions_are_those_that_were_seen_before(quick):
 
 def test_the_best_solutions_are_minima_of_the_exact_loss_below_the_best_linear_model(quick):
     summary, _, found = quick
-    assert measured(summary)["largest gradient norm"].value < 2e-6
+    assert by_name(summary.measures)["largest gradient norm"].value < 2e-6
     for solution, state in zip(found.best, found.states, strict=True):
         p = solution.value
         # Equal pairs: λ₊ + 3 λ₋ is left, with λ₊ = p(7/12 − p/2) and λ₋ = p/12, or the other way round at density 1.
@@ -85,7 +82,7 @@ def test_runs_on_mini_batches_are_counted_at_densities_of_the_grid(quick):
     assert [total for _, _, total in found.sampled] == [16, 16]
     for density, hits, total in found.sampled:
         assert density in found.densities
-        measure = measured(summary)[f"mini-batches find the best at {density:.3g}"]
+        measure = by_name(summary.measures)[f"mini-batches find the best at {density:.3g}"]
         assert measure.value == hits / total
         assert measure.low < measure.value < measure.high
         assert 0 < measure.null < 1

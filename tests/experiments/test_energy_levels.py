@@ -12,6 +12,7 @@ from tegum.analysis.surface import distance
 from tegum.experiments._leaving import Leaving, crossing, growth
 from tegum.experiments._level_measures import Ending, Ensemble, _chance
 from tegum.experiments._levelling import _beside, chosen, looked, measures
+from tegum.experiments.base import by_name
 from tegum.experiments.energy_levels import _chosen
 
 FILES = {"run.zarr", "energy-levels.png", "energy-levels.svg", "summary.json"}
@@ -30,10 +31,6 @@ def quick(analysed):
     return summary, out
 
 
-def measured(summary):
-    return {measure.name: measure for measure in summary.measures}
-
-
 def test_the_quick_form_takes_less_than_a_minute_and_writes_its_files(quick):
     summary, out = quick
     assert summary.wall_time_s < 60
@@ -43,7 +40,7 @@ def test_the_quick_form_takes_less_than_a_minute_and_writes_its_files(quick):
 
 def test_the_verdict_follows_from_the_criteria_and_these_from_the_measures(quick):
     summary, _ = quick
-    measures, passed = measured(summary), [criterion.passed for criterion in summary.criteria]
+    measures, passed = by_name(summary.measures), [criterion.passed for criterion in summary.criteria]
     jumps, drops = measures["late jumps per run"], measures["late events with a drop of the loss"]
     assert len(passed) == 7
     assert passed[1] == (jumps.low > jumps.null)
@@ -56,7 +53,7 @@ def test_the_verdict_follows_from_the_criteria_and_these_from_the_measures(quick
 
 def test_the_phenomenon_is_there_and_absent_from_its_nulls(quick):
     summary, _ = quick
-    measures, passed = measured(summary), [criterion.passed for criterion in summary.criteria]
+    measures, passed = by_name(summary.measures), [criterion.passed for criterion in summary.criteria]
     # All but swaps, which are rare.
     assert all(passed[:3])
     assert passed[4]
@@ -80,7 +77,7 @@ def test_every_share_comes_with_its_interval_and_its_number_of_runs(quick):
 
 def test_events_and_drops_that_are_found_apart_are_the_same_ones_as_by_hand(quick):
     summary, out = quick
-    measures, run = measured(summary), tg.load(out / "run.zarr")
+    measures, run = by_name(summary.measures), tg.load(out / "run.zarr")
     events = group_jumps(late_jumps(find_jumps(tg.dimensionality(run.weights)), 25_000))
     drops = find_drops(run.loss)
     met = [any(d.seed == e.seed and d.start < e.end and e.start < d.end for d in drops) for e in events]
@@ -121,7 +118,7 @@ def test_events_and_drops_that_are_found_apart_are_the_same_ones_as_by_hand(quic
 
 
 def test_the_quick_form_looks_at_no_event_in_the_exact_loss_and_says_so(quick):
-    measures = measured(quick[0])
+    measures = by_name(quick[0].measures)
     assert measures["events looked at in the exact loss"].value == 0
     assert measures["plateaus before events that flow leaves"].text() == "not measured"
     assert measures["plateaus before events that are near a saddle"].text() == "not measured"
@@ -168,7 +165,7 @@ def test_without_jumps_nothing_holds_and_the_caption_says_so(tmp_path):
     summary = EXPERIMENT.run(tmp_path, changes=changes)
     assert summary.verdict == "does not hold"
     assert "Nothing jumps late" in summary.caption
-    assert measured(summary)["late events with a drop of the loss"].text() == "not measured"
+    assert by_name(summary.measures)["late events with a drop of the loss"].text() == "not measured"
     assert (tmp_path / "energy-levels.png").is_file()
 
 
@@ -178,7 +175,7 @@ def test_without_a_run_that_ends_nothing_is_measured(tmp_path):
     assert set(tg.load(tmp_path / "run.zarr").result.values) == {"diverged"}
     assert summary.verdict == "not tested"
     assert summary.caption == "No run of 2 trained to its end."
-    assert measured(summary)["runs"].value == 0
+    assert by_name(summary.measures)["runs"].value == 0
 
 
 def drop(seed, start, jumps=1):
@@ -301,7 +298,7 @@ def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says_and_a_calm_one_i
 
 def test_what_is_measured_of_them_is_told_beside_the_null(small):
     *_, found = small
-    told = {measure.name: measure for measure in measures(found)}
+    told = by_name(measures(found))
     for name in ("plateaus before events that flow leaves", "plateaus before events that are near a saddle"):
         assert (told[name].value, told[name].null, told[name].n) == (1, 0, 1)
     assert "minimum" in told["plateaus before events that are near a saddle"].meaning
@@ -319,7 +316,7 @@ def test_a_plateau_that_rests_is_not_left_and_nothing_is_measured_of_its_escape(
     assert not passage.look.saddle
     assert found.calm == ()
     assert np.isnan([passage.rate, passage.start, passage.growth, passage.time, passage.predicted]).all()
-    told = {measure.name: measure for measure in measures(found)}
+    told = by_name(measures(found))
     assert told["plateaus before events that flow leaves"].value == 0
     assert told["plateaus before events that are near a saddle"].value == 0
     assert told["growth beside the saddle"].value is None

@@ -9,6 +9,7 @@ from tegum.core.segments import loss_and_gradient, segments
 from tegum.experiments._branches import Solution
 from tegum.experiments._orientations import leading_modes, rotating, state_of, together_of
 from tegum.experiments._rotating import FINE, USUAL, descended, exact_loss, least, starts
+from tegum.experiments.base import by_name
 
 EXPERIMENT = experiments.get("equivariant")
 
@@ -139,7 +140,7 @@ def test_the_null_has_no_polygons(quick):
 
 def test_best_solutions_are_below_the_best_linear_model_and_their_losses_are_exact(quick):
     summary, _, found = quick
-    measured = {measure.name: measure for measure in summary.measures}
+    measured = by_name(summary.measures)
     assert measured["largest error of a loss"].value < 2e-4
     for each in found.one:
         for density, row, states in zip(each.densities, each.best, each.states, strict=True):

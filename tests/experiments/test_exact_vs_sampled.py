@@ -5,6 +5,7 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
+from tegum.experiments.base import by_name
 
 EXPERIMENT = experiments.get("exact-vs-sampled")
 NAMES = ["sets-sampled", "sets-exact", "independent-sampled", "independent-exact"]
@@ -14,10 +15,6 @@ NAMES = ["sets-sampled", "sets-exact", "independent-sampled", "independent-exact
 def quick(run_quick):
     """The quick form, run and analysed once for all tests of this file: its summary, its files and what was found."""
     return run_quick(EXPERIMENT)
-
-
-def measured(summary):
-    return {measure.name: measure for measure in summary.measures}
 
 
 def test_it_writes_its_files_and_its_verdict(quick):
@@ -64,7 +61,7 @@ def test_the_twin_is_the_same_training_without_noise(quick):
 
 def test_the_verdict_follows_from_the_measures(quick):
     summary, _, _ = quick
-    measures = measured(summary)
+    measures = by_name(summary.measures)
     for number, name in enumerate(("sets", "independent")):
         saddles, distance = measures[f"{name}: escaped plateaus at saddles"], measures[f"{name}: distance to the twin"]
         assert summary.criteria[2 * number].passed == (saddles.low > saddles.null)

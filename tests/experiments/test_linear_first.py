@@ -14,7 +14,7 @@ from tegum.experiments._linear_losses import at_level, linear_losses, own_losses
 from tegum.experiments._onset import Onset, when
 from tegum.experiments._plateau_ranks import Runs, System, energy_inside, first_plateau, least_cosine, linear_rank
 from tegum.experiments._rank_order import Order, chance, order
-from tegum.experiments.base import Measure
+from tegum.experiments.base import Measure, by_name
 from tegum.experiments.linear_first import Found
 
 EXPERIMENT = experiments.get("linear-first")
@@ -30,10 +30,6 @@ def quick(run_quick):
     return summary, out, findings.shown
 
 
-def measured(summary):
-    return {measure.name: measure for measure in summary.measures}
-
-
 def test_it_holds_in_part(quick):
     summary, out, _ = quick
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
@@ -45,7 +41,7 @@ def test_it_holds_in_part(quick):
 
 def test_from_a_small_start_the_first_plateau_has_a_direction_for_each_set(quick):
     summary, _, found = quick
-    measure = measured(summary)["4 sets, m = 8: first plateau at rank 4 at some time"]
+    measure = by_name(summary.measures)["4 sets, m = 8: first plateau at rank 4 at some time"]
     assert measure.low > 0.5 > 0.1 > measure.null
     # One direction for each set of three of density p is kept, and two of variance p/12 each are lost.
     system = next(each for each in found.systems if (each.sets, each.hidden) == (4, 8))
@@ -74,7 +70,7 @@ def test_with_fewer_dimensions_than_sets_runs_rest_on_antipodal_sets(quick):
 
 def test_training_goes_from_saddle_to_saddle_where_eigenvalues_are_well_apart(quick):
     summary, _, found = quick
-    measures = measured(summary)
+    measures = by_name(summary.measures)
     # Of a set of s features of density p: p/12 + s p (1 − p)/4, and p/12 for what is left; of one feature, both.
     stairs = found.orders["apart-size", "sgd"]
     sizes = np.array([24, 6, 1])
@@ -96,7 +92,7 @@ def test_training_goes_from_saddle_to_saddle_where_eigenvalues_are_well_apart(qu
 
 def test_close_eigenvalues_show_order_but_no_plateaus(quick):
     summary, _, found = quick
-    measures = measured(summary)
+    measures = by_name(summary.measures)
     for way in ("densities", "importances", "sizes"):
         assert measures[f"close {way}, SGD: in the predicted order"].low > 0.5
         assert measures[f"close {way}, SGD: in the predicted order"].null == pytest.approx(1 / 24)
@@ -399,7 +395,7 @@ def test_the_answer_says_what_was_measured(at, word):
     fallen = np.linspace(0, 1, 11)[None].repeat(6, 0) + 0.01 * np.arange(6)[:, None]
     made = onset(count, fallen, total=count + 0.1)
     found = Found((), {}, {"adamw": (made,)})
-    names = {each.name: each for each in _linear_measures._of_onsets(found)}
+    names = by_name(_linear_measures._of_onsets(found))
     text = _linear_criteria.answer(found, names)
     assert f"by more than m represented, {word}: when" in text
 

@@ -22,6 +22,7 @@ from tegum.experiments._local_sets import (
     lost,
     seen,
 )
+from tegum.experiments.base import by_name
 
 EXPERIMENT = experiments.get("local-basis")
 SHAPES = ["n100-m20", "n150-m20", "n40-m20", "n50-m20", "n60-m20", "n70-m20", "n80-m20"]
@@ -33,10 +34,6 @@ def quick(run_quick):
     """The quick form, run and analysed once for all tests of this file: its summary, its files and what was found."""
     summary, out, findings = run_quick(EXPERIMENT)
     return summary, out, findings.shown
-
-
-def measured(summary):
-    return {measure.name: measure for measure in summary.measures}
 
 
 def of(weights, cell):
@@ -122,7 +119,7 @@ def test_pca_loses_a_set_to_the_means_of_others_which_it_keeps_out_of_its_span(q
     # Worse than a random subspace, and than models of independent features are.
     assert there.mean("local") < 0.4 < 0.5 < 0.75 < quick[2].nulls[DENSE].mean("local")
     assert there.mean("others") < 0.15
-    density = measured(quick[0])["density × size up to which PCA finds the set"]
+    density = by_name(quick[0].measures)["density × size up to which PCA finds the set"]
     assert 0.1 < density.low <= density.value <= density.high < density.null == pytest.approx(1 / 3)
 
 

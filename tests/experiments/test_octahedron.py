@@ -11,6 +11,7 @@ from tegum.analysis.regimes import Regime
 from tegum.experiments import _routes
 from tegum.experiments._octahedron import associations, kinds_of
 from tegum.experiments._transformations import Stage, in_order, purity, sequence, stages
+from tegum.experiments.base import by_name
 
 EXPERIMENT = experiments.get("octahedron")
 SETS = tg.FeatureDistribution([tg.Correlated(3, density=0.05)] * 2)
@@ -26,7 +27,7 @@ def quick(run_quick):
 
 @pytest.fixture(scope="module")
 def measured(quick):
-    return {measure.name: measure for measure in quick[0].measures}
+    return by_name(quick[0].measures)
 
 
 def triangles(height, twist):

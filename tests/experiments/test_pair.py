@@ -5,6 +5,7 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
+from tegum.experiments.base import by_name
 from tegum.experiments.pair import covariance, second_share, variance
 
 EXPERIMENT = experiments.get("pair")
@@ -16,10 +17,6 @@ def quick(run_quick):
     """The quick form, run and analysed once for all tests of this file: its summary, its files and what was found."""
     summary, out, findings = run_quick(EXPERIMENT)
     return summary, out, findings.shown
-
-
-def measured(summary):
-    return {measure.name: measure for measure in summary.measures}
 
 
 def test_it_writes_its_files_and_holds(quick):
@@ -53,7 +50,7 @@ def test_the_reductions_found_are_the_closed_forms(quick):
     p = found.along
     np.testing.assert_allclose(2 * variance(p) - found.symmetric[0], variance(p) + covariance(p), rtol=1e-6)
     np.testing.assert_allclose(found.losses[:, -1], p / 12, rtol=1e-6)
-    ratios = [measured(quick[0])[f"{name} ratio of both reductions"].value for name in ("least", "largest")]
+    ratios = [by_name(quick[0].measures)[f"{name} ratio of both reductions"].value for name in ("least", "largest")]
     assert 1 < ratios[0] < ratios[1] < 7 / 4
 
 

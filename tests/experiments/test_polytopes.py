@@ -20,6 +20,7 @@ from tegum.experiments._shapes import (
     near_level,
     random_directions,
 )
+from tegum.experiments.base import by_name
 
 EXPERIMENT = experiments.get("polytopes")
 
@@ -29,10 +30,6 @@ def quick(run_quick):
     """The quick form, run and analysed once for all tests of this file: its summary, its files and its models."""
     summary, out, findings = run_quick(EXPERIMENT)
     return summary, out, findings.shown
-
-
-def measured(summary):
-    return {measure.name: measure for measure in summary.measures}
 
 
 def with_weights(quick, make, count=6):
@@ -85,7 +82,7 @@ def test_digons_are_pairs_that_point_against_each_other(quick):
         # Only oneself and one other, who is opposite.
         shares.append(np.mean((meeting.sum(1) == 2) & (opposite.sum(1) == 1)))
     assert len(shares) == len(ranged)
-    assert measured(summary)["features in a digon"].value == pytest.approx(np.mean(shares))
+    assert by_name(summary.measures)["features in a digon"].value == pytest.approx(np.mean(shares))
 
 
 def test_features_in_named_polytopes_have_its_dimensionality(quick):
@@ -113,8 +110,8 @@ def test_where_dimensions_per_feature_are_one_models_are_projections(quick):
     weights = tg.load(out / "run.zarr")["weights"].isel(spec=0, seed=0, step=-1).values.astype(float)
     squares = np.linalg.eigvalsh(weights.T @ weights)
     assert np.abs(squares - 1).max() < 0.1
-    here = measured(summary)["dimensionality of features where dimensions per feature are near 1"]
-    stick = measured(summary)["dimensions per feature stick at 1"]
+    here = by_name(summary.measures)["dimensionality of features where dimensions per feature are near 1"]
+    stick = by_name(summary.measures)["dimensions per feature stick at 1"]
     # What a grid leaves open is no interval.
     assert (stick.low, stick.high) == (None, None)
     # They stick there, and no feature has a dimension of its own.
@@ -125,7 +122,7 @@ def test_where_dimensions_per_feature_are_one_models_are_projections(quick):
 def test_undecided_is_not_refuted(quick):
     summary, _, _ = quick
     for number, name in ((1, "features in named polytopes"), (3, "tegum products")):
-        measure, criterion = measured(summary)[name], summary.criteria[number]
+        measure, criterion = by_name(summary.measures)[name], summary.criteria[number]
         assert ("undecided" in criterion.text) == (measure.low <= 0.5 < measure.high)
         assert criterion.passed == (measure.low > 0.5)
     findings = replaced(quick, lambda n, m, number: product(n, m, "digon", "digon") if number % 2 else np.eye(n, m))
@@ -145,8 +142,8 @@ def test_planted_digons_are_found(quick):
     findings = replaced(quick, digons)
     # One name is not several, and a level that is never left is no rest.
     assert [criterion.passed for criterion in findings.criteria] == [True, True, False, True, False, False]
-    assert measured(findings)["features in a digon"].value == 1
-    assert measured(findings)["polytopes found"].value == 1
+    assert by_name(findings.measures)["features in a digon"].value == 1
+    assert by_name(findings.measures)["polytopes found"].value == 1
 
 
 def test_planted_products_of_several_polytopes_are_found(quick):
@@ -154,7 +151,7 @@ def test_planted_products_of_several_polytopes_are_found(quick):
     # Below density 1, six of them.
     findings = replaced(quick, lambda n, m, number: product(n, m, *kinds[number % 3]), 7)
     assert [criterion.passed for criterion in findings.criteria][:4] == [True] * 4
-    measures = measured(findings)
+    measures = by_name(findings.measures)
     assert measures["polytopes found"].value == 5
     assert measures["tegum products of different polytopes"].value == 1
     assert found_of(findings.shown) == {
@@ -169,8 +166,8 @@ def test_planted_products_of_several_polytopes_are_found(quick):
 def test_polytopes_of_other_names_are_counted_apart(quick):
     kinds = [("digon", "hexagon"), ("triangle", "hexagon"), ("pentagon", "hexagon")]
     findings = replaced(quick, lambda n, m, number: product(n, m, *kinds[number % 3]), 7)
-    assert measured(findings)["polytopes found"].value == 3
-    assert (measured(findings)["features with other names"].value or 0) > 0.5
+    assert by_name(findings.measures)["polytopes found"].value == 3
+    assert (by_name(findings.measures)["features with other names"].value or 0) > 0.5
     assert not findings.criteria[2].passed
 
 
@@ -179,7 +176,7 @@ def test_a_polytope_at_one_density_is_not_found_again(quick):
         quick, lambda n, m, number: product(n, m, "digon", {3: "triangle", 4: "pentagon"}.get(number, "digon"))
     )
     assert densities_with(findings.shown, "triangle") == 1
-    assert measured(findings)["polytopes found"].value == 1
+    assert by_name(findings.measures)["polytopes found"].value == 1
     assert not findings.criteria[2].passed
 
 
@@ -197,7 +194,7 @@ def test_models_made_up_of_short_rows_are_left_out(quick):
     assert model.held == pytest.approx(4 / (4 + 60 * 0.16))
     assert (model.reaches_levels, model.in_range) == (True, False)
     assert len(model.rest) == 60
-    measures = measured(findings)
+    measures = by_name(findings.measures)
     assert measures["models at levels but mainly unrepresented"].value == 1
     # All but density 1, and all but this one.
     assert measures["tegum products"].n == 4
@@ -245,8 +242,8 @@ def test_even_frames_are_no_polytopes(quick):
 
     findings = replaced(quick, frame)
     assert [criterion.passed for criterion in findings.criteria][:4] == [False] * 4
-    assert measured(findings)["features at a level"].value == 1
-    assert measured(findings)["features in named polytopes"].value == 0
+    assert by_name(findings.measures)["features at a level"].value == 1
+    assert by_name(findings.measures)["features in named polytopes"].value == 0
 
 
 def test_random_directions_are_no_polytopes(quick):
@@ -262,7 +259,7 @@ def test_several_seeds_of_a_density_count_once(quick):
     other = with_weights(quick, lambda n, m, _: np.eye(n, m)).assign_coords(seed=[1])
     run = xr.concat([run, other], "seed", data_vars="minimal")
     findings = EXPERIMENT.analyse({"run": run})
-    measures = measured(findings)
+    measures = by_name(findings.measures)
     assert measures["densities"].value == 6
     assert measures["features in named polytopes"].n == 5
     assert measures["features in named polytopes"].value == 0.5
@@ -296,15 +293,15 @@ def test_models_without_any_embedding_are_in_no_range(quick):
     findings = EXPERIMENT.analyse({"run": run})
     assert findings.shown[0].named[0].share == 0
     assert not findings.shown[0].in_range
-    assert measured(findings)["densities in the range of the levels"].value == 4
+    assert by_name(findings.measures)["densities in the range of the levels"].value == 4
     EXPERIMENT.draw({"run": run}, findings)
 
 
 def test_one_model_alone_is_no_curve(quick):
     run = with_weights(quick, lambda n, m, _: product(n, m, "digon", "digon")).isel(spec=slice(4, 5))
     findings = EXPERIMENT.analyse({"run": run})
-    assert measured(findings)["dimensions per feature stick at 0.5"].value is None
-    assert measured(findings)["features in named polytopes"].value == 1
+    assert by_name(findings.measures)["dimensions per feature stick at 0.5"].value is None
+    assert by_name(findings.measures)["features in named polytopes"].value == 1
     assert [criterion.passed for criterion in findings.criteria[4:]] == [False, False]
     EXPERIMENT.draw({"run": run}, findings)
 

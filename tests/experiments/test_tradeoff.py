@@ -7,6 +7,7 @@ import tegum as tg
 from tegum import experiments
 from tegum.experiments._curves import crosses, line_distance, unlike, within
 from tegum.experiments._plane import End, Place, Plane, Shape, symmetry
+from tegum.experiments.base import by_name
 from tegum.experiments.tradeoff import mixture
 
 EXPERIMENT = experiments.get("tradeoff")
@@ -86,7 +87,7 @@ def test_at_triple_points_three_solutions_have_one_loss_and_none_is_lower(quick)
         ends = [place for each in found.borders for place in (each.curve.places[0], each.curve.places[-1])]
         near = [place for place in ends if np.hypot(*np.subtract(place, corner.place)) < 1e-4]
         assert len(near) == 3
-    assert {measure.name: measure for measure in summary.measures}["triple points that are confirmed"].value == 2
+    assert by_name(summary.measures)["triple points that are confirmed"].value == 2
 
 
 def test_a_symmetry_is_lost_where_an_eigenvalue_passes_zero(quick):
@@ -213,7 +214,7 @@ def test_independent_features_do_not_collapse_where_they_are_sparse(quick):
     weights = done.weights.values[int(done.loss.values.argmin())]
     pairs = tg.FeatureDistribution([tg.PartiallyCorrelated(2, 0.2, 0.0)] * 3)
     assert tg.collapsed_count(weights, pairs) == 0
-    measures = {measure.name: measure for measure in quick[0].measures}
+    measures = by_name(quick[0].measures)
     assert measures["mixtures where sparse and correlated"].null == 0
 
 

@@ -19,7 +19,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +76,11 @@ class Measure:
         if self.low is not None and self.high is not None:
             text += f" [{_number(self.low)}, {_number(self.high)}]"
         return text if self.null is None else f"{text}, null {_number(self.null)}"
+
+
+def by_name(measures: Iterable[Measure]) -> dict[str, Measure]:
+    """The measures by their names, which are different: of a summary, `by_name(summary.measures)`."""
+    return {measure.name: measure for measure in measures}
 
 
 @final

@@ -47,12 +47,13 @@ Is the plateau before an event a saddle, and is it left as the saddle says? In e
 are looked at in the exact loss (`_levelling`): swaps, births and completions with a drop, the first of each run, by
 seed, one for eight runs and at most eight. From 3,000 steps before each goes the gradient flow, for a time of 600; it
 leaves the plateau if it ends with another number of represented features, of a dimensionality of 1/4 at least, than
-there are just before the event. From where it is slowest on the plateau, Newton's method looks for a critical point; a saddle is near within a distance of 0.5. The null
-are runs without events: the flow, and the search, from the same step of a run with as many represented features. From
-just beside a saddle goes another flow: its growth along the unstable directions is compared with the rate −λ that the
-Hessian gives, and the first flow's time from its slowest place to half of the drop with the time that growth at these
-rates would take. These are measures and no criteria. They took their form on runs of the base seed 3, from which an
-earlier search, from 500 steps before the event, had flown off more often than not.
+there are just before the event. From where it is slowest on the plateau, Newton's method looks for a critical point; a
+saddle is near within a distance of 0.5. The null are runs without events: the flow, and the search, from the same step
+of a run with as many represented features. From just beside a saddle goes another flow: its growth along the unstable
+directions is compared with the rate −λ that the Hessian gives, and the first flow's time from its slowest place to
+half of the drop with the time that growth at these rates would take. These are measures and no criteria. They took
+their form on runs of the base seed 3, from which an earlier search, from 500 steps before the event, had flown off
+more often than not.
 
 The run that is drawn is the first by seed of those with the most late events, then the most late jumps, among the
 runs with late events in which all represented features end in digons; if there are none, among the other runs with
@@ -66,7 +67,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
+from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -122,7 +123,7 @@ class EnergyLevels(Experiment):
 
         run = runs["run"]
         ensemble = ensemble_of(run)
-        measured = {measure.name: measure for measure in measures(ensemble)}
+        measured = by_name(measures(ensemble))
         seed = _chosen(ensemble)
         caption = f"No run of {run.sizes['seed']} trained to its end."
         if seed is not None:
@@ -145,7 +146,7 @@ class EnergyLevels(Experiment):
             ("drops found alone\nwith an event", "drops found alone with an event"),
             ("late decrease\ninside events", "late decrease inside events"),
         )
-        found = {measure.name: measure for measure in findings.measures}
+        found = by_name(findings.measures)
         shares = [
             Share(name, *(getattr(found[key], part) for part in ("value", "low", "high", "null"))) for name, key in rows
         ]

@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
+from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -169,7 +169,7 @@ class ExactVsSampled(Experiment):
         measures: dict[str, Measure] = {}
         criteria: list[Criterion] = []
         for each in pairs:
-            found = {measure.name: measure for measure in _measures(each)}
+            found = by_name(_measures(each))
             measures |= found
             criteria += _criteria(each.name, found)
         return Findings(

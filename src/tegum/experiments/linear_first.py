@@ -73,7 +73,7 @@ import numpy as np
 from tegum.experiments._onset import Onset
 from tegum.experiments._plateau_ranks import System
 from tegum.experiments._rank_order import Order
-from tegum.experiments.base import Experiment, Findings, Size
+from tegum.experiments.base import Experiment, Findings, Size, by_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -143,7 +143,7 @@ class LinearFirst(Experiment):
         if not testable(found):
             text = f"Some ensemble has fewer than {FEWEST} runs that trained to their end."
             return Findings((), (), text, found, tested=False)
-        measured = {measure.name: measure for measure in measures(found)}
+        measured = by_name(measures(found))
         text = f"{caption(found)} {failures(found)} {answer(found, measured)}"
         return Findings(tuple(measured.values()), criteria(found, measured), text, found)
 

@@ -82,7 +82,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from tegum.experiments._routes import DENSITIES, SCALES, TURNED, rotations
-from tegum.experiments.base import Experiment, Findings, Size
+from tegum.experiments.base import Experiment, Findings, Size, by_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -173,7 +173,7 @@ class Octahedron(Experiment):
 
         found = find(runs)
         listed = measures(found)
-        judged = criteria(found, {each.name: each for each in listed})
+        judged = criteria(found, by_name(listed))
         return Findings(tuple(listed), judged, caption(found), found, tested=bool(judged))
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)

@@ -67,7 +67,7 @@ import numpy as np
 from tegum.experiments._branches import density_of
 from tegum.experiments._shape_measures import AGAIN, DENSE, measures_of
 from tegum.experiments._shapes import COUNTED, TOLERANCES, Model, examples_of, found_of, models_of
-from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
+from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -127,7 +127,7 @@ class Polytopes(Experiment):
         """Levels and shapes of every model; `shown` is the list of `Model`s."""
         models = models_of(runs["run"])
         tested = any(model.in_range for model in models)
-        measures = {measure.name: measure for measure in measures_of(models)} if tested else {}
+        measures = by_name(measures_of(models)) if tested else {}
         criteria = _criteria(measures) if tested else (Criterion("A model ends in the range of the levels.", False),)
         return Findings(tuple(measures.values()), criteria, _caption(models, measures), models, tested=tested)
 
