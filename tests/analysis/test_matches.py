@@ -125,15 +125,21 @@ def test_the_interval_of_a_share_is_that_of_resampled_runs():
     assert_allclose(found.interval(), np.quantile(drawn[:, 0] / drawn.sum(1), (0.025, 0.975)), atol=0.015)
 
 
-def declining(rng, runs, crowd=3_000.0, related=False):
+def crowded(rng, runs):
+    """Windows that crowd just after LATE."""
+    begin = 5_000 + np.minimum(rng.exponential(3_000.0, runs), 44_000)
+    return [Stretch(seed, at, at + 600) for seed, at in enumerate((begin // 100 * 100).astype(int).tolist())]
+
+
+def declining(rng, runs, related=False):
     """Losses that decline smoothly, soonest just after LATE, and windows that crowd there as well."""
-    begin = 5_000 + np.minimum(rng.exponential(crowd, runs), 44_000)
-    starts = (begin // 100 * 100).astype(int).tolist()
+    windows = crowded(rng, runs)
+    starts = [window.start for window in windows]
     size = rng.uniform(0.8, 1.2, runs)
     losses = [3 + a * np.exp(-STEPS / 5_000) for a in size]
     if related:
         losses = [own - 0.1 * np.interp(STEPS, (at, at + 600), (0, 1)) for own, at in zip(losses, starts, strict=True)]
-    return loss_of(*losses), [Stretch(seed, at, at + 600) for seed, at in enumerate(starts)]
+    return loss_of(*losses), windows
 
 
 def test_other_runs_at_the_same_times_show_what_is_due_to_the_time_alone():
@@ -152,22 +158,22 @@ def test_crowded_windows_meet_those_of_other_runs_as_often():
     rng = np.random.default_rng(7)
     found = []
     for trial in range(200):
-        ones, others = declining(rng, 20)[1], declining(rng, 20)[1]
+        ones, others = crowded(rng, 20), crowded(rng, 20)
         found.append(coincidence(ones, others, STEPS, draws=400, key=trial))
         meets = [abs(one.start - other.start) < 600 for one in ones for other in others if one.seed != other.seed]
         assert_allclose(found[-1].others, np.mean(meets))
     assert np.mean([each.p < 0.05 for each in found]) > 0.3
     assert np.mean([each.p_others < 0.05 for each in found]) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
-    windows = declining(rng, 20)[1]
+    windows = crowded(rng, 20)
     assert coincidence(windows, windows, STEPS).p_others < 0.01
 
 
-def test_a_p_value_of_other_runs_counts_no_more_pairings_than_there_are():
-    for runs, pairings in ((3, 2), (4, 9), (5, 44)):
+def test_a_p_value_of_other_runs_counts_no_more_orders_than_there_are():
+    for runs, orders in ((3, 6), (4, 24), (5, 120)):
         windows = [Stretch(seed, 10_000 + 2_000 * seed, 10_500 + 2_000 * seed) for seed in range(runs)]
         found = coincidence(windows, windows, STEPS)
         assert (found.share, found.others) == (1, 0)
-        assert_allclose(found.p_others, 1 / (1 + pairings))
+        assert_allclose(found.p_others, 1 / orders)
     few = coincidence(windows[:2], windows[:2], STEPS)
     assert np.isnan([few.others, few.p_others]).all()
     # Runs in which nothing happens count where they are told.

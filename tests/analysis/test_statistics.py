@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tegum.analysis.statistics import bootstrap_mean, wilson
+from tegum.analysis.statistics import bootstrap_mean, permutation_p, wilson
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,31 @@ def test_a_bootstrapped_mean_of_equal_values_or_none():
     assert bootstrap_mean(np.full(5, 2)) == (2.0, 2.0)
     assert np.isnan(bootstrap_mean(np.zeros(0))).all()
     assert np.isnan(bootstrap_mean(np.ones(1))).all()
+
+
+def test_a_permutation_p_is_that_of_all_orders_by_hand():
+    pairs = np.array([[3.0, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0, 0.0, 3.0]])
+    # The sums of the six orders: 9, 5 (first and last exchanged), and 3, 3, 1, 1.
+    assert permutation_p(pairs) == pytest.approx(1 / 6)
+    assert permutation_p(pairs[[2, 1, 0]]) == pytest.approx(2 / 6)
+    assert permutation_p(np.ones((3, 3))) == 1
+    assert math.isnan(permutation_p(np.zeros((0, 0))))
+    assert permutation_p(np.eye(12), draws=500) == pytest.approx(1 / 501)
+
+
+@pytest.mark.parametrize("runs", [5, 12])
+def test_a_permutation_p_is_small_as_often_as_it_says_where_runs_are_all_alike(runs):
+    rng = np.random.default_rng(runs)
+    # Some rows and some columns are larger, which every order keeps.
+    found = np.array(
+        [
+            permutation_p(
+                rng.exponential(size=(runs, runs)) + rng.exponential(size=runs) + rng.exponential(size=(runs, 1)),
+                draws=200,
+                key=trial,
+            )
+            for trial in range(1000)
+        ]
+    )
+    for level in (0.05, 0.2):
+        assert abs(np.mean(found <= level) - level) < 0.005 + 3 * math.sqrt(level * (1 - level) / 1000)

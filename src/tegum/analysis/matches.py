@@ -7,15 +7,14 @@ noise of its own; a p-value joins the runs by drawing one shift for each.
 
 A shift takes every time of late training for equally likely. Where windows and drops both crowd soon after its
 beginning, in every run alike, they meet more often than that without having to do with each other. A second null keeps
-the time profile: the windows of each run are laid on what happens in another run at the same times. Its p-value draws
-pairings of all runs in which no run meets itself.
+the time profile: the windows of each run are laid on what happens in another run at the same times. Its p-value deals
+what happens to the runs anew (`tegum.analysis.statistics.permutation_p`).
 
 Times are in optimiser steps; the loss is a sum over features.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -24,7 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tegum.analysis.levels import LATE
-from tegum.analysis.statistics import bootstrap_mean
+from tegum.analysis.statistics import bootstrap_mean, permutation_p
 from tegum.analysis.windows import Window, arranged, labels, overlap
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Coincidence:
     others: float = np.nan
     """The share that meets one of another run at the same time, the mean over all pairings; NaN with few runs."""
     p_others: float = np.nan
-    """How often a pairing of each run with another one gives at least as many hits; NaN with fewer than three runs."""
+    """How often runs dealt to each other at random give at least as many hits; NaN with fewer than three runs."""
 
     @property
     def share(self) -> float | None:
@@ -82,7 +81,7 @@ class ShareInside:
     others: float = np.nan
     """The share inside windows of another run, the mean over all pairings; NaN with fewer than three runs."""
     p_others: float = np.nan
-    """How often a pairing of each run with another one gives at least the share seen; NaN with fewer than three."""
+    """How often runs dealt to each other at random give at least the share seen; NaN with fewer than three."""
 
     @property
     def share(self) -> float:
@@ -139,24 +138,22 @@ def coincidence(
                 f"{step[-1]} steps and their end"
             )
     hits = tuple(any(overlap(window, other) for other in others) for window in windows)
+    own = [(window.seed, _covered([window], step, late)) for window in windows]
+    places = {seed: _covered([other for other in others if other.seed == seed], step, late) for seed in seeds}
     counts = []
     for seed in dict.fromkeys(window.seed for window in windows):
-        mine = [window for window in windows if window.seed == seed]
-        covered = _covered([other for other in others if other.seed == seed], step, late)
         # Row s: the windows of this run moved by s snapshots.
-        met = np.zeros(len(covered), int)
-        for window in mine:
-            own = _covered([window], step, late)
-            met += _turned(covered, own) > 0
+        met = np.zeros(len(places[seed]), int)
+        for mine, place in own:
+            if mine == seed:
+                met += _turned(places[seed], place) > 0
         counts.append(met)
     if not counts:
         return Coincidence((), None, 1.0)
     null = float(np.sum([met.mean() for met in counts])) / len(windows)
-    crossed = np.zeros((len(seeds), len(seeds)))
-    places = [_covered([other for other in others if other.seed == seed], step, late) for seed in seeds]
-    for window in windows:
-        own = _covered([window], step, late)
-        crossed[seeds.index(window.seed)] += [(own & place).any() for place in places]
+    crossed, everywhere = np.zeros((len(seeds), len(seeds))), np.array(list(places.values()))
+    for mine, place in own:
+        crossed[seeds.index(mine)] += (place & everywhere).any(1)
     crossed_mean, p_others = _crossed(crossed, draws, key)
     p = _p(_drawn(counts, draws, key), sum(hits))
     return Coincidence(hits, null, p, crossed_mean / len(windows), p_others)
@@ -256,23 +253,13 @@ def _drawn(by_shift: Sequence[np.ndarray], draws: int, key: int) -> Float[np.nda
 def _crossed(laid: Float[np.ndarray, "run run"], draws: int, key: int) -> tuple[float, float]:
     """The sum over runs laid on another one, the mean over all pairings, and how often it comes up to the diagonal's.
 
-    `laid[i, j]` is what the windows of run i find in run j. A p-value counts no more pairings than there are, n!/e: the
-    two that three runs have say little.
+    `laid[i, j]` is what the windows of run i find in run j.
     """
     count = len(laid)
     if count < FEWEST_RUNS:
         return np.nan, np.nan
-    seen = float(np.trace(laid))
-    rng, rows = np.random.default_rng(key), np.arange(count)
-    # A shuffle leaves no run in its place once in e times.
-    pairings = np.zeros((0, count), int)
-    while len(pairings) < draws:
-        shuffled = rng.permuted(np.tile(rows, (2 * draws, 1)), axis=1)
-        pairings = np.concatenate([pairings, shuffled[(shuffled != rows).all(1)]])
-    drawn = laid[rows, pairings[:draws]].sum(1)
-    distinct = min(float(draws), round(math.factorial(min(count, 20)) / math.e))
-    often = float((drawn >= seen - 1e-9 * abs(seen)).mean())
-    return float(laid.sum() - seen) / (count - 1), (1 + often * distinct) / (1 + distinct)
+    others = float(laid.sum() - np.trace(laid)) / (count - 1)
+    return others, permutation_p(laid, draws=draws, key=key)
 
 
 def _p(drawn: Float[np.ndarray, " draw"], seen: float | int) -> float:
