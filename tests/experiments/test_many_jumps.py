@@ -8,8 +8,8 @@ import tegum as tg
 from tegum import experiments
 from tegum.analysis.levels import Jump, find_jumps
 from tegum.analysis.statistics import bootstrap_mean
-from tegum.experiments._small_jumps import correlation, error, progress, sized, together
-from tegum.experiments.many_jumps import REMOVED
+from tegum.experiments._small_jumps import progress, sized
+from tegum.figures.style import rendered
 
 EXPERIMENT = experiments.get("many-jumps")
 
@@ -63,7 +63,7 @@ def test_it_writes_its_files_and_holds_in_part(quick):
     files = {f"run-{n}.zarr" for n in (20, 40, 80)} | {"many-jumps.png", "many-jumps.svg", "summary.json"}
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
-    assert [criterion.passed for criterion in summary.criteria] == [True, True, False, False, False, False]
+    assert [criterion.passed for criterion in summary.criteria] == [False, False, True, True, False, False]
     assert [len(each.courses) for each in found] == [12, 12, 12]
 
 
@@ -84,39 +84,126 @@ def test_the_numbers_are_those_of_the_trajectories(quick):
     assert measured(summary)["decrease inside jumps, n = 80"].value == pytest.approx(inside / total)
 
 
-def test_larger_models_have_more_jumps_at_once_and_smoother_courses(quick):
+def test_the_nulls_are_those_of_the_trajectories(quick):
+    _, _, found = quick
+    largest = found[-1]
+    falls = np.array([course.fall for course in largest.courses])
+    covered = np.array([course.under_way > 0 for course in largest.courses])
+    inside = np.array([[fall[cover].sum() for cover in covered] for fall in falls])
+    apart = ~np.eye(12, dtype=bool)
+    others = inside[apart].sum() / 11 / falls.sum()
+    assert largest.inside.others == pytest.approx(others)
+    assert largest.owned.share.others.mean() == pytest.approx(others)
+    assert largest.owned.share.own.mean() == pytest.approx(largest.inside.share)
+    assert largest.owned.share.excess.mean() == pytest.approx(largest.inside.share - others)
+
+
+def test_the_number_of_features_is_told_with_its_sign(quick):
+    summary, out, _ = quick
+    run = tg.load(out / "run-80.zarr")
+    later = run.sel(step=slice(100, None))
+    number = (np.sqrt(np.square(later.weights).sum("hidden")) >= 0.5).sum("feature").transpose("seed", "step").values
+    loss = later.loss.transpose("seed", "step").values
+    expected = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(loss, number, strict=True)])
+    numbers = measured(summary)
+    assert numbers["correlation of the loss with represented features, n = 80"].value == pytest.approx(expected)
+    assert numbers["represented features at last, n = 80"].value == pytest.approx(number[:, -1].mean())
+
+
+def test_larger_models_have_more_jumps_at_once_but_not_for_each_feature(quick):
     numbers = measured(quick[0])
     for name in ("jumps per run", "jumps at once", "decrease inside jumps"):
         values = [numbers[f"{name}, n = {n}"].value for n in (20, 40, 80)]
         assert values == sorted(values)
     # The most that can be represented in digons is 2 m, of 10 m features: each comes or goes about once.
-    assert 1 < numbers["jumps per run, n = 20"].value < 4
+    for n in (20, 40, 80):
+        assert numbers[f"jumps per feature, n = {n}"].value == pytest.approx(
+            numbers[f"jumps per run, n = {n}"].value / n
+        )
+        assert 0.05 < numbers[f"jumps per feature, n = {n}"].value < 0.2
 
 
 def test_planted_jumps_explain_what_is_their_own():
     found = sized(planted(0.1), 100, 1_000, 0.1)
     assert found is not None
     # Each pair has one feature that rises, and one that falls with it.
-    assert np.mean([len(course.jumps) for course in found.courses]) > 8
+    assert found.counts.mean() > 8
     assert found.inside.p < 0.01
-    assert bootstrap_mean(found.share.excess)[0] > 0.1
-    assert bootstrap_mean(found.sums.excess)[0] > 0.2
-    assert bootstrap_mean(found.change.excess)[0] > 0.2
-    assert bootstrap_mean(found.explained.own)[0] > REMOVED
-    assert found.explained.others.mean() < 0.1
+    owned = found.owned
+    for compared, least in ((owned.share, 0.1), (owned.sums, 0.2), (owned.apart, 0.5), (owned.removed, 0.4)):
+        assert bootstrap_mean(compared.excess)[0] > least
+        assert compared.p < 0.001
+    assert found.change.p < 0.001
+    assert owned.removed.own.mean() > 0.25
+    assert owned.removed.others.mean() < 0.1
+
+
+@pytest.mark.parametrize("key", [0, 1])
+def test_a_weak_part_of_jumps_in_the_loss_is_found(key):
+    # Of the decrease from step 100 on, 0.87 is the course's and 0.12 that of six features: an eighth.
+    found = sized(planted(0.02, key=key), 100, 1_000, 0.1)
+    assert found is not None
+    for compared in (found.owned.share, found.owned.sums, found.owned.apart, found.change):
+        assert compared.p < 0.01
+    assert bootstrap_mean(found.owned.share.excess)[0] > 0
+    assert found.made is not None
+    part = found.made.part("share", found.owned.share)
+    assert part is not None
+    assert 0 < part.mean() < 0.5
 
 
 def test_jumps_without_a_part_in_the_loss_explain_nothing():
     found = sized(planted(0.0), 100, 1_000, 0.1)
     assert found is not None
-    assert np.mean([len(course.jumps) for course in found.courses]) > 8
+    assert found.counts.mean() > 8
     assert found.inside.p > 0.05
-    assert found.course.mean() > 0.8
-    for compared in (found.share, found.change, found.sums, found.explained):
-        low, high = bootstrap_mean(compared.excess)
-        assert low < 0.02
-        assert high > -0.02
-    assert bootstrap_mean(found.explained.own)[1] < REMOVED / 2
+    assert found.owned.course.mean() > 0.8
+    for compared in (found.owned.share, found.change, found.owned.sums, found.owned.apart, found.owned.removed):
+        assert compared.p > 0.01
+    # Of a loss that is made of these jumps they would hold so much that a quarter of it is seen not to be there.
+    low, high = bootstrap_mean(found.owned.share.excess)
+    assert low < 0 < high
+    assert found.made is not None
+    assert high < found.made.excess["share"].mean() / 4
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 2])
+def test_too_few_runs_test_nothing_and_are_drawn_nevertheless(quick, seeds):
+    _, out, _ = quick
+    runs = {f"run-{n}": tg.load(out / f"run-{n}.zarr") for n in (20, 40, 80)}
+    if seeds:
+        runs = {name: run.isel(seed=slice(0, seeds)) for name, run in runs.items()}
+    else:
+        runs = {name: run.assign(result=("seed", np.full(12, "diverged"))) for name, run in runs.items()}
+    findings = EXPERIMENT.analyse(runs)
+    assert not findings.tested
+    assert rendered(EXPERIMENT.draw(runs, findings), "png").startswith(b"\x89PNG")
+    if seeds < 2:
+        assert findings.caption == "No two runs of a size trained to their end."
+
+
+def test_the_largest_size_alone_decides(quick):
+    _, out, found = quick
+    runs = {f"run-{n}": tg.load(out / f"run-{n}.zarr") for n in (20, 40, 80)}
+    runs["run-20"] = runs["run-20"].assign(result=("seed", np.full(12, "diverged")))
+    runs["run-40"] = runs["run-40"].isel(seed=slice(0, 2))
+    findings = EXPERIMENT.analyse(runs)
+    assert findings.tested
+    assert len(findings.shown) == 2
+    assert findings.shown[-1].owned.share.p == found[-1].owned.share.p
+    runs["run-80"] = runs["run-80"].assign(result=("seed", np.full(12, "diverged")))
+    assert not EXPERIMENT.analyse(runs).tested
+
+
+def test_the_loss_is_looked_at_from_the_rest_on_exactly():
+    # 100 / 1,060 · 1,060 is rounded to a little more than 100.
+    steps = 1_060
+    assert 100 / steps * steps > 100
+    run = planted(0.1).isel(step=slice(0, 54))
+    run = run.assign_coords(step=np.arange(0, steps + 1, 20))
+    found = sized(run, 100, 400, 0.1)
+    assert found is not None
+    np.testing.assert_allclose(found.inside.total, [course.fall.sum() for course in found.courses])
 
 
 def test_runs_that_end_early_or_do_not_learn_are_left_out():
@@ -139,24 +226,6 @@ def test_the_progress_of_a_jump():
     np.testing.assert_allclose(progress(0.8 - values, step, falling), progress(values, step, jump), atol=1e-12)
 
 
-def test_the_error_of_a_sum():
-    rng = np.random.default_rng(0)
-    columns = np.abs(rng.standard_normal((100, 3)))
-    fall = 0.3 + columns @ np.array([2.0, 0.0, 0.5])
-    assert error(fall, columns, 5) < 1e-18
-    assert error(np.full(100, 0.2), np.zeros((100, 0)), 5) < 1e-18
-    # A jump cannot raise the loss.
-    constant = error(0.3 - columns[:, 0], np.zeros((100, 0)), 5)
-    assert error(0.3 - columns[:, 0], columns[:, :1], 5) == pytest.approx(constant, rel=0.1)
-
-
-def test_correlations_and_sums_over_stretches():
-    one, other = np.random.default_rng(1).standard_normal((2, 50))
-    assert correlation(one, other) == pytest.approx(np.corrcoef(one, other)[0, 1])
-    assert correlation(one, np.ones(50)) == 0
-    np.testing.assert_allclose(together(np.arange(7.0)[None], 3), [[3, 12]])
-
-
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
@@ -164,9 +233,19 @@ def test_correlations_and_sums_over_stretches():
         (["features.count=30"], "numbers of features must rise"),
         (["training.steps=500"], "training.steps must be at least 1000"),
         (["training.kind=flow"], "each training must keep its kind"),
+        (["hidden=5"], r"run-20\(hidden=5\): hidden must be 2"),
+        (["snapshots.count=2"], r"snapshots.count must be at least 120"),
     ],
 )
 def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):
     with pytest.raises(ValueError, match=rule):
         EXPERIMENT.run(tmp_path / "new", size="quick", changes=changes)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_flow_has_a_step_for_each_unit_of_time(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"flow-20\(training.steps=2000\): training.steps must be training.duration, 300"
+    ):
+        EXPERIMENT.run(tmp_path / "new", changes=["training.steps=2000"])
     assert not (tmp_path / "new").exists()

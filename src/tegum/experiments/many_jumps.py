@@ -13,51 +13,71 @@ Definitions. Jumps are those of `tegum.analysis.levels`: by 0.1 at least, in 1,0
 at least 100 steps (in the flow 100 and 10 units of time). They are shorter than those that are looked for late in
 training, because here early jumps count. The first plateau must be over before a jump can start, so that the loss is
 looked at from step 100 on; more than half of its whole decrease is over by then, and is no jump. A feature is
-represented if it is at least 1/2 long. Measures are those of `_small_jumps`.
+represented if it is at least 1/2 long. Measures are those of `_small_jumps` and `_own_jumps`.
 
 Nulls. (a) Jumps shifted in time, around the time that is looked at. That is easy to exceed: the loss falls early, and
 features jump early. (b) The loss of one run beside the jumps of other runs of its size, which go through the same
-course at the same times: only what exceeds that belongs to these jumps and not to their time. What a smooth curve
-explains is measured by the mean of all other runs' losses, in which single jumps are averaged out.
+course at the same times: only what exceeds that belongs to these jumps and not to their time. It is taken of all pairs
+of runs, less what the loss of a run gives beside anyone's jumps and what jumps give beside anyone's loss; p is how
+often runs give as much where jumps are dealt to them anew. What a smooth curve explains is measured by the mean of all
+other runs' losses, in which single jumps are averaged out.
 
-Criteria, fixed before the runs of these base seeds, and after a look at runs of others, in which 2 passed and 3 to 6
-did not for certain:
+How much it would be. Losses are made that fall by the runs' own jumps and by nothing else, each jump of a random size
+and a snapshot too early or too late (standard deviation), and only half of the jumps are then given to the measures:
+jumps are found by what rests before and after, so that many are missed, and a feature's way in dimensionality is not
+its way in the loss. What the measures give there is what a loss composed of jumps has to come near.
 
-1. Jumps per run, and jumps under way at once while the loss falls, are more in the largest models than in the smallest:
-   the intervals lie apart.
-2. In the largest, more of the decrease lies inside jumps than with (a): p below 0.05.
-3. In the largest, more of it lies inside a run's own jumps than with (b): the interval of the difference is above 0.
-4. In the largest, the fall of the loss goes with the rise of the number of represented features from one stretch of 100
-   steps to the next: the interval of the correlation is above (a), and that of its difference from (b) above 0.
-5. In the largest, a constant and a non-negative sum of a run's own jumps predict where its loss falls better than with
-   (a) and (b): the interval of R² is above (a), that of its difference from (b) above 0. Stretches of 100 steps are
-   predicted from the rest.
-6. In the largest, the loss of a run is composed of its jumps: added to the mean course of the other runs, they remove
-   more than a quarter of its squared error; the interval lies above 1/4. That is half of what they remove in made-up
-   runs whose loss owes nothing but a common course to anything else (0.5 to 0.7): a jump's way in dimensionality is not
-   quite its way in the loss. (It was 1/2 until these had been made. Of the runs here only the verdict of the quick form
-   had been seen then, which is the same with both.)
+Criteria, of the largest models, fixed before the runs of these base seeds (p: below 0.05, of (b)):
 
-The claim holds if all of them pass, does not hold if none does, and holds in part otherwise; it is not tested if the
-largest models did not train to their end. Intervals are bootstrapped over runs. The flow, and all sizes but the
-largest, are reported and are no criteria.
+1. More of the decrease lies inside a run's own jumps than with (b): p.
+2. The fall of the loss goes with the rise of the number of represented features from one stretch of 100 steps to the
+   next: the interval of the correlation is above (a); p.
+3. A constant and a non-negative sum of a run's own jumps predict where its loss falls: the interval of R² is above (a);
+   p. Stretches of 100 steps are predicted from the rest.
+4. Where the fall of a run leaves the common course of the others, whatever its size and a little earlier or later, it
+   goes with what the run's own jumps make of their way, less their course, from one stretch to the next: p.
+5. The loss is composed of the jumps: what 1 finds beyond (b) is more than a quarter of what made losses give; the
+   interval lies above 1/4.
+6. Added to the mean course of the other runs, a run's own jumps remove more of its squared error than with (b): p.
 
-Limits. Only features that rest before and after count as jumping; one that comes in a single long rise does not. And
-what is common to all runs of a size may well be made of jumps, too: many of them, at times that hardly differ
-from run to run, sum to the same smooth course in every run, and no comparison of runs could tell. (b) and the mean
-course tell whether single jumps can be seen in the loss, not whether the course owes its form to them.
+5 is left out if the made losses show nothing themselves. The claim holds if all pass, does not hold if none does, and
+holds in part otherwise; it is not tested if fewer than five of the largest models trained to their end. How many jumps
+there are, of a run and for each feature, that more of the decrease lies inside them than with (a), the flow, and all
+sizes but the largest are reported and are no criteria.
+
+What was changed. The definitions were made on runs of the base seeds 300 + n. Then 1, 2 and 3 were tested with
+intervals that had the differences between runs in them which (b) has to take away; they were so wide that a small part
+could not be seen, and 1 failed. Two more criteria could not fail (larger models have more jumps in all, and more of the
+decrease lies inside jumps than with (a)), and 6 asked for 1/4 of the error, of which losses made of jumps fall short at
+n = 400 where jumps are a little out of time. The measures were mended, 4 and 5 were added, and all was tried on those
+seeds: there 1 and 4 pass, and 2, 3, 5 and 6 fail. Which tests to take, and the 1/4 in 5, was chosen by made losses: in
+ensembles of 12, 12 of 12 pass the p of 1, 3, 4 and 6 at n = 400, and 15 of 16 pass 5; at n = 80 two of 12 miss 6, and
+one misses 3. Where losses and jumps are of different runs, p is below 0.05 in 3 to 7 of 100. There are twice as many
+runs of n = 400 as before. The runs shown are of the base seeds 7000 + n; no criterion was changed after a look at them.
+
+Limits. Only features that rest before and after count as jumping; one that comes in a single long rise does not. The
+number of represented features tells little: while the loss falls it rises, overshoots, and falls again, and apart from
+the course the loss falls where it falls. 4 is blind to how much of the decrease is at stake: apart from the common
+course hardly any is. R² and the error that is removed are harsh on jumps that are known badly: at n = 400 jumps that
+make the whole loss remove nine tenths of the error if all are known, to the step, but less than a tenth if half are,
+one snapshot out of time. And what is common to all runs of a size may well be made of jumps, too: many of them, at
+times that hardly differ from run to run, sum to the same smooth course in every run, and no comparison of runs could
+tell. (b) and the mean course tell whether single jumps can be seen in the loss, not whether the course owes its form to
+them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
+from tegum.experiments._own_jumps import FEWEST
 from tegum.experiments._small_jumps import Sized, sized
-from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
+from tegum.experiments.base import Criterion, Experiment, Findings, Size
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,9 +93,6 @@ RATIO = 10
 
 HEIGHT, REST, LONGEST = 0.1, 100, 1_000
 """Of a jump: its least height, the plateaus beside it, and its longest time, in steps."""
-
-REMOVED = 0.25
-"""Of the squared error of the mean course: half of what jumps remove where the loss is made of them."""
 
 FLOW = 10
 """So many steps count as much as one unit of time of the flow, by how long both take."""
@@ -96,8 +113,8 @@ class ManyJumps(Experiment):
 
         runs, flows = {
             "quick": ({20: 12, 40: 12, 80: 12}, {}),
-            "default": ({40: 32, 80: 32, 200: 24, 400: 12}, {20: 16, 40: 8}),
-            "full": ({40: 128, 80: 128, 200: 96, 400: 48, 800: 16}, {20: 128, 40: 64}),
+            "default": ({40: 32, 80: 32, 200: 24, 400: 24}, {20: 16, 40: 8}),
+            "full": ({40: 128, 80: 128, 200: 96, 400: 96, 800: 24}, {20: 128, 40: 64}),
         }[size]
         sampled = Sampled(steps=4_000, evaluation=16_384)
         # Rounding of trajectories does not matter here, and tighter ones take several times as long.
@@ -114,44 +131,63 @@ class ManyJumps(Experiment):
             )
 
         return {
-            **{f"run-{n}": spec(n, seeds, sampled, 200, 300 + n) for n, seeds in runs.items()},
-            **{f"flow-{n}": spec(n, seeds, flow, 300, 300 + n) for n, seeds in flows.items()},
+            **{f"run-{n}": spec(n, seeds, sampled, 200, 7_000 + n) for n, seeds in runs.items()},
+            **{f"flow-{n}": spec(n, seeds, flow, 300, 7_000 + n) for n, seeds in flows.items()},
         }
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Sizes are the grid, and jumps are found on evenly spaced snapshots only."""
+        """Sizes are the grid, and jumps are found on evenly spaced snapshots only, of which plateaus have enough."""
+        from tegum.analysis import levels
+        from tegum.training.spec import Flow
+
         single = {name: spec for name, spec in specs.items() if not isinstance(spec, Sequence)}
         for name, spec in single.items():
             if spec.snapshots.spacing != "linear" or spec.snapshots.steps is not None:
                 rule = "snapshots.spacing must be 'linear', without snapshots.steps"
                 raise ValueError(f"{self.name}: {name}(snapshots={spec.snapshots!r}): {rule}")
-            if (spec.training.kind == "flow") != name.startswith("flow"):
+            flow = spec.training.kind == "flow"
+            if flow != name.startswith("flow"):
                 raise ValueError(f"{self.name}: {name}(training.kind): each training must keep its kind")
-            least = 10 * _rest(spec.training.kind == "flow")
-            if spec.training.steps < least:
-                rule = f"training.steps must be at least {least}, ten times the rest before a jump"
-                raise ValueError(f"{self.name}: {name}(training.steps={spec.training.steps}): {rule}")
+            steps, rest = spec.training.steps, _rest(flow)
+            if steps < 10 * rest:
+                rule = f"training.steps must be at least {10 * rest}, ten times the rest before a jump"
+                raise ValueError(f"{self.name}: {name}(training.steps={steps}): {rule}")
+            if isinstance(spec.training, Flow) and steps != spec.training.duration:
+                rule = f"training.steps must be training.duration, {spec.training.duration:g}, one for a unit of time"
+                raise ValueError(f"{self.name}: {name}(training.steps={steps}): {rule}")
+            fewest = math.ceil(steps * (levels.FEWEST - 1) / rest)
+            if spec.snapshots.count < fewest:
+                rule = (
+                    f"snapshots.count must be at least {fewest}, for plateaus of {rest} steps to have {levels.FEWEST}"
+                )
+                raise ValueError(f"{self.name}: {name}(snapshots.count={spec.snapshots.count}): {rule}")
         sizes = [spec.features.n for name, spec in single.items() if name.startswith("run")]
         if any(low >= high for low, high in pairwise(sizes)):
             raise ValueError(f"{self.name}: run(features.count): numbers of features must rise, and are the grid")
+        for name, spec in single.items():
+            if spec.hidden * RATIO != spec.features.n:
+                rule = f"hidden must be {spec.features.n / RATIO:g}, one for {RATIO} features"
+                raise ValueError(f"{self.name}: {name}(hidden={spec.hidden}): {rule}")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Jumps and what the loss owes to them, for every size; `shown` is the list of `Sized`."""
-        found = []
+        from tegum.experiments._jump_measures import criteria, measures
+
+        found: dict[str, Sized | None] = {}
         for name, run in runs.items():
             flow = name.startswith("flow")
-            found.append(sized(run, _rest(flow), _rest(flow) * LONGEST // REST, HEIGHT))
-        largest = [name for name in runs if name.startswith("run")][-1]
-        tested = found[list(runs).index(largest)] is not None
-        shown = [each for each in found if each is not None]
-        measures = {measure.name: measure for each in shown for measure in _measures(each)}
-        sampled = [each for each in shown if not each.flow]
-        criteria = (
-            _criteria(measures, sampled[0].features, sampled[-1].features)
-            if tested
-            else (Criterion("The largest models train to their end.", False),)
+            found[name] = sized(run, _rest(flow), _rest(flow) * LONGEST // REST, HEIGHT)
+        largest = found[[name for name in runs if name.startswith("run")][-1]]
+        shown = [each for each in found.values() if each is not None]
+        tested = largest if largest is not None and len(largest.courses) >= FEWEST else None
+        untrained = Criterion(f"At least {FEWEST} of the largest models train to their end.", False)
+        return Findings(
+            tuple(measure for each in shown for measure in measures(each, _rest(each.flow))),
+            criteria(tested) if tested else (untrained,),
+            _caption(shown),
+            shown,
+            tested=tested is not None,
         )
-        return Findings(tuple(measures.values()), criteria, _caption(shown), shown, tested=tested)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
         """One run of the smallest and of the largest size, and what jumps explain at all sizes."""
@@ -170,25 +206,36 @@ class ManyJumps(Experiment):
                 {name: _line(flows, value) for name, value in lines.items()},
             )
 
+        def part(which: str) -> Callable[[Sized], np.ndarray | None]:
+            return lambda each: each.made and each.made.part(which, getattr(each.owned, which))
+
         panels = [
-            panel("jumps under way at once", "jumps, weighted by the fall", {"own jumps": lambda each: each.overlap}),
             panel(
                 "decrease inside jumps",
                 "share of the decrease",
                 {
-                    "own jumps": lambda each: each.share.own,
-                    "other runs' jumps": lambda each: each.share.others,
-                    "jumps shifted in time": lambda each: each.share.shifted,
+                    "own jumps": lambda each: each.owned.share.own,
+                    "other runs' jumps": lambda each: each.owned.share.others,
+                    "jumps shifted in time": lambda each: each.owned.share.shifted,
                 },
             ),
             panel(
                 "predicted fall of the loss",
                 "R²",
                 {
-                    "own jumps": lambda each: each.sums.own,
-                    "other runs' jumps": lambda each: each.sums.others,
-                    "jumps shifted in time": lambda each: each.sums.shifted,
-                    "mean course of other runs": lambda each: each.course,
+                    "own jumps": lambda each: each.owned.sums.own,
+                    "other runs' jumps": lambda each: each.owned.sums.others,
+                    "jumps shifted in time": lambda each: each.owned.sums.shifted,
+                    "mean course of others": lambda each: each.owned.course,
+                },
+            ),
+            panel(
+                "own less others'",
+                "part of a loss made of jumps",
+                {
+                    "decrease inside jumps": part("share"),
+                    "predicted fall": part("sums"),
+                    "apart from the course": part("apart"),
                 },
             ),
         ]
@@ -199,16 +246,19 @@ def _line(
     found: Sequence[Sized], value: Callable[[Sized], np.ndarray | float | None]
 ) -> list[tuple[float, float, float, float]]:
     """A mean over runs with its interval for each size; a number alone has none."""
-    from tegum.analysis.statistics import bootstrap_mean
+    from tegum.experiments._measures import average
 
     line = []
     for each in found:
         values = value(each)
         if isinstance(values, np.ndarray):
-            line.append((float(each.features), float(values.mean()), *bootstrap_mean(values)))
+            mean = average("", values, "1", "")
+            low, high = (end if end is not None else mean.value for end in (mean.low, mean.high))
+            line.append((float(each.features), mean.value, low, high))
         elif values is not None:
             line.append((float(each.features), values, values, values))
-    return line
+    # What could not be measured has no place in a figure.
+    return [at for at in line if at[1] is not None and np.isfinite(at[1])]
 
 
 def _one(each: Sized) -> One:
@@ -225,150 +275,32 @@ def _one(each: Sized) -> One:
 
 
 def _caption(found: Sequence[Sized]) -> str:
-    sampled = [each for each in found if not each.flow]
-    if not sampled:
-        return "No run trained to its end."
-    last = sampled[-1]
+    if not found:
+        return "No two runs of a size trained to their end."
     sizes = ", ".join(f"{len(each.courses)} {'flows ' * each.flow}of n = {each.features}" for each in found)
-    return (
+    last = [each for each in found if not each.flow or all(other.flow for other in found)][-1]
+    numbers = np.array([course.number for course in last.courses])
+    first, most, end = (part.mean() for part in (numbers[:, 0], numbers.max(1), numbers[:, -1]))
+    text = (
         "Top: the loss of one run each (orange), from where a jump can start, and the mean loss of the other runs "
         "(dashed); blue: how many of its jumps are under way. Drawn is the run with the median number of jumps. "
-        f"Bottom, over the number of features (runs: {sizes}; bars: 95 % of the mean over runs): jumps under way "
-        "while the loss falls; the share of its decrease inside jumps; how well its fall is predicted as a sum of "
-        "jumps, or by the mean course of the other runs. Jumps of other runs are those of the same size. With "
-        f"{last.features} features "
-        f"{100 * last.inside.share:.0f} % of the decrease lies inside jumps, {100 * last.inside.null:.0f} % where they "
-        f"are shifted in time, and {100 * float(last.share.others.mean()):.0f} % inside those of other runs."
-        f"{' Hollow: gradient flow.' if len(sampled) < len(found) else ''}"
+        f"Bottom, over the number of features (runs: {sizes}; bars: 95 % of the mean over runs): the share of the "
+        "decrease inside jumps; how well the fall of the loss is predicted as a sum of jumps, or by the mean course "
+        "of other runs; and what a run's own jumps give more than those of others, as a part of what they give where "
+        "jumps alone make the loss. Other runs are those of the same size. "
+        f"With {last.features} features {_percent(last.inside.share)} of the decrease lies inside jumps, "
+        f"{_percent(last.inside.others)} inside those of other runs, {_percent(last.inside.null)} where they are "
+        f"shifted in time. Represented features are {first:.0f} at first, {most:.0f} at most and {end:.0f} at last: "
+        f"the loss goes with their number by a correlation of {last.level.own.mean():.2f}, and its falls, apart from "
+        f"the course, with their rises by {last.apart.own.mean():.2f}."
     )
+    return f"{text}{' Hollow: gradient flow.' * any(each.flow for each in found)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if np.isfinite(share) else "an unknown part"
 
 
 def _rest(flow: bool) -> int:
     """The least plateau, in steps, or in units of the flow's time."""
     return REST // FLOW if flow else REST
-
-
-def _name(each: Sized) -> str:
-    return f"{'flow, ' if each.flow else ''}n = {each.features}"
-
-
-def _measures(each: Sized) -> list[Measure]:
-    from tegum.experiments._measures import average, by_run
-
-    name, unit = _name(each), "time" if each.flow else "step"
-    jumps = [(number, jump.end - jump.start) for number, course in enumerate(each.courses) for jump in course.jumps]
-    low, high = each.inside.interval()
-    runs = len(each.courses)
-
-    def excess(what: str, which: str, meaning: str) -> Measure:
-        compared = getattr(each, which)
-        return average(f"{what}, less other runs', {name}", compared.excess, "1", meaning, null=0.0)
-
-    return [
-        average(
-            f"jumps per run, {name}", np.array([len(own.jumps) for own in each.courses]), "jump", "of at least 0.1"
-        ),
-        average(f"duration of a jump, {name}", by_run(jumps), unit, "mean over runs"),
-        average(f"jumps at once, {name}", each.overlap, "jump", "under way while the loss falls, weighted by its fall"),
-        Measure(f"time inside jumps, {name}", each.inside.time, "1", n=runs, meaning="share of what is looked at"),
-        average(
-            f"decrease that is looked at, {name}",
-            np.array([own.part for own in each.courses]),
-            "1",
-            f"from {unit} {_rest(each.flow)} on, of the whole decrease",
-        ),
-        Measure(
-            f"decrease inside jumps, {name}",
-            each.inside.share,
-            "1",
-            low,
-            high,
-            runs,
-            each.inside.null,
-            f"share; null: jumps shifted in time (p = {each.inside.p:.2g})",
-        ),
-        Measure(f"p of the decrease inside jumps, {name}", each.inside.p, "1", n=runs, meaning="of shifts in time"),
-        excess("decrease inside jumps", "share", "null: none"),
-        average(
-            f"R² of the loss on represented features, {name}",
-            each.level.own,
-            "1",
-            "of their values; null: numbers of other runs",
-            null=float(each.level.others.mean()),
-        ),
-        average(
-            f"correlation of changes, {name}",
-            each.change.own,
-            "1",
-            "fall of the loss and rise of represented features; null: shifted in time",
-            null=each.change.shifted,
-        ),
-        excess("correlation of changes", "change", "null: none"),
-        average(
-            f"correlation of changes beyond the mean course, {name}",
-            each.beyond.own,
-            "1",
-            "null: numbers of other runs",
-            null=float(each.beyond.others.mean()),
-        ),
-        average(
-            f"R² of a sum of jumps, {name}",
-            each.sums.own,
-            "1",
-            "predicted; null: shifted in time",
-            null=each.sums.shifted,
-        ),
-        excess("R² of a sum of jumps", "sums", "null: none"),
-        average(f"R² of the mean course, {name}", each.course, "1", "of all other runs; predicted"),
-        average(
-            f"error that jumps remove, {name}",
-            each.explained.own,
-            "1",
-            "share of the squared error of the mean course; null: jumps of other runs",
-            null=float(each.explained.others.mean()),
-        ),
-    ]
-
-
-def _criteria(measures: Mapping[str, Measure], least: int, most: int) -> tuple[Criterion, ...]:
-    def low(name: str, n: int = most) -> float:
-        value = measures[f"{name}, n = {n}"].low
-        return -np.inf if value is None else value
-
-    def high(name: str, n: int) -> float:
-        value = measures[f"{name}, n = {n}"].high
-        return np.inf if value is None else value
-
-    def null(name: str) -> float:
-        value = measures[f"{name}, n = {most}"].null
-        return np.inf if value is None else value
-
-    p = measures[f"p of the decrease inside jumps, n = {most}"].value
-    return (
-        Criterion(
-            f"Jumps are more, and more at once, with {most} features than with {least}.",
-            all(low(name) > high(name, least) for name in ("jumps per run", "jumps at once")),
-        ),
-        Criterion(
-            f"With {most} features more of the decrease lies inside jumps than where they are shifted in time.",
-            p is not None and p < 0.05,
-        ),
-        Criterion(
-            "More of it lies inside a run's own jumps than inside those of other runs.",
-            low("decrease inside jumps, less other runs'") > 0,
-        ),
-        Criterion(
-            "Falls of the loss go with rises of the number of represented features, beyond both nulls.",
-            low("correlation of changes") > null("correlation of changes")
-            and low("correlation of changes, less other runs'") > 0,
-        ),
-        Criterion(
-            "A sum of a run's own jumps predicts where its loss falls, beyond both nulls.",
-            low("R² of a sum of jumps") > null("R² of a sum of jumps")
-            and low("R² of a sum of jumps, less other runs'") > 0,
-        ),
-        Criterion(
-            f"Jumps remove more than {REMOVED:g} of the squared error that the mean course of the other runs leaves.",
-            low("error that jumps remove") > REMOVED,
-        ),
-    )

@@ -25,9 +25,14 @@ _LOOKS = {
     "own jumps": (_OWN, "o", "-"),
     "other runs' jumps": (_OTHERS, "s", (0, (4, 2))),
     "jumps shifted in time": (_SHIFTED, "^", (0, (1, 2))),
-    "mean course of other runs": (_COURSE, "D", "-"),
-    "with jumps": (_OWN, "o", "-"),
+    "mean course of others": (_COURSE, "D", "-"),
 }
+_PARTS = {
+    "decrease inside jumps": (_OWN, "o", "-"),
+    "predicted fall": (style.ACCENTS[2], "v", "-"),
+    "apart from the course": (style.ACCENTS[3], "P", "-"),
+}
+"""Lines that are parts of what made losses give."""
 
 
 class One(NamedTuple):
@@ -57,14 +62,13 @@ class Panel(NamedTuple):
     lines: Mapping[str, Line]
     flows: Mapping[str, Line]
     """The same of gradient flow, drawn hollow."""
-    logarithmic: bool = False
 
 
 def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") -> Figure:
     """Single runs in a row, over a row of panels over the number of features.
 
     Args:
-        ones: three at most.
+        ones: three at most; none if there is nothing to show.
         panels: three at most.
         caption: set below the panels, in full lines.
 
@@ -74,11 +78,16 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
 
     with mpl.rc_context(dict(style.SETTINGS)):
         text = style.wrapped(caption)
-        below = 0.95 + _LINE * (text.count("\n") + 1)
+        below = 1.12 + _LINE * (text.count("\n") + 1)
         height = below + sum(_ROWS) + 1.35
         figure = Figure(figsize=(style.WIDTH, height))
         top = height - 0.45
+        if not ones:
+            figure.text(0.5, (top - _ROWS[0] / 2) / height, "nothing to show: no two runs of a size", ha="center")
         for row, (content, high) in enumerate(zip((ones, panels), _ROWS, strict=True)):
+            if not content:
+                top -= high + 0.9
+                continue
             bottom = top - high
             grid = figure.add_gridspec(
                 1, len(content), left=0.085, right=0.945 if not row else 0.985, bottom=bottom / height,
@@ -91,23 +100,24 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
                 else:
                     _draw_panel(place, each)
             top = bottom - 0.9
-        _explain(figure, below - 0.55, height)
-        figure.text(0.02, (below - 0.72) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        _explain(figure, below - 0.62, height)
+        figure.text(0.02, (below - 0.87) / height, text, va="top", fontsize=8.0, linespacing=1.35)
     return figure
 
 
 def _explain(figure: Figure, at: float, height: float) -> None:
-    """One legend for all panels of the lower row."""
+    """A legend for the first panels of the lower row, and one for the last."""
     from matplotlib.lines import Line2D
 
-    marks = [
-        Line2D([], [], color=colour, marker=marker, ls=dashes, ms=4, label=label)
-        for label, (colour, marker, dashes) in _LOOKS.items()
-        if label != "with jumps"
-    ]
-    figure.legend(
-        handles=marks, loc="center", bbox_to_anchor=(0.5, at / height), ncols=4, handletextpad=0.5, columnspacing=1.4
-    )
+    for looks, place in ((_LOOKS, 0.33), (_PARTS, 0.775)):
+        marks = [
+            Line2D([], [], color=colour, marker=marker, ls=dashes, ms=4, label=label)
+            for label, (colour, marker, dashes) in looks.items()
+        ]
+        figure.legend(
+            handles=marks, loc="center", bbox_to_anchor=(place, at / height), ncols=2, handletextpad=0.5,
+            columnspacing=1.2, handlelength=1.6,
+        )  # fmt: skip
 
 
 def _draw_run(place: Axes, one: One) -> None:
@@ -143,11 +153,12 @@ def _draw_panel(place: Axes, panel: Panel) -> None:
         for name, line in lines.items():
             if not line:
                 continue
-            colour, marker, dashes = _LOOKS[name]
+            looks = _PARTS if name in _PARTS else _LOOKS
+            colour, marker, dashes = looks[name]
             n, value, low, high = np.array(line, float).T
             sizes.update(n.tolist())
             # Side by side where they would cover each other.
-            beside = n * (1 + 0.05 * (list(_LOOKS).index(name) - 1.5) * (-1 if hollow else 1))
+            beside = n * (1 + 0.05 * (list(looks).index(name) - 1.5) * (-1 if hollow else 1))
             place.plot(
                 beside, value, color=colour, marker=marker, ms=4, lw=0.9, ls="none" if hollow else dashes,
                 mfc="white" if hollow else colour, zorder=3,
@@ -159,9 +170,9 @@ def _draw_panel(place: Axes, panel: Panel) -> None:
     place.set_xticks([], minor=True)
     if ticks:
         place.set_xlim(ticks[0] / 1.4, ticks[-1] * 1.4)
-    if panel.logarithmic:
-        place.set_yscale("log")
-        place.yaxis.set_major_formatter("{x:g}")
+    if any(name in _PARTS for name in panel.lines):
+        for level in (0, 1):
+            place.axhline(level, color=style.MUTED, lw=0.7, ls=(0, (1, 2)), zorder=1)
     place.set_xlabel("number of features n")
     place.set_ylabel(panel.label, labelpad=2)
     place.set_title(panel.title, pad=4)
