@@ -28,8 +28,8 @@ def solve(
 ) -> tuple[Parameters, Slope]:
     """A point near the start where ∇L = 0, or where the steps ended; it lies in the pose of the start.
 
-    Steps end early where they lead farther than `reach` from the start, and none is longer than that. With `corner` biases and couplings smaller than
-    that are kept at 0 (`pinned`).
+    Steps end early where they lead farther than `reach` from the start, and none is longer than that. With `corner`
+    biases and couplings smaller than that are kept at 0 (`pinned`).
 
     The gradient is to be as small as the surface's `tol`. Newton's method in a region of trust: a step minimises
     |g + H s|² over |s| ≤ radius, and is taken if |g| or the next step of this kind falls; g changes continuously even

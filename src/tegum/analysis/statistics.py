@@ -43,9 +43,10 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def bootstrap_mean(values: Num[np.ndarray, " run"], *, resamples: int = 10_000, key: int = 0) -> tuple[float, float]:
     """The 95 % interval of a mean over independent runs: percentiles of resampled means, stretched for few runs.
 
-    Runs are drawn with replacement. The percentiles alone are too narrow where there are few runs: of five they cover the mean of a normal
-    distribution four times in five, of two once in two. So both sides are stretched by what widens Student's interval
-    from the normal one, t √(n / (n − 1)) / z (Hesterberg, American Statistician 69, 2015): a tenth for 20 runs.
+    Runs are drawn with replacement. The percentiles alone are too narrow where there are few runs: of five they cover
+    the mean of a normal distribution four times in five, of two once in two. So both sides are stretched by what widens
+    Student's interval from the normal one, t √(n / (n − 1)) / z (Hesterberg, American Statistician 69, 2015): a tenth
+    for 20 runs.
 
     Args:
         values: one number for each run, of any unit.
