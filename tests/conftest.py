@@ -5,12 +5,11 @@ from jaxtyping import install_import_hook
 install_import_hook("tegum", "beartype.beartype")
 
 import matplotlib  # noqa: E402
+import pytest  # noqa: E402
 
 matplotlib.use("agg")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: tests of commands wait for other processes."""
-    from tegum.training.threads import available_cores
-
-    return available_cores() + 1
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Experiments first: their files take minutes each, and none should be left to one worker at the end."""
+    items.sort(key=lambda item: "experiments" not in item.path.parts)

@@ -272,6 +272,8 @@ def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says_and_a_calm_one_i
     np.testing.assert_allclose(tg.dimensionality(passage.look.point.weights), [0.5, 0.5, 1, 0], atol=1e-3)
     np.testing.assert_allclose(tg.dimensionality(passage.after.weights), 0.5, atol=1e-3)
     assert passage.after.index == 0
+    # The newcomer, and not the lone feature that it joins.
+    assert (passage.feature, passage.points) == (3, True)
     # The rate is that of the flow of the trajectory itself, while the newcomer is small.
     length = np.linalg.norm(run.weights.values[0, :, 3], axis=-1)
     early = (length > 2e-3) & (length < 2e-2)
@@ -302,6 +304,8 @@ def test_what_is_measured_of_them_is_told_beside_the_null(small):
     for name in ("plateaus before events that flow leaves", "plateaus before events that are near a saddle"):
         assert (told[name].value, told[name].null, told[name].n) == (1, 0, 1)
     assert "minimum" in told["plateaus before events that are near a saddle"].meaning
+    left = told["saddles that are left along a feature that jumps"]
+    assert (left.value, left.null) == (1, 0.5)
     assert told["unstable directions of the saddle"].value == found.passages[0].look.point.negative
     apart = told["distance of the state after an event from where the flow ends"]
     assert apart.null == pytest.approx(found.passages[0].apart_before)
@@ -315,6 +319,7 @@ def test_a_plateau_that_rests_is_not_left_and_nothing_is_measured_of_its_escape(
     assert not passage.look.left
     assert not passage.look.saddle
     assert found.calm == ()
+    assert (passage.feature, passage.points) == (None, False)
     assert np.isnan([passage.rate, passage.start, passage.growth, passage.time, passage.predicted]).all()
     told = by_name(measures(found))
     assert told["plateaus before events that flow leaves"].value == 0

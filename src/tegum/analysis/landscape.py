@@ -208,7 +208,7 @@ def critical_point(
         raise ValueError(f"{call}(steps={steps!r}): steps must be an int of at least 0")
     if not reach > 0:
         raise ValueError(f"{call}(reach={reach!r}): reach must be a positive number")
-    theta, at = solve(surface, start, steps, reach)
+    theta, at = solve(surface, start, steps, reach, longest=reach)
     begun = [start]
     for corner in corners:
         if np.linalg.norm(at.gradient) <= tol:
@@ -218,7 +218,7 @@ def critical_point(
             continue
         begun.append(begin)
         # A corner of the second derivatives stops Newton's method before it gets there: try those that are near.
-        other, there = solve(surface, start, steps, reach, corner)
+        other, there = solve(surface, start, steps, reach, corner, longest=reach)
         if np.linalg.norm(there.gradient) < np.linalg.norm(at.gradient):
             theta, at = other, there
     return characterised(surface, theta, at, start)

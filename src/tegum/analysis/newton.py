@@ -24,11 +24,16 @@ PATIENCE = 8
 
 
 def solve(
-    surface: Surface, start: Parameters, steps: int, reach: float = float("inf"), corner: float = 0.0
+    surface: Surface,
+    start: Parameters,
+    steps: int,
+    reach: float = float("inf"),
+    corner: float = 0.0,
+    longest: float = float("inf"),
 ) -> tuple[Parameters, Slope]:
     """A point near the start where ∇L = 0, or where the steps ended; it lies in the pose of the start.
 
-    Steps end early where they lead farther than `reach` from the start, and none is longer than that. With `corner`
+    Steps end early where they lead farther than `reach` from the start; none is longer than `longest`. With `corner`
     biases and couplings smaller than that are kept at 0 (`pinned`).
 
     The gradient is to be as small as the surface's `tol`. Newton's method in a region of trust: a step minimises
@@ -39,7 +44,7 @@ def solve(
         start = pinned(surface, start, corner)[0]
     theta, at = _resolved(surface, start, ON_THE_WAY)
     size = max(1.0, float(np.linalg.norm(start)))
-    first, largest = (min(part * size, reach) for part in (FIRST_RADIUS, LARGEST_RADIUS))
+    first, largest = (min(part * size, longest) for part in (FIRST_RADIUS, LARGEST_RADIUS))
     radius = first
     lengths: list[float] = []
     fine = False

@@ -108,9 +108,19 @@ class Leaving:
         """At which the linear flow leaves the saddle in the direction of the state."""
         return float(np.square(self.amounts / self.start) @ self.rates)
 
+    @property
+    def direction(self) -> Float[np.ndarray, " parameter"]:
+        """Towards the state within the unstable directions, of length 1."""
+        return (self.amounts / self.start) @ self.modes
+
+    def shares(self, features: int) -> Float[np.ndarray, " feature"]:
+        """Of the squared direction, |dW_i|² + db_i²; they add up to 1."""
+        squares = np.square(self.direction)
+        return squares[:-features].reshape(features, -1).sum(1) + squares[-features:]
+
     def aside(self, size: float) -> Float[np.ndarray, " parameter"]:
         """A point so far from the saddle, in that direction."""
-        return self.saddle + size * (self.amounts / self.start) @ self.modes
+        return self.saddle + size * self.direction
 
     def along(self, thetas: Float[np.ndarray, "time parameter"]) -> Float[np.ndarray, " time"]:
         """How far along the unstable directions."""

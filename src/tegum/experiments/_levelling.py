@@ -97,6 +97,8 @@ class Passage:
     """Its distance from the run's own state after the event."""
     apart_before: float
     """The same from the state before: the null of that."""
+    feature: int | None
+    """That the unstable directions change most, towards where the flow is slowest; None where no saddle is near."""
     rate: float
     """At which linear growth leaves the saddle towards where the flow is slowest; NaN where no saddle is near."""
     start: float
@@ -107,6 +109,11 @@ class Passage:
     """The flow's from where it is slowest until half of the exact drop; NaN where it did not come so far."""
     predicted: float
     """The time in which linear growth would come as far; NaN as well."""
+
+    @property
+    def points(self) -> bool:
+        """Whether that feature jumps in the event."""
+        return any(jump.feature == self.feature for jump in self.drop.event.jumps)
 
     @property
     def exact(self) -> float:
@@ -235,6 +242,13 @@ def measures(looked: Looked) -> list[Measure]:
         average(
             "unstable directions of the saddle", of(each.look.point.negative for each in near), "direction", "index"
         ),
+        share(
+            "saddles that are left along a feature that jumps",
+            sum(passage.points for passage in near),
+            len(near),
+            "that which the unstable directions change most, towards where the flow is slowest; null: any feature",
+            null=mean([len({jump.feature for jump in p.drop.event.jumps}) / len(p.after.bias) for p in near]),
+        ),
         average("rate of the saddle", of(each.rate for each in near), unit, "−λ in the direction of that place"),
         average(
             "growth beside the saddle",
@@ -312,6 +326,7 @@ def _passages(
                 after=end,
                 apart=distance(end.weights, end.bias, *own[at]),
                 apart_before=distance(end.weights, end.bias, *states[at]),
+                feature=None if way is None else int(way.shares(spec.features.n).argmax()),
                 rate=float("nan") if way is None else way.rate,
                 start=float("nan") if way is None else way.start,
                 growth=seen,

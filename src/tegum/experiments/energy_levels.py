@@ -18,7 +18,7 @@ Criteria, each a part of the claim, by intervals of 95 %:
 
 1. A run with late jumps ends with every represented feature in a digon.
 2. Late jumps per run: the interval lies above the null, in which every feature makes its late change at a steady
-   rate, with its own noise.
+   rate, with its own noise. It tells sudden change from steady change and nothing more: next to nothing jumps in it.
 3. Late jumps meet a jump in the opposite direction: the interval of their share lies above the null, jumps as long
    at independent times.
 4. In at least one late event two features swap places: the lower one becomes the higher one.
