@@ -1,4 +1,5 @@
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -160,17 +161,21 @@ SHARES = [
 
 
 def test_the_ensemble_is_drawn_below_and_nothing_is_cut_off(data):
-    jumps = [jump for event in EVENTS for jump in event.jumps] * 30
+    kinds = [(0.3, 0.0), (0.0, 0.5), (0.72, 0.5), (0.5, 0.0), (0.75, 0.5), (0.667, 0.3), (0.5, 0.75)]
+    counts = [12, 30, 100, 3, 2, 1, 1]
+    jumps = [Jump(0, 1, 0, 500, *kind) for kind, count in zip(kinds, counts, strict=True) for _ in range(count)]
     whole = energy_levels(*data, DROPS, "Which run of how many. " * 20, jumps, SHARES)
     whole.draw_without_rendering()
     _, lower, moves, shares = whole.axes
     assert lower.get_position().y0 > moves.get_position().y1
-    # One arrow for each jump, from where to where it leads.
-    arrows = {(text.xyann[1], text.xy[1]) for text in moves.texts}
-    assert len(moves.texts) == 90
-    assert arrows == {(0.3, 0.0), (0.0, 0.5), (0.72, 0.5)}
+    # One arrow for each jump, from where to where it leads; of a crowd one arrow, and a line for each.
+    arrows = Counter((text.xyann[1], text.xy[1]) for text in moves.texts)
+    assert [arrows[kind] for kind in kinds] == [12, 1, 1, 3, 2, 1, 1]
+    lines = Counter(tuple(line.get_ydata()) for line in moves.lines if line.get_xdata()[0] == line.get_xdata()[1])
+    assert [lines[kind] for kind in kinds] == [0, 30, 100, 0, 0, 0, 0]
     names = [label.get_text() for label in moves.get_xticklabels()]
-    assert names == ["0 → 1/2\n30", "elsewhere → 0\n30", "elsewhere → 1/2\n30"]
+    assert names[:3] == ["other\n→ 1/2\n100", "0\n→ 1/2\n30", "other\n→ 0\n12"]
+    assert len(names) == len(kinds)
     width, height = whole.canvas.get_width_height()
     labels = [*moves.get_xticklabels(), *shares.get_yticklabels(), shares.xaxis.label, moves.title, *whole.texts]
     boxes = [label.get_window_extent() for label in labels]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _GAP = 0.35
 """Of the width that a kind of jumps has, what is left between it and the next."""
+_CROWD = 16
+"""More jumps of a kind would melt into one block as arrows: they are thin lines, and the middle one is the arrow."""
 
 
 @final
@@ -32,7 +34,10 @@ class Share:
 
 
 def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
-    """Every jump as an arrow from where to where it leads, sorted by the known levels at both ends, with counts."""
+    """Every jump as an arrow from where to where it leads, sorted by the known levels at both ends, with counts.
+
+    Of a kind with many jumps each is a thin line and the middle one an arrow. "other" is at no known level.
+    """
     kinds: dict[tuple[str, str], list[Jump]] = {}
     for jump in jumps:
         kinds.setdefault((level_of(jump.before), level_of(jump.after)), []).append(jump)
@@ -47,10 +52,17 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
         for number, jump in enumerate(own):
             at = place + (number + 0.5 - len(own) / 2) * width
             colour = style.ACCENTS[0] if jump.change > 0 else style.ACCENTS[1]
-            arrow = {"arrowstyle": "-|>", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 5}
-            panel.annotate("", (at, jump.after), xytext=(at, jump.before), arrowprops=arrow, zorder=3)
+            crowded = len(own) > _CROWD
+            if crowded:
+                panel.plot([at, at], [jump.before, jump.after], color=colour, lw=0.3, alpha=0.6, zorder=2)
+            if not crowded or number == len(own) // 2:
+                width_of_line, head = (1.4, 9) if crowded else (0.7, 5)
+                arrow = {"arrowstyle": "-|>", "color": colour, "lw": width_of_line, "mutation_scale": head}
+                arrow |= {"shrinkA": 0, "shrinkB": 0}
+                panel.annotate("", (at, jump.after), xytext=(at, jump.before), arrowprops=arrow, zorder=3)
         ticks.append(place)
-        names.append(f"{kind[0]} → {kind[1]}\n{len(own)}")
+        start, end = (level.replace("elsewhere", "other") for level in kind)
+        names.append(f"{start}\n→ {end}\n{len(own)}")
     panel.set_xlim(-0.6, max(len(order), 1) - 0.4)
     panel.set_ylim(-0.03, 0.82)
     panel.set_xticks(ticks, names)
