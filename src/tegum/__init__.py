@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tegum.analysis.local import captured_variance, local_capture, local_moments, local_pca, readout_error
     from tegum.analysis.matches import coincidence, share_inside
     from tegum.analysis.motions import motions
+    from tegum.analysis.moves import largest_moves
     from tegum.analysis.pca import LinearOptimum, angle_to_pca, linear_optimum, pca_likeness
     from tegum.analysis.phases import Boundary, phase_boundary
     from tegum.analysis.plateaus import find_plateaus
@@ -114,6 +115,7 @@ __all__ = [
     "interference_within",
     "iterate",
     "kept_rotations",
+    "largest_moves",
     "late_jumps",
     "linear_optimum",
     "load",
@@ -161,6 +163,7 @@ _ROOMS = {
     "tegum.analysis.local": "captured_variance local_capture local_moments local_pca readout_error",
     "tegum.analysis.matches": "coincidence share_inside",
     "tegum.analysis.motions": "motions",
+    "tegum.analysis.moves": "largest_moves",
     "tegum.analysis.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
     "tegum.analysis.phases": "Boundary phase_boundary",
     "tegum.analysis.plateaus": "find_plateaus",

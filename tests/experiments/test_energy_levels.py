@@ -6,12 +6,14 @@ import xarray as xr
 
 import tegum as tg
 from tegum import experiments
-from tegum.analysis.drops import Drop, find_drops
+from tegum.analysis.drops import Drop, LossDrop, find_drops
 from tegum.analysis.levels import Event, Jump, find_jumps, group_jumps, late_jumps
 from tegum.analysis.surface import distance
 from tegum.experiments._leaving import Leaving, crossing, growth
 from tegum.experiments._level_measures import Ending, Ensemble, _chance
 from tegum.experiments._levelling import _beside, chosen, looked, measures
+from tegum.experiments._lone_drops import LoneDrops, lone_drops
+from tegum.experiments._lone_drops import measures as of_lone_drops
 from tegum.experiments.base import by_name
 from tegum.experiments.energy_levels import _chosen
 
@@ -203,6 +205,44 @@ def test_the_run_to_draw_is_chosen_by_rule(digons, drops, chosen):
 
 def test_no_run_is_chosen_of_none():
     assert _chosen(Ensemble(40, 50_000, (), (), 0, (), ())) is None
+
+
+def test_a_drop_without_an_event_is_told_by_the_passage_it_lies_in():
+    steps = np.arange(0, 50_001, 100)
+    D = 0.5 + 0.003 * np.random.default_rng(0).normal(size=(5, len(steps), 4))
+    ways = [(4_800, 5_300, 0.3), (20_000, 24_000, 0.4), (30_000, 31_000, 0.2)]
+    for seed, (start, end, height) in enumerate(ways):
+        D[seed, :, 2] -= height * np.clip((steps - start) / (end - start), 0, 1)
+    D[2, steps > 31_500, 2] += 0.2  # It comes back at once, and has rested nowhere.
+    levels = xr.DataArray(
+        D, dims=("seed", "step", "feature"), coords={"seed": range(5), "step": steps, "feature": range(4)}
+    )
+    windows = [(5_000, 5_200), (21_000, 23_000), (30_200, 30_800), (40_000, 40_500)]
+    drops = [LossDrop(seed, *window, 0.01, 9.0) for seed, window in enumerate(windows)]
+    jumps = find_jumps(levels)
+    slower = sorted(set(find_jumps(levels, longest=50_000)) - set(jumps), key=lambda jump: jump.seed)
+    revivals = [LossDrop(3, 40_400, 40_600, 0.0, 0.0), LossDrop(4, 0, 50_000, 0.0, 0.0)]
+    lone = lone_drops(drops, levels, jumps, slower, revivals)
+    assert lone.counts == {"in an early jump": 1, "in a slower passage": 1, "in no passage": 2}
+    assert lone.reviving == 1
+    # In the last one nothing happens but noise, which exceeds its own 95 % quantile by chance only.
+    assert [move.feature for move in lone.moves[:3]] == [2, 2, 2]
+    assert [move.significant for move in lone.moves] == [True, True, True, False]
+    measured = by_name(of_lone_drops(lone, range(5)))
+    moving = measured["drops without an event in which a feature moves"]
+    assert (moving.value, moving.n, moving.null) == (0.75, 4, 0.05)
+    change = measured["change of dimensionality in a drop without an event"]
+    # 0.3 · 200/500, 0.4 · 2,000/4,000, 0.2 · 600/1,000, and noise.
+    assert change.value == pytest.approx((0.12 + 0.2 + 0.12) / 4, abs=0.01)
+    assert change.null < 0.01
+    assert measured["drops without an event in a slower passage"].value == 1
+
+
+def test_without_lone_drops_there_is_nothing_to_tell():
+    measured = by_name(of_lone_drops(LoneDrops(), range(5)))
+    assert measured["drops without an event in which a feature moves"].value is None
+    assert measured["change of dimensionality in a drop without an event"].value is None
+    assert measured["drops without an event in no passage"].value == 0
 
 
 def test_the_chance_of_meeting_an_opposite_jump_is_that_of_random_times():

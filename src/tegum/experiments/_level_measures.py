@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from tegum.analysis.windows import Window, overlap
-from tegum.experiments import _levelling
+from tegum.analysis.windows import Window
+from tegum.experiments import _levelling, _lone_drops
 from tegum.experiments.base import Measure
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tegum.analysis.rearrangements import Rearrangement
     from tegum.analysis.revivals import Revival
     from tegum.experiments._levelling import Looked
+    from tegum.experiments._lone_drops import LoneDrops
 
 LEVELS = (0.0, 0.5)
 """Where features of these runs come to rest: not represented, or in a digon."""
@@ -72,6 +73,8 @@ class Ensemble:
     """What late events do to digons."""
     revivals: tuple[Revival, ...] = ()
     """Late ones of dead outputs."""
+    lone: LoneDrops = field(default_factory=_lone_drops.LoneDrops)
+    """What happens in late drops that meet no late event."""
     looked: Looked = field(default_factory=_levelling.Looked)
     """What the exact loss says of some events."""
 
@@ -107,25 +110,29 @@ def ensemble_of(run: xr.Dataset) -> Ensemble:
     levels = dimensionality(whole["weights"])
     jumps = find_jumps(levels)
     late = late_jumps(jumps, steps)
-    slow = late_jumps(find_jumps(levels, longest=steps), steps)
+    slower = sorted(set(find_jumps(levels, longest=steps)) - set(jumps), key=lambda jump: (jump.seed, jump.start))
     drops = loss_drops(group_jumps(late), whole["loss"], jumps)
     events, found = [drop.event for drop in drops], find_drops(whole["loss"])
     revivals = find_revivals(whole["weights"], whole["bias"], spec.features)
-    calm = [seed for seed in whole["seed"].values.tolist() if all(event.seed != seed for event in events)]
+    runs = whole["seed"].values.tolist()
+    calm = [seed for seed in runs if all(event.seed != seed for event in events)]
+    meeting = coincidence(found, events, step, runs=runs)
+    alone = [drop for drop, hit in zip(found, meeting.hits, strict=True) if not hit]
     return Ensemble(
         features=run.sizes["feature"],
         steps=steps,
-        endings=tuple(_ending(whole.sel(seed=seed)) for seed in whole["seed"].values.tolist()),
+        endings=tuple(_ending(whole.sel(seed=seed)) for seed in runs),
         jumps=tuple(late),
-        slower=len(set(slow) - set(late)),
+        slower=len(late_jumps(slower, steps)),
         drops=tuple(drops),
         null_jumps=tuple(late_jumps(find_jumps(steadied(levels)), steps)),
         found=tuple(found),
-        met=coincidence(events, found, step, runs=whole["seed"].values.tolist()),
-        meeting=coincidence(found, events, step, runs=whole["seed"].values.tolist()),
+        met=coincidence(events, found, step, runs=runs),
+        meeting=meeting,
         inside=_inside(whole["loss"], events),
         rearranged=tuple(rearrangements(events, whole["weights"])),
         revivals=tuple(revival for revival in revivals if revival.start >= LATE * steps),
+        lone=_lone_drops.lone_drops(alone, levels, jumps, slower, revivals),
         looked=_levelling.looked(whole, spec, _levelling.chosen(drops, whole.sizes["seed"]), calm),
     )
 
@@ -158,7 +165,13 @@ def _ending(run: xr.Dataset) -> Ending:
 
 def measures(ensemble: Ensemble) -> list[Measure]:
     """Every measured number of the experiment."""
-    return [*_of_jumps(ensemble), *_of_matches(ensemble), *_of_kinds(ensemble), *_levelling.measures(ensemble.looked)]
+    return [
+        *_of_jumps(ensemble),
+        *_of_matches(ensemble),
+        *_lone_drops.measures(ensemble.lone, ensemble.seeds),
+        *_of_kinds(ensemble),
+        *_levelling.measures(ensemble.looked),
+    ]
 
 
 def _of_jumps(ensemble: Ensemble) -> list[Measure]:
@@ -321,8 +334,6 @@ def _of_kinds(ensemble: Ensemble) -> list[Measure]:
 
     events, runs = ensemble.events, len(ensemble.seeds)
     facing = Counter(each.change(pair) for each in ensemble.rearranged for pair in (*each.born, *each.ended))
-    hits = () if ensemble.meeting is None else ensemble.meeting.hits
-    alone = [drop for drop, hit in zip(ensemble.found, hits, strict=False) if not hit]
     counts = [
         ("late completions", sum(len(event.completions) for event in events), "digon", "a lone feature gets a partner"),
         ("late births", sum(len(event.births) for event in events), "digon", "two absent features become a digon"),
@@ -338,12 +349,6 @@ def _of_kinds(ensemble: Ensemble) -> list[Measure]:
             "output",
             f"a dead output lives again; {sum(revival.visible for revival in ensemble.revivals)} with another "
             "dimensionality",
-        ),
-        (
-            "drops without an event at a revival",
-            sum(any(overlap(drop, revival) for revival in ensemble.revivals) for drop in alone),
-            "drop",
-            f"of {len(alone)} drops found alone without an event",
         ),
     ]
     moves = sorted(transitions(ensemble.jumps).items(), key=lambda item: (-item[1], item[0]))

@@ -43,6 +43,11 @@ decrease crowd soon after late begins. So three measures repeat these shares bes
 profile: windows of one run laid on other runs at the same times. It was added after a look at these runs, is no
 criterion, and gives what it gives.
 
+What the other drops are, those found in the loss alone that meet no event, is told by four more measures and is no
+criterion either (`_lone_drops`): whether some feature moves in them by more than anywhere else in late training where
+nothing jumps, and whether they lie in a jump that began before late training did, or in a passage between two plateaus
+that took too long for a jump. It was added after a look at these runs, where each of them does.
+
 Is the plateau before an event a saddle, and is it left as the saddle says? In ensembles of 32 runs or more some events
 are looked at in the exact loss (`_levelling`): swaps, births and completions with a drop, the first of each run, by
 seed, one for eight runs and at most eight. From 3,000 steps before each goes the gradient flow, for a time of 600; it
@@ -242,6 +247,10 @@ def _of_the_ensemble(ensemble: Ensemble) -> list[str]:
         f"Below, left: every late jump of all runs; {len(events)} late events hold {_listed(named)} (a lone feature "
         "gets a partner, two features appear together, two change places). Right: shares with 95 % intervals."
     ]
+    lone = ensemble.lone
+    if lone.moves:
+        parts = ", ".join(f"{count} {name}" for name, count in lone.counts.items() if count)
+        sentences.append(f"Drops found alone without an event: {len(lone.moves)} ({parts}).")
     passages, calm = ensemble.looked.passages, ensemble.looked.calm
     if passages:
         left, near = (sum(getattr(each.look, name) for each in passages) for name in ("left", "saddle"))
