@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tegum.data.atomic import replacing
+from tegum.data.atomic import check_writable, replacing, resolved
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,14 +24,12 @@ def check_results_place(path: str | os.PathLike[str], *, overwrite: bool = False
     Raises:
         FileExistsError: what is at `path` is not to be replaced; only a folder of results ever is.
         FileNotFoundError: the folder above it does not exist.
+        OSError: nothing can be written there, or under such a name.
 
     """
-    target = Path(path).resolve()
     shown = os.fspath(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"{call} --out {shown}: the folder {str(target.parent)!r} does not exist; make it first"
-        )
+    target = resolved(path, f"{call} --out {shown}")
+    check_writable(target, f"{call} --out {shown}")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{call} --out {shown}: there is something already; --overwrite replaces it")
     if target.exists() and not ((target / SUMMARY).is_file() and (target / TABLE).is_dir()):

@@ -21,7 +21,6 @@ import itertools
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from tegum.data import manifest, schema
-from tegum.data.atomic import replacing
+from tegum.data.atomic import check_writable, replacing, resolved
 from tegum.data.schema import brief
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
             (another dtype, an attribute that is not JSON, a name that cannot name a file, a MultiIndex).
         FileExistsError: what is at `path` is not to be replaced.
         FileNotFoundError: the folder above `path` does not exist.
+        OSError: the disk is full, or nothing can be written there; the sentence names the place.
 
     """
     call = f"save(dataset, {os.fspath(path)!r})"
@@ -95,22 +95,16 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pat
     Raises:
         FileExistsError: what is at `path` is not to be replaced.
         FileNotFoundError: the folder above `path` does not exist.
-        PermissionError: nothing can be written there.
+        OSError: nothing can be written there, or under such a name.
 
     """
     call = f"save(dataset, {os.fspath(path)!r})"
-    target = Path(path).resolve()
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{call}: the folder {str(target.parent)!r} does not exist; make it first")
+    target = resolved(path, call)
+    check_writable(target, call)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{call}: something is at this path; overwrite=True replaces a tegum store")
     if target.exists() and not (target / manifest.FILE).is_file():
         raise FileExistsError(f"{call}: what is at this path is no tegum store; overwrite=True replaces no other thing")
-    try:
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise PermissionError(f"{call}: nothing can be written in {str(target.parent)!r}: {error.strerror}") from None
     return target
 
 
