@@ -155,6 +155,14 @@ def _check_free(target: Path, overwrite: bool, call: str) -> None:
         raise FileExistsError(f"{call}: there is something already; overwrite=True (--overwrite) replaces it")
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder so that it is never seen with a part of what it holds; nothing where there is none."""
+    aside = _hidden(folder, PART)
+    with suppress(FileNotFoundError):
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def set_aside(target: Path) -> Path | None:
     """Where a replacement cut short between its renames has left what was at `target`; None if none was."""
     return next(target.parent.glob(_pattern(target, OLD)), None)

@@ -52,7 +52,8 @@ def dataset(
         return array.reshape(*lead, *array.shape[1:])
 
     def recorded(array: np.ndarray) -> np.ndarray:
-        return shaped(array if done == len(whole.steps) else array[:, :done].copy())
+        # A view: what is kept on the way must not take the memory a second time.
+        return shaped(array[:, :done])
 
     def along_features(values: list[Any]) -> Any:
         same = all(np.array_equal(value, values[0]) for value in values)

@@ -6,8 +6,10 @@ snapshots taken in it and a `TrainingState` from which it can be continued, by t
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final, runtime_checkable
@@ -16,6 +18,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from tegum.core.features import Empirical
+from tegum.data.keeping import check_asked
+from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
 from tegum.training.spec import Spec
 from tegum.training.state import Recorded, TrainingState
@@ -160,11 +164,19 @@ def train(
     threads: int | None = None,
     engine: EngineName = "auto",
     progress: Callable[[Segment], None] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_seconds: float = EVERY_SECONDS,
 ) -> xr.Dataset:
     """Train all runs of a Spec, or of several Specs in one call.
 
     Runs of the same number and base seed start alike and draw from the same stream in every Spec: members of a sweep
     are paired (common random numbers). Where they should be independent, give each Spec a base seed of its own.
+
+    With `out` the trajectory is saved there as soon as it is whole. Until then what is done is kept beside it
+    (`run.partial.zarr` beside `run.zarr`) every `checkpoint_seconds`, and wherever training ends early;
+    `resume=True` goes on from there, to the bits that an undisturbed training would have given.
 
     Args:
         specs: one Spec, or several that agree in shapes, snapshots, number of seeds, kind of training, and the
@@ -174,6 +186,12 @@ def train(
         engine: of sampled training, "kernel" (CPU), "jax", or "auto": the kernel wherever it covers the Spec. Other
             kinds have one engine each, and "auto" alone.
         progress: called with each `Segment` as it is done.
+        out: the store to make, in a folder that exists; None keeps the trajectory in memory alone.
+        overwrite: replace a store at `out`, which stays until the new one is whole.
+        resume: go on from what an unfinished training of these Specs has left beside `out`; where there is nothing,
+            begin.
+        checkpoint_seconds: how long training goes on before what is done is kept again; longer where keeping it
+            takes more than a thirtieth of that.
 
     Returns:
         The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step),
@@ -181,35 +199,67 @@ def train(
         flow gradient_error (seed) and the coordinate time (seed, step).
 
     Raises:
-        ValueError: the Specs cannot be trained together, or the engine does not cover them.
-        TrainingInterrupted: on Ctrl-C; it carries what was done.
+        ValueError: the Specs cannot be trained together, the engine does not cover them, or what is to be resumed is of
+            another Spec, engine or version of the code.
+        FileExistsError: something is at `out`, or an unfinished training beside it, and is not to be replaced.
+        OSError: nothing can be written at `out`, or the disk has no room. Where it fills up meanwhile the trajectory is
+            kept in another folder, which the sentence names (`tegum.data.keeping.KeptElsewhereError`).
+        TrainingInterrupted: on Ctrl-C; it carries what was done, and with `out` a note says where that is kept. Any
+            other exception that ends training early, such as one raised by `progress`, carries both as well.
 
     """
     specs = together(specs)
+    if out is None and (overwrite or resume):
+        raise ValueError(
+            f"train(overwrite={overwrite}, resume={resume}): both are of what is at `out`, and out is None"
+        )
     begin = time.perf_counter()
     wanted = _snapshot_steps(specs[0])
     runs = len(specs) * specs[0].seeds
-    whole = Recorded.empty(wanted, runs, specs[0].features.n, specs[0].hidden, specs[0].training.dtype)
-    state: TrainingState | None = None
-    done, interrupted = 0, False
-    with _engine(specs, threads, engine, "train") as worker:
+    place = None
+    if out is not None:
+        place = Checkpoint(specs, out, overwrite=overwrite, resume=resume, seconds=checkpoint_seconds)
+    with nullcontext() if place is None else place, _engine(specs, threads, engine, "train") as worker:
+        whole = Recorded.empty(wanted, runs, specs[0].features.n, specs[0].hidden, specs[0].training.dtype)
+        state, done, before = (None, 0, 0.0) if place is None else place.begin(worker, whole)
+
+        def trajectory() -> xr.Dataset:
+            assert state is not None
+            return dataset(specs, whole, state, done, worker, before + time.perf_counter() - begin)
+
         try:
-            for segment in _segments(worker, specs, None, None):
+            for segment in _segments(worker, specs, state, None):
                 count = len(segment.recorded.steps)
                 whole.weights[:, done : done + count] = segment.recorded.weights
                 whole.bias[:, done : done + count] = segment.recorded.bias
                 whole.loss[:, done : done + count] = segment.recorded.loss
-                state = segment.state
-                done += count
+                # In one go: between the two a signal would leave the state of other snapshots.
+                state, done = segment.state, done + count
                 if progress is not None:
                     progress(segment)
-        except KeyboardInterrupt:
-            interrupted = True
-    if state is None or done == 0:
-        raise KeyboardInterrupt
-    run = dataset(specs, whole, state, done, worker, time.perf_counter() - begin)
-    if interrupted:
-        raise TrainingInterrupted(run)
+                check_asked()
+                if place is not None and state.step < segment.steps and place.due():
+                    place.update(trajectory, state)
+        except BaseException as error:
+            if state is None or done == 0:
+                raise
+            run = trajectory()
+            kept = "what was done is in the attribute `run` of this exception"
+            if place is not None:
+                try:
+                    kept = place.stop(run, state)
+                except OSError as refused:
+                    kept = str(refused)
+            ended = TrainingInterrupted(run) if isinstance(error, KeyboardInterrupt) else error
+            # Also where something else ended it: what a user's own `progress` raises must not cost an hour of training.
+            vars(ended)["run"] = run
+            ended.add_note(kept)
+            if ended is error:
+                raise
+            raise ended from None
+        run = trajectory()
+        if place is not None:
+            place.finish(run, overwrite=overwrite)
     return run
 
 

@@ -1,0 +1,146 @@
+"""Keeping results whatever happens: signals wait while one is written, and a full disk is not the end of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn, final
+
+from tegum.data.atomic import told
+
+_STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that ask a program to stop: Ctrl-C, a polite kill, and a terminal that is closed."""
+
+_SHOW_CURSOR = b"\x1b[?25h"
+
+_asked: list[int] = []
+"""The signal that has asked this process to stop, once `listen` has been called."""
+
+
+def listen() -> None:
+    """Let each signal that asks to stop raise KeyboardInterrupt, and a second one end the process at once.
+
+    What is ignored stays so: `nohup` has a process ignore that its terminal is closed.
+    """
+    for number in _STOPS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def asked_by() -> int | None:
+    """The number of the signal that has asked to stop; None if none has."""
+    return _asked[0] if _asked else None
+
+
+def check_asked() -> None:
+    """Stop where a signal has asked to, and its exception was lost: Python drops what is raised in a finaliser.
+
+    Raises:
+        KeyboardInterrupt: a signal has asked to stop.
+
+    """
+    if _asked:
+        raise KeyboardInterrupt
+
+
+def _stop(number: int, _: Any) -> NoReturn:
+    if _asked:
+        _end(number)
+    _asked.append(number)
+    raise KeyboardInterrupt
+
+
+def _end(number: int) -> NoReturn:
+    with suppress(OSError):
+        if os.isatty(2):
+            os.write(2, _SHOW_CURSOR)
+    os._exit(128 + number)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let signals that ask to stop wait until the block is done; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals interrupt the main thread alone.
+        return
+    came: list[tuple[int, Any]] = []
+
+    def wait(number: int, frame: Any) -> None:
+        if came:
+            _end(number)
+        came.append((number, frame))
+
+    former = {
+        number: handler for number in _STOPS if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+    }
+    try:
+        for number in former:
+            signal.signal(number, wait)
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        for number, frame in came:
+            handler = former[number]
+            if callable(handler):
+                handler(number, frame)
+            else:
+                signal.raise_signal(number)
+
+
+@final
+class KeptElsewhereError(OSError):
+    """A result could not be written where it was asked for, and is at `path` instead."""
+
+    def __init__(self, sentence: str, path: Path) -> None:
+        super().__init__(sentence)
+        self.path = path
+
+
+def keep(write: Callable[[Path], object], target: Path, *, call: str, what: str) -> None:
+    """Write a result that took work to its place, or to another folder where the operating system refuses.
+
+    Args:
+        write: writes it to a path; it appears there complete or not at all.
+        target: its place, absolute.
+        call: what the sentence starts with.
+        what: the result, as the sentence names it: "the trajectory".
+
+    Raises:
+        KeptElsewhereError: it is in another folder, and why.
+        OSError: it could be written nowhere, and why.
+
+    """
+    try:
+        write(target)
+        return
+    except OSError as error:
+        refused = error if error.strerror is None else told(error, f"{call}: writing {str(target)!r}")
+    tried = []
+    for folder in _others(target.parent):
+        place = folder / f"{target.stem}-{secrets.token_hex(4)}{target.suffix}"
+        try:
+            write(place)
+        except OSError:
+            tried.append(str(folder))
+            continue
+        raise KeptElsewhereError(f"{refused}; {what} is kept in {str(place)!r} instead", place) from refused
+    also = f" (nor in {', '.join(map(repr, tried))})" if tried else ""
+    raise OSError(f"{refused}; it could not be kept elsewhere{also}: {what} is lost") from refused
+
+
+def _others(folder: Path) -> Iterator[Path]:
+    """Folders in which a result might be found again."""
+    seen = {folder}
+    for find in (Path.cwd, Path.home, lambda: Path(tempfile.gettempdir())):
+        with suppress(OSError, RuntimeError):  # There may be no such folder.
+            other = find().resolve()
+            if other not in seen:
+                seen.add(other)
+                yield other
