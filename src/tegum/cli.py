@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter, Token
+
+from tegum.data import keeping
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +28,12 @@ Changes = Annotated[
     tuple[str, ...],
     Parameter(name="--set", negative="", consume_multiple=False, help="Change a key of the Spec: hidden=3."),
 ]
-Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier result at the same place.")]
+Overwrite = Annotated[
+    bool, Parameter(negative="", help="Replace an earlier result at the same place, once the new one is whole.")
+]
+Resume = Annotated[
+    bool, Parameter(negative="", help="Go on with what an unfinished call has left there, to the same bits.")
+]
 
 
 def _whole(_: Any, tokens: Sequence[Token]) -> int:
@@ -57,6 +65,7 @@ def run(
     full: Annotated[bool, Parameter(negative="")] = False,
     changes: Changes = (),
     overwrite: Overwrite = False,
+    resume: Resume = False,
 ) -> None:
     """Run an experiment: train, measure, draw, and judge its claim.
 
@@ -80,7 +89,9 @@ def run(
     folder = out if out is not None else Path(name)
     size: Literal["quick", "default", "full"] = "quick" if quick else "full" if full else "default"
     with terminal.Progress(f"{name} ({size})") as progress:
-        summary = experiment.run(folder, size=size, changes=changes, overwrite=overwrite, progress=progress.segment)
+        summary = experiment.run(
+            folder, size=size, changes=changes, overwrite=overwrite, resume=resume, progress=progress.segment
+        )
     terminal.summary(summary)
 
 
@@ -93,6 +104,8 @@ def train(
     threads: int | None = None,
     engine: Literal["auto", "kernel", "jax"] = "auto",
     overwrite: Overwrite = False,
+    resume: Resume = False,
+    checkpoint: float = 20.0,
 ) -> None:
     """Train the runs that a TOML file describes, and keep every snapshot.
 
@@ -106,25 +119,22 @@ def train(
         Threads; all cores by default. The numbers do not depend on it.
     engine
         For sampled training the fused CPU kernel, JAX, or whichever covers the description.
+    checkpoint
+        Seconds after which what is done is kept again, beside the place of the trajectory.
 
     """
     import tegum
     from tegum import terminal
-    from tegum.data.store import check_place
 
-    target = out if out is not None else spec.with_suffix(".zarr")
     description = tegum.Spec.from_toml(spec, changes)
+    target = out if out is not None else spec.with_suffix(".zarr")
     if target.exists() and not overwrite:
         raise ValueError(f"train --out {target}: there is something already; --overwrite replaces it")
-    # What can be refused is refused before training, not after it.
-    check_place(target, overwrite=overwrite)
     with terminal.Progress(f"{spec.name} ({description.seeds} runs)") as progress:
-        try:
-            trajectory = tegum.train(description, threads=threads, engine=engine, progress=progress.segment)
-        except tegum.TrainingInterrupted as interruption:
-            tegum.save(interruption.run, target, overwrite=overwrite)
-            _interrupted(f"what was done is kept in {target}")
-    tegum.save(trajectory, target, overwrite=overwrite)
+        trajectory = tegum.train(
+            description, threads=threads, engine=engine, progress=progress.segment,
+            out=target, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint,
+        )  # fmt: skip
     _show(trajectory, target)
 
 
@@ -271,8 +281,8 @@ def analyse(
             companions=companions,
             progress=working.part,
         )
-    terminal.analysis(str(weights), found)
     if target is None or out is None:
+        terminal.analysis(str(weights), found)
         return
     import json
 
@@ -287,36 +297,59 @@ def analyse(
     files = {f"embeddings.{kind}": rendered(figure, kind) for kind in ("png", "svg")}
     files[results.SUMMARY] = f"{text}\n".encode()
     results.write_results(target, found, files, overwrite=overwrite, call=call)
+    # Only now: what is shown may fail to be.
+    terminal.analysis(str(weights), found)
     terminal.wrote([out / name for name in (results.TABLE, *files)])
 
 
 def main() -> None:
-    """Run the command line; a wrong value ends in one sentence, not in a traceback."""
-    # A cluster's polite kill is treated like Ctrl-C: what is done is kept.
-    signal.signal(signal.SIGTERM, _stop)
+    """Run the command line; a wrong value ends in one sentence, not in a traceback.
+
+    The exit code is 0 where all is done and shown, 1 where the result is there and could not be printed or is elsewhere
+    than asked, 2 where the call was refused or failed, and 128 + n after the signal n.
+    """
+    from tegum import terminal
+
+    keeping.listen()
+    terminal.prepare()
+    warnings.showwarning = lambda message, *_, **__: terminal.say(str(message))
+    code = 0
     try:
         app()
-    except KeyboardInterrupt as interruption:
-        _interrupted("; ".join(getattr(interruption, "__notes__", ())))
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
-        sys.stderr.close()
-        raise SystemExit(1) from None
-    except MemoryError as error:
-        print(f"tegum: there is not enough memory: {error or 'a smaller number may fit'}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (ValueError, OSError) as error:
-        print(f"tegum: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException as error:
+        code = _failed(error)
+    raise SystemExit(terminal.close(code))
 
 
-def _interrupted(sentence: str) -> NoReturn:
-    print(f"tegum: interrupted{'; ' if sentence else ''}{sentence}", file=sys.stderr)
-    raise SystemExit(128 + signal.SIGINT)
+def _failed(error: BaseException) -> int:
+    """Say in one sentence why a call did not come to its end; the exit code."""
+    from tegum import terminal
 
-
-def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    notes = list(getattr(error, "__notes__", ()))
+    number = keeping.asked_by()
+    if number is not None or isinstance(error, KeyboardInterrupt):
+        # Whatever was raised: in the middle of an import an interruption may come out as anything.
+        terminal.say("; ".join(["interrupted", *notes]))
+        return 128 + (signal.SIGINT if number is None else number)
+    match error:
+        case keeping.KeptElsewhereError():
+            terminal.say(str(error))
+            return 1
+        case BrokenPipeError() if not notes:
+            terminal.lost(error)
+            return 0
+        case MemoryError():
+            sentence = f"there is not enough memory: {error or 'a smaller number may fit'}"
+        case OSError(strerror=str()):
+            sentence = f"{' '.join(sys.argv[1:2])}: {error}"
+        case ValueError() | OSError():
+            sentence = str(error)
+        case _:
+            raise error
+    terminal.say("; ".join([sentence, *notes]))
+    return 2
 
 
 def _version() -> str:

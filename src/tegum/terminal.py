@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, final
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,15 +28,86 @@ _PLAIN_SECONDS = 5.0
 """How often a line is printed where there is no terminal."""
 
 
+_lost: list[OSError | ValueError] = []
+"""Why standard output takes nothing more, once it does not."""
+
+
+def prepare() -> None:
+    """Make standard output and error take every character: what an encoding lacks is written as its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def lost(error: OSError | ValueError) -> None:
+    """Take note that standard output takes nothing more; from here on nothing is printed, and the work goes on."""
+    _lost.append(error)
+
+
+def close(code: int) -> int:
+    """Have all that was printed written, and say where it could not be.
+
+    Args:
+        code: the exit code, were it all written.
+
+    Returns:
+        The exit code: 1 in place of 0 where something could not be printed, unless its reader just went away, as `head`
+        does.
+
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        lost(error)
+    if not _lost:
+        return code
+    # What is still in the buffer goes nowhere; the interpreter would try once more, and complain.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(_lost[0], BrokenPipeError):
+        return code
+    say(f"not everything could be printed: {getattr(_lost[0], 'strerror', None) or _lost[0]}")
+    return code or 1
+
+
+def say(sentence: str) -> None:
+    """Say something on standard error, on one line; where nobody listens, the work goes on."""
+    with suppress(OSError, ValueError, AttributeError):
+        print(f"tegum: {line(sentence)}", file=sys.stderr, flush=True)
+
+
+def line(text: str) -> str:
+    """A text on one line: names may hold line ends, and codes that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _show(what: Any) -> None:
+    """Print to standard output, as long as it takes something."""
+    if _lost:
+        return
+    if sys.stdout is None or sys.stdout.closed:
+        lost(ValueError("standard output is closed"))
+        return
+    try:
+        # A width of 0, as some programs set it, is no width.
+        unusable = os.environ.get("COLUMNS", "").strip() in ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+        console = Console(width=80 if unusable else None)
+        console.print(what, highlight=False)
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        lost(error)
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table to standard output."""
-    drawn = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
+    # As Text: what users name may look like markup.
+    drawn = Table(title=Text(line(title)), title_justify="left", title_style="bold", show_header=any(columns))
     for column in columns:
-        drawn.add_column(column, overflow="fold")
+        drawn.add_column(Text(column), overflow="fold")
     for row in rows:
-        drawn.add_row(*(cell if isinstance(cell, str) else f"{cell:.6g}" for cell in row))
-    console = Console()
-    console.print(drawn)
+        drawn.add_row(*(Text(cell if isinstance(cell, str) else f"{cell:.6g}") for cell in row))
+    _show(drawn)
 
 
 def summary(result: Summary) -> None:
@@ -52,8 +127,8 @@ def summary(result: Summary) -> None:
 
 def wrote(files: Iterable[Path]) -> None:
     """Print which files were written."""
-    console = Console()
-    console.print(*(f"wrote {file}" for file in files), sep="\n", highlight=False, markup=False)
+    for file in files:
+        _show(Text(line(f"wrote {file}"), overflow="ignore", no_wrap=True))
 
 
 def analysis(title: str, found: xr.Dataset) -> None:

@@ -143,20 +143,23 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path, options, sentence):
     assert names_in(tmp_path) == []
 
 
-def test_an_error_while_training_leaves_no_empty_folder(tmp_path):
+def test_an_error_while_training_keeps_what_was_trained(tmp_path):
     def fail(_):
         raise RuntimeError
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError) as raised:
         Tiny().run(tmp_path / "out", progress=fail)
-    assert names_in(tmp_path) == []
+    assert names_in(tmp_path / "out" / "partial") == ["run.partial.zarr"]
+    assert "run.partial.zarr', and resume=True (--resume) goes on with it" in raised.value.__notes__[0]
 
 
 def test_an_error_in_the_analysis_keeps_the_trajectory_and_makes_no_summary(tmp_path):
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as raised:
         Broken().run(tmp_path / "out")
-    assert names_in(tmp_path / "out") == ["run.zarr"]
-    assert tg.load(tmp_path / "out" / "run.zarr").sizes["seed"] == 2
+    assert "what was trained is kept in" in raised.value.__notes__[0]
+    assert names_in(tmp_path / "out") == ["partial"]
+    assert names_in(tmp_path / "out" / "partial") == ["run.zarr"]
+    assert tg.load(tmp_path / "out" / "partial" / "run.zarr").sizes["seed"] == 2
 
 
 def test_an_interruption_keeps_what_was_done_and_goes_on_up(tmp_path):
@@ -165,22 +168,74 @@ def test_an_interruption_keeps_what_was_done_and_goes_on_up(tmp_path):
 
     with pytest.raises(TrainingInterrupted) as raised:
         Tiny().run(tmp_path / "out", progress=interrupt)
-    assert "what was done is kept in" in raised.value.__notes__[0]
-    kept = tg.load(tmp_path / "out" / "run.zarr")
-    assert kept.identical(raised.value.run)
+    assert "what was done (step 1 of 40) is kept in" in raised.value.__notes__[0]
+    kept = tg.load(tmp_path / "out" / "partial" / "run.partial.zarr")
+    assert kept.drop_vars([name for name in kept if str(name).startswith("state_")]).equals(raised.value.run)
     assert set(kept.result.values) == {"interrupted"}
     assert np.isfinite(kept.weights.isel(step=0)).all()
-    assert names_in(tmp_path / "out") == ["run.zarr"]
+    assert names_in(tmp_path / "out") == ["partial"]
 
 
-def test_an_interruption_while_replacing_leaves_no_summary_of_the_former_result(tmp_path):
+def test_an_interruption_while_replacing_leaves_the_former_result_as_it_is(tmp_path):
     def interrupt(_):
         raise KeyboardInterrupt
 
     Tiny().run(tmp_path, size="quick")
+    before = {file: (tmp_path / file).read_bytes() for file in FILES if not file.endswith(".zarr")}
     with pytest.raises(TrainingInterrupted):
         Tiny().run(tmp_path, overwrite=True, progress=interrupt)
-    assert names_in(tmp_path) == ["run.zarr"]
+    assert names_in(tmp_path) == sorted([*FILES, "partial"])
+    assert {file: (tmp_path / file).read_bytes() for file in before} == before
+    assert int(tg.load(tmp_path / "run.zarr").step[-1]) == 20
+
+
+def test_an_unfinished_result_is_gone_on_with_and_not_replaced_unasked(tmp_path):
+    def interrupt(segment):
+        if segment.state.step > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrainingInterrupted):
+        Tiny().run(tmp_path / "out", progress=interrupt)
+    with pytest.raises(FileExistsError, match=r"holds an unfinished result; resume=True \(--resume\) goes on with it"):
+        Tiny().run(tmp_path / "out")
+    first = []
+    Tiny().run(tmp_path / "out", resume=True, progress=first.append)
+    assert first[0].start > 5
+    assert names_in(tmp_path / "out") == sorted(FILES)
+    Tiny().run(tmp_path / "whole")
+    resumed, whole = tg.load(tmp_path / "out" / "run.zarr"), tg.load(tmp_path / "whole" / "run.zarr")
+    assert resumed.drop_attrs().identical(whole.drop_attrs())
+
+
+def test_of_an_unfinished_result_what_is_trained_is_not_trained_again(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        Broken().run(tmp_path / "out")
+    with pytest.raises(ZeroDivisionError):
+        Broken().run(tmp_path / "out", resume=True, progress=lambda _: pytest.fail("it trained"))
+    with pytest.raises(ValueError, match="is of another Spec; remove it to begin anew"):
+        Broken().run(tmp_path / "out", resume=True, changes=["seeds=3"])
+    Tiny().run(tmp_path / "out", overwrite=True)
+    assert names_in(tmp_path / "out") == sorted(FILES)
+
+
+@pytest.mark.parametrize("moved", range(len(FILES)))
+def test_a_result_that_was_killed_on_its_way_to_its_place_arrives_with_the_next_call(tmp_path, moved):
+    """Each of the renames may have been the last."""
+    old, new = tmp_path / "out", tmp_path / "new"
+    Tiny().run(old, size="quick")
+    (old / "notes.txt").write_text("mine")
+    Tiny().run(new)
+    new.rename(old / "partial")
+    names = [*sorted(file for file in FILES if file != "summary.json"), "summary.json"]
+    for name in names[:moved]:
+        if (old / name).is_dir():
+            (old / name).rename(old / "partial" / f"{name}.old")
+        (old / "partial" / name).replace(old / name)
+    with pytest.raises(FileExistsError, match="already"):
+        Tiny().run(old)
+    assert names_in(old) == sorted([*FILES, "notes.txt"])
+    assert json.loads((old / "summary.json").read_text())["spec"]["run"]["training"]["steps"] == 40
+    assert int(tg.load(old / "run.zarr").step[-1]) == 40
 
 
 def test_an_experiment_may_train_several_times(tmp_path):

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["claims", "get", "names"]
 
-_FRAMEWORK = "base"
-"""With every module whose name begins with an underscore, no experiment."""
+_FRAMEWORK = ("base", "folder")
+"""With every module whose name begins with an underscore, no experiments."""
 
 
 def names() -> list[str]:
     """The names of all experiments, in alphabetical order."""
     modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in modules if name != _FRAMEWORK and not name.startswith("_"))
+    return sorted(name.replace("_", "-") for name in modules if name not in _FRAMEWORK and not name.startswith("_"))
 
 
 def get(name: str) -> Experiment:

@@ -7,8 +7,9 @@ An experiment tells what to train (`trainings`), measures the trajectories (`ana
     NAME.png, NAME.svg           the figure
     summary.json                 claim, verdict, every measured number, and how they came about
 
-Each of them appears complete or not at all, trajectories as soon as they are trained and the summary last: a
-folder with a summary is a whole result.
+Until all of it is there it grows in the folder `partial` inside, trajectories as soon as they are trained and the
+summary last; then it takes the place of an earlier result. A folder with a summary is a whole result, and what an
+unfinished run has left in `partial` can be gone on with.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+from tegum.data.results import SUMMARY
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,7 +40,6 @@ Size = Literal["quick", "default", "full"]
 Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
 
 _LIBRARIES = ("tegum", "diffrax", "jax", "matplotlib", "numba", "numpy", "optimistix", "xarray", "zarr")
-_SUMMARY = "summary.json"
 
 
 @final
@@ -174,28 +175,34 @@ class Experiment(abc.ABC):
         size: Size = "default",
         changes: Sequence[str] = (),
         overwrite: bool = False,
+        resume: bool = False,
         progress: Callable[[Segment], None] | None = None,
     ) -> Summary:
         """Train, analyse, draw, judge, and write it all to a folder.
 
-        Should analysis or drawing fail, the trajectories are kept.
+        Should training be stopped, or analysis or drawing fail, what was trained is kept in the folder `partial`
+        inside, and an earlier result stays as it is.
 
         Args:
             out: the folder; made if it is missing.
             size: how large an ensemble.
             changes: to every Spec, as `Spec.override` takes them: ["training.steps=20000"].
-            overwrite: replace an earlier result in the folder; other files there are left alone.
+            overwrite: replace an earlier result in the folder, once the new one is whole; other files there are left
+                alone.
+            resume: go on from what an unfinished run has left in the folder, to the same numbers; where there is
+                nothing, begin.
             progress: called with each `Segment` of training.
 
         Raises:
             ValueError: an unknown size, or changes that a Spec refuses or that are of what is fixed here.
-            FileExistsError: the folder holds a result that is not to be replaced.
+            FileExistsError: the folder holds a result, or an unfinished one, that is not to be replaced.
             NotADirectoryError: `out` is a file.
+            OSError: nothing can be written there, or the disk has no room for it.
             TrainingInterrupted: on Ctrl-C while training; what was done until then is kept in `out`.
 
         """
+        from tegum.experiments.folder import Folder
         from tegum.figures.style import rendered
-        from tegum.training.engine import train
 
         begin = time.perf_counter()
         sizes = ("quick", "default", "full")
@@ -206,11 +213,9 @@ class Experiment(abc.ABC):
                 raise ValueError(f"{self.name}: run({change}): {key} {why}; it cannot be changed")
         specs = {name: _changed(spec, changes) for name, spec in self.trainings(size).items()}
         self.check(specs)
-        with _Folder(Path(out), self._files(specs), overwrite, self.name) as folder:
-            runs = {
-                name: folder.save(name, lambda spec=spec: train(spec, progress=progress))
-                for name, spec in specs.items()
-            }
+        files = self._files(specs)
+        with Folder(Path(out), files, overwrite=overwrite, resume=resume, call=self.name, specs=specs) as folder:
+            runs = {name: folder.train(name, spec, progress) for name, spec in specs.items()}
             findings = self.analyse(runs)
             figure = self.draw(runs, findings)
             for kind in ("png", "svg"):
@@ -227,14 +232,14 @@ class Experiment(abc.ABC):
                 seed={name: _each(spec, lambda one: one.base_seed) for name, spec in specs.items()},
                 versions=_versions(),
                 wall_time_s=round(time.perf_counter() - begin, 3),
-                files=tuple(folder.path / file for file in self._files(specs)),
+                files=tuple(folder.path / file for file in files),
             )
             text = json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
-            folder.write(_SUMMARY, f"{text}\n".encode())
+            folder.publish(f"{text}\n".encode())
         return summary
 
     def _files(self, specs: Mapping[str, Any]) -> tuple[str, ...]:
-        return (*(f"{name}.zarr" for name in specs), f"{self.name}.png", f"{self.name}.svg", _SUMMARY)
+        return (*(f"{name}.zarr" for name in specs), f"{self.name}.png", f"{self.name}.svg", SUMMARY)
 
 
 def verdict(criteria: Sequence[Criterion]) -> Verdict:
@@ -248,72 +253,6 @@ def verdict(criteria: Sequence[Criterion]) -> Verdict:
         raise ValueError("verdict([]): a claim needs at least one criterion")
     passed = [criterion.passed for criterion in criteria]
     return "holds" if all(passed) else "holds in part" if any(passed) else "does not hold"
-
-
-@final
-class _Folder:
-    """The folder of a result, in which every file appears complete or not at all."""
-
-    def __init__(self, path: Path, files: Sequence[str], overwrite: bool, name: str) -> None:
-        self.path = path
-        self._files = files
-        self._overwrite = overwrite
-        if path.exists() and not path.is_dir():
-            raise NotADirectoryError(f"{name}: {str(path)!r} is a file; a result is a folder")
-        if not overwrite and (old := [file for file in files if (path / file).exists()]):
-            rule = "overwrite=True (on the command line --overwrite) replaces an earlier result"
-            raise FileExistsError(f"{name}: {str(path)!r} holds {old[0]} already; {rule}")
-        self._made = not path.exists()
-        if path.is_dir():
-            from tegum.data.store import check_place
-
-            # What `save` would refuse after the training is refused before it.
-            for file in files:
-                if file.endswith(".zarr"):
-                    check_place(path / file, overwrite=overwrite)
-
-    def __enter__(self) -> _Folder:
-        # Now, and not after an hour of training that then could not be kept.
-        self.path.mkdir(parents=True, exist_ok=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._made:
-            with suppress(OSError):  # It is not empty: there is something to keep.
-                self.path.rmdir()
-
-    def save(self, name: str, make: Callable[[], xr.Dataset]) -> xr.Dataset:
-        """Make a trajectory and keep it, or what there is of it when it is interrupted."""
-        from tegum.data.store import save
-        from tegum.training.engine import TrainingInterrupted
-
-        target = self.path / f"{name}.zarr"
-        interruption = None
-        try:
-            run = make()
-        except TrainingInterrupted as raised:
-            run, interruption = raised.run, raised
-        self._forget()
-        save(run, target, overwrite=self._overwrite)
-        if interruption is not None:
-            interruption.add_note(f"what was done is kept in {target}")
-            raise interruption
-        return run
-
-    def _forget(self) -> None:
-        """Remove the rest of an earlier result, which does not belong to the new trajectories."""
-        for file in reversed(self._files):
-            if not file.endswith(".zarr"):
-                (self.path / file).unlink(missing_ok=True)
-
-    def write(self, file: str, content: bytes) -> None:
-        """Write a file under a hidden name, then rename it."""
-        part = self.path / f".{file}.part"
-        try:
-            part.write_bytes(content)
-            part.replace(self.path / file)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def _changed(spec: Spec | Sequence[Spec], changes: Sequence[str]) -> Any:

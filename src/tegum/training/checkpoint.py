@@ -8,8 +8,6 @@ vector unit of the machine.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import os
 import time
 import warnings
@@ -24,7 +22,7 @@ from tegum.data.atomic import remove
 from tegum.data.keeping import KeptElsewhereError, keep, uninterrupted
 from tegum.data.room import Room
 from tegum.data.store import check_place, load, save
-from tegum.training.dataset import version_of
+from tegum.training.dataset import code_digest, vector_unit
 from tegum.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -42,9 +40,6 @@ _PART_OF_TIME = 30
 
 _STATE = "state_"
 """What the names of the state's variables begin with."""
-
-_LIBRARIES = ("diffrax", "jax", "jaxlib", "llvmlite", "numba", "numpy", "scipy")
-"""Whose versions may change bits."""
 
 
 @final
@@ -93,6 +88,7 @@ class Checkpoint:
         self._last, self._took = time.monotonic(), 0.0
         self._works = True
         self._kept_step = -1
+        self.vector_unit = vector_unit()
 
     def __enter__(self) -> Checkpoint:
         self._room = Room(self.target.parent, self._size, call=self._call, what="the trajectory")
@@ -113,7 +109,7 @@ class Checkpoint:
             ValueError: what was left is of another Spec, engine or version of the code, or it is damaged.
 
         """
-        self._origin = {"engine": worker.name, "code": code_digest(), "vector_unit": vector_unit()}
+        origin = {"engine": worker.name, "code": code_digest()}
         self._last = time.monotonic()
         if not self._resumes:
             return None, 0, 0.0
@@ -123,18 +119,19 @@ class Checkpoint:
         if run.attrs.get("spec_hash") != " ".join(spec.hash for spec in self._specs):
             raise ValueError(f"{call}: {where} is of another Spec; train that one on, or remove it")
         for name, what in (("engine", "engine"), ("code", "version of tegum's code or of the libraries beneath it")):
-            if run.attrs.get(name) != self._origin[name]:
+            if run.attrs.get(name) != origin[name]:
                 raise ValueError(
                     f"{call}: {where} was trained by another {what}, which may give other bits; remove it to begin anew"
                 )
-        if run.attrs.get("vector_unit") != self._origin["vector_unit"]:
+        here, there = vector_unit(), str(run.attrs.get("vector_unit"))
+        if here != there:
             warnings.warn(
-                f"{where} was begun on a machine with {run.attrs.get('vector_unit')}, and this one has "
-                f"{self._origin['vector_unit']}: the bits may differ from those of an undisturbed run",
+                f"{where} was begun on a machine with {there}, and this one has {here}: the bits may differ from those "
+                "of an undisturbed run",
                 stacklevel=2,
             )
-            # It stays in what is made of it.
-            self._origin["vector_unit"] = f"{run.attrs.get('vector_unit')}, then {self._origin['vector_unit']}"
+            # What comes of it says so.
+            self.vector_unit = f"{there}, then {here}"
         state = _state_in(run, worker.start(), call)
         done = run.sizes["step"]
         for name in ("weights", "bias", "loss"):
@@ -232,7 +229,7 @@ class Checkpoint:
             if name != "step":
                 own = tuple(f"{_STATE}{name}_{axis}" for axis in range(values.ndim - 1))
                 variables[f"{_STATE}{name}"] = ((*lead, *own), values.reshape(*shape, *values.shape[1:]))
-        return run.assign(variables).assign_attrs(self._origin | {"state_step": state.step})
+        return run.assign(variables).assign_attrs(state_step=state.step)
 
 
 def partial_of(target: Path) -> Path:
@@ -247,35 +244,6 @@ def trajectory_bytes(specs: Sequence[Spec]) -> int:
     item = np.dtype(first.training.dtype).itemsize
     numbers = first.features.n * (first.hidden + 1) * item + 16
     return len(specs) * first.seeds * (snapshots * numbers + 64)
-
-
-@functools.cache
-def code_digest() -> str:
-    """A digest of all that the bits of a training depend on besides its Spec: our code and the libraries beneath."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(path for folder in ("core", "training") for path in (package / folder).rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    digest.update(" ".join(f"{library}={version_of(library)}" for library in _LIBRARIES).encode())
-    return digest.hexdigest()[:16]
-
-
-@functools.cache
-def vector_unit() -> str:
-    """The vector unit that compiled code uses here: "AVX-512", "AVX2", "NEON", or the processor's architecture."""
-    import platform
-
-    import llvmlite.binding as llvm
-    from numba.core import config
-
-    # As numba has it, which a user may have limited.
-    given = getattr(config, "CPU_FEATURES", None)
-    known = llvm.get_host_cpu_features().flatten() if given is None else given
-    features = {feature.removeprefix("+") for feature in known.split(",") if not feature.startswith("-")}
-    for feature, name in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("neon", "NEON")):
-        if feature in features:
-            return name
-    return platform.machine()
 
 
 def _state_in(run: xr.Dataset, start: TrainingState, call: str) -> TrainingState:
@@ -301,3 +269,19 @@ def _step_of(partial: Path, specs: Sequence[Spec]) -> int:
         return -1
     same = attrs.get("spec_hash") == " ".join(spec.hash for spec in specs) and attrs.get("code") == code_digest()
     return int(attrs.get("state_step", -1)) if same else -1
+
+
+def finished(path: Path, specs: Spec | Sequence[Spec], *, call: str) -> xr.Dataset:
+    """The whole trajectory at a path, if it is what training these Specs here and now would give.
+
+    Raises:
+        ValueError: it is of other Specs, or was trained by other code.
+
+    """
+    run = load(path)
+    several = [specs] if not isinstance(specs, Sequence) else specs
+    if run.attrs.get("spec_hash") != " ".join(spec.hash for spec in several):
+        raise ValueError(f"{call}: {str(path)!r} is of another Spec; remove it to begin anew")
+    if run.attrs.get("code") != code_digest():
+        raise ValueError(f"{call}: {str(path)!r} was trained by other code, which may give other bits; remove it")
+    return run

@@ -9,6 +9,7 @@ import json
 import platform
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from tegum.training.state import Recorded, TrainingState
 
 _LIBRARIES = ("diffrax", "jax", "numba", "numpy", "optimistix", "xarray", "zarr")
+
+_BENEATH = ("diffrax", "jax", "jaxlib", "llvmlite", "numba", "numpy", "scipy")
+"""Whose versions may change the bits of a training."""
 
 
 def dataset(
@@ -90,10 +94,39 @@ def dataset(
             "wall_time_s": round(seconds, 3),
             "engine": worker.name,
             "threads": worker.threads,
+            "code": code_digest(),
+            "vector_unit": vector_unit(),
             "versions": {"python": platform.python_version()}
             | {library: version_of(library) for library in _LIBRARIES},
         },
     )
+
+
+@cache
+def code_digest() -> str:
+    """A digest of all that the bits of a training depend on besides its Spec: our code and the libraries beneath."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in ("core", "training") for path in (package / folder).rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    digest.update(" ".join(f"{library}={version_of(library)}" for library in _BENEATH).encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def vector_unit() -> str:
+    """The vector unit that compiled code uses here: "AVX-512", "AVX2", "NEON", or the processor's architecture."""
+    import llvmlite.binding as llvm
+    from numba.core import config
+
+    # As numba has it, which a user may have limited.
+    given = getattr(config, "CPU_FEATURES", None)
+    known = llvm.get_host_cpu_features().flatten() if given is None else given
+    features = {feature.removeprefix("+") for feature in known.split(",") if not feature.startswith("-")}
+    for feature, name in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("neon", "NEON")):
+        if feature in features:
+            return name
+    return platform.machine()
 
 
 @cache

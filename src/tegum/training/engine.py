@@ -225,7 +225,8 @@ def train(
 
         def trajectory() -> xr.Dataset:
             assert state is not None
-            return dataset(specs, whole, state, done, worker, before + time.perf_counter() - begin)
+            made = dataset(specs, whole, state, done, worker, before + time.perf_counter() - begin)
+            return made if place is None else made.assign_attrs(vector_unit=place.vector_unit)
 
         try:
             for segment in _segments(worker, specs, state, None):

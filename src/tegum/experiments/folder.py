@@ -1,0 +1,158 @@
+"""The folder of an experiment's result: it grows inside, in `partial`, and takes its place when it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, final
+
+from tegum.data.atomic import OLD, check_writable, remove, replacing_file, resolved, telling
+from tegum.data.keeping import uninterrupted
+from tegum.data.results import SUMMARY
+from tegum.data.room import Room
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.training.engine import Segment
+    from tegum.training.spec import Spec
+
+PARTIAL = "partial"
+"""The folder inside in which an unfinished result is."""
+
+_FIGURES, _FIGURES_BYTES = "figures", 2**24
+"""What besides trajectories needs room, and bytes that are surely enough for it."""
+
+
+@final
+class Folder:
+    """A folder for a result, taken before the work begins; inside a `with` block."""
+
+    def __init__(
+        self,
+        path: Path,
+        files: Sequence[str],
+        *,
+        overwrite: bool,
+        resume: bool,
+        call: str,
+        specs: Mapping[str, Spec | Sequence[Spec]],
+    ) -> None:
+        """Look whether the result can be written there.
+
+        Args:
+            path: the folder; made if it is missing.
+            files: what the result consists of, its summary last.
+            overwrite: whether an earlier result may be replaced.
+            resume: whether to go on from what an unfinished run has left.
+            call: what errors begin with.
+            specs: what is going to be trained, by name.
+
+        Raises:
+            NotADirectoryError: `path` is a file.
+            FileExistsError: there is a result, or an unfinished one, that is not to be replaced.
+            OSError: nothing can be written there.
+
+        """
+        self.path, self._shown = resolved(path, call), path
+        self._files, self._call, self._specs = tuple(files), call, specs
+        self._overwrite, self._resume = overwrite, resume
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f"{call}: {str(path)!r} is a file; a result is a folder")
+        self._partial = self.path / PARTIAL
+        self._finish_publishing()
+        if not overwrite and (old := [file for file in files if (self.path / file).exists()]):
+            rule = "overwrite=True (on the command line --overwrite) replaces an earlier result"
+            raise FileExistsError(f"{call}: {str(path)!r} holds {old[0]} already; {rule}")
+        if self._partial.is_dir() and not (overwrite or resume):
+            raise FileExistsError(
+                f"{call}: {str(path / PARTIAL)!r} holds an unfinished result; resume=True (--resume) goes on with it, "
+                "and overwrite=True (--overwrite) begins anew"
+            )
+        self._rooms: dict[str, Room] = {}
+        self._made: list[Path] = []
+
+    def __enter__(self) -> Folder:
+        from tegum.training.checkpoint import trajectory_bytes
+
+        # Now, and not after an hour of training that then could not be kept.
+        try:
+            with telling(f"{self._call}: making the folder {str(self._shown)!r}"):
+                for folder in (*reversed(self.path.parents), self.path, self._partial):
+                    if not folder.exists():
+                        folder.mkdir()
+                        self._made.append(folder)
+            for file in self._files:
+                check_writable(self._partial / file, self._call)
+            wanted = {name: trajectory_bytes(_several(specs)) for name, specs in self._specs.items()}
+            for name, size in (wanted | {_FIGURES: _FIGURES_BYTES}).items():
+                self._rooms[name] = Room(self._partial, size, call=self._call, what=f"the result with its {name}")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for room in self._rooms.values():
+            room.release()
+        for folder in reversed(self._made):
+            with suppress(OSError):  # It is not empty: there is something to keep.
+                folder.rmdir()
+        if error is not None and not hasattr(error, "__notes__") and self._partial.exists():
+            where = repr(str(self._shown / PARTIAL))
+            error.add_note(f"what was trained is kept in {where}, and resume=True (--resume) goes on with it")
+
+    def train(self, name: str, specs: Spec | Sequence[Spec], progress: Callable[[Segment], None] | None) -> xr.Dataset:
+        """Train and keep a trajectory; or take the one that an unfinished run has trained to its end.
+
+        Raises:
+            ValueError: what was left is of another Spec, engine or version of the code.
+
+        """
+        from tegum.training.checkpoint import finished
+        from tegum.training.engine import train
+
+        target = self._partial / f"{name}.zarr"
+        self._rooms[name].release()  # Training holds its own.
+        if self._resume and target.exists():
+            return finished(target, specs, call=f"{self._call}: run(resume=True)")
+        return train(specs, progress=progress, out=target, overwrite=True, resume=self._resume)
+
+    def write(self, file: str, content: bytes) -> None:
+        """Write a file of the result.
+
+        Raises:
+            OSError: naming the place.
+
+        """
+        self._rooms[_FIGURES].release()
+        with replacing_file(self._partial / file, overwrite=True, call=f"{self._call}: writing {file}") as part:
+            part.write_bytes(content)
+
+    def publish(self, summary: bytes) -> None:
+        """Write the summary, with which the result is whole, and let it take its place."""
+        with uninterrupted():
+            self.write(SUMMARY, summary)
+            self._finish_publishing()
+
+    def _finish_publishing(self) -> None:
+        """Move a whole result to its place, also one whose run was killed while it did so.
+
+        The summary is moved last: as long as it is in `partial`, what is there is whole and may go on moving.
+        """
+        if not (self._partial / SUMMARY).is_file():
+            return
+        with telling(f"{self._call}: moving the result to {str(self._shown)!r}"):
+            names = sorted(path.name for path in self._partial.iterdir() if path.suffix != OLD)
+            for name in (*(name for name in names if name != SUMMARY), SUMMARY):
+                new, old = self._partial / name, self.path / name
+                if old.is_dir():
+                    old.rename(new.with_name(f"{name}{OLD}"))
+                new.replace(old)
+            remove(self._partial)
+
+
+def _several(specs: Spec | Sequence[Spec]) -> Sequence[Spec]:
+    return specs if isinstance(specs, Sequence) else [specs]
