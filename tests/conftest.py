@@ -10,6 +10,17 @@ import pytest  # noqa: E402
 matplotlib.use("agg")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Experiments first: their files take minutes each, and none should be left to one worker at the end."""
-    items.sort(key=lambda item: "experiments" not in item.path.parts)
+    """Give each test its stage, before `-m` selects; `slow` is the only one that a test says of itself.
+
+    What uses the quick form of an experiment, however indirectly, and what lies in the folder of recovery cannot be
+    forgotten to be marked.
+    """
+    for item in items:
+        if item.get_closest_marker("slow"):
+            continue
+        if "run_quick" in getattr(item, "fixturenames", ()):
+            item.add_marker("quick_form")
+        elif "recovery" in item.path.parts:
+            item.add_marker("recovery")

@@ -1,16 +1,15 @@
-"""The command line, run as a user runs it: real processes, real signals, real files."""
+"""The command line, run as a user runs it: real processes, real files."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import tegum
 
 import tegum as tg
 
@@ -27,28 +26,6 @@ size = 2
 density = 0.05
 copies = 3
 """
-
-# A shell that starts jobs in the background makes them ignore Ctrl-C: undo that.
-PROGRAM = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from tegum.cli import main
-main()
-"""
-
-
-def start(*args: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *args],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
-        env=os.environ | {"COLUMNS": "160"},
-    )  # fmt: skip
-
-
-def tegum(*args: str, cwd: Path) -> tuple[int, str, str]:
-    process = start(*args, cwd=cwd)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
 
 
 @pytest.fixture
@@ -111,29 +88,6 @@ def test_progress_is_live_in_a_terminal(folder):
     assert process.wait(60) == 0
     assert b"run-steps/s" in seen
     assert b"\x1b[" in seen
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_keeps_what_is_done(folder, number):
-    process = start("train", "pairs.toml", "--set", "training.steps=50000000", cwd=folder)
-    assert process.stderr is not None
-    assert "started" in process.stderr.readline()
-    while "step" not in process.stderr.readline():
-        pass
-    asked = time.monotonic()
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 10
-    assert process.returncode == 128 + number
-    assert out == ""
-    assert "tegum: interrupted; what was done (step " in err
-    assert "of 50,000,000) is kept in 'pairs.partial.zarr', and resume=True (--resume) goes on with it" in err
-    assert "Traceback" not in err
-    run = tg.load(folder / "pairs.partial.zarr")
-    assert (run.result == "interrupted").all()
-    assert np.isfinite(run.loss).all()
-    assert 0 <= run.step[-1] < 50_000_000
-    assert {path.name for path in folder.iterdir()} == {"pairs.toml", "pairs.partial.zarr"}
 
 
 def test_nothing_is_overwritten_unasked(folder):

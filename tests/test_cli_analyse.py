@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 import scipy.sparse
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
+from processes import tegum
 from safetensors.numpy import save_file
 
 import tegum as tg
@@ -23,14 +21,6 @@ PENTAGON = np.stack([np.cos(angles := 2 * np.pi * np.arange(5) / 5), np.sin(angl
 W = np.pad(PENTAGON, ((0, 0), (0, 2))) @ np.linalg.qr(RANDOM.normal(size=(4, 4)))[0]
 X = np.where(RANDOM.random((500, 5)) < 0.3, RANDOM.random((500, 5)), 0)
 X[:, 1] = np.where(X[:, 0] > 0, X[:, 1] + 0.1, 0)
-
-
-def tegum(*args: str, cwd: Path) -> tuple[int, str, str]:
-    run = subprocess.run(
-        [sys.executable, "-m", "tegum", *args], capture_output=True, text=True, cwd=cwd, timeout=120,
-        env=os.environ | {"COLUMNS": "160"},
-    )  # fmt: skip
-    return run.returncode, run.stdout, run.stderr
 
 
 @pytest.fixture

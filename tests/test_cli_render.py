@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+from processes import tegum
 
 import tegum as tg
 from tegum.cli import app
-
-# A shell that starts jobs in the background makes them ignore Ctrl-C: undo that.
-PROGRAM = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from tegum.cli import main
-main()
-"""
-
-
-def start(*args: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "render", *args],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
-        env=os.environ | {"COLUMNS": "160"},
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +23,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_film_beside_the_trajectory(stored):
-    process = start("run.zarr", "--seed", "1", "--from", "50", "--width", "320", cwd=stored)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    code, out, err = tegum("render", "run.zarr", "--seed", "1", "--from", "50", "--width", "320", cwd=stored)
+    assert code == 0, err
     assert out == "wrote run.mp4\n"
     assert "started" in err
     # Not by `read_frames`, which leaves its pipes open.
@@ -62,9 +43,8 @@ def test_a_film_beside_the_trajectory(stored):
     ],
 )
 def test_bad_input_gets_one_sentence(stored, args, sentence):
-    process = start(*args, cwd=stored)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 2
+    code, out, err = tegum("render", *args, cwd=stored)
+    assert code == 2
     assert out == ""
     assert err.splitlines()[-1] == f"tegum: {sentence}"
     assert "Traceback" not in err
@@ -79,17 +59,3 @@ def test_whole_numbers_are_not_rounded(capsys, option):
     assert ended.value.code
     told = " ".join(capsys.readouterr().err.split())
     assert f"Invalid value for --{option}: render --{option} 1.5: it must be a whole number" in told
-
-
-@pytest.mark.parametrize("name", ["run.mp4", "run.gif"])
-def test_ctrl_c_leaves_nothing_behind(stored, name):
-    process = start("run.zarr", "--out", name, "--seconds", "600", "--turn", "90", cwd=stored)
-    assert process.stderr is not None
-    assert "started" in process.stderr.readline()
-    assert "frames" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert out == ""
-    assert err.splitlines()[-1] == "tegum: interrupted"
-    assert [each.name for each in stored.iterdir()] == ["run.zarr"]

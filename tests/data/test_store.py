@@ -3,10 +3,8 @@
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import hypothesis.extra.numpy as npst
 import numpy as np
@@ -310,55 +308,6 @@ def test_a_replacement_cut_between_its_renames_is_pointed_out(tmp_path):
     path.rename(tmp_path / ".run.zarr.01234567.old")
     with pytest.raises(FileNotFoundError, match=r"left the former store at .*\.run\.zarr\.01234567\.old"):
         store.load(path)
-
-
-KILLED = """
-import sys, time
-from pathlib import Path
-import xarray as xr
-from tegum.data import manifest, store
-
-run = store.load(sys.argv[1]).isel(seed=[0])
-def write(root, names):
-    (root / "step" / "zarr.json").write_text("half")
-    print(root, flush=True)
-    time.sleep(60)
-manifest.write = write
-store.save(run, sys.argv[2], overwrite=True)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_a_killed_save_leaves_the_old_store_or_none(tmp_path):
-    source, old, new = (tmp_path / f"{name}.zarr" for name in ("source", "old", "new"))
-    run = trajectory()
-    for path in (source, old):
-        store.save(run, path)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    # Both at once: most of the time goes into importing.
-    writers = {
-        path: subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(source), str(path)], stdout=subprocess.PIPE, env=environment
-        )
-        for path in (old, new)
-    }
-    for path, writer in writers.items():
-        with writer:
-            assert writer.stdout is not None
-            part = writer.stdout.readline().decode().strip()
-            assert path.name in part
-            if path == old:
-                # Still locked: another save leaves it alone.
-                store.save(run, path, overwrite=True)
-                assert Path(part).is_dir()
-            writer.send_signal(signal.SIGKILL)
-        assert writer.returncode == -signal.SIGKILL
-        assert len([name for name in leftovers(tmp_path) if path.name in name]) == 1
-    assert_same(store.load(old), run)
-    assert not new.exists()
-    store.save(run, new)
-    store.save(run, old, overwrite=True)
-    assert leftovers(tmp_path) == []
 
 
 # Damage ---------------------------------------------------------------------------------------------------

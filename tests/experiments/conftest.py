@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ from tegum.experiments.base import Experiment
 
 
 @pytest.fixture(scope="session")
-def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Experiment], tuple[Any, Path, Any]]:
+def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Any, Path, Any]]:
     """Runs the quick form of an experiment; gives its summary, its folder and what its one analysis found."""
 
-    def run(experiment: Experiment) -> tuple[Any, Path, Any]:
+    def run(experiment: Experiment, minutes: float = 2) -> tuple[Any, Path, Any]:
         out = tmp_path_factory.mktemp(experiment.name)
         analyse_runs, found = type(experiment).analyse, []
 
@@ -19,9 +20,12 @@ def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Experiment]
             found.append(analyse_runs(self, runs))
             return found[-1]
 
+        began = time.process_time()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(experiment), "analyse", analyse)
             summary = experiment.run(out, size="quick")
+        # Two minutes of two cores are what `tegum run --help` promises. Who else uses them now does not count.
+        assert time.process_time() - began < minutes * 60 * 2
         (findings,) = found
         names = [measure.name for measure in summary.measures]
         assert len(set(names)) == len(names), "measures must have names of their own"
