@@ -79,8 +79,8 @@ def run(
     experiment = experiments.get(name)
     folder = out if out is not None else Path(name)
     size: Literal["quick", "default", "full"] = "quick" if quick else "full" if full else "default"
-    with terminal.Progress(f"{name} ({size})") as progress:
-        summary = experiment.run(folder, size=size, changes=changes, overwrite=overwrite, progress=progress.segment)
+    with terminal.working(f"{name} ({size})"):
+        summary = experiment.run(folder, size=size, changes=changes, overwrite=overwrite)
     terminal.summary(summary)
 
 
@@ -118,9 +118,9 @@ def train(
         raise ValueError(f"train --out {target}: there is something already; --overwrite replaces it")
     # What can be refused is refused before training, not after it.
     check_place(target, overwrite=overwrite)
-    with terminal.Progress(f"{spec.name} ({description.seeds} runs)") as progress:
+    with terminal.working(spec.name):
         try:
-            trajectory = tegum.train(description, threads=threads, engine=engine, progress=progress.segment)
+            trajectory = tegum.train(description, threads=threads, engine=engine)
         except tegum.TrainingInterrupted as interruption:
             tegum.save(interruption.run, target, overwrite=overwrite)
             _interrupted(f"what was done is kept in {target}")
@@ -199,10 +199,10 @@ def render(
     from tegum.figures.motion import render as write
 
     target = out if out is not None else path.with_suffix(".mp4")
-    with terminal.Working(target.name) as working:
+    with terminal.working(target.name):
         film = write(
             tegum.load(path), target, seed=seed, spec=spec, dimensions=dimensions, clock=clock, start=start, stop=stop,
-            every=every, fps=fps, seconds=seconds, width=width, turn=turn, overwrite=overwrite, progress=working.part,
+            every=every, fps=fps, seconds=seconds, width=width, turn=turn, overwrite=overwrite,
         )  # fmt: skip
     terminal.wrote([film])
 
@@ -261,7 +261,7 @@ def analyse(
         x = open_matrix(activations, activations_key, call=f"{call} --activations {activations}", sparse=True)
     from tegum import terminal
 
-    with terminal.Working(f"{weights.name} ({given.shape[0]:,} × {given.shape[1]:,})") as working:
+    with terminal.working(weights.name):
         found = analysis.analyse(
             given,
             x,
@@ -269,7 +269,6 @@ def analyse(
             neighbours=neighbours,
             features=list(features) or None,
             companions=companions,
-            progress=working.part,
         )
     terminal.analysis(str(weights), found)
     if target is None or out is None:

@@ -174,7 +174,7 @@ class Experiment(abc.ABC):
         size: Size = "default",
         changes: Sequence[str] = (),
         overwrite: bool = False,
-        progress: Callable[[Segment], None] | None = None,
+        progress: bool | Callable[[Segment], None] | None = True,
     ) -> Summary:
         """Train, analyse, draw, judge, and write it all to a folder.
 
@@ -185,7 +185,8 @@ class Experiment(abc.ABC):
             size: how large an ensemble.
             changes: to every Spec, as `Spec.override` takes them: ["training.steps=20000"].
             overwrite: replace an earlier result in the folder; other files there are left alone.
-            progress: called with each `Segment` of training.
+            progress: as in `train`, of all that is trained, measured and drawn; a function is called with each
+                `Segment` of the trainings.
 
         Raises:
             ValueError: an unknown size, or changes that a Spec refuses or that are of what is fixed here.
@@ -195,6 +196,8 @@ class Experiment(abc.ABC):
 
         """
         from tegum.figures.style import rendered
+        from tegum.progress.showing import shown
+        from tegum.progress.tasks import Stage
         from tegum.training.engine import train
 
         begin = time.perf_counter()
@@ -206,15 +209,21 @@ class Experiment(abc.ABC):
                 raise ValueError(f"{self.name}: run({change}): {key} {why}; it cannot be changed")
         specs = {name: _changed(spec, changes) for name, spec in self.trainings(size).items()}
         self.check(specs)
-        with _Folder(Path(out), self._files(specs), overwrite, self.name) as folder:
+        with (
+            shown(progress, Stage(f"{self.name} ({size})"), "run"),
+            _Folder(Path(out), self._files(specs), overwrite, self.name) as folder,
+        ):
             runs = {
                 name: folder.save(name, lambda spec=spec: train(spec, progress=progress))
                 for name, spec in specs.items()
             }
-            findings = self.analyse(runs)
-            figure = self.draw(runs, findings)
-            for kind in ("png", "svg"):
-                folder.write(f"{self.name}.{kind}", rendered(figure, kind))
+            with shown(True, Stage("measuring"), "run"):
+                findings = self.analyse(runs)
+            with shown(True, Stage("drawing"), "run"):
+                figure = self.draw(runs, findings)
+                pictures = {kind: rendered(figure, kind) for kind in ("png", "svg")}
+            for kind, picture in pictures.items():
+                folder.write(f"{self.name}.{kind}", picture)
             summary = Summary(
                 name=self.name,
                 claim=self.claim,

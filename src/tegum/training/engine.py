@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from tegum.core.features import Empirical
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Steps
 from tegum.training.dataset import dataset
 from tegum.training.spec import Spec
 from tegum.training.state import Recorded, TrainingState
@@ -159,7 +161,7 @@ def train(
     *,
     threads: int | None = None,
     engine: EngineName = "auto",
-    progress: Callable[[Segment], None] | None = None,
+    progress: bool | Callable[[Segment], None] | None = True,
 ) -> xr.Dataset:
     """Train all runs of a Spec, or of several Specs in one call.
 
@@ -173,7 +175,8 @@ def train(
         threads: of a CPU; None is all cores. The numbers do not depend on it.
         engine: of sampled training, "kernel" (CPU), "jax", or "auto": the kernel wherever it covers the Spec. Other
             kinds have one engine each, and "auto" alone.
-        progress: called with each `Segment` as it is done.
+        progress: by default shown on standard error, in terminals and notebooks, after a second; False is silent. A
+            function is called with each `Segment` as it is done, instead.
 
     Returns:
         The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step),
@@ -192,7 +195,7 @@ def train(
     whole = Recorded.empty(wanted, runs, specs[0].features.n, specs[0].hidden, specs[0].training.dtype)
     state: TrainingState | None = None
     done, interrupted = 0, False
-    with _engine(specs, threads, engine, "train") as worker:
+    with _engine(specs, threads, engine, "train") as worker, shown(progress, _task(specs), "train") as told:
         try:
             for segment in _segments(worker, specs, None, None):
                 count = len(segment.recorded.steps)
@@ -201,8 +204,7 @@ def train(
                 whole.loss[:, done : done + count] = segment.recorded.loss
                 state = segment.state
                 done += count
-                if progress is not None:
-                    progress(segment)
+                told(segment)
         except KeyboardInterrupt:
             interrupted = True
     if state is None or done == 0:
@@ -211,6 +213,17 @@ def train(
     if interrupted:
         raise TrainingInterrupted(run)
     return run
+
+
+def _task(specs: Sequence[Spec]) -> Steps:
+    """What is told of training these."""
+    training = specs[0].training
+    until = training.time(training.steps)
+    return Steps(
+        len(specs) * specs[0].seeds,
+        converges=training.ends_early,
+        duration=None if until is None else float(until),
+    )
 
 
 def _snapshot_steps(spec: Spec) -> Int64[np.ndarray, " snapshot"]:
