@@ -73,7 +73,7 @@ def test_progress_is_live_in_a_terminal(folder):
 
     primary, secondary = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tegum", "train", "pairs.toml", "--set", "training.steps=20000"],
+        [sys.executable, "-m", "tegum", "train", "pairs.toml", "--set", "training.steps=40000"],
         stdout=subprocess.DEVNULL, stderr=secondary, cwd=folder,
         env=os.environ | {"COLUMNS": "160", "TERM": "xterm-256color"},
     )  # fmt: skip

@@ -88,10 +88,8 @@ def run(
     experiment = experiments.get(name)
     folder = out if out is not None else Path(name)
     size: Literal["quick", "default", "full"] = "quick" if quick else "full" if full else "default"
-    with terminal.Progress(f"{name} ({size})") as progress:
-        summary = experiment.run(
-            folder, size=size, changes=changes, overwrite=overwrite, resume=resume, progress=progress.segment
-        )
+    with terminal.working(f"{name} ({size})"):
+        summary = experiment.run(folder, size=size, changes=changes, overwrite=overwrite, resume=resume)
     terminal.summary(summary)
 
 
@@ -130,9 +128,9 @@ def train(
     target = out if out is not None else spec.with_suffix(".zarr")
     if target.exists() and not overwrite:
         raise ValueError(f"train --out {target}: there is something already; --overwrite replaces it")
-    with terminal.Progress(f"{spec.name} ({description.seeds} runs)") as progress:
+    with terminal.working(spec.name):
         trajectory = tegum.train(
-            description, threads=threads, engine=engine, progress=progress.segment,
+            description, threads=threads, engine=engine,
             out=target, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint,
         )  # fmt: skip
     _show(trajectory, target)
@@ -209,10 +207,10 @@ def render(
     from tegum.figures.motion import render as write
 
     target = out if out is not None else path.with_suffix(".mp4")
-    with terminal.Working(target.name) as working:
+    with terminal.working(target.name):
         film = write(
             tegum.load(path), target, seed=seed, spec=spec, dimensions=dimensions, clock=clock, start=start, stop=stop,
-            every=every, fps=fps, seconds=seconds, width=width, turn=turn, overwrite=overwrite, progress=working.part,
+            every=every, fps=fps, seconds=seconds, width=width, turn=turn, overwrite=overwrite,
         )  # fmt: skip
     terminal.wrote([film])
 
@@ -271,7 +269,7 @@ def analyse(
         x = open_matrix(activations, activations_key, call=f"{call} --activations {activations}", sparse=True)
     from tegum import terminal
 
-    with terminal.Working(f"{weights.name} ({given.shape[0]:,} × {given.shape[1]:,})") as working:
+    with terminal.working(weights.name):
         found = analysis.analyse(
             given,
             x,
@@ -279,7 +277,6 @@ def analyse(
             neighbours=neighbours,
             features=list(features) or None,
             companions=companions,
-            progress=working.part,
         )
     if target is None or out is None:
         terminal.analysis(str(weights), found)

@@ -1,18 +1,15 @@
-"""How things look in a terminal: tables, verdicts, live progress; plain lines where there is no terminal."""
+"""How results look in a terminal: tables and verdicts; and progress, in plain lines where there is no terminal."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, final
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
@@ -22,10 +19,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.experiments.base import Summary
-    from tegum.training.engine import Segment
-
-_PLAIN_SECONDS = 5.0
-"""How often a line is printed where there is no terminal."""
 
 
 _lost: list[OSError | ValueError] = []
@@ -173,91 +166,9 @@ def analysis(title: str, found: xr.Dataset) -> None:
         table(title, ("measure", "mean", "least", "largest", "meaning"), local)
 
 
-@final
-class Working:
-    """Progress of long work on standard error: what is being done, and how far it is."""
+def working(title: str) -> AbstractContextManager[Any]:
+    """Work of which progress is shown on standard error, with whatever in it tells of its own."""
+    from tegum.progress.showing import shown
+    from tegum.progress.tasks import Stage
 
-    def __init__(self, title: str) -> None:
-        """Prepare to show progress under a title."""
-        self._title, self._console = title, Console(stderr=True)
-        self._live: RichProgress | None = None
-        self._tasks: dict[str, Any] = {}
-        self._printed = time.monotonic()
-
-    def __enter__(self) -> Working:
-        if self._console.is_terminal:
-            columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-            self._live = RichProgress(*columns, console=self._console, transient=True)
-            self._live.start()
-        else:
-            print(f"{self._title}: started", file=sys.stderr, flush=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def part(self, what: str, done: float) -> None:
-        """Show which part of one thing is done, in [0, 1]."""
-        if self._live is not None:
-            if what not in self._tasks:
-                self._tasks[what] = self._live.add_task(f"{self._title}: {what}", total=1.0)
-            self._live.update(self._tasks[what], completed=done)
-        elif time.monotonic() - self._printed > _PLAIN_SECONDS:
-            self._printed = time.monotonic()
-            print(f"{self._title}: {what}, {done:.0%}", file=sys.stderr, flush=True)
-
-
-@final
-class Progress:
-    """Progress of training on standard error: how far, how fast, how long still."""
-
-    def __init__(self, title: str) -> None:
-        """Prepare to show progress under a title."""
-        self._title = title
-        self._console = Console(stderr=True)
-        self._live: RichProgress | None = None
-        self._task: Any = None
-        self._begin = self._printed = time.monotonic()
-
-    def __enter__(self) -> Progress:
-        if self._console.is_terminal:
-            self._live = RichProgress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
-            self._live.start()
-            self._task = self._live.add_task(self._title, total=None, rate="compiling")
-        else:
-            self._line(f"{self._title}: started")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def segment(self, segment: Segment) -> None:
-        """Show that a segment of training is done."""
-        runs, step, steps = len(segment.state.weights), segment.state.step, segment.steps
-        pace = runs * (step - segment.start) / max(segment.seconds, 1e-9)
-        rate = f"{pace:,.0f} run-steps/s"
-        if converged := int((segment.state.converged_at >= 0).sum()):
-            rate += f", {converged:,} of {runs:,} runs converged"
-        there = "" if segment.time is None else f"time {segment.time:,.6g}, "
-        if self._live is not None:
-            self._live.update(self._task, completed=step, total=steps, rate=there + rate)
-            return
-        now = time.monotonic()
-        if now - self._printed < _PLAIN_SECONDS and step < steps:
-            return
-        self._printed = now
-        left = (now - self._begin) * (steps - step) / max(step, 1)
-        self._line(f"{self._title}: step {step:,} of {steps:,}, {there}{rate}, {left:.0f} s left")
-
-    def _line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+    return shown(True, Stage(title), "tegum", always=True)

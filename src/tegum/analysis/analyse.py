@@ -9,6 +9,8 @@ import numpy as np
 
 from tegum.analysis import coactivation as together
 from tegum.analysis import embeddings as geometry
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Parts
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,7 +35,7 @@ def analyse(
     features: Sequence[int] | None = None,
     companions: int = 8,
     key: int = 0,
-    progress: geometry.Progress | None = None,
+    progress: bool | geometry.Progress | None = True,
 ) -> xr.Dataset:
     """Geometry of feature directions, and with activations also co-activation and local bases.
 
@@ -54,7 +56,8 @@ def analyse(
             those active in at least 100 samples.
         companions: of how many of the most correlated features, for each feature, is told.
         key: of the random numbers.
-        progress: called with what is being done, and the part of it that is done.
+        progress: by default shown on standard error, in terminals and notebooks, after a second; False is silent. A
+            function is called with what is being done, and the part of it that is done, instead.
 
     Returns:
         Variables by feature: norm, dimensionality, represented, nearest, opposite and their cosines; with activations
@@ -69,7 +72,6 @@ def analyse(
     """
     import xarray as xr
 
-    told = progress or (lambda _what, _part: None)
     W = _checked(weights, threshold, scale, companions)
     n = len(W)
     x = None if activations is None else together.as_sparse(activations, "analyse")
@@ -80,8 +82,9 @@ def analyse(
     _check_features(features, x, n)
     largest = geometry.peak(W, "analyse")
     # First what may be refused, and then what takes long.
-    activity = {} if x is None else _activity(W, x, features, companions, key, told)
-    measured = _geometry(W, largest, threshold, scale, neighbours, key, told) | activity
+    with shown(progress, Parts(f"{n:,} × {W.shape[1]:,}"), "analyse") as told:
+        activity = {} if x is None else _activity(W, x, features, companions, key, told)
+        measured = _geometry(W, largest, threshold, scale, neighbours, key, told) | activity
     names = {
         "feature": ("feature", np.arange(n), "number of the feature"),
         "axis": ("axis", np.arange(len(measured["spectrum"][1])), "number of the principal axis"),

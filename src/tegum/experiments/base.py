@@ -176,7 +176,7 @@ class Experiment(abc.ABC):
         changes: Sequence[str] = (),
         overwrite: bool = False,
         resume: bool = False,
-        progress: Callable[[Segment], None] | None = None,
+        progress: bool | Callable[[Segment], None] | None = True,
     ) -> Summary:
         """Train, analyse, draw, judge, and write it all to a folder.
 
@@ -191,7 +191,8 @@ class Experiment(abc.ABC):
                 alone.
             resume: go on from what an unfinished run has left in the folder, to the same numbers; where there is
                 nothing, begin.
-            progress: called with each `Segment` of training.
+            progress: as in `train`, of all that is trained, measured and drawn; a function is called with each
+                `Segment` of the trainings.
 
         Raises:
             ValueError: an unknown size, or changes that a Spec refuses or that are of what is fixed here.
@@ -203,6 +204,8 @@ class Experiment(abc.ABC):
         """
         from tegum.experiments.folder import Folder
         from tegum.figures.style import rendered
+        from tegum.progress.showing import shown
+        from tegum.progress.tasks import Stage
 
         begin = time.perf_counter()
         sizes = ("quick", "default", "full")
@@ -214,12 +217,18 @@ class Experiment(abc.ABC):
         specs = {name: _changed(spec, changes) for name, spec in self.trainings(size).items()}
         self.check(specs)
         files = self._files(specs)
-        with Folder(Path(out), files, overwrite=overwrite, resume=resume, call=self.name, specs=specs) as folder:
+        with (
+            shown(progress, Stage(f"{self.name} ({size})"), "run"),
+            Folder(Path(out), files, overwrite=overwrite, resume=resume, call=self.name, specs=specs) as folder,
+        ):
             runs = {name: folder.train(name, spec, progress) for name, spec in specs.items()}
-            findings = self.analyse(runs)
-            figure = self.draw(runs, findings)
-            for kind in ("png", "svg"):
-                folder.write(f"{self.name}.{kind}", rendered(figure, kind))
+            with shown(True, Stage("measuring"), "run"):
+                findings = self.analyse(runs)
+            with shown(True, Stage("drawing"), "run"):
+                figure = self.draw(runs, findings)
+                pictures = {kind: rendered(figure, kind) for kind in ("png", "svg")}
+            for kind, picture in pictures.items():
+                folder.write(f"{self.name}.{kind}", picture)
             summary = Summary(
                 name=self.name,
                 claim=self.claim,

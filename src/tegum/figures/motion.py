@@ -15,6 +15,8 @@ import numpy as np
 
 from tegum.figures.films import FASTEST_GIF, LONGEST_GIF, Image, film_file, write_gif, write_mp4
 from tegum.figures.frames import Clock, Film
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Parts
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +44,7 @@ def render(
     width: int = 960,
     turn: float = 0.0,
     overwrite: bool = False,
-    progress: Callable[[str, float], None] | None = None,
+    progress: bool | Callable[[str, float], None] | None = True,
 ) -> Path:
     """Write one run of a trajectory as a film: an MP4 or a GIF, by the ending of `target`.
 
@@ -65,7 +67,7 @@ def render(
         width: of a frame, in pixels, even; it is half as high.
         turn: by how many degrees the camera turns over the whole film, in three dimensions.
         overwrite: replace a file.
-        progress: called with "frames" and the part that is done.
+        progress: as in `train`; a function is called with "frames" and the part that is done.
 
     Returns:
         The path of the file.
@@ -105,20 +107,20 @@ def render(
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{call}: the folder {str(path.parent)!r} does not exist; make it first")
 
-    def images() -> Iterator[Image]:
-        for number, at in enumerate(frames.tolist()):
-            if progress is not None:
-                progress("frames", number / len(frames))
-            yield film.image(at, number / max(1, len(frames) - 1))
+    with shown(progress, Parts(path.name), "render") as told:
 
-    with film_file(path.absolute(), overwrite=overwrite, call=call) as part:
-        if gif:
-            # The colours of the last snapshot are those of all.
-            write_gif(part, images(), film.image(len(film.steps) - 1), rate, len(frames), call)
-        else:
-            write_mp4(part, images(), film.size, rate, call)
-    if progress is not None:
-        progress("frames", 1.0)
+        def images() -> Iterator[Image]:
+            for number, at in enumerate(frames.tolist()):
+                told("frames", number / len(frames))
+                yield film.image(at, number / max(1, len(frames) - 1))
+
+        with film_file(path.absolute(), overwrite=overwrite, call=call) as part:
+            if gif:
+                # The colours of the last snapshot are those of all.
+                write_gif(part, images(), film.image(len(film.steps) - 1), rate, len(frames), call)
+            else:
+                write_mp4(part, images(), film.size, rate, call)
+        told("frames", 1.0)
     return path
 
 

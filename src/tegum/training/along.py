@@ -11,6 +11,8 @@ import numpy as np
 from tegum.core.features import FeatureDistribution
 from tegum.core.losses import population_loss
 from tegum.data.schema import SPEC
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Counts
 from tegum.training.threads import available_cores
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def population_loss_along(
     *,
     tol: float = 1e-8,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Callable[[int, int], None] | None = True,
 ) -> xr.DataArray:
     """The population loss of every snapshot of a trajectory: the loss without the noise of an evaluation sample.
 
@@ -33,7 +35,7 @@ def population_loss_along(
         run: a trajectory, with its Spec in the attribute `spec`; one run or one snapshot of it will do.
         tol: the largest error of a loss.
         threads: of a CPU; None is all cores.
-        progress: called with the snapshots done and all of them.
+        progress: as in `train`; a function is called with the snapshots done and all of them.
 
     Returns:
         Shaped like `run.loss`, named "population_loss", float64; NaN where the run had diverged or was not recorded.
@@ -72,16 +74,16 @@ def population_loss_along(
     w = weights.values.reshape(len(specs), -1, *weights.shape[-2:])
     b = bias.values.reshape(len(specs), -1, bias.shape[-1])
     loss, total = np.full(b.shape[:2], np.nan), b.shape[0] * b.shape[1]
-    for number, (features, activation) in enumerate(specs):
-        finite = np.flatnonzero(np.isfinite(w[number]).all((1, 2)) & np.isfinite(b[number]).all(1))
-        for start in range(0, len(finite), _AT_ONCE):
-            some = finite[start : start + _AT_ONCE]
-            loss[number, some] = population_loss(
-                w[number, some], b[number, some], features,
-                tol=float(tol), activation=activation, threads=int(threads or available_cores()),
-            )  # fmt: skip
-            if progress is not None:
-                progress(number * b.shape[1] + start + len(some), total)
+    with shown(progress, Counts("population loss", "snapshots"), "population_loss_along") as told:
+        for number, (features, activation) in enumerate(specs):
+            finite = np.flatnonzero(np.isfinite(w[number]).all((1, 2)) & np.isfinite(b[number]).all(1))
+            for start in range(0, len(finite), _AT_ONCE):
+                some = finite[start : start + _AT_ONCE]
+                loss[number, some] = population_loss(
+                    w[number, some], b[number, some], features,
+                    tol=float(tol), activation=activation, threads=int(threads or available_cores()),
+                )  # fmt: skip
+                told(number * b.shape[1] + start + len(some), total)
     values = loss.reshape(bias.shape[:-1])
     array = bias.isel(feature=0, drop=True).copy(data=values).rename("population_loss")
     array.attrs = {"long_name": "population loss, summed over features", "units": "1", "tol": float(tol)}

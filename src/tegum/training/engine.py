@@ -19,6 +19,8 @@ from jaxtyping import Int64
 
 from tegum.core.features import Empirical
 from tegum.data.keeping import check_asked
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
 from tegum.training.spec import Spec
@@ -163,7 +165,7 @@ def train(
     *,
     threads: int | None = None,
     engine: EngineName = "auto",
-    progress: Callable[[Segment], None] | None = None,
+    progress: bool | Callable[[Segment], None] | None = True,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -185,7 +187,8 @@ def train(
         threads: of a CPU; None is all cores. The numbers do not depend on it.
         engine: of sampled training, "kernel" (CPU), "jax", or "auto": the kernel wherever it covers the Spec. Other
             kinds have one engine each, and "auto" alone.
-        progress: called with each `Segment` as it is done.
+        progress: by default shown on standard error, in terminals and notebooks, after a second; False is silent. A
+            function is called with each `Segment` as it is done, instead.
         out: the store to make, in a folder that exists; None keeps the trajectory in memory alone.
         overwrite: replace a store at `out`, which stays until the new one is whole.
         resume: go on from what an unfinished training of these Specs has left beside `out`; where there is nothing,
@@ -219,7 +222,11 @@ def train(
     place = None
     if out is not None:
         place = Checkpoint(specs, out, overwrite=overwrite, resume=resume, seconds=checkpoint_seconds)
-    with nullcontext() if place is None else place, _engine(specs, threads, engine, "train") as worker:
+    with (
+        nullcontext() if place is None else place,
+        _engine(specs, threads, engine, "train") as worker,
+        shown(progress, _task(specs), "train") as told,
+    ):
         whole = Recorded.empty(wanted, runs, specs[0].features.n, specs[0].hidden, specs[0].training.dtype)
         state, done, before = (None, 0, 0.0) if place is None else place.begin(worker, whole)
 
@@ -236,8 +243,7 @@ def train(
                 whole.loss[:, done : done + count] = segment.recorded.loss
                 # In one go: between the two a signal would leave the state of other snapshots.
                 state, done = segment.state, done + count
-                if progress is not None:
-                    progress(segment)
+                told(segment)
                 check_asked()
                 if place is not None and state.step < segment.steps and place.due():
                     place.update(trajectory, state)
@@ -262,6 +268,17 @@ def train(
         if place is not None:
             place.finish(run, overwrite=overwrite)
     return run
+
+
+def _task(specs: Sequence[Spec]) -> Steps:
+    """What is told of training these."""
+    training = specs[0].training
+    until = training.time(training.steps)
+    return Steps(
+        len(specs) * specs[0].seeds,
+        converges=training.ends_early,
+        duration=None if until is None else float(until),
+    )
 
 
 def _snapshot_steps(spec: Spec) -> Int64[np.ndarray, " snapshot"]:

@@ -76,6 +76,11 @@ class Training(Description, abc.ABC):
         """The time at each of some steps, for training that goes on in time; None for any other."""
         return None
 
+    @property
+    def ends_early(self) -> bool:
+        """Whether the last step is only the most that a run may take, as where it goes on to convergence."""
+        return False
+
     def gradient_error(self, state: TrainingState) -> Float64[np.ndarray, " run"] | None:  # noqa: ARG002 (as above)
         """The largest error of the gradient that each run has met, for training that keeps it; None for any other."""
         return None
@@ -254,6 +259,11 @@ class Exact(Descent, kind="exact"):
     """The norm of the gradient, over all parameters of a run, at which L-BFGS has converged."""
     accuracy: Positive = 1e-8
     """Largest error of the loss, and of its gradient's entries, for which the number of frequencies is chosen."""
+
+    @property
+    def ends_early(self) -> bool:
+        """With L-BFGS, each run at its convergence."""
+        return self.optimiser == "lbfgs"
 
     if TYPE_CHECKING:
 

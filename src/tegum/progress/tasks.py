@@ -1,0 +1,222 @@
+"""Kinds of long work, and what a line says about each."""
+
+from __future__ import annotations
+
+import abc
+import time
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from tegum.progress.compiling import compiling
+from tegum.progress.pace import Pace, duration, rounded
+
+Clock = Callable[[], float]
+
+
+@final
+@dataclass(frozen=True)
+class Said:
+    """What is told of work under way."""
+
+    title: str
+    part: float | None
+    """Of the whole, in [0, 1]; None where that is not known."""
+    words: tuple[str, ...]
+    """What matters most comes first: a narrow line shows no more."""
+
+    def text(self) -> str:
+        """All in one line."""
+        part = () if self.part is None else (percent(self.part),)
+        return f"{self.title}: {', '.join((*part, *self.words))}"
+
+
+def percent(part: float) -> str:
+    """A part of the whole; 100 % is only said of all of it."""
+    return f"{100 if part >= 1 else min(int(100 * part), 99)} %"
+
+
+def one_line(text: str) -> str:
+    """A user's text as a part of a line: without line breaks, control characters and changes of direction."""
+    kept = (" " if unicodedata.category(each)[0] in "CZ" else each for each in text)
+    return " ".join("".join(kept).split())
+
+
+def working_clock() -> float:
+    """Seconds that stand still while something is compiled."""
+    return time.monotonic() - compiling.seconds()
+
+
+class Task(abc.ABC):
+    """Something that takes long. What it is told, it turns into words."""
+
+    def __init__(self, title: str, *, clock: Clock = working_clock) -> None:
+        """Work under a title; `clock` stands while something is compiled."""
+        self.title = one_line(title)
+        self._clock = clock
+        self._begin = clock()
+
+    @abc.abstractmethod
+    def tell(self, *news: Any) -> None:
+        """Take in what is done; a function that is given as `progress` is called with the same."""
+
+    @abc.abstractmethod
+    def part(self) -> float | None:
+        """Which part of the whole is done, where that is known."""
+
+    @abc.abstractmethod
+    def words(self) -> tuple[str, ...]:
+        """What to say besides, the most important first."""
+
+    def _since(self) -> tuple[str, ...]:
+        return (duration(self._clock() - self._begin),)
+
+
+@final
+class Stage(Task):
+    """Work of which only its name is known, and for how long it has gone on."""
+
+    def tell(self, *news: Any) -> None:
+        """There is nothing to tell."""
+
+    def part(self) -> float | None:
+        """Not known."""
+        return None
+
+    def words(self) -> tuple[str, ...]:
+        """For how long."""
+        return self._since()
+
+
+@final
+class Parts(Task):
+    """Work in one or more phases; told (what, part of it that is done, or None where that is not known)."""
+
+    _what: str | None = None
+    _part: float | None = None
+    _pace: Pace
+
+    def tell(self, *news: Any) -> None:
+        """Take in which part of what is done."""
+        what, part = news
+        now = self._clock()
+        if what != self._what:
+            pace = Pace()
+            self._what, self._pace, self._begin = what, pace, now
+        self._part = part
+        if part is not None:
+            self._pace.add(now, part, part)
+
+    def part(self) -> float | None:
+        """Of the present phase."""
+        return self._part
+
+    def words(self) -> tuple[str, ...]:
+        """The phase and its time left."""
+        if self._what is None:
+            return self._since()
+        told = self._since() if self._part is None else _left(self._pace.left(self._clock()))
+        return (one_line(self._what), *told)
+
+
+@final
+class Counts(Task):
+    """Work on many of a kind; told (those done, all of them)."""
+
+    def __init__(self, title: str, kind: str, *, clock: Clock = working_clock) -> None:
+        """Work under a title, on many of a kind: "snapshots"."""
+        super().__init__(title, clock=clock)
+        self._kind = kind
+        self._done = self._all = 0
+        self._pace = Pace()
+        self._pace.add(self._begin, 0.0, 0.0)
+
+    def tell(self, *news: Any) -> None:
+        """Take in how many are done, of how many."""
+        self._done, self._all = news
+        self._pace.add(self._clock(), self._done / max(self._all, 1), self._done)
+
+    def part(self) -> float | None:
+        """Those that are done."""
+        return self._done / self._all if self._all else None
+
+    def words(self) -> tuple[str, ...]:
+        """Time left, how many, how fast."""
+        if not self._all:
+            return self._since()
+        rate = self._pace.rate()
+        return (
+            *_left(self._pace.left(self._clock())),
+            f"{self._done:,} of {self._all:,} {self._kind}",
+            *(() if rate is None else (f"{rounded(rate)}/s",)),
+        )
+
+
+@final
+class Steps(Task):
+    """Training; told a `Segment` of it."""
+
+    _segment: Any = None
+    _ended = _converged = 0
+    _done = 0.0
+
+    def __init__(
+        self, runs: int, *, converges: bool, duration: float | None = None, clock: Clock = working_clock
+    ) -> None:
+        """Training of some runs, each perhaps to convergence, or through a time (a flow's)."""
+        super().__init__(f"training {runs:,} {'run' if runs == 1 else 'runs'}", clock=clock)
+        self._runs, self._converges, self._duration = runs, converges, duration
+        self._pace = Pace()
+
+    def tell(self, *news: Any) -> None:
+        """Take in a segment."""
+        (segment,) = news
+        start, stop, state = segment.start, segment.state.step, segment.state
+        # Runs that have come to their end rest, at no cost and no credit.
+        converged, diverged = np.asarray(state.converged_at), np.asarray(state.diverged_at)
+        ended = (converged >= 0) | (diverged >= 0)
+        ends = np.where(ended, np.maximum(converged, diverged), stop)
+        self._converged, self._ended = int((converged >= 0).sum()), int(ended.sum())
+        self._done += float((np.clip(ends, start, stop) - start).sum())
+        self._segment = segment
+        self._pace.add(self._clock(), self._done_part(), self._done)
+
+    def _done_part(self) -> float:
+        segment = self._segment
+        if segment.state.step >= segment.steps:
+            return 1.0
+        if self._converges:
+            return self._ended / self._runs
+        if self._duration is not None and segment.time is not None:
+            return min(segment.time / self._duration, 1.0)
+        return segment.state.step / segment.steps
+
+    def part(self) -> float | None:
+        """Of the steps, of a flow's time, or of the runs that go on to convergence."""
+        return None if self._segment is None else self._done_part()
+
+    def words(self) -> tuple[str, ...]:
+        """Time left where training has a last step that it will reach; how far and how fast."""
+        segment = self._segment
+        if segment is None:
+            return self._since()
+        step, steps, rate = segment.state.step, segment.steps, self._pace.rate()
+        most = " at most" if self._converges else ""
+        words = [f"step {step:,} of {steps:,}{most}"]
+        if self._converges:
+            # How many steps the others need nobody knows: there is no time left to tell.
+            words.insert(0, f"{self._converged:,} of {self._runs:,} runs converged")
+        else:
+            words[:0] = _left(self._pace.left(self._clock()))
+        if self._duration is not None and segment.time is not None:
+            words.append(f"time {segment.time:,.6g} of {self._duration:,.6g}")
+        if rate:
+            words.append(f"{rounded(rate)} run-steps/s")
+        return tuple(words)
+
+
+def _left(seconds: float | None) -> tuple[str, ...]:
+    return () if seconds is None else (f"{duration(seconds)} left",)
