@@ -1,0 +1,157 @@
+"""How much memory this process may still take, and the one sentence that refuses what would take more.
+
+Whoever is about to allocate what a user's number multiplies says first how much that will be (`check_memory`): the
+operating system lends memory that it does not have, and ends the process when it is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+VARIABLE = "TEGUM_MEMORY_LIMIT"
+"""The environment variable by which a user raises or lowers the limit: a number of bytes, or "500MB", "64 GB"."""
+
+_UNNOTICED = 2**24
+"""Bytes that no machine lacks: for fewer it is not asked what there is, which takes some hundred microseconds."""
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_SIZE = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\d{1,2})?)\s*(?:([kmgtpe]?)(i?)b?)?\s*", re.IGNORECASE | re.ASCII)
+
+
+def readable(size: int) -> str:
+    """A number of bytes for people: "2.7 TB", "340 MB"."""
+    unit, value = 0, float(min(size, 10**40))
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        unit, value = unit + 1, value / 1000
+    digits = 0 if unit == 0 or value >= 9.95 else 1
+    return f"{value:,.{digits}f} {_UNITS[unit]}" if value < 1e6 else f"{value:.0e} {_UNITS[unit]}"
+
+
+def check_memory(call: str, what: str, size: int, instead: str = "") -> None:
+    """Refuse what would take more memory than there is.
+
+    Args:
+        call: the call with the value that makes it large, `train(Spec(snapshots=1000000000))`.
+        what: what would be so large, "the trajectory".
+        size: in bytes.
+        instead: what the user could do, "fewer snapshots or seeds fit".
+
+    Raises:
+        ValueError: `size` is beyond the limit, or `TEGUM_MEMORY_LIMIT` is no size.
+
+    """
+    given = os.environ.get(VARIABLE) or None
+    if given is None and size < _UNNOTICED:
+        return
+    limit = memory_limit()
+    if limit is None or size <= limit:
+        return
+    has = "this process may use" if given is None else f"{VARIABLE} allows"
+    raise ValueError(
+        f"{call}: {what} would take {readable(size)} of memory, and {has} {readable(limit)}; "
+        f"{instead + ', and ' if instead else ''}the environment variable {VARIABLE} raises the limit"
+    )
+
+
+def memory_limit() -> int | None:
+    """How many bytes this process may take besides those it has, or what `TEGUM_MEMORY_LIMIT` says; None: unknown.
+
+    Of the machine's memory what is available, or less where a container (cgroup) or a limit of the process
+    (RLIMIT_AS, RLIMIT_DATA) allows less.
+
+    Raises:
+        ValueError: `TEGUM_MEMORY_LIMIT` is no size.
+
+    """
+    if given := os.environ.get(VARIABLE):
+        return _size(given)
+    bounds = [bound for bound in (*_of_machine(), *_of_containers(), *_of_process()) if bound is not None]
+    return max(min(bounds), 0) if bounds else None
+
+
+@functools.lru_cache(maxsize=8)
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{VARIABLE}={text!r}: must be a number of bytes, or one with a unit, such as 500MB or 64GB")
+    number, prefix, binary = match.groups()
+    power = " kmgtpe".index((prefix or " ").lower())
+    return int(float(number) * (1024 if binary else 1000) ** power)
+
+
+def _of_machine() -> Iterator[int | None]:
+    """Available memory; where the system does not tell, all that is built in."""
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            yield int(line.split()[1]) * 1024
+            return
+    try:
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return
+
+
+def _of_containers() -> Iterator[int | None]:
+    """What each of the process's control groups still allows, in both versions of their file system."""
+    for line in _lines("/proc/self/cgroup"):
+        _, controllers, path = line.rstrip("\n").split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = Path("/sys/fs/cgroup/memory" if controllers else "/sys/fs/cgroup")
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        # In a container the path is often that of the host, and the root is the container's own.
+        place = root / path.lstrip("/")
+        for folder in (place, *(each for each in place.parents if each.is_relative_to(root))):
+            limit, used = (_number(folder / name) for name in names)
+            if limit is not None and used is not None:
+                # The cache of files is given back when it is needed.
+                yield limit - max(used - _cached_files(folder), 0)
+
+
+def _cached_files(folder: Path) -> int:
+    for line in _lines(folder / "memory.stat"):
+        name, _, value = line.partition(" ")
+        if name in ("inactive_file", "total_inactive_file"):
+            return int(value)
+    return 0
+
+
+def _of_process() -> Iterator[int | None]:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    pages = next(iter(_lines("/proc/self/statm")), "").split()
+    if not pages:
+        return
+    page = os.sysconf("SC_PAGE_SIZE")
+    for which, field in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
+        limit, _ = resource.getrlimit(which)
+        if limit != resource.RLIM_INFINITY:
+            yield limit - int(pages[field]) * page
+
+
+def _lines(path: str | Path) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file of the system; None where there is no such file, or no limit."""
+    text = "".join(_lines(path)).strip()
+    return int(text) if text.isdigit() else None
+
+
+def beyond_memory(size: int) -> str | None:
+    """What a sentence says of something that takes more memory than there is, "would take …"; None if it fits."""
+    try:
+        check_memory("", "it", size)
+    except ValueError as error:
+        return str(error).removeprefix(": it ")
+    return None
