@@ -112,7 +112,7 @@ def train(
     from tegum import terminal
     from tegum.data.store import check_place
 
-    target = out if out is not None else spec.with_suffix(".zarr")
+    target = out if out is not None else _beside(spec, ".zarr")
     description = tegum.Spec.from_toml(spec, changes)
     if target.exists() and not overwrite:
         raise ValueError(f"train --out {target}: there is something already; --overwrite replaces it")
@@ -198,7 +198,7 @@ def render(
     from tegum import terminal
     from tegum.figures.motion import render as write
 
-    target = out if out is not None else path.with_suffix(".mp4")
+    target = out if out is not None else _beside(path, ".mp4")
     with terminal.Working(target.name) as working:
         film = write(
             tegum.load(path), target, seed=seed, spec=spec, dimensions=dimensions, clock=clock, start=start, stop=stop,
@@ -317,6 +317,13 @@ def _interrupted(sentence: str) -> NoReturn:
 
 def _stop(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """The place beside a file or a store that has its name."""
+    if not path.name:
+        raise ValueError(f"{path}: a file or a store is wanted, and this is a folder")
+    return path.with_suffix(ending)
 
 
 def _version() -> str:

@@ -69,7 +69,7 @@ def as_sparse(activations: Any, call: str) -> Any:
 
     try:
         given = numbers_of(activations, ("sample", "feature"))
-        matrix = checked(given).astype(np.float64) if hasattr(given, "tocsr") else None
+        matrix: Any = checked(given).astype(np.float64) if hasattr(given, "tocsr") else None
     except ValueError as error:
         raise ValueError(f"{call}(activations={short(activations)}): activations {error}") from None
     if matrix is None:

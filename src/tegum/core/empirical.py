@@ -209,7 +209,7 @@ def _data(told: dict[str, Any]) -> Activations | None:
     try:
         return Activations.of(read_matrix(Path(path), key))
     except UnreadableError as error:
-        raise broken(error.field, error.value, error.rule) from None
+        raise broken(error.field, path if error.field == "path" else error.value, error.rule) from None
     except ValueError as error:
         raise broken("path", path, f"must lead to activations, which {error}") from None
 

@@ -17,7 +17,7 @@ from tegum.core.description import nearest, on_one_line
 from tegum.core.limits import beyond_memory
 from tegum.core.sparse import PARTS, assembled
 
-ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):/+")
+ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]+):/+")
 """How an address in a network begins; `Path` makes one slash of two."""
 
 _HEADER_BYTES = 2**16
@@ -44,7 +44,7 @@ def obstacle(path: Path, wanted: str = "file") -> str | None:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if address := ADDRESS.match(str(path)):
-            return f"and a {address[1]}:// address is none: bring what is there to this machine first"
+            return f"and an address ({address[1]}://) is none: bring what is there to this machine first"
         return "and this symbolic link leads nowhere" if path.is_symlink() else "and there is none"
     except NotADirectoryError:
         return "and there is none"
@@ -58,6 +58,12 @@ def obstacle(path: Path, wanted: str = "file") -> str | None:
         kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
         found = kinds.get(stat.S_IFMT(mode), "special file")
     return None if found == wanted or (wanted == "either" and found in ("file", "folder")) else f"and this is a {found}"
+
+
+def shown(path: Path) -> str:
+    """A path in a sentence: on one line, an address with both its slashes, a very long one without its middle."""
+    text = on_one_line(ADDRESS.sub(r"\1://", str(path)))
+    return text if len(text) <= 300 else f"{text[:100]}…{text[-100:]}"
 
 
 def reason(error: BaseException) -> str:

@@ -28,6 +28,12 @@ from tegum.core.limits import beyond_memory
 _ABSENT = 2**64 - 1
 """Offset and length of a chunk that a shard has not."""
 
+_MOST_TEXT = 2**24
+"""Bytes of a chunk of text of any length."""
+
+_MOST_FILES = 10**6
+"""Chunks of an array, or shards: to look at so many takes a minute."""
+
 _FILTERED = 8
 """A filter may keep numbers in so many times the bytes that they have in memory (in float64 for int8)."""
 
@@ -74,6 +80,9 @@ def check(array: zarr.Array, *, may_miss: bool = False) -> int:
     root = Path(str(array.store_path).removeprefix("file://"))
     if too_much := beyond_memory(2 * _largest(array)):
         raise DamagedChunkError(f"one of its chunks, of shape {array.shards or array.chunks}, {too_much}")
+    grid = array.shards or array.chunks
+    if (files := math.prod(-(-length // size) for length, size in zip(array.shape, grid, strict=True))) > _MOST_FILES:
+        raise DamagedChunkError(f"it has {files} chunks, and of more than {_MOST_FILES} none is read")
     missing = total = 0
     for coordinates, key in _keys(array):
         file = root / key
@@ -90,7 +99,7 @@ def check(array: zarr.Array, *, may_miss: bool = False) -> int:
     if missing and not may_miss:
         raise DamagedChunkError(
             f"{missing} of its {total} chunks {'is' if missing == 1 else 'are'} missing, and zarr would read "
-            f"{array.fill_value!r} there; if that is what they held, write the array with every chunk "
+            f"{array.fill_value} there; if that is what they held, write the array with every chunk "
             "(zarr's option write_empty_chunks=True)"
         )
     return missing
@@ -123,7 +132,8 @@ def _needed(array: zarr.Array, coordinates: tuple[int, ...]) -> list[range]:
 def _look(array: zarr.Array, content: bytes, coordinates: tuple[int, ...], key: str) -> int:
     """Refuse one file that unpacks to more than it may; how many chunks are missing in it."""
     metadata = array.metadata
-    declared = math.prod(array.chunks) * array.dtype.itemsize
+    text = array.dtype.kind in "OT"
+    declared = _MOST_TEXT if text else math.prod(array.chunks) * array.dtype.itemsize
     if isinstance(metadata, ArrayV2Metadata):
         codecs = [] if metadata.compressor is None else [metadata.compressor]
         _check_length(content, codecs, declared * (_FILTERED if metadata.filters else 1), key)
@@ -273,7 +283,8 @@ _UNPACKED: Mapping[str, Callable[[bytes, int], int]] = {
 }
 """How long the unpacked form of some bytes is, or at least one more than `most`."""
 
-_SAME_LENGTH = frozenset({"bytes", "crc32c", "shuffle"})
+_SAME_LENGTH = frozenset({"bytes", "crc32c", "shuffle", "vlen-utf8"})
+"""Codecs that hardly change how long the bytes are."""
 
 
 def _said(error: Exception) -> str:

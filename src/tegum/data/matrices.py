@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tegum.core.description import on_one_line
 from tegum.core.given import numbers_of
-from tegum.core.matrix_files import UnreadableError, check_matrix, chosen, damaged, obstacle, read_matrix
+from tegum.core.matrix_files import UnreadableError, check_matrix, chosen, damaged, obstacle, read_matrix, shown
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".zarr")
 
@@ -34,7 +33,8 @@ def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: s
         ValueError: there is no such file or array, it cannot be read, or it is no matrix of real numbers.
 
     """
-    file, call = Path(path), on_one_line(call)
+    file = Path(path)
+    call = call.replace(str(file), shown(file))
     try:
         if found := obstacle(file, "either"):
             raise UnreadableError("path", str(file), f"must lead to a file, {found}")
@@ -113,6 +113,8 @@ def _from_zarr(file: Path, key: str | None) -> np.ndarray:
 
     from tegum.data.chunks import DamagedChunkError, read
 
+    if not any((file / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
+        raise damaged(file, "a readable zarr array or group", ValueError("there is none in this folder"))
     try:
         found: Any = zarr.open(file, mode="r")
         if not isinstance(found, zarr.Array):

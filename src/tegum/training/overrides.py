@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tegum.core.description import on_one_line, short
-from tegum.core.matrix_files import obstacle, reason
+from tegum.core.description import short
+from tegum.core.matrix_files import obstacle, reason, shown
 
 _BARE_WORD = re.compile(r"[A-Za-z_][\w.\-]*")
 _BARE_POINT = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
@@ -46,7 +46,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     """
     file = Path(path)
-    name = on_one_line(str(file))
+    name = shown(file)
     if found := obstacle(file):
         told = "there is no such file" if found == "and there is none" else f"a TOML file is wanted, {found}"
         raise ValueError(f"{name}: {told}")
@@ -54,14 +54,14 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         if file.stat().st_size > _LARGEST:
             raise ValueError(f"{name}: the file has more than {_LARGEST // 2**20} MiB, and is no description")
         content = file.read_bytes()
-        text = content.decode("utf-8-sig")  # with the mark that some editors put first, or without
     except OSError as error:
         raise ValueError(f"{name}: the file cannot be read ({reason(error)})") from None
+    try:
+        text = content.decode("utf-8-sig")  # with the mark that some editors put first, or without
     except UnicodeDecodeError:
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        raise ValueError(
-            f"{name}: the file is {'UTF-16' if wide else 'no UTF-8'} text, and TOML must be UTF-8"
-        ) from None
+        rule = "UTF-16, and TOML must be UTF-8" if wide else "no UTF-8 text, as TOML must be"
+        raise ValueError(f"{name}: the file is {rule}") from None
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:

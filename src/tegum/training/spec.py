@@ -17,7 +17,7 @@ from pydantic import SerializeAsAny, field_validator, model_validator
 from tegum.core.description import Count, Description, Positive, Whole, broken, on_one_line, short
 from tegum.core.features import FeatureDistribution, FeatureSet
 from tegum.core.given import numbers_of
-from tegum.core.matrix_files import ADDRESS
+from tegum.core.matrix_files import ADDRESS, shown
 from tegum.core.model import Activation
 from tegum.training.overrides import Change, Changes, override, read_changes, read_toml
 from tegum.training.snapshots import Snapshots
@@ -239,7 +239,7 @@ class Spec(Description):
             return cls.read(_changed(_with_places(values, Path(path)), read))
         except ValueError as error:
             changed = f" with {', '.join(change.text for change in read)}" if read else ""
-            raise ValueError(f"{on_one_line(f'{path}{changed}')}: {error}") from None
+            raise ValueError(f"{shown(Path(path))}{on_one_line(changed)}: {error}") from None
 
     def override(self, changes: Changes) -> Spec:
         """The Spec with changes as a command line writes them, ["hidden=3", "training.steps=20000"].
