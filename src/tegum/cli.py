@@ -124,8 +124,8 @@ def train(
     import tegum
     from tegum import terminal
 
+    target = out if out is not None else _beside(spec, ".zarr")
     description = tegum.Spec.from_toml(spec, changes)
-    target = out if out is not None else spec.with_suffix(".zarr")
     if target.exists() and not overwrite:
         raise ValueError(f"train --out {target}: there is something already; --overwrite replaces it")
     with terminal.working(spec.name):
@@ -206,7 +206,7 @@ def render(
     from tegum import terminal
     from tegum.figures.motion import render as write
 
-    target = out if out is not None else path.with_suffix(".mp4")
+    target = out if out is not None else _beside(path, ".mp4")
     with terminal.working(target.name):
         film = write(
             tegum.load(path), target, seed=seed, spec=spec, dimensions=dimensions, clock=clock, start=start, stop=stop,
@@ -347,6 +347,13 @@ def _failed(error: BaseException) -> int:
             raise error
     terminal.say("; ".join([sentence, *notes]))
     return 2
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """The place beside a file or a store that has its name."""
+    if not path.name:
+        raise ValueError(f"{path}: a file or a store is wanted, and this is a folder")
+    return path.with_suffix(ending)
 
 
 def _version() -> str:

@@ -9,6 +9,8 @@ import numpy as np
 
 from tegum.analysis import coactivation as together
 from tegum.analysis import embeddings as geometry
+from tegum.core.description import short
+from tegum.core.given import numbers_of
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Parts
 
@@ -47,8 +49,8 @@ def analyse(
     nearly orthogonal directions and fill the local principal subspace.
 
     Args:
-        weights: shape (n features, m), rows being directions; a NumPy array, perhaps mapped from a file.
-        activations: shape (samples, n), an array or a sparse matrix of scipy; a feature is active where it is not 0.
+        weights: shape (n features, m), rows being directions; an array, perhaps mapped from a file, or a tensor.
+        activations: shape (samples, n), an array, a tensor, or a sparse matrix; a feature is active where it is not 0.
         threshold: a feature is represented if its row is at least threshold × scale long.
         scale: None is the longest row.
         neighbours: whether to search for the nearest and the most opposite feature of each.
@@ -248,7 +250,12 @@ def _variable(dims: Any, values: Any, meaning: str) -> Any:
 
 
 def _checked(weights: Any, threshold: float, scale: float | None, companions: int) -> np.ndarray:
-    W = np.asarray(weights)
+    try:
+        W = numbers_of(weights, ("feature", "hidden"))
+    except ValueError as error:
+        raise ValueError(f"analyse(weights={short(weights)}): weights {error}") from None
+    if hasattr(W, "tocsr"):
+        raise ValueError(f"analyse(weights={short(weights)}): weights must be dense; .toarray() makes them so")
     if W.ndim != 2 or 0 in W.shape or W.dtype.kind not in "fiub":
         raise ValueError(
             f"analyse(weights of shape {W.shape}, {W.dtype}): weights must be a matrix of real numbers, with a row "
@@ -260,7 +267,7 @@ def _checked(weights: Any, threshold: float, scale: float | None, companions: in
         raise ValueError(f"analyse(scale={scale!r}): scale must be positive and finite, or None for the longest row")
     if isinstance(companions, bool) or not isinstance(companions, int | np.integer) or companions < 1:
         raise ValueError(f"analyse(companions={companions!r}): companions must be an int of at least 1")
-    return W.astype(np.float32) if W.dtype.kind == "b" else W
+    return W.astype(np.float32) if W.dtype.kind == "b" else W.astype(np.float64) if W.dtype.itemsize > 8 else W
 
 
 def _check_features(features: Sequence[int] | None, x: Any, n: int) -> None:

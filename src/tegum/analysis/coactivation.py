@@ -13,6 +13,9 @@ from jaxtyping import Float64, Int
 
 from tegum.analysis.embeddings import PerFeature, Progress, Weights, blocks
 from tegum.analysis.local import captured_variance, sampled_pca
+from tegum.core.description import short
+from tegum.core.given import numbers_of
+from tegum.core.sparse import checked
 
 LEAST_SAMPLES, MOST_SAMPLES = 100, 20_000
 """A feature that is active in fewer samples is not looked at by itself; of more samples so many, evenly spaced, are."""
@@ -64,11 +67,12 @@ def as_sparse(activations: Any, call: str) -> Any:
     """
     import scipy.sparse
 
-    if hasattr(activations, "tocsr"):
-        matrix: Any = scipy.sparse.csr_array(activations)
-        matrix = matrix.astype(np.float64) if matrix.dtype.kind in "fiub" else matrix
-    else:
-        given = np.asarray(activations)
+    try:
+        given = numbers_of(activations, ("sample", "feature"))
+        matrix: Any = checked(given).astype(np.float64) if hasattr(given, "tocsr") else None
+    except ValueError as error:
+        raise ValueError(f"{call}(activations={short(activations)}): activations {error}") from None
+    if matrix is None:
         if given.ndim != 2 or given.dtype.kind not in "fiub" or 0 in given.shape:
             raise ValueError(
                 f"{call}(activations of shape {given.shape}): activations must be a matrix of real numbers"
@@ -76,10 +80,6 @@ def as_sparse(activations: Any, call: str) -> Any:
         # A piece at a time: the matrix may be mapped from a file that is larger than the memory.
         pieces = [scipy.sparse.csr_array(given[part].astype(np.float64)) for part in blocks(*given.shape)]
         matrix = scipy.sparse.vstack(pieces, format="csr")
-    if matrix.ndim != 2 or matrix.dtype.kind != "f" or 0 in matrix.shape:
-        raise ValueError(f"{call}(activations of shape {matrix.shape}): activations must be a matrix of real numbers")
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
     if not np.isfinite(matrix.data).all():
         row = int(np.searchsorted(matrix.indptr, int(np.argmin(np.isfinite(matrix.data))), "right")) - 1
         raise ValueError(f"{call}(activations): activations must be finite, and row {row} holds what is not")

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tegum.core.given import array_of
+
 if TYPE_CHECKING:
     import xarray
 
@@ -210,7 +212,7 @@ def align_steps(weights: Kind) -> Kind:
     """
     given: Any = weights
     if not hasattr(given, "dims"):
-        return _chained(np.asarray(given))
+        return _chained(array_of("align_steps", "weights", given))
     dims = _dims_of(given, "align_steps", ("step", "feature", "hidden"))
     import xarray as xr
 
@@ -246,7 +248,7 @@ class Measure:
         given: Any = weights
         first, *others = given
         if not hasattr(first, "dims"):
-            return self._of_arrays(kernel, *map(np.asarray, given), call=call)
+            return self._of_arrays(kernel, *(array_of(call, "weights", one) for one in given), call=call)
         core = [_dims_of(one, call, ("feature", "hidden")) for one in given]
         import xarray as xr
 

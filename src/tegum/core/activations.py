@@ -7,18 +7,17 @@ process, for as long as a description of it lives, and the last `KEPT` that were
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, final
 from weakref import WeakValueDictionary
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from tegum.core.description import nearest
+from tegum.core.given import numbers_of
+from tegum.core.sparse import checked
 
 SMALLEST, LARGEST = 1e-30, 1e15
 """Between which activations other than 0 lie: training computes in float32, which must hold their squares' sum, and
@@ -77,6 +76,7 @@ class Activations:
             ValueError: a rule, "must …", that the matrix breaks.
 
         """
+        given = numbers_of(given, ("sample", "feature"))
         values = _sparse(given) if hasattr(given, "tocsr") else _dense(given)
         _check(values)
         return _remembered(cls(values, _digest(values)))
@@ -169,64 +169,6 @@ def recalled(digest: str) -> Activations | None:
     return _HELD.get(digest)
 
 
-class UnreadableError(ValueError):
-    """A file that cannot be used: which of `path` and `key` breaks which rule ("must …")."""
-
-    def __init__(self, field: str, value: str | None, rule: str) -> None:
-        """Tell the field, its value, and the rule."""
-        super().__init__(field, value, rule)
-        self.field, self.value, self.rule = field, value, rule
-
-
-def read_matrix(path: Path, key: str | None = None) -> Any:
-    """The array or the sparse matrix in a .npy or .npz file (by `numpy.save`, `numpy.savez`, `scipy.sparse.save_npz`).
-
-    Arrays in .npy files are mapped, not read.
-
-    Args:
-        path: the file.
-        key: the name of an array in a .npz file; None where there is one only.
-
-    Raises:
-        UnreadableError: there is no such file or array, or the file cannot be read.
-
-    """
-    if not path.is_file():
-        raise UnreadableError("path", str(path), "must lead to a file, and there is none")
-    try:
-        if path.suffix != ".npz":
-            if key is not None:
-                raise UnreadableError("key", key, f"must be None, as {path.name!r} is one array without a name")
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        with np.load(path, allow_pickle=False) as file:
-            if {"format", "shape"} <= set(file.files):
-                import scipy.sparse
-
-                if key is not None:
-                    raise UnreadableError(
-                        "key", key, f"must be None, as {path.name!r} is one sparse matrix without a name"
-                    )
-                return scipy.sparse.load_npz(path)
-            return file[chosen(key, file.files, path)]
-    except UnreadableError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableError("path", str(path), f"must lead to a readable .npy or .npz file: {reason}") from None
-
-
-def chosen(key: str | None, keys: list[str], path: Path) -> str:
-    """The name of one of the arrays in a file; raises UnreadableError where there is no such, or no single one."""
-    if key is None and len(keys) == 1:
-        return keys[0]
-    if key is None:
-        known = ", ".join(sorted(keys)[:8]) + (", …" if len(keys) > 8 else "")
-        raise UnreadableError("key", None, f"must be given, as {path.name!r} holds {len(keys)} arrays: {known}")
-    if key not in keys:
-        raise UnreadableError("key", key, f"must be the name of an array in {path.name!r}; {nearest(key, keys)}")
-    return key
-
-
 _HELD: WeakValueDictionary[str, Activations] = WeakValueDictionary()
 _LAST: deque[Activations] = deque(maxlen=KEPT)
 
@@ -240,15 +182,14 @@ def _remembered(activations: Activations) -> Activations:
 
 def _restored(values: Any, digest: str) -> Activations:
     if isinstance(values, np.ndarray):
-        values.flags.writeable = False
-    return _remembered(Activations(values, digest))
+        values.flags.writeable = False  # and so it is not copied
+    found = Activations.of(values)
+    if found.digest != digest:
+        raise ValueError(f"the pickled activations have the digest {found.digest} and not {digest}: they are damaged")
+    return found
 
 
-def _dense(given: Any) -> np.ndarray:
-    try:
-        values = np.asarray(given)
-    except (ValueError, TypeError):  # ragged lists
-        values = np.asarray(None)
+def _dense(values: np.ndarray) -> np.ndarray:
     _check_kind(values)
     if values.dtype.itemsize > 8:
         values = values.astype(np.float64)
@@ -259,22 +200,13 @@ def _dense(given: Any) -> np.ndarray:
 
 
 def _sparse(given: Any) -> Any:
-    import scipy.sparse
-
-    _check_kind(given)
-    matrix: Any = scipy.sparse.csr_array(given, copy=True)
-    if matrix.dtype.itemsize > 8:
-        matrix = matrix.astype(np.float64)
-    # One form for each matrix, so that equal numbers have equal digests.
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    matrix.sort_indices()
+    matrix = checked(given)
     for part in (matrix.data, matrix.indices, matrix.indptr):
         part.flags.writeable = False
     return matrix
 
 
-def _check_kind(values: Any) -> None:
+def _check_kind(values: np.ndarray) -> None:
     if values.dtype.kind not in "fiub" or len(values.shape) != 2:
         raise ValueError(
             "must be a matrix of real numbers, dense or sparse, with samples as rows and features as columns"

@@ -37,6 +37,26 @@ Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
 """A number in [0, 1)."""
 
 
+_OTHER_WORDS = {
+    "density": "sparsity feature_probability feature_prob probability prob p p_active frequency",
+    "size": "n_features num_features n_feat features_per_set set_size",
+    "hidden": "n_hidden num_hidden d_hidden hidden_dim hidden_dims hidden_size n_dims d_model m bottleneck",
+    "seeds": "n_instances instances num_instances n_inst n_seeds num_seeds n_models models runs n_runs",
+    "base_seed": "seed random_seed rng_seed",
+    "rate": "lr learning_rate step_size",
+    "batch": "batch_size bs batchsize n_batch",
+    "steps": "n_steps num_steps max_steps total_steps iterations n_iter epochs num_epochs",
+    "optimiser": "optimizer opt optim",
+    "activation": "act act_fn nonlinearity",
+    "schedule": "lr_schedule lr_scheduler scheduler",
+    "warmup": "warmup_steps",
+    "weight_decay": "wd l2",
+    "kind": "type",
+}
+ELSEWHERE = {word: ours for ours, words in _OTHER_WORDS.items() for word in words.split()}
+"""What the field's other code calls things, and what they are called here."""
+
+
 Described = TypeVar("Described", bound="Description")
 """In place of Self, which runtime type checkers refuse in a class that is not checked as a whole."""
 
@@ -123,6 +143,8 @@ class Refusal(NamedTuple):
     """What the value must be; empty where the key is unknown."""
     near: tuple[str, ...] = ()
     """For an unknown key: the nearest known one, or all of them."""
+    hint: str = ""
+    """For an unknown key: how its value becomes that of the nearest one."""
 
     def __str__(self) -> str:
         key = ".".join(self.path)
@@ -132,7 +154,7 @@ class Refusal(NamedTuple):
         if self.rule:
             return f"{call}: {key} {self.rule}" if key else f"{call}: {self.rule}"
         if len(self.near) == 1:
-            near = f"did you mean {'.'.join((*self.path[:-1], self.near[0]))!r}?"
+            near = f"{self.hint}did you mean {'.'.join((*self.path[:-1], self.near[0]))!r}?"
         else:
             near = f"known are {', '.join(self.near)}"
         return f"{call}: there is no key {key!r}; {near}"
@@ -175,19 +197,40 @@ def of_kind(kinds: Mapping[str, type[Described]], values: Mapping[Any, Any], def
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word: the nearest known one, or all of them."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    close = _close(word, known)
+    return f"did you mean {close!r}?" if close else f"known are {', '.join(known)}"
+
+
+def _close(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was meant, most likely; in which case it is written comes last."""
+    by_letters: dict[str, list[str]] = {}
+    for each in known:
+        by_letters.setdefault(_letters(each), []).append(each)
+    if (meant := ELSEWHERE.get(_letters(word))) in by_letters:
+        return by_letters[meant][0]
+    close = difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=0.6)
+    # The same letters in several cases: the one that shares most of the word as it was written.
+    return difflib.get_close_matches(word, by_letters[close[0]], n=1, cutoff=0.0)[0] if close else None
+
+
+def _letters(word: str) -> str:
+    return word.casefold().replace("-", "_")
+
+
+def on_one_line(text: str) -> str:
+    """Text in which characters that break a line, or cannot be shown, are written as Python writes them."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def short(value: Any, limit: int = 120) -> str:
     """A value as text on one line and of bounded length, to quote it in a sentence."""
-    if getattr(value, "ndim", 0) and hasattr(value, "shape"):
-        return f"array of shape {tuple(value.shape)}"
-    if isinstance(value, int) and value.bit_length() > limit:
-        return f"int of {value.bit_length()} bits"
     try:
+        if getattr(value, "ndim", 0) and hasattr(value, "shape"):
+            return f"array of shape {tuple(value.shape)}"
+        if isinstance(value, int) and value.bit_length() > limit:
+            return f"int of {value.bit_length()} bits"
         text = " ".join(repr(value).split())
-    except ValueError:  # Python writes no ints of more than some thousand digits.
+    except Exception:  # Python writes no ints of more than some thousand digits, and a broken object has no words.
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else f"{text[:limit]}…"
 
@@ -248,16 +291,17 @@ def _refusal(model: type[Description], error: ValidationError) -> Refusal:
     path = tuple(map(str, first["loc"]))
     given: str | None = short(first["input"])
     near: tuple[str, ...] = ()
+    hint = ""
     match first["type"]:
         case "extra_forbidden":
-            rule, near = "", _near(model, path[-1])
+            rule, near, hint = "", _near(model, path[-1]), _hint(path[-1], first["input"])
         case "missing":
             given, rule = None, "must be given"
         case "value_error":
             cause = first.get("ctx", {})["error"]
             rule = str(cause)
             if told := _told(cause):
-                path, given, rule, near = path + told.outer, told.given, told.rule, told.near
+                path, given, rule, near, hint = path + told.outer, told.given, told.rule, told.near, told.hint
         case "literal_error":
             rule = f"must be {first.get('ctx', {})['expected']}"
         case _:
@@ -265,7 +309,15 @@ def _refusal(model: type[Description], error: ValidationError) -> Refusal:
             rule = _rule(field, first["input"]) if field else None
             rule = rule or str(first["msg"]).replace("Input should", "must")
     outer = path[1:] if path and path[0] == model.unnamed else path
-    return Refusal(model.__name__, path, outer, given, rule, near)
+    return Refusal(model.__name__, path, outer, given, rule, near, hint)
+
+
+def _hint(word: str, value: Any) -> str:
+    """How sparsity becomes density, the one word of which the value changes with the name."""
+    if _letters(word) != "sparsity":
+        return ""
+    here = isinstance(value, float | int) and not isinstance(value, bool) and 0 <= value < 1
+    return f"density is 1 − sparsity{f', here {1 - value:.12g}' if here else ''}: "
 
 
 def _near(model: type[Description], word: str) -> tuple[str, ...]:
@@ -275,8 +327,8 @@ def _near(model: type[Description], word: str) -> tuple[str, ...]:
         for inner in _inner(field):
             keys.setdefault(inner, f"{name}.{inner}")
     keys |= {name: name for name in model.model_fields}
-    close = difflib.get_close_matches(word, keys, n=1, cutoff=0.5)
-    return (keys[close[0]],) if close else tuple(sorted(model.model_fields))
+    close = _close(word, keys)
+    return (keys[close],) if close else tuple(sorted(model.model_fields))
 
 
 def _inner(field: FieldInfo) -> Iterable[str]:

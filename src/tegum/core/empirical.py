@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import field_validator, model_validator
 
-from tegum.core.activations import Activations, Dense, Sparse, UnreadableError, gathered, read_matrix, recalled
+from tegum.core.activations import Activations, Dense, Sparse, gathered, recalled
 from tegum.core.description import Count, broken, plain
+from tegum.core.matrix_files import UnreadableError, obstacle, read_matrix
 from tegum.core.sets import FeatureSet
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Empirical(FeatureSet, kind="empirical"):
 
     The description holds a digest of the numbers and not the numbers: equal matrices have one, be they dense or sparse.
     Read from JSON or TOML it takes the matrix that this process has been given under that digest, or else
-    the file at `path`, relative to the working directory. Where there is neither the description can be looked at, and
-    using the data is refused.
+    the file at `path`, relative to the working directory (in a TOML file, to that file's folder). Where there is
+    neither the description can be looked at, and using the data is refused.
 
     Raises:
         ValueError: no matrix, one with other entries, or one whose digest or shape is not the one described.
@@ -135,7 +136,10 @@ class Empirical(FeatureSet, kind="empirical"):
         """
         data = recalled(self.digest)
         if data is None:
-            where = "" if self.path is None else f", and there is no file {self.path!r}"
+            where = ""
+            if self.path is not None:
+                found = obstacle(Path(self.path)) or "and this is another file"
+                where = f", and {os.path.abspath(self.path)!r} must lead to a file, {found}"  # noqa: PTH100 - no links
             raise ValueError(
                 f"{self!r}: the activations must be there to be used, and this process has been given none of this "
                 f"digest{where}; Empirical(activations) with the same numbers gives them"
@@ -200,12 +204,12 @@ def _data(told: dict[str, Any]) -> Activations | None:
         return None
     if not isinstance(path, str):
         raise broken("path", path, "must be text, the path of a .npy or .npz file")
-    if described and not Path(path).exists():
+    if described and obstacle(Path(path)):
         return None
     try:
         return Activations.of(read_matrix(Path(path), key))
     except UnreadableError as error:
-        raise broken(error.field, error.value, error.rule) from None
+        raise broken(error.field, path if error.field == "path" else error.value, error.rule) from None
     except ValueError as error:
         raise broken("path", path, f"must lead to activations, which {error}") from None
 

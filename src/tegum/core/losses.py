@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from tegum.core.features import Empirical, FeatureDistribution
+from tegum.core.given import arrays_of
 from tegum.core.model import Activation, activation_named, forward, model_arrays, namespace_of
 
 BLOCK_ELEMENTS = 2**18
@@ -251,6 +252,7 @@ def _finite(call: str, features: FeatureDistribution, activation: Activation) ->
 
 def _model(call: str, weights: Any, bias: Any, features: Any) -> tuple[Any, Any]:
     """A model for these features as arrays of one kind, with finite parameters as far as they are known."""
+    weights, bias = arrays_of(call, weights=weights, bias=bias)
     w, b = np.shape(weights), np.shape(bias)
     if not isinstance(features, FeatureDistribution):
         raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")

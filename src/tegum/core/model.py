@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.core.description import nearest
+from tegum.core.given import arrays_of
 
 Activation = Literal["relu", "linear"]
 """The names of the activations; one value in `ACTIVATIONS` each."""
@@ -90,6 +91,7 @@ def model_arrays(call: str, weights: Any, bias: Any, x: Any) -> tuple[Any, Any, 
         ValueError: naming `call`, when weights (..., n, m), bias (..., n) and x (batch, n) do not fit.
 
     """
+    weights, bias, x = arrays_of(call, weights=weights, bias=bias, x=x)
     w, b, samples = np.shape(weights), np.shape(bias), np.shape(x)
     if len(w) < 2:
         raise ValueError(f"{call}(weights of shape {w}): weights must have the shape (..., feature, hidden)")

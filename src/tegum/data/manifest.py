@@ -10,15 +10,19 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tegum.core.matrix_files import obstacle
 from tegum.data import schema
 from tegum.data.atomic import set_aside
 
 GROUP = "manifest"
 METADATA = "zarr.json"
 FILE = f"{GROUP}/{METADATA}"
+_LOOKED_AT = 100
+"""Entries of a folder among which stores are looked for."""
 
 Files = Mapping[str, tuple[int, str]]
 """Length in bytes and sha256 of every file of a store, by its path in the store."""
@@ -43,12 +47,15 @@ def read(root: Path, call: str) -> Files:
         FileNotFoundError: nothing is at the path.
 
     """
-    if not root.exists():
+    found = obstacle(root, "folder")
+    if found == "and there is none":
         old = set_aside(root)
         hint = f"; a save that was to replace it was cut short and left the former store at {str(old)!r}"
         raise FileNotFoundError(f"{call}: there is nothing at this path{hint if old else ''}")
-    if not root.is_dir():
+    if found == "and this is a file":
         raise ValueError(f"{call}: this is a file; a tegum store is a folder")
+    if found:
+        raise ValueError(f"{call}: a tegum store is a folder, {found}")
     if not (root / FILE).is_file():
         raise ValueError(f"{call}: {_without(root)}")
     text = (root / FILE).read_bytes()
@@ -58,15 +65,19 @@ def read(root: Path, call: str) -> Files:
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{call}: {damage(FILE, 'cannot be read')}") from None
     if (name, version) != (schema.NAME, schema.VERSION):
-        raise ValueError(
-            f"{call}: the store has the schema {name!r}, version {version!r}, and this tegum reads "
-            f"{schema.NAME!r}, version {schema.VERSION}; load it with the tegum that wrote it, or train the "
-            "run again"
-        )
+        raise ValueError(other_version(call, name, version))
     # Compared as a whole, so that no altered byte is too small to notice.
     if text != _document(attributes.get("files")):
         raise ValueError(f"{call}: {damage(FILE, 'is not as it was saved')}")
     return {file: (size, digest) for file, (size, digest) in attributes["files"].items()}
+
+
+def other_version(call: str, name: Any, version: Any) -> str:
+    """The sentence about a store of another schema, or another version of it."""
+    return (
+        f"{call}: the store has the schema {name!r}, version {version!r}, and this tegum reads "
+        f"{schema.NAME!r}, version {schema.VERSION}; load it with the tegum that wrote it, or train the run again"
+    )
 
 
 def compare(root: Path, files: Files, call: str, *, everything: bool) -> None:
@@ -121,11 +132,31 @@ def _without(root: Path) -> str:
     """Why a folder without a manifest is no tegum store."""
     if not (root / METADATA).is_file():
         old = any((root / name).is_file() for name in (".zgroup", ".zarray", ".zmetadata"))
-        return f"this folder is {'a zarr store of format 2' if old else 'no zarr store'}, not a tegum store"
+        what = "a zarr store of format 2" if old else "no zarr store"
+        return f"this folder is {what}, not a tegum store{'' if old else _inside(root)}"
+    if (root.parent / FILE).is_file():
+        return f"this folder is a variable of the store {str(root.parent)!r}, which is loaded as a whole"
     with suppress(ValueError, KeyError, TypeError):
         if json.loads((root / METADATA).read_bytes())["attributes"]["schema"] == schema.NAME:
             return damage(FILE, "is missing")
     return "this is a zarr store that tegum.save did not write; xarray.open_zarr may open it"
+
+
+def _inside(root: Path) -> str:
+    """Where in a folder the stores are, as far as two floors down."""
+    with suppress(OSError):
+        near = sorted(islice(root.iterdir(), _LOOKED_AT))
+        folders = [each for each in near if each.is_dir()]
+        further = [each for folder in folders for each in sorted(islice(folder.iterdir(), _LOOKED_AT))]
+        stores = [str(each) for each in (*near, *further) if (each / FILE).is_file()]
+        if len(stores) == 1:
+            return f"; there is one in it: {stores[0]!r}"
+        if stores:
+            shown = ", ".join(map(repr, stores[:3])) + (", …" if len(stores) > 3 else "")
+            return f"; there are {len(stores)} in it: {shown}"
+        if tables := [each for each in near if (each / METADATA).is_file()]:
+            return f"; what is in it, {str(tables[0])!r}, is no trajectory, and xarray.open_zarr may open it"
+    return ""
 
 
 def _document(files: Any) -> bytes:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tegum.core.activations import UnreadableError, chosen, read_matrix
+from tegum.core.given import numbers_of
+from tegum.core.matrix_files import UnreadableError, check_matrix, chosen, damaged, obstacle, read_matrix, shown
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".zarr")
 
@@ -31,48 +34,87 @@ def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: s
 
     """
     file = Path(path)
+    call = call.replace(str(file), shown(file))
     try:
-        if file.suffix == ".safetensors":
-            matrix = _from_safetensors(file, key)
-        elif file.is_dir():
+        if found := obstacle(file, "either"):
+            raise UnreadableError("path", str(file), f"must lead to a file, {found}")
+        if file.is_dir():
             matrix = _from_zarr(file, key)
-        elif file.suffix in (".npy", ".npz") or not file.exists():
+        elif file.suffix == ".safetensors":
+            matrix = _from_safetensors(file, key)
+        elif file.suffix in (".npy", ".npz"):
             matrix = read_matrix(file, key)
         else:
             raise UnreadableError("path", str(file), f"must end in one of {', '.join(SUFFIXES)}")
     except UnreadableError as error:
         value = file.name if error.field == "path" else error.value
         raise ValueError(f"{call}({error.field}={value!r}): {error.field} {error.rule}") from None
-    if hasattr(matrix, "tocsr") and not sparse:
+    if hasattr(matrix, "tocsr"):
+        if sparse:
+            return matrix
         raise ValueError(f"{call}(path={file.name!r}): path must lead to a dense matrix, and this one is sparse")
-    # bfloat16 and its kin, which NumPy does not know as numbers.
-    if matrix.dtype.kind == "V" and matrix.dtype.names is None and matrix.dtype.itemsize <= 2:
-        matrix = matrix.astype(np.float32)
-    if len(matrix.shape) != 2 or 0 in matrix.shape or matrix.dtype.kind not in "fiub" or matrix.dtype.itemsize > 8:
-        raise ValueError(
-            f"{call}(path={file.name!r}): path must lead to a matrix of real numbers, and this is {matrix.dtype} of "
-            f"shape {tuple(matrix.shape)}"
-        )
-    return matrix
+    return matrix.astype(np.float64) if matrix.dtype.itemsize > 8 else matrix
 
 
-def _from_safetensors(file: Path, key: str | None) -> Any:
-    if not file.is_file():
-        raise UnreadableError("path", str(file), "must lead to a file, and there is none")
-    from safetensors import SafetensorError, safe_open
+_KINDS = {
+    "BOOL": "bool", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
+    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
+}  # fmt: skip
+"""NumPy's dtype for what safetensors calls one."""
+
+_NARROW = {
+    "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz", "F8_E8M0": "float8_e8m0fnu",
+}  # fmt: skip
+"""Those that NumPy has not, by their names in ml_dtypes."""
+
+
+def _from_safetensors(file: Path, key: str | None) -> np.ndarray:
+    from safetensors import safe_open
 
     try:
-        with safe_open(file, framework="numpy") as opened:
-            return opened.get_tensor(chosen(key, list(opened.keys()), file))
-    except UnreadableError:
+        # The library compares what the header says with itself and with the file's length; the numbers stay there.
+        with safe_open(file, framework="numpy"):
+            pass
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length), object_pairs_hook=_once)
+        name = chosen(key, [each for each in header if each != "__metadata__"], file)
+        kind, shape, (start, _) = (header[name][field] for field in ("dtype", "shape", "data_offsets"))
+        if kind in _KINDS:
+            dtype = np.dtype(_KINDS[kind])
+        elif kind in _NARROW:
+            import ml_dtypes
+
+            dtype = np.dtype(getattr(ml_dtypes, _NARROW[kind]))
+        else:
+            raise UnreadableError(
+                "path", str(file), f"must lead to a matrix of real numbers, and this is {kind} of shape {tuple(shape)}"
+            )
+        narrow = kind in _NARROW
+        check_matrix(file, np.dtype(np.float32) if narrow else dtype, tuple(shape), mapped=not narrow)
+        # Bytes first: in the file they may lie at a place where a number of the machine cannot.
+        raw = np.memmap(file, np.uint8, "r", 8 + length + start, (math.prod(shape) * dtype.itemsize,))
+        return numbers_of(raw.view(dtype).reshape(shape))
+    except (UnreadableError, MemoryError):
         raise
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise _damaged(file, "a readable .safetensors file", error) from None
+    except Exception as error:  # of safetensors and json: they raise what they like at a damaged file
+        raise damaged(file, "a readable .safetensors file", error) from None
 
 
-def _from_zarr(file: Path, key: str | None) -> Any:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("two entries of its header have one name")
+    return dict(pairs)
+
+
+def _from_zarr(file: Path, key: str | None) -> np.ndarray:
     import zarr
 
+    from tegum.data.chunks import DamagedChunkError, read
+
+    if not any((file / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
+        raise damaged(file, "a readable zarr array or group", ValueError("there is none in this folder"))
     try:
         found: Any = zarr.open(file, mode="r")
         if not isinstance(found, zarr.Array):
@@ -84,13 +126,11 @@ def _from_zarr(file: Path, key: str | None) -> Any:
             raise UnreadableError("key", key, f"must be None, as {file.name!r} is one array without a name")
         if not isinstance(found, zarr.Array):
             raise UnreadableError("key", key, "must be the path of an array, and this is a group")
-        return found[...] if found.ndim == 2 else np.broadcast_to(np.zeros((), found.dtype), found.shape)
-    except UnreadableError:
+        check_matrix(file, found.dtype, found.shape)
+        return read(found)
+    except DamagedChunkError as error:
+        raise UnreadableError("path", str(file), f"must lead to a whole zarr array: {error}") from None
+    except (UnreadableError, MemoryError):
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise _damaged(file, "a readable zarr array or group", error) from None
-
-
-def _damaged(file: Path, what: str, error: Exception) -> UnreadableError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return UnreadableError("path", str(file), f"must lead to {what}: {reason}")
+    except Exception as error:  # of zarr and json: they raise what they like at a damaged file
+        raise damaged(file, "a readable zarr array or group", error) from None

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int32
 
-from tegum.data import manifest, schema
+from tegum.core.matrix_files import obstacle
+from tegum.data import manifest, plain, schema
 from tegum.data.atomic import check_writable, replacing, resolved
 from tegum.data.schema import brief
 
@@ -111,7 +112,8 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pat
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """The trajectory at `path`, exactly as it was saved; numbers are read when they are used, text at once.
 
-    Should the store be damaged or replaced after this, using the numbers raises ValueError.
+    Should the store be damaged or replaced after this, using the numbers raises ValueError. A store that
+    `Dataset.to_zarr` wrote has no checksums: it is read at once where no chunk is missing, with a warning.
 
     Raises:
         ValueError: no tegum store, one of another schema version, or a damaged one (naming the file).
@@ -123,7 +125,9 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     from tegum.data.sealed import SealedStore
 
     call = f"load({os.fspath(path)!r})"
-    root = Path(path).resolve()
+    root = _place(path)
+    if plain.is_plain(root):
+        return plain.read(root, call)
     files = manifest.read(root, call)
     manifest.compare(root, files, call, everything=sum(size for size, _ in files.values()) <= EAGER_BYTES)
     # Not decoded by xarray, which takes some attributes for orders (units "days" turns numbers to durations).
@@ -158,8 +162,16 @@ def verify(path: str | os.PathLike[str]) -> None:
 
     """
     call = f"verify({os.fspath(path)!r})"
-    root = Path(path).resolve()
+    root = _place(path)
+    if plain.is_plain(root):
+        raise ValueError(f"{call}: xarray wrote this store, and it has no checksums; tegum.save gives it some")
     manifest.compare(root, manifest.read(root, call), call, everything=True)
+
+
+def _place(path: str | os.PathLike[str]) -> Path:
+    """The absolute path, the same after a change of folder; as given where nothing can be there, as `read` will say."""
+    place = Path(path)
+    return place if obstacle(place, "either") else place.resolve()
 
 
 def _check_storable(dataset: xr.Dataset, name: Any, call: str) -> None:

@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tegum.core.description import short
+from tegum.core.matrix_files import obstacle, reason, shown
 
 _BARE_WORD = re.compile(r"[A-Za-z_][\w.\-]*")
 _BARE_POINT = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
 """A float that TOML does not know: it wants digits on both sides of the point."""
 
+
+_LARGEST = 2**26
+"""Bytes of a TOML file; a start of half a million numbers needs a tenth."""
+
+_DEEPEST = 16
+"""Parts of a key; a Spec has no more than four."""
 
 Changes = Iterable[str] | Mapping[str, Any]
 """Changes as a command line writes them, ["training.steps=20000"], or {"training.steps": 20000}."""
@@ -39,18 +46,26 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     """
     file = Path(path)
+    name = shown(file)
+    if found := obstacle(file):
+        told = "there is no such file" if found == "and there is none" else f"a TOML file is wanted, {found}"
+        raise ValueError(f"{name}: {told}")
     try:
-        text = file.read_bytes().decode()
-    except FileNotFoundError:
-        raise ValueError(f"{file}: there is no such file") from None
+        if file.stat().st_size > _LARGEST:
+            raise ValueError(f"{name}: the file has more than {_LARGEST // 2**20} MiB, and is no description")
+        content = file.read_bytes()
     except OSError as error:
-        raise ValueError(f"{file}: the file cannot be read ({error.strerror})") from None
+        raise ValueError(f"{name}: the file cannot be read ({reason(error)})") from None
+    try:
+        text = content.decode("utf-8-sig")  # with the mark that some editors put first, or without
     except UnicodeDecodeError:
-        raise ValueError(f"{file}: the file is no UTF-8 text, as TOML must be") from None
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        rule = "UTF-16, and TOML must be UTF-8" if wide else "no UTF-8 text, as TOML must be"
+        raise ValueError(f"{name}: the file is {rule}") from None
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: the file is no valid TOML: {_one_line(error, text)}") from None
+        raise ValueError(f"{name}: the file is no valid TOML: {_one_line(error, text)}") from None
 
 
 def read_changes(changes: Changes) -> list[Change]:
@@ -78,6 +93,8 @@ def _path(key: str, text: str) -> tuple[str, ...]:
     path = tuple(part.strip() for part in key.split("."))
     if not all(path):
         raise ValueError(f"override {short(text)}: must name a key, for instance hidden=3 or training.steps=100")
+    if len(path) > _DEEPEST:
+        raise ValueError(f"override {short(text)}: must name a key of at most {_DEEPEST} parts, not of {len(path)}")
     return path
 
 

@@ -7,14 +7,17 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import SerializeAsAny, field_validator, model_validator
 
-from tegum.core.description import Count, Description, Positive, Whole, broken, short
+from tegum.core.description import Count, Description, Positive, Whole, broken, on_one_line, short
 from tegum.core.features import FeatureDistribution, FeatureSet
+from tegum.core.given import numbers_of
+from tegum.core.matrix_files import ADDRESS, shown
 from tegum.core.model import Activation
 from tegum.training.overrides import Change, Changes, override, read_changes, read_toml
 from tegum.training.snapshots import Snapshots
@@ -39,12 +42,12 @@ class Start(Description):
     @field_validator("weights", mode="before")
     @classmethod
     def _weights_are_an_array(cls, value: Any) -> tuple[Any, ...]:
-        return _nested_tuples(value, (2, 3), "(n, m) or (seeds, n, m)")
+        return _nested_tuples(value, ("feature", "hidden"), "(n, m) or (seeds, n, m)")
 
     @field_validator("bias", mode="before")
     @classmethod
     def _bias_is_an_array(cls, value: Any) -> tuple[Any, ...] | None:
-        return None if value is None else _nested_tuples(value, (1, 2), "(n,) or (seeds, n)")
+        return None if value is None else _nested_tuples(value, ("feature",), "(n,) or (seeds, n)")
 
     @staticmethod
     def table(value: Any) -> Any:
@@ -82,15 +85,14 @@ class Start(Description):
             yield name, None if value is None else _Shown(short(np.array(value)))
 
 
-def _nested_tuples(value: Any, dimensions: tuple[int, ...], shapes: str) -> tuple[Any, ...]:
+def _nested_tuples(value: Any, dims: tuple[str, ...], shapes: str) -> tuple[Any, ...]:
     """An array as tuples of floats: hashable, comparable, JSON-able."""
-    try:
-        array = np.asarray(value)
-    except ValueError:  # ragged lists
-        array = np.asarray(None)
+    array = numbers_of(value, dims)
+    if hasattr(array, "tocsr"):
+        raise ValueError("must be dense; .toarray() makes it so")
     # Sampled training computes in float32, which must hold them.
-    numbers = array.dtype.kind in "iuf" and array.size > 0 and bool((np.abs(array) <= 1e30).all())
-    if not numbers or array.ndim not in dimensions:
+    finite = array.dtype.kind in "iuf" and array.size > 0 and bool((np.abs(array) <= 1e30).all())
+    if not finite or array.ndim - len(dims) not in (0, 1):
         raise ValueError(f"must be an array of finite numbers of at most 1e30, of shape {shapes}")
     return _tuples(array.astype(np.float64).tolist())
 
@@ -225,7 +227,8 @@ class Spec(Description):
         """The Spec in a TOML file, with `changes` to it.
 
         The keys are the fields. `[training]` is `Sampled` unless it has another `kind`; each set of features
-        is a table `[[features]]` with its `kind`, its values, and perhaps `copies`.
+        is a table `[[features]]` with its `kind`, its values, and perhaps `copies`. The `path` of activations is
+        relative to the file's folder, and in a change to the working directory; the Spec has it from the root.
 
         Raises:
             ValueError: naming the file: it is not there, it is no TOML, or not the description of a Spec.
@@ -233,10 +236,10 @@ class Spec(Description):
         """
         values, read = read_toml(path), read_changes(changes)
         try:
-            return cls.read(_changed(values, read))
+            return cls.read(_changed(_with_places(values, Path(path)), read))
         except ValueError as error:
             changed = f" with {', '.join(change.text for change in read)}" if read else ""
-            raise ValueError(f"{path}{changed}: {error}") from None
+            raise ValueError(f"{shown(Path(path))}{on_one_line(changed)}: {error}") from None
 
     def override(self, changes: Changes) -> Spec:
         """The Spec with changes as a command line writes them, ["hidden=3", "training.steps=20000"].
@@ -265,6 +268,21 @@ class Spec(Description):
         """
         text = json.dumps(_unsigned_zeros(self.to_json()), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _with_places(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The values of a TOML file in which the paths of activations are taken from its folder, and hold anywhere."""
+    features = values.get("features")
+    if not isinstance(features, list):
+        return dict(values)
+    folder = os.path.abspath(file.parent)  # noqa: PTH100 - a folder that a link leads to has other neighbours
+    moved = [
+        item | {"path": os.path.join(folder, item["path"])}  # noqa: PTH118
+        if isinstance(item, dict) and isinstance(item.get("path"), str) and not ADDRESS.match(item["path"])
+        else item
+        for item in features
+    ]
+    return {**values, "features": moved}
 
 
 def _changed(values: Mapping[str, Any], changes: list[Change]) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""A trajectory that xarray wrote (`run.to_zarr`): all the numbers, without checksums, and with chunks left out.
+
+zarr does not write a chunk of nothing but the fill value, so that one left out looks like one that is lost. What can be
+told from elsewhere is filled in (the only run has the number 0); everything else is refused. The numbers are read at
+once: nothing would notice later that one is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tegum.core.limits import beyond_memory
+from tegum.core.matrix_files import reason
+from tegum.data import manifest, schema
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_COUNTED = ("seed", "step", "feature", "hidden")
+"""Coordinates that count from 0."""
+
+
+def is_plain(root: Path) -> bool:
+    """Whether a folder is a trajectory in zarr of either format that `tegum.save` did not write.
+
+    `tegum.save` ends every chunk in a checksum and gathers no metadata; such a store without its manifest is damaged.
+    """
+    try:
+        if (root / manifest.GROUP).exists():
+            return False
+        if (root / ".zgroup").is_file():
+            return json.loads((root / ".zattrs").read_bytes())["schema"] == schema.NAME
+        group = json.loads((root / manifest.METADATA).read_bytes())
+        if group["attributes"]["schema"] != schema.NAME or not isinstance(group["attributes"], dict):
+            return False
+        arrays = [json.loads(file.read_bytes()) for file in root.glob(f"*/{manifest.METADATA}")]
+        sealed = all(array["codecs"][-1]["name"] == "crc32c" for array in arrays)
+        return not (sealed and group.get("consolidated_metadata") is None)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return False
+
+
+def read(root: Path, call: str) -> xr.Dataset:
+    """The trajectory in such a store, in memory; it warns that nothing vouches for the numbers.
+
+    Raises:
+        ValueError: one of another schema version, one with a chunk missing or damaged, or one larger than the memory.
+
+    """
+    import xarray as xr
+    import zarr
+
+    from tegum.data.chunks import DamagedChunkError, check
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr warns that its form of text may change
+            group: Any = zarr.open_group(root, mode="r")
+            arrays = dict(group.arrays())
+            if too_much := beyond_memory(sum(array.nbytes for array in arrays.values())):
+                raise ValueError(f"{call}: the trajectory {too_much}")
+            for name, array in arrays.items():
+                try:
+                    missing = check(array, may_miss=True)
+                except DamagedChunkError as error:
+                    raise ValueError(f"{call}: the variable {name!r} is not whole: {error}") from None
+                if missing and not _known(name, array.shape, dict(group.attrs)):
+                    raise ValueError(
+                        f"{call}: the variable {name!r} is not whole: {missing} chunks are not there, and zarr would "
+                        f"read {array.fill_value!s:.20} in their place; it leaves out a chunk of nothing else, and if "
+                        f"this is one, tegum.save(xarray.open_zarr({str(root)!r}), …) keeps what it reads"
+                    )
+            # Not decoded in full: xarray takes some attributes for times.
+            opened = xr.open_dataset(
+                root, engine="zarr", chunks=None, consolidated=False, decode_times=False, decode_timedelta=False
+            )
+            found = opened.load()
+    except (MemoryError, ValueError) as error:
+        if str(error).startswith(call):
+            raise
+        raise ValueError(f"{call}: this zarr store cannot be read ({reason(error)})") from None
+    except Exception as error:  # of zarr and its codecs: they raise what they like at a damaged file
+        raise ValueError(f"{call}: this zarr store cannot be read ({reason(error)})") from None
+    version = found.attrs.get("schema_version")
+    if version != schema.VERSION:
+        raise ValueError(manifest.other_version(call, schema.NAME, version))
+    for variable in found.variables.values():
+        variable.encoding = {}
+    found.encoding = {}
+    schema.check(found, call=call)
+    warnings.warn(
+        f"{call}: xarray wrote this store, and it has no checksums; tegum.save gives it some",
+        stacklevel=3,
+    )
+    return found
+
+
+def _known(name: str, shape: tuple[int, ...], attrs: dict[str, Any]) -> bool:
+    """Whether a variable that zarr reads as zeros throughout is known to be that."""
+    if name in _COUNTED:
+        return shape == (1,)
+    if name != "set":
+        return False
+    try:
+        specs = json.loads(attrs["spec"])
+        return all(len(spec["features"]) == 1 for spec in (specs if isinstance(specs, list) else [specs]))
+    except (ValueError, KeyError, TypeError):
+        return False
