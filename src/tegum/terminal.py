@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from tegum.experiments.base import Summary
+    from tegum.experiments.base import Measure, Summary
     from tegum.training.engine import Segment
 
 _PLAIN_SECONDS = 5.0
@@ -38,16 +38,29 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 def summary(result: Summary) -> None:
     """Print what an experiment found."""
     rows = [
-        (measure.name, measure.text(), measure.unit, "" if measure.n is None else str(measure.n), measure.meaning)
+        (_explained(measure.name, measure.meaning), _with_unit(measure), "" if measure.n is None else str(measure.n))
         for measure in result.measures
+        if measure.value is not None
     ]
-    table(result.claim, ("measure", "value [interval]", "unit", "n", "meaning"), rows)
+    table(result.claim, ("measure", "value [95 % interval], null", "n"), rows)
+    if missing := [measure.name for measure in result.measures if measure.value is None]:
+        why = "there was nothing to measure them on" if rows else "no ensemble was large enough"
+        Console().print(f"Not measured, as {why}: {'; '.join(missing)}.", markup=False, highlight=False)
     table(
         f"Verdict: {result.verdict}",
         ("criterion", "passed"),
         [(criterion.text, "yes" if criterion.passed else "no") for criterion in result.criteria],
     )
     wrote(result.files)
+
+
+def _with_unit(measure: Measure) -> str:
+    return measure.text() if measure.unit == "1" else f"{measure.text()} ({measure.unit})"
+
+
+def _explained(name: str, meaning: str) -> str:
+    """A name with its meaning below: beside it, a table of 80 columns would have to break words."""
+    return f"{name}\n  [dim]{meaning}[/dim]" if meaning else name
 
 
 def wrote(files: Iterable[Path]) -> None:

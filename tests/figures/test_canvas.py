@@ -72,7 +72,9 @@ def test_a_process_with_another_backend_and_a_matplotlibrc_makes_the_same_bytes(
 
 
 def test_the_asked_backend_is_left_to_others():
-    code = "from tegum.figures import style; mpl = style.matplotlib(); import os; print(mpl.get_backend(), os.environ['MPLBACKEND'])"
+    code = (
+        "import os; from tegum.figures import style; print(style.matplotlib().get_backend(), os.environ['MPLBACKEND'])"
+    )
     assert fresh(code, MPLBACKEND="svg").stdout.split() == ["svg", "svg"]
 
 
@@ -80,7 +82,7 @@ def test_what_cannot_be_imported_is_told_in_a_sentence(tmp_path):
     (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
     done = fresh("from tegum.figures import style; style.matplotlib()", MATPLOTLIBRC=str(tmp_path))
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("OSError: matplotlib, which draws the figures, cannot be imported: 'utf-8' codec")
+    assert last.startswith("OSError: figures need matplotlib, which cannot be imported: 'utf-8' codec")
 
 
 @pytest.mark.parametrize("settings", [ODD, {"axes.prop_cycle": "cycler('color', ['w'])", "text.color": "white"}])

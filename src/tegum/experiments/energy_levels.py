@@ -72,6 +72,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
+from tegum.experiments._varied import ANY, SAMPLING, Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
@@ -90,6 +91,14 @@ class EnergyLevels(Experiment):
         "In models of many equal features that end in digons, some features jump late in training between levels "
         "of dimensionality and swap places, and the loss drops suddenly as they do."
     )
+
+    varies: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("seeds", "base_seed", "hidden", "features.count", "features.density", "initial_scale"), ANY),
+        **SAMPLING,
+        "training.optimiser": ANY,
+        "training.steps": Range(low=1),
+        "snapshots.count": Range(low=1),
+    }
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """One ensemble of runs: 24, 32 or 256."""
@@ -111,16 +120,6 @@ class EnergyLevels(Experiment):
             base_seed=3,
         )
         return {"run": spec}
-
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Jumps are found on evenly spaced snapshots only."""
-        for spec in specs.values():
-            snapshots = getattr(spec, "snapshots", None)
-            if snapshots is not None and (snapshots.spacing != "linear" or snapshots.steps is not None):
-                raise ValueError(
-                    f"{self.name}: run(snapshots={snapshots!r}): "
-                    "snapshots.spacing must be 'linear', without snapshots.steps"
-                )
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Jumps, events and drops of the whole ensemble; `shown` is an `Ensemble` and the seed of the run drawn."""

@@ -77,9 +77,7 @@ def matplotlib() -> ModuleType:
         module = importlib.import_module("matplotlib")
     except Exception as error:
         why = " ".join(str(error).split())
-        raise OSError(
-            f"matplotlib, which draws the figures, cannot be imported: {why or type(error).__name__}"
-        ) from None
+        raise OSError(f"figures need matplotlib, which cannot be imported: {why or type(error).__name__}") from None
     finally:
         if asked is not None:
             os.environ["MPLBACKEND"] = asked
