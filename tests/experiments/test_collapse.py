@@ -112,16 +112,3 @@ def test_agreement_with_the_picture_is_by_a_factor():
         assert agreement(name, low / 1.26).endswith(": disagreement")
     assert Change("3 → 2", 0.3, 0.0, "first order", True).agreement == "the picture has no such change"
     assert not Change("3 → 2", 0.3, 0.0, "first order", True).agrees
-
-
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        (["training.kind=sampled"], "each training must keep its kind"),
-        (["features.density=0.1"], "densities must rise"),
-    ],
-)
-def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):
-    with pytest.raises(ValueError, match=rule):
-        EXPERIMENT.run(tmp_path / "new", size="quick", changes=changes)
-    assert not (tmp_path / "new").exists()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from tegum.training.overrides import Change
+    from tegum.training.spec import Spec
 
 
 @final
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 class Range:
     """The values that a key may have: a number within bounds, or one word; whatever else the Spec asks of it."""
 
-    low: float = -math.inf
+    low: int | float = -math.inf
     """The least, included."""
-    high: float = math.inf
+    high: int | float = math.inf
     """The largest, included."""
-    never: float | None = None
+    never: int | float | None = None
     """A number in between that it may not have."""
 
     def holds(self, value: Any) -> bool:
@@ -28,6 +29,13 @@ class Range:
         if isinstance(value, int | float):
             return not (value < self.low or value > self.high or value == self.never)
         return value is None or isinstance(value, str)
+
+    @property
+    def rule(self) -> str:
+        """What a value must do: "be at least 2", "not be 10"."""
+        if math.isinf(self.low) and math.isinf(self.high):
+            return "be one number or word" if self.never is None else f"not be {self.never:g}"
+        return f"be {self}"
 
     def __str__(self) -> str:
         low, high = (f"{bound:,g}" if math.isfinite(bound) else "" for bound in (self.low, self.high))
@@ -47,9 +55,13 @@ class Range:
 ANY = Range()
 """One number or word, as the Spec takes it."""
 
-SAMPLING: Mapping[str, Range] = dict.fromkeys(
-    (f"training.{key}" for key in ("rate", "schedule", "warmup", "weight_decay", "batch", "evaluation")), ANY
-)
+RATE = Range(high=0.1)
+"""Of training: with a larger one weights may grow beyond where exact losses of them can be computed."""
+
+SAMPLING: Mapping[str, Range] = {
+    "training.rate": RATE,
+    **dict.fromkeys((f"training.{key}" for key in ("schedule", "warmup", "weight_decay", "batch", "evaluation")), ANY),
+}
 """Where all training is on mini-batches: how it goes, besides its optimiser and its steps."""
 
 
@@ -72,7 +84,19 @@ def refuse(name: str, varies: Mapping[str, Range], changes: Iterable[Change]) ->
             can = f"what can is {', '.join(known)}" if known else "nothing can"
             raise ValueError(f"{call}: {key} cannot be changed here; {can}")
         if not varies[key].holds(change.value):
-            raise ValueError(f"{call}: {key} must be {str(varies[key]) or 'one number or word'}")
+            raise ValueError(f"{call}: {key} must {varies[key].rule}")
+
+
+def refuse_room(name: str, spec: Spec) -> None:
+    """Refuse a Spec in which every feature can have a dimension of its own: nothing is in superposition.
+
+    Raises:
+        ValueError: there are no more features than hidden dimensions.
+
+    """
+    if spec.hidden >= spec.features.n:
+        rule = f"hidden must be below the number of features, {spec.features.n}: there is no superposition otherwise"
+        raise ValueError(f"{name}: run(hidden={spec.hidden}): {rule}")
 
 
 def _quoted(text: str, limit: int = 120) -> str:

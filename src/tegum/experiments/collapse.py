@@ -78,7 +78,7 @@ class Collapse(Experiment):
         "two and three collapsed pairs to PCA, at the densities of the published picture."
     )
 
-    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=1), "base_seed": Range(never=KEY)}
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2), "base_seed": Range(never=KEY)}
     """Fresh starts have a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:

@@ -67,12 +67,13 @@ late events, or else among all runs. The caption tells which.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments._varied import ANY, SAMPLING, Range
+from tegum.experiments._varied import ANY, SAMPLING, Range, refuse_room
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
@@ -93,12 +94,16 @@ class EnergyLevels(Experiment):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {
-        **dict.fromkeys(("seeds", "base_seed", "hidden", "features.count", "features.density", "initial_scale"), ANY),
+        **dict.fromkeys(("base_seed", "hidden", "features.density"), ANY),
+        "initial_scale": Range(high=1),
+        "seeds": Range(low=2),
+        "features.count": ANY,
         **SAMPLING,
         "training.optimiser": ANY,
-        "training.steps": Range(low=1),
-        "snapshots.count": Range(low=1),
+        "training.steps": Range(low=10_000),
+        "snapshots.count": ANY,
     }
+    """Late in fewer steps there would hardly be time for a jump between two plateaus."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """One ensemble of runs: 24, 32 or 256."""
@@ -120,6 +125,19 @@ class EnergyLevels(Experiment):
             base_seed=3,
         )
         return {"run": spec}
+
+    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
+        """Plateaus have enough snapshots to be found, and features too little room for all."""
+        from tegum.analysis.levels import FEWEST, REST
+
+        for spec in specs.values():
+            if isinstance(spec, Sequence):
+                continue
+            refuse_room(self.name, spec)
+            fewest = math.ceil(spec.training.steps * (FEWEST - 1) / REST)
+            if spec.snapshots.count < fewest:
+                rule = f"snapshots.count must be at least {fewest}, for plateaus of {REST:,} steps to have {FEWEST}"
+                raise ValueError(f"{self.name}: run(snapshots.count={spec.snapshots.count}): {rule}")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Jumps, events and drops of the whole ensemble; `shown` is an `Ensemble` and the seed of the run drawn."""

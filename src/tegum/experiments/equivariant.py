@@ -126,7 +126,7 @@ class Equivariant(Experiment):
         "features take planes of their own only when dense."
     )
 
-    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=1), "base_seed": Range(never=KEY)}
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2), "base_seed": Range(never=KEY)}
     """Fresh starts have a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:

@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments._varied import ANY, Range
+from tegum.experiments._varied import ANY, RATE, Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
@@ -128,10 +128,11 @@ class ExactVsSampled(Experiment):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {
-        **dict.fromkeys(("seeds", "base_seed", "features.density"), ANY),
-        **dict.fromkeys(("training.rate", "training.schedule", "training.warmup"), ANY),
-        "training.steps": Range(low=1),
-        "snapshots.count": Range(low=1),
+        "seeds": Range(low=2),
+        "training.rate": RATE,
+        **dict.fromkeys(("base_seed", "features.density", "training.schedule", "training.warmup"), ANY),
+        "training.steps": Range(low=100),
+        "snapshots.count": Range(low=20),
     }
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:

@@ -124,6 +124,7 @@ class LinearFirst(Experiment):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=4)}
+    """With fewer nothing is tested."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Sets over start scales, sets that differ by several trainings, and independent features over density."""

@@ -106,7 +106,7 @@ class ManyJumps(Experiment):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {
-        "seeds": Range(low=1),
+        "seeds": Range(low=FEWEST),
         "features.density": ANY,
         "snapshots.count": Range(low=120),
     }

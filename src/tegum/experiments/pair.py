@@ -141,7 +141,7 @@ class Pair(Experiment):
         "impact on the loss than either, and ignores the second."
     )
 
-    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=1), "base_seed": Range(never=KEY)}
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2), "base_seed": Range(never=KEY)}
     """Fresh starts have a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:

@@ -65,7 +65,7 @@ import numpy as np
 
 from tegum.experiments._shape_measures import AGAIN, DENSE, measures_of
 from tegum.experiments._shapes import COUNTED, TOLERANCES, Model, examples_of, found_of, models_of
-from tegum.experiments._varied import ANY, SAMPLING, Range
+from tegum.experiments._varied import ANY, SAMPLING, Range, refuse_room
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Polytopes(Experiment):
     varies: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("seeds", "hidden", "features.count"), ANY),
         **SAMPLING,
-        "training.steps": Range(low=1),
+        "training.steps": ANY,
     }
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
@@ -120,6 +120,11 @@ class Polytopes(Experiment):
                 for number, ratio in enumerate(ratios)
             ]
         }
+
+    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
+        """Features have too little room for all."""
+        group = specs["run"]
+        refuse_room(self.name, group[0] if isinstance(group, Sequence) else group)
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Levels and shapes of every model; `shown` is the list of `Model`s."""

@@ -115,7 +115,7 @@ class Tradeoff(Experiment):
         "sparse and correlated."
     )
 
-    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=1), "base_seed": Range(never=KEY)}
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2), "base_seed": Range(never=KEY)}
     """Fresh starts have a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
