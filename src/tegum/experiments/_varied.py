@@ -55,6 +55,9 @@ class Range:
 ANY = Range()
 """One number or word, as the Spec takes it."""
 
+SPARSEST = Range(low=1e-3)
+"""Density of features; in samples of sparser ones there is nothing to see."""
+
 RATE = Range(high=0.1)
 """Of training: with a larger one weights may grow beyond where exact losses of them can be computed."""
 

@@ -73,7 +73,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments._varied import ANY, SAMPLING, Range, refuse_room
+from tegum.experiments._varied import ANY, SAMPLING, SPARSEST, Range, refuse_room
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ class EnergyLevels(Experiment):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {
-        **dict.fromkeys(("base_seed", "hidden", "features.density"), ANY),
+        **dict.fromkeys(("base_seed", "hidden"), ANY),
+        "features.density": SPARSEST,
         "initial_scale": Range(high=1),
         "seeds": Range(low=2),
         "features.count": ANY,

@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments._varied import ANY, RATE, Range
+from tegum.experiments._varied import ANY, RATE, SPARSEST, Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ class ExactVsSampled(Experiment):
     varies: ClassVar[Mapping[str, Range]] = {
         "seeds": Range(low=2),
         "training.rate": RATE,
-        **dict.fromkeys(("base_seed", "features.density", "training.schedule", "training.warmup"), ANY),
+        "features.density": SPARSEST,
+        **dict.fromkeys(("base_seed", "training.schedule", "training.warmup"), ANY),
         "training.steps": Range(low=100),
         "snapshots.count": Range(low=20),
     }

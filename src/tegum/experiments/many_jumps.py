@@ -75,7 +75,7 @@ import numpy as np
 
 from tegum.experiments._own_jumps import FEWEST
 from tegum.experiments._small_jumps import Sized, sized
-from tegum.experiments._varied import ANY, Range
+from tegum.experiments._varied import SPARSEST, Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Size
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class ManyJumps(Experiment):
 
     varies: ClassVar[Mapping[str, Range]] = {
         "seeds": Range(low=FEWEST),
-        "features.density": ANY,
+        "features.density": SPARSEST,
         "snapshots.count": Range(low=120),
     }
 

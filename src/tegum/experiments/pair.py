@@ -141,8 +141,8 @@ class Pair(Experiment):
         "impact on the loss than either, and ignores the second."
     )
 
-    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2), "base_seed": Range(never=KEY)}
-    """Fresh starts have a base seed of their own."""
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
+    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Starts over density and strength, symmetric ones over density, and pairs beside 1, 2 and 3 other features."""

@@ -115,8 +115,8 @@ class Tradeoff(Experiment):
         "sparse and correlated."
     )
 
-    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2), "base_seed": Range(never=KEY)}
-    """Fresh starts have a base seed of their own."""
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
+    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Starts over density and strength, without correlation, and in the full form other sizes of sets."""

@@ -194,7 +194,7 @@ def _draw_loss(panel: Axes, loss: xr.DataArray, features: int, drops: Sequence[D
         return
     low, high = float(shown.min()), float(shown.max())
     # Noise alone must not fill the panel: a run in which nothing drops has to look so.
-    span = max(high - low, 2e-3 * high)
+    span = max(high - low, 2e-3 * high) or 1.0
     panel.set_ylim(low - 0.1 * span, low + 1.15 * span)
     mean = panel.secondary_yaxis(
         "right", functions=(lambda y: np.divide(y, features), lambda y: np.multiply(y, features))
