@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from tegum.experiments.base import Summary
+    from tegum.experiments.base import Measure, Summary
 
 
 _lost: list[OSError | ValueError] = []
@@ -99,23 +99,42 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     for column in columns:
         drawn.add_column(Text(column), overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(cell if isinstance(cell, str) else f"{cell:.6g}") for cell in row))
+        drawn.add_row(*map(_cell, row))
     _show(drawn)
+
+
+def _cell(value: Any) -> Text:
+    if isinstance(value, Text):
+        return value
+    return Text(value if isinstance(value, str) else f"{value:.6g}")
 
 
 def summary(result: Summary) -> None:
     """Print what an experiment found."""
     rows = [
-        (measure.name, measure.text(), measure.unit, "" if measure.n is None else str(measure.n), measure.meaning)
+        (_explained(measure.name, measure.meaning), _with_unit(measure), "" if measure.n is None else str(measure.n))
         for measure in result.measures
+        if measure.value is not None
     ]
-    table(result.claim, ("measure", "value [interval]", "unit", "n", "meaning"), rows)
+    table(result.claim, ("measure", "value [95 % interval], null", "n"), rows)
+    if missing := [measure.name for measure in result.measures if measure.value is None]:
+        why = "there was nothing to measure them on" if rows else "no ensemble was large enough"
+        _show(Text(f"Not measured, as {why}: {'; '.join(missing)}."))
     table(
         f"Verdict: {result.verdict}",
         ("criterion", "passed"),
         [(criterion.text, "yes" if criterion.passed else "no") for criterion in result.criteria],
     )
     wrote(result.files)
+
+
+def _with_unit(measure: Measure) -> str:
+    return measure.text() if measure.unit == "1" else f"{measure.text()} ({measure.unit})"
+
+
+def _explained(name: str, meaning: str) -> Text:
+    """A name with its meaning below: beside it, a table of 80 columns would have to break words."""
+    return Text.assemble(name, (f"\n  {meaning}", "dim")) if meaning else Text(name)
 
 
 def wrote(files: Iterable[Path]) -> None:

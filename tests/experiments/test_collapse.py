@@ -24,12 +24,14 @@ def pairs(density):
     return tg.FeatureDistribution([tg.Correlated(2, density=density)] * 3)
 
 
-def test_it_writes_its_files_and_holds(quick):
+def test_it_writes_its_files_and_holds_but_for_the_published_densities(quick):
     summary, out, _ = quick
     files = {"run.zarr", "null.zarr", "sampled.zarr", "collapse.png", "collapse.svg", "summary.json"}
     assert {path.name for path in out.iterdir()} == files
-    assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds"
-    assert [criterion.passed for criterion in summary.criteria] == [True] * 4
+    assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
+    # Three of the four published densities are others.
+    assert [criterion.passed for criterion in summary.criteria] == [True] * 4 + [False]
+    assert by_name(summary.measures)["changes where the picture has them"].value == 1
 
 
 def test_the_changes_are_where_many_starts_and_finer_tolerances_have_them(quick):
@@ -109,16 +111,4 @@ def test_agreement_with_the_picture_is_by_a_factor():
         assert agreement(name, high * 1.24).endswith(": agreement")
         assert agreement(name, low / 1.26).endswith(": disagreement")
     assert Change("3 → 2", 0.3, 0.0, "first order", True).agreement == "the picture has no such change"
-
-
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        (["training.kind=sampled"], "each training must keep its kind"),
-        (["features.density=0.1"], "densities must rise"),
-    ],
-)
-def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):
-    with pytest.raises(ValueError, match=rule):
-        EXPERIMENT.run(tmp_path / "new", size="quick", changes=changes)
-    assert not (tmp_path / "new").exists()
+    assert not Change("3 → 2", 0.3, 0.0, "first order", True).agrees

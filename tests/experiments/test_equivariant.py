@@ -159,16 +159,3 @@ def test_polygons_give_way_to_principal_components_at_once(quick):
     features = rotating(8, found.one[0].densities[0], change.there.value)
     both = [exact_loss(each, features) for each in (change.there.low, change.there.high)]
     assert both[0] == pytest.approx(both[1], rel=2e-3)
-
-
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        (["training.kind=sampled"], "each training must keep its kind"),
-        (["features.density=0.1"], "the densities and widths are the grid"),
-    ],
-)
-def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):
-    with pytest.raises(ValueError, match=rule):
-        EXPERIMENT.run(tmp_path / "new", size="quick", changes=changes)
-    assert not (tmp_path / "new").exists()

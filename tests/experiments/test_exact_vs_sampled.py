@@ -67,9 +67,3 @@ def test_the_verdict_follows_from_the_measures(quick):
         assert summary.criteria[2 * number].passed == (saddles.low > saddles.null)
         assert summary.criteria[2 * number + 1].passed == (distance.high < distance.null)
         assert measures[f"{name}: runs"].value == 3
-
-
-def test_changes_that_break_the_pairing_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="each training must keep its kind"):
-        EXPERIMENT.run(tmp_path / "new", changes=["training.kind=sampled"])
-    assert not (tmp_path / "new").exists()

@@ -496,13 +496,6 @@ def test_what_runs_do_instead_is_counted():
     )
 
 
-@pytest.mark.parametrize("change", ["features.density=0.1", "hidden=5", "training.kind=exact", "initial_scale=0.1"])
-def test_changes_that_break_the_grid_are_refused(tmp_path, change):
-    with pytest.raises(ValueError, match="are the grid, and must stay"):
-        EXPERIMENT.run(tmp_path / "new", size="quick", changes=[change])
-    assert not (tmp_path / "new").exists()
-
-
 def test_diverged_runs_are_left_out():
     spec = tg.Spec(
         features=[tg.Correlated(2, 0.3)], hidden=1, training=tg.Sampled(steps=20, optimiser="sgd", rate=1e6), seeds=2

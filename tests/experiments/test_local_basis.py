@@ -214,18 +214,3 @@ def test_a_cell_has_sets_of_one_kind():
     assert cell_of(tg.Spec(features=DENSE.independent(), hidden=20)) == DENSE
     with pytest.raises(ValueError, match="one size and one density"):
         cell_of(tg.Spec(features=[tg.Correlated(2, 0.1), tg.Correlated(3, 0.1)], hidden=2))
-
-
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        (["training.kind=exact"], "each training must keep its kind"),
-        (["seeds=1"], "seeds must be at least 2"),
-        (["features.density=0.1"], "sizes, numbers and densities of sets are the grid"),
-        (["hidden=30"], "sizes, numbers and densities of sets are the grid"),
-    ],
-)
-def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):
-    with pytest.raises(ValueError, match=rule):
-        EXPERIMENT.run(tmp_path / "new", size="quick", changes=changes)
-    assert not (tmp_path / "new").exists()

@@ -224,28 +224,3 @@ def test_the_progress_of_a_jump():
     np.testing.assert_allclose(progress(values, step, jump), [0, 0, 0.25, 0.5, 0, 0.25, 0, 0, 0], atol=1e-12)
     falling = Jump(0, 0, 20, 60, 0.6, 0.2)
     np.testing.assert_allclose(progress(0.8 - values, step, falling), progress(values, step, jump), atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        (["snapshots.spacing=logarithmic"], "snapshots.spacing must be 'linear'"),
-        (["features.count=30"], "numbers of features must rise"),
-        (["training.steps=500"], "training.steps must be at least 1000"),
-        (["training.kind=flow"], "each training must keep its kind"),
-        (["hidden=5"], r"run-20\(hidden=5\): hidden must be 2"),
-        (["snapshots.count=2"], r"snapshots.count must be at least 120"),
-    ],
-)
-def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):
-    with pytest.raises(ValueError, match=rule):
-        EXPERIMENT.run(tmp_path / "new", size="quick", changes=changes)
-    assert not (tmp_path / "new").exists()
-
-
-def test_a_flow_has_a_step_for_each_unit_of_time(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"flow-20\(training.steps=2000\): training.steps must be training.duration, 300"
-    ):
-        EXPERIMENT.run(tmp_path / "new", changes=["training.steps=2000"])
-    assert not (tmp_path / "new").exists()

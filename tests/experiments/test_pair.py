@@ -87,16 +87,3 @@ def test_shares_of_the_second_component():
     assert second_share(np.array([[1.0, 0.0], [0.0, 1.0]])) == pytest.approx(1)
     assert second_share(np.array([[0.7, 0.1], [0.7, 0.1]])) == 0
     assert second_share(np.array([[1.0, 0.0], [-1.0, 0.0]])) == np.inf
-
-
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        (["training.kind=sampled"], "each training must keep its kind"),
-        (["features.density=0.1"], "the densities and strengths are the grid"),
-    ],
-)
-def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):
-    with pytest.raises(ValueError, match=rule):
-        EXPERIMENT.run(tmp_path / "new", size="quick", changes=changes)
-    assert not (tmp_path / "new").exists()

@@ -221,19 +221,3 @@ def test_independent_features_do_not_collapse_where_they_are_sparse(quick):
 def test_specs_of_a_grid_keep_their_order(plane):
     assert len(plane.densities) * len(plane.strengths) == 50
     assert plane.densities == tuple(sorted(plane.densities))
-
-
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        (["features.density=0.1"], "the densities and strengths are the grid"),
-        (["training.kind=sampled"], "each training must keep its kind"),
-        (["hidden=3"], "'run' must keep 2 dimensions"),
-        (["features.size=3"], "sets of 'run' must keep 2 features"),
-        (["activation=linear"], "it must stay 'relu'"),
-    ],
-)
-def test_changes_that_break_the_grid_are_refused(tmp_path, changes, rule):
-    with pytest.raises(ValueError, match=rule):
-        EXPERIMENT.run(tmp_path / "out", size="quick", changes=changes)
-    assert not (tmp_path / "out").exists()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import Parameter, Signature, cleandoc
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
 LIMIT = 2**63
 """Whole numbers stay below this, so that every array can hold them."""
@@ -61,7 +68,30 @@ Described = TypeVar("Described", bound="Description")
 """In place of Self, which runtime type checkers refuse in a class that is not checked as a whole."""
 
 
-class Description(BaseModel):
+class _Described(ModelMetaclass):
+    # The class of descriptions: `help` tells of them what is theirs, and what their fields mean, where that of a
+    # pydantic model is pages of what every model has.
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
+        made: Any = super().__new__(mcs, name, bases, namespace, **options)
+        if fields := getattr(made, "__pydantic_fields__", {}):
+            made.__signature__ = _signature(fields, made.positional)
+        return made
+
+    def __dir__(cls) -> list[str]:
+        own = [owner for owner in cls.__mro__ if isinstance(owner, _Described)]
+        names = {name for owner in own for name in vars(owner) if not name.startswith(("_", "model_"))}
+        return sorted({*names, *_in_order(cls)})
+
+    @property
+    def __doc__(cls) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The docstring, and a line for each field: read from the source, so only when it is asked for."""
+        text = cleandoc(vars(cls).get("__doc__") or "")
+        fields = [_field_line(cls, name) for name in _in_order(cls)]
+        return "\n\n".join(part for part in (text, "\n".join(["Fields:", *fields]) if fields else "") if part)
+
+
+class Description(BaseModel, metaclass=_Described):
     """A frozen, hashable pydantic model whose errors are single sentences.
 
     A validator raises `ValueError("must …")` for the field it checks, or `broken(key, value, "must …")` where
@@ -254,11 +284,49 @@ def plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
+def _in_order(description: Any) -> list[str]:
+    """The names of the fields, first those that may be given without their names."""
+    return sorted(description.__pydantic_fields__, key=lambda name: name not in description.positional)
+
+
+def _signature(fields: Mapping[str, FieldInfo], positional: tuple[str, ...]) -> Signature:
+    """How a description is called, with names and defaults; what a value may be tells the docstring."""
+    named = [name for name in fields if name not in positional]
+    return Signature(
+        [
+            Parameter(
+                name,
+                Parameter.KEYWORD_ONLY if name in named else Parameter.POSITIONAL_OR_KEYWORD,
+                default=None if name not in fields else _default(fields[name]),
+            )
+            for name in (*positional, *named)
+        ]
+    )
+
+
+def _default(field: FieldInfo) -> Any:
+    return Parameter.empty if field.is_required() else field.default
+
+
+def _field_line(owner: Any, name: str) -> str:
+    """A field, its meaning, what it may be, and its default."""
+    field = owner.model_fields[name]
+    words = owner.meanings().get(name, "").rstrip(".")
+    if get_origin(field.annotation) is Literal:
+        rule = " or ".join(repr(option) for option in get_args(field.annotation))
+    elif len([member for member in get_args(field.annotation) if member is not NoneType]) > 1:
+        rule = ""
+    else:
+        rule = (_rule(field, None) or "").removeprefix("must be ")
+    default = "required" if field.is_required() else f"default {short(field.default, 60)}"
+    told = "; ".join(part for part in (words, rule, default) if part)
+    return textwrap.fill(f"{name}: {told}.", 100, initial_indent="    ", subsequent_indent="        ")
+
+
 def _attribute_docstrings(owner: type) -> dict[str, str]:
     import ast
     import inspect
     import itertools
-    import textwrap
 
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))

@@ -58,6 +58,7 @@ class FeatureDistribution(Description):
     positional: ClassVar[tuple[str, ...]] = ("sets",)
     unnamed: ClassVar[str | None] = "sets"
     sets: tuple[FeatureSet, ...]
+    """One or more; features are numbered through them in this order."""
 
     if TYPE_CHECKING:
 

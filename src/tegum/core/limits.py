@@ -146,3 +146,12 @@ def _number(path: Path) -> int | None:
     """The number in a file of the system; None where there is no such file, or no limit."""
     text = "".join(_lines(path)).strip()
     return int(text) if text.isdigit() else None
+
+
+def beyond_memory(size: int) -> str | None:
+    """What a sentence says of something that takes more memory than there is, "would take …"; None if it fits."""
+    try:
+        check_memory("", "it", size)
+    except ValueError as error:
+        return str(error).removeprefix(": it ")
+    return None

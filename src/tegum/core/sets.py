@@ -78,7 +78,9 @@ class FeatureSet(Description, abc.ABC):
     kind: ClassVar[str]
 
     density: PerFeature
+    """A probability in (0, 1], one for all features or one for each; of what, says the kind of set."""
     importance: PerFeature = 1.0
+    """Weight of the squared error, at least 0, one for all features or one for each."""
 
     def __init_subclass__(cls, kind: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -244,6 +246,7 @@ class Independent(GatedSet, kind="independent"):
 
     positional: ClassVar[tuple[str, ...]] = ("count", "density", "importance")
     count: Size
+    """Number of features."""
 
     if TYPE_CHECKING:
 
@@ -264,6 +267,7 @@ class _SizedSet(GatedSet):
 
     positional: ClassVar[tuple[str, ...]] = ("size", "density", "importance")
     size: Size
+    """Number of features."""
 
     @property
     def features(self) -> int:
@@ -309,6 +313,7 @@ class PartiallyCorrelated(_SizedSet, kind="partially-correlated"):
 
     positional: ClassVar[tuple[str, ...]] = ("size", "density", "strength", "importance")
     strength: Annotated[float, Field(strict=True)]
+    """Probability that the features share one gate, in [0, 1]."""
 
     if TYPE_CHECKING:
 
@@ -351,7 +356,9 @@ class Equivariant(FeatureSet, kind="equivariant"):
 
     positional: ClassVar[tuple[str, ...]] = ("size", "density", "width", "importance")
     size: Size
+    """Number of orientations, each of which is a feature."""
     width: Positive
+    """Of the tuning, in radians."""
 
     if TYPE_CHECKING:
 

@@ -9,7 +9,7 @@ fresh starts there. If these find something lower already near the root, that co
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -42,6 +42,9 @@ ATTEMPTS = 3
 
 MANY = 64
 """So many starts are many."""
+
+KEY = 10
+"""The base seed of fresh starts, which no grid may have: they would be its own."""
 
 
 class Solution(NamedTuple):
@@ -90,26 +93,6 @@ def specs_of(run: xr.Dataset) -> list[Spec]:
     from tegum.training.spec import Spec
 
     return [Spec.from_json(each) for each in json.loads(run.attrs["spec"])]
-
-
-def check_grid(name: str, specs: Mapping[str, Spec | Sequence[Spec]], what: str) -> None:
-    """Refuse Specs that are no grid of the exact loss.
-
-    Args:
-        name: of the experiment.
-        specs: each sequence of them is a grid.
-        what: is varied in it.
-
-    Raises:
-        ValueError: a training is not on the exact loss, or two Specs of one grid have become the same.
-
-    """
-    for key, group in specs.items():
-        if isinstance(group, Sequence):
-            if any(getattr(spec.training, "kind", None) != "exact" for spec in group):
-                raise ValueError(f"{name}: run(training.kind): each training must keep its kind")
-            if len(set(group)) < len(group):
-                raise ValueError(f"{name}: run(features of {key!r}): {what} are the grid")
 
 
 def density_of(spec: Spec) -> float:

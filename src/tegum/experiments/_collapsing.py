@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from tegum.experiments import _states
 from tegum.experiments._branches import (
+    KEY,
     SAME,
     Crossing,
     Solution,
@@ -55,9 +56,6 @@ DENSE, SPARSE = 0.8, 0.5
 BEYOND = 1.25
 """Branches are shown beyond where they are the best, up to this ratio of densities."""
 
-KEY = 10
-"""The base seed of fresh starts."""
-
 
 @final
 @dataclass(frozen=True)
@@ -77,6 +75,11 @@ class Change:
     def agreement(self) -> str:
         """With the picture of the text, in words."""
         return agreement(self.name, self.density)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the picture of the text has it there."""
+        return agrees(self.name, self.density)
 
 
 @final
@@ -101,9 +104,20 @@ class Landscape:
     sampled: tuple[tuple[float, int, int], ...]
     """Density, and how many of so many runs on mini-batches found the best."""
 
+    @property
+    def agreeing(self) -> list[str]:
+        """The changes that the picture of the text has, and has where they are."""
+        return [change.name for change in self.changes if change.agrees]
+
     def of(self, name: str) -> list[int]:
         """The positions of the densities at which the best solution has this name."""
         return [k for k, state in enumerate(self.states) if state.name == name]
+
+
+def agrees(name: str, density: float) -> bool:
+    """Whether a change at a density lies where the picture of the text has it, within `WIDER`."""
+    low, high = PICTURE.get(name, (np.inf, -np.inf))
+    return low / WIDER <= density <= high * WIDER
 
 
 def agreement(name: str, density: float) -> str:
@@ -111,9 +125,8 @@ def agreement(name: str, density: float) -> str:
     if name not in PICTURE:
         return "the picture has no such change"
     low, high = PICTURE[name]
-    agrees = low / WIDER <= density <= high * WIDER
     told = f"about {low:g}" if low == high else f"{low:g} to {high:g}"
-    return f"the picture has it at {told}: {'agreement' if agrees else 'disagreement'}"
+    return f"the picture has it at {told}: {'agreement' if agrees(name, density) else 'disagreement'}"
 
 
 def features_at(spec: Spec, density: float) -> FeatureDistribution:

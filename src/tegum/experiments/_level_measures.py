@@ -206,7 +206,7 @@ def _of_jumps(ensemble: Ensemble) -> list[Measure]:
             "runs with late jumps",
             len(jumping),
             len(seeds),
-            "null: the same steady rates",
+            "at least one; null: each feature's late change at a steady rate, with its noise",
             null=mean([float(seed in null_jumping) for seed in seeds]),
         ),
         share("digon runs with late jumps", len(jumping & digons), len(digons), "of those that end in digons"),
@@ -258,7 +258,7 @@ def _of_jumps(ensemble: Ensemble) -> list[Measure]:
             "drop of the loss per feature",
             sizes / ensemble.features,
             "loss, mean over features",
-            "the same, divided by n",
+            "across a late event, divided by n",
             null=None if null_size is None else null_size / ensemble.features,
         ),
         *(
@@ -285,12 +285,13 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
         null = None if found is None else found.null
         return share(name, sum(hits), len(hits), f"{meaning}; null: shifted in time{p}", runs=runs, null=null)
 
-    def crossed(name: str, found: Coincidence | ShareInside | None, measure: Measure) -> Measure:
-        """The same with the null that keeps the time profile."""
+    def crossed(name: str, found: Coincidence | ShareInside | None, measure: Measure, meaning: str) -> Measure:
+        """A measure beside the null that keeps the time profile."""
         null = None if found is None or not np.isfinite(found.others) else found.others
         p = "" if found is None or null is None else f"; p = {found.p_others:.1g}"
-        meaning = f"the same; null: other runs at the same times{p}"
-        return replace(measure, name=name, null=null, meaning=meaning)
+        return replace(
+            measure, name=name, null=null, meaning=f"{meaning}; null: those of other runs, at their times{p}"
+        )
 
     found, events, inside = ensemble.found, ensemble.events, ensemble.inside
     seeds = ensemble.seeds
@@ -322,9 +323,14 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
         met,
         met_back,
         in_events,
-        crossed("late events with a drop, beside other runs", ensemble.met, met),
-        crossed("drops with an event, beside other runs", ensemble.meeting, met_back),
-        crossed("late decrease inside events, beside other runs", inside, in_events),
+        crossed("late events with a drop, beside other runs", ensemble.met, met, "events that overlap a drop"),
+        crossed("drops with an event, beside other runs", ensemble.meeting, met_back, "drops that overlap an event"),
+        crossed(
+            "late decrease inside events, beside other runs",
+            inside,
+            in_events,
+            "share of the late decrease of the loss inside late events",
+        ),
     ]
 
 

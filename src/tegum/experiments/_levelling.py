@@ -199,8 +199,11 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
 
 
 def measures(looked: Looked) -> list[Measure]:
-    """What the exact loss says of the events that were looked at, one in a run."""
+    """What the exact loss says of the events that were looked at, one in a run, or that there are none."""
     passages, calm = looked.passages, looked.calm
+    if not passages:
+        rule = f"swaps, births and completions with a drop, in ensembles of {FEWEST_RUNS} runs or more"
+        return [Measure("events looked at in the exact loss", 0, "event", n=0, meaning=rule)]
     near = [passage for passage in passages if passage.look.saddle]
     found, beside = (", ".join(look.label for look in looks) for looks in ([p.look for p in passages], calm))
 
@@ -212,7 +215,9 @@ def measures(looked: Looked) -> list[Measure]:
     timed = of(each.time / each.predicted for each in near)
     return [
         Measure("events looked at in the exact loss", len(passages), "event", n=len(passages), meaning="one in a run"),
-        Measure("calm runs looked at beside them", len(calm), "run", n=len(calm), meaning="from the same steps"),
+        Measure(
+            "calm runs looked at beside them", len(calm), "run", n=len(calm), meaning="from the steps of the events"
+        ),
         share(
             "plateaus before events that flow leaves",
             sum(passage.look.left for passage in passages),
@@ -224,7 +229,7 @@ def measures(looked: Looked) -> list[Measure]:
             "plateaus before events that are near a saddle",
             len(near),
             len(passages),
-            f"{found or 'none looked at'}; null: runs without events, {beside or 'none looked at'}",
+            f"{found}; null: runs without events, {beside or 'none looked at'}",
             null=mean([float(look.saddle) for look in calm]),
         ),
         average(
@@ -237,7 +242,7 @@ def measures(looked: Looked) -> list[Measure]:
             "distance along its unstable directions",
             of(passage.start for passage in near),
             "length",
-            "of the same place",
+            "of where the flow is slowest, from the saddle",
         ),
         average(
             "unstable directions of the saddle", of(each.look.point.negative for each in near), "direction", "index"
@@ -246,7 +251,7 @@ def measures(looked: Looked) -> list[Measure]:
             "saddles that are left along a feature that jumps",
             sum(passage.points for passage in near),
             len(near),
-            "that which the unstable directions change most, towards where the flow is slowest; null: any feature",
+            "the unstable directions, towards where the flow is slowest, change it most; null: any feature",
             null=mean([len({jump.feature for jump in p.drop.event.jumps}) / len(p.after.bias) for p in near]),
         ),
         average("rate of the saddle", of(each.rate for each in near), unit, "−λ in the direction of that place"),

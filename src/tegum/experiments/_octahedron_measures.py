@@ -192,8 +192,12 @@ def _of_purity(found: Found) -> list[Measure]:
         null = mean(order.tolist())
         rows += [
             average(told, own, "1", f"{meaning}, from small starts; null: the same regimes in any order", null=null),
-            average(f"{told}, over any order", own - order, "1", "less that of the same regimes in any order, by runs"),
-            average(f"{told}, over random places", own - places, "1", "less that of regimes at random places, by runs"),
+            average(
+                f"{told}, over any order", own - order, "1", f"{meaning}, less that of the same regimes in any order"
+            ),
+            average(
+                f"{told}, over random places", own - places, "1", f"{meaning}, less that of regimes at random places"
+            ),
         ]
     for name, kind in (("start", "fall"), ("end", "plateau")):
         # Of a fall: where it begins, and where a plateau follows it.
@@ -206,7 +210,7 @@ def _of_purity(found: Found) -> list[Measure]:
         ]
         told = f"ruler changes at the {name} of a fall"
         chance = mean([found.by_chance[k].order.changes for k in small])
-        meaning = "part of these boundaries; null: boundaries of the same regimes in any order"
+        meaning = f"part of the {name}s of falls; null: those of the same regimes in any order"
         rows.append(average(told, np.array(changed), "1", meaning, null=chance))
     return rows
 

@@ -21,7 +21,7 @@ from tegum.analysis.fourier import (
 from tegum.analysis.pca import angle_to_pca, linear_optimum
 from tegum.analysis.subspaces import principal_angles
 from tegum.core.features import Equivariant, FeatureDistribution
-from tegum.experiments._branches import SAME, Passage, Solution, specs_of
+from tegum.experiments._branches import KEY, SAME, Passage, Solution, specs_of
 from tegum.experiments._rotating import CLOSE, COARSE, STEPS, descended, exact_loss, least, lower, passage, starts
 from tegum.experiments._states import is_pca
 
@@ -42,9 +42,6 @@ APART, WITHIN = 1.2, 0.3
 
 AT_ONCE = 0.05
 """A change of a share of |W|², or of the distance from equivariance, that is no smaller comes at once."""
-
-KEY = 10
-"""The base seed of fresh starts."""
 
 
 @final

@@ -65,7 +65,7 @@ def _of_axes(found: Found) -> list[Measure]:
         )
     rotated, flipped, chance = found.turned
     for name, kept in (("rotated", rotated), ("axes permuted and flipped", flipped)):
-        told = "stand and go as before, on the same mini-batches; null: two runs from different starts"
+        told = "as from the start itself, on the same mini-batches; null: two runs from different starts"
         rows.append(share(f"routes kept, start {name}", sum(kept), len(kept), told, null=chance))
     return rows
 

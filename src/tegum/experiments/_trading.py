@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.experiments._boundaries import boundaries
-from tegum.experiments._branches import SAME, rough, trained
+from tegum.experiments._branches import KEY, SAME, rough, trained
 from tegum.experiments._breakings import Breaking, along
 from tegum.experiments._curves import Boundaries, Curve
 from tegum.experiments._plane import End, Map, Place, Shape, map_of
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from tegum.analysis.landscape import CriticalPoint
     from tegum.core.features import FeatureDistribution
     from tegum.training.spec import Spec
-
-KEY = 10
-"""The base seed of fresh starts."""
 
 ASIDE = 2e-3
 """So far to both sides of a boundary its order is determined, in coordinates of the plane."""

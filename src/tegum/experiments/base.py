@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from tegum.data.results import SUMMARY
+from tegum.experiments._varied import Range, refuse
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
     from tegum.training.engine import Segment
+    from tegum.training.overrides import Changes
     from tegum.training.spec import Spec
 
 Size = Literal["quick", "default", "full"]
@@ -51,7 +53,7 @@ class Measure:
     value: int | float | None
     """None where it could not be measured."""
     unit: str
-    """"1" where it has none."""
+    """"1" where it has none, which is not shown."""
     low: float | None = None
     """The lower end of the 95 % interval."""
     high: float | None = None
@@ -140,8 +142,9 @@ class Experiment(abc.ABC):
     claim: ClassVar[str]
     """In one sentence."""
 
-    fixed: ClassVar[Mapping[str, str]] = {}
-    """Keys of a Spec that changes cannot name here, and why each cannot: "seeds" "goes with the size"."""
+    varies: ClassVar[Mapping[str, Range]] = {}
+    """The keys of its Specs that can be changed, with the values for which it measures, draws and tells what is right;
+    any other is refused. A key names no set of features: "features.density" stands for "features.0.density" as well."""
 
     @property
     def name(self) -> str:
@@ -153,12 +156,29 @@ class Experiment(abc.ABC):
         """What to train: for each name ("run" where there is one only) a Spec, or Specs of one call."""
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:  # noqa: B027 (most have nothing to refuse)
-        """Refuse, before any training, Specs that the analysis could not use.
+        """Refuse, before any training, what the values of several keys together make impossible.
 
         Raises:
             ValueError: naming the key that was changed, and the rule.
 
         """
+
+    def changed(self, size: Size, changes: Changes = ()) -> dict[str, Spec | Sequence[Spec]]:
+        """What to train, with changes to every Spec; what cannot be measured, drawn and told rightly is refused.
+
+        Raises:
+            ValueError: a key that does not vary here, or a value out of its range; the sentence says what varies.
+
+        """
+        from tegum.training.overrides import read_changes
+
+        given = changes if isinstance(changes, str | Mapping) else list(changes)
+        refuse(self.name, self.varies, read_changes(given))
+        specs = dict(self.trainings(size))
+        if given:
+            specs = {name: _each(spec, lambda one: one.override(given)) for name, spec in specs.items()}
+        self.check(specs)
+        return specs
 
     @abc.abstractmethod
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
@@ -195,7 +215,7 @@ class Experiment(abc.ABC):
                 `Segment` of the trainings.
 
         Raises:
-            ValueError: an unknown size, or changes that a Spec refuses or that are of what is fixed here.
+            ValueError: an unknown size, or changes that a Spec refuses or of what does not vary here.
             FileExistsError: the folder holds a result, or an unfinished one, that is not to be replaced.
             NotADirectoryError: `out` is a file.
             OSError: nothing can be written there, or the disk has no room for it.
@@ -203,19 +223,16 @@ class Experiment(abc.ABC):
 
         """
         from tegum.experiments.folder import Folder
-        from tegum.figures.style import rendered
+        from tegum.figures.style import matplotlib, rendered
         from tegum.progress.showing import shown
         from tegum.progress.tasks import Stage
 
+        matplotlib()  # What cannot be drawn is known before it is trained.
         begin = time.perf_counter()
         sizes = ("quick", "default", "full")
         if size not in sizes:
             raise ValueError(f"{self.name}: run(size={size!r}): size must be one of {', '.join(sizes)}")
-        for change in changes:
-            if why := self.fixed.get(key := change.partition("=")[0].strip()):
-                raise ValueError(f"{self.name}: run({change}): {key} {why}; it cannot be changed")
-        specs = {name: _changed(spec, changes) for name, spec in self.trainings(size).items()}
-        self.check(specs)
+        specs = self.changed(size, changes)
         files = self._files(specs)
         with (
             shown(progress, Stage(f"{self.name} ({size})"), "run"),
@@ -262,10 +279,6 @@ def verdict(criteria: Sequence[Criterion]) -> Verdict:
         raise ValueError("verdict([]): a claim needs at least one criterion")
     passed = [criterion.passed for criterion in criteria]
     return "holds" if all(passed) else "holds in part" if any(passed) else "does not hold"
-
-
-def _changed(spec: Spec | Sequence[Spec], changes: Sequence[str]) -> Any:
-    return _each(spec, lambda one: one.override(changes)) if changes else spec
 
 
 def _each(spec: Spec | Sequence[Spec], of: Callable[[Spec], Any]) -> Any:

@@ -30,18 +30,22 @@ Criteria:
    as density rises, and takes the values 0, 1, 2 and 3.
 3. At all densities of at least 0.8 the best solution is PCA.
 4. In the null no pair is collapsed in the best solution at any density up to 0.5.
+5. Each of the four changes lies where the text's picture has it, which is about 0.05 (0 → 1), 0.15 (1 → 2), 0.2 to 0.25
+   (2 → 3) and 0.5 (3 → PCA): within these ranges, widened by a factor of 1.25 to both sides.
 
-They were fixed before any run, with one exception: that density 1 does not count in the second one was added after a
-look at runs of base seed 0 (the runs here are of base seed 2), in which its best solutions have no or one collapsed
-pair. Without correlation every direction is principal there, so that the number means nothing. The densities 0.8 and
-0.9 were added to the grid after that look, too, for the sake of the third.
+The first four were fixed before any run, with one exception: that density 1 does not count in the second one was
+added after a look at runs of base seed 0 (the runs here are of base seed 2), in which its best solutions have no or
+one collapsed pair. Without correlation every direction is principal there, so that the number means nothing. The
+densities 0.8 and 0.9 were added to the grid after that look, too, for the sake of the third.
 
-The claim holds if all pass, does not hold if none does, and holds in part otherwise. The densities of the changes are
-compared with the text's picture, where they are about 0.05 (0 → 1), 0.15 (1 → 2), 0.2 to 0.25 (2 → 3) and 0.5
-(3 → PCA): they agree if they lie within these ranges, widened by a factor of 1.25 to both sides. That is reported and
-is no criterion: the text gives no numbers, and one trained model need not be the best. So the same is told of the
-median start: the density from which on at least half of all starts end with more than so many collapsed pairs. It was
-added after the results had been seen.
+The claim holds if all pass, does not hold if none does, and holds in part otherwise.
+
+The fifth was added on 29 November 2026, in the knowledge that it fails: of the four changes one agrees, 1 → 2. Until
+then the same comparison was reported beside the verdict and was no criterion, because the text gives no numbers, and
+one trained model, which is what it shows, need not be the best; so the verdict was "holds" though three of four
+published densities are others. Ranges and factor are those of before. The same comparison for the median start, the
+density from which on at least half of all starts end with more than so many collapsed pairs, was added after the
+results had been seen, too, and is no criterion.
 """
 
 from __future__ import annotations
@@ -53,8 +57,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments._branches import density_of, lowest, specs_of
-from tegum.experiments._collapsing import DENSE, PICTURE, SPARSE, Landscape, features_at, landscape, state_of
+from tegum.experiments._branches import KEY, density_of, lowest, specs_of
+from tegum.experiments._collapsing import DENSE, PICTURE, SPARSE, WIDER, Landscape, features_at, landscape, state_of
+from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
 
 if TYPE_CHECKING:
@@ -70,8 +75,11 @@ class Collapse(Experiment):
 
     claim: ClassVar[str] = (
         "As three correlated pairs in two dimensions become denser, the best solution goes from a hexagon through one, "
-        "two and three collapsed pairs to PCA."
+        "two and three collapsed pairs to PCA, at the densities of the published picture."
     )
+
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
+    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Exact starts at 16, 42 or 82 densities, the null, and runs on mini-batches at a few of the densities."""
@@ -98,18 +106,6 @@ class Collapse(Experiment):
             "null": [spec(Independent(6, density=p)) for p in np.round(np.geomspace(0.005, SPARSE, nulls), 6).tolist()],
             "sampled": [pairs[k].replace(training=Sampled(), seeds=runs) for k in near],
         }
-
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Solutions are lowest ones of the exact loss of pairs, at different densities."""
-        for name in ("run", "null"):
-            group = specs[name]
-            if not isinstance(group, Sequence):
-                continue
-            if any(getattr(spec.training, "kind", None) != "exact" for spec in group):
-                raise ValueError(f"{self.name}: run(training.kind): each training must keep its kind")
-            densities = [density_of(spec) for spec in group]
-            if any(low >= high for low, high in pairwise(densities)):
-                raise ValueError(f"{self.name}: run(features.density): densities must rise, and are the grid")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Best solutions, branches and their crossings; `shown` is the `Landscape`."""
@@ -175,6 +171,13 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
         return Measure(name, value, "density", value - error, value + error, starts, meaning=meaning)
 
     measures = [
+        Measure(
+            "changes where the picture has them",
+            len(found.agreeing),
+            "change",
+            n=len(found.changes),
+            meaning=f"of {len(PICTURE)} published ones, within a factor of {WIDER:g}",
+        ),
         Measure("densities", len(best), "density", n=starts, meaning=f"with {starts} starts each"),
         share("starts that converge", int((ended == "converged").sum()), ended.size, "others end beside kinks"),
         Measure(
@@ -296,6 +299,11 @@ def _criteria(found: Landscape, null: Sequence[int]) -> tuple[Criterion, ...]:
         ),
         Criterion(f"From density {DENSE:g} on the best solution is PCA.", all(dense)),
         Criterion("Without correlation no pair collapses.", max(null) == 0),
+        Criterion(
+            f"All of the changes {', '.join(PICTURE)} lie where the published picture has them, within a factor of "
+            f"{WIDER:g}: {', '.join(found.agreeing) or 'none'} {'does' if len(found.agreeing) == 1 else 'do'}.",
+            set(PICTURE) <= set(found.agreeing),
+        ),
     )
 
 
@@ -316,6 +324,7 @@ def _caption(found: Landscape) -> str:
         f"other a thin one with a dot. First panel: loss of the best of {found.best[0].starts} starts, and its name: "
         "the number of collapsed pairs, or PCA. Second: how much more other solutions cost that starts find (dots), "
         "and branches beyond the crossing up to which they are the best (lines). Vertical lines are changes of the "
-        "name; bars compare them with the picture of Elhage et al. (2022). Third: how often the best solution is "
+        "name; bars compare them with the picture of Elhage et al. (2022), which has "
+        f"{len(found.agreeing)} of its {len(PICTURE)} changes where they are. Third: how often the best solution is "
         f"found, with intervals of 95 %. {'; '.join(told) if told else 'The best solution never changes'}."
     )

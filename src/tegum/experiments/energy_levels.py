@@ -67,11 +67,13 @@ late events, or else among all runs. The caption tells which.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
+from tegum.experiments._varied import ANY, SAMPLING, SPARSEST, Range, refuse_room
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
@@ -90,6 +92,19 @@ class EnergyLevels(Experiment):
         "In models of many equal features that end in digons, some features jump late in training between levels "
         "of dimensionality and swap places, and the loss drops suddenly as they do."
     )
+
+    varies: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("base_seed", "hidden"), ANY),
+        "features.density": SPARSEST,
+        "initial_scale": Range(high=1),
+        "seeds": Range(low=2),
+        "features.count": ANY,
+        **SAMPLING,
+        "training.optimiser": ANY,
+        "training.steps": Range(low=10_000),
+        "snapshots.count": ANY,
+    }
+    """Late in fewer steps there would hardly be time for a jump between two plateaus."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """One ensemble of runs: 24, 32 or 256."""
@@ -113,14 +128,17 @@ class EnergyLevels(Experiment):
         return {"run": spec}
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Jumps are found on evenly spaced snapshots only."""
+        """Plateaus have enough snapshots to be found, and features too little room for all."""
+        from tegum.analysis.levels import FEWEST, REST
+
         for spec in specs.values():
-            snapshots = getattr(spec, "snapshots", None)
-            if snapshots is not None and (snapshots.spacing != "linear" or snapshots.steps is not None):
-                raise ValueError(
-                    f"{self.name}: run(snapshots={snapshots!r}): "
-                    "snapshots.spacing must be 'linear', without snapshots.steps"
-                )
+            if isinstance(spec, Sequence):
+                continue
+            refuse_room(self.name, spec)
+            fewest = math.ceil(spec.training.steps * (FEWEST - 1) / REST)
+            if spec.snapshots.count < fewest:
+                rule = f"snapshots.count must be at least {fewest}, for plateaus of {REST:,} steps to have {FEWEST}"
+                raise ValueError(f"{self.name}: run(snapshots.count={spec.snapshots.count}): {rule}")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Jumps, events and drops of the whole ensemble; `shown` is an `Ensemble` and the seed of the run drawn."""

@@ -59,7 +59,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments._branches import Solution, density_of, lowest, specs_of
+from tegum.experiments._branches import KEY, Solution, density_of, lowest, specs_of
+from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ class Equivariant(Experiment):
         "features take planes of their own only when dense."
     )
 
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
+    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
+
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """The null for one family and for two, from the starts of the maps, and runs on mini-batches."""
         from tegum.core.features import FeatureDistribution, Independent
@@ -163,17 +167,6 @@ class Equivariant(Experiment):
                 for width in widths
             ],
         }  # fmt: skip
-
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """The null is trained on the exact loss, at different densities; the runs on mini-batches at widths."""
-        for name, group in specs.items():
-            if not isinstance(group, Sequence):
-                continue
-            kind = "sampled" if name == "sampled" else "exact"
-            if any(getattr(spec.training, "kind", None) != kind for spec in group):
-                raise ValueError(f"{self.name}: run(training.kind): each training must keep its kind")
-            if len(set(map(str, group))) < len(group):
-                raise ValueError(f"{self.name}: run(features of {name!r}): the densities and widths are the grid")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Best solutions, what they keep, and where that changes; `shown` is what was `Found`."""

@@ -104,7 +104,9 @@ class Folder:
             where = repr(str(self._shown / PARTIAL))
             error.add_note(f"what was trained is kept in {where}, and resume=True (--resume) goes on with it")
 
-    def train(self, name: str, specs: Spec | Sequence[Spec], progress: Callable[[Segment], None] | None) -> xr.Dataset:
+    def train(
+        self, name: str, specs: Spec | Sequence[Spec], progress: bool | Callable[[Segment], None] | None
+    ) -> xr.Dataset:
         """Train and keep a trajectory; or take the one that an unfinished run has trained to its end.
 
         Raises:

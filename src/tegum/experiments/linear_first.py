@@ -75,6 +75,7 @@ import numpy as np
 from tegum.experiments._onset import Onset
 from tegum.experiments._plateau_ranks import System
 from tegum.experiments._rank_order import Order
+from tegum.experiments._varied import Range
 from tegum.experiments.base import Experiment, Findings, Size, by_name
 
 if TYPE_CHECKING:
@@ -122,19 +123,12 @@ class LinearFirst(Experiment):
         "one principal direction after the other, before the better nonlinear one."
     )
 
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=4)}
+    """With fewer nothing is tested."""
+
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Sets over start scales, sets that differ by several trainings, and independent features over density."""
         return {**_alike(size), **_unlike(size), **_independent(size)}
-
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Features, hidden dimensions, scales and kinds of training are the grid."""
-        for size in ("quick", "default", "full"):
-            if _grid(self.trainings(size)) == _grid(specs):
-                return
-        raise ValueError(
-            f"{self.name}: run(changes): features, hidden, activation, initial_scale, training.kind and "
-            "training.optimiser are the grid, and must stay"
-        )
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Plateaus, orders and onsets; `shown` is what was `Found`."""

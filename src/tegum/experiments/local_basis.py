@@ -80,11 +80,10 @@ from tegum.experiments._local_sets import (
     Cell,
     Found,
     Seen,
-    cell_of,
-    correlated,
     find,
     is_reference,
 )
+from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Size
 
 if TYPE_CHECKING:
@@ -111,6 +110,9 @@ class LocalBasis(Experiment):
         "In a model in superposition, the features of a correlated set are almost orthogonal to one another, so that "
         "where the set is active their own embeddings read them out and PCA finds their subspace."
     )
+
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2)}
+    """Intervals need runs."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """A training for each shape of the weights; in it a Spec for each cell and null. 3, 5 or 20 runs of each."""
@@ -148,23 +150,6 @@ class LocalBasis(Experiment):
             "small": small,
             "exact": [spec.replace(training=Exact(gradient_tolerance=1e-6)) for spec in small],
         }
-
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Cells and kinds of training are the grid; intervals need runs."""
-        cells: list[Cell] = []
-        for name, group in specs.items():
-            if not isinstance(group, Sequence):
-                continue
-            kind = "exact" if name == "exact" else "sampled"
-            if any(spec.training.kind != kind for spec in group):
-                raise ValueError(f"{self.name}: run(training.kind): each training must keep its kind")
-            if group[0].seeds < 2:
-                raise ValueError(f"{self.name}: run(seeds={group[0].seeds}): seeds must be at least 2, for intervals")
-            if name not in ("small", "exact"):
-                cells += [cell_of(spec) for spec in group if correlated(spec)]
-        needed = {Cell(SIZE, sets, m, density) for sets, m in REFERENCE if m == HIDDEN for density in DENSITIES}
-        if len(set(cells)) < len(cells) or not needed <= set(cells):
-            raise ValueError(f"{self.name}: run(features or hidden): sizes, numbers and densities of sets are the grid")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """All measures of all cells, and where lines end; `shown` is what was `Found`."""

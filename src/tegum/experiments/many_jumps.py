@@ -68,15 +68,14 @@ them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
 from tegum.experiments._own_jumps import FEWEST
 from tegum.experiments._small_jumps import Sized, sized
+from tegum.experiments._varied import SPARSEST, Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Size
 
 if TYPE_CHECKING:
@@ -106,6 +105,12 @@ class ManyJumps(Experiment):
         "The seemingly smooth decrease of the loss in larger models is composed of many small jumps of features."
     )
 
+    varies: ClassVar[Mapping[str, Range]] = {
+        "seeds": Range(low=FEWEST),
+        "features.density": SPARSEST,
+        "snapshots.count": Range(low=120),
+    }
+
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """An ensemble of runs for each number of features, and of flows for some of them."""
         from tegum.core.features import FeatureDistribution, Independent
@@ -134,40 +139,6 @@ class ManyJumps(Experiment):
             **{f"run-{n}": spec(n, seeds, sampled, 200, 7_000 + n) for n, seeds in runs.items()},
             **{f"flow-{n}": spec(n, seeds, flow, 300, 7_000 + n) for n, seeds in flows.items()},
         }
-
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Sizes are the grid, and jumps are found on evenly spaced snapshots only, of which plateaus have enough."""
-        from tegum.analysis import levels
-        from tegum.training.spec import Flow
-
-        single = {name: spec for name, spec in specs.items() if not isinstance(spec, Sequence)}
-        for name, spec in single.items():
-            if spec.snapshots.spacing != "linear" or spec.snapshots.steps is not None:
-                rule = "snapshots.spacing must be 'linear', without snapshots.steps"
-                raise ValueError(f"{self.name}: {name}(snapshots={spec.snapshots!r}): {rule}")
-            flow = spec.training.kind == "flow"
-            if flow != name.startswith("flow"):
-                raise ValueError(f"{self.name}: {name}(training.kind): each training must keep its kind")
-            steps, rest = spec.training.steps, _rest(flow)
-            if steps < 10 * rest:
-                rule = f"training.steps must be at least {10 * rest}, ten times the rest before a jump"
-                raise ValueError(f"{self.name}: {name}(training.steps={steps}): {rule}")
-            if isinstance(spec.training, Flow) and steps != spec.training.duration:
-                rule = f"training.steps must be training.duration, {spec.training.duration:g}, one for a unit of time"
-                raise ValueError(f"{self.name}: {name}(training.steps={steps}): {rule}")
-            fewest = math.ceil(steps * (levels.FEWEST - 1) / rest)
-            if spec.snapshots.count < fewest:
-                rule = (
-                    f"snapshots.count must be at least {fewest}, for plateaus of {rest} steps to have {levels.FEWEST}"
-                )
-                raise ValueError(f"{self.name}: {name}(snapshots.count={spec.snapshots.count}): {rule}")
-        sizes = [spec.features.n for name, spec in single.items() if name.startswith("run")]
-        if any(low >= high for low, high in pairwise(sizes)):
-            raise ValueError(f"{self.name}: run(features.count): numbers of features must rise, and are the grid")
-        for name, spec in single.items():
-            if spec.hidden * RATIO != spec.features.n:
-                rule = f"hidden must be {spec.features.n / RATIO:g}, one for {RATIO} features"
-                raise ValueError(f"{self.name}: {name}(hidden={spec.hidden}): {rule}")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Jumps and what the loss owes to them, for every size; `shown` is the list of `Sized`."""

@@ -79,12 +79,12 @@ largest share of twist from two open triangles to the octahedron.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
 from tegum.experiments._routes import DENSITIES, SCALES, TURNED, rotations
+from tegum.experiments._varied import SAMPLING, Range
 from tegum.experiments.base import Experiment, Findings, Size, by_name
 
 if TYPE_CHECKING:
@@ -107,13 +107,7 @@ class Octahedron(Experiment):
         "one geometric transformation, and end on several routes as an octahedron whose antipodal pairs join both sets."
     )
 
-    fixed: ClassVar[Mapping[str, str]] = {
-        "seeds": "goes with the size (quick, default or full), as do the starts that are turned",
-        "hidden": "is 3, for two sets of three",
-        "base_seed": "is another one for each cell, whose starts are turned",
-        "initial_scale": "is what the grid is made of",
-        "training.steps": "goes with the size (quick, default or full), as do the snapshots",
-    }
+    varies: ClassVar[Mapping[str, Range]] = SAMPLING
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Twelve cells of 20, 80 or 320 runs, one of them twice more, and 8, 64 or 256 at density 0.2."""
@@ -147,27 +141,6 @@ class Octahedron(Experiment):
         cells = [(density, scale) for density in DENSITIES for scale in SCALES]
         grid = [spec(density, scale, number, seeds) for number, (density, scale) in enumerate(cells)]
         return {"run": grid, "dense": spec(0.2, 0.05, len(cells), dense), "turned": again(grid[cells.index(TURNED)])}
-
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """The grid is of two correlated sets of three on mini-batches, from different random numbers."""
-        for group in specs.values():
-            for spec in group if isinstance(group, Sequence) else (group,):
-                sizes = [(each.kind, each.features) for each in spec.features.sets]
-                if sizes != [("correlated", 3)] * 2 or spec.hidden != 3:
-                    raise ValueError(
-                        f"{self.name}: run(features, hidden): they must be two correlated sets of three, m = 3"
-                    )
-                if spec.training.kind != "sampled":
-                    raise ValueError(f"{self.name}: run(training.kind={spec.training.kind!r}): must be sampled")
-        grid = specs["run"]
-        if isinstance(grid, Sequence):
-            densities = [spec.features.density[0] for spec in grid]
-            if any(low > high for low, high in pairwise(densities)) or len(set(densities)) != len(DENSITIES):
-                raise ValueError(f"{self.name}: run(features.density): the densities are the grid")
-            if len({spec.base_seed for spec in grid}) != len(grid):
-                raise ValueError(f"{self.name}: run(base_seed): each cell must have random numbers of its own")
-            if [spec.initial_scale for spec in grid] != list(SCALES) * len(DENSITIES):
-                raise ValueError(f"{self.name}: run(initial_scale): the scales are the grid")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Regimes, ends, routes, saddles and what decides; `shown` is a `Found`."""

@@ -44,7 +44,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments._branches import Passage, Solution, check_grid, density_of, lowest, passage, specs_of
+from tegum.experiments._branches import KEY, Passage, Solution, density_of, lowest, passage, specs_of
+from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
 
 if TYPE_CHECKING:
@@ -70,9 +71,6 @@ OTHERS = (1, 2, 3)
 
 FRESH = 32
 """At least so many fresh starts are trained where something begins."""
-
-KEY = 10
-"""The base seed of fresh starts."""
 
 
 @final
@@ -143,6 +141,9 @@ class Pair(Experiment):
         "impact on the loss than either, and ignores the second."
     )
 
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
+    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
+
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Starts over density and strength, symmetric ones over density, and pairs beside 1, 2 and 3 other features."""
         from tegum.core.features import Correlated, FeatureDistribution, Independent, PartiallyCorrelated
@@ -180,10 +181,6 @@ class Pair(Experiment):
                 for k in OTHERS
             },
         }
-
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """The grid is one of densities and strengths, on the exact loss."""
-        check_grid(self.name, specs, "the densities and strengths")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Angles, reductions and shares; `shown` is what was `Found`."""

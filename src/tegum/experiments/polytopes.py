@@ -59,14 +59,13 @@ The runs shown are of base seeds from 500 on, which were looked at only after al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments._branches import density_of
 from tegum.experiments._shape_measures import AGAIN, DENSE, measures_of
 from tegum.experiments._shapes import COUNTED, TOLERANCES, Model, examples_of, found_of, models_of
+from tegum.experiments._varied import ANY, SAMPLING, Range, refuse_room
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
 if TYPE_CHECKING:
@@ -90,6 +89,12 @@ class Polytopes(Experiment):
         "Equal features end in a few polytopes with fractional dimensionality, often as tegum products of smaller "
         "ones, and over density the dimensions per feature stick at 1 and 1/2."
     )
+
+    varies: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("seeds", "hidden", "features.count"), ANY),
+        **SAMPLING,
+        "training.steps": ANY,
+    }
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """A model at each of 22, 23 or 60 densities; three at each in the full size."""
@@ -117,11 +122,9 @@ class Polytopes(Experiment):
         }
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """The grid is one of falling densities."""
+        """Features have too little room for all."""
         group = specs["run"]
-        densities = [density_of(spec) for spec in group] if isinstance(group, Sequence) else []
-        if any(high <= low for high, low in pairwise(densities)):
-            raise ValueError(f"{self.name}: run(features.density): densities must fall, and are the grid")
+        refuse_room(self.name, group[0] if isinstance(group, Sequence) else group)
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Levels and shapes of every model; `shown` is the list of `Model`s."""

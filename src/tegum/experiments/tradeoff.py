@@ -55,9 +55,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.experiments._boundary_measures import of_boundaries
-from tegum.experiments._branches import check_grid, density_of, lowest, specs_of
+from tegum.experiments._branches import KEY, density_of, lowest, specs_of
 from tegum.experiments._plane import Place, Shape
 from tegum.experiments._trading import Trades, trades
+from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
 
 if TYPE_CHECKING:
@@ -114,6 +115,9 @@ class Tradeoff(Experiment):
         "sparse and correlated."
     )
 
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
+    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
+
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Starts over density and strength, without correlation, and in the full form other sizes of sets."""
         from tegum.core.features import FeatureDistribution, PartiallyCorrelated
@@ -148,22 +152,6 @@ class Tradeoff(Experiment):
             "null": [spec(2, 2, each, 0.0, starts) for each in densities(p)],
             **{f"{members}-in-{hidden}": plane(members, hidden, (40, 40), 32) for members, hidden in others},
         }
-
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """The grid is one of densities and strengths, on the exact loss."""
-        check_grid(self.name, specs, "the densities and strengths")
-        for name, group in specs.items():
-            members, hidden = map(int, name.split("-in-")) if "-in-" in name else (2, 2)
-            for spec in group if isinstance(group, Sequence) else (group,):
-                if spec.activation != "relu":
-                    raise ValueError(
-                        f"{self.name}: run(activation={spec.activation!r}): it must stay 'relu': linear models have no "
-                        "boundaries"
-                    )
-                if spec.hidden != hidden:
-                    raise ValueError(f"{self.name}: run(hidden={spec.hidden}): {name!r} must keep {hidden} dimensions")
-                if any(each.features != members for each in spec.features.sets):
-                    raise ValueError(f"{self.name}: run(features.size): sets of {name!r} must keep {members} features")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """The map of best solutions and its boundaries; `shown` is the `Trades` of the pairs in the plane."""

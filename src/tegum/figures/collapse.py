@@ -73,14 +73,11 @@ def collapse(
         caption: set below the panels, in full lines.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         below = 0.7 + _LINE * (text.count("\n") + 1)
         height = below + _HEIGHT
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         top, bottom = 1 - 0.36 / height, below / height
         row = 1.35 / height
         places = figure.add_gridspec(1, 5, left=0.03, right=0.985, bottom=top - row, top=top, wspace=0.0)

@@ -27,11 +27,8 @@ def embeddings(found: xr.Dataset, title: str = "") -> Figure:
         title: set above them.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
-        figure = Figure(figsize=(style.WIDTH, _HEIGHT))
+    with style.drawing():
+        figure = style.new_figure(figsize=(style.WIDTH, _HEIGHT))
         left, right = figure.subplots(1, 2)
         figure.subplots_adjust(0.085, 0.17, 0.985, 0.86 if title else 0.94, wspace=0.26)
         figure.suptitle(title, x=0.02, ha="left", fontsize=9.0)

@@ -79,14 +79,11 @@ def equivariant(
         caption: set below the panels, in full lines.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         below = 1.0 + _LINE * (text.count("\n") + 1)
         height = below + sum(_ROWS) + sum(_GAPS) + 0.3
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         top = height - 0.3
         rows = []
         for inches, gap in zip(_ROWS, (*_GAPS, 0.0), strict=True):

@@ -50,10 +50,6 @@ class Film:
             ValueError: dimensions, clock, width or turn are out of range.
 
         """
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         from tegum.analysis.views import view
 
         if dimensions is not None and (not isinstance(dimensions, int | np.integer) or dimensions not in (2, 3)):
@@ -71,12 +67,11 @@ class Film:
         self._view = view(run["weights"].transpose("step", "feature", "hidden").values.astype(float), self._axes)
         self._diverged = "result" in run and str(run["result"].values) == "diverged"
         self._reach = 1.12 * max(_extent(self._view.positions, self._diverged), 1e-12)
-        self._settings = dict(style.SETTINGS)
         self.size = (width, 2 * round(width * _INCHES[1] / _INCHES[0] / 2))
-        with mpl.rc_context(self._settings):
+        with style.drawing():
             dpi = width / _INCHES[0]
-            self._figure = Figure(figsize=(_INCHES[0], self.size[1] / dpi), dpi=dpi)
-            self._canvas = FigureCanvasAgg(self._figure)
+            self._figure = style.new_figure(figsize=(_INCHES[0], self.size[1] / dpi), dpi=dpi)
+            self._canvas: Any = self._figure.canvas
             self._space()
             self._curve()
         # Drawn upon the rest, which is drawn once: several times as fast.
@@ -101,9 +96,7 @@ class Film:
 
     def image(self, at: int, part: float = 0.0) -> Image:
         """The frame that shows the snapshot `at`; `part` of the film is over, by which the camera has turned."""
-        import matplotlib as mpl
-
-        with mpl.rc_context(self._settings):
+        with style.drawing():
             self._show(at, part)
             if self._still is None or self._turn:
                 self._canvas.draw()

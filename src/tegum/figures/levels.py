@@ -65,16 +65,13 @@ def energy_levels(
     for name, given, dims in (("dimensionality", dimensionality, ("step", "feature")), ("loss", loss, ("step",))):
         if set(given.dims) != set(dims):
             raise ValueError(f"energy_levels({name} with dims {given.dims}): it must have the dims {dims}")
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         # In inches from the bottom: the caption, then the panels, which keep their size.
         under = 0.65 + _LINE * (text.count("\n") + 1)
         below = under if jumps is None else under + _ENSEMBLE
         height = below + _PANELS + 0.3
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         figure.subplots_adjust(0.095, below / height, 0.79, (below + _PANELS) / height, hspace=0.08)
         _mark_events((upper, lower), drops)
@@ -197,7 +194,7 @@ def _draw_loss(panel: Axes, loss: xr.DataArray, features: int, drops: Sequence[D
         return
     low, high = float(shown.min()), float(shown.max())
     # Noise alone must not fill the panel: a run in which nothing drops has to look so.
-    span = max(high - low, 2e-3 * high)
+    span = max(high - low, 2e-3 * high) or 1.0
     panel.set_ylim(low - 0.1 * span, low + 1.15 * span)
     mean = panel.secondary_yaxis(
         "right", functions=(lambda y: np.divide(y, features), lambda y: np.multiply(y, features))

@@ -58,14 +58,11 @@ def linear_first(
         caption: set below the panels, in full lines.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         below = 0.7 + _LINE * (text.count("\n") + 1)
         height = below + _ROWS * _PANEL + (_ROWS - 1) * _GAP + 0.35
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         sides = {"left": 0.085, "right": 0.945, "bottom": below / height, "top": (height - 0.35) / height}
         grid = figure.add_gridspec(_ROWS, 6, wspace=2.3, hspace=_GAP / _PANEL, **sides)
         pairs = [[figure.add_subplot(grid[row, 3 * side : 3 * side + 3]) for side in (0, 1)] for row in (0, 1, 2, 4)]
@@ -87,11 +84,8 @@ def linear_first(
 
 def only_words(caption: str) -> Figure:
     """A figure without panels, where some ensemble has no run to draw."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
-        figure = Figure(figsize=(style.WIDTH, 1.0))
+    with style.drawing():
+        figure = style.new_figure(figsize=(style.WIDTH, 1.0))
         figure.text(0.02, 0.5, style.wrapped(caption), va="center")
     return figure
 

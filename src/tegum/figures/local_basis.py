@@ -72,15 +72,12 @@ def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, flo
         caption: set below the panels, in full lines.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         below = 0.65 + _LINE * (text.count("\n") + 1)
         above = 0.12 + 0.145 * max(len(curves) for curves in columns.values())
         height = below + len(_ROWS) * _PANEL + above
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         panels = figure.subplots(len(_ROWS), len(_COLUMNS), sharex="col", sharey="row", squeeze=False)
         figure.subplots_adjust(0.12, below / height, 0.985, 1 - above / height, wspace=0.08, hspace=0.12)
         for column, (along, what) in enumerate(_COLUMNS.items()):

@@ -73,14 +73,11 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
         caption: set below the panels, in full lines.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         below = 1.12 + _LINE * (text.count("\n") + 1)
         height = below + sum(_ROWS) + 1.35
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         top = height - 0.45
         if not ones:
             figure.text(0.5, (top - _ROWS[0] / 2) / height, "nothing to show: no two runs of a size", ha="center")

@@ -57,15 +57,12 @@ def octahedron(
         caption: set below the panels, in full lines.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         below = 0.15 + _LINE * (text.count("\n") + 1)
         shown = curve is not None and len(pictures) > 0
         height = below + _TREE + ((_LOSS + _ROW + 0.85) if shown else 0.1)
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         if shown:
             assert curve is not None
             top = 1 - (0.25 + _ROW) / height

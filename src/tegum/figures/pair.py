@@ -40,14 +40,11 @@ def pair(
         caption: set below the panels, in full lines.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         below = 0.75 + _LINE * (text.count("\n") + 1)
         height = below + _PANEL + 0.4
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         left, middle, right = figure.subplots(1, 3)
         figure.subplots_adjust(0.08, below / height, 0.985, (below + _PANEL) / height, wspace=0.5)
         _draw_angles(left, angles, boundary)

@@ -65,15 +65,12 @@ def polytopes(
         caption: set below the panels, in full lines.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         below = 0.2 + _LINE * (text.count("\n") + 1)
         gaps = 0.15, 0.12, 0.75
         height = below + sum(_HEIGHTS) + sum(gaps)
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         tops = height - np.cumsum(gaps) - np.cumsum((0, *_HEIGHTS[:2]))
         upper, lower = (
             figure.add_axes((0.085, (top - high) / height, 0.71, high / height))

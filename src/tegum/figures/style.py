@@ -1,14 +1,24 @@
-"""How every figure looks, and how it becomes a file: readable, colour-blind safe, and the same bytes each time."""
+"""How every figure looks, and how it becomes a file: readable, colour-blind safe, and the same bytes each time.
+
+Figures look the same whatever is set of matplotlib outside: a style, a matplotlibrc, MPLBACKEND. They are made without
+pyplot, on the Agg canvas, under matplotlib's own defaults and `SETTINGS`, and what is set outside is left as it is.
+"""
 
 from __future__ import annotations
 
 import colorsys
+import importlib
 import io
+import os
+import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from matplotlib.figure import Figure
 
 INK = "#222222"
@@ -47,7 +57,58 @@ SETTINGS: Mapping[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and edited for a paper
     "svg.hashsalt": "tegum",
 }
-"""Settings of matplotlib under which a figure is made and saved."""
+"""Settings of matplotlib, besides its own defaults, under which a figure is made and saved."""
+
+
+def matplotlib() -> ModuleType:
+    """The module `matplotlib`, imported whatever MPLBACKEND names.
+
+    By itself it refuses to be imported where that is a backend it does not know, such as that of a notebook in another
+    environment. Call it before long work whose result is drawn: what cannot be imported is then known in time.
+
+    Raises:
+        OSError: it cannot be imported, for instance because of a matplotlibrc that is no text.
+
+    """
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        module = importlib.import_module("matplotlib")
+    except Exception as error:
+        why = " ".join(str(error).split())
+        raise OSError(f"figures need matplotlib, which cannot be imported: {why or type(error).__name__}") from None
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+    if asked:
+        # As it would have done: for the user's own figures.
+        with suppress(ValueError):
+            module.rcParams["backend"] = asked
+    return module
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Inside, matplotlib has its own defaults and `SETTINGS`; afterwards what it had before."""
+    mpl = matplotlib()
+    # Not the backend, which asks for a display where it is set or read.
+    own = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
+    with mpl.rc_context(own | dict(SETTINGS)):
+        yield
+
+
+def new_figure(**options: Any) -> Figure:
+    """A figure on the Agg canvas, to be made inside `drawing`; it is saved and drawn as it was made.
+
+    Args:
+        options: of matplotlib's `Figure`, such as figsize.
+
+    """
+    matplotlib()
+    from tegum.figures.drawn import Drawn
+
+    return Drawn(**options)
 
 
 def calm_colours(count: int) -> list[tuple[float, float, float]]:
@@ -69,13 +130,11 @@ def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
         ValueError: another kind than "png" or "svg".
 
     """
-    import matplotlib as mpl
-
     if kind not in ("png", "svg"):
         raise ValueError(f"rendered(kind={kind!r}): kind must be 'png' or 'svg'")
     # A date or a version would make two files of one figure differ.
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
     content = io.BytesIO()
-    with mpl.rc_context(dict(SETTINGS)):
+    with drawing():
         figure.savefig(content, format=kind, dpi=RESOLUTION, metadata=metadata)
     return content.getvalue()

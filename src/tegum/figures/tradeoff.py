@@ -59,16 +59,13 @@ def tradeoff(
         caption: set below the panels, in full lines.
 
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         rows = max(-(-len(pictures) // _ROW), 1)
         columns = -(-len(pictures) // rows)
         below = 0.2 + _LINE * (text.count("\n") + 1)
         height = below + rows * _PICTURE + 0.75 + _PANEL + _ABOVE
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         bottom = (below + rows * _PICTURE + 0.75) / height
         panels = figure.add_gridspec(
             1, 2, left=0.075, right=0.985, bottom=bottom, top=bottom + _PANEL / height, wspace=0.16

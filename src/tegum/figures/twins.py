@@ -49,14 +49,11 @@ def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
     """
     if not panels:
         raise ValueError("twins([]): there must be at least one panel")
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(dict(style.SETTINGS)):
+    with style.drawing():
         text = style.wrapped(caption)
         below = 0.65 + _LINE * (text.count("\n") + 1)
         height = below + _PANEL * len(panels) + 0.35
-        figure = Figure(figsize=(style.WIDTH, height))
+        figure = style.new_figure(figsize=(style.WIDTH, height))
         axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
         figure.subplots_adjust(0.1, below / height, 0.98, 1 - 0.35 / height, hspace=0.22)
         for place, panel in zip(axes, panels, strict=True):

@@ -1,0 +1,122 @@
+"""Figures are made on the Agg canvas and look the same, whatever is set of matplotlib outside."""
+
+import ast
+import hashlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray as xr
+
+import tegum
+from tegum.figures import style
+from tegum.figures.frames import Film
+from tegum.figures.twins import Panel, twins
+
+ODD = {
+    "text.usetex": True,
+    "font.family": ["No Such Font"],
+    "axes.facecolor": "black",
+    "savefig.facecolor": "black",
+    "savefig.bbox": "tight",
+    "figure.dpi": 33,
+    "interactive": True,
+    "lines.linewidth": 9,
+}
+
+
+def digests():
+    """Of a figure as PNG and SVG, of what its own `savefig` writes, and of a frame of a film in space."""
+    steps = np.arange(1, 100)
+    figure = twins([Panel("a", steps, 1 / steps, 1.1 / steps, ((10, 20, "1"),))], "A caption of -1 and 5 %.")
+    own = io.BytesIO()
+    figure.savefig(own, format="png")
+    weights = np.random.default_rng(0).normal(size=(3, 4, 3))
+    run = xr.Dataset(
+        {"weights": (("step", "feature", "hidden"), weights), "loss": ("step", [3.0, 2.0, 1.0])},
+        coords={"step": [0, 1, 2], "feature": range(4)},
+    )
+    files = [style.rendered(figure, "png"), style.rendered(figure, "svg"), own.getvalue(), Film(run).image(1).tobytes()]
+    return [hashlib.sha256(file).hexdigest()[:16] for file in files]
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return digests()
+
+
+def fresh(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=os.environ | environment, cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
+def test_a_process_with_another_backend_and_a_matplotlibrc_makes_the_same_bytes(tmp_path, usual, backend):
+    told = {key: ", ".join(value) if isinstance(value, list) else value for key, value in ODD.items()}
+    (tmp_path / "matplotlibrc").write_text("".join(f"{key}: {value}\n" for key, value in told.items()))
+    code = "import test_canvas; print(*test_canvas.digests())"
+    done = fresh(
+        # The module imports matplotlib itself, and that must not be what helps.
+        f"import sys; from tegum.figures import style; style.matplotlib(); {code}",
+        MPLBACKEND=backend,
+        MATPLOTLIBRC=str(tmp_path),
+    )
+    assert done.stdout.split() == usual, done.stderr
+
+
+def test_the_asked_backend_is_left_to_others():
+    code = (
+        "import os; from tegum.figures import style; print(style.matplotlib().get_backend(), os.environ['MPLBACKEND'])"
+    )
+    assert fresh(code, MPLBACKEND="svg").stdout.split() == ["svg", "svg"]
+
+
+def test_what_cannot_be_imported_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
+    done = fresh("from tegum.figures import style; style.matplotlib()", MATPLOTLIBRC=str(tmp_path))
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("OSError: figures need matplotlib, which cannot be imported: 'utf-8' codec")
+
+
+@pytest.mark.parametrize("settings", [ODD, {"axes.prop_cycle": "cycler('color', ['w'])", "text.color": "white"}])
+def test_settings_and_styles_change_nothing_and_are_left_alone(usual, settings):
+    with mpl.rc_context(settings):
+        before = dict(mpl.rcParams)
+        assert digests() == usual
+        assert dict(mpl.rcParams) == before
+
+
+def test_on_a_dark_style_ink_stays_on_white():
+    from matplotlib import style as styles
+
+    with styles.context("dark_background"):
+        figure = twins([Panel("a", np.arange(1, 5), np.ones(4), np.ones(4), ())], "Text.")
+        content = io.BytesIO()
+        figure.savefig(content, format="raw")
+    pixels = np.frombuffer(content.getvalue(), np.uint8).reshape(-1, 4)
+    light = pixels[:, :3].mean(1)
+    assert (light > 250).mean() > 0.8
+    assert 0 < (light < 60).mean() < 0.1
+
+
+def test_no_figure_is_made_past_the_style():
+    """Only `style` imports matplotlib and changes its settings, and nothing uses pyplot."""
+    for file in Path(tegum.__file__).parent.rglob("*.py"):
+        words = {node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
+        imported = {
+            name
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in (f"{getattr(node, 'module', '')}.{alias.name}" for alias in node.names)
+        }
+        assert not [name for name in imported if "pyplot" in name]
+        if file.name != "style.py":
+            assert not words & {"rc_context", "rcParams", "pyplot"}, file
+            assert ".matplotlib" not in imported, file
