@@ -47,3 +47,10 @@ def tegum(*args: str, cwd: Path) -> tuple[int, str, str]:
     with started(*args, cwd=cwd) as process:
         out, err = process.communicate(timeout=120)
     return process.returncode, out, err
+
+
+def has_listened(process: subprocess.Popen[str]) -> bool:
+    """Whether a process has a handler for SIGTERM by now (Linux)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (15 - 1) & 1)

@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -269,7 +270,7 @@ def analyse(
         x = open_matrix(activations, activations_key, call=f"{call} --activations {activations}", sparse=True)
     from tegum import terminal
 
-    with terminal.working(weights.name):
+    with terminal.working(weights.name), nullcontext() if target is None else results.room(target, given, call=call):
         found = analysis.analyse(
             given,
             x,

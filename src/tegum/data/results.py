@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tegum.data.atomic import check_writable, replacing, resolved
+from tegum.data.keeping import keep, uninterrupted
+from tegum.data.room import Room
 
 if TYPE_CHECKING:
     import xarray as xr
 
 SUMMARY, TABLE = "summary.json", "measures.zarr"
+
+_BYTES, _BYTES_PER_FEATURE = 2**21, 512
+"""What results take at most: the figure and measures of the whole, and those of each feature."""
 
 
 def check_results_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: str) -> Path:
@@ -50,10 +55,28 @@ def write_results(
         call: what errors begin with.
 
     Raises:
-        FileExistsError: something has appeared there in the meantime.
+        KeptElsewhereError: it could not be written there, and is in another folder, which the sentence names.
+        OSError: it could be written nowhere.
 
     """
-    with replacing(path, overwrite=overwrite, call=call) as part:
-        dataset.to_zarr(part / TABLE, mode="w", zarr_format=3, consolidated=False)
-        for name, content in files.items():
-            (part / name).write_bytes(content)
+
+    def write(place: Path) -> None:
+        with replacing(place, overwrite=overwrite and place == path, call=call) as part:
+            dataset.to_zarr(part / TABLE, mode="w", zarr_format=3, consolidated=False)
+            for name, content in files.items():
+                (part / name).write_bytes(content)
+
+    with uninterrupted():
+        keep(write, path, call=call, what="the result")
+
+
+def room(path: Path, matrix: Any, *, call: str) -> Room:
+    """Room for the results of a matrix (feature, hidden) beside `path`, held until it is released.
+
+    Raises:
+        OSError: there is not enough.
+
+    """
+    return Room(
+        path.parent, _BYTES + matrix.shape[0] * _BYTES_PER_FEATURE, call=call, what="the result with its figure"
+    )
