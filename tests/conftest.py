@@ -15,8 +15,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test its stage, before `-m` selects; `slow` is the only one that a test says of itself.
 
     What uses the quick form of an experiment, however indirectly, and what lies in the folder of recovery cannot be
-    forgotten to be marked.
+    forgotten to be marked. Files of training come first, which are the longest: none should be left to one worker at
+    the end.
     """
+    items.sort(key=lambda item: "training" not in item.path.parts)
     for item in items:
         if item.get_closest_marker("slow"):
             continue

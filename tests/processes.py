@@ -32,6 +32,16 @@ def started(*args: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def told(process: subprocess.Popen[str], text: str) -> list[str]:
+    """The lines of standard error up to the next one that holds this text; on a busy machine others may come before."""
+    assert process.stderr is not None
+    lines = [process.stderr.readline()]
+    while text not in lines[-1]:
+        assert lines[-1], f"ended without {text!r}: {lines}"
+        lines.append(process.stderr.readline())
+    return lines
+
+
 def processor_seconds(process: subprocess.Popen[str]) -> float:
     """What a running process has used until now; unlike wall time, it does not tell how busy the machine is."""
     if sys.platform == "darwin":

@@ -77,7 +77,7 @@ def run(
     out
         The folder for run.zarr, the figure (PNG, SVG) and summary.json; by default one with the experiment's name.
     quick
-        A smaller ensemble, in a minute or two at most.
+        A smaller ensemble, in a minute on two cores, or three at most.
     full
         The publication run.
 

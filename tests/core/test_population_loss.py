@@ -86,10 +86,11 @@ def test_jax_hessian_agrees_with_the_truth(name: str) -> None:
 def test_transformations_and_single_precision_leave_the_configuration_alone() -> None:
     w, b = jnp.asarray(W), jnp.asarray(B)
     assert w.dtype == np.float32
-    loss = population_loss(w, b, PAIRS)
+    # As many models as in the test of leading dimensions, so that one program serves both.
+    loss = population_loss(jnp.broadcast_to(w, (2, 3, 4, 2)), jnp.broadcast_to(b, (2, 3, 4)), PAIRS)
     assert loss.dtype == np.float64
     expected = truth(np.asarray(w, np.float64), np.asarray(b, np.float64), PAIRS)
-    assert abs(float(loss) - expected) <= 1e-8
+    assert_allclose(loss, np.full((2, 3), expected), rtol=0, atol=1e-8)
     # All transformations at once: each by itself compiles the whole again.
     both, gradients = jax.jit(jax.vmap(jax.value_and_grad(lambda w: population_loss(w, b, PAIRS))))(jnp.stack([w, w]))
     assert_allclose(both, [expected, expected], atol=1e-7)

@@ -12,7 +12,7 @@ from tegum.experiments.base import Experiment
 def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Any, Path, Any]]:
     """Runs the quick form of an experiment; gives its summary, its folder and what its one analysis found."""
 
-    def run(experiment: Experiment, minutes: float = 2) -> tuple[Any, Path, Any]:
+    def run(experiment: Experiment, minutes: float = 3) -> tuple[Any, Path, Any]:
         out = tmp_path_factory.mktemp(experiment.name)
         analyse_runs, found = type(experiment).analyse, []
 
@@ -24,7 +24,7 @@ def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[A
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(experiment), "analyse", analyse)
             summary = experiment.run(out, size="quick")
-        # Two minutes of two cores are what `tegum run --help` promises. Who else uses them now does not count.
+        # Three minutes of two cores are what `tegum run --help` promises. Who else uses them now does not count.
         assert time.process_time() - began < minutes * 60 * 2
         (findings,) = found
         names = [measure.name for measure in summary.measures]

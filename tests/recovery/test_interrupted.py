@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from processes import processor_seconds, started
+from processes import processor_seconds, started, told
 
 import tegum as tg
 
@@ -67,10 +67,7 @@ def test_interrupted_training_keeps_what_is_done(tmp_path, number):
     (tmp_path / "pairs.toml").write_text(PAIRS)
     others = resource.getrusage(resource.RUSAGE_CHILDREN)
     with started("train", "pairs.toml", cwd=tmp_path) as process:
-        assert process.stderr is not None
-        assert "started" in process.stderr.readline()
-        while "step" not in process.stderr.readline():
-            pass
+        assert "started" in told(process, "step")[0]
         asked = processor_seconds(process)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
@@ -92,9 +89,7 @@ def test_interrupted_training_keeps_what_is_done(tmp_path, number):
 def test_an_interrupted_film_leaves_nothing_behind(stored, name):
     options = "--out", name, "--seconds", "600", "--turn", "90"
     with started("render", "run.zarr", *options, cwd=stored) as process:
-        assert process.stderr is not None
-        assert "started" in process.stderr.readline()
-        assert "frames" in process.stderr.readline()
+        assert "started" in told(process, "frames")[0]
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
