@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 from tegum.progress.tasks import Said, percent
 
@@ -27,9 +27,9 @@ _BAR = 20
 class Display(abc.ABC):
     """Something that shows what is said. Whatever it raises ends the showing."""
 
-    delay: ClassVar[float] = 1.0
+    delay: float = 1.0
     """Seconds before anything is shown: short work shows nothing."""
-    every: ClassVar[float]
+    every: float
     """Seconds between what is shown."""
 
     def begin(self, title: str) -> None:  # noqa: B027 (most say nothing)
@@ -118,13 +118,15 @@ class Terminal(Display):
 
 @final
 class Lines(Display):
-    """A line every few seconds, where nothing can be drawn again."""
+    """A line every few seconds, and after many lines every minute, where nothing can be drawn again."""
 
     every = 5.0
 
     def __init__(self, stream: Any, *, announced: bool) -> None:
         """Write to a stream; `announced` work says when it has begun."""
         self._stream, self._announced = stream, announced
+        if announced:
+            self.delay = self.every
         self._last = ""
 
     def begin(self, title: str) -> None:
@@ -136,7 +138,7 @@ class Lines(Display):
         """Write a line, unless it is the last one again."""
         if (text := said.text()) != self._last:
             self._write(text)
-            self._last = text
+            self._last, self.every = text, min(1.1 * self.every, 60.0)
 
     def finished(self, said: Said) -> None:
         """How it ended, where beginnings are told too."""

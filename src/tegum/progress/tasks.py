@@ -7,7 +7,7 @@ import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -52,6 +52,9 @@ def working_clock() -> float:
 
 class Task(abc.ABC):
     """Something that takes long. What it is told, it turns into words."""
+
+    noted: ClassVar[bool] = False
+    """Whether its end is worth a line where plain lines are printed."""
 
     def __init__(self, title: str, *, clock: Clock = working_clock) -> None:
         """Work under a title; `clock` stands while something is compiled."""
@@ -104,8 +107,7 @@ class Parts(Task):
         what, part = news
         now = self._clock()
         if what != self._what:
-            pace = Pace()
-            self._what, self._pace, self._begin = what, pace, now
+            self._what, self._pace = what, Pace()
         self._part = part
         if part is not None:
             self._pace.add(now, part, part)
@@ -159,6 +161,7 @@ class Counts(Task):
 class Steps(Task):
     """Training; told a `Segment` of it."""
 
+    noted: ClassVar[bool] = True
     _segment: Any = None
     _ended = _converged = 0
     _done = 0.0
