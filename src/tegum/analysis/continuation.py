@@ -110,6 +110,8 @@ def follow(
             if isinstance(found := track.at(target), Change):
                 changes = [found]
                 break
+        else:
+            told(len(targets), len(targets))
         first, last = sorted((targets[0], targets[-1]))
         known = [(value, each) for value, each in track.known if first <= value <= last]
         changes = track.passages(known) + changes

@@ -190,6 +190,37 @@ class Notebook(Display):
             self._handle.update(data, raw=True)
 
 
+@final
+class Marimo(Display):
+    """A spinner in the output of a marimo cell, gone at the end."""
+
+    every = 1.0
+
+    def __init__(self, marimo: Any) -> None:
+        """Belong to the cell that is running."""
+        self._marimo = marimo
+        # marimo finds the cell by the thread, and here another one shows; its own threads replace `print` for good.
+        self._context = importlib.import_module("marimo._runtime.context").get_context()
+        self._spinner: Any = None
+        self._shown: Any = None
+
+    def show(self, said: Said) -> None:
+        """Change the spinner's words."""
+        words = said.text().removeprefix(f"{said.title}: ")
+        with self._context.install():
+            if self._spinner is None:
+                self._spinner = self._marimo.status.spinner(title=said.title, subtitle=words)
+                self._shown = self._spinner.__enter__()
+            else:
+                self._shown.update(title=said.title, subtitle=words)
+
+    def end(self, title: str, seconds: float, whole: bool) -> None:  # noqa: ARG002 (nothing stays)
+        """Take the spinner away."""
+        if self._spinner is not None:
+            with self._context.install():
+                self._spinner.__exit__(None, None, None)
+
+
 def fitting(*, always: bool) -> Display | None:
     """Where progress is shown here: in terminals and notebooks; None elsewhere, in workers, and where it is off.
 
@@ -197,7 +228,12 @@ def fitting(*, always: bool) -> Display | None:
         always: plain lines where there is neither, as on the command line.
 
     """
-    if os.environ.get(OFF, "").strip().lower() in ("0", "no", "off", "false") or is_worker():
+    if os.environ.get(OFF, "").strip().lower() in ("0", "no", "off", "false"):
+        return None
+    with contextlib.suppress(Exception):  # Another version of marimo may be otherwise inside.
+        if (marimo := sys.modules.get("marimo")) is not None and marimo.running_in_notebook():
+            return Marimo(marimo)
+    if is_worker():
         return None
     if _in_notebook():
         return Notebook()

@@ -36,7 +36,7 @@ class Said:
 
 def percent(part: float) -> str:
     """A part of the whole; 100 % is only said of all of it."""
-    return f"{100 if part >= 1 else min(int(100 * part), 99)} %"
+    return f"{100 if part >= 1 else min(int(100 * part + 1e-9), 99)} %"
 
 
 def one_line(text: str) -> str:
@@ -110,7 +110,7 @@ class Parts(Task):
             self._what, self._pace = what, Pace()
         self._part = part
         if part is not None:
-            self._pace.add(now, part, part)
+            self._pace.add(now, float(part), float(part))
 
     def part(self) -> float | None:
         """Of the present phase."""
@@ -139,7 +139,7 @@ class Counts(Task):
     def tell(self, *news: Any) -> None:
         """Take in how many are done, of how many."""
         self._done, self._all = news
-        self._pace.add(self._clock(), self._done / max(self._all, 1), self._done)
+        self._pace.add(self._clock(), self._done / max(self._all, 1), float(self._done))
 
     def part(self) -> float | None:
         """Those that are done."""
