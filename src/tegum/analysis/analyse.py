@@ -84,7 +84,7 @@ def analyse(
     _check_features(features, x, n)
     largest = geometry.peak(W, "analyse")
     # First what may be refused, and then what takes long.
-    with shown(progress, Parts(f"{n:,} × {W.shape[1]:,}"), "analyse") as told:
+    with shown(progress, Parts(f"analysing {n:,} × {W.shape[1]:,}"), "analyse") as told:
         activity = {} if x is None else _activity(W, x, features, companions, key, told)
         measured = _geometry(W, largest, threshold, scale, neighbours, key, told) | activity
     names = {

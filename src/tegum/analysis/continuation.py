@@ -11,7 +11,7 @@ halved. Nothing is followed around a fold; where a branch ends is reported.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -22,6 +22,8 @@ from tegum.analysis.landscape import CriticalPoint
 from tegum.analysis.surface import checked
 from tegum.analysis.tracks import Change, Parameter, Path, Track, vary
 from tegum.core.description import short
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Counts
 
 __all__ = ["Branch", "Change", "Parameter", "follow", "vary"]
 
@@ -67,7 +69,12 @@ class Branch:
 
 
 def follow(
-    point: CriticalPoint, parameter: Parameter, values: Sequence[float] | np.ndarray, *, tol: float | None = None
+    point: CriticalPoint,
+    parameter: Parameter,
+    values: Sequence[float] | np.ndarray,
+    *,
+    tol: float | None = None,
+    progress: bool | Callable[[int, int], None] | None = True,
 ) -> Branch:
     """The branch of critical points through one, along a parameter of the features.
 
@@ -80,6 +87,7 @@ def follow(
             returns the features at a number.
         values: rising or falling, at least one.
         tol: as in `critical_point`; by default that of the point.
+        progress: as in `train`; a function is called with how many of the values have been reached, and all of them.
 
     Raises:
         ValueError: values neither rise nor fall, `tol` does not lie between 0 and 1, there are no features at one
@@ -92,17 +100,21 @@ def follow(
         raise ValueError(f"follow(values={short(targets)}): values must rise or fall, and there must be at least one")
     path = Path.of(parameter, point.features, point, point.tol if tol is None else checked(tol, "follow"))
     span = abs(targets[-1] - targets[0]) or abs(targets[0]) or 1.0
-    track = Track(path, point, path.start(point, targets[0]), span, "follow(point)")
-    changes: list[Change] = []
-    if isinstance(found := track.at(targets[0]), Change):
-        raise ValueError(f"follow(values={short(targets)}): there is no branch at the first value; {found}")
-    for target in targets[1:]:
-        if isinstance(found := track.at(target), Change):
-            changes = [found]
-            break
-    first, last = sorted((targets[0], targets[-1]))
-    known = [(value, each) for value, each in track.known if first <= value <= last]
-    changes = track.passages(known) + changes
+    with shown(progress, Counts(f"branch along {path.name}", "values"), "follow") as told:
+        track = Track(path, point, path.start(point, targets[0]), span, "follow(point)")
+        changes: list[Change] = []
+        if isinstance(found := track.at(targets[0]), Change):
+            raise ValueError(f"follow(values={short(targets)}): there is no branch at the first value; {found}")
+        for number, target in enumerate(targets[1:], 1):
+            told(number, len(targets))
+            if isinstance(found := track.at(target), Change):
+                changes = [found]
+                break
+        else:
+            told(len(targets), len(targets))
+        first, last = sorted((targets[0], targets[-1]))
+        known = [(value, each) for value, each in track.known if first <= value <= last]
+        changes = track.passages(known) + changes
     if targets[-1] < targets[0]:
         known.reverse()
         changes.sort(key=lambda change: -change.value)

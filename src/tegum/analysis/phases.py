@@ -5,6 +5,7 @@ Each configuration is a branch of critical points (`continuation`), refined at e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, final
 
@@ -15,6 +16,8 @@ from tegum.analysis.landscape import CriticalPoint, critical_point
 from tegum.analysis.surface import checked, distance
 from tegum.analysis.tracks import Change, Parameter, Path, Track, root_of
 from tegum.core.features import FeatureDistribution
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Parts
 
 MERGED = 1e-3
 """Branches nearer than this part of their distance at the ends of the range, where their losses cross, cross
@@ -67,6 +70,7 @@ def phase_boundary(
     *,
     tol: float = 1e-9,
     start: float | None = None,
+    progress: bool | Callable[[str, None], None] | None = True,
 ) -> Boundary:
     """The value of a parameter at which two configurations have the same loss.
 
@@ -84,6 +88,8 @@ def phase_boundary(
         tol: of the root, relative to the range; and, as in `critical_point`, of what is computed at each value.
         start: the value at which both configurations were found; by default that in the features of each (those of
             the point, or `features`), or `low` where these have none.
+        progress: as in `train`; a function is called with each value at which the losses are compared, as text, and
+            with None, as how many there will be is not known.
 
     Raises:
         ValueError: the range is empty, `tol` does not lie between 0 and 1, the configurations are one and the same,
@@ -97,19 +103,22 @@ def phase_boundary(
     tol = checked(tol, call)
     if isinstance(parameter, str) and not isinstance(features, FeatureDistribution):
         raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
-    tracks = []
-    for name, config in (("config_a", config_a), ("config_b", config_b)):
-        point = config
-        if not isinstance(config, CriticalPoint):
-            if not isinstance(config, tuple) or len(config) != 2:
-                rule = "it must be a CriticalPoint or (weights, bias)"
-                raise ValueError(f"{call}({name}={type(config).__name__}): {rule}")
-            own = features if isinstance(parameter, str) else parameter(low if start is None else start)
-            point = critical_point(*config, own, tol=tol)
-        path = Path.of(parameter, features, point, tol)
-        begin = path.start(point, low) if start is None else start
-        tracks.append(Track(path, point, begin, high - low, f"{call}({name})"))
-    return _Pair((tracks[0], tracks[1]), low, high).boundary(tol)
+    with shown(
+        progress, Parts(f"boundary in {parameter if isinstance(parameter, str) else 'a parameter'}"), call
+    ) as told:
+        tracks = []
+        for name, config in (("config_a", config_a), ("config_b", config_b)):
+            point = config
+            if not isinstance(config, CriticalPoint):
+                if not isinstance(config, tuple) or len(config) != 2:
+                    rule = "it must be a CriticalPoint or (weights, bias)"
+                    raise ValueError(f"{call}({name}={type(config).__name__}): {rule}")
+                own = features if isinstance(parameter, str) else parameter(low if start is None else start)
+                point = critical_point(*config, own, tol=tol)
+            path = Path.of(parameter, features, point, tol)
+            begin = path.start(point, low) if start is None else start
+            tracks.append(Track(path, point, begin, high - low, f"{call}({name})"))
+        return _Pair((tracks[0], tracks[1]), low, high, told).boundary(tol)
 
 
 class _Difference(NamedTuple):
@@ -142,13 +151,14 @@ class _EndedError(Exception):
 class _Pair:
     """Two branches over one range."""
 
-    def __init__(self, tracks: tuple[Track, Track], low: float, high: float) -> None:
-        self.tracks, self.low, self.high = tracks, low, high
+    def __init__(self, tracks: tuple[Track, Track], low: float, high: float, told: Callable[[str, None], None]) -> None:
+        self.tracks, self.low, self.high, self.told = tracks, low, high, told
         self.name = tracks[0].path.name
         self.evaluated: dict[float, float] = {}
 
     def difference(self, value: float) -> _Difference:
         """L_a − L_b; _EndedError where one of the branches does not reach it."""
+        self.told(f"{self.name} = {value:.6g}", None)
         a, b = (track.at(value) for track in self.tracks)
         if isinstance(a, Change):
             raise _EndedError(0, a)

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 from tegum.progress.tasks import Said, percent
 
@@ -27,9 +27,9 @@ _BAR = 20
 class Display(abc.ABC):
     """Something that shows what is said. Whatever it raises ends the showing."""
 
-    delay: ClassVar[float] = 1.0
+    delay: float = 1.0
     """Seconds before anything is shown: short work shows nothing."""
-    every: ClassVar[float]
+    every: float
     """Seconds between what is shown."""
 
     def begin(self, title: str) -> None:  # noqa: B027 (most say nothing)
@@ -118,13 +118,15 @@ class Terminal(Display):
 
 @final
 class Lines(Display):
-    """A line every few seconds, where nothing can be drawn again."""
+    """A line every few seconds, and after many lines every minute, where nothing can be drawn again."""
 
     every = 5.0
 
     def __init__(self, stream: Any, *, announced: bool) -> None:
         """Write to a stream; `announced` work says when it has begun."""
         self._stream, self._announced = stream, announced
+        if announced:
+            self.delay = self.every
         self._last = ""
 
     def begin(self, title: str) -> None:
@@ -136,7 +138,7 @@ class Lines(Display):
         """Write a line, unless it is the last one again."""
         if (text := said.text()) != self._last:
             self._write(text)
-            self._last = text
+            self._last, self.every = text, min(1.1 * self.every, 60.0)
 
     def finished(self, said: Said) -> None:
         """How it ended, where beginnings are told too."""
@@ -188,6 +190,37 @@ class Notebook(Display):
             self._handle.update(data, raw=True)
 
 
+@final
+class Marimo(Display):
+    """A spinner in the output of a marimo cell, gone at the end."""
+
+    every = 1.0
+
+    def __init__(self, marimo: Any) -> None:
+        """Belong to the cell that is running."""
+        self._marimo = marimo
+        # marimo finds the cell by the thread, and here another one shows; its own threads replace `print` for good.
+        self._context = importlib.import_module("marimo._runtime.context").get_context()
+        self._spinner: Any = None
+        self._shown: Any = None
+
+    def show(self, said: Said) -> None:
+        """Change the spinner's words."""
+        words = said.text().removeprefix(f"{said.title}: ")
+        with self._context.install():
+            if self._spinner is None:
+                self._spinner = self._marimo.status.spinner(title=said.title, subtitle=words)
+                self._shown = self._spinner.__enter__()
+            else:
+                self._shown.update(title=said.title, subtitle=words)
+
+    def end(self, title: str, seconds: float, whole: bool) -> None:  # noqa: ARG002 (nothing stays)
+        """Take the spinner away."""
+        if self._spinner is not None:
+            with self._context.install():
+                self._spinner.__exit__(None, None, None)
+
+
 def fitting(*, always: bool) -> Display | None:
     """Where progress is shown here: in terminals and notebooks; None elsewhere, in workers, and where it is off.
 
@@ -195,7 +228,12 @@ def fitting(*, always: bool) -> Display | None:
         always: plain lines where there is neither, as on the command line.
 
     """
-    if os.environ.get(OFF, "").strip().lower() in ("0", "no", "off", "false") or is_worker():
+    if os.environ.get(OFF, "").strip().lower() in ("0", "no", "off", "false"):
+        return None
+    with contextlib.suppress(Exception):  # Another version of marimo may be otherwise inside.
+        if (marimo := sys.modules.get("marimo")) is not None and marimo.running_in_notebook():
+            return Marimo(marimo)
+    if is_worker():
         return None
     if _in_notebook():
         return Notebook()

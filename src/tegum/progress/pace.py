@@ -68,7 +68,7 @@ def _speed(a: _Moment, b: _Moment) -> float:
     return (b.part - a.part) / (b.time - a.time) if b.time > a.time else 0.0
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """A time as people tell it: "40 s", "3 min", "2.5 h", "12 days"."""
     minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
     if seconds < 100:
@@ -80,6 +80,6 @@ def duration(seconds: float) -> str:
     return f"{days:,.0f} days"
 
 
-def rounded(number: float) -> str:
+def rounded(number: int | float) -> str:
     """A rate in three digits: "1,230,000", "12.3", "0.0123"."""
     return f"{float(f'{number:.3g}'):,.0f}" if abs(number) >= 100 else f"{number:.3g}"

@@ -137,7 +137,7 @@ class Line:
         return Said(title, tasks[-1].part(), tasks[-1].words())
 
     def _end_of(self, task: Task) -> None:
-        if len(self._tasks) <= _NOTEWORTHY and task.part() is not None:
+        if task.noted and len(self._tasks) <= _NOTEWORTHY:
             self._guarded(lambda: self._display.finished(self.said()))
 
     def _show(self) -> None:

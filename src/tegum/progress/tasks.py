@@ -7,7 +7,7 @@ import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Said:
 
 def percent(part: float) -> str:
     """A part of the whole; 100 % is only said of all of it."""
-    return f"{100 if part >= 1 else min(int(100 * part), 99)} %"
+    return f"{100 if part >= 1 else min(int(100 * part + 1e-9), 99)} %"
 
 
 def one_line(text: str) -> str:
@@ -52,6 +52,9 @@ def working_clock() -> float:
 
 class Task(abc.ABC):
     """Something that takes long. What it is told, it turns into words."""
+
+    noted: ClassVar[bool] = False
+    """Whether its end is worth a line where plain lines are printed."""
 
     def __init__(self, title: str, *, clock: Clock = working_clock) -> None:
         """Work under a title; `clock` stands while something is compiled."""
@@ -104,11 +107,10 @@ class Parts(Task):
         what, part = news
         now = self._clock()
         if what != self._what:
-            pace = Pace()
-            self._what, self._pace, self._begin = what, pace, now
+            self._what, self._pace = what, Pace()
         self._part = part
         if part is not None:
-            self._pace.add(now, part, part)
+            self._pace.add(now, float(part), float(part))
 
     def part(self) -> float | None:
         """Of the present phase."""
@@ -137,7 +139,7 @@ class Counts(Task):
     def tell(self, *news: Any) -> None:
         """Take in how many are done, of how many."""
         self._done, self._all = news
-        self._pace.add(self._clock(), self._done / max(self._all, 1), self._done)
+        self._pace.add(self._clock(), self._done / max(self._all, 1), float(self._done))
 
     def part(self) -> float | None:
         """Those that are done."""
@@ -159,6 +161,7 @@ class Counts(Task):
 class Steps(Task):
     """Training; told a `Segment` of it."""
 
+    noted: ClassVar[bool] = True
     _segment: Any = None
     _ended = _converged = 0
     _done = 0.0
