@@ -91,7 +91,7 @@ CSR: dict[str, Any] = {"layout": "torch.sparse_csr", "shape": (2, 3), "indices":
         xr.DataArray(W),
         xr.DataArray(W.T, dims=("hidden", "feature")),
     ],
-    ids=str,
+    ids=lambda value: value[:40] if isinstance(value, str) else type(value).__name__,
 )
 def test_weights_of_every_library(given: Any):
     assert_array_equal(numbers_of(given, ("feature", "hidden")), W)
@@ -140,7 +140,7 @@ def test_activations_of_other_libraries(given: Any, expected: Any):
         ({"W": W}, "must be a matrix of real numbers"),
         (xr.Dataset({"W": ("x", W[0])}), "must be an array of numbers that can be read here"),
     ],
-    ids=str,
+    ids=lambda value: value[:40] if isinstance(value, str) else type(value).__name__,
 )
 def test_what_is_refused_in_a_sentence(given: Any, rule: str):
     calls = [("weights", lambda: tg.analyse(given))]

@@ -160,6 +160,9 @@ def test_a_shape_is_compared_with_the_memory(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ValueError, match=r"it would take 1.6 kB of memory, and TEGUM_MEMORY_LIMIT allows 1.0 kB"):
         assembled("csr", (4, 200), vast)
     assert assembled("csr", (4, 100), vast).nnz == 0
+    monkeypatch.setenv(VARIABLE, "much")
+    with pytest.raises(ValueError, match=r"^TEGUM_MEMORY_LIMIT='much': must be a number of bytes"):
+        assembled("csr", (4, 100), vast)
 
 
 def test_a_pickle_that_does_not_hold_what_it_says():
