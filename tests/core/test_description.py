@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydantic import model_validator
 
+import tegum as tg
 from tegum.core.description import (
     Count,
     Description,
@@ -217,6 +218,58 @@ def test_values_are_quoted_on_one_short_line(value: Any, text: str):
 def test_nearest():
     assert nearest("corelated", ["correlated", "independent"]) == "did you mean 'correlated'?"
     assert nearest("xyz", ["b", "a"]) == "known are a, b"
+    assert nearest("w_dec", ["b_dec", "W_dec"]) == "did you mean 'W_dec'?"
+    assert nearest("W_Dec", ["w_dec", "W_dec"]) == "did you mean 'W_dec'?"
+    assert (
+        nearest("partially_correlated", ["correlated", "partially-correlated"])
+        == "did you mean 'partially-correlated'?"
+    )
+    assert nearest("nope", ["collapse", "pair"]) == "known are collapse, pair"  # half of its letters are no nearness
+    assert nearest("sparsity", ["density", "sparseness"]) == "did you mean 'density'?"
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (
+            lambda: tg.Independent(3, sparsity=0.95),
+            "'sparsity'; density is 1 − sparsity, here 0.05: did you mean 'density'?",
+        ),
+        (lambda: tg.Independent(3, sparsity=[0.9, 0.8, 0.7]), "density is 1 − sparsity: did you mean 'density'?"),
+        (lambda: tg.Independent(3, feature_probability=0.05), "did you mean 'density'?"),
+        (lambda: tg.Independent(size=3, density=0.1), "did you mean 'count'?"),
+        (lambda: tg.Correlated(n_features=3, density=0.1), "did you mean 'size'?"),
+        (
+            lambda: spec(sets=[{"kind": "correlated", "size": 2, "sparsity": 0.5}]),
+            "here 0.5: did you mean 'features.0.density'?",
+        ),
+        (lambda: spec(n_hidden=3), "did you mean 'hidden'?"),
+        (lambda: spec(n_instances=8), "did you mean 'seeds'?"),
+        (lambda: spec(lr=1e-3), "did you mean 'training.rate'?"),
+        (lambda: spec(training={"learning_rate": 1e-3}), "did you mean 'training.rate'?"),
+        (lambda: spec(training={"kind": "exact", "optimizer": "gd"}), "did you mean 'training.optimiser'?"),
+        (lambda: spec(n_steps=3), "did you mean 'training.steps'?"),
+        (lambda: tg.Sampled(batch_size=3), "did you mean 'batch'?"),
+        (lambda: tg.Sampled(Steps=3), "did you mean 'steps'?"),
+    ],
+)
+def test_the_words_of_other_code(call: Any, sentence: str):
+    with pytest.raises(ValueError, match="there is no key ") as caught:
+        call()
+    assert str(caught.value).endswith(sentence)
+
+
+def spec(sets: Any = ({"kind": "independent", "count": 3, "density": 0.1},), **values: Any) -> tg.Spec:
+    return tg.Spec(features=list(sets), hidden=2, **values)
+
+
+def test_what_cannot_be_shown_is_still_quoted():
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError("no words")
+
+    assert short(Mute()) == "<Mute>"
+    assert short("a" * 500) == f"'{'a' * 119}…"
 
 
 def test_flatten():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ import zarr
 from numpy.testing import assert_array_equal
 from safetensors.numpy import save_file
 
+from tegum.core.limits import VARIABLE
 from tegum.data.matrices import open_matrix
 from tegum.data.results import check_results_place, write_results
 
@@ -97,6 +102,159 @@ def test_bad_files_get_one_sentence(path: str, key: str | None, sentence: str):
         open_matrix(path, key, call="analyse")
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+NARROW = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+
+
+@pytest.mark.usefixtures("folder")
+def test_narrow_numbers_in_a_process_that_has_imported_nothing_else():
+    for name, kind in NARROW.items():
+        values = W.astype(getattr(ml_dtypes, kind))
+        header = json.dumps({"w": {"dtype": name, "shape": [4, 3], "data_offsets": [0, values.nbytes]}}).encode()
+        Path(f"{name}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + values.tobytes())
+    program = (
+        "import sys; from tegum.data.matrices import open_matrix; assert 'ml_dtypes' not in sys.modules\n"
+        "for name in sys.argv[1:]:\n"
+        "    found = open_matrix(f'{name}.safetensors', call='f')\n"
+        "    print(found.dtype, found.tolist())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, *NARROW], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    for line, kind in zip(ran.stdout.splitlines(), NARROW.values(), strict=True):
+        assert line == f"float32 {W.astype(getattr(ml_dtypes, kind)).astype(float).tolist()}"
+    assert ran.stdout.startswith(f"float32 {W.tolist()}\n")  # seven bits behind the point hold all of them
+
+
+def npy(header: str, numbers: bytes = b"", version: int = 1) -> bytes:
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2 if version == 1 else 4, "little") + text + numbers
+
+
+def told(shape: str, descr: str = "'<f4'", order: bool = False) -> str:
+    return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}}}"
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("fortran", [False, True])
+def test_headers_that_are_right(version: int, fortran: bool, tmp_path: Path):
+    file = tmp_path / "w.npy"
+    file.write_bytes(npy(told("(4, 3)", order=fortran), W.tobytes("F" if fortran else "C"), version))
+    assert_array_equal(open_matrix(file, call="analyse"), W)
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (
+            npy(told("(99999999999999999999, 2)")),
+            "its header tells of 799999999999999999992 bytes of numbers, and there are 0",
+        ),
+        (npy(told("(-4, 3)"), bytes(48)), "the header has the shape (-4, 3)"),
+        (npy(told("(4, -3)"), bytes(48)), "the header has the shape (4, -3)"),
+        (npy(told("(4.0, 3)"), bytes(48)), "readable .npy or .npz file: "),
+        (npy(told("(4, 3)"), bytes(47)), "its header tells of 48 bytes of numbers, and there are 47"),
+        (npy(told("(4, 3)"), bytes(52)), "its header tells of 48 bytes of numbers, and there are 52"),
+        (npy(told("(4, 3)", "'|O'"), bytes(96)), "it holds Python objects, which are not read"),
+        (npy(told("(4, 3)", "'<c16'"), bytes(192)), "a matrix of real numbers, and this is complex128 of shape (4, 3)"),
+        (npy(told("(4, 3)", "'<U1'"), bytes(48)), "a matrix of real numbers, and this is <U1 of shape (4, 3)"),
+        (npy(told("(4, 3)", "'V0'")), "a matrix of real numbers, and this is |V0 of shape (4, 3)"),
+        (npy(told("(0, 3)")), "a matrix of real numbers, and this is float32 of shape (0, 3)"),
+        (npy(told("(4, 3)", "[('a', '<f4')]"), bytes(48)), "a matrix of real numbers, and this is [('a', '<f4')]"),
+        (npy("(" * 3000), "readable .npy or .npz file: "),
+        (npy("__import__('os')"), "readable .npy or .npz file: "),
+        (npy(told("(4, 3)"), bytes(48), 9), "the format's version 9.0 is unknown"),
+        (npy(" " * 2**17 + told("(4, 3)"), bytes(48), 2), "the header is cut, or longer than any"),
+        (b"\x93NUMPY\x01\x00", "the header is cut, or longer than any"),
+        (b"PK\x03\x04", "readable .npy or .npz file: "),
+        (b"", "readable .npy or .npz file: "),
+    ],
+)
+def test_headers_that_lie(content: bytes, rule: str, tmp_path: Path):
+    (tmp_path / "w.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^analyse\(path='w\.npy'\): path must lead to ") as caught:
+        open_matrix(tmp_path / "w.npy", call="analyse")
+    assert rule in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def archive(file: Path, *members: tuple[str, bytes], packed: bool = True) -> bytes:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as opened:
+        for name, content in members:
+            opened.writestr(name, content)
+    return file.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_archives_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file, right = tmp_path / "w.npz", npy(told("(4, 3)"), W.tobytes())
+    whole = archive(file, ("w.npy", right))
+    assert_array_equal(open_matrix(file, call="analyse"), W)
+
+    def refused(rule: str) -> None:
+        with pytest.raises(ValueError, match=r"^analyse\(path='w\.npz'\): path must lead to ") as caught:
+            open_matrix(file, call="analyse")
+        assert rule in str(caught.value)
+
+    archive(file, ("w.npy", npy(told("(4000000, 3000000)"), W.tobytes())))
+    refused("of shape (4000000, 3000000) it would take 48 TB of memory")
+    archive(file, ("w.npy", npy(told("(4, 4)"), W.tobytes())))
+    refused("its header tells of 64 bytes of numbers, and there are 48")
+    archive(file, ("w.npy", right), ("w.npy", right))
+    refused("two arrays in it have one name")
+    archive(file, ("w.txt", right))
+    refused("readable .npy or .npz file")
+    # An entry that says it is as long as its numbers, and unpacks to more: the checksum of the rest is another one.
+    archive(file, ("w.npy", right + bytes(2**20)))
+    file.write_bytes(
+        file.read_bytes().replace((len(right) + 2**20).to_bytes(4, "little"), len(right).to_bytes(4, "little"))
+    )
+    refused("readable .npy or .npz file")
+    for at in range(0, len(whole), 7):
+        file.write_bytes(whole[:at])
+        refused("readable .npy or .npz file")
+    archive(file, ("w.npy", npy(told("(1000, 1000)"), bytes(4_000_000))))
+    assert file.stat().st_size < 10_000
+    monkeypatch.setenv(VARIABLE, "3.9MB")
+    refused("of shape (1000, 1000) it would take 4.0 MB of memory, and TEGUM_MEMORY_LIMIT allows 3.9 MB")
+    monkeypatch.setenv(VARIABLE, "4MB")
+    assert not open_matrix(file, call="analyse").any()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"w": {"dtype": "F32", "shape": [4, 3], "data_offsets": [0, 44]}}',
+        '{"w": {"dtype": "F32", "shape": [4, 4], "data_offsets": [0, 48]}}',
+        '{"w": {"dtype": "F32", "shape": [4, -3], "data_offsets": [0, 48]}}',
+        '{"w": {"dtype": "F32", "shape": [4611686018427387904, 3], "data_offsets": [0, 48]}}',
+        '{"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [24, 48]}}',
+        '{"w": {"dtype": "F32", "shape": [4, 3], "data_offsets": [0, 48]}, '
+        '"v": {"dtype": "F32", "shape": [4, 3], "data_offsets": [0, 48]}}',
+        '{"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, '
+        '"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [24, 48]}}',
+        '{"w": {"dtype": "X32", "shape": [4, 3], "data_offsets": [0, 48]}}',
+        '{"w": 3}',
+        "[" * 5000,
+        "{}",
+    ],
+    ids=range(11),
+)
+def test_safetensors_that_lie(header: str, tmp_path: Path):
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + W.tobytes())
+    with pytest.raises(
+        ValueError, match=r"^analyse\((path|key)=[^\n]*\): (path must lead to|key must be given)[^\n]*$"
+    ):
+        open_matrix(file, call="analyse")
+    file.write_bytes((2**62).to_bytes(8, "little") + header.encode() + W.tobytes())
+    with pytest.raises(ValueError, match=r"path must lead to a readable \.safetensors file: "):
+        open_matrix(file, call="analyse")
+
+
+@pytest.mark.usefixtures("folder")
+def test_safetensors_are_mapped():
+    assert isinstance(open_matrix("w.safetensors", "decoder", call="analyse").base, np.memmap)
 
 
 def test_results_are_whole_or_not_there(tmp_path: Path):

@@ -43,6 +43,7 @@ def test_text_is_read_as_toml_or_as_a_word(text: str, path: tuple[str, ...], val
         ("", "override '': must be written key=value, for instance hidden=3"),
         ("=3", "override '=3': must name a key, for instance hidden=3 or training.steps=100"),
         ("a..b=3", "override 'a..b=3': must name a key, for instance hidden=3 or training.steps=100"),
+        (f"{'a.' * 5000}a=1", f"override '{'a.' * 59}a…: must name a key of at most 16 parts, not of 5001"),
         ("a=", "override 'a=': the value must be a number, a word, or another TOML value"),
         ("a=3,4", "override 'a=3,4': the value must be a number, a word, or another TOML value"),
         ("a=[0, 5", "override 'a=[0, 5': the value must be a number, a word, or another TOML value"),
@@ -118,6 +119,10 @@ def test_a_change_that_leads_nowhere(text: str, message: str):
         (b"a = 1\nb = [1\n", "the file is no valid TOML: unclosed array (at the end of the file, line 2)"),
         (b"a = 1\na = 2\nb = 3", "the file is no valid TOML: cannot overwrite a value (at line 2"),
         (b"a = " + b"9" * 5000, "the file is no valid TOML: exceeds the limit (4300 digits)"),
+        ("a = 1".encode("utf-16"), "the file is UTF-16, and TOML must be UTF-8"),
+        (b"a = " + b"[" * 5000, "the file is no valid TOML: "),
+        (b"a.b = 1\na = 2\n", "the file is no valid TOML: cannot overwrite a value (at "),
+        (bytes(64), "the file is no valid TOML: "),
     ],
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, rule: str):
@@ -135,4 +140,10 @@ def test_a_file_that_is_not_there(tmp_path: Path):
     assert str(caught.value) == f"{tmp_path / 'run.toml'}: there is no such file"
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (compared in full below)
         read_toml(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}: the file cannot be read (")
+    assert str(caught.value) == f"{tmp_path}: a TOML file is wanted, and this is a folder"
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfa = 1\nb = [2.5]\n", b"a = 1\r\nb = [2.5]\r\n", b"a=1\nb=[\n2.5,]"])
+def test_what_editors_make_of_a_file(tmp_path: Path, content: bytes):
+    (tmp_path / "run.toml").write_bytes(content)
+    assert read_toml(tmp_path / "run.toml") == {"a": 1, "b": [2.5]}

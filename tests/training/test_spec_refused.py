@@ -47,7 +47,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"hidden": True}, "Spec(hidden=True): hidden must be an int of at least 1"),
     ({"hidden": 10**30}, f"Spec(hidden={10**30}): hidden must be an int below 2**63"),
     ({"hiden": 3}, "Spec(hiden=3): there is no key 'hiden'; did you mean 'hidden'?"),
-    ({"seed": 3}, "Spec(seed=3): there is no key 'seed'; did you mean 'seeds'?"),
+    ({"seed": 3}, "Spec(seed=3): there is no key 'seed'; did you mean 'base_seed'?"),
     ({"steps": 3}, "Spec(steps=3): there is no key 'steps'; did you mean 'training.steps'?"),
     ({"density": 0.1}, "Spec(density=0.1): there is no key 'density'; did you mean 'features.density'?"),
     ({"seeds": 0}, "Spec(seeds=0): seeds must be an int of at least 1"),
@@ -76,7 +76,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"training": {"kind": "flow", "rate": 0.9}},
-        "Spec(training.rate=0.9): there is no key 'training.rate'; did you mean 'training.rtol'?",
+        "Spec(training.rate=0.9): there is no key 'training.rate'; "
+        "known are accuracy, atol, duration, rtol, solver, steps",
     ),
     (
         {"training": {"kind": "flow", "steps": 50}, "snapshots": [60]},

@@ -46,7 +46,8 @@ Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 _OTHER_WORDS = {
     "density": "sparsity feature_probability feature_prob probability prob p p_active frequency",
-    "size": "n_features num_features n_feat features_per_set set_size",
+    "size": "n_features num_features n_feat features_per_set set_size count",
+    "count": "n_features num_features n_feat features_per_set set_size size",
     "hidden": "n_hidden num_hidden d_hidden hidden_dim hidden_dims hidden_size n_dims d_model m bottleneck",
     "seeds": "n_instances instances num_instances n_inst n_seeds num_seeds n_models models runs n_runs",
     "base_seed": "seed random_seed rng_seed",
@@ -60,8 +61,7 @@ _OTHER_WORDS = {
     "weight_decay": "wd l2",
     "kind": "type",
 }
-ELSEWHERE = {word: ours for ours, words in _OTHER_WORDS.items() for word in words.split()}
-"""What the field's other code calls things, and what they are called here."""
+"""What the field's other code calls things, by what they are called here."""
 
 
 Described = TypeVar("Described", bound="Description")
@@ -236,8 +236,10 @@ def _close(word: str, known: Iterable[str]) -> str | None:
     by_letters: dict[str, list[str]] = {}
     for each in known:
         by_letters.setdefault(_letters(each), []).append(each)
-    if (meant := ELSEWHERE.get(_letters(word))) in by_letters:
-        return by_letters[meant][0]
+    if _letters(word) not in by_letters:
+        for ours, theirs in _OTHER_WORDS.items():
+            if ours in by_letters and _letters(word) in theirs.split():
+                return by_letters[ours][0]
     close = difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=0.6)
     # The same letters in several cases: the one that shares most of the word as it was written.
     return difflib.get_close_matches(word, by_letters[close[0]], n=1, cutoff=0.0)[0] if close else None

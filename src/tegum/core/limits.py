@@ -149,7 +149,14 @@ def _number(path: Path) -> int | None:
 
 
 def beyond_memory(size: int) -> str | None:
-    """What a sentence says of something that takes more memory than there is, "would take …"; None if it fits."""
+    """What a sentence says of something that takes more memory than there is, "would take …"; None if it fits.
+
+    Raises:
+        ValueError: `TEGUM_MEMORY_LIMIT` is no size.
+
+    """
+    if os.environ.get(VARIABLE):
+        memory_limit()
     try:
         check_memory("", "it", size)
     except ValueError as error:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from pydantic import SerializeAsAny, field_validator, model_validator
 
 from tegum.core.description import Count, Description, Positive, Whole, broken, on_one_line, short
-from tegum.core.features import FeatureDistribution, FeatureSet
+from tegum.core.features import Empirical, FeatureDistribution, FeatureSet
 from tegum.core.given import numbers_of
 from tegum.core.matrix_files import ADDRESS, shown
 from tegum.core.model import Activation
@@ -91,10 +91,11 @@ def _nested_tuples(value: Any, dims: tuple[str, ...], shapes: str) -> tuple[Any,
     if hasattr(array, "tocsr"):
         raise ValueError("must be dense; .toarray() makes it so")
     # Sampled training computes in float32, which must hold them.
-    finite = array.dtype.kind in "iuf" and array.size > 0 and bool((np.abs(array) <= 1e30).all())
+    array = array.astype(np.float64) if array.dtype.kind in "iuf" else array
+    finite = array.dtype.kind == "f" and array.size > 0 and bool((np.abs(array) <= 1e30).all())
     if not finite or array.ndim - len(dims) not in (0, 1):
         raise ValueError(f"must be an array of finite numbers of at most 1e30, of shape {shapes}")
-    return _tuples(array.astype(np.float64).tolist())
+    return _tuples(array.tolist())
 
 
 def _tuples(value: Any) -> Any:
@@ -264,9 +265,13 @@ class Spec(Description):
 
         It is the beginning of the SHA-256 of the JSON form with sorted keys and the shortest digits that give
         each float back. Every value counts, defaults included: a density for all features and a list of the
-        same densities are different content.
+        same densities are different content. Only where activations were read from does not: their digest does.
         """
-        text = json.dumps(_unsigned_zeros(self.to_json()), sort_keys=True, separators=(",", ":"))
+        content = self.to_json()
+        for each in content["features"]:
+            if each["kind"] == Empirical.kind:
+                each |= {"path": None, "key": None}
+        text = json.dumps(_unsigned_zeros(content), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
