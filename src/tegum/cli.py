@@ -29,6 +29,15 @@ Changes = Annotated[
     tuple[str, ...],
     Parameter(name="--set", negative="", consume_multiple=False, help="Change a key of the Spec: hidden=3."),
 ]
+Varied = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set",
+        negative="",
+        consume_multiple=False,
+        help="Change a key that the experiment can vary: seeds=32. Another is refused in a sentence that names these.",
+    ),
+]
 Overwrite = Annotated[
     bool, Parameter(negative="", help="Replace an earlier result at the same place, once the new one is whole.")
 ]
@@ -64,7 +73,7 @@ def run(
     out: Path | None = None,
     quick: Annotated[bool, Parameter(negative="")] = False,
     full: Annotated[bool, Parameter(negative="")] = False,
-    changes: Changes = (),
+    changes: Varied = (),
     overwrite: Overwrite = False,
     resume: Resume = False,
 ) -> None:
@@ -77,7 +86,7 @@ def run(
     out
         The folder for run.zarr, the figure (PNG, SVG) and summary.json; by default one with the experiment's name.
     quick
-        A smaller ensemble, in a minute on two cores, or three at most.
+        A smaller ensemble, in half a minute to about two minutes on two cores.
     full
         The publication run.
 
@@ -263,6 +272,10 @@ def analyse(
 
     call = "analyse"
     target = None if out is None else results.check_results_place(out, overwrite=overwrite, call=call)
+    if target is not None:
+        from tegum.figures.style import matplotlib
+
+        matplotlib()  # What cannot be drawn is known before it is measured.
     given = open_matrix(weights, key, call=f"{call} {weights}")
     given = given.T if transpose else given
     x = None

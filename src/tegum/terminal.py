@@ -147,12 +147,12 @@ def analysis(title: str, found: xr.Dataset) -> None:
     """Print what `tegum.analyse` found."""
     numbers = [(name, each) for name, each in found.data_vars.items() if not each.ndim]
     rows = [
-        (str(name), float(each), f"{float(found[f'{name}_null']):.6g}" if f"{name}_null" in found else "",
-         each.attrs["long_name"])
+        (_explained(str(name), each.attrs["long_name"]), float(each),
+         f"{float(found[f'{name}_null']):.6g}" if f"{name}_null" in found else "")
         for name, each in numbers
         if not str(name).endswith("_null") or str(name)[:-5] not in found or found[str(name)[:-5]].ndim
     ]  # fmt: skip
-    table(title, ("measure", "value", "by chance", "meaning"), rows)
+    table(title, ("measure", "value", "by chance"), rows)
     shown = (0.01, 0.05, 0.5, 0.95, 0.99)
     spread = [
         (name, float(values.mean()), *(float(values.quantile(p)) for p in shown))
@@ -177,12 +177,17 @@ def analysis(title: str, found: xr.Dataset) -> None:
     if found.sizes.get("local"):
         names = ("capture", "capture_null", "capture_everywhere", "capture_others", "interference")
         local = [
-            (f"local_{name}", float(values.mean()), float(values.min()), float(values.max()), values.attrs["long_name"])
+            (
+                _explained(f"local_{name}", values.attrs["long_name"]),
+                float(values.mean()),
+                float(values.min()),
+                float(values.max()),
+            )
             for name in names
             if (values := found[f"local_{name}"]) is not None
         ]
         title = f"Local bases of {found.sizes['local']} features"
-        table(title, ("measure", "mean", "least", "largest", "meaning"), local)
+        table(title, ("measure", "mean", "least", "largest"), local)
 
 
 def working(title: str) -> AbstractContextManager[Any]:

@@ -15,6 +15,7 @@ import xarray as xr
 
 import tegum
 from tegum.figures import style
+from tegum.figures.embeddings import embeddings
 from tegum.figures.frames import Film
 from tegum.figures.twins import Panel, twins
 
@@ -120,3 +121,13 @@ def test_no_figure_is_made_past_the_style():
         if file.name != "style.py":
             assert not words & {"rc_context", "rcParams", "pyplot"}, file
             assert ".matplotlib" not in imported, file
+
+
+@pytest.mark.parametrize("title", [r"a$\nonsense$.npy", "$", "日本.npy", "a\nb", "\u202ename"])
+def test_a_name_of_a_user_is_a_title_whatever_it_holds(title):
+    W = np.eye(3, 2)
+    figure = embeddings(tegum.analyse(W), title)
+    (shown,) = (text for text in figure.texts if text.get_text() == style.printable(title))
+    style.rendered(figure, "png")
+    assert "\n" not in shown.get_text()
+    assert style.printable("ρ → m = 3, |W|² ≥ 1/2") == "ρ → m = 3, |W|² ≥ 1/2"

@@ -30,12 +30,12 @@ class Range:
             return not (value < self.low or value > self.high or value == self.never)
         return value is None or isinstance(value, str)
 
-    @property
-    def rule(self) -> str:
-        """What a value must do: "be at least 2", "not be 10"."""
-        if math.isinf(self.low) and math.isinf(self.high):
-            return "be one number or word" if self.never is None else f"not be {self.never:g}"
-        return f"be {self}"
+    def rule(self, value: Any) -> str:
+        """What a refused value must do: "be at least 2", "not be 10"."""
+        if not isinstance(value, int | float):
+            return "be one number or word"
+        bounded = math.isfinite(self.low) or math.isfinite(self.high)
+        return f"be {self}" if bounded else f"not be {self.never:g}"
 
     def __str__(self) -> str:
         low, high = (f"{bound:,g}" if math.isfinite(bound) else "" for bound in (self.low, self.high))
@@ -87,7 +87,7 @@ def refuse(name: str, varies: Mapping[str, Range], changes: Iterable[Change]) ->
             can = f"what can is {', '.join(known)}" if known else "nothing can"
             raise ValueError(f"{call}: {key} cannot be changed here; {can}")
         if not varies[key].holds(change.value):
-            raise ValueError(f"{call}: {key} must {varies[key].rule}")
+            raise ValueError(f"{call}: {key} must {varies[key].rule(change.value)}")
 
 
 def refuse_room(name: str, spec: Spec) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tegum.training.spec import Spec
 
 Size = Literal["quick", "default", "full"]
-"""A minute on two cores, or three at most; what the README shows; for publication."""
+"""Half a minute to about two minutes on two cores; what the README shows; for publication."""
 
 Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
 

@@ -31,7 +31,8 @@ def embeddings(found: xr.Dataset, title: str = "") -> Figure:
         figure = style.new_figure(figsize=(style.WIDTH, _HEIGHT))
         left, right = figure.subplots(1, 2)
         figure.subplots_adjust(0.085, 0.17, 0.985, 0.86 if title else 0.94, wspace=0.26)
-        figure.suptitle(title, x=0.02, ha="left", fontsize=9.0)
+        # A user's text: a dollar is no formula, and what the font does not have is told by its code.
+        figure.suptitle(style.printable(title), x=0.02, ha="left", fontsize=9.0, parse_math=False)
         norm = found["norm"].values
         every = np.linspace(0, len(norm) - 1, min(len(norm), _POINTS)).astype(int)
         left.scatter(

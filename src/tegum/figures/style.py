@@ -118,6 +118,16 @@ def calm_colours(count: int) -> list[tuple[float, float, float]]:
     return [colorsys.hls_to_rgb(hue, 0.72 - 0.06 * (number % 3), 0.42) for number, hue in enumerate(hues)]
 
 
+def printable(text: str) -> str:
+    """A text on one line in letters that the font of figures has; others by their codes."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties(family=[SETTINGS["font.family"]]))).get_charmap()
+    return "".join(
+        letter if letter.isprintable() and ord(letter) in known else ascii(letter)[1:-1] or letter for letter in text
+    )
+
+
 def wrapped(text: str, width: int = 118) -> str:
     """A caption in lines of at most so many letters."""
     return "\n".join(textwrap.wrap(text, width))
