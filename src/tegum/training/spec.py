@@ -7,20 +7,26 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import SerializeAsAny, field_validator, model_validator
+from pydantic import BeforeValidator, SerializeAsAny, field_validator, model_validator
 
-from tegum.core.description import Count, Description, Positive, Whole, broken, short
+from tegum.core.description import Count, Description, Positive, Whole, broken, chosen, short
 from tegum.core.features import FeatureDistribution, FeatureSet
-from tegum.core.model import Activation
+from tegum.core.model import ACTIVATIONS, Activation
 from tegum.training.overrides import Change, Changes, override, read_changes, read_toml
 from tegum.training.snapshots import Snapshots
 from tegum.training.training import Exact, Flow, Sampled, Training
 
 __all__ = ["Exact", "Flow", "Sampled", "Snapshots", "Spec", "Start", "Training"]
+
+
+if TYPE_CHECKING:
+    KnownActivation = Activation
+else:
+    KnownActivation = Annotated[str, BeforeValidator(lambda value: chosen(value, ACTIVATIONS))]
 
 
 class Start(Description):
@@ -127,7 +133,7 @@ class Spec(Description):
     """The distribution of the features; a list of sets will do."""
     hidden: Count
     """The hidden dimension, m."""
-    activation: Activation = "relu"
+    activation: KnownActivation = "relu"
     """Of the model's output."""
     initial_scale: Positive | None = None
     """Standard deviation of a normal start; None is Xavier's, √(2 / (n + m))."""
