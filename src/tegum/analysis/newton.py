@@ -116,7 +116,7 @@ def _resolved(surface: Surface, theta: Parameters, tol: float) -> tuple[Paramete
     not on it, z is about 0 with a finite probability, where no number of frequencies gives the gradient to `tol`.
     """
     at = surface.slope(theta, tol)
-    if at.gradient_error <= tol or surface.activation != "relu":
+    if at.gradient_error <= tol or not surface.kinked:
         return theta, at
     exact, constraints = pinned(surface, theta, UNRESOLVED)
     if not len(constraints):

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.core.features import FeatureDistribution
-from tegum.core.model import Activation, activation_named
+from tegum.core.model import Activation, exact_path, is_linear
 from tegum.core.population import evaluate
 
 ORBIT = 1e-6
@@ -89,13 +89,14 @@ class Surface:
         """The surface on which weights of this shape lie.
 
         Raises:
-            ValueError: `tol` is not positive, there is no such activation, or weights have another shape than (n, m).
+            ValueError: `tol` is not positive, the activation is none or has no population loss, or weights have another
+                shape than (n, m).
 
         """
         if not isinstance(features, FeatureDistribution):
             raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
         tol = checked(tol, call)
-        activation_named(activation)
+        exact_path(f"{call}(activation={activation!r})", activation)
         shape = np.shape(weights)
         if len(shape) != 2 or shape[0] != features.n or shape[1] == 0:
             raise ValueError(f"{call}(weights of shape {shape}): it must be (n, m), n = {features.n} as the features")
@@ -146,6 +147,11 @@ class Surface:
         assert found.gradient_error is not None
         return Slope(float(found.loss[0]), float(found.error[0]), found.gradient[0], float(found.gradient_error[0]))
 
+    @property
+    def kinked(self) -> bool:
+        """Whether outputs have kinks: those of ReLUs have."""
+        return not is_linear(f"population loss (activation={self.activation!r})", self.activation)
+
     def kinks(self, theta: Parameters) -> tuple[int, ...]:
         """Outputs on a kink, or next to one: their second derivatives may differ on its two sides."""
         return tuple(self._kinks(theta))
@@ -157,7 +163,7 @@ class Surface:
         can be, b_j = −G_jj. Beyond the first z_j counts, which adds I P dz² to the loss, P being the probability;
         beyond the second a part of x_j begins to be represented, which takes away I P dz² / G_jj.
         """
-        if self.activation != "relu":
+        if not self.kinked:
             return {}
         weights, bias = self.split(theta)
         own = np.square(weights).sum(1)

@@ -254,6 +254,24 @@ def on_one_line(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
+def one_of(names: Iterable[str]) -> str:
+    """Names as a choice: 'a', 'b' or 'c'."""
+    *most, last = map(repr, names)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def chosen(value: Any, names: Iterable[str]) -> str:
+    """A value that is one of some names, for a field whose choices a table holds.
+
+    Raises:
+        ValueError: it is not; the rule that a description tells.
+
+    """
+    if not isinstance(value, str) or value not in (names := list(names)):
+        raise ValueError(f"must be {one_of(names)}")
+    return value
+
+
 def short(value: Any, limit: int = 120) -> str:
     """A value as text on one line and of bounded length, to quote it in a sentence."""
     try:

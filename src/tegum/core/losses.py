@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 
 from tegum.core.features import Empirical, FeatureDistribution
 from tegum.core.given import arrays_of
-from tegum.core.model import Activation, activation_named, forward, model_arrays, namespace_of
+from tegum.core.model import Activation, activation_named, exact_path, forward, model_arrays, namespace_of
 
 BLOCK_ELEMENTS = 2**18
 """Elements of the largest temporary (2 MiB in float64): several of them stay in a processor's cache."""
@@ -170,8 +170,8 @@ def population_loss(
 
     Raises:
         ValueError: shapes do not fit, a parameter is not finite, `tol` is no positive number or cannot be reached, a
-            set of features has no characteristic function (an `Empirical` set beside others, for instance), or there
-            is no such activation.
+            set of features has no characteristic function (an `Empirical` set beside others, for instance), there
+            is no such activation, or it has no population loss.
 
     """
     xp = namespace_of(weights, bias)
@@ -183,6 +183,7 @@ def population_loss(
         of = finite.finite_loss if xp is np else finite.jax_finite_loss
         loss = of(weights, bias, rows, activation)
         return (loss[()], finite.rounding(weights, bias, rows)[()]) if with_error else loss[()]
+    exact_path(f"population_loss(activation={activation!r})", activation)
     if xp is np:
         from tegum.core.population import evaluate
 
@@ -226,6 +227,7 @@ def population_gradient(
         from tegum.core.finite import finite_gradient
 
         return finite_gradient(weights, bias, rows, activation)
+    exact_path(f"population_gradient(activation={activation!r})", activation)
     from tegum.core.population import evaluate
 
     w, b = weights.reshape(-1, *weights.shape[-2:]), bias.reshape(-1, bias.shape[-1])
@@ -242,7 +244,7 @@ def _finite(call: str, features: FeatureDistribution, activation: Activation) ->
         return None
     if len(features.sets) == 1:
         return found[0]
-    if activation == "linear":  # moments are enough
+    if activation_named(activation).exact == "moments":  # which are enough
         return None
     raise ValueError(
         f"{call}(features=[…, {found[0]!r}, …]): an Empirical set must be the only one, as there is no population loss "

@@ -2,48 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, assert_never, get_args
 
 import numpy as np
 from jaxtyping import Float
 
-from tegum.core.description import nearest
+from tegum.core.description import nearest, one_of
 from tegum.core.given import arrays_of
 
 Activation = Literal["relu", "linear"]
-"""The names of the activations; one value in `ACTIVATIONS` each."""
+"""The names of the activations, for type checkers, which cannot read `ACTIVATIONS`; that table decides."""
+
+ExactPath = Literal["series", "moments"]
+"""How the population loss of an activation is known: as the Fourier series of the ReLU, or in the moments of x."""
 
 Purpose = Literal["start", "training", "evaluation"]
 """What a run's random numbers are for; each purpose has a stream of its own."""
 
+_FLOOR_OF: dict[ExactPath, float] = {"series": 0.0, "moments": -np.inf}
+"""What each exact path is derived for."""
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | np.floating) or _is_int(value)
+
 
 @dataclass(frozen=True, slots=True)
 class ActivationFunction:
-    """An activation, as a function for arrays and as the constant that compiled kernels need."""
+    """An activation of the form max(z, floor): all that compiled kernels and closed gradients know.
 
-    name: Activation
-    function: Callable[[Any], Any]
-    """Elementwise, NumPy or JAX alike; NaN stays NaN."""
+    Raises:
+        ValueError: the floor is no number below infinity, or not that of the exact path.
+
+    """
+
+    name: str
     floor: float
     """The activation is max(z, floor), and its derivative is 1 where z > floor and 0 elsewhere."""
+    exact: ExactPath | None = None
+    """How everything exact (the population loss and its derivatives, `Exact`, `Flow`, critical points) treats it; None
+    is not at all: such calls refuse it. A finite population needs no path."""
 
+    def __post_init__(self) -> None:
+        call = f"ActivationFunction({self.name!r}, floor={self.floor!r})"
+        if not _is_number(self.floor) or not self.floor < np.inf:
+            raise ValueError(
+                f"{call}: floor must be a number below infinity; activations of another form than max(z, floor) are "
+                "known to no engine"
+            )
+        if self.exact is not None and self.floor != _FLOOR_OF.get(self.exact):
+            known = " and ".join(f"{path!r} that of the floor {floor:g}" for path, floor in _FLOOR_OF.items())
+            raise ValueError(f"{call}: exact={self.exact!r} must be the path of this floor: {known}")
+        # A NumPy number would make single precision double.
+        object.__setattr__(self, "floor", float(self.floor))
 
-def _relu(z: Any) -> Any:
-    # Not maximum(z, 0): to that JAX gives the derivative ½ at z = 0, where a zero row with a zero bias sits.
-    # Not where(z > 0, z, 0): it would turn a diverged run's NaN into 0.
-    return z.__array_namespace__().where(z <= 0, 0, z)
+    def function(self, z: Any) -> Any:
+        """The activation of each element, NumPy or JAX alike; NaN stays NaN."""
+        if self.floor == -np.inf:
+            return z
+        # Not maximum(z, floor): to that JAX gives the derivative ½ at z = floor, where a zero row with a zero bias is.
+        # Not where(z > floor, z, floor): it would turn a diverged run's NaN into the floor.
+        return z.__array_namespace__().where(z <= self.floor, self.floor, z)
 
 
 ACTIVATIONS: dict[str, ActivationFunction] = {
     each.name: each
     for each in (
-        ActivationFunction("relu", _relu, floor=0.0),
-        ActivationFunction("linear", lambda z: z, floor=-np.inf),
+        ActivationFunction("relu", floor=0.0, exact="series"),
+        ActivationFunction("linear", floor=-np.inf, exact="moments"),
     )
 }
-"""Every activation by its name."""
+"""Every activation by its name. One that is added here is trained by both engines of sampled training, has an empirical
+loss, and a population loss where `exact` says how."""
 
 
 def activation_named(name: str) -> ActivationFunction:
@@ -56,6 +91,38 @@ def activation_named(name: str) -> ActivationFunction:
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise ValueError(f"activation={name!r}: there is no such activation; {nearest(str(name), ACTIVATIONS)}")
     return ACTIVATIONS[name]
+
+
+def exact_path(call: str, name: str) -> ExactPath:
+    """How the population loss of an activation is known, for the call that asks.
+
+    Raises:
+        ValueError: there is no such activation, or it has no population loss.
+
+    """
+    if (path := activation_named(name).exact) is None:
+        known = one_of(each.name for each in ACTIVATIONS.values() if each.exact)
+        raise ValueError(
+            f"{call}: the activation must be {known}, as for {name!r} the loss of the population is not known; "
+            "empirical_loss on samples, Sampled training and finite populations (one Empirical set) take any"
+        )
+    return path
+
+
+def is_linear(call: str, name: str) -> bool:
+    """Whether the exact loss of an activation is that in moments, smooth and simple, and not the series of the ReLU.
+
+    Raises:
+        ValueError: as `exact_path`.
+
+    """
+    match path := exact_path(call, name):
+        case "moments":
+            return True
+        case "series":
+            return False
+        case _:
+            assert_never(path)
 
 
 def forward(
@@ -170,11 +237,3 @@ def initial_weights(
     deviation = np.sqrt(2 / (n + m)) if scale is None else float(scale)
     generator = np.random.Generator(np.random.Philox(stream_seed(base_seed, run, "start")))
     return (deviation * generator.standard_normal((n, m))).astype(np.float32)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float | np.floating) or _is_int(value)

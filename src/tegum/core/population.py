@@ -8,13 +8,13 @@ through JAX. The linear model is a closed form.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.core.features import FeatureDistribution
-from tegum.core.model import Activation, activation_named
+from tegum.core.model import Activation, exact_path
 from tegum.core.population_errors import Differences, always, differences, kernel_values, left_out, unevenness
 
 FIRST, LAST = 32, 2**16
@@ -66,8 +66,8 @@ def evaluate(
             Hessian, which then takes half as long again.
 
     Raises:
-        ValueError: shapes do not fit, a set has no characteristic function, or, if strict, parameters are not finite
-            or `tol` cannot be reached.
+        ValueError: shapes do not fit, the activation has no population loss, a set has no characteristic function,
+            or, if strict, parameters are not finite or `tol` cannot be reached.
 
     """
     weights, bias = np.asarray(weights, dtype=np.float64), np.asarray(bias, dtype=np.float64)
@@ -80,7 +80,7 @@ def evaluate(
         raise ValueError(f"evaluate(order={order!r}): order must be 0, 1 or 2")
     if not tol > 0:
         raise ValueError(f"evaluate(tol={tol!r}): tol must be a positive number")
-    activation_named(activation)
+    path = exact_path(f"evaluate(activation={activation!r})", activation)
     runs, n, m = weights.shape
     given = [features] * runs if isinstance(features, FeatureDistribution) else list(features)
     if len(given) != runs or any(each.n != n for each in given):
@@ -95,12 +95,16 @@ def evaluate(
     found = _blank(runs, theta.shape[1], order)
     if (good := np.flatnonzero(finite)).size:
         chosen = [given[run] for run in good.tolist()]
-        if activation == "linear":
-            part = _linear(weights[good], bias[good], chosen, order)
-        elif all(each.gated for each in chosen):
-            part = _by_kernel(theta[good], (n, m), chosen, order, tol, threads, certain)
-        else:
-            part = _by_jax(weights[good], bias[good], chosen, order, tol)
+        match path:
+            case "moments":
+                part = _linear(weights[good], bias[good], chosen, order)
+            case "series":
+                if all(each.gated for each in chosen):
+                    part = _by_kernel(theta[good], (n, m), chosen, order, tol, threads, certain)
+                else:
+                    part = _by_jax(weights[good], bias[good], chosen, order, tol)
+            case _:
+                assert_never(path)
         for whole, values in zip(found, part, strict=True):
             if whole is not None:
                 whole[good] = values

@@ -18,10 +18,9 @@ import numpy as np
 from jaxtyping import Float
 from llvmlite import ir
 from numba.core import types
-from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-from tegum.core.compiled import inlined, kernel
+from tegum.core.compiled import function_of_c, inlined, kernel
 from tegum.core.population_kernel import evaluate, refresh_scale
 from tegum.core.population_memory import RECORD, STATE, Scratch, aligned
 from tegum.core.population_tables import Plan, frequencies
@@ -308,19 +307,11 @@ def register() -> None:
 def _register() -> list[Any]:
     import jax
 
-    functions = [_of_c(_gradient), _of_c(_slopes)]
+    frame = types.CPointer(types.int64)
+    functions = [function_of_c(each, (frame,), types.intp) for each in (_gradient, _slopes)]
     for name, function in zip((GRADIENT, SLOPES), functions, strict=True):
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function.ctypes), platform="cpu")
     return functions  # kept: XLA has their addresses
-
-
-def _of_c(compiled: Any) -> CFunc:
-    """A kernel of one argument as a function of C, cached on disk with the kernel's own stamp."""
-    function: Any = CFunc(compiled.py_func, ((types.CPointer(types.int64),), types.intp), {}, {"nogil": True})
-    function.enable_caching()
-    function._cache._cache_file._source_stamp = compiled._cache._cache_file._source_stamp
-    function.compile()
-    return function
 
 
 class Block:

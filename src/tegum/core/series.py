@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ from tegum.core.events import events, segment
 from tegum.core.features import FeatureDistribution
 from tegum.core.groups import Group, Moments, Series, series_of
 from tegum.core.lingering import lingering
-from tegum.core.model import Activation
+from tegum.core.model import Activation, exact_path
 from tegum.core.population_truncation import MARGIN, SHORTER, TRUST, UNCOUPLED, window
 
 FIRST, LAST = 32, 2**15
@@ -249,15 +249,21 @@ def jax_loss(weights: Any, bias: Any, features: FeatureDistribution, tol: float,
     """The population loss of JAX arrays (..., n, m) and (..., n), and a bound of its error, shape (...).
 
     Raises:
-        ValueError: a set has no characteristic function, or `tol` cannot be reached by values that are known.
+        ValueError: the activation has no population loss, a set has no characteristic function, or `tol` cannot be
+            reached by values that are known.
 
     """
     traced = isinstance(weights, Tracer) or isinstance(bias, Tracer)
     # Derivatives are taken outside of this scope: a number of double precision must not get there unasked.
     single = traced and not jax.config.read("jax_enable_x64")
     with jax.enable_x64(True):
-        function = _linear_losses if activation == "linear" else _losses
-        series = series_of(features, form=activation == "relu")
+        match path := exact_path(f"population_loss(activation={activation!r})", activation):
+            case "moments":
+                function, series = _linear_losses, series_of(features, form=False)
+            case "series":
+                function, series = _losses, series_of(features)
+            case _:
+                assert_never(path)
         lead = bias.shape[:-1]
         flat = weights.reshape(-1, *weights.shape[-2:]).astype(float), bias.reshape(-1, bias.shape[-1]).astype(float)
         loss, error = function(*flat, series, tol)

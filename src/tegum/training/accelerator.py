@@ -6,10 +6,10 @@ A chunk of runs is one call of a compiled program (`programs`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +19,15 @@ from jaxtyping import Float32, Int64
 from tegum.core.empirical import Matrix
 from tegum.core.features import FeatureDistribution, FeatureSet, GatedSet
 from tegum.core.model import Purpose
-from tegum.training.programs import Constants, Mixtures, Program, Runs, Table, draw_batches, evaluate, train
+from tegum.training.optimisers import known_rule
+from tegum.training.programs import UPDATES, Constants, Mixtures, Program, Runs, Table, draw_batches, evaluate, train
 from tegum.training.start import starting_state, streams
 from tegum.training.state import Recorded, TrainingState
 from tegum.training.threads import Threaded, available_cores
 from tegum.training.training import Sampled
 
 if TYPE_CHECKING:
+    from tegum.training.optimisers import Rule
     from tegum.training.spec import Spec
 
 WORKING_BYTES = 2**30
@@ -85,6 +87,7 @@ class JaxEngine(Threaded):
         self.specs = tuple(specs)
         self._n, self._m = self.specs[0].features.n, self.specs[0].hidden
         self._training = [spec.training for spec in self.specs if isinstance(spec.training, Sampled)]
+        known_rule(self._training[0], self.name, UPDATES)
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         (self._device,) = jnp.zeros(()).devices()
         super().__init__((threads or available_cores()) if self._device.platform == "cpu" else 1)
@@ -196,7 +199,7 @@ def _program(spec: Spec, training: Sampled, together: bool) -> Program:
     return Program(
         sets=tuple(_shapes(spec.features)),
         activation=spec.activation,
-        optimiser=training.optimiser,
+        rule=training.rule,
         batch=training.batch,
         evaluation_batches=-(-training.evaluation // training.batch),
         together=together,
@@ -205,16 +208,11 @@ def _program(spec: Spec, training: Sampled, together: bool) -> Program:
 
 def _constants(spec: Spec, training: Sampled) -> Constants:
     """Of a run of this Spec, but for its evaluation sample."""
-    if training.optimiser == "adamw":
-        beta1, beta2 = training.betas
-        settings = [beta1, 1 - beta1, beta2, 1 - beta2, training.eps]
-    else:
-        settings = [training.momentum, training.decay]
     return Constants(
         evaluation=np.zeros(STREAM_WORDS, np.uint32),
         importance=spec.features.importance.astype(np.float32),
         tables=tuple(_table(sets) for gated, sets in _neighbours(spec.features) if gated),
-        settings=np.array(settings, np.float32),
+        settings=np.array(_NUMBERS[training.rule].settings(training), np.float32),
     )
 
 
@@ -249,21 +247,50 @@ def _table(sets: list[GatedSet]) -> Table:
 
 
 def _schedule(training: Sampled, start: int, stop: int) -> Float32[np.ndarray, "step coefficient"]:
-    """What changes from step to step, zeros after step `stop`; SGD has the first alone.
-
-    They are −rate / (1 − β₁^t), 1 / √(1 − β₂^t) and 1 − rate · decay.
-    """
-    rate = training.rate * training.rates(start, stop)
-    columns = [-rate]
-    if training.optimiser == "adamw":
-        beta1, beta2 = training.betas
-        # Scalar powers: NumPy's vectorised one may round by position in the array.
-        correction1 = np.array([1 - beta1**update for update in range(start + 1, stop + 1)])
-        correction2 = np.array([1 - beta2**update for update in range(start + 1, stop + 1)])
-        columns = [-rate / correction1, 1 / np.sqrt(correction2), 1 - rate * training.decay]
+    """What changes from step to step, zeros after step `stop`."""
+    columns = _NUMBERS[training.rule].columns(training, start, stop)
     rows = np.zeros((STEPS_AT_ONCE, len(columns)), np.float32)
     rows[: stop - start] = np.stack(columns, axis=1)
     return rows
+
+
+class _Numbers(NamedTuple):
+    """What an update in `programs` is told."""
+
+    settings: Callable[[Sampled], list[float]]
+    """The same in all steps."""
+    columns: Callable[[Sampled, int, int], list[np.ndarray]]
+    """Other ones in every step from a first to before a last."""
+
+
+def _adam_settings(training: Sampled) -> list[float]:
+    beta1, beta2 = training.averaging
+    return [beta1, 1 - beta1, beta2, 1 - beta2, training.eps]
+
+
+def _adam_columns(training: Sampled, start: int, stop: int) -> list[np.ndarray]:
+    """−rate / (1 − β₁^t), 1 / √(1 − β₂^t) and 1 − rate · decay."""
+    rate = training.rate * training.rates(start, stop)
+    # Scalar powers: NumPy's vectorised one may round by position in the array.
+    correction1, correction2 = (
+        np.array([1 - beta**update for update in range(start + 1, stop + 1)]) for beta in training.averaging
+    )
+    return [-rate / correction1, 1 / np.sqrt(correction2), 1 - rate * training.decay]
+
+
+def _momentum_settings(training: Sampled) -> list[float]:
+    return [training.averaging[0], training.decay]
+
+
+def _momentum_columns(training: Sampled, start: int, stop: int) -> list[np.ndarray]:
+    return [-training.rate * training.rates(start, stop)]
+
+
+_NUMBERS: dict[Rule, _Numbers] = {
+    "adam": _Numbers(_adam_settings, _adam_columns),
+    "momentum": _Numbers(_momentum_settings, _momentum_columns),
+}
+"""Of the same rules as `UPDATES`."""
 
 
 def _pieces(start: int, stop: int, snapshots: list[int]) -> Iterator[tuple[int, int, bool]]:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from tegum.core.features import Empirical
+from tegum.core.model import is_linear
 from tegum.data.keeping import check_asked
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Steps
@@ -365,11 +366,16 @@ def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: str, cal
 
 
 def _check_population(specs: Sequence[Spec], call: str) -> None:
-    """Refuse sets of features without a population loss in closed form or as a series; moments make the linear one."""
+    """Refuse activations and sets of features without a population loss in closed form or as a series.
+
+    Moments make that of the linear model.
+    """
     for spec in specs:
+        way = type(spec.training).__name__
+        linear = is_linear(f"{call}(Spec(activation={spec.activation!r}, training={way}(…)))", spec.activation)
         for each in spec.features.sets:
-            if isinstance(each, Empirical) and (spec.training.kind == "exact" or spec.activation != "linear"):
-                given = f"features=[…, {each!r}, …], training={type(spec.training).__name__}(…)"
+            if isinstance(each, Empirical) and (spec.training.kind == "exact" or not linear):
+                given = f"features=[…, {each!r}, …], training={way}(…)"
                 raise ValueError(
                     f"{call}(Spec({given})): an Empirical set has no series for the loss of the population to train "
                     "on; use Sampled"

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, Int64
 
 from tegum.core.features import GatedSet
+from tegum.core.model import is_linear
 from tegum.core.population_memory import scale_rows
 from tegum.core.population_tables import Plan, aligned, frequencies, groups, scratch
 from tegum.core.simd import WIDE_LANES
@@ -22,6 +23,7 @@ from tegum.training.kernels import memory as memory_of
 from tegum.training.kernels import search as row
 from tegum.training.kernels.probe import Probe, Tables, probe
 from tegum.training.kernels.settle import settle
+from tegum.training.optimisers import Rule, known_rule
 from tegum.training.start import starting_state
 from tegum.training.state import Recorded, TrainingState
 from tegum.training.threads import Threaded, available_cores
@@ -84,7 +86,7 @@ class ExactEngine(Threaded):
         """Prepare to train `specs`, which agree in everything but what may differ from run to run.
 
         Raises:
-            ValueError: a set of features is no mixture table.
+            ValueError: a set of features is no mixture table, or the activation has no population loss.
 
         """
         self.specs = tuple(specs)
@@ -97,10 +99,12 @@ class ExactEngine(Threaded):
                     f"independent gates, which the kind {odd.kind!r} is not; use Sampled or Flow"
                 )
         first = self.specs[0]
+        self._linear = is_linear(f"Spec(activation={first.activation!r}, training=Exact(…))", first.activation)
         self._n, self._m = first.features.n, first.hidden
         self._size = self._n * (self._m + 1)
         trainings = [spec.training for spec in self.specs if isinstance(spec.training, Exact)]
         self._training = trainings[0]
+        self._rule: Rule = known_rule(self._training, self.name, ("lbfgs", *descent.UPDATES))
         # Most sweeps differ in features alone: what belongs to a training is computed once.
         self._trainings = list(dict.fromkeys(trainings))
         setting_of_spec = np.array([self._trainings.index(each) for each in trainings])
@@ -112,7 +116,6 @@ class ExactEngine(Threaded):
         self._cancelled = threading.Event()
 
     def _make_families(self) -> list[_Family]:
-        linear = self.specs[0].activation == "linear"
         families = []
         for group in groups([spec.features for spec in self.specs], self._spec_of_run, self._m):
             runs = group.runs.ravel()[: group.count]
@@ -121,7 +124,7 @@ class ExactEngine(Threaded):
             number = np.zeros(len(self._spec_of_run), np.int64)
             number[runs] = np.searchsorted(specs, self._spec_of_run[runs])
             values = np.ascontiguousarray(tables[firsts]).ravel()
-            families.append(_Family(group.plan, Tables(values, number, linear), runs))
+            families.append(_Family(group.plan, Tables(values, number, self._linear), runs))
         return families
 
     def start(self) -> TrainingState:
@@ -132,8 +135,8 @@ class ExactEngine(Threaded):
         """
         state = starting_state(self.specs, 0)
         runs = len(state.weights)
-        if self._training.optimiser != "lbfgs":
-            columns = self._size if self._training.optimiser == "adam" else 0
+        if self._rule != "lbfgs":
+            columns = self._size * (self._training.memory - 1)
             second = np.zeros((runs, columns + 1))
             second[:, -1] = FEWEST_FREQUENCIES
             return replace(state, second=second)
@@ -156,7 +159,7 @@ class ExactEngine(Threaded):
         path = np.full((runs, count, self._size), np.nan)
         loss = np.full((runs, count), np.nan)
         path[:, snapshots == state.step] = params[:, None]
-        train = self._lbfgs if self._training.optimiser == "lbfgs" else self._follow
+        train = self._lbfgs if self._rule == "lbfgs" else self._follow
         ends = train(state, params, path, loss, stop, snapshots)
         bad = ~(np.isfinite(path).all(-1) & np.isfinite(loss))
         diverged_at = state.diverged_at
@@ -259,7 +262,7 @@ class ExactEngine(Threaded):
     ) -> Int64[np.ndarray, " run"]:
         """Those of the runs that can be settled on corners of the loss: they go there, and have converged."""
         training, ended = self._training, []
-        for run in runs.tolist() if self.specs[0].activation == "relu" else ():
+        for run in () if self._linear else runs.tolist():
             found = settled(
                 lambda points, count, run=run: _losses(tools, points, np.full(len(points), run), count),
                 params[run], self._n, training.gradient_tolerance, training.accuracy,
@@ -280,9 +283,8 @@ class ExactEngine(Threaded):
         snapshots: np.ndarray,
     ) -> np.ndarray:
         """The same for Adam and gradient descent, whose runs never converge."""
-        adam = self._training.optimiser == "adam"
         start, count = state.step, state.second[:, -1]
-        second = state.second[:, :-1].ravel() if adam else np.zeros(0)
+        second = state.second[:, :-1].ravel()
         steps = np.full(len(params), start)
         memory = descent.Runs(
             params.reshape(-1), state.first.reshape(-1), second, steps, state.diverged_at, path.reshape(-1), snapshots
@@ -315,8 +317,7 @@ class ExactEngine(Threaded):
                 loss[runs[at], column] = self._measure(tools, path[runs[at], column], runs[at])
 
         self._each(work)
-        if adam:
-            state.second[:, :-1] = second.reshape(len(params), -1)
+        state.second[:, :-1] = second.reshape(len(params), state.second.shape[1] - 1)
         return state.converged_at
 
     def _frequencies(
@@ -344,12 +345,11 @@ class ExactEngine(Threaded):
         return chosen
 
     def _settings(self, start: int, stop: int) -> descent.Settings:
-        adam = self._training.optimiser == "adam"
-        betas = np.array([each.betas if adam else (each.momentum, 0.0) for each in self._trainings])
+        betas = np.array([each.averaging for each in self._trainings])
         rates = [each.rate * each.rates(start, stop) for each in self._trainings]
         updates = np.arange(start + 1, stop + 1)
         return descent.Settings(
-            optimiser=descent.ADAM if adam else descent.GD,
+            optimiser=descent.UPDATES[self._rule],
             steps=stop - start,
             setting=self._setting_of_run,
             rate=np.concatenate(rates),

@@ -23,6 +23,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from tegum.core.model import is_linear
 from tegum.core.population import evaluate
 from tegum.core.population_call import Block, register
 from tegum.core.population_tables import Plan, groups
@@ -82,7 +83,7 @@ class FlowEngine(Threaded):
         """Prepare to train `specs`, which agree in everything but features, starts and base seed.
 
         Raises:
-            ValueError: a set of features has no population loss.
+            ValueError: a set of features, or the activation, has no population loss.
 
         """
         super().__init__(threads or available_cores())
@@ -91,7 +92,7 @@ class FlowEngine(Threaded):
         assert isinstance(first.training, Flow)
         self._training = first.training
         self._n, self._m = first.features.n, first.hidden
-        self._linear = first.activation == "linear"
+        self._linear = is_linear(f"Spec(activation={first.activation!r}, training=Flow(…))", first.activation)
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         steps = self._training.steps
         pieces = (np.arange(PIECES + 1) * steps) // PIECES

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from tegum.core.model import ACTIVATIONS, Activation
 
 if TYPE_CHECKING:
     from tegum.core.features import Uniforms
+    from tegum.training.optimisers import Rule
 
 
 class Mixtures(NamedTuple):
@@ -39,7 +40,7 @@ class Program(NamedTuple):
     sets: tuple[Mixtures | FeatureSet | Matrix, ...]
     """Sets that are no mixture table are traced by their own `draw_from`, with their values as constants."""
     activation: Activation
-    optimiser: Literal["adamw", "sgd"]
+    rule: Rule
     batch: int
     evaluation_batches: int
     together: bool
@@ -198,7 +199,8 @@ def _sgd(
     return run._replace(parameters=run.parameters + schedule[0] * first, first=first)
 
 
-_UPDATES = {"adamw": _adamw, "sgd": _sgd}
+UPDATES: dict[Rule, Callable[..., Runs]] = {"adam": _adamw, "momentum": _sgd}
+"""The rules that these programs know."""
 
 
 def _step(
@@ -212,7 +214,7 @@ def _step(
     """One step of one run. A run whose loss is not finite stays as it is from there on."""
     x = draw(program, constants.tables, run.stream, number, data)
     loss, gradient = loss_and_gradient(run.parameters, x, constants.importance, program.activation)
-    new = _UPDATES[program.optimiser](run, gradient, constants, schedule)
+    new = UPDATES[program.rule](run, gradient, constants, schedule)
     running = run.diverged_at < 0
     new = jax.tree.map(lambda new, old: jnp.where(running & jnp.isfinite(loss), new, old), new, run)
     return new._replace(diverged_at=_diverged(run, loss, number))

@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from tegum.core.model import ACTIVATIONS
-from tegum.training.kernels.advance import ADAMW, SGD, Plan, Record, Runs, advance, block_groups, scratch
+from tegum.training.kernels.advance import UPDATES, Plan, Record, Runs, advance, block_groups, scratch
 from tegum.training.kernels.draw import STREAM_WORDS, draw_batch
 from tegum.training.kernels.tables import compile_tables
+from tegum.training.optimisers import known_rule
 from tegum.training.start import starting_state, streams
 from tegum.training.state import Recorded, TrainingState
 from tegum.training.threads import Threaded, available_cores
@@ -47,6 +48,7 @@ class KernelEngine(Threaded):
         # Most sweeps differ in features alone: what belongs to a training is kept and computed once.
         self._training = list(dict.fromkeys(trainings))
         setting_of_spec = np.array([self._training.index(each) for each in trainings])
+        self._update = UPDATES[known_rule(self._training[0], self.name, UPDATES)]
         self._tables = compile_tables([spec.features for spec in self.specs], self._training[0].batch)
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         self._setting_of_run = setting_of_spec[self._spec_of_run]
@@ -116,7 +118,7 @@ class KernelEngine(Threaded):
 
     def _plan(self, start: int, stop: int) -> Plan:
         first = self._training[0]
-        betas = np.array([each.betas if each.optimiser == "adamw" else (each.momentum, 0.0) for each in self._training])
+        betas = np.array([each.averaging for each in self._training])
         updates = np.arange(start + 1, stop + 1)
         return Plan(
             features=self._n,
@@ -124,7 +126,7 @@ class KernelEngine(Threaded):
             batch=first.batch,
             evaluation_batches=-(-first.evaluation // first.batch),
             floor=ACTIVATIONS[self.specs[0].activation].floor,
-            optimiser=ADAMW if first.optimiser == "adamw" else SGD,
+            optimiser=self._update,
             distribution=self._spec_of_run,
             setting=self._setting_of_run,
             rate=np.stack([each.rate * each.rates(start, stop) for each in self._training]),

@@ -8,22 +8,28 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import SerializeAsAny, field_validator, model_validator
+from pydantic import BeforeValidator, SerializeAsAny, field_validator, model_validator
 
-from tegum.core.description import Count, Description, Positive, Whole, broken, on_one_line, short
+from tegum.core.description import Count, Description, Positive, Whole, broken, chosen, on_one_line, short
 from tegum.core.features import Empirical, FeatureDistribution, FeatureSet
 from tegum.core.given import numbers_of
 from tegum.core.matrix_files import ADDRESS, shown
-from tegum.core.model import Activation
+from tegum.core.model import ACTIVATIONS, Activation
 from tegum.training.overrides import Change, Changes, override, read_changes, read_toml
 from tegum.training.snapshots import Snapshots
 from tegum.training.training import Exact, Flow, Sampled, Training
 
 __all__ = ["Exact", "Flow", "Sampled", "Snapshots", "Spec", "Start", "Training"]
+
+
+if TYPE_CHECKING:
+    KnownActivation = Activation
+else:
+    KnownActivation = Annotated[str, BeforeValidator(lambda value: chosen(value, ACTIVATIONS))]
 
 
 class Start(Description):
@@ -130,7 +136,7 @@ class Spec(Description):
     """The distribution of the features; a list of sets will do."""
     hidden: Count
     """The hidden dimension, m."""
-    activation: Activation = "relu"
+    activation: KnownActivation = "relu"
     """Of the model's output."""
     initial_scale: Positive | None = None
     """Standard deviation of a normal start; None is Xavier's, √(2 / (n + m))."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -19,12 +19,16 @@ from tegum.core.description import (
     Positive,
     Whole,
     broken,
+    chosen,
     of_kind,
+    one_of,
     plain,
     short,
 )
+from tegum.training.optimisers import OPTIMISERS, Optimiser, Rule
 
 if TYPE_CHECKING:
+    from tegum.training.optimisers import ExactOptimiser, SampledOptimiser
     from tegum.training.state import TrainingState
 
 
@@ -93,15 +97,10 @@ class Training(Description, abc.ABC):
 class Descent(Training):
     """Training by an optimiser that takes steps of some rate: what those with samples and those without share."""
 
-    options: ClassVar[Mapping[str, tuple[str, ...]]]
-    """The fields that only some of the optimisers have, with their names."""
-    default_decay: ClassVar[Mapping[str, float]] = {}
-    """Weight decay where none is given, of the optimisers that have some then."""
-
     steps: Whole = 10_000
     """How many steps."""
     optimiser: Any
-    """One of those that the kind of training has."""
+    """One of those that `OPTIMISERS` has for the kind of training."""
     rate: Positive = 1e-3
     """Learning rate, before `schedule` and `warmup`."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
@@ -117,6 +116,11 @@ class Descent(Training):
     momentum: Fraction = 0.0
     """Momentum of plain descent, without dampening."""
 
+    @field_validator("optimiser", mode="before")
+    @classmethod
+    def _optimiser_is_known(cls, value: Any) -> str:
+        return chosen(value, OPTIMISERS[cls.kind])
+
     @field_validator("betas", mode="before")
     @classmethod
     def _betas_are_two_fractions(cls, value: Any) -> tuple[float, float]:
@@ -128,7 +132,9 @@ class Descent(Training):
 
     @model_validator(mode="after")
     def _options_fit(self) -> Descent:
-        for name, owners in self.options.items():
+        optimisers = OPTIMISERS[self.kind].values()
+        for name in dict.fromkeys(option for each in optimisers for option in each.options):
+            owners = [each.name for each in optimisers if name in each.options]
             value, default = getattr(self, name), type(self).model_fields[name].default
             if value != default and self.optimiser not in owners:
                 have = f"{' and '.join(map(repr, owners))} {'has' if len(owners) == 1 else 'have'} it"
@@ -138,12 +144,39 @@ class Descent(Training):
         return self
 
     @property
+    def rule(self) -> Rule:
+        """By which rule the optimiser steps."""
+        return self._optimiser.rule
+
+    @property
+    def memory(self) -> int:
+        """How many numbers the optimiser remembers of each parameter."""
+        return self._optimiser.memory
+
+    @property
+    def averaging(self) -> tuple[float, float]:
+        """How much of what is remembered stays in a step: of the mean gradient, or momentum, and of the mean square."""
+        match rule := self.rule:
+            case "adam":
+                return self.betas
+            case "momentum":
+                return self.momentum, 0.0
+            case "lbfgs":
+                return 0.0, 0.0
+            case _:
+                assert_never(rule)
+
+    @property
+    def _optimiser(self) -> Optimiser:
+        return OPTIMISERS[self.kind][self.optimiser]
+
+    @property
     def decay(self) -> float:
-        """The weight decay in force: as given, or 0.01 with AdamW and 0 with any other optimiser (PyTorch's defaults).
+        """The weight decay in force: as given, or the optimiser's own, 0.01 with AdamW and 0 with all others.
 
         It is multiplied by the rate in force, schedule and warm-up included.
         """
-        return self.default_decay.get(self.optimiser, 0.0) if self.weight_decay is None else self.weight_decay
+        return self._optimiser.decay if self.weight_decay is None else self.weight_decay
 
     def rates(self, start: int, stop: int) -> Float[np.ndarray, " step"]:
         """What multiplies `rate` in the steps start, …, stop − 1, counted from 0.
@@ -178,6 +211,8 @@ class Descent(Training):
             case "cosine":
                 # Not np.cos, which may round by position in the array.
                 factor = (1 + np.array([math.cos(math.pi * t) for t in share.tolist()])) / 2
+            case _:
+                assert_never(self.schedule)
         if self.warmup:
             factor = np.where(done < 0, (done + self.warmup + 1) / self.warmup, factor)
         return factor
@@ -188,10 +223,8 @@ class Sampled(Descent, kind="sampled"):
 
     shared: ClassVar[tuple[str, ...]] = ("steps", "optimiser", "batch", "evaluation")
     dtype: ClassVar[str] = "float32"
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"betas": ("adamw",), "eps": ("adamw",), "momentum": ("sgd",)}
-    default_decay: ClassVar[Mapping[str, float]] = {"adamw": 0.01}
 
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    optimiser: str = "adamw"
     """AdamW, or stochastic gradient descent."""
     batch: Count = 1024
     """Samples in a mini-batch."""
@@ -205,7 +238,7 @@ class Sampled(Descent, kind="sampled"):
             self,
             *,
             steps: int = 10_000,
-            optimiser: Literal["adamw", "sgd"] = "adamw",
+            optimiser: SampledOptimiser = "adamw",
             rate: float = 1e-3,
             schedule: Literal["constant", "cosine", "linear"] = "constant",
             warmup: int = 0,
@@ -223,10 +256,16 @@ class Sampled(Descent, kind="sampled"):
         Args:
             accuracy: as in `Exact`.
 
+        Raises:
+            ValueError: exact training has no such optimiser.
+
         """
+        if (twin := self._optimiser.twin) is None:
+            have = one_of(name for name, each in OPTIMISERS[self.kind].items() if each.twin)
+            raise ValueError(f"Sampled(optimiser={self.optimiser!r}).noiseless(): optimiser must be {have} for a twin")
         return Exact(
             steps=self.steps,
-            optimiser="adam" if self.optimiser == "adamw" else "gd",
+            optimiser=twin,  # pyright: ignore[reportArgumentType]
             rate=self.rate,
             schedule=self.schedule,
             warmup=self.warmup,
@@ -243,16 +282,10 @@ class Exact(Descent, kind="exact"):
 
     shared: ClassVar[tuple[str, ...]] = ("steps", "optimiser", "accuracy", "gradient_tolerance")
     converges: ClassVar[bool] = True
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        **dict.fromkeys(("rate", "schedule", "warmup", "weight_decay"), ("adam", "gd")),
-        **dict.fromkeys(("betas", "eps"), ("adam",)),
-        "momentum": ("gd",),
-        "gradient_tolerance": ("lbfgs",),
-    }
 
     steps: Whole = 10_000
     """How many steps, at most: a run of L-BFGS stops where it has converged."""
-    optimiser: Literal["lbfgs", "adam", "gd"] = "lbfgs"
+    optimiser: str = "lbfgs"
     """L-BFGS, each run to convergence; or the noiseless twins of AdamW and SGD: Adam with decoupled weight decay, and
     gradient descent with momentum."""
     gradient_tolerance: Positive = 1e-9
@@ -271,7 +304,7 @@ class Exact(Descent, kind="exact"):
             self,
             *,
             steps: int = 10_000,
-            optimiser: Literal["lbfgs", "adam", "gd"] = "lbfgs",
+            optimiser: ExactOptimiser = "lbfgs",
             rate: float = 1e-3,
             schedule: Literal["constant", "cosine", "linear"] = "constant",
             warmup: int = 0,

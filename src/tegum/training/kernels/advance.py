@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt32
@@ -25,7 +25,12 @@ from tegum.training.kernels.pairs import (
 from tegum.training.kernels.step import accumulate, outputs, project
 from tegum.training.kernels.tables import TILE, padded_features
 
+if TYPE_CHECKING:
+    from tegum.training.optimisers import Rule
+
 ADAMW, SGD = 0, 1
+UPDATES: dict[Rule, int] = {"adam": ADAMW, "momentum": SGD}
+"""The rules that the kernel knows, as its plans say them."""
 
 _MOST_BLOCK_BYTES = 64 * 1024
 _MOST_GROUPS, _FEWEST_GROUPS = 64, 8
@@ -311,6 +316,8 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
     tables, s = pointers(tables), pointers(scratch_arrays)
     features, hidden, batch, floor = plan.features, plan.hidden, plan.batch, np.float32(plan.floor)
     split = features * hidden
+    if plan.optimiser != ADAMW and plan.optimiser != SGD:
+        raise ValueError("the plan's optimiser must be one of UPDATES")
     features_padded, row = -(-features // TILE) * TILE, -(-hidden // LANES) * LANES
     for run in range(first_run, last_run):
         distribution, setting = plan.distribution[run], plan.setting[run]
@@ -359,7 +366,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
                 at = step - start
                 if plan.optimiser == ADAMW:
                     _adamw(s, size, rates[at], decay, beta1, beta2, eps, corrections1[at], corrections2[at])
-                else:
+                elif plan.optimiser == SGD:
                     _sgd(s, size, rates[at], decay, beta1)
                 step += 1
         if diverged_at >= 0:

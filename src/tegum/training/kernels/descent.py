@@ -6,7 +6,7 @@ The updates are those of the sampled path, in its order of operations but in flo
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,7 +19,12 @@ from tegum.core.simd import WIDE_LANES as L
 from tegum.core.simd import fma, load, pointer_at, pointers, select, splat, sqrt, store
 from tegum.training.kernels.probe import GRADIENT_ERROR, enter, leave, loss_and_gradient
 
+if TYPE_CHECKING:
+    from tegum.training.optimisers import Rule
+
 ADAM, GD = 0, 1
+UPDATES: dict[Rule, int] = {"adam": ADAM, "momentum": GD}
+"""The rules that `follow` knows, as its settings say them."""
 
 
 class Settings(NamedTuple):
@@ -196,6 +201,8 @@ def follow(
 
     """
     linear, rows, adam = tables.linear, plan.rows, settings.optimiser == ADAM
+    if settings.optimiser != ADAM and settings.optimiser != GD:
+        raise ValueError("the settings' optimiser must be one of UPDATES")
     plan, s, b, tables = pointers(plan), pointers(s), pointers(working_memory), pointers(tables)
     settings, runs, series = pointers(settings), pointers(runs), pointer_at(series, 0)
     size = plan.features * (plan.hidden + 1)
