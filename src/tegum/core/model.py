@@ -16,7 +16,8 @@ Activation = Literal["relu", "linear"]
 """The names of the activations; one value in `ACTIVATIONS` each."""
 
 Purpose = Literal["start", "training", "evaluation"]
-"""What a run's random numbers are for; each purpose has a stream of its own."""
+"""What a run's random numbers are for; each purpose has a stream of its own. The evaluation sample of run 0 is that of
+all runs of its base seed."""
 
 
 @dataclass(frozen=True, slots=True)
