@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from tegum.core.description import nearest
+from tegum.core.description import nearest, short
 from tegum.core.empirical import Empirical
 from tegum.core.losses import population_loss
 from tegum.core.sample_spread import SAMPLES, standard_deviations
@@ -269,7 +269,9 @@ def _samples(of: Described, call: str) -> int | None:
     try:
         return Training.of(of.training).samples_evaluated
     except ValueError as error:
-        raise ValueError(f"{call}: the attribute 'spec' must describe a training: {_reason(error)}") from None
+        raise ValueError(
+            f"{call}: the attribute 'spec' has the training {short(of.training)}, which is none: {error}"
+        ) from None
 
 
 def _errors(models: Models, spec: int, some: np.ndarray, samples: int) -> Float[np.ndarray, " model"]:
