@@ -220,6 +220,31 @@ def known_loss(
     return KnownLoss(recorded, error, False, note)
 
 
+def recorded_on(run: xr.Dataset) -> str:
+    """A sentence for a caption: on what the loss of a run was recorded, and how far it may be off at the end.
+
+    Args:
+        run: one run of a trajectory with its Spec.
+
+    Returns:
+        "" of a run that was trained on the exact loss, or that does not say what was trained.
+
+    """
+    last = run.isel(step=-1)
+    try:
+        samples = {_samples(of, "recorded_on(run)") for of in models_of(last, "recorded_on(run)").specs}
+        if None in samples:
+            return ""
+        error = float(loss_error(last, progress=False))
+    except ValueError:
+        return ""
+    count = " or ".join(f"{each:,}" for each in samples)
+    return (
+        f"The loss is recorded on {count} samples, the same at every step, and off by about {error:.1g} (its standard "
+        "error at the end)."
+    )
+
+
 def _compared(
     last: xr.Dataset, by: Any, lead: Sequence[str], tol: float, progress: Any
 ) -> Shaped[np.ndarray, "*spec seed"]:
