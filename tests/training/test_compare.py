@@ -114,7 +114,7 @@ def test_runs_that_diverged_are_left_out():
     wild = tg.train(spec(0.5, 6, training={"optimiser": "sgd", "rate": 12.0, "steps": 40, "batch": 4}))
     result = wild.result.values
     assert {*result} == {"diverged"}
-    with pytest.raises(ValueError, match="all 6 runs diverged or have no value; there is none to choose"):
+    with pytest.raises(ValueError, match="all 6 runs diverged or have no finite value; there is none to choose"):
         best(wild)
     some = tg.train(spec(0.5, 6, training={"steps": 40}))
     least = int(tg.best(some).seed)
@@ -138,6 +138,9 @@ def test_what_cannot_be_chosen_is_refused(sparse):
         (lambda: best(sparse, sparse.result), "by must hold numbers with the sizes"),
         (lambda: best(sparse.isel(seed=[1, 0]), sparse.loss.isel(seed=[0, 1])), "along seed, must be those"),
         (lambda: best(sparse, tol=0.0), r"best\(tol=0.0\): tol must be a positive finite number"),
+        (lambda: best(sparse, sparse.loss * np.nan), "all 16 runs diverged or have no finite value"),
+        (lambda: best(sparse, np.arange(16)), r"best\(run, by=int64 array of shape \(16,\)\)"),
+        (lambda: best(sparse.isel(seed=[])), "there must be several runs"),
         (lambda: best(sparse.weights), "it must be a trajectory of tegum"),
         (lambda: best(None), r"best\(None\): it must be a trajectory of tegum"),
         (lambda: best(sparse.drop_attrs()), "there is no exact loss to choose by .the attribute 'spec' is missing"),

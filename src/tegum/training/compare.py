@@ -103,8 +103,8 @@ def best(
     Returns:
         The best run as it lies in the trajectory, without the dimension `seed`, whose coordinate tells its number; with
         several Specs the best of each. Added are the variables `best_value`, what it was chosen by, `runs_compared` and
-        `runs_left_out`: runs that diverged, at whatever step, or have no value. Of runs with the same value the first
-        is taken.
+        `runs_left_out`: runs that diverged, at whatever step, or have no finite value. Of runs with the same value the
+        first is taken. As a trajectory that can be saved the run is `run.sel(seed=[int(best(run).seed)])`.
 
     Raises:
         ValueError: there is one run only, every run (of a Spec) diverged, `by` is none of these, or there is no exact
@@ -137,7 +137,7 @@ def best(
     if not count.all():
         which = f" of Spec {int(np.argmin(count))}" if SPEC in lead else ""
         raise ValueError(
-            f"{call}: all {values.shape[-1]} runs{which} diverged or have no value; there is none to choose"
+            f"{call}: all {values.shape[-1]} runs{which} diverged or have no finite value; there is none to choose"
         )
     dims, at = lead[:-1], values.argmin(-1)
     places = {SPEC: xr.Variable(dims, np.arange(len(at)))} if dims else {}
@@ -149,7 +149,7 @@ def best(
         runs_left_out=(
             dims,
             values.shape[-1] - count,
-            {"long_name": "runs that diverged or have no value", "units": "run"},
+            {"long_name": "runs that diverged or have no finite value", "units": "run"},
         ),
     )
 
@@ -256,7 +256,7 @@ def _compared(
             try:
                 return population_loss_along(last, tol=tol, progress=progress).transpose(*lead).values
             except ValueError as error:
-                if str(error).startswith("population_loss_along(tol="):
+                if str(error).startswith(("population_loss_along(tol=", "population_loss_along(progress=")):
                     raise ValueError(str(error).replace("population_loss_along", "best", 1)) from None
                 raise ValueError(
                     f"best(run): there is no exact loss to choose by ({_reason(error)}); "
