@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from tegum.data.store import load, save
     from tegum.figures.motion import render
     from tegum.training.along import population_loss_along
+    from tegum.training.compare import best, loss_error
     from tegum.training.engine import Segment, TrainingInterrupted, iterate, train
     from tegum.training.spec import Exact, Flow, Sampled, Snapshots, Spec, Start, Training
     from tegum.training.state import TrainingState
@@ -90,6 +91,7 @@ __all__ = [
     "TrainingState",
     "analyse",
     "angle_to_pca",
+    "best",
     "canonical_pose",
     "captured_variance",
     "coincidence",
@@ -123,6 +125,7 @@ __all__ = [
     "local_moments",
     "local_pca",
     "loss_drops",
+    "loss_error",
     "mode_power",
     "mode_strengths",
     "mode_variances",
@@ -180,6 +183,7 @@ _ROOMS = {
     "tegum.data.store": "load save",
     "tegum.figures.motion": "render",
     "tegum.training.along": "population_loss_along",
+    "tegum.training.compare": "best loss_error",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
     "tegum.training.spec": "Exact Flow Sampled Snapshots Spec Start Training",
     "tegum.training.state": "TrainingState",

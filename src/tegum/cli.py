@@ -378,9 +378,14 @@ def _version() -> str:
 
 def _show(trajectory: xr.Dataset, path: Path) -> None:
     from tegum import terminal
-    from tegum.analysis.report import describe, endings, polytopes_found
+    from tegum.analysis.report import describe, endings, last_snapshots, polytopes_found
+    from tegum.training.compare import known_loss
 
     terminal.table(str(path), ("", ""), describe(trajectory))
-    columns = ("result", "runs", "final loss, mean", "least", "largest")
-    terminal.table("How the runs ended", columns, endings(trajectory))
+    last = last_snapshots(trajectory)
+    known = known_loss(last)
+    columns = ("result", "runs", f"{known.name}, mean", "least", "largest")
+    terminal.table("How the runs ended", columns, endings(last, known.loss, known.error, known.exact))
+    if known.note:
+        terminal.note(f"Losses: {known.note}.")
     terminal.table("Polytopes at the last step", ("polytope", "runs", "share"), polytopes_found(trajectory))

@@ -109,6 +109,11 @@ def _cell(value: Any) -> Text:
     return Text(value if isinstance(value, str) else f"{value:.6g}")
 
 
+def note(text: str) -> None:
+    """Print a sentence below a table."""
+    _show(Text(line(text)))
+
+
 def summary(result: Summary) -> None:
     """Print what an experiment found."""
     rows = [

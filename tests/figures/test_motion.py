@@ -422,3 +422,22 @@ def test_features_of_large_models_can_be_told_apart():
     texts = texts_of(Film(made(circle(50)), width=320))
     assert "50 features, too many for numbers" in texts
     assert "49" not in texts
+
+
+def test_the_loss_of_a_film_is_exact_where_it_can_be(run):
+    one = chosen(run, seed=1)
+    exact = float(tg.population_loss(one.weights.values[-1].astype(float), one.bias.values[-1].astype(float), PAIRS))
+    assert f"run 1 · step 200 · exact loss {exact:.6g}" in texts_of(Film(one, width=480), 10)
+    # A set that is beside samples of a user has no exact loss.
+    rows = np.random.default_rng(0).random((20, 2))
+    mixed = tg.Spec(features=[tg.Empirical(rows), tg.Correlated(2, 0.1)], hidden=2, training=tg.Sampled(steps=4))
+    trained = chosen(tg.train(mixed.replace(snapshots=2)))
+    error = float(tg.loss_error(trained)[-1])
+    (title,) = (each for each in texts_of(Film(trained, width=480), 2) if each.startswith("run 0"))
+    shown, _, off = title.removeprefix("run 0 · step 4 · recorded loss ").partition(" ± ")
+    assert abs(float(off) / error - 1) < 0.06
+    assert abs(float(shown) - float(trained.loss[-1])) <= 0.06 * error
+    # Of one Spec out of several, too; and a run without a Spec still has a film.
+    both = tg.train([mixed.replace(features=[tg.Correlated(2, p)]) for p in (0.1, 0.3)])
+    assert any("exact loss" in each for each in texts_of(Film(chosen(both, spec=1), width=480)))
+    assert any("recorded loss 1" in each for each in texts_of(Film(made(circle(3)), width=480)))

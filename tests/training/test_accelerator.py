@@ -320,8 +320,10 @@ def test_recorded_loss_is_the_loss_on_a_fixed_sample_of_whole_batches():
     one = spec(seeds=3, training={"evaluation": 100})
     engine = JaxEngine([one])
     run = tg.train(one, engine="jax")
+    x = engine.batches(0, 2, "evaluation").reshape(-1, 4)
     for seed in range(3):
-        x = engine.batches(seed, 2, "evaluation").reshape(-1, 4)
+        # The runs of a Spec share it.
+        np.testing.assert_array_equal(engine.batches(seed, 2, "evaluation").reshape(-1, 4), x)
         expected = [empirical_loss(run.weights[seed, k].values, run.bias[seed, k].values, x) for k in (0, -1)]
         np.testing.assert_allclose(run.loss[seed, [0, -1]], expected, rtol=1e-6)
 

@@ -215,6 +215,18 @@ def test_recorded_loss_is_the_loss_on_a_fixed_sample():
     assert abs(run.loss[0, 0] - squares.mean()) < 5 * error
 
 
+def test_runs_are_recorded_on_one_sample_and_trained_on_their_own():
+    start = np.random.default_rng(0).normal(size=(6, 2)) / 2
+    one = spec(DISTRIBUTIONS["pairs"], seeds=3, start=start, snapshots=1)
+    run = tg.train(one)
+    # The same weights, the same number; then each goes its own way.
+    assert len(set(run.loss.values[:, 0])) == 1
+    assert len(set(run.loss.values[:, 1])) == 3
+    # It is run 0's, whatever other runs there are, and another base seed has another.
+    np.testing.assert_array_equal(tg.train(one.replace(seeds=1)).loss[0], run.loss[0])
+    assert tg.train(one.replace(base_seed=1)).loss.values[0, 0] != run.loss.values[0, 0]
+
+
 def test_a_run_that_diverges_is_marked_and_the_others_go_on():
     calm, wild = (
         spec([tg.Independent(5, 0.5)], seeds=3, training={"optimiser": "sgd", "rate": rate, "steps": 40}, snapshots=40)

@@ -57,18 +57,77 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
     return rows
 
 
-def endings(trajectory: xr.Dataset) -> list[tuple[str, str, float, float, float]]:
-    """For each way runs ended: how many, and the mean, least and largest of their last finite losses."""
-    schema.check(trajectory, ["loss", "result"], call="endings(trajectory)")
-    result = trajectory["result"].values.ravel()
-    loss = trajectory["loss"].values.reshape(len(result), -1)
-    last = np.array([row[np.isfinite(row)][-1] if np.isfinite(row).any() else np.nan for row in loss])
+def last_snapshots(trajectory: xr.Dataset) -> xr.Dataset:
+    """The last snapshot of each run whose loss is finite, without the dimension `step`; the first where none is."""
+    import xarray as xr
+
+    schema.check(trajectory, ["loss", "result"], call="last_snapshots(trajectory)")
+    loss = trajectory["loss"]
+    finite = np.isfinite(loss.transpose(..., "step").values)
+    if finite[..., -1].all():
+        return trajectory.isel(step=-1)
+    dims = [dim for dim in loss.dims if dim != "step"]
+    last = np.where(finite.any(-1), finite.shape[-1] - 1 - finite[..., ::-1].argmax(-1), 0)
+    places = {str(dim): xr.Variable((dim,), np.arange(loss.sizes[dim])) for dim in dims}
+    return trajectory.isel({"step": xr.Variable(dims, last), **places})
+
+
+def endings(
+    last: xr.Dataset, loss: xr.DataArray, error: xr.DataArray | None, exact: bool = False
+) -> list[tuple[str, str, str, str, str]]:
+    """For each way runs ended: how many, and the mean, least and largest of their finite losses, as text.
+
+    The mean has the mean error: runs share an evaluation sample, and may all be off to the same side.
+
+    Args:
+        last: the last snapshots of runs, as `last_snapshots` gives them.
+        loss: of these snapshots.
+        error: of these losses; None where it is not known.
+        exact: whether it is the exact loss, and the error a bound.
+
+    """
+    dims = last["result"].dims
+    result = last["result"].values.ravel()
+    values = loss.transpose(*dims).values.ravel().astype(float)
+    errors = np.full(values.shape, np.nan) if error is None else error.transpose(*dims).values.ravel()
     rows = []
     for name in dict.fromkeys(result.tolist()):
-        own = last[(result == name) & np.isfinite(last)]
-        figures = (own.mean(), own.min(), own.max()) if len(own) else (np.nan,) * 3
-        rows.append((str(name), str(int((result == name).sum())), *map(float, figures)))
+        own = np.flatnonzero((result == name) & np.isfinite(values))
+        shown = ("none",) * 3
+        if len(own):
+            ends = own[np.argmin(values[own])], own[np.argmax(values[own])]
+            pairs = [(values[own].mean(), errors[own].mean()), *((values[at], errors[at]) for at in ends)]
+            shown = tuple(with_error(float(value), float(error), exact) for value, error in pairs)
+        rows.append((str(name), str(int((result == name).sum())), *shown))
     return rows
+
+
+def with_error(value: float, error: float, exact: bool = False) -> str:
+    """A number with the digits that its error allows.
+
+    An exact one has up to six digits, as far as the bound of its error goes. Any other has its standard error beside
+    it, with two digits; where that is not known (NaN), three digits of the number.
+    """
+    if not np.isfinite(value):
+        return "none"
+    if exact:
+        sure = 6 if value == 0 or not error > 0 else _magnitude(value) - _magnitude(error)
+        return f"{value:.{min(max(sure, 1), 6)}g}"
+    if not np.isfinite(error):
+        return f"{value:.3g}"
+    if error == 0 or (value and _magnitude(value) - _magnitude(error) > 5):
+        return f"{value:.6g} ± {error:.1g}"
+    largest = max(_magnitude(value) if value else _magnitude(error), _magnitude(error))
+    decimals = 1 - _magnitude(error)
+    if largest > -4 and decimals >= 0:
+        return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+    scale, decimals = 10.0**largest, largest + decimals
+    return f"({value / scale:.{decimals}f} ± {error / scale:.{decimals}f})e{largest:+03d}"
+
+
+def _magnitude(value: float) -> int:
+    """The power of ten of the first digit, as it is printed with two."""
+    return int(f"{abs(value):.1e}".split("e")[1])
 
 
 def polytopes_found(trajectory: xr.Dataset, most: int = 12) -> list[tuple[str, str, str]]:

@@ -18,7 +18,8 @@ ExactPath = Literal["series", "moments"]
 """How the population loss of an activation is known: as the Fourier series of the ReLU, or in the moments of x."""
 
 Purpose = Literal["start", "training", "evaluation"]
-"""What a run's random numbers are for; each purpose has a stream of its own."""
+"""What a run's random numbers are for; each purpose has a stream of its own. The evaluation sample of run 0 is that of
+all runs of its base seed."""
 
 _FLOOR_OF: dict[ExactPath, float] = {"series": 0.0, "moments": -np.inf}
 """What each exact path is derived for."""

@@ -6,7 +6,9 @@ some features 'jump' between different values and swap places. As this happens, 
 sudden drop".
 
 Grid. Runs of one model that differ by seed alone: 40 independent features of density 0.4 in 5 dimensions, ReLU,
-AdamW at a rate of 1e-3, from a Xavier start. The whole ensemble is measured; one run of it is drawn.
+AdamW at a rate of 1e-3, from a Xavier start. The whole ensemble is measured; one run of it is drawn. The loss of all
+runs is recorded on one sample. Every null shifts or deals the same recorded losses, so none takes their errors for
+independent; intervals over runs do not hold what that sample has in common for all.
 
 Definitions are those of `tegum.analysis.levels`, `drops`, `matches` and `revivals`. Late is what starts after the first
 tenth of training, a jump leads from one plateau of at least 1,000 steps to another by at least 0.1 within 2,000 steps,
@@ -143,6 +145,7 @@ class EnergyLevels(Experiment):
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Jumps, events and drops of the whole ensemble; `shown` is an `Ensemble` and the seed of the run drawn."""
         from tegum.experiments._level_measures import ensemble_of, measures
+        from tegum.training.compare import recorded_on
 
         run = runs["run"]
         ensemble = ensemble_of(run)
@@ -150,7 +153,7 @@ class EnergyLevels(Experiment):
         seed = _chosen(ensemble)
         caption = f"No run of {run.sizes['seed']} trained to its end."
         if seed is not None:
-            caption = _caption(ensemble, seed, run)
+            caption = f"{_caption(ensemble, seed, run)} {recorded_on(run.sel(seed=seed))}".rstrip()
         return Findings(
             tuple(measured.values()), _criteria(ensemble, measured), caption, (ensemble, seed), tested=seed is not None
         )

@@ -6,8 +6,8 @@ features between different configurations". This is put to the test where models
 
 Grid. Runs that differ by seed alone, of n = 40, 80, 200 and 400 independent features of density 0.3 in n/10
 dimensions (quick: 20, 40 and 80), ReLU, AdamW at a rate of 1e-3, from a Xavier start, 4,000 steps, after which hardly
-anything moves; the loss is that of a large sample that is kept. Beside them, without any noise, gradient flow of the
-exact loss of n = 20 and 40 over 300 units of time (not in quick).
+anything moves; the loss is that of a large sample, the same for all runs of a size. Beside them, without any noise,
+gradient flow of the exact loss of n = 20 and 40 over 300 units of time (not in quick).
 
 Definitions. Jumps are those of `tegum.analysis.levels`: by 0.1 at least, in 1,000 steps at most, between plateaus of
 at least 100 steps (in the flow 100 and 10 units of time). They are shorter than those that are looked for late in
@@ -20,7 +20,8 @@ features jump early. (b) The loss of one run beside the jumps of other runs of i
 course at the same times: only what exceeds that belongs to these jumps and not to their time. It is taken of all pairs
 of runs, less what the loss of a run gives beside anyone's jumps and what jumps give beside anyone's loss; p is how
 often runs give as much where jumps are dealt to them anew. What a smooth curve explains is measured by the mean of all
-other runs' losses, in which single jumps are averaged out.
+other runs' losses, in which single jumps are averaged out. Jumps are dealt anew and losses stay whose they are, so
+that neither null takes the errors of recorded losses for independent.
 
 How much it would be. Losses are made that fall by the runs' own jumps and by nothing else, each jump of a random size
 and a snapshot too early or too late (standard deviation), and only half of the jumps are then given to the measures:
@@ -143,19 +144,21 @@ class ManyJumps(Experiment):
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
         """Jumps and what the loss owes to them, for every size; `shown` is the list of `Sized`."""
         from tegum.experiments._jump_measures import criteria, measures
+        from tegum.training.compare import recorded_on
 
         found: dict[str, Sized | None] = {}
         for name, run in runs.items():
             flow = name.startswith("flow")
             found[name] = sized(run, _rest(flow), _rest(flow) * LONGEST // REST, HEIGHT)
-        largest = found[[name for name in runs if name.startswith("run")][-1]]
+        last = [name for name in runs if name.startswith("run")][-1]
+        largest, recorded = found[last], recorded_on(runs[last].isel(seed=0)) if found[last] is not None else ""
         shown = [each for each in found.values() if each is not None]
         tested = largest if largest is not None and len(largest.courses) >= FEWEST else None
         untrained = Criterion(f"At least {FEWEST} of the largest models train to their end.", False)
         return Findings(
             tuple(measure for each in shown for measure in measures(each, _rest(each.flow))),
             criteria(tested) if tested else (untrained,),
-            _caption(shown),
+            f"{_caption(shown)} {recorded}".rstrip(),
             shown,
             tested=tested is not None,
         )

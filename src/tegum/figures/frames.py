@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import numpy as np
 from jaxtyping import Float, Int
 
+from tegum.analysis.report import with_error
 from tegum.figures import style
 from tegum.figures.films import Image
 
@@ -26,6 +27,9 @@ _LABELLED, _CROWDED = 12, 40
 
 _DECADE = 10.0
 """The loss is drawn on a log axis where it falls to less than a part of so much."""
+
+_SECONDS = 20.0
+"""No more time is taken for exact losses."""
 
 _BURST = 3.0
 """Of a diverged run, embeddings beyond so many times the usual are not given room."""
@@ -73,12 +77,9 @@ class Film:
             self._figure = style.new_figure(figsize=(_INCHES[0], self.size[1] / dpi), dpi=dpi)
             self._canvas: Any = self._figure.canvas
             self._space()
-            self._curve()
         # Drawn upon the rest, which is drawn once: several times as fast.
         self._still: Any = None
-        self._moving = [self._spokes, *self._points, *self._numbers, self._passed, self._mark, self._title]
-        for artist in self._moving:
-            artist.set_animated(True)
+        self._moving: list[Any] = []
 
     def schedule(self, frames: int | None = None) -> Int[np.ndarray, " frame"]:
         """Which snapshot each of so many frames shows; None is one frame for each snapshot."""
@@ -97,6 +98,12 @@ class Film:
     def image(self, at: int, part: float = 0.0) -> Image:
         """The frame that shows the snapshot `at`; `part` of the film is over, by which the camera has turned."""
         with style.drawing():
+            if not self._moving:
+                # Exact losses may take a while: what can be refused has been by now.
+                self._curve()
+                self._moving = [self._spokes, *self._points, *self._numbers, self._passed, self._mark, self._title]
+                for artist in self._moving:
+                    artist.set_animated(True)
             self._show(at, part)
             if self._still is None or self._turn:
                 self._canvas.draw()
@@ -198,8 +205,12 @@ class Film:
 
     def _curve(self) -> None:
         """The panel of the loss, whole; a mark moves on it."""
+        from tegum.training.compare import known_loss
+
         place: Axes = self._figure.add_axes((0.6, 0.13, 0.375, 0.68))
-        loss = self._run["loss"].values.astype(float)
+        self._known = known_loss(self._run, seconds=_SECONDS)
+        self._loss = loss = self._known.loss.values.astype(float)
+        error = self._known.error
         middle = self.steps[len(self.steps) // 2]
         logarithmic = self._clock == "logarithmic" or (self._clock == "snapshots" and middle < 0.2 * self.steps[-1])
         place.plot(self.steps, loss, color=style.MUTED, lw=1.2)
@@ -207,7 +218,7 @@ class Film:
         (self._mark,) = place.plot([], [], "o", color=style.INK, ms=7, zorder=4)
         falls = bool((loss > 0).all()) and loss.max() > _DECADE * loss.min()
         if falls:
-            place.set_yscale("log")
+            place.set_yscale("log", nonpositive="clip")
         scale = ""
         if logarithmic and self.steps[0] < 1:
             # Step 0 has no place on a log axis, and what was not recorded no shape: a straight line to the next one.
@@ -227,9 +238,14 @@ class Film:
             place.xaxis.set_major_formatter("{x:,.0f}")
             place.locator_params(axis="x", nbins=5)
         place.set_xlabel(f"training step{scale}")
-        place.set_ylabel(f"loss, sum over features{' (log scale)' if falls else ''}")
+        place.set_ylabel(f"{self._known.name}, sum over features{' (log scale)' if falls else ''}")
         place.margins(x=0.03)
-        self._loss = loss
+        if error is not None and not self._known.exact:
+            limits = place.get_ylim()
+            low, high = loss - error.values, loss + error.values
+            place.fill_between(self.steps, low, high, color=style.MUTED, alpha=0.25, lw=0)
+            if falls:  # a band that reaches 0 has no end on a log axis
+                place.set_ylim(limits)
 
     def _show(self, at: int, part: float) -> None:
         here = self._view.positions[at]
@@ -257,7 +273,8 @@ class Film:
         words = [f"step {int(self.steps[at]):,}"]
         if "time" in self._run.coords and np.ndim(self._run["time"].values) == 1:
             words.append(f"time {float(self._run['time'].values[at]):,.4g}")
-        words.append(f"loss {self._loss[at]:.4g}")
+        error = np.nan if self._known.error is None else float(self._known.error.values[at])
+        words.append(f"{self._known.name} {with_error(self._loss[at], error, self._known.exact)}")
         if "seed" in self._run.coords and not np.ndim(self._run["seed"].values):
             words.insert(0, f"run {int(self._run['seed'])}")
         self._title.set_text(" · ".join(words))

@@ -5,6 +5,7 @@ The embeddings keep one pose (`tegum.analysis.views`): what moves is learning, n
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from numbers import Real
@@ -48,8 +49,10 @@ def render(
 ) -> Path:
     """Write one run of a trajectory as a film: an MP4 or a GIF, by the ending of `target`.
 
-    A frame shows the last snapshot recorded up to its step; nothing is made up between snapshots. Of a diverged run the
-    finite snapshots are shown, and of their embeddings what has room beside those of most snapshots; the frame says so.
+    A frame shows the last snapshot recorded up to its step; nothing is made up between snapshots. The loss is the exact
+    one where that takes less than about 20 seconds, else the recorded one with its standard error. Of a diverged run
+    the finite snapshots are shown, and of their embeddings what has room beside those of most snapshots; the frame says
+    so.
 
     Args:
         run: a trajectory, or one run of it.
@@ -153,7 +156,7 @@ def chosen(
             raise ValueError(
                 f"render(spec={spec!r}): there are {count} Specs; spec must be a number from 0 to {count - 1}"
             )
-        run = run.isel(spec=spec)
+        run = _only(run.isel(spec=spec), spec)
     elif spec is not None:
         raise ValueError(f"render(spec={spec!r}): there is one Spec only; leave spec out")
     if "seed" in run.dims:
@@ -179,6 +182,15 @@ def chosen(
     if (within & ~finite).any():
         run = run.assign(result="diverged")
     return run.isel(step=kept)
+
+
+def _only(run: xr.Dataset, spec: int) -> xr.Dataset:
+    """The runs of one Spec, told as those of that Spec alone: its loss is then known."""
+    try:
+        described = json.loads(run.attrs["spec"])[spec]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return run
+    return run.assign_attrs(spec=json.dumps(described))
 
 
 def _is_real(value: Any) -> bool:

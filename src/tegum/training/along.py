@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from tegum.core.features import FeatureDistribution
 from tegum.core.losses import population_loss
@@ -46,15 +48,71 @@ def population_loss_along(
 
     """
     call = "population_loss_along(run)"
-    for name, last in (("weights", ("feature", "hidden")), ("bias", ("feature",))):
-        if name not in run.variables or run[name].dims[-len(last) :] != last:
-            raise ValueError(f"{call}: {name} must be there, with {' and '.join(last)} as its last dimensions")
     if isinstance(tol, bool) or not isinstance(tol, float | int | np.floating | np.integer) or not 0 < tol < np.inf:
         raise ValueError(f"population_loss_along(tol={tol!r}): tol must be a positive finite number")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1):
         raise ValueError(
             f"population_loss_along(threads={threads!r}): threads must be an int of at least 1, or None for all cores"
         )
+    models = models_of(run, call)
+    w, b = models.weights, models.bias
+    loss, total = np.full(b.shape[:2], np.nan), b.shape[0] * b.shape[1]
+    with shown(progress, Counts("population loss", "snapshots"), "population_loss_along") as told:
+        for number, of in enumerate(models.specs):
+            finite = models.finite(number)
+            for start in range(0, len(finite), _AT_ONCE):
+                some = finite[start : start + _AT_ONCE]
+                loss[number, some] = population_loss(
+                    w[number, some], b[number, some], of.features,
+                    tol=float(tol), activation=of.activation, threads=int(threads or available_cores()),
+                )  # fmt: skip
+                told(number * b.shape[1] + start + len(some), total)
+    attrs = {"long_name": "population loss, summed over features", "units": "1", "tol": float(tol)}
+    return models.shaped(loss, "population_loss", attrs)
+
+
+class Described(NamedTuple):
+    """What a Spec says of the losses of its runs."""
+
+    features: FeatureDistribution
+    activation: Any
+    training: Any
+    """As in the JSON form of a Spec."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """All models of a trajectory, Spec by Spec."""
+
+    specs: list[Described]
+    weights: Shaped[np.ndarray, "spec model feature hidden"]
+    bias: Shaped[np.ndarray, "spec model feature"]
+    like: xr.DataArray
+    """The bias as it lies in the trajectory, with a leading `spec` if it has one."""
+
+    def finite(self, spec: int) -> Int[np.ndarray, " model"]:
+        """The models of a Spec whose parameters are finite."""
+        return np.flatnonzero(np.isfinite(self.weights[spec]).all((1, 2)) & np.isfinite(self.bias[spec]).all(1))
+
+    def shaped(self, values: Float[np.ndarray, "spec model"], name: str, attrs: dict[str, Any]) -> xr.DataArray:
+        """One number for each model, laid out as in the trajectory."""
+        array = self.like.isel(feature=0, drop=True).copy(data=values.reshape(self.like.shape[:-1])).rename(name)
+        array.attrs = attrs
+        return array
+
+
+def models_of(run: xr.Dataset, call: str) -> Models:
+    """The models of a trajectory, of one run or of one snapshot of it, with what their Specs say of them.
+
+    Raises:
+        ValueError: naming `call`: weights, bias or Spec are missing, or do not fit each other.
+
+    """
+    if not hasattr(run, "variables"):
+        raise ValueError(f"{call}: run must be a trajectory, an xarray.Dataset, not {type(run).__name__}")
+    for name, last in (("weights", ("feature", "hidden")), ("bias", ("feature",))):
+        if name not in run.variables or run[name].dims[-len(last) :] != last:
+            raise ValueError(f"{call}: {name} must be there, with {' and '.join(last)} as its last dimensions")
     specs = _specs(run, call)
     weights, bias = run["weights"], run["bias"]
     if "feature" in run.coords and (run["feature"].values != np.arange(run.sizes["feature"])).any():
@@ -71,33 +129,22 @@ def population_loss_along(
             f"{call}: it holds runs of {bias.sizes.get(SPEC, 1)} of its {len(specs)} Specs; "
             "evaluate the whole trajectory, then select"
         )
+    for each in specs:
+        if each.features.n != weights.sizes["feature"]:
+            rule = f"its Spec has n = {each.features.n}"
+            raise ValueError(f"{call}: weights has {weights.sizes['feature']} features, where {rule}")
     w = weights.values.reshape(len(specs), -1, *weights.shape[-2:])
-    b = bias.values.reshape(len(specs), -1, bias.shape[-1])
-    loss, total = np.full(b.shape[:2], np.nan), b.shape[0] * b.shape[1]
-    with shown(progress, Counts("population loss", "snapshots"), "population_loss_along") as told:
-        for number, (features, activation) in enumerate(specs):
-            finite = np.flatnonzero(np.isfinite(w[number]).all((1, 2)) & np.isfinite(b[number]).all(1))
-            for start in range(0, len(finite), _AT_ONCE):
-                some = finite[start : start + _AT_ONCE]
-                loss[number, some] = population_loss(
-                    w[number, some], b[number, some], features,
-                    tol=float(tol), activation=activation, threads=int(threads or available_cores()),
-                )  # fmt: skip
-                told(number * b.shape[1] + start + len(some), total)
-    values = loss.reshape(bias.shape[:-1])
-    array = bias.isel(feature=0, drop=True).copy(data=values).rename("population_loss")
-    array.attrs = {"long_name": "population loss, summed over features", "units": "1", "tol": float(tol)}
-    return array
+    return Models(specs, w, bias.values.reshape(len(specs), -1, bias.shape[-1]), bias)
 
 
-def _specs(run: xr.Dataset, call: str) -> list[tuple[FeatureDistribution, Any]]:
-    """The distribution and the activation of each Spec."""
+def _specs(run: xr.Dataset, call: str) -> list[Described]:
+    """What each Spec says of its losses."""
     if "spec" not in run.attrs:
         raise ValueError(f"{call}: the attribute 'spec' is missing, which tells the features' distribution")
     try:
         described = json.loads(run.attrs["spec"])
         return [
-            (FeatureDistribution(each["features"]), each.get("activation", "relu"))
+            Described(FeatureDistribution(each["features"]), each.get("activation", "relu"), each.get("training", {}))
             for each in (described if isinstance(described, list) else [described])
         ]
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError):

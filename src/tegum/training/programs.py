@@ -268,7 +268,7 @@ def evaluate(
     number: Int32[Any, ""],
     data: tuple[Any, ...] = (),
 ) -> Runs:
-    """The loss after `number` steps, each run's on its own fixed sample."""
+    """The loss after `number` steps, on the evaluation sample."""
 
     def evaluated(run: Runs, constants: Constants) -> Runs:
         def batch(number: Int32[Array, ""]) -> Float32[Array, ""]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 from jaxtyping import Float, UInt32
@@ -56,11 +56,18 @@ def starting_state(specs: Sequence[Spec], words: int) -> TrainingState:
 
 
 def streams(specs: Sequence[Spec], purpose: Purpose, words: int) -> UInt32[np.ndarray, "run {words}"]:
-    """The beginning of each run's stream, keyed by (base seed, run, purpose)."""
-    return np.stack(
-        [
-            stream_seed(spec.base_seed, run, purpose).generate_state(words, np.uint32)
-            for spec in specs
-            for run in range(spec.seeds)
-        ]
-    )
+    """The beginning of each run's stream, keyed by (base seed, run, purpose).
+
+    Losses are compared between runs, so all runs of a base seed have one evaluation sample: that of run 0.
+    """
+
+    def begin(spec: Spec, run: int) -> np.ndarray:
+        return stream_seed(spec.base_seed, run, purpose).generate_state(words, np.uint32)
+
+    match purpose:
+        case "start" | "training":
+            return np.stack([begin(spec, run) for spec in specs for run in range(spec.seeds)])
+        case "evaluation":
+            return np.repeat([begin(spec, 0) for spec in specs], [spec.seeds for spec in specs], axis=0)
+        case _:
+            assert_never(purpose)

@@ -71,7 +71,7 @@ class Recorded:
     """float32 or float64, as in the state; so is the bias."""
     bias: Float[np.ndarray, "run snapshot feature"]
     loss: Float64[np.ndarray, "run snapshot"]
-    """The exact loss; in sampled training that on each run's fixed evaluation sample."""
+    """The exact loss; in sampled training that on the evaluation sample."""
 
     @classmethod
     def empty(

@@ -85,6 +85,11 @@ class Training(Description, abc.ABC):
         """Whether the last step is only the most that a run may take, as where it goes on to convergence."""
         return False
 
+    @property
+    def samples_evaluated(self) -> int | None:
+        """How many samples the loss of a snapshot is a mean over; None where it is the exact loss."""
+        return None
+
     def gradient_error(self, state: TrainingState) -> Float64[np.ndarray, " run"] | None:  # noqa: ARG002 (as above)
         """The largest error of the gradient that each run has met, for training that keeps it; None for any other."""
         return None
@@ -229,8 +234,8 @@ class Sampled(Descent, kind="sampled"):
     batch: Count = 1024
     """Samples in a mini-batch."""
     evaluation: Count = 4096
-    """Samples on which the loss of every snapshot is computed: drawn once for each run, and kept. Whole batches are
-    drawn, so this is rounded up to a multiple of `batch`."""
+    """Samples on which the loss of every snapshot is computed: the same in every snapshot, and for all runs of a base
+    seed. Whole batches are drawn, so this is rounded up to a multiple of `batch`."""
 
     if TYPE_CHECKING:
 
@@ -249,6 +254,11 @@ class Sampled(Descent, kind="sampled"):
             batch: int = 1024,
             evaluation: int = 4096,
         ) -> None: ...
+
+    @property
+    def samples_evaluated(self) -> int:
+        """How many samples the loss of a snapshot is a mean over: whole batches, at least `evaluation`."""
+        return -(-self.evaluation // self.batch) * self.batch
 
     def noiseless(self, accuracy: float = 1e-8) -> Exact:
         """The twin that follows the exact gradient: the same optimiser, rate, schedule and decay, without samples.

@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     hidden: int
     batch: int
     evaluation_batches: int
-    """Batches in the fixed evaluation sample of each run."""
+    """Batches in the evaluation sample."""
     floor: float
     """The activation is max(z, floor)."""
     optimiser: int
@@ -293,7 +293,7 @@ def _all_finite(array, size):
 
 @kernel
 def _evaluate(tables, s, features, hidden, batch, batches, floor, distribution, most_groups, start):
-    """Mean loss over the run's fixed evaluation sample, which begins at `start` of its own stream."""
+    """Mean loss over the evaluation sample, which begins at `start` of its own stream."""
     for word in range(STREAM_WORDS):
         s.evaluation_stream[word] = start[word]
     loss = 0.0

@@ -1,0 +1,409 @@
+"""Losses that can be compared: how far a recorded loss may be off, what is known of a loss, and the best of many runs.
+
+In sampled training the recorded loss is a mean over an evaluation sample, so that it has a standard error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from tegum.core.description import nearest, short
+from tegum.core.empirical import Empirical
+from tegum.core.losses import population_loss
+from tegum.core.sample_spread import SAMPLES, standard_deviations
+from tegum.data.schema import SPEC, brief
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Counts
+from tegum.training.along import Described, Models, models_of, population_loss_along
+from tegum.training.threads import available_cores
+from tegum.training.training import Training
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_AT_ONCE = 512
+"""Models between two reports of progress."""
+
+_ERRORS = 64
+"""So many standard errors are computed where a loss is shown; the others are interpolated in the loss."""
+
+_LOOKED_AT = 0.1
+"""After this part of the time it is judged whether all of it will do."""
+
+_TOL = 1e-8
+"""The largest error of an exact loss, and of a wild one the largest relative error."""
+
+_WILD = 1e3
+"""A larger loss is that of a run about to diverge."""
+
+
+def loss_error(run: xr.Dataset, *, progress: bool | Callable[[int, int], None] | None = True) -> xr.DataArray:
+    """The standard error of the recorded loss of every snapshot.
+
+    It is the standard deviation of the loss of one sample, by the square root of the number of samples in the
+    evaluation sample. The deviation is found afterwards from 16,384 fixed samples with something active, so that it is
+    right in sparse distributions as well, to a few per cent. It takes as long as about 16,384 samples of training for
+    each snapshot: select those that are needed, `loss_error(run.isel(step=[-1]))`.
+
+    Runs of one base seed share an evaluation sample, so their errors are not independent: the mean over runs is hardly
+    more accurate than one of them. Trajectories from before runs shared a sample have one for each run: the error of a
+    run is the same.
+
+    Args:
+        run: a trajectory, with its Spec in the attribute `spec`; one run or one snapshot of it will do.
+        progress: as in `train`; a function is called with the snapshots done and all of them.
+
+    Returns:
+        Shaped like `run.loss`, named "loss_error", float64; NaN where the run had diverged or was not recorded, and 0
+        of runs that were trained on the exact loss.
+
+    Raises:
+        ValueError: there is no Spec, or samples of its features cannot be drawn.
+
+    """
+    call = "loss_error(run)"
+    models = models_of(run, call)
+    found = np.full((len(models.specs), models.bias.shape[1]), np.nan)
+    with shown(progress, Counts("errors of the loss", "snapshots"), "loss_error") as told:
+        for number, of in enumerate(models.specs):
+            samples, finite = _samples(of, call), models.finite(number)
+            for start in range(0, len(finite), _AT_ONCE):
+                some = finite[start : start + _AT_ONCE]
+                found[number, some] = 0.0 if samples is None else _errors(models, number, some, samples)
+                told(number * found.shape[1] + start + len(some), found.size)
+    return models.shaped(found, "loss_error", {"long_name": "standard error of the recorded loss", "units": "1"})
+
+
+def best(
+    run: xr.Dataset,
+    by: Literal["population_loss", "loss"] | xr.DataArray = "population_loss",
+    *,
+    tol: float = _TOL,
+    progress: bool | Callable[[int, int], None] | None = True,
+) -> xr.Dataset:
+    """The run with the least loss at the last step of a trajectory, of each Spec.
+
+    By default the losses are exact. The recorded ones rank runs badly: runs that ended in mirror images of one state
+    have different errors, which are often larger than what the states differ by.
+
+    Args:
+        run: a trajectory with several runs. To choose at an earlier step cut it first:
+            `best(run.isel(step=slice(0, 10)))`.
+        by: "population_loss" is the exact loss; "loss" the recorded one, which is off by about `loss_error(run)`; or a
+            DataArray of which the least is best, dims `seed` (and `spec`, and `step`, of which the last is taken).
+        tol: the largest error of an exact loss.
+        progress: as in `train`; a function is called with the exact losses computed and all of them.
+
+    Returns:
+        The best run as it lies in the trajectory, without the dimension `seed`, whose coordinate tells its number; with
+        several Specs the best of each. Added are the variables `best_value`, what it was chosen by, `runs_compared` and
+        `runs_left_out`: runs that diverged, at whatever step, or have no finite value. Of runs with the same value the
+        first is taken. As a trajectory that can be saved the run is `run.sel(seed=[int(best(run).seed)])`.
+
+    Raises:
+        ValueError: there is one run only, every run (of a Spec) diverged, `by` is none of these, or there is no exact
+            loss: the sentence says why.
+
+    Example:
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=50), seeds=4)
+        >>> run = tg.train(spec)
+        >>> int(tg.best(run).seed) in range(4)
+        True
+
+    """
+    import xarray as xr
+
+    call = "best(run)"
+    if not isinstance(run, xr.Dataset) or not {"weights", "bias"} <= set(run.variables):
+        raise ValueError(f"best({brief(run)}): it must be a trajectory of tegum, with weights and bias")
+    if "seed" not in run["bias"].dims or not run.sizes["seed"]:
+        raise ValueError(f"{call}: there must be several runs, with a dimension seed, to choose from")
+    if "step" in run.dims and not run.sizes["step"]:
+        raise ValueError(f"{call}: there is no snapshot to choose by")
+    last = run.isel(step=-1) if "step" in run.dims else run
+    lead = [dim for dim in (SPEC, "seed") if dim in last["bias"].dims]
+    values = _compared(last, by, lead, tol, progress).astype(np.float64)
+    counted = np.isfinite(values)
+    if "result" in run.variables:
+        counted &= run["result"].transpose(*lead).values != "diverged"
+    values, count = np.where(counted, values, np.inf), counted.sum(-1)
+    if not count.all():
+        which = f" of Spec {int(np.argmin(count))}" if SPEC in lead else ""
+        raise ValueError(
+            f"{call}: all {values.shape[-1]} runs{which} diverged or have no finite value; there is none to choose"
+        )
+    dims, at = lead[:-1], values.argmin(-1)
+    places = {SPEC: xr.Variable(dims, np.arange(len(at)))} if dims else {}
+    chosen = run.isel({"seed": xr.Variable(dims, at), **places})
+    told = by if isinstance(by, str) else str(by.name or "value given")
+    return chosen.assign_coords({} if "seed" in run.coords else {"seed": (dims, at)}).assign(
+        best_value=(dims, values.min(-1), {"long_name": f"{told} at the last step", "units": "1"}),
+        runs_compared=(dims, count, {"long_name": "runs the best was chosen from", "units": "run"}),
+        runs_left_out=(
+            dims,
+            values.shape[-1] - count,
+            {"long_name": "runs that diverged or have no finite value", "units": "run"},
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class KnownLoss:
+    """The loss of a trajectory as it can be shown: exact where that is quick, else recorded."""
+
+    loss: xr.DataArray
+    """Shaped like the recorded one."""
+    error: xr.DataArray | None
+    """Of an exact loss a bound of its error, of a recorded one the standard error; None where it is not known."""
+    exact: bool
+    note: str
+    """Where the loss is not exact, a sentence that says on what it was recorded, and why it is not exact."""
+
+    @property
+    def name(self) -> str:
+        """What it is called beside its numbers."""
+        return "exact loss" if self.exact else "recorded loss"
+
+
+def known_loss(
+    run: xr.Dataset, *, seconds: float = 5.0, progress: bool | Callable[[int, int], None] | None = True
+) -> KnownLoss:
+    """The exact loss of every snapshot if that takes no longer than `seconds`, else the recorded loss with its error.
+
+    There are standard errors of at most 64 snapshots, and those of others are interpolated between losses.
+
+    Args:
+        run: a trajectory with its loss, or one run or one snapshot of it, perhaps without a Spec.
+        seconds: about how long it may take.
+        progress: as in `train`; a function is called with the exact losses computed and all of them.
+
+    """
+    call, recorded = "known_loss(run)", run["loss"]
+    try:
+        models = models_of(run, call)
+        samples = [_samples(of, call) for of in models.specs]
+    except ValueError as error:
+        return KnownLoss(recorded, None, False, f"its error is not known: {_reason(error)}")
+    if set(models.like.dims[:-1]) != set(recorded.dims):
+        return KnownLoss(recorded, None, False, "its error is not known: loss and bias have other dimensions")
+    if all(each is None for each in samples):
+        return KnownLoss(recorded, None, True, "")
+    losses = recorded.transpose(*models.like.dims[:-1]).values.reshape(models.bias.shape[:2])
+    try:
+        with shown(progress, Counts("exact loss", "snapshots"), "known_loss") as told:
+            exact = _exact(models, losses, seconds, told)
+    except (ValueError, MemoryError) as error:
+        exact = _reason(error)
+    if not isinstance(exact, str):
+        values, errors = (
+            models.shaped(each, name, {"long_name": "population loss, summed over features", "units": "1"})
+            for each, name in zip(exact, ("population_loss", "population_loss_error"), strict=True)
+        )
+        return KnownLoss(values.transpose(*recorded.dims), errors.transpose(*recorded.dims), True, "")
+    count = " or ".join(f"{each:,}" for each in dict.fromkeys(samples) if each is not None)
+    try:
+        errors = _few_errors(models, losses, samples, seconds)
+    except (ValueError, MemoryError) as error:
+        errors, exact = None, _reason(error)
+    if errors is None:
+        note = f"recorded on {count} samples; neither its error nor the exact loss is shown: {exact}"
+        return KnownLoss(recorded, None, False, note)
+    error = models.shaped(errors, "loss_error", {}).transpose(*recorded.dims)
+    note = f"recorded on {count} samples, ± its standard error; the exact loss is not shown: {exact}"
+    return KnownLoss(recorded, error, False, note)
+
+
+def recorded_on(run: xr.Dataset) -> str:
+    """A sentence for a caption: on what the loss of a run was recorded, and how far it may be off at the end.
+
+    Args:
+        run: one run of a trajectory with its Spec.
+
+    Returns:
+        "" of a run that was trained on the exact loss, or that does not say what was trained.
+
+    """
+    last = run.isel(step=-1)
+    try:
+        samples = {_samples(of, "recorded_on(run)") for of in models_of(last, "recorded_on(run)").specs}
+        if None in samples:
+            return ""
+        error = float(loss_error(last, progress=False))
+    except ValueError:
+        return ""
+    count = " or ".join(f"{each:,}" for each in samples)
+    return (
+        f"The loss is recorded on {count} samples, the same at every step, and off by about {error:.1g} (its standard "
+        "error at the end)."
+    )
+
+
+def _compared(
+    last: xr.Dataset, by: Any, lead: Sequence[str], tol: float, progress: Any
+) -> Shaped[np.ndarray, "*spec seed"]:
+    """What runs are compared by, one value for each."""
+    import xarray as xr
+
+    match by:
+        case str("population_loss"):
+            try:
+                return population_loss_along(last, tol=tol, progress=progress).transpose(*lead).values
+            except ValueError as error:
+                if str(error).startswith(("population_loss_along(tol=", "population_loss_along(progress=")):
+                    raise ValueError(str(error).replace("population_loss_along", "best", 1)) from None
+                raise ValueError(
+                    f"best(run): there is no exact loss to choose by ({_reason(error)}); "
+                    'best(run, by="loss") chooses by the recorded one, which is off by about loss_error(run)'
+                ) from None
+        case str("loss"):
+            if "loss" not in last.variables:
+                raise ValueError('best(run, by="loss"): loss must be there, as in a trajectory of tegum')
+            values = last["loss"]
+        case xr.DataArray():
+            values = by.isel(step=-1) if "step" in by.dims else by
+        case str():
+            raise ValueError(f"best(run, by={by!r}): there is no such loss; {nearest(by, _NAMES)}")
+        case _:
+            raise ValueError(
+                f"best(run, by={brief(by)}): by must be 'population_loss', 'loss' or a DataArray with a value for "
+                "each run"
+            )
+    sizes = {dim: last.sizes[dim] for dim in lead}
+    if dict(values.sizes) != sizes or values.dtype.kind not in "iuf":
+        raise ValueError(
+            f"best(run, by={values.dtype} DataArray with sizes {dict(values.sizes)}): by must hold numbers with the "
+            f"sizes {sizes}, one for each run"
+        )
+    if "seed" in values.coords and "seed" in last.coords and (values["seed"].values != last["seed"].values).any():
+        raise ValueError("best(run, by=…): the numbers of its runs, along seed, must be those of the trajectory")
+    return values.transpose(*lead).values
+
+
+_NAMES = ("population_loss", "loss")
+
+
+def _samples(of: Described, call: str) -> int | None:
+    """How many samples the recorded loss of a Spec is a mean over."""
+    try:
+        return Training.of(of.training).samples_evaluated
+    except ValueError as error:
+        raise ValueError(
+            f"{call}: the attribute 'spec' has the training {short(of.training)}, which is none: {error}"
+        ) from None
+
+
+def _errors(models: Models, spec: int, some: np.ndarray, samples: int) -> Float[np.ndarray, " model"]:
+    of = models.specs[spec]
+    spread = standard_deviations(models.weights[spec, some], models.bias[spec, some], of.features, of.activation)
+    return spread / np.sqrt(samples)
+
+
+def _few_errors(
+    models: Models, losses: Float[np.ndarray, "spec model"], samples: list[int | None], seconds: float
+) -> Float[np.ndarray, "spec model"] | None:
+    """Standard errors, some of them interpolated in the loss; None where not even few can be had in that time."""
+    found = np.full(losses.shape, np.nan)
+    n, m = models.weights.shape[2:]
+    room = min(_ERRORS, int(seconds * _OPERATIONS / (4 * SAMPLES * n * m))) // len(losses)
+    if room < 1:
+        return None
+    for number, count in enumerate(samples):
+        finite = models.finite(number)
+        finite = finite[np.isfinite(losses[number, finite])]
+        if count is None or not len(finite):
+            continue
+        order = finite[np.argsort(losses[number, finite], kind="stable")]
+        some = order[np.unique(np.rint(np.linspace(0, len(order) - 1, room)).astype(int))]
+        own = _errors(models, number, some, count)
+        found[number, order] = np.interp(losses[number, order], losses[number, some], own)
+    return found
+
+
+_OPERATIONS = 2e9
+"""A cautious number of multiplications in a second."""
+
+
+def _exact(
+    models: Models,
+    losses: Float[np.ndarray, "spec model"],
+    seconds: float,
+    told: Callable[[int, int], None],
+) -> tuple[Float[np.ndarray, "spec model"], Float[np.ndarray, "spec model"]] | str:
+    """The exact losses and bounds of their errors, or why there are none: they would take longer.
+
+    Raises:
+        ValueError: there is no exact loss.
+
+    """
+    finite = [models.finite(number) for number in range(len(models.specs))]
+    total, threads = sum(map(len, finite)), available_cores()
+    too_long = f"it would take about {{}} to compute for {total:,} snapshots; tg.population_loss_along(run) does it"
+    guess = sum(len(some) * _seconds(of, models) for some, of in zip(finite, models.specs, strict=True)) / threads
+    if guess > 10 * seconds:
+        return too_long.format(_duration(guess))
+    found = np.full((2, *losses.shape), np.nan)
+    done, first, begin, pace = 0, 0, 0.0, np.inf
+
+    def portions(spec: int) -> Iterator[Int[np.ndarray, " model"]]:
+        wild = losses[spec, finite[spec]] > _WILD
+        calm, start = finite[spec][~wild], 0
+        while start < len(calm):
+            size = int(min(_AT_ONCE, max(1, _LOOKED_AT * seconds / pace)))
+            yield calm[start : start + size]
+            start += size
+        # Where a run diverges, its loss is large, and known to so many digits only: each by itself.
+        yield from finite[spec][wild][:, None]
+
+    for number, of in enumerate(models.specs):
+        for some in portions(number):
+            found[:, number, some] = population_loss(
+                models.weights[number, some].astype(np.float64),
+                models.bias[number, some].astype(np.float64),
+                of.features,
+                tol=_TOL * (float(losses[number, some[0]]) if losses[number, some[0]] > _WILD else 1.0),
+                activation=of.activation,
+                with_error=True,
+                threads=threads,
+            )
+            done += len(some)
+            if not first:
+                # The first alone does not count: it may have been compiled.
+                first, begin = done, time.monotonic()
+            else:
+                taken = time.monotonic() - begin
+                pace = max(taken, 1e-6) / (done - first)
+                if taken > _LOOKED_AT * seconds and pace * total > seconds:
+                    return too_long.format(_duration(pace * total))
+            told(done, total)
+    return found[0], found[1]
+
+
+def _seconds(of: Described, models: Models) -> float:
+    """About how long one exact loss takes on one core: within a factor of ten."""
+    n, m = models.weights.shape[2:]
+    rows = [each.samples for each in of.features.sets if isinstance(each, Empirical)]
+    if rows:
+        return 4 * sum(rows) * n * m / _OPERATIONS
+    # Measured: 0.1 ms with 6 features, 6 ms with 40, and 4 s with 400.
+    return 6e-8 * n**3 + 1e-4
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.0f} h"
+
+
+def _reason(error: Exception) -> str:
+    """What a sentence says, without a call that the user has not made."""
+    text = str(error)
+    for call in ("known_loss(run): ", "population_loss_along(run): "):
+        text = text.removeprefix(call)
+    return text
