@@ -14,6 +14,7 @@ if one of the two is empty, or if the entries are not real numbers. It says itse
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tegum.analysis.products import inner_products
 from tegum.core.given import array_of
+from tegum.core.limits import check_memory
 
 if TYPE_CHECKING:
     import xarray
@@ -53,14 +56,14 @@ def gram(weights: Kind) -> Kind:
     Raises ValueError as said for the module.
     """
     measure = Measure("gram", "inner products of embeddings", dims=("feature", "feature_other"))
-    return measure.of(lambda W: W @ W.swapaxes(-1, -2), weights)
+    return measure.of(inner_products, weights)
 
 
 def interference(weights: Kind) -> Kind:
     """The Gram matrix with a zero diagonal, in everything else like `gram`."""
 
     def kernel(W: Matrices) -> Float[np.ndarray, "matrix feature feature"]:
-        return W @ W.swapaxes(-1, -2) * (1.0 - np.eye(W.shape[-2]))
+        return inner_products(W) * (1.0 - np.eye(W.shape[-2]))
 
     return Measure("interference", "interference", dims=("feature", "feature_other")).of(kernel, weights)
 
@@ -281,9 +284,15 @@ class Measure:
         *runs, n, m = together[0].shape
         stacks = [array.reshape(-1, n, m) if array.size else np.zeros((0, n, m)) for array in together]
         sizes = {"feature": n, "feature_other": n, "hidden": m}
-        answer = np.empty((len(stacks[0]), *(sizes[dim] for dim in self.dims)), self.dtype)
         pairs = 3 * n * n if self.pairwise or "feature_other" in self.dims else 0
-        chunk = max(1, CHUNK_BYTES // (8 * (5 * n * m + 2 * m * m + pairs) * len(stacks)))
+        of_one = 8 * (5 * n * m + 2 * m * m + pairs) * len(stacks)
+        chunk = max(1, CHUNK_BYTES // of_one)
+        whole = len(stacks[0]) * np.dtype(self.dtype).itemsize * math.prod(sizes[dim] for dim in self.dims)
+        shape = together[0].shape
+        check_memory(
+            f"{call}(weights of shape {shape})", self.long_name, whole + of_one, "fewer or smaller matrices fit"
+        )
+        answer = np.empty((len(stacks[0]), *(sizes[dim] for dim in self.dims)), self.dtype)
         for start in range(0, len(answer), chunk):
             piece = slice(start, start + chunk)
             matrices = [np.asarray(stack[piece], np.float64) for stack in stacks]
@@ -320,7 +329,7 @@ def _factor_labels(W: Matrices, tolerance: float, present: Flags) -> Int[np.ndar
     norms = np.where(present, np.linalg.norm(W, axis=-1), 1.0)
     directions = np.where(present[..., None], W / norms[..., None], 0.0)
     n = W.shape[-2]
-    joined = (np.abs(directions @ directions.swapaxes(-1, -2)) > tolerance) | np.eye(n, dtype=bool)
+    joined = (np.abs(inner_products(directions)) > tolerance) | np.eye(n, dtype=bool)
     labels = np.broadcast_to(np.arange(n, dtype=np.int32), present.shape)
     # Every feature takes the smallest label among its neighbours until none changes; looking up the label of
     # the label doubles the reach of a round.

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float, Int
 from tegum.analysis.levels import LATE
 from tegum.analysis.statistics import bootstrap_mean, permutation_p
 from tegum.analysis.windows import Window, arranged, labels, overlap
+from tegum.core.limits import check_memory
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -272,3 +273,4 @@ def _check(call: str, late: float, draws: int) -> None:
         raise ValueError(f"{call}(late={late!r}): late must lie in [0, 1)")
     if draws < 1:
         raise ValueError(f"{call}(draws={draws!r}): draws must be at least 1")
+    check_memory(f"{call}(draws={draws})", "sums over runs of so many draws", 40 * int(draws), "fewer fit")

@@ -30,6 +30,7 @@ from tegum.analysis.subspaces import (
     matrix_shape,
 )
 from tegum.core.features import FeatureDistribution
+from tegum.core.limits import check_memory
 
 DEGENERATE = 1e-6
 """Eigenvalues that differ by no more than this part of the largest one count as equal."""
@@ -90,6 +91,9 @@ def linear_optimum(features: FeatureDistribution, hidden: int, *, starts: int = 
     check_distribution("linear_optimum", features)
     _check_count("linear_optimum", "hidden", hidden, 1)
     _check_count("linear_optimum", "starts", starts, 0)
+    size = 8 * features.n * (hidden * (2 * int(starts) + 6) + 6 * features.n)
+    call = f"linear_optimum(hidden={hidden}, starts={starts})"
+    check_memory(call, f"the starts of {features.n:,} features", size, "fewer starts or dimensions fit")
     n, mean, importance = features.n, features.first_moment(), features.importance
     spectrum, axes = principal_axes(features)
     bounds = np.append(np.cumsum(spectrum[::-1])[::-1], np.zeros(max(0, hidden - n) + 1))[: hidden + 1]

@@ -30,6 +30,7 @@ from jaxtyping import Float, Num
 
 from tegum.analysis import geometry
 from tegum.analysis.geometry import TOLERANCE, Kind
+from tegum.core.limits import check_memory
 
 if TYPE_CHECKING:
     import xarray
@@ -113,6 +114,7 @@ def simplex(count: int) -> Shape:
     Raises ValueError for a smaller count.
     """
     _check_count("simplex", count, 1)
+    check_memory(f"simplex({count})", f"{count:,} vectors in as many dimensions", 40 * count**2, "fewer fit")
     vectors = np.ones((1, 1))
     if count > 1:
         # Helmert's basis of the space orthogonal to (1, …, 1): row k has k ones and then −k.
@@ -124,12 +126,14 @@ def simplex(count: int) -> Shape:
 def regular_polygon(count: int) -> Shape:
     """The regular polygon of `count` ≥ 3 vectors in two dimensions. Raises ValueError for a smaller count."""
     _check_count("regular_polygon", count, 3)
+    check_memory(f"regular_polygon({count})", f"{count:,} vectors", 80 * count, "fewer fit")
     return Shape(_POLYGONS.get(count, f"{count}-gon"), _circle(count))
 
 
 def orthoplex(digons: int) -> Shape:
     """The cross-polytope: `digons` ≥ 1 orthogonal digons. Raises ValueError for a smaller number."""
     _check_count("orthoplex", digons, 1)
+    check_memory(f"orthoplex({digons})", f"{digons:,} digons in as many dimensions", 40 * digons**2, "fewer fit")
     axes = np.eye(digons)
     return Shape(_ORTHOPLEXES.get(digons, f"{digons}-orthoplex"), np.concatenate([axes, -axes]))
 

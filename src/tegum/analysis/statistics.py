@@ -8,6 +8,8 @@ from itertools import permutations
 import numpy as np
 from jaxtyping import Float, Num
 
+from tegum.core.limits import check_memory
+
 _Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
@@ -61,6 +63,8 @@ def bootstrap_mean(values: Num[np.ndarray, " run"], *, resamples: int = 10_000, 
         return math.nan, math.nan
     from scipy.special import stdtrit
 
+    what = f"so many drawings of {len(values):,} runs"
+    check_memory(f"bootstrap_mean(resamples={resamples})", what, 16 * int(resamples) * len(values), "fewer fit")
     drawn = np.random.default_rng(key).integers(len(values), size=(resamples, len(values)))
     given = np.asarray(values, np.float64)
     middle, n = given.mean(), len(given)
@@ -92,6 +96,9 @@ def permutation_p(pairs: Float[np.ndarray, "run run"], *, draws: int = 10_000, k
     seen = float(np.trace(pairs))
     every = math.factorial(min(count, 20)) <= draws
     rows = np.arange(count)
+    if not every:
+        what = f"so many orders of {count:,} runs"
+        check_memory(f"permutation_p(draws={draws})", what, 32 * int(draws) * count, "fewer fit")
     if every:
         orders = np.array(list(permutations(range(count))))
     else:

@@ -152,6 +152,11 @@ class Empirical(FeatureSet, kind="empirical"):
         return self.size
 
     @property
+    def table_size(self) -> int:
+        """None but the samples, which are there."""
+        return 0
+
+    @property
     def densities(self) -> Float[np.ndarray, " size"]:
         """As `active`."""
         return self.active()

@@ -12,6 +12,7 @@ from pydantic import field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, at, broken, of_kind
 from tegum.core.empirical import Empirical
+from tegum.core.limits import check_memory
 from tegum.core.sets import (
     Anticorrelated,
     Correlated,
@@ -47,6 +48,10 @@ __all__ = [
 ]
 
 
+MOST_SETS = 1_000_000
+"""In a distribution: each is described, copied and looked at by itself. A single set may have more features."""
+
+
 class FeatureDistribution(Description):
     """Independent sets of features, one after the other: the distribution of x in [0, 1]^n.
 
@@ -77,7 +82,7 @@ class FeatureDistribution(Description):
         sets: list[FeatureSet] = []
         for number, item in enumerate(value):
             with at(number):
-                sets += _sets(item)
+                sets += _sets(item, MOST_SETS - len(sets))
         if not sets:
             raise ValueError("must hold at least one feature set")
         return tuple(sets)
@@ -153,6 +158,8 @@ class FeatureDistribution(Description):
 
     @cached_property
     def _moments(self) -> tuple[Float[np.ndarray, " feature"], Float[np.ndarray, "feature feature"]]:
+        what = f"the second moments of {self.n:,} features"
+        check_memory(f"FeatureDistribution(n={self.n})", what, 24 * self.n**2, "fewer features fit")
         mean = np.concatenate([each.first_moment() for each in self.sets])
         moment = np.outer(mean, mean)
         end = 0
@@ -181,19 +188,25 @@ class FeatureDistribution(Description):
         if not isinstance(batch, int | np.integer) or isinstance(batch, bool) or batch < 1:
             raise ValueError(f"sample(batch={batch!r}): batch must be an int of at least 1")
         uniforms = _uniforms(key)
+        what = f"samples of {self.n:,} features"
+        check_memory(f"sample(batch={batch})", what, 32 * int(batch) * self.n, "a smaller batch fits")
         parts = [each.draw(uniforms, int(batch)) for each in self.sets]
         return parts[0].__array_namespace__().concat(parts, axis=1)
 
 
-def _sets(item: Any) -> list[FeatureSet]:
-    """A set, or the dictionary that describes one (as read from TOML or JSON), `copies` of it."""
+def _sets(item: Any, room: int) -> list[FeatureSet]:
+    """A set, or the dictionary that describes one (as read from TOML or JSON), `copies` of it; `room` for so many."""
     if isinstance(item, FeatureSet):
+        if room < 1:
+            raise broken((), item, f"must be one of at most {MOST_SETS:,} sets")
         return [item]
     if not isinstance(item, Mapping):
         raise broken((), item, "must be a feature set, or a table that describes one")
     copies = item.get("copies", 1)
     if not isinstance(copies, int) or isinstance(copies, bool) or copies < 1:
         raise broken("copies", copies, "must be an int of at least 1")
+    if copies > room:
+        raise broken("copies", copies, f"must be so few that there are at most {MOST_SETS:,} sets in all")
     values = {key: value for key, value in item.items() if key != "copies"}
     return [of_kind(FeatureSet.kinds, values)] * copies
 

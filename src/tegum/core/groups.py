@@ -40,6 +40,9 @@ class Series(NamedTuple):
     coarse: tuple[Group, ...]
     """The same with half the quadrature, where there is one; else empty."""
     moments: Moments
+    stop: Any = None
+    """The address of a flag (`Stop.address`) at which sums on a CPU look, if any: when it is raised they end soon, with
+    anything."""
 
 
 def series_of(features: FeatureDistribution, form: bool = True) -> Series:

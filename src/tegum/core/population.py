@@ -14,8 +14,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.core.features import FeatureDistribution
+from tegum.core.limits import check_memory
 from tegum.core.model import Activation, exact_path
 from tegum.core.population_errors import Differences, always, differences, kernel_values, left_out, unevenness
+from tegum.core.stopping import current, interruptible
 
 FIRST, LAST = 32, 2**16
 """The fewest frequencies and the most."""
@@ -88,6 +90,7 @@ def evaluate(
             f"evaluate(weights of shape {weights.shape}): features must be a distribution of {n} features, "
             f"or {runs} of them"
         )
+    _check_room(runs, n, m, order)
     theta = np.concatenate([weights.reshape(runs, -1), bias], 1)
     finite = np.isfinite(theta).all(1)
     if strict and not finite.all():
@@ -111,6 +114,16 @@ def evaluate(
     if strict:
         _refuse_inaccurate(found, order, tol)
     return found
+
+
+def _check_room(runs: int, n: int, m: int, order: int) -> None:
+    """Refuse what there is no memory for: of each model its couplings, and matrices of all its parameters."""
+    p = n * m + n
+    what, size = "the couplings", 8 * runs * (6 * p + 2 * n * n)
+    if order > 1:
+        what, size = "the Hessian", size + 8 * (4 * runs * p * p + 4 * p * p)
+    what = f"{what} of {f'{runs:,} models' if runs > 1 else 'a model'} with {n:,} features and {p:,} parameters"
+    check_memory(f"population loss(weights of shape {(runs, n, m)})", what, size, "fewer models or a smaller one fit")
 
 
 def _blank(runs: int, parameters: int, order: int) -> Evaluation:
@@ -218,19 +231,31 @@ def _by_jax(
     weights: np.ndarray, bias: np.ndarray, features: list[FeatureDistribution], order: int, tol: float
 ) -> Evaluation:
     import jax
+    import jax.numpy as jnp
 
     from tegum.core.series import derivatives, series_of
 
     runs, n, m = weights.shape
     found = _blank(runs, n * m + n, order)
     with jax.enable_x64(True):
-        # Sequential, so that no temporary grows with the number of runs.
-        for distribution in dict.fromkeys(features):
-            here = np.array([each == distribution for each in features])
-            part = derivatives(weights[here], bias[here], series_of(distribution), tol, order)
-            for whole, values in zip(found, part, strict=False):
-                if whole is not None:
-                    whole[here] = np.asarray(values)
+        (device,) = jnp.zeros(()).devices()
+
+    def work() -> None:
+        # Both are of the thread they are set in.
+        with jax.enable_x64(True), jax.default_device(device):
+            stop = current()
+            address = stop.address if device.platform == "cpu" else None
+            # Sequential, so that no temporary grows with the number of runs.
+            for distribution in dict.fromkeys(features):
+                here = np.array([each == distribution for each in features])
+                series = series_of(distribution)._replace(stop=address)
+                part = derivatives(weights[here], bias[here], series, tol, order)
+                for whole, values in zip(found, part, strict=False):
+                    if whole is not None:
+                        whole[here] = np.asarray(values)
+                stop.check()
+
+    interruptible(work)
     return found
 
 

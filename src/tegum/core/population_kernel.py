@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -44,6 +45,7 @@ from tegum.core.simd import (
     at_most,
     count_lanes,
     fma,
+    is_set,
     load,
     negative,
     pointer_at,
@@ -52,8 +54,12 @@ from tegum.core.simd import (
     splat,
     store,
 )
+from tegum.core.stopping import all_done, current, interruptible
 
 _PI = math.pi
+
+_SHORT = 2**20
+"""Blocks times features² times frequencies that are summed in the main thread, in hundredths of a second."""
 
 _ERROR_FLOOR = 5e-15
 """The rounding error, as a part of what was added up."""
@@ -169,7 +175,7 @@ def evaluate(plan, table, series, count, theta, scale, value, gradient, error, s
         scale: M of each output, (n, 8), as written by `refresh_scale`; not changed with the parameters, so that the
             gradient is that of the value.
         value: (8,), written. +inf where |z| could exceed M: refresh the scale, or take a shorter step. NaN or inf
-            where parameters are.
+            where parameters are. NaN when the flag of `s` is raised, and soon.
         gradient: (n m + n, 8), written; anything finite where the value is infinite.
         error: (8,), written: an estimate of how much the value would change with more frequencies.
         s: a `Scratch` for this plan.
@@ -184,6 +190,9 @@ def evaluate(plan, table, series, count, theta, scale, value, gradient, error, s
     loss, uncertain, size = zero, zero, zero
     excess = zero > zero
     for j in range(n):
+        if is_set(s.stop):
+            loss = splat(np.nan)
+            break
         importance = load(table, j * L)
         out = plan.feature[j]
         b = load(theta, (biases + out) * L)
@@ -245,6 +254,8 @@ def refresh_scale(plan, theta, scale, s):
     n = plan.features
     biases = plan.features * plan.hidden
     for j in range(plan.features):
+        if is_set(s.stop):
+            return
         out = plan.feature[j]
         lower, upper = _couplings(plan, theta, load(theta, (biases + out) * L), s, j)
         bound = splat(MARGIN) * at_least(absolute(lower), absolute(upper))
@@ -261,6 +272,8 @@ def evaluate_blocks(plan, tables, series, count, theta, scale, value, gradient, 
     parameters, features = plan.features * (plan.hidden + 1) * L, plan.features * (plan.features + 1) * L
     plan_, s_ = pointers(plan), pointers(s)
     for block in range(first, last):
+        if is_set(s_.stop):
+            return
         here, scale_here = pointer_at(theta, block * parameters), pointer_at(scale, block * features)
         if refresh:
             refresh_scale(plan_, here, scale_here, s_)
@@ -348,12 +361,15 @@ def _evaluate_group(
         )  # fmt: skip
 
     shares = np.array_split(np.arange(blocks), min(threads, blocks))
-    if len(shares) == 1:
-        # For a small model a pool would take longer than the loss.
+    if len(shares) > 1:
+        with ThreadPoolExecutor(threads, thread_name_prefix="tegum") as pool:
+            all_done(pool, [partial(work, share) for share in shares], current())
+    elif blocks * plan.features**2 * len(series) < _SHORT:
+        # For a small model a thread would take longer than the loss.
         work(shares[0])
     else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, shares))
+        interruptible(partial(work, shares[0]))
+    current().check()
     return loss, gradient.reshape(blocks, -1, L).swapaxes(1, 2).reshape(blocks * L, -1), error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from tegum.core.compiled import part
 from tegum.core.population_truncation import SHORTER
@@ -62,6 +62,8 @@ class Scratch(NamedTuple):
     """What is known of a position at the moment, `RECORD` rows each: one pointer reaches it all."""
     state: Float[np.ndarray, " row"]
     """What is known of one output, `STATE` rows."""
+    stop: Int[np.ndarray, " 1"]
+    """The flag of the call: see `tegum.core.stopping`."""
 
 
 def scale_rows(features: int) -> int:

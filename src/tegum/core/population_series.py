@@ -35,7 +35,7 @@ from tegum.core.population_waves import (
     wave,
 )
 from tegum.core.simd import WIDE_LANES as L
-from tegum.core.simd import absolute, fma, load, negative, select, splat, store
+from tegum.core.simd import absolute, fma, is_set, load, negative, select, splat, store
 
 _PI = math.pi
 
@@ -55,7 +55,7 @@ def _seed(plan, s, k):
 
 @kernel
 def sum_series(plan, table, series, count, s, j, scale, bias_half_turns, nothing, mixed):
-    """The sums over all frequencies of output j, into the state, SLOPE and SEGMENT."""
+    """The sums over all frequencies of output j, into the state, SLOPE and SEGMENT; when stopped, anything."""
     zero = splat(0.0)
     one = splat(1.0)
     singles, shared_end = plan.singles, plan.singles + plan.shared
@@ -90,6 +90,8 @@ def sum_series(plan, table, series, count, s, j, scale, bias_half_turns, nothing
         at = r * COLUMNS
         k0, k1 = series[at], series[at + COLUMNS]
         if r % _RESEED == 0 and r > 0:
+            if is_set(s.stop):
+                return
             _seed(plan, s, k0)
             cosine, sine = cos_sin(bias_half_turns, k0)
             store_pair(s.state, row.BIAS_STATE, cosine, sine)

@@ -20,6 +20,7 @@ from tegum.core.features import FeatureDistribution, MixtureTable
 from tegum.core.population_memory import RECORD, STATE, Scratch, aligned
 from tegum.core.population_truncation import SHORTER, window
 from tegum.core.simd import WIDE_LANES
+from tegum.core.stopping import current
 
 COLUMNS = 4 + len(SHORTER)
 """Numbers kept for each frequency, see `frequencies`."""
@@ -126,8 +127,8 @@ def groups(
 
 
 def scratch(plan: Plan) -> Scratch:
-    """Working memory for one thread and models of this structure."""
-    return Scratch(aligned(plan.features * RECORD * WIDE_LANES), aligned(STATE * WIDE_LANES))
+    """Working memory for one thread and models of this structure, with the flag of the call that it works for."""
+    return Scratch(aligned(plan.features * RECORD * WIDE_LANES), aligned(STATE * WIDE_LANES), current().flag)
 
 
 def _sets(distribution: FeatureDistribution) -> list[tuple[np.ndarray, MixtureTable]]:

@@ -35,6 +35,7 @@ from tegum.core.groups import Group, Moments, Series, series_of
 from tegum.core.lingering import lingering
 from tegum.core.model import Activation, exact_path
 from tegum.core.population_truncation import MARGIN, SHORTER, TRUST, UNCOUPLED, window
+from tegum.core.stopping import counted
 
 FIRST, LAST = 32, 2**15
 """The fewest frequencies and the most."""
@@ -118,7 +119,7 @@ def _per_output(function: Callable[..., Any], gram: Any, b: Any, *rest: Any) -> 
     return jax.vmap(function, in_axes=(0, 0, 0, *([None] * len(rest))))(gram, b, outputs, *rest)
 
 
-def _summed(order: int, gram: Any, b: Any, groups: Any, count: Any) -> Any:
+def _summed(order: int, gram: Any, b: Any, groups: Any, count: Any, stop: Any) -> Any:
     """The series over `count` frequencies, or its first or second derivative in (a, b): shape (3, n, …)."""
     n = len(b)
     chunk = int(np.clip(2 ** np.floor(np.log2(2**18 / (n**2 * (1 + n * (order == 2))))), 1, FIRST))
@@ -137,7 +138,7 @@ def _summed(order: int, gram: Any, b: Any, groups: Any, count: Any) -> Any:
         return total + jnp.moveaxis(_per_output(one, gram, b, number, count), 1, 0)
 
     start = jnp.zeros((1 + len(SHORTER), n, *([n + 1] * order)))
-    return jax.lax.fori_loop(0, jnp.asarray(count, int) // chunk, step, start)
+    return counted(jnp.asarray(count, int) // chunk, step, start, stop)
 
 
 def _derivative_of_closed(order: int, gram: Any, b: Any, groups: Any, moments: Moments) -> Any:
@@ -192,7 +193,7 @@ def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[An
 
     def more(state: Any) -> Any:
         count = 2 * state[0]
-        sums = _summed(order, gram, b, series.groups, count)
+        sums = _summed(order, gram, b, series.groups, count, series.stop)
         trust = jnp.array(TRUST).reshape(-1, 1, *([1] * order))
         change = (trust * jnp.abs(sums[1:] - sums[0])).max(0) * weight
         return count, weight * (closed + sums[0]), (change.sum() if order == 0 else _norm(change)) + floor
@@ -201,7 +202,7 @@ def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[An
     error = error + left_out(value, count)[0]
     if series.coarse:
         other = weight * _derivative_of_closed(order, gram, b, series.coarse, series.moments)
-        other = other + weight * _summed(order, gram, b, series.coarse, count)[0]
+        other = other + weight * _summed(order, gram, b, series.coarse, count, series.stop)[0]
         gap = jnp.abs(other - value)
         error = error + (gap.sum() if order == 0 else _norm(gap))
     return jnp.where(error <= target(value), value, jnp.nan), error
@@ -293,7 +294,7 @@ def _losses(weights: Any, bias: Any, series: Series, tol: Any) -> Any:
         losses, error = output_losses(_gram(w), b, series, tol)
         return losses.sum(), jax.lax.stop_gradient(error)
 
-    return jax.lax.map(one, (weights, bias))
+    return _of_all(one, weights, bias, series)
 
 
 @jax.jit
@@ -313,12 +314,27 @@ def _linear_losses(weights: Any, bias: Any, series: Series, tol: Any) -> Any:
     return jnp.where(error <= tol, loss, jnp.nan), jax.lax.stop_gradient(error)
 
 
+def _of_all(one: Callable[..., Any], weights: Any, bias: Any, series: Series) -> Any:
+    """A function of one model for all, one after the other; NaN for those that are left when the flag is raised."""
+    if series.stop is None:
+        return jax.lax.map(one, (weights, bias))
+    from tegum.core.xla_call import is_stopped
+
+    def guarded(numbered: Any) -> Any:
+        number, *model = numbered
+        nothing = jax.tree.map(lambda each: jnp.full(each.shape, jnp.nan), jax.eval_shape(one, model))
+        return jax.lax.cond(is_stopped(series.stop, number), lambda _: nothing, one, model)
+
+    return jax.lax.map(guarded, (jnp.arange(len(weights), dtype=jnp.int32), weights, bias))
+
+
 @functools.partial(jax.jit, static_argnames="order")
 def derivatives(weights: Any, bias: Any, series: Series, tol: Any, order: int) -> Any:
     """Loss, gradient and Hessian of models (run, n, m) and (run, n), up to an order, each with its error.
 
     The gradient is that in (W row by row, b), (run, P) with P = nm + n, and the Hessian (run, P, P). The error of a
-    derivative is that in the couplings and biases, carried over to the parameters by the norm of the Jacobian.
+    derivative is that in the couplings and biases, carried over to the parameters by the norm of the Jacobian. When a
+    flag that `series` holds the address of is raised, anything comes back soon.
     """
     n, m = weights.shape[1:]
 
@@ -344,4 +360,4 @@ def derivatives(weights: Any, bias: Any, series: Series, tol: Any, order: int) -
         hessian = hessian.at[: n * m, : n * m].add(jnp.kron(symmetric, jnp.eye(m)))
         return (*found, hessian, curvatures_error * stretch**2 + 2 * slopes_error)
 
-    return jax.lax.map(one, (weights, bias))
+    return _of_all(one, weights, bias, series)

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from pydantic import Field, PlainValidator, field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, Positive, broken, plain
+from tegum.core.limits import check_memory
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -124,13 +125,23 @@ class FeatureSet(Description, abc.ABC):
         """How many features the set has."""
 
     @property
+    def table_size(self) -> int:
+        """How many numbers its table holds, at most, without making one."""
+        return self.features * (self.features + 2)
+
+    def _check_room(self, what: str, numbers: int) -> None:
+        check_memory(repr(self), f"{what} of {self.features:,} features", 8 * numbers, "a smaller set fits")
+
+    @property
     def densities(self) -> Float[np.ndarray, " size"]:
         """`density` for each feature."""
+        self._check_room("the density of each", 2 * self.features)
         return np.array(np.broadcast_to(np.asarray(self.density, dtype=np.float64), self.features))
 
     @property
     def importances(self) -> Float[np.ndarray, " size"]:
         """`importance` for each feature."""
+        self._check_room("the importance of each", 2 * self.features)
         return np.array(np.broadcast_to(np.asarray(self.importance, dtype=np.float64), self.features))
 
     @abc.abstractmethod
@@ -212,6 +223,7 @@ class GatedSet(FeatureSet):
 
     def second_moment(self) -> Float[np.ndarray, "size size"]:
         """E[x_i x_j] = ¼ Σ_c w_c q_ci q_cj for i ≠ j, and E[x_i²] = ⅓ Σ_c w_c q_ci."""
+        self._check_room("the second moments", 2 * self.features**2)
         weights, gates = self._mixture
         moment = (gates.T * weights) @ gates / 4
         np.fill_diagonal(moment, self.active() / 3)
@@ -257,6 +269,11 @@ class Independent(GatedSet, kind="independent"):
         """How many features the set has."""
         return self.count
 
+    @property
+    def table_size(self) -> int:
+        """One number for each feature."""
+        return self.count
+
     def table(self) -> MixtureTable:
         """One component, whose densities are the features' own."""
         return MixtureTable(np.ones(1), self.densities[None])
@@ -274,8 +291,21 @@ class _SizedSet(GatedSet):
         """How many features the set has."""
         return self.size
 
+    def _check_table(self) -> None:
+        self._check_room("the table", 3 * self.table_size)
 
-class Correlated(_SizedSet, kind="correlated"):
+
+class _NestedSet(_SizedSet):
+    """Whose table has a component for each density that differs."""
+
+    @property
+    def table_size(self) -> int:
+        """Components, at most, times features."""
+        levels = len(set(self.density)) if isinstance(self.density, tuple) else 1
+        return (levels + 2) * self.size
+
+
+class Correlated(_NestedSet, kind="correlated"):
     """`size` features with one gate: all active together or none; their magnitudes are independent.
 
     With unequal densities one uniform is shared, and feature i is active when it falls below `density[i]`:
@@ -288,6 +318,7 @@ class Correlated(_SizedSet, kind="correlated"):
 
     def table(self) -> MixtureTable:
         """Nested components: nothing active, then the densest features, …, then all."""
+        self._check_table()
         return _nested(self.densities)
 
 
@@ -303,12 +334,13 @@ class Anticorrelated(_SizedSet, kind="anticorrelated"):
 
     def table(self) -> MixtureTable:
         """Nothing active, or exactly feature i with weight density[i] / size."""
+        self._check_table()
         each = self.densities / self.size
         weights = np.concatenate([[1 - each.sum()], each])
         return _without_impossible(weights, np.concatenate([np.zeros((1, self.size)), np.eye(self.size)]))
 
 
-class PartiallyCorrelated(_SizedSet, kind="partially-correlated"):
+class PartiallyCorrelated(_NestedSet, kind="partially-correlated"):
     """`size` features that share one gate with probability `strength` and have their own gates otherwise."""
 
     positional: ClassVar[tuple[str, ...]] = ("size", "density", "strength", "importance")
@@ -328,6 +360,7 @@ class PartiallyCorrelated(_SizedSet, kind="partially-correlated"):
 
     def table(self) -> MixtureTable:
         """The components of a correlated set with weight `strength`, and an independent one with the rest."""
+        self._check_table()
         shared = _nested(self.densities)
         weights = np.concatenate([self.strength * shared.weights, [1 - self.strength]])
         return _without_impossible(weights, np.concatenate([shared.gates, self.densities[None]]))
@@ -375,6 +408,11 @@ class Equivariant(FeatureSet, kind="equivariant"):
     def features(self) -> int:
         """How many features the set has."""
         return self.size
+
+    @property
+    def table_size(self) -> int:
+        """The response of each feature at each angle."""
+        return self._nodes * self.size
 
     @property
     def angles(self) -> Float[np.ndarray, " size"]:

@@ -392,6 +392,21 @@ def transpose(
 
 
 @_operation
+def is_set(typingctx: Any, flag: Any) -> Any:
+    """Whether the first element of an array of int64 is not 0, as another thread may have made it by now.
+
+    An atomic read: of a plain one the optimiser may think that once is enough.
+    """
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, sig.args[0], args[0], ir.Constant(ir.IntType(64), 0))
+        value = builder.load_atomic(pointer, "monotonic", 8)
+        return builder.icmp_signed("!=", value, ir.Constant(value.type, 0))
+
+    return types.boolean(flag), emit
+
+
+@_operation
 def total(typingctx: Any, x: Any) -> Any:
     """The sum of the lanes, added pairwise in a fixed order."""
 

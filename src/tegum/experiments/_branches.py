@@ -12,11 +12,14 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+from tegum.core.stopping import Stop, all_done
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -204,13 +207,13 @@ def crossings(
             if third.loss < (1 - SAME) * min(next(known).loss, next(known).loss):
                 found[k] = _split(spec, parameter, pairs[k], third, starts, key, depth)
                 left.remove(k)
+    ends = [brackets[k].ends for k in left]
+    calls = [partial(_root, spec, parameter, *each, TOLERANCES[0]) for each in ends]
+    calls += [partial(_root, spec, parameter, *each, TOLERANCES[1]) for each in ends if starts >= MANY]
     with ThreadPoolExecutor() as pool:
-        ends = [brackets[k].ends for k in left]
-        rough = [pool.submit(_root, spec, parameter, *each, TOLERANCES[0]) for each in ends]
-        fine = [pool.submit(_root, spec, parameter, *each, TOLERANCES[1]) for each in ends if starts >= MANY]
-        roots = [(each.result(), None) for each in rough]
-        if fine:
-            roots = [(each.result(), first) for each, (first, _) in zip(fine, roots, strict=True)]
+        met = all_done(pool, calls, Stop())
+    rough, fine = met[: len(ends)], met[len(ends) :]
+    roots = list(zip(fine, rough, strict=True)) if fine else [(root, None) for root in rough]
     values = [brackets[k].guess if root is None else root.value for k, (root, _) in zip(left, roots, strict=True)]
     for k, (root, other), below in zip(left, roots, fresh(spec, parameter, values, starts, key), strict=True):
         crossing = Crossing(*brackets[k].ends, root, other, below.loss)

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from tegum.analysis.levels import KINDS, Kind
+from tegum.core.stopping import Stop, all_done
 from tegum.experiments._critical import critical_near
 from tegum.experiments._leaving import Flown, Leaving, crossing, flown, growth
 from tegum.experiments._measures import average, mean, share
@@ -186,14 +188,15 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
     def point(at: int, time: int) -> CriticalPoint:
         return critical_near(spec, flows.weights[at, time], flows.bias[at, time], FAR, corners=())
 
+    calls = [partial(point, at, int(time)) for at, time in enumerate(slowest)]
+    calls += [partial(point, at, -1) for at in range(len(drops))]
     with ThreadPoolExecutor() as pool:
-        points = [pool.submit(point, at, int(time)) for at, time in enumerate(slowest)]
-        ends = [pool.submit(point, at, -1) for at in range(len(drops))]
-        looks = [
-            Look(seed, int(steps[begin]), bool(gone), found.result())
-            for (seed, begin, _), gone, found in zip(places, left, points, strict=True)
-        ]
-        after = [end.result() for end in ends]
+        found = all_done(pool, calls, Stop())
+    looks = [
+        Look(seed, int(steps[begin]), bool(gone), saddle)
+        for (seed, begin, _), gone, saddle in zip(places, left, found[: len(places)], strict=True)
+    ]
+    after = found[len(places) :]
     own = [_state(run, drop.event.seed, _place(steps, drop.event.end + MARGIN)) for drop in drops]
     return Looked(_passages(spec, drops, looks, after, states, own, flows, slowest), tuple(looks[len(drops) :]))
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import numpy as np
+
+from tegum.core.stopping import Stop, all_done
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -106,5 +109,4 @@ def passed(run: xr.Dataset) -> list[Passed]:
         return Passed(start, end, turning, point, close, cosine, fast_is_saddle)
 
     with ThreadPoolExecutor() as pool:
-        jobs = [pool.submit(look, *each) for each in sorted(places)]
-        return [each.result() for each in jobs]
+        return all_done(pool, [partial(look, *each) for each in sorted(places)], Stop())

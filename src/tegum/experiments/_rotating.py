@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from jaxtyping import Float
 from tegum.core.compiled import kernel
 from tegum.core.model import initial_weights
 from tegum.core.segments import Parameters, Resolution, evaluate, loss_and_gradient, segments
+from tegum.core.simd import is_set
+from tegum.core.stopping import Stop, all_done, current
 from tegum.experiments._branches import ATTEMPTS, Passage, Solution
 from tegum.training.threads import available_cores
 
@@ -46,11 +49,12 @@ def _descend(
     steps: int,
     tolerance: float,
     still: float,
+    stop: np.ndarray,
 ) -> float:
     """BFGS with the line search for loss functions with kinks of Lewis & Overton (Mathematical Programming 141, 2013).
 
-    Changes `theta`, and returns the loss. Done here and not by SciPy, whose linear algebra of so few parameters takes
-    thirty times as long as the loss.
+    Changes `theta`, and returns the loss; soon, and anything, when the flag `stop` is raised. Done here and not by
+    SciPy, whose linear algebra of so few parameters takes thirty times as long as the loss.
     """
     size = len(theta)
     inverse, gradient, new, there = np.eye(size), np.empty(size), np.empty(size), np.empty(size)
@@ -58,7 +62,7 @@ def _descend(
     loss = evaluate(theta, hidden, origin, direction, weight, silent, gradient)
     fresh, idle = True, 0
     for _ in range(steps):
-        if np.abs(gradient).max() <= tolerance or idle == 3:
+        if np.abs(gradient).max() <= tolerance or idle == 3 or is_set(stop):
             break
         slope = 0.0
         for i in range(size):
@@ -133,12 +137,12 @@ def descended(
     def one(start: Parameters) -> Solution:
         theta = start.copy()
         shape = hidden, where.origin, where.direction, where.weight / where.scale, where.silent / where.scale
-        loss = _descend(theta, *shape, steps, GRADIENT, STILL) * where.scale
+        loss = _descend(theta, *shape, steps, GRADIENT, STILL, current().flag) * where.scale
         return Solution(value, theta[: n * hidden].reshape(n, hidden), theta[n * hidden :], loss, 0, 0)
 
     rows = [np.concatenate([W.ravel(), b]).astype(np.float64) for W, b in zip(weights, bias, strict=True)]
     with ThreadPoolExecutor(available_cores()) as pool:
-        return list(pool.map(one, rows))
+        return all_done(pool, [partial(one, row) for row in rows], Stop())
 
 
 def least(

@@ -35,11 +35,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 from jaxtyping import Float
 
+from tegum.core.stopping import Stop, all_done
 from tegum.experiments._varied import ANY, RATE, SPARSEST, Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size, by_name
 
@@ -223,15 +225,15 @@ def _seen(twins: xr.Dataset) -> list[Seen]:
             fast_is_near = fast.converged and fast.moved <= reach and fast.unstable
         return Seen(int(run["seed"]), plateau, point, near, fast_is_near)
 
+    calls = []
+    for run in (twins.isel(seed=at) for at in range(twins.sizes["seed"])):
+        end = run.isel(step=-1)
+        reach = NEAR * float(np.sqrt((end["weights"] ** 2).sum() + (end["bias"] ** 2).sum()))
+        plateaus = find_plateaus(np.maximum(run["loss"].values, ACCURACY), run["step"].values)
+        calls += [partial(look, run, plateau, reach) for plateau in plateaus]
     # Most of a search is spent in kernels that release the interpreter's lock.
     with ThreadPoolExecutor() as pool:
-        found = []
-        for run in (twins.isel(seed=at) for at in range(twins.sizes["seed"])):
-            end = run.isel(step=-1)
-            reach = NEAR * float(np.sqrt((end["weights"] ** 2).sum() + (end["bias"] ** 2).sum()))
-            plateaus = find_plateaus(np.maximum(run["loss"].values, ACCURACY), run["step"].values)
-            found += [pool.submit(look, run, plateau, reach) for plateau in plateaus]
-        return [each.result() for each in found]
+        return all_done(pool, calls, Stop())
 
 
 def _measures(pairs: Pairs) -> list[Measure]:

@@ -75,7 +75,7 @@ class Folder:
         self._made: list[Path] = []
 
     def __enter__(self) -> Folder:
-        from tegum.training.checkpoint import trajectory_bytes
+        from tegum.training.sizes import trajectory_bytes
 
         # Now, and not after an hour of training that then could not be kept.
         try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tegum.core.limits import check_memory
 from tegum.figures.films import FASTEST_GIF, LONGEST_GIF, Image, film_file, write_gif, write_mp4
 from tegum.figures.frames import Clock, Film
 from tegum.progress.showing import shown
@@ -107,6 +108,11 @@ def render(
     if gif and (longest := np.bincount(frames).max() / rate) >= LONGEST_GIF:
         rule = f"an image of a GIF can stay for less than {LONGEST_GIF:g} s, and one of these for {longest:.0f} s"
         raise ValueError(f"render(seconds={seconds!r}): {rule}; an .mp4 can be as long")
+    if gif:
+        # Pillow keeps every image that differs from the one before, a byte for each pixel, until all are there.
+        kept = len(frames) if turn else len(np.unique(frames))
+        size = kept * width * width // 2
+        check_memory(f"render(width={width})", f"{kept:,} images of a GIF", size, "fewer fit, and an .mp4 keeps none")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{call}: the folder {str(path.parent)!r} does not exist; make it first")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import jax
@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int64
 from tegum.core.empirical import Matrix
 from tegum.core.features import FeatureDistribution, FeatureSet, GatedSet
 from tegum.core.model import Purpose
+from tegum.core.stopping import Stop, all_done
 from tegum.training.optimisers import known_rule
 from tegum.training.programs import UPDATES, Constants, Mixtures, Program, Runs, Table, draw_batches, evaluate, train
 from tegum.training.start import starting_state, streams
@@ -105,10 +106,11 @@ class JaxEngine(Threaded):
         `state` is left as it is. Call inside a `with` block of this engine.
         """
         pieces = list(_pieces(state.step, stop, snapshots.tolist()))
+        flag = Stop()
         recorded = Recorded.empty(snapshots, len(state.weights), self._n, self._m)
         new = replace(state.copy(), step=stop)
-        done = self._pool.map(lambda chunk: self._advance_chunk(chunk, state, pieces), self._chunks)
-        for chunk, (runs, taken) in zip(self._chunks, done, strict=True):
+        calls = [partial(self._advance_chunk, chunk, state, pieces, flag) for chunk in self._chunks]
+        for chunk, (runs, taken) in zip(self._chunks, all_done(self._pool, calls, flag), strict=True):
             where, real = chunk.where[: chunk.count], slice(chunk.count)
             new.weights[where], new.bias[where] = self._split(runs.parameters[real])
             new.first[where], new.second[where] = runs.first[real], runs.second[real]
@@ -142,18 +144,25 @@ class JaxEngine(Threaded):
         return np.asarray(draw_batches(program, tables, stream, np.arange(count, dtype=np.int32), data))
 
     def _advance_chunk(
-        self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]]
+        self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
     ) -> tuple[Runs, list[tuple[np.ndarray, np.ndarray]]]:
         """The runs of a chunk after all pieces, and the parameters and losses of its snapshots."""
         runs, taken = _gathered(state, chunk.where), []
         always = chunk.constants, np.int32(chunk.count)
+        # Only programs for a CPU can look at the flag; others are short, and it is looked at between them.
+        stop = None if self._together else flag.address
         specs, row = np.unique(self._spec_of_run[chunk.where], return_inverse=True)
         for begin, end, recorded in pieces:
             schedule = np.stack([_schedule(self._training[spec], begin, end) for spec in specs])[row]
-            runs = train(chunk.program, runs, *always, schedule, np.int32(begin), np.int32(end - begin), chunk.data)
+            runs = train(
+                chunk.program, runs, *always, schedule, np.int32(begin), np.int32(end - begin), chunk.data, stop
+            )
             if recorded:
-                runs = evaluate(chunk.program, runs, *always, np.int32(end), chunk.data)
+                runs = evaluate(chunk.program, runs, *always, np.int32(end), chunk.data, stop)
                 taken.append((runs.parameters, runs.loss))
+            # Otherwise it would be asked for all pieces before the first is done.
+            jax.block_until_ready(runs)
+            flag.check()
         return jax.device_get((runs, taken))
 
     def _split(
@@ -181,7 +190,7 @@ class JaxEngine(Threaded):
                 constants = jax.tree.map(lambda *values: np.stack(values), *rows)
                 chunks.append(_Chunk(program, where, len(part), jax.device_put(constants, self._device), data))
             # Threads that met a new program would compile it once each.
-            self._advance_chunk(chunks[-1], self.start(), [(0, 0, True)])
+            self._advance_chunk(chunks[-1], self.start(), [(0, 0, True)], Stop())
         return chunks
 
     def _calls(self, program: Program, runs: int) -> tuple[int, int]:

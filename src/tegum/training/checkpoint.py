@@ -23,6 +23,7 @@ from tegum.data.keeping import KeptElsewhereError, keep, uninterrupted
 from tegum.data.room import Room
 from tegum.data.store import check_place, load, save
 from tegum.training.dataset import code_digest, vector_unit
+from tegum.training.sizes import trajectory_bytes
 from tegum.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -235,15 +236,6 @@ class Checkpoint:
 def partial_of(target: Path) -> Path:
     """Where what is done of an unfinished training is kept: `run.partial.zarr` of `run.zarr`."""
     return target.with_name(f"{target.stem}.partial{target.suffix}")
-
-
-def trajectory_bytes(specs: Sequence[Spec]) -> int:
-    """How many bytes the numbers of a trajectory take, before compression."""
-    first = specs[0]
-    snapshots = len(first.snapshots.at(first.training.steps))
-    item = np.dtype(first.training.dtype).itemsize
-    numbers = first.features.n * (first.hidden + 1) * item + 16
-    return len(specs) * first.seeds * (snapshots * numbers + 64)
 
 
 def _state_in(run: xr.Dataset, start: TrainingState, call: str) -> TrainingState:

@@ -24,6 +24,7 @@ from tegum.progress.showing import shown
 from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
+from tegum.training.sizes import check_training
 from tegum.training.spec import Spec
 from tegum.training.state import Recorded, TrainingState
 
@@ -128,6 +129,7 @@ def iterate(
 
     """
     specs = together(specs)
+    check_training(specs, "iterate", engine, threads, kept=False)
     with _engine(specs, threads, engine, "iterate") as worker:
         if state is not None:
             _check_state(state, worker, specs)
@@ -217,6 +219,7 @@ def train(
         raise ValueError(
             f"train(overwrite={overwrite}, resume={resume}): both are of what is at `out`, and out is None"
         )
+    check_training(specs, "train", engine, threads, kept=True)
     begin = time.perf_counter()
     wanted = _snapshot_steps(specs[0])
     runs = len(specs) * specs[0].seeds
@@ -313,6 +316,8 @@ def together(specs: Spec | Sequence[Spec]) -> tuple[Spec, ...]:
     for number, spec in enumerate(several):
         if not isinstance(spec, Spec):
             raise ValueError(f"train([…]): item {number}, {_short(spec)}, must be a Spec")
+        if number == 0:
+            continue
         shared = {f"training.{key}": attrgetter(f"training.{key}") for key in spec.training.shared}
         for what, value in (_AGREE | shared).items():
             ours, theirs = value(several[0]), value(spec)

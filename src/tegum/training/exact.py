@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import wait
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
@@ -17,6 +15,7 @@ from tegum.core.model import is_linear
 from tegum.core.population_memory import scale_rows
 from tegum.core.population_tables import Plan, aligned, frequencies, groups, scratch
 from tegum.core.simd import WIDE_LANES
+from tegum.core.stopping import Stop, all_done, current
 from tegum.training.corners import settled
 from tegum.training.kernels import descent, lbfgs
 from tegum.training.kernels import memory as memory_of
@@ -113,7 +112,6 @@ class ExactEngine(Threaded):
         self._families = self._make_families()
         nothing = [float(spec.features.importance @ np.diag(spec.features.second_moment())) for spec in self.specs]
         self._nothing = np.array(nothing)[self._spec_of_run]
-        self._cancelled = threading.Event()
 
     def _make_families(self) -> list[_Family]:
         families = []
@@ -210,7 +208,8 @@ class ExactEngine(Threaded):
             tools = self._tools(family)
             begun = scalars[runs, row.STEP].copy()
             stalled = scalars[runs, row.PHASE] == memory_of.STALLED
-            while not self._cancelled.is_set():
+            while True:
+                current().check()
                 phase = scalars[runs, row.PHASE]
                 asking = runs[phase == memory_of.CHECK]
                 if len(asking):
@@ -295,12 +294,13 @@ class ExactEngine(Threaded):
             working = descent.working(self._size, self._n, family.plan.rows)
             tools = self._tools(family)
             step = start
-            while step < stop and not self._cancelled.is_set():
+            while step < stop:
                 alive = runs[state.diverged_at[runs] < 0]
                 if step % CHECKED_EVERY == 0:
                     count[alive] = self._frequencies(tools, params[alive], alive, count[alive])
                 until = min(stop, step - step % CHECKED_EVERY + CHECKED_EVERY)
-                while len(alive) and not self._cancelled.is_set():
+                while len(alive):
+                    current().check()
                     least = count[alive].min()
                     queue = alive[count[alive] == least]
                     accuracy = self._training.accuracy if least < _MOST_FOLLOWED else np.inf
@@ -330,7 +330,7 @@ class ExactEngine(Threaded):
         chosen = np.maximum(present / 2, FEWEST_FREQUENCIES)
         finer = np.full_like(points, np.nan)
         left, first = np.arange(len(points)), True
-        while len(left) and not self._cancelled.is_set():
+        while len(left):
             coarse = finer[left]
             for each in np.unique(chosen[left]):
                 at = np.flatnonzero(chosen[left] == each)
@@ -371,7 +371,7 @@ class ExactEngine(Threaded):
         """The losses at points (point, P) of these runs, to the training's accuracy."""
         loss, error = np.full(len(points), np.nan), np.full(len(points), np.inf)
         left, count = np.arange(len(points)), _FIRST_FREQUENCIES
-        while len(left) and count <= MOST_FREQUENCIES and not self._cancelled.is_set():
+        while len(left) and count <= MOST_FREQUENCIES:
             values, errors, _ = _losses(tools, points[left], runs[left], count)
             # An error that no longer shrinks is rounding.
             rounding = (errors > 0.9 * error[left]) & (count >= 1024)
@@ -382,22 +382,13 @@ class ExactEngine(Threaded):
 
     def _each(self, work: Callable[[_Family, np.ndarray], None]) -> None:
         """Call `work` for parts of all families, in all threads."""
-        self._cancelled.clear()
-        futures = []
+        calls = []
         for family in self._families:
             parts = min(TASKS_PER_THREAD * self.threads, -(-len(family.runs) // LEAST_RUNS))
             if self.threads == 1:
                 parts = 1
-            futures += [self._pool.submit(work, family, part) for part in np.array_split(family.runs, parts)]
-        try:
-            wait(futures)
-        finally:
-            self._cancelled.set()
-            for future in futures:
-                future.cancel()
-            wait(futures)  # kernels write into our arrays: never leave before they have
-        for future in futures:
-            future.result()
+            calls += [partial(work, family, part) for part in np.array_split(family.runs, parts)]
+        all_done(self._pool, calls, Stop())
 
 
 def _params(state: TrainingState) -> Float[np.ndarray, "run _"]:
@@ -413,4 +404,5 @@ def _losses(
         tools.family.plan, tools.family.tables, *_series(count), points.ravel(), runs, len(points), values, errors,
         gradients, tools.scratch, tools.room,
     )  # fmt: skip
+    current().check()
     return values, errors, gradients

@@ -12,9 +12,8 @@ they need, but no lane knows of another: a run's numbers depend on its Spec and 
 from __future__ import annotations
 
 import bisect
-import threading
+import functools
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
@@ -29,6 +28,7 @@ from tegum.core.population_call import Block, register
 from tegum.core.population_tables import Plan, groups
 from tegum.core.series import series_of
 from tegum.core.simd import WIDE_LANES
+from tegum.core.stopping import Stop, all_done
 from tegum.training.fields import examine
 from tegum.training.integrate import Newton, integrate, unknown
 from tegum.training.start import starting_state
@@ -102,7 +102,7 @@ class FlowEngine(Threaded):
         """Structure and numbers of the runs that go through the kernel."""
         self._abouts: dict[int, tuple[str, Any]] = {}
         """Field and what it must know of the others."""
-        self._stopped = threading.Event()
+        self._stop = Stop()
         self._prepare()
 
     def _prepare(self) -> None:
@@ -125,7 +125,7 @@ class FlowEngine(Threaded):
             if self._linear:
                 about: Any = features.first_moment(), features.second_moment(), features.importance
             else:
-                about = series_of(features), np.float64(self._training.accuracy)
+                about = series_of(features)._replace(stop=self._stop.address), np.float64(self._training.accuracy)
             for run in np.flatnonzero(self._spec_of_run == number).tolist():
                 self._abouts[run] = ("linear" if self._linear else "series"), about
 
@@ -166,20 +166,17 @@ class FlowEngine(Threaded):
             state.first[:, 1:].copy(),
         )
         alive = np.flatnonzero(state.diverged_at < 0)
-        self._stopped.clear()
-        try:
-            self._look(runs, alive)
-            alive = self._bury(runs, alive, state, state.step)
-            self._record(runs, alive, recorded, columns.get(state.step))
-            bounds = [bound for bound in self._bounds if state.step < bound < stop]
-            here = state.step
-            for there in [*bounds, stop] if stop > here else []:
-                times = self._training.time([here, there])
-                alive = self._leg(runs, alive, float(times[1] - times[0]), state, there)
-                self._record(runs, alive, recorded, columns.get(there))
-                here = there
-        finally:
-            self._stopped.set()
+        self._stop.clear()
+        self._look(runs, alive)
+        alive = self._bury(runs, alive, state, state.step)
+        self._record(runs, alive, recorded, columns.get(state.step))
+        bounds = [bound for bound in self._bounds if state.step < bound < stop]
+        here = state.step
+        for there in [*bounds, stop] if stop > here else []:
+            times = self._training.time([here, there])
+            alive = self._leg(runs, alive, float(times[1] - times[0]), state, there)
+            self._record(runs, alive, recorded, columns.get(there))
+            here = there
         weights, bias = self._split(runs.parameters)
         return replace(
             state, step=stop, weights=weights, bias=bias, first=np.concatenate([runs.step[:, None], runs.newton], 1)
@@ -205,7 +202,10 @@ class FlowEngine(Threaded):
                 ended = integrate(
                     kind, self._n, begin[lanes], first[lanes], _unpacked(newton[lanes], begin.shape[1]), length,
                     (self._training.rtol, self._training.atol), about.address if kind == "population" else about,
+                    self._stop.address,
                 )  # fmt: skip
+                jax.block_until_ready(ended)
+                self._stop.check()
                 real = slice(len(mine))
                 if ended.newton is not None:
                     runs.newton[mine] = _packed(ended.newton)[real]
@@ -240,7 +240,8 @@ class FlowEngine(Threaded):
                 some = mine[at : at + WIDE_LANES]
                 plan = self._columns[some[0]][0]
                 columns = [self._columns[run][1] for run in some]
-                yield np.array(some), "population", Block(plan, columns, count, max(count // COARSER, FEWEST))
+                block = Block(plan, columns, count, max(count // COARSER, FEWEST), self._stop)
+                yield np.array(some), "population", block
 
     def _look(self, runs: _Runs, some: Int64[np.ndarray, " some"]) -> None:
         """Find out the exact loss of some runs, the size of their gradient, and how many frequencies they need."""
@@ -312,30 +313,15 @@ class FlowEngine(Threaded):
         """Do all jobs, in threads; the first alone, so that what it compiles is compiled once."""
 
         def scoped(job: Any) -> None:
-            if self._stopped.is_set():
-                return
             # Both are of the thread they are set in.
             with ExitStack() as stack:
                 stack.enter_context(jax.enable_x64(True))
                 stack.enter_context(jax.default_device(self._cpu))
                 work(job)
 
-        futures: list[Future[None]] = []
-        try:
-            for job in jobs:
-                futures.append(self._pool.submit(scoped, job))
-                if len(futures) == 1:
-                    wait(futures)
-            wait(futures)
-        except BaseException:
-            self._stopped.set()
-            raise
-        finally:
-            for future in futures:
-                future.cancel()
-            wait(futures)  # they write into our arrays: never leave before they have
-        for future in futures:
-            future.result()
+        calls = [functools.partial(scoped, job) for job in jobs]
+        all_done(self._pool, calls[:1], self._stop)
+        all_done(self._pool, calls[1:], self._stop)
 
 
 def _filled(runs: Int64[np.ndarray, " run"], kind: str) -> Int64[np.ndarray, " lane"]:

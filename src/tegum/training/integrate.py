@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tegum.core.xla_call import is_stopped
 from tegum.training.fields import FIELDS, HESSIANS
 
 MOST_STEPS = 1_000_000
@@ -108,6 +109,7 @@ def integrate(
     length: Any,
     tolerances: Any,
     about: Any,
+    stop: Any,
 ) -> Leg:
     """Follow the flow of some runs for a time.
 
@@ -120,9 +122,10 @@ def integrate(
         length: the time.
         tolerances: of a step; relative to the root mean square of the weights, or of the biases, and absolute.
         about: what the field has to know.
+        stop: the address of a flag (`Stop.address`).
 
     Returns:
-        The `Leg` at its end, or where it failed.
+        The `Leg` at its end, or where it failed; when the flag is raised, soon, and anything.
 
     """
     # The loss has kinks in its curvature, which cost rejected steps: a step that grows fast again meets the next one.
@@ -193,7 +196,11 @@ def integrate(
         jnp.zeros_like(step), step, parameters, field(parameters), newton,
         (ones, ones, zero > 0), zero, zero, zero > 0,
     )  # fmt: skip
-    return jax.lax.while_loop(lambda leg: going(leg).any(), advance, leg)
+
+    def on(leg: Leg) -> Any:
+        return going(leg).any() & ~is_stopped(stop, (leg.taken + leg.rejected).max())
+
+    return jax.lax.while_loop(on, advance, leg)
 
 
 def _where(runs: Any, new: Any, old: Any) -> Any:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float32, Int32, UInt32
 from tegum.core.empirical import Matrix
 from tegum.core.features import FeatureSet
 from tegum.core.model import ACTIVATIONS, Activation
+from tegum.core.stopping import counted
 
 if TYPE_CHECKING:
     from tegum.core.features import Uniforms
@@ -246,14 +247,18 @@ def train(
     start: Int32[Any, ""],
     steps: Int32[Any, ""],
     data: tuple[Any, ...] = (),
+    stop: UInt32[Any, " 2"] | None = None,
 ) -> Runs:
-    """Several steps; how many they are is no part of the program."""
+    """Several steps; how many they are is no part of the program.
+
+    On a CPU `stop` is the address of a flag: when it is raised, anything is returned soon.
+    """
 
     def trained(run: Runs, constants: Constants, schedule: Float32[Array, "step coefficient"]) -> Runs:
         def step(done: Int32[Array, ""], run: Runs) -> Runs:
             return _step(program, start + done, run, constants, schedule[done], data)
 
-        return lax.fori_loop(0, steps, step, run)
+        return counted(steps, step, run, stop)
 
     with jax.default_matmul_precision("highest"):  # GPUs would round to fewer digits
         return _of_each(program, trained, runs, (constants, schedule), count)
@@ -267,15 +272,18 @@ def evaluate(
     count: Int32[Any, ""],
     number: Int32[Any, ""],
     data: tuple[Any, ...] = (),
+    stop: UInt32[Any, " 2"] | None = None,
 ) -> Runs:
-    """The loss after `number` steps, on the evaluation sample."""
+    """The loss after `number` steps, on the evaluation sample; `stop` as in `train`."""
 
     def evaluated(run: Runs, constants: Constants) -> Runs:
-        def batch(number: Int32[Array, ""]) -> Float32[Array, ""]:
+        def batch(number: Int32[Array, ""], losses: Float32[Array, " batch"]) -> Float32[Array, " batch"]:
             x = draw(program, constants.tables, constants.evaluation, number, data)
-            return loss_and_gradient(run.parameters, x, constants.importance, program.activation)[0]
+            loss = loss_and_gradient(run.parameters, x, constants.importance, program.activation)[0]
+            return losses.at[number].set(loss)
 
-        loss = lax.map(batch, jnp.arange(program.evaluation_batches, dtype=jnp.int32)).mean()
+        batches = program.evaluation_batches
+        loss = counted(np.int32(batches), batch, jnp.zeros(batches, jnp.float32), stop).mean()
         # The ReLU of −∞ is 0: the loss alone would not show such parameters.
         loss = jnp.where(jnp.isfinite(run.parameters).all(), loss, jnp.nan)
         return run._replace(diverged_at=_diverged(run, loss, number), loss=loss)

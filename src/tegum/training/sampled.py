@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, final
 
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from tegum.core.model import ACTIVATIONS
+from tegum.core.stopping import Stop, all_done
 from tegum.training.kernels.advance import UPDATES, Plan, Record, Runs, advance, block_groups, scratch
 from tegum.training.kernels.draw import STREAM_WORDS, draw_batch
 from tegum.training.kernels.tables import compile_tables
@@ -86,15 +87,7 @@ class KernelEngine(Threaded):
             advance(self._tables, plan, arrays, record, first, last, state.step, stop, groups, working)
 
         bounds = np.linspace(0, runs, min(runs, TASKS_PER_THREAD * self.threads) + 1).astype(int).tolist()
-        futures = [self._pool.submit(task, *pair) for pair in itertools.pairwise(bounds)]
-        try:
-            wait(futures)
-        finally:
-            for future in futures:
-                future.cancel()
-            wait(futures)  # kernels write into our arrays: never leave before they have
-        for future in futures:
-            future.result()
+        all_done(self._pool, [functools.partial(task, *pair) for pair in itertools.pairwise(bounds)], Stop())
         return replace(state, step=stop), recorded
 
     def batches(

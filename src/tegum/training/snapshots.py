@@ -10,6 +10,10 @@ from jaxtyping import Int64
 from pydantic import field_validator, model_serializer, model_validator
 
 from tegum.core.description import LIMIT, Count, Description, broken, plain, short
+from tegum.core.limits import check_memory
+
+MOST_LISTED = 10_000_000
+"""Steps in a list: a description holds each of them."""
 
 
 class Snapshots(Description):
@@ -66,6 +70,8 @@ class Snapshots(Description):
         if value is None:
             return None
         value = value.tolist() if isinstance(value, np.ndarray) else value
+        if isinstance(value, list | tuple | range) and len(value) > MOST_LISTED:
+            raise ValueError(f"must list at most {MOST_LISTED:,} steps; a count may be larger")
         steps = [plain(step) for step in value] if isinstance(value, list | tuple | range) else None
         if steps is None or not all(type(step) is int and 0 <= step < LIMIT for step in steps):
             raise ValueError("must be a list of ints of at least 0")
@@ -93,6 +99,9 @@ class Snapshots(Description):
         """
         if last < 0:
             raise ValueError(f"at({short(last)}): the last step must be at least 0")
+        if self.steps is None:
+            what = "the numbers of the recorded steps"
+            check_memory(f"Snapshots(count={self.count})", what, 48 * min(self.count, last), "fewer snapshots fit")
         if self.steps is not None:
             if self.steps and self.steps[-1] > last:
                 raise ValueError(f"at({last}): the listed step {self.steps[-1]} comes after the last one")

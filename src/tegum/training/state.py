@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Float64, Int64, UInt32
 
+_PIECE = 2**24
+"""Numbers that are written at once."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -83,9 +86,11 @@ class Recorded:
         dtype: npt.DTypeLike = np.float32,
     ) -> Recorded:
         """Room for snapshots, NaN until they are recorded; `dtype` is that of weights and bias."""
-        return cls(
-            steps,
-            np.full((runs, len(steps), features, hidden), np.nan, dtype),
-            np.full((runs, len(steps), features), np.nan, dtype),
-            np.full((runs, len(steps)), np.nan),
-        )
+        shape = runs, len(steps), features
+        weights, bias = np.empty((*shape, hidden), dtype), np.empty(shape, dtype)
+        for array in (weights, bias):
+            # In pieces: of many gigabytes nothing could stop it before the end.
+            flat = array.reshape(-1)
+            for start in range(0, flat.size, _PIECE):
+                flat[start : start + _PIECE] = np.nan
+        return cls(steps, weights, bias, np.full(shape[:2], np.nan))

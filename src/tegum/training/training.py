@@ -25,6 +25,7 @@ from tegum.core.description import (
     plain,
     short,
 )
+from tegum.core.limits import check_memory
 from tegum.training.optimisers import OPTIMISERS, Optimiser, Rule
 
 if TYPE_CHECKING:
@@ -206,6 +207,9 @@ class Descent(Training):
                 f"rates(start={short(start)}, stop={short(stop)}): "
                 f"must be 0 ≤ start ≤ stop ≤ steps, which is {self.steps}"
             )
+        check_memory(
+            f"rates(start={start}, stop={stop})", "the rates", 48 * (stop - start), "fewer steps at a time fit"
+        )
         done = np.arange(start, stop, dtype=np.float64) - self.warmup
         share = np.maximum(done, 0) / max(self.steps - self.warmup, 1)
         match self.schedule:

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt32
 
 from tegum.core.compiled import inlined, kernel
-from tegum.core.simd import LANES, count_lanes, fma, load, pointers, splat, sqrt, store, total, totals
+from tegum.core.simd import LANES, count_lanes, fma, is_set, load, pointers, splat, sqrt, store, total, totals
+from tegum.core.stopping import current
 from tegum.training.kernels.draw import STREAM_WORDS, draw_block, draw_count, next_groups
 from tegum.training.kernels.pairs import (
     LEAST_HIDDEN,
@@ -116,6 +117,8 @@ class _Scratch(NamedTuple):
     dz_value: Float32[np.ndarray, " _"]
     stream: UInt32[np.ndarray, " _"]
     evaluation_stream: UInt32[np.ndarray, " _"]
+    stop: Int[np.ndarray, " 1"]
+    """The flag of the call: see `tegum.core.stopping`."""
 
 
 def block_groups(features: int) -> int:
@@ -125,7 +128,7 @@ def block_groups(features: int) -> int:
 
 
 def scratch(features: int, hidden: int) -> _Scratch:
-    """Working memory for one thread."""
+    """Working memory for one thread, and the flag of the call that it works for."""
     padded, groups = padded_features(features), block_groups(features)
     width, row = groups * LANES, -(-hidden // LANES) * LANES
     pairs = int(MOST_SHARE * features * width) + LANES
@@ -156,6 +159,7 @@ def scratch(features: int, hidden: int) -> _Scratch:
         dz_value=_aligned(pairs),
         stream=_aligned(STREAM_WORDS, np.uint32),
         evaluation_stream=_aligned(STREAM_WORDS, np.uint32),
+        stop=current().flag,
     )
 
 
@@ -187,7 +191,10 @@ def _unpack(source, weights, bias, features, hidden):
 
 @kernel
 def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, stream, train):
-    """Draw a batch and return its summed loss; if `train`, add its gradient, in lanes, to s.dw and s.db."""
+    """Draw a batch and return its summed loss; if `train`, add its gradient, in lanes, to s.dw and s.db.
+
+    Of a large model one block takes a good part of a second: the flag is looked at between its parts.
+    """
     padded = -(-features // TILE) * TILE
     row = -(-hidden // LANES) * LANES
     loss = 0.0
@@ -197,6 +204,8 @@ def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, 
         groups = next_groups(samples - done, most_groups)
         draw_block(tables, distribution, features, padded, done, samples, stream, s.x, groups)
         width = groups * LANES
+        if is_set(s.stop):
+            return math.nan
         listed = hidden >= LEAST_HIDDEN and few_pairs(s.x, features, width)
         if listed:
             list_pairs(s.x, features, width, s.x_first, s.x_sample, s.x_value)
@@ -204,11 +213,15 @@ def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, 
             rows_to_columns(s.h_rows, s.h, row, width)
         else:
             project(s.values, s.x, s.h, padded, hidden, groups)
+        if is_set(s.stop):
+            return math.nan
         lanes = outputs(
             s.values, s.bias, tables.importance, distribution * padded, s.h, s.x, s.dz, s.db, floor,
             padded, hidden, groups,
         )  # fmt: skip
         loss += total(lanes)
+        if is_set(s.stop):
+            return math.nan
         if train:
             if listed and few_pairs(s.dz, features, width):
                 list_pairs(s.dz, features, width, s.dz_first, s.dz_sample, s.dz_value)
@@ -216,9 +229,13 @@ def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, 
                 accumulate_pairs(s.dw_rows, s.h_rows, features, hidden, row, s.dz_first, s.dz_sample, s.dz_value)
             else:
                 project(s.values, s.dz, s.dh, padded, hidden, groups)
+                if is_set(s.stop):
+                    return math.nan
                 accumulate(s.dw, s.dz, s.h, padded, hidden, groups)
                 if listed:
                     columns_to_rows(s.dh, s.dh_rows, row, width)
+            if is_set(s.stop):
+                return math.nan
             if listed:
                 accumulate_pairs(s.dw_rows, s.dh_rows, features, hidden, row, s.x_first, s.x_sample, s.x_value)
             else:
@@ -298,6 +315,8 @@ def _evaluate(tables, s, features, hidden, batch, batches, floor, distribution, 
         s.evaluation_stream[word] = start[word]
     loss = 0.0
     for _ in range(batches):
+        if is_set(s.stop):
+            return math.nan
         loss += _pass(
             tables, s, features, hidden, batch, floor, distribution, most_groups, s.evaluation_stream, False
         )  # fmt: skip
@@ -310,6 +329,8 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
 
     Snapshots at step 0 (when starting there) and in (start, stop] are recorded. A run whose loss (of a batch or of a
     snapshot) or whose recorded parameters are not finite gets `diverged_at`, and NaN in its later snapshots.
+
+    When the flag of `scratch_arrays` is raised it returns soon, and what it has written is good for nothing.
     """
     size = scratch_arrays.values.size
     steps = record.steps
@@ -339,6 +360,8 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
         step, column = start, 0
         if diverged_at < 0:
             while True:
+                if is_set(s.stop):
+                    return
                 if column < steps.size and steps[column] == step:
                     _unpack(
                         s.values, record.weights[run, column].ravel(), record.bias[run, column], features, hidden
@@ -347,6 +370,8 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
                         tables, s, features, hidden, batch, plan.evaluation_batches, floor, distribution,
                         most_groups, evaluation,
                     )  # fmt: skip
+                    if is_set(s.stop):
+                        return
                     record.loss[run, column] = loss
                     column += 1
                     if not (math.isfinite(loss) and _all_finite(s.values, size)):
@@ -357,6 +382,8 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
                     break
                 _clear(s.lanes, size * LANES)
                 loss = _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, s.stream, True)
+                if is_set(s.stop):
+                    return
                 if not math.isfinite(loss):
                     diverged_at = step
                     break

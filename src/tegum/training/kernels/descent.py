@@ -16,7 +16,7 @@ from tegum.core.population_kernel import refresh_scale
 from tegum.core.population_memory import scale_rows
 from tegum.core.population_tables import aligned
 from tegum.core.simd import WIDE_LANES as L
-from tegum.core.simd import fma, load, pointer_at, pointers, select, splat, sqrt, store
+from tegum.core.simd import fma, is_set, load, pointer_at, pointers, select, splat, sqrt, store
 from tegum.training.kernels.probe import GRADIENT_ERROR, enter, leave, loss_and_gradient
 
 if TYPE_CHECKING:
@@ -181,7 +181,8 @@ def follow(
     """Train the runs of a queue with K frequencies, in place, each from its own step to `stop`.
 
     A run whose loss is not finite gets `diverged_at`, and stays where it is. One whose gradient seems to be less
-    accurate than is asked stays as well, at the step that it could not take, unless `accuracy` is infinite.
+    accurate than is asked stays as well, at the step that it could not take, unless `accuracy` is infinite. When the
+    flag of `s` is raised it returns soon, and what it has written is good for nothing.
 
     Args:
         plan: a `Plan`.
@@ -208,6 +209,8 @@ def follow(
     size = plan.features * (plan.hidden + 1)
     taken = 0
     while True:
+        if is_set(s.stop):
+            return
         active = 0
         for lane in range(L):
             if b.run[lane] < 0 and taken < amount:

@@ -15,7 +15,20 @@ from tegum.core.compiled import inlined, kernel
 from tegum.core.population_kernel import refresh_scale
 from tegum.core.population_truncation import MARGIN
 from tegum.core.simd import WIDE_LANES as L
-from tegum.core.simd import at_least, at_most, fma, load, negative, pointer_at, pointers, select, splat, sqrt, store
+from tegum.core.simd import (
+    at_least,
+    at_most,
+    fma,
+    is_set,
+    load,
+    negative,
+    pointer_at,
+    pointers,
+    select,
+    splat,
+    sqrt,
+    store,
+)
 from tegum.training.kernels import search as row
 from tegum.training.kernels.memory import ANCHOR, CHECK, DESCEND, DIVERGED, STALLED, come_in, forget, go_out
 from tegum.training.kernels.probe import GRADIENT_ERROR, dot, leave, loss_and_gradient
@@ -248,6 +261,8 @@ def _failed(b, size, lane):
 def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, tolerance, s, working):
     """Take steps with K frequencies, until every run of a queue has done `stop` steps or has something else to do.
 
+    When the flag of `s` is raised it returns soon, and what it has written is good for nothing.
+
     Args:
         plan: a `Plan`.
         tables: a `Tables`.
@@ -272,6 +287,8 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
     scalars = b.scalars
     taken = 0
     while True:
+        if is_set(s.stop):
+            return
         active, anchors, needs = 0, 0, 0
         for lane in range(L):
             b.accept[lane] = 0.0

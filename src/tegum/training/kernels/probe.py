@@ -6,6 +6,7 @@ contiguous, so a run that enters a lane is scattered and one that leaves is gath
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from tegum.core.compiled import inlined, kernel
 from tegum.core.population_kernel import evaluate, refresh_scale
 from tegum.core.simd import WIDE_LANES as L
-from tegum.core.simd import fma, load, pointer_at, pointers, splat, store
+from tegum.core.simd import fma, is_set, load, pointer_at, pointers, splat, store
 
 GRADIENT_ERROR = 0.1
 """The error of the gradient is about so many times that of the loss, times the number of frequencies: measured."""
@@ -54,7 +55,7 @@ def dot(x, y, size):
 
 
 @kernel
-def _evaluate_linear(plan, table, theta, value, gradient, error, couplings):
+def _evaluate_linear(plan, table, theta, value, gradient, error, couplings, stop):
     """`evaluate` for x̂ = W Wᵀ x + b: the loss is Σ_j I_j E[(c·x + b_j)²] with c_i = (W Wᵀ)_ji − δ_ij, moments alone."""
     n, hidden = plan.features, plan.hidden
     zero, one = splat(0.0), splat(1.0)
@@ -63,6 +64,9 @@ def _evaluate_linear(plan, table, theta, value, gradient, error, couplings):
         store(gradient, row * L, zero)
     loss = zero
     for j in range(n):
+        if is_set(stop):
+            loss = splat(math.nan)
+            break
         importance = load(table, j * L)
         own = plan.feature[j] * hidden * L
         mean = load(theta, (biases + plan.feature[j]) * L)
@@ -100,7 +104,7 @@ def _evaluate_linear(plan, table, theta, value, gradient, error, couplings):
 def loss_and_gradient(plan, linear, table, series, count, theta, scale, value, gradient, error, s, spare):
     """`population_kernel.evaluate`, or the same of the linear model; `spare` is room for n rows."""
     if linear:
-        _evaluate_linear(plan, table, theta, value, gradient, error, spare)
+        _evaluate_linear(plan, table, theta, value, gradient, error, spare, s.stop)
     else:
         evaluate(plan, table, series, count, theta, scale, value, gradient, error, s)
 
@@ -121,6 +125,8 @@ class Probe(NamedTuple):
 def probe(plan, tables, series, count, points, runs, amount, values, errors, gradients, s, room):
     """Loss, estimated error and gradient at some points, each with the scale that suits it.
 
+    When the flag of `s` is raised it returns soon, and what it has written is good for nothing.
+
     Args:
         plan: a `Plan`.
         tables: a `Tables`.
@@ -139,6 +145,8 @@ def probe(plan, tables, series, count, points, runs, amount, values, errors, gra
     plan, s, b, rows = pointers(plan), pointers(s), pointers(room), plan.rows
     size = plan.features * (plan.hidden + 1)
     for first in range(0, amount, L):
+        if is_set(s.stop):
+            return
         for lane in range(L):
             # Lanes that would stay empty repeat the last point.
             point = min(first + lane, amount - 1)

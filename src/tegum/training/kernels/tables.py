@@ -210,7 +210,8 @@ def _binomial_distribution(batch: int, probability: float) -> Float[np.ndarray, 
     if probability >= 1:
         return np.concatenate([np.zeros(batch), [1.0]])
     k = np.arange(batch + 1)
-    log_factorial = np.array([math.lgamma(i + 1) for i in k])
+    # No list: of a large batch it would take more room than all arrays.
+    log_factorial = np.fromiter(map(math.lgamma, range(1, batch + 2)), np.float64, batch + 1)
     log_mass = log_factorial[-1] - log_factorial - log_factorial[::-1]
     log_mass += k * math.log(probability) + (batch - k) * math.log1p(-probability)
     cumulative = np.cumsum(np.exp(log_mass))

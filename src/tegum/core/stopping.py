@@ -1,0 +1,132 @@
+"""Work that can be stopped: a flag that kernels look at, and threads that are never left working.
+
+Python hears a signal between two instructions of its own, in the main thread. So what takes long runs in other
+threads, whose kernels let go of the interpreter; the main thread waits, and raises the flag when it is interrupted.
+Kernels see it within a fraction of a second, and return with their work undone: what they have written is thrown away.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Int, UInt32
+
+_Result = TypeVar("_Result")
+
+
+class Stopped(Exception):  # noqa: N818 (it tells of no error, and never leaves this module's threads)
+    """Ends the work of a thread whose call has been stopped."""
+
+
+class Stop:
+    """A flag that is raised when a call is to end; several threads and their kernels look at it."""
+
+    def __init__(self) -> None:
+        self.flag: Int[np.ndarray, " 1"] = np.zeros(1, np.int64)
+        """What kernels read (`simd.is_set`): 0, or 1 when they are to return."""
+
+    @property
+    def address(self) -> UInt32[np.ndarray, " 2"]:
+        """Where the flag lies, in two words: programs of JAX have no longer ones in single precision."""
+        return np.array([self.flag.ctypes.data], np.int64).view(np.uint32)
+
+    def set(self) -> None:
+        """Raise the flag."""
+        self.flag[0] = 1
+
+    def clear(self) -> None:
+        """Lower the flag, for another call."""
+        self.flag[0] = 0
+
+    def check(self) -> None:
+        """End the work of this thread if the flag is raised.
+
+        Raises:
+            Stopped: it is.
+
+        """
+        if self.flag[0]:
+            raise Stopped
+
+
+_of_thread = threading.local()
+
+
+def current() -> Stop:
+    """The flag of the call that this thread works for; where it works for none, one that nobody raises."""
+    return getattr(_of_thread, "stop", None) or Stop()
+
+
+def all_done(pool: Executor, calls: Iterable[Callable[[], _Result]], stop: Stop) -> list[_Result]:
+    """Make all calls in the threads of a pool; returns their results, and never before all have ended.
+
+    What interrupts the waiting (Ctrl-C in the main thread) raises the flag and then goes on its way. Where a call
+    fails, those that have not begun are not made.
+
+    Raises:
+        Stopped: the flag was raised from elsewhere.
+
+    """
+    futures: list[Future[_Result]] = []
+    try:
+        for call in calls:
+            futures.append(pool.submit(_work, call, stop))  # noqa: PERF401 (what has begun must be known)
+        wait(futures, return_when=FIRST_EXCEPTION)
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)  # they write into arrays of the caller: never leave before they have
+    stop.check()
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+    return [future.result() for future in futures]
+
+
+def interruptible(call: Callable[[], _Result]) -> _Result:
+    """Make a call that may take long, and looks at the flag: in a thread of its own, if this is the main one."""
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    with ThreadPoolExecutor(1, thread_name_prefix="tegum") as pool:
+        return all_done(pool, [call], Stop())[0]
+
+
+def counted(count: Any, body: Any, state: Any, stop: Any) -> Any:
+    """`fori_loop` from 0 to a count, which is left when a flag is raised: anything then comes back.
+
+    Args:
+        count: an int.
+        body: from the number and the state to the next state.
+        state: a tree of arrays.
+        stop: the flag's `Stop.address`; None for a loop without one, as programs for other devices than the CPU need.
+
+    """
+    import jax
+    import jax.numpy as jnp
+
+    if stop is None:
+        return jax.lax.fori_loop(0, count, body, state)
+    from tegum.core.xla_call import is_stopped
+
+    def on(carry: Any) -> Any:
+        return (carry[0] < count) & ~is_stopped(stop, carry[0].astype(np.int32))
+
+    start = jnp.zeros((), jnp.asarray(count).dtype), state
+    return jax.lax.while_loop(on, lambda carry: (carry[0] + 1, body(*carry)), start)[1]
+
+
+def _work(call: Callable[[], _Result], stop: Stop) -> _Result:
+    before = getattr(_of_thread, "stop", None)
+    _of_thread.stop = stop
+    try:
+        stop.check()
+        return call()
+    finally:
+        _of_thread.stop = before

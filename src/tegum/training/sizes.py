@@ -1,0 +1,185 @@
+"""What training takes in memory and on disk, said before anything is allocated.
+
+Formulas follow what the engines allocate; measured peaks lie within a factor of two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tegum.core.limits import check_memory, memory_limit, readable
+from tegum.training.threads import available_cores
+from tegum.training.training import Sampled
+
+if TYPE_CHECKING:
+    from tegum.training.spec import Spec
+
+_ONE_SEGMENT = 2**25
+"""Bytes of snapshots that may be taken in one segment of training, which is held beside the whole."""
+
+_ENGINES = ("kernel", "jax", "exact", "flow")
+
+_OF_A_RUN = 1000
+"""Bytes of each run besides its numbers: streams, and arrays by themselves."""
+
+
+_TEXT = 44
+"""Bytes of a run's result, and half of those of a kind of set: four for each letter."""
+
+
+class Sizes(NamedTuple):
+    """Bytes that training takes at its peak, in parts."""
+
+    snapshots: int
+    """The numbers of the recorded steps."""
+    trajectory: int
+    """All snapshots, with those of a segment beside them."""
+    state: int
+    """Parameters and what optimisers remember, of all runs, and copies of both."""
+    features: int
+    """Moments and tables of the distributions."""
+    working: int
+    """What threads compute in."""
+
+
+def snapshot_count(spec: Spec) -> int:
+    """How many snapshots a run has, without making a list of them; on a logarithmic scale at most so many."""
+    snapshots, last = spec.snapshots, spec.training.steps
+    if snapshots.steps is not None:
+        return len({0, last, *snapshots.steps})
+    if last == 0:
+        return 1
+    return min(snapshots.count, last) + 1
+
+
+def trajectory_bytes(specs: Sequence[Spec]) -> int:
+    """How large the arrays of a trajectory of these Specs are at most, uncompressed, in memory and in a store.
+
+    Of snapshots on a logarithmic scale the most there can be are counted, of texts the longest.
+    """
+    first = specs[0]
+    runs, n, m = len(specs) * first.seeds, first.features.n, first.hidden
+    snapshots, size = snapshot_count(first), np.dtype(first.training.dtype).itemsize
+    timed = first.training.time(0) is not None
+    each = snapshots * (n * (m + 1) * size + 8 * (1 + timed)) + 8 * (1 + first.training.converges + timed) + _TEXT
+    # Coordinates: step, seed, hidden; of features their number and set, and density and importance.
+    return runs * each + 8 * (snapshots + first.seeds + m + 2 * n) + (16 + 2 * _TEXT) * n * len(specs)
+
+
+def training_sizes(specs: Sequence[Spec], engine: str, threads: int) -> Sizes:
+    """What training takes at its peak.
+
+    Args:
+        specs: trained together.
+        engine: "kernel", "jax", "exact" or "flow".
+        threads: of its pool.
+
+    """
+    first = specs[0]
+    parameters = len(specs) * first.seeds * first.features.n * (first.hidden + 1)
+    whole = trajectory_bytes(specs)
+    state, features, working = _of_engine(specs, engine, threads)
+    return Sizes(
+        snapshots=48 * snapshot_count(first),
+        trajectory=whole + 2 * min(whole, _ONE_SEGMENT),
+        state=_OF_A_RUN * len(specs) * first.seeds + state + 2 * parameters * np.dtype(first.training.dtype).itemsize,
+        features=features,
+        working=working,
+    )
+
+
+def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int | None, *, kept: bool) -> None:
+    """Refuse what this process has no room for.
+
+    Args:
+        specs: trained together.
+        call: "train" or "iterate".
+        engine: as these take it.
+        threads: as these take them; what they refuse is not refused here.
+        kept: whether all snapshots are kept until the end.
+
+    Raises:
+        ValueError: training would take more memory than there is.
+
+    """
+    pool = threads if isinstance(threads, int) and threads > 0 else available_cores()
+    kind = specs[0].training.kind
+    if kind == "sampled":
+        kind = "kernel" if engine != "jax" and all(spec.features.gated for spec in specs) else "jax"
+    if kind not in _ENGINES:
+        return  # Whoever looks for its engine tells that there is none.
+    sizes = training_sizes(specs, kind, pool)
+    if not kept:
+        sizes = sizes._replace(trajectory=2 * min(trajectory_bytes(specs), _ONE_SEGMENT))
+    first = specs[0]
+    n, m, count = first.features.n, first.hidden, snapshot_count(first)
+    runs = f"{len(specs)} × {first.seeds:,} runs" if len(specs) > 1 else f"{first.seeds:,} run{'s' * (first.seeds > 1)}"
+    model = f"{n:,} features in {m:,} dimension{'s' * (m > 1)}"
+    batch = f", training.batch={first.training.batch}" if isinstance(first.training, Sampled) else ""
+    drawn = f" and batches of {first.training.batch:,}" if isinstance(first.training, Sampled) else ""
+    told = {
+        "snapshots": (f"snapshots={count - 1}", "the numbers of the snapshots", "fewer snapshots fit"),
+        "trajectory": (
+            f"seeds={first.seeds}, snapshots={count - 1}",
+            f"the trajectory of {runs} with {model}", "fewer snapshots or seeds fit",
+        ),
+        "state": (f"hidden={m}, seeds={first.seeds}", f"the state of {runs} with {model}", "fewer seeds fit"),
+        "features": (
+            f"features=[…]{batch}", f"tables for {n:,} features{drawn}",
+            f"smaller {'sets or batches fit' if batch else 'sets fit'}",
+        ),
+        "working": (
+            f"features=[…], hidden={m}{batch}", f"the working memory for {model}{drawn}",
+            f"a smaller model{' or batch' if batch else ''} fits",
+        ),
+    }  # fmt: skip
+    name = max(told, key=lambda name: getattr(sizes, name))
+    given, what, instead = told[name]
+    total, largest = sum(sizes), getattr(sizes, name)
+    if total > largest and largest <= (memory_limit() or 0) < total:
+        what, largest = f"{what} ({readable(largest)}) and all that training needs besides", total
+    check_memory(f"{call}(Spec({given}))", what, largest, instead)
+
+
+def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, int, int]:
+    """Bytes of the state without what is recorded of it, of the features, and of working memory."""
+    first = specs[0]
+    training, runs, n, m = first.training, len(specs) * first.seeds, first.features.n, first.hidden
+    p = n * (m + 1)
+    sets = [each for spec in specs for each in spec.features.sets]
+    tables = sum(each.table_size for each in sets)
+    # What a run's column of the tables of the exact loss holds: of features with others in their set covariances, too.
+    rows = max(
+        sum(
+            each.table_size + (each.features**2 if each.table_size > each.features else 0)
+            for each in spec.features.sets
+        )
+        for spec in specs
+    )
+    rows += 4 * n
+    match engine:
+        case "kernel":
+            batch = getattr(training, "batch", 1)
+            # Samples lie in lanes of sixteen, and so does the gradient of each parameter.
+            width = 16 * min(max(512 // (n + 4), 8), 64)
+            block = width * (2 * (n + 4) + 4 * (m + 16)) + 0.2 * width * n
+            of_thread = 4 * ((16 + 4) * (n + 4) * (m + 1) + (n + 4) * (m + 16)) + int(4 * block)
+            counts = 16 * len(specs) * batch + 56 * batch * (n <= 32)
+            return 20 * runs * p, 48 * tables + counts, min(threads, runs) * of_thread
+        case "jax":
+            batch, evaluation = getattr(training, "batch", 1), getattr(training, "evaluation", 1)
+            of_thread = 4 * (batch * (8 * n + 4 * m) + 2 * -(-evaluation // batch) + 16 * p)
+            return 24 * runs * p, 24 * tables, min(threads, runs) * of_thread
+        case "exact":
+            pairs = (20 if p <= 256 else 10) if getattr(training, "optimiser", "") == "lbfgs" else 1
+            of_thread = 64 * (10 * p + 2 * pairs * p + 3 * n * (n + 1) + 50 * n + 2 * rows)
+            return 32 * runs * (pairs + 1) * p, 32 * n * n + 24 * runs * rows, min(threads, -(-runs // 32)) * of_thread
+        case "flow":
+            newton = p * (p + 1) if getattr(training, "solver", "") == "implicit" else 1
+            of_thread = 64 * (12 * p + n * (n + 50) + 3 * newton + 2 * rows)
+            return 40 * runs * newton, 48 * n * n + 8 * runs * rows, min(threads, -(-runs // 8)) * of_thread
+        case _:
+            raise ValueError(f"training_sizes(engine={engine!r}): engine must be one of {_ENGINES}")
