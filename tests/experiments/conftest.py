@@ -24,7 +24,7 @@ def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[A
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(experiment), "analyse", analyse)
             summary = experiment.run(out, size="quick")
-        # Three minutes of two cores are what `tegum run --help` promises. Who else uses them now does not count.
+        # `tegum run --help` says about two minutes of two cores. Who else uses them now does not count.
         assert time.process_time() - began < minutes * 60 * 2
         (findings,) = found
         names = [measure.name for measure in summary.measures]
