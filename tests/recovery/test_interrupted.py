@@ -94,7 +94,8 @@ def test_an_interrupted_film_leaves_nothing_behind(stored, name):
     with started("render", "run.zarr", *options, cwd=stored) as process:
         assert process.stderr is not None
         assert "started" in process.stderr.readline()
-        assert "frames" in process.stderr.readline()
+        while "frames" not in process.stderr.readline():
+            pass
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
