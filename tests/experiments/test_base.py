@@ -11,6 +11,8 @@ import tegum as tg
 from tegum import experiments
 from tegum.experiments._varied import ANY
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, verdict
+from tegum.progress.displays import Display
+from tegum.progress.tasks import Stage
 from tegum.training.engine import TrainingInterrupted
 
 FILES = ["run.zarr", "test-base.png", "test-base.svg", "summary.json"]
@@ -114,6 +116,29 @@ def test_changes_reach_the_spec(tmp_path):
     assert summary.spec["run"]["training"]["steps"] == 12
     assert tg.load(tmp_path / "run.zarr").sizes["seed"] == 3
     assert segments[-1].state.step == 12
+
+
+def test_measuring_and_drawing_are_shown_beside_training(tmp_path, monkeypatch):
+    titles: list[str] = []
+
+    class Titles(Display):
+        delay, every = 0.0, 60.0
+
+        def show(self, said):
+            titles.append(said.title)
+
+        def finished(self, said):
+            titles.append(said.title)
+
+    monkeypatch.setattr("tegum.progress.showing.fitting", lambda **_: Titles())
+    monkeypatch.setattr(Stage, "noted", True)
+    Tiny().run(tmp_path / "loud")
+    assert [title for title in titles if ": " in title] == [
+        "test-base (default): training 2 runs", "test-base (default): measuring", "test-base (default): drawing",
+    ]  # fmt: skip
+    titles.clear()
+    Tiny().run(tmp_path / "silent", progress=False)
+    assert titles == []
 
 
 def test_an_earlier_result_is_refused_before_training_and_replaced_on_demand(tmp_path):

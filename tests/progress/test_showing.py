@@ -25,7 +25,7 @@ from tegum.progress import displays, showing
 from tegum.progress.compiling import compiling, watch
 from tegum.progress.displays import Display, Lines, Notebook, Terminal, fitting
 from tegum.progress.showing import shown
-from tegum.progress.tasks import Counts, Parts, Said, Stage
+from tegum.progress.tasks import Counts, Parts, Said, Stage, Steps
 
 SPEC = tg.Spec(
     features=tg.FeatureDistribution([tg.Independent(3, density=0.2)]),
@@ -124,14 +124,14 @@ def test_what_is_no_progress_is_refused(given):
 @pytest.mark.parametrize(
     "error", [BrokenPipeError, OSError(5, "EIO"), ValueError, UnicodeEncodeError("a", "b", 0, 1, "c")]
 )
-@pytest.mark.parametrize("where", ["begin", "show", "finished", "end"])
+@pytest.mark.parametrize("where", ["begin", "show", "finished", "end", "tell"])
 def test_a_display_that_fails_ends_the_showing_and_not_the_work(recorder, monkeypatch, where, error):
     def fail(*_: object) -> None:
         calls.append(where)
         raise error
 
     calls: list[str] = []
-    monkeypatch.setattr(recorder, where, fail)
+    monkeypatch.setattr(Steps if where == "tell" else recorder, where, fail)
     with shown(True, Stage("work"), "call"):
         time.sleep(0.005)
         result = tg.train(SPEC)

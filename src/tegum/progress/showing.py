@@ -22,7 +22,7 @@ from tegum.progress.tasks import Said, Task
 _NOTICED = 0.3
 """Seconds of compiling before it is worth a word."""
 
-_PATIENCE = 2.0
+_PATIENCE = 0.5
 """Seconds that the end of work waits for a terminal that takes nothing, as after Ctrl-S."""
 
 _NOTEWORTHY = 3
@@ -62,10 +62,10 @@ def shown(given: Any, task: Task, call: str, *, always: bool = False) -> Iterato
                 yield _nobody
         else:
             with Line(display, task) as line, _inside(line):
-                yield task.tell
+                yield line.teller(task)
     elif around.here():
         with around.within(task):
-            yield task.tell
+            yield around.teller(task)
     else:
         yield _nobody
 
@@ -115,6 +115,18 @@ class Line:
     def here(self) -> bool:
         """Whether this thread does the work that is shown."""
         return threading.get_ident() == self._thread_of_work
+
+    def teller(self, task: Task) -> Callable[..., None]:
+        """What takes in the news of a task, and raises nothing either."""
+
+        def tell(*news: Any) -> None:
+            if not self._failed:
+                try:
+                    task.tell(*news)
+                except Exception:
+                    self._failed = True
+
+        return tell
 
     @contextlib.contextmanager
     def within(self, task: Task) -> Iterator[None]:
