@@ -168,9 +168,7 @@ def test_a_full_disk_costs_a_sentence_a_process(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in tmp_path.glob("cache/*/*")] == ["tegum.lock"]
 
 
-def test_a_folder_where_a_file_should_be_costs_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-):
+def test_a_folder_where_a_file_should_be_costs_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any):
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
     kernels_in(tmp_path)(1.0)
     (stored,) = tmp_path.glob("cache/*/*.tegum")
