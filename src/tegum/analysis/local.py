@@ -37,9 +37,26 @@ from tegum.analysis.subspaces import (
     matrix_shape,
     renamed,
 )
+from tegum.core.description import one_of
 from tegum.core.features import FeatureDistribution, FeatureSet, MixtureTable
 
 Where = Literal["active", "alone", "everywhere"]
+
+
+class _Samples(NamedTuple):
+    """On which samples moments are taken."""
+
+    active: bool
+    """Where the set is active, and not on all."""
+    others: bool
+    """Whether other sets may be active."""
+
+
+_SAMPLES: dict[Where, _Samples] = {
+    "active": _Samples(active=True, others=True),
+    "alone": _Samples(active=True, others=False),
+    "everywhere": _Samples(active=False, others=True),
+}
 
 TIE = 1e-9
 """Variances that differ by less than this part of the largest are equal."""
@@ -84,9 +101,9 @@ def local_moments(features: FeatureDistribution, number: int, where: Where = "ac
     _check_set("local_moments", features, number)
     own, covariance = _own_covariance("local_moments", features, number, where)
     mean, whole = features.first_moment(), features.covariance()
-    if where != "everywhere":
+    if _SAMPLES[where].active:
         mean[own] /= _probability("local_moments", features.sets[number])
-    if where == "alone":
+    if not _SAMPLES[where].others:
         outside = np.setdiff1d(np.arange(features.n), np.arange(features.n)[own])
         mean[outside], whole[outside] = 0.0, 0.0
         whole[:, outside] = 0.0
@@ -293,7 +310,7 @@ def _hidden_covariances(
     def covariance(W: Matrices, number: int) -> HiddenCovariances:
         own = parts[number]
         answer = W[:, own].swapaxes(-1, -2) @ local[number] @ W[:, own]
-        if where != "alone":
+        if _SAMPLES[where].others:
             others = W.copy()
             others[:, own] = 0.0
             answer = answer + others.swapaxes(-1, -2) @ (whole @ others)
@@ -304,10 +321,10 @@ def _hidden_covariances(
 
 def _own_covariance(call: str, features: FeatureDistribution, number: int, where: Where) -> tuple[slice, np.ndarray]:
     """A set's features, and their covariance on the samples."""
-    if where not in ("active", "alone", "everywhere"):
-        raise ValueError(f"{call}(where={where!r}): where must be 'active', 'alone' or 'everywhere'")
+    if not isinstance(where, str) or where not in _SAMPLES:
+        raise ValueError(f"{call}(where={where!r}): where must be {one_of(_SAMPLES)}")
     given = features.sets[number]
-    often = 1.0 if where == "everywhere" else _probability(call, given)
+    often = _probability(call, given) if _SAMPLES[where].active else 1.0
     mean = given.first_moment() / often
     return slices(features)[number], given.second_moment() / often - np.outer(mean, mean)
 

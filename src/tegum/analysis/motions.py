@@ -272,8 +272,10 @@ def _space(
             case "twist":
                 found.append(_twists(M, sets, groups[number], number))
                 continue
-            case _:
+            case "turn":
                 inner = _antisymmetric(each.deviations, m)
+            case _:
+                raise ValueError(f"motions(order=(…, {name!r}, …)): there is no motion of this name")
         vectors = np.zeros((len(M), inner.shape[1], *M.shape[1:]))
         vectors[:, :, each.own] = inner
         found.append(vectors)

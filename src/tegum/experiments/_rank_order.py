@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -207,8 +207,7 @@ def order(run: xr.Dataset, spec: Spec) -> Order:
     if "time" in kept.coords:
         time = kept["time"].values.reshape(-1, kept.sizes["step"])[0]
     else:
-        rate = spec.training.rate if spec.training.optimiser == "sgd" else 1.0  # pyright: ignore[reportAttributeAccessIssue]
-        time = kept["step"].values * rate
+        time = kept["step"].values * _time_of_a_step(spec.training)
     optimum = linear_optimum(spec.features, spec.hidden)
     axes = principal_axes(spec.features)[1][:, :modes]
     return Order(
@@ -223,3 +222,14 @@ def order(run: xr.Dataset, spec: Spec) -> Order:
         # A principal direction lies in one set.
         sizes=tuple((np.abs(axes) > TINY).sum(0).tolist()),
     )
+
+
+def _time_of_a_step(training: Any) -> float:
+    """In which gradient flow would do as much: the rate of gradient descent; Adam's steps have no such time."""
+    match training.rule:
+        case "momentum":
+            return training.rate
+        case "adam":
+            return 1.0
+        case _:
+            raise ValueError(f"{training!r}: must take steps of gradient descent or of Adam")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, assert_never, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -66,7 +66,8 @@ class Film:
         angle = isinstance(turn, Real) and not isinstance(turn, bool) and np.isfinite(turn)
         if not angle or (turn and self._axes == 2):
             raise ValueError(f"render(turn={turn!r}): turn must be a finite angle, and 0 in two dimensions")
-        self._run, self._turn, self._clock = run, turn, clock
+        self._run, self._turn = run, turn
+        self._clock: Clock = clock
         self.steps: Int[np.ndarray, " step"] = run["step"].values
         self._view = view(run["weights"].transpose("step", "feature", "hidden").values.astype(float), self._axes)
         self._diverged = "result" in run and str(run["result"].values) == "diverged"
@@ -85,13 +86,16 @@ class Film:
         """Which snapshot each of so many frames shows; None is one frame for each snapshot."""
         count = len(self.steps) if frames is None else frames
         first, last = float(self.steps[0]), float(self.steps[-1])
-        if self._clock == "snapshots":
-            return np.rint(np.linspace(0, len(self.steps) - 1, count)).astype(np.int64)
-        if self._clock == "linear":
-            now = np.linspace(first, last, count)
-        else:
-            now = np.geomspace(max(first, 1.0), last, count)
-            now[0] = first
+        match self._clock:
+            case "snapshots":
+                return np.rint(np.linspace(0, len(self.steps) - 1, count)).astype(np.int64)
+            case "linear":
+                now = np.linspace(first, last, count)
+            case "logarithmic":
+                now = np.geomspace(max(first, 1.0), last, count)
+                now[0] = first
+            case _:
+                assert_never(self._clock)
         now[-1] = last
         return np.searchsorted(self.steps, now + 1e-9 * last, side="right") - 1
 
@@ -212,7 +216,15 @@ class Film:
         self._loss = loss = self._known.loss.values.astype(float)
         error = self._known.error
         middle = self.steps[len(self.steps) // 2]
-        logarithmic = self._clock == "logarithmic" or (self._clock == "snapshots" and middle < 0.2 * self.steps[-1])
+        match self._clock:
+            case "snapshots":
+                logarithmic = bool(middle < 0.2 * self.steps[-1])
+            case "linear":
+                logarithmic = False
+            case "logarithmic":
+                logarithmic = True
+            case _:
+                assert_never(self._clock)
         place.plot(self.steps, loss, color=style.MUTED, lw=1.2)
         (self._passed,) = place.plot([], [], color=style.INK, lw=2.2)
         (self._mark,) = place.plot([], [], "o", color=style.INK, ms=7, zorder=4)

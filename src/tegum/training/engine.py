@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, Protocol, final, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, assert_never, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -357,17 +357,23 @@ def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) 
     raise ValueError(f"{call}(Spec(training={specs[0].training!r})): no engine trains this kind")
 
 
-def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) -> Engine:
+def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: EngineName, call: str) -> Engine:
     covered = all(spec.features.gated for spec in specs)
-    if engine == "kernel" and not covered:
-        raise ValueError(f"{call}(engine='kernel'): a set of features is no mixture table; use engine='jax'")
-    if engine == "jax" or not covered:
-        from tegum.training.accelerator import JaxEngine
+    if engine == "auto":
+        engine = "kernel" if covered else "jax"
+    match engine:
+        case "kernel":
+            if not covered:
+                raise ValueError(f"{call}(engine='kernel'): a set of features is no mixture table; use engine='jax'")
+            from tegum.training.sampled import KernelEngine
 
-        return JaxEngine(specs, threads)
-    from tegum.training.sampled import KernelEngine
+            return KernelEngine(specs, threads)
+        case "jax":
+            from tegum.training.accelerator import JaxEngine
 
-    return KernelEngine(specs, threads)
+            return JaxEngine(specs, threads)
+        case _:
+            assert_never(engine)
 
 
 def _check_population(specs: Sequence[Spec], call: str) -> None:

@@ -16,7 +16,7 @@ import functools
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, assert_never, final
 
 import jax
 import numpy as np
@@ -133,9 +133,13 @@ class FlowEngine(Threaded):
         """The state before the first step."""
         state = starting_state(self.specs, 0)
         runs = len(state.weights)
-        newton = np.zeros((runs, 0))
-        if self._training.solver == "implicit":
-            newton = _packed(unknown(runs, self._n * (self._m + 1)))
+        match solver := self._training.solver:
+            case "implicit":
+                newton = _packed(unknown(runs, self._n * (self._m + 1)))
+            case "explicit":
+                newton = np.zeros((runs, 0))
+            case _:
+                assert_never(solver)
         return replace(state, first=np.pad(newton, ((0, 0), (1, 0))), second=np.zeros((runs, 3)))
 
     def stop_at(self, step: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
 from jaxtyping import Int64
@@ -108,8 +108,12 @@ class Snapshots(Description):
             inner = np.array(self.steps, dtype=np.int64)
         elif last == 0:
             inner = np.zeros(0, dtype=np.int64)
-        elif self.spacing == "linear":
-            inner = np.rint(np.linspace(0, last, min(self.count, last) + 1)[1:-1]).astype(np.int64)
         else:
-            inner = np.rint(np.geomspace(last, 1, min(self.count, last))[1:]).astype(np.int64)
+            match self.spacing:
+                case "linear":
+                    inner = np.rint(np.linspace(0, last, min(self.count, last) + 1)[1:-1]).astype(np.int64)
+                case "logarithmic":
+                    inner = np.rint(np.geomspace(last, 1, min(self.count, last))[1:]).astype(np.int64)
+                case _:
+                    assert_never(self.spacing)
         return np.unique(np.concatenate([np.array([0, last], dtype=np.int64), inner]))
