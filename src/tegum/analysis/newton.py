@@ -10,6 +10,9 @@ from tegum.analysis.surface import Parameters, Slope, Surface, without_rotations
 UNRESOLVED = 1e-4
 """A bias and couplings nearer to 0 than this may be zeros that no series resolves."""
 
+LOOSE = 1e-8
+"""Embeddings shorter than this, and couplings smaller, are what rounding leaves of zeros."""
+
 FLOOR = 1e-8
 """Curvatures below this part of the largest are flat: a step divides by none of them."""
 
@@ -110,21 +113,51 @@ def solve(
 
 
 def _resolved(surface: Surface, theta: Parameters, tol: float) -> tuple[Parameters, Slope]:
-    """θ and its slope; or, where the series does not resolve next to orthogonal embeddings, θ with orthogonal ones.
+    """θ and its slope; or, where the series does not resolve what is all but zero, θ with zeros.
 
     An embedding that is orthogonal to others, and has the bias 0, is pinned there by the kink. Next to it, but
     not on it, z is about 0 with a finite probability, where no number of frequencies gives the gradient to `tol`.
+    And what rounding leaves of an absent embedding, or of the couplings of orthogonal ones, counts in the error of
+    the gradient though its own zero is exact: which copy of a symmetric state has it is chance.
     """
     at = surface.slope(theta, tol)
     if at.gradient_error <= tol or not surface.kinked:
         return theta, at
-    exact, constraints = pinned(surface, theta, UNRESOLVED)
-    if not len(constraints):
-        return theta, at
-    there = surface.slope(exact, tol)
-    if _bound(there) < _bound(at):
-        return exact, there
+    tidy = _tidied(surface, theta)
+    for exact in (tidy, pinned(surface, tidy, UNRESOLVED)[0]):
+        if np.array_equal(exact, theta):
+            continue
+        there = surface.slope(exact, tol)
+        if _bound(there) < _bound(at):
+            theta, at = exact, there
+        if at.gradient_error <= tol:
+            break
     return theta, at
+
+
+def _tidied(surface: Surface, theta: Parameters) -> Parameters:
+    """θ without what rounding has left of absent embeddings, and of couplings that are zero."""
+    weights, bias = (part.copy() for part in surface.split(theta))
+    weights[np.linalg.norm(weights, axis=1) < LOOSE] = 0.0
+    pairs = np.argwhere(np.triu((np.abs(gram := weights @ weights.T) < LOOSE) & (gram != 0), 1))
+    return np.concatenate([_orthogonal(weights, pairs).ravel(), bias])
+
+
+def _orthogonal(weights: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The weights with the least change after which W_i · W_j = 0 for these pairs (i, j), to first order."""
+    for _ in range(6 if len(pairs) else 0):
+        off = (weights @ weights.T)[pairs[:, 0], pairs[:, 1]]
+        slopes = _products(weights, pairs)
+        weights = weights + np.linalg.lstsq(slopes, -off, rcond=1e-9)[0].reshape(weights.shape)
+    return weights
+
+
+def _products(weights: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The gradients of W_i · W_j in the weights, (pair, nm)."""
+    slopes = np.zeros((len(pairs), *weights.shape))
+    slopes[np.arange(len(pairs)), pairs[:, 0]] += weights[pairs[:, 1]]
+    slopes[np.arange(len(pairs)), pairs[:, 1]] += weights[pairs[:, 0]]
+    return slopes.reshape(len(pairs), weights.size)
 
 
 def pinned(
@@ -150,19 +183,10 @@ def pinned(
     bias[here] = 0.0
     pairs = np.argwhere(np.triu((here[:, None] | here) & (np.abs(gram) < within), 1))
 
-    def products() -> np.ndarray:
-        slopes = np.zeros((len(pairs), *weights.shape))
-        slopes[np.arange(len(pairs)), pairs[:, 0]] += weights[pairs[:, 1]]
-        slopes[np.arange(len(pairs)), pairs[:, 1]] += weights[pairs[:, 0]]
-        return slopes.reshape(len(pairs), size)
-
-    for _ in range(6 if len(pairs) else 0):
-        # The least change of W for which W_i·W_j = 0 to first order.
-        off = (weights @ weights.T)[pairs[:, 0], pairs[:, 1]]
-        weights += np.linalg.lstsq(products(), -off, rcond=1e-9)[0].reshape(weights.shape)
+    weights = _orthogonal(weights, pairs)
     constraints = np.zeros((int(here.sum()) + len(pairs), len(theta)))
     constraints[np.arange(here.sum()), size + np.flatnonzero(here)] = 1
-    constraints[here.sum() :, :size] = products()
+    constraints[here.sum() :, :size] = _products(weights, pairs)
     return np.concatenate([weights.ravel(), bias]), constraints
 
 

@@ -159,10 +159,10 @@ class _Pair:
     def difference(self, value: float) -> _Difference:
         """L_a − L_b; _EndedError where one of the branches does not reach it."""
         self.told(f"{self.name} = {value:.6g}", None)
-        a, b = (track.at(value) for track in self.tracks)
-        if isinstance(a, Change):
+        if isinstance(a := self.tracks[0].at(value), Change):
+            # The other one is not followed to where it is not needed.
             raise _EndedError(0, a)
-        if isinstance(b, Change):
+        if isinstance(b := self.tracks[1].at(value), Change):
             raise _EndedError(1, b)
         self.evaluated[value] = a.loss - b.loss
         return _Difference(a.loss - b.loss, _loss_error(a) + _loss_error(b), a, b)
@@ -185,12 +185,11 @@ class _Pair:
         if first.identical:
             raise ValueError("phase_boundary(config_a, config_b): they lead to one and the same critical point")
         if not all(abs(each.value) > each.error for each in (first, last)) or first.value * last.value > 0:
+            where = f"L_a − L_b is {first.value:.4g} and {last.value:.4g} at {self.name} = {low:g} and {high:g}"
             if cut is not None:
-                raise ValueError(self._told(cut))
-            where = f"at {self.name} = {low:g} and {high:g}"
-            rule = "the losses must change their order between low and high"
+                raise ValueError(f"{self._told(cut)}; as far as both are there {where}: no change of order")
             raise ValueError(
-                f"phase_boundary(low, high): L_a − L_b is {first.value:.4g} and {last.value:.4g} {where}; {rule}"
+                f"phase_boundary(low, high): {where}; the losses must change their order between low and high"
             )
         precision = tol * (self.high - self.low)
         root = root_of(lambda value: self._existing(value).value, low, high, precision)
