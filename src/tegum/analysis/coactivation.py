@@ -15,6 +15,7 @@ from tegum.analysis.embeddings import PerFeature, Progress, Weights, blocks
 from tegum.analysis.local import captured_variance, sampled_pca
 from tegum.core.description import short
 from tegum.core.given import numbers_of
+from tegum.core.limits import check_memory
 from tegum.core.sparse import checked
 
 LEAST_SAMPLES, MOST_SAMPLES = 100, 20_000
@@ -77,6 +78,8 @@ def as_sparse(activations: Any, call: str) -> Any:
             raise ValueError(
                 f"{call}(activations of shape {given.shape}): activations must be a matrix of real numbers"
             )
+        entries = sum(int(np.count_nonzero(given[part])) for part in blocks(*given.shape))
+        check_memory(f"{call}(activations of shape {given.shape})", "their entries other than 0", 24 * entries)
         # A piece at a time: the matrix may be mapped from a file that is larger than the memory.
         pieces = [scipy.sparse.csr_array(given[part].astype(np.float64)) for part in blocks(*given.shape)]
         matrix = scipy.sparse.vstack(pieces, format="csr")

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.core.given import numbers_of
+from tegum.core.limits import check_memory
 from tegum.core.sparse import checked
 
 SMALLEST, LARGEST = 1e-30, 1e15
@@ -113,6 +114,7 @@ class Activations:
     @cached_property
     def second(self) -> Float[np.ndarray, "feature feature"]:
         """E[x_i x_j]."""
+        check_memory(f"Empirical(digest={self.digest!r})", "the second moment", 8 * self.size**2)
         if not self.dense and self._values.nnz < SPARSE_DENSITY * self.samples * self.size:
             entries = self._values.astype(np.float64)
             return np.asarray((entries.T @ entries).toarray() / self.samples)
@@ -131,6 +133,9 @@ class Activations:
     def arrays(self, dtype: Any = np.float32) -> Dense | Sparse:
         """The numbers as compiled programs take them; `gathered` picks rows."""
         if self.dense:
+            width = np.dtype(dtype).itemsize if self.dtype != dtype else 0
+            call = f"Empirical(digest={self.digest!r})"
+            check_memory(call, f"the matrix in {np.dtype(dtype)}", width * self.samples * self.size)
             return Dense(np.asarray(self._values, dtype))
         matrix = self._values
         if matrix.nnz >= 2**31:

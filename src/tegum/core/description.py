@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+
+from tegum.core.words import closest, hint_for, nearest
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -42,26 +43,6 @@ NotNegative = Annotated[float, Field(strict=True, ge=0), Single]
 """A finite number of at least 0."""
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
 """A number in [0, 1)."""
-
-
-_OTHER_WORDS = {
-    "density": "sparsity feature_probability feature_prob probability prob p p_active frequency",
-    "size": "n_features num_features n_feat features_per_set set_size count",
-    "count": "n_features num_features n_feat features_per_set set_size size",
-    "hidden": "n_hidden num_hidden d_hidden hidden_dim hidden_dims hidden_size n_dims d_model m bottleneck",
-    "seeds": "n_instances instances num_instances n_inst n_seeds num_seeds n_models models runs n_runs",
-    "base_seed": "seed random_seed rng_seed",
-    "rate": "lr learning_rate step_size",
-    "batch": "batch_size bs batchsize n_batch",
-    "steps": "n_steps num_steps max_steps total_steps iterations n_iter epochs num_epochs",
-    "optimiser": "optimizer opt optim",
-    "activation": "act act_fn nonlinearity",
-    "schedule": "lr_schedule lr_scheduler scheduler",
-    "warmup": "warmup_steps",
-    "weight_decay": "wd l2",
-    "kind": "type",
-}
-"""What the field's other code calls things, by what they are called here."""
 
 
 Described = TypeVar("Described", bound="Description")
@@ -224,36 +205,6 @@ def of_kind(kinds: Mapping[str, type[Described]], values: Mapping[Any, Any], def
     return kinds[kind].read({key: value for key, value in values.items() if key != "kind"})
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: the nearest known one, or all of them."""
-    known = sorted(known)
-    close = _close(word, known)
-    return f"did you mean {close!r}?" if close else f"known are {', '.join(known)}"
-
-
-def _close(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was meant, most likely; in which case it is written comes last."""
-    by_letters: dict[str, list[str]] = {}
-    for each in known:
-        by_letters.setdefault(_letters(each), []).append(each)
-    if _letters(word) not in by_letters:
-        for ours, theirs in _OTHER_WORDS.items():
-            if ours in by_letters and _letters(word) in theirs.split():
-                return by_letters[ours][0]
-    close = difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=0.6)
-    # The same letters in several cases: the one that shares most of the word as it was written.
-    return difflib.get_close_matches(word, by_letters[close[0]], n=1, cutoff=0.0)[0] if close else None
-
-
-def _letters(word: str) -> str:
-    return word.casefold().replace("-", "_")
-
-
-def on_one_line(text: str) -> str:
-    """Text in which characters that break a line, or cannot be shown, are written as Python writes them."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
 def one_of(names: Iterable[str]) -> str:
     """Names as a choice: 'a', 'b' or 'c'."""
     *most, last = map(repr, names)
@@ -382,7 +333,7 @@ def _refusal(model: type[Description], error: ValidationError) -> Refusal:
     hint = ""
     match first["type"]:
         case "extra_forbidden":
-            rule, near, hint = "", _near(model, path[-1]), _hint(path[-1], first["input"])
+            rule, near, hint = "", _near(model, path[-1]), hint_for(path[-1], first["input"])
         case "missing":
             given, rule = None, "must be given"
         case "value_error":
@@ -400,14 +351,6 @@ def _refusal(model: type[Description], error: ValidationError) -> Refusal:
     return Refusal(model.__name__, path, outer, given, rule, near, hint)
 
 
-def _hint(word: str, value: Any) -> str:
-    """How sparsity becomes density, the one word of which the value changes with the name."""
-    if _letters(word) != "sparsity":
-        return ""
-    here = isinstance(value, float | int) and not isinstance(value, bool) and 0 <= value < 1
-    return f"density is 1 − sparsity{f', here {1 - value:.12g}' if here else ''}: "
-
-
 def _near(model: type[Description], word: str) -> tuple[str, ...]:
     """The known key nearest to an unknown one, perhaps an inner key ("training.steps"), or all the known."""
     keys: dict[str, str] = {}
@@ -415,7 +358,7 @@ def _near(model: type[Description], word: str) -> tuple[str, ...]:
         for inner in _inner(field):
             keys.setdefault(inner, f"{name}.{inner}")
     keys |= {name: name for name in model.model_fields}
-    close = _close(word, keys)
+    close = closest(word, keys)
     return (keys[close],) if close else tuple(sorted(model.model_fields))
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tegum.core.description import nearest, on_one_line
 from tegum.core.limits import beyond_memory
 from tegum.core.sparse import PARTS, assembled
+from tegum.core.words import nearest, on_one_line
 
 ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]+):/+")
 """How an address in a network begins; `Path` makes one slash of two."""

@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import BeforeValidator, SerializeAsAny, field_validator, model_validator
 
-from tegum.core.description import Count, Description, Positive, Whole, broken, chosen, on_one_line, short
+from tegum.core.description import Count, Description, Positive, Whole, broken, chosen, short
 from tegum.core.features import Empirical, FeatureDistribution, FeatureSet
 from tegum.core.given import numbers_of
 from tegum.core.matrix_files import ADDRESS, shown
 from tegum.core.model import ACTIVATIONS, Activation
+from tegum.core.words import on_one_line
 from tegum.training.overrides import Change, Changes, override, read_changes, read_toml
 from tegum.training.snapshots import Snapshots
 from tegum.training.training import Exact, Flow, Sampled, Training
