@@ -86,7 +86,10 @@ def _show(what: Any) -> None:
         # A width of 0, as some programs set it, is no width.
         unusable = os.environ.get("COLUMNS", "").strip() in ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
         console = Console(width=80 if unusable else None)
-        console.print(what, highlight=False)
+        # Written by ourselves: where nobody reads any more, the console would end the process.
+        with console.capture() as printed:
+            console.print(what, highlight=False)
+        sys.stdout.write(printed.get())
         sys.stdout.flush()
     except (OSError, ValueError) as error:
         lost(error)

@@ -48,11 +48,12 @@ PROGRAM = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from tegum import experiments
+from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure
 
 class Tiny(Experiment):
     claim = "Losses fall."
-    varies = {"training.steps": "any number"}
+    varies = {"training.steps": Range()}
     name = "tiny"
 
     def trainings(self, size):
@@ -198,11 +199,15 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def outputs(way: str) -> Any:
-    if way.endswith("closed"):
-        number = 1 if way.startswith("stdout") else 2
-        return {"preexec_fn": lambda: os.close(number)}
-    return {way.split()[0]: Path("/dev/full").open("w")}
+@contextmanager
+def broken(way: str) -> Iterator[dict[str, Any]]:
+    """What a process is started with to have standard output or error closed, or full."""
+    stream, _, how = way.partition(" ")
+    if how == "closed":
+        yield {"preexec_fn": lambda: os.close(1 if stream == "stdout" else 2)}
+    else:
+        with Path("/dev/full").open("w") as full:
+            yield {stream: full}
 
 
 @pytest.mark.parametrize("way", ["stdout full", "stdout closed", "stderr full", "stderr closed", "head", "ascii"])
@@ -225,11 +230,13 @@ def test_what_cannot_be_shown_is_kept(place: Path, name: str, way: str) -> None:
             assert out
             assert out.isascii()
         case "stderr full" | "stderr closed":
-            code, out, _ = call(verb.args, place, **outputs(way))
+            with broken(way) as options:
+                code, out, _ = call(verb.args, place, **options)
             assert code == 0
             assert out
         case _:
-            code, out, err = call(verb.args, place, **outputs(way))
+            with broken(way) as options:
+                code, out, err = call(verb.args, place, **options)
             assert (code, out) == (1, "")
             why = "No space left on device" if way == "stdout full" else "standard output is closed"
             assert err.splitlines()[-1] == f"tegum: not everything could be printed: {why}"
@@ -376,7 +383,7 @@ def test_where_the_disk_fills_up_what_was_trained_is_kept_elsewhere(place: Path)
         )  # fmt: skip
         assert names(place / "out") == {"filler"}
     found = re.fullmatch(
-        r"KeptElsewhereError train\(out='out/made.zarr'\): .*'.*out'.*: No space left on device; "
+        r"KeptElsewhereError save\(.*out/made.zarr'\): writing in '.*/out': No space left on device; "
         r"the trajectory is kept in '(.*/made-[0-9a-f]{8}\.zarr)' instead\n",
         done.stdout,
     )
