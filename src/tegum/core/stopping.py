@@ -31,7 +31,10 @@ class Stop:
 
     @property
     def address(self) -> UInt32[np.ndarray, " 2"]:
-        """Where the flag lies, in two words: programs of JAX have no longer ones in single precision."""
+        """Where the flag lies, in two words: programs of JAX have no longer ones in single precision.
+
+        Such a program must end while the flag lives: wait for it in a thread of `all_done`, which nothing interrupts.
+        """
         return np.array([self.flag.ctypes.data], np.int64).view(np.uint32)
 
     def set(self) -> None:

@@ -189,8 +189,9 @@ class JaxEngine(Threaded):
                 rows = [of_spec[self._spec_of_run[run]]._replace(evaluation=evaluation[run]) for run in where]
                 constants = jax.tree.map(lambda *values: np.stack(values), *rows)
                 chunks.append(_Chunk(program, where, len(part), jax.device_put(constants, self._device), data))
-            # Threads that met a new program would compile it once each.
-            self._advance_chunk(chunks[-1], self.start(), [(0, 0, True)], Stop())
+            # Threads that met a new program would compile it once each. In a thread, as nothing can stop the main one.
+            flag = Stop()
+            all_done(self._pool, [partial(self._advance_chunk, chunks[-1], self.start(), [(0, 0, True)], flag)], flag)
         return chunks
 
     def _calls(self, program: Program, runs: int) -> tuple[int, int]:
