@@ -221,7 +221,7 @@ def test_a_read_only_installation_without_a_home_costs_a_sentence(tmp_path: Path
     (tmp_path / "__pycache__").chmod(0o755)
     assert (run.returncode, run.stdout) == (0, "2.0 2.0\n"), run.stderr
     assert run.stderr.count("\n") == 1
-    assert run.stderr.startswith("tegum: compiled code cannot be kept in any folder")
+    assert run.stderr.startswith("tegum: compiled code cannot be kept (no folder for it can be written): ")
 
 
 SLOW = """
@@ -279,6 +279,4 @@ def test_the_lock_of_a_killed_process_goes_with_it(tmp_path: Path):
 def test_the_cache_of_numba_has_what_ours_replaces():
     # Private to numba, and so looked at here first when its version changes.
     assert {"load_overload", "save_overload", "_index_key", "cache_path"} <= set(dir(caching.FunctionCache))
-    assert {"reduce", "rebuild", "check_cachable", "locator", "filename_base"} <= set(
-        dir(caching.CompileResultCacheImpl)
-    )
+    assert {"reduce", "rebuild", "locator", "filename_base"} <= set(dir(caching.CompileResultCacheImpl))

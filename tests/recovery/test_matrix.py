@@ -58,7 +58,9 @@ class Tiny(Experiment):
 
     def trainings(self, size):
         import tegum as tg
+        from tegum.training import engine
 
+        engine.train.__kwdefaults__["checkpoint_seconds"] = 0.1
         features = [tg.Independent(3, 0.3)]
         return {"run": tg.Spec(features=features, hidden=2, training=tg.Sampled(steps=40), seeds=2, snapshots=4)}
 
@@ -105,7 +107,7 @@ VERBS = {
     ),
     "run": Verb(
         ("run", "tiny", "--out", "out/result"), "result",
-        ("--set", f"training.steps={LONG}"), "result/partial/", "result/partial/run.partial.zarr",
+        ("--set", f"training.steps={LONG}"), "result/partial/run.partial.zarr", "result/partial/run.partial.zarr",
     ),
     "render": Verb(
         ("render", "run.zarr", "--out", "out/made.gif", "--width", "320"), "made.gif",

@@ -134,17 +134,17 @@ class _KernelCache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         if not self._enabled or self._where is None or self._stamp is None:
             return
-        path = None
         try:
+            if data.library.has_dynamic_globals:  # as with NUMBA_OPT=0; numba's own check warns for each function
+                raise ValueError("it would hold addresses of this process")
             # A source that was edited after it was imported is not what was compiled.
-            if self._where.check_cachable(data) and unchanged(self._source):
+            if unchanged(self._source):
                 key = self._index_key(sig, data.codegen)
-                path = self._file(key)
                 content = dumps((self._stamp, key, self._where.reduce(data)))
                 self._where.locator.ensure_cache_path()
-                _write(path, _BEGINNING + hashlib.sha256(content).digest() + content)
+                _write(self._file(key), _BEGINNING + hashlib.sha256(content).digest() + content)
         except Exception as error:
-            _say_unkept(path or self._folder, error)
+            _say_unkept(f" in {self._folder}", error)
 
     def release(self) -> None:
         """Let other processes go on that wait for this one."""
@@ -160,8 +160,9 @@ class _KernelCache(FunctionCache):
     def _where(self) -> CompileResultCacheImpl | None:
         try:
             where = CompileResultCacheImpl(self._py_func)
-        except RuntimeError as error:  # no folder can be written
-            _say_unkept("any folder", error)
+        except Exception as error:
+            nowhere = OSError(0, "no folder for it can be written")
+            _say_unkept("", nowhere if "no locator available" in str(error) else error)
             return None
         if config.CACHE_DIR and not isinstance(where.locator, UserProvidedCacheLocator):
             place = where.locator.get_cache_path()
@@ -187,7 +188,7 @@ class _KernelCache(FunctionCache):
         except FileNotFoundError:
             return None
         except OSError as error:
-            _say_unkept(path, error)
+            _say_unkept(f" in {self._folder}", error)
             return None
         start = len(_BEGINNING) + 32
         digest, content = whole[len(_BEGINNING) : start], whole[start:]
@@ -249,10 +250,10 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
 _told: set[str] = set()
 
 
-def _say_unkept(where: Path | str, error: Exception) -> None:
+def _say_unkept(where: str, error: Exception) -> None:
     reason = getattr(error, "strerror", None) or error
     _say_once(
-        f"compiled code cannot be kept in {where} ({reason}): every process compiles its own, which takes about a "
+        f"compiled code cannot be kept{where} ({reason}): every process compiles its own, which takes about a "
         "minute; NUMBA_CACHE_DIR may name another folder",
         "unkept",
     )
