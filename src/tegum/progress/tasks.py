@@ -56,11 +56,12 @@ class Task(abc.ABC):
     noted: ClassVar[bool] = False
     """Whether its end is worth a line where plain lines are printed."""
 
-    def __init__(self, title: str, *, clock: Clock = working_clock) -> None:
-        """Work under a title; `clock` stands while something is compiled."""
+    def __init__(self, title: str, *, clock: Clock | None = None) -> None:
+        """Work under a title; by default rates are by a clock that stands while something is compiled."""
         self.title = one_line(title)
-        self._clock = clock
-        self._begin = clock()
+        self._clock = clock or working_clock
+        self._wall = clock or time.monotonic
+        self._begin = self._wall()
 
     @abc.abstractmethod
     def tell(self, *news: Any) -> None:
@@ -75,7 +76,7 @@ class Task(abc.ABC):
         """What to say besides, the most important first."""
 
     def _since(self) -> tuple[str, ...]:
-        return (duration(self._clock() - self._begin),)
+        return (duration(self._wall() - self._begin),)
 
 
 @final
@@ -128,13 +129,13 @@ class Parts(Task):
 class Counts(Task):
     """Work on many of a kind; told (those done, all of them)."""
 
-    def __init__(self, title: str, kind: str, *, clock: Clock = working_clock) -> None:
+    def __init__(self, title: str, kind: str, *, clock: Clock | None = None) -> None:
         """Work under a title, on many of a kind: "snapshots"."""
         super().__init__(title, clock=clock)
         self._kind = kind
         self._done = self._all = 0
         self._pace = Pace()
-        self._pace.add(self._begin, 0.0, 0.0)
+        self._pace.add(self._clock(), 0.0, 0.0)
 
     def tell(self, *news: Any) -> None:
         """Take in how many are done, of how many."""
@@ -167,7 +168,7 @@ class Steps(Task):
     _done = 0.0
 
     def __init__(
-        self, runs: int, *, converges: bool, duration: float | None = None, clock: Clock = working_clock
+        self, runs: int, *, converges: bool, duration: float | None = None, clock: Clock | None = None
     ) -> None:
         """Training of some runs, each perhaps to convergence, or through a time (a flow's)."""
         super().__init__(f"training {runs:,} {'run' if runs == 1 else 'runs'}", clock=clock)
