@@ -9,6 +9,7 @@ import numpy as np
 
 from tegum.analysis import coactivation as together
 from tegum.analysis import embeddings as geometry
+from tegum.core.arguments import refusing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,6 +24,7 @@ LOCAL = 32
 """So many features are looked at by themselves where none are named."""
 
 
+@refusing
 def analyse(
     weights: Any,
     activations: Any = None,

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from tegum.analysis.landscape import CriticalPoint
 from tegum.analysis.surface import checked
 from tegum.analysis.tracks import Change, Parameter, Path, Track, vary
+from tegum.core.arguments import refusing
 from tegum.core.description import short
 
 __all__ = ["Branch", "Change", "Parameter", "follow", "vary"]
@@ -66,6 +67,7 @@ class Branch:
         return self.points[self.values.index(value)]
 
 
+@refusing
 def follow(
     point: CriticalPoint, parameter: Parameter, values: Sequence[float] | np.ndarray, *, tol: float | None = None
 ) -> Branch:

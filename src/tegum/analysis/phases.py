@@ -14,6 +14,7 @@ from jaxtyping import Float
 from tegum.analysis.landscape import CriticalPoint, critical_point
 from tegum.analysis.surface import checked, distance
 from tegum.analysis.tracks import Change, Parameter, Path, Track, root_of
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 
 MERGED = 1e-3
@@ -57,6 +58,7 @@ class Boundary:
         return f"{self.kind} boundary at {self.parameter} = {self.value:.10g} ± {self.error:.1g}"
 
 
+@refusing
 def phase_boundary(
     config_a: Any,
     config_b: Any,

@@ -213,13 +213,14 @@ def _change(now: np.ndarray, before: np.ndarray | None) -> np.ndarray:
 def _by_jax(
     weights: np.ndarray, bias: np.ndarray, features: list[FeatureDistribution], order: int, tol: float
 ) -> Evaluation:
-    import jax
+    from tegum.core.jax_setup import check, scope
 
+    check()
     from tegum.core.series import derivatives, series_of
 
     runs, n, m = weights.shape
     found = _blank(runs, n * m + n, order)
-    with jax.enable_x64(True):
+    with scope(double=True):
         # Sequential, so that no temporary grows with the number of runs.
         for distribution in dict.fromkeys(features):
             here = np.array([each == distribution for each in features])

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int32
 
+from tegum.core.arguments import refusing
 from tegum.data import manifest, schema
 from tegum.data.atomic import replacing
 from tegum.data.schema import brief
@@ -51,6 +52,7 @@ _NUMBERS = (
 )
 
 
+@refusing
 def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a trajectory to the new folder `path`, which appears complete or not at all.
 
@@ -114,6 +116,7 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pat
     return target
 
 
+@refusing
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """The trajectory at `path`, exactly as it was saved; numbers are read when they are used, text at once.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 from tegum.core.losses import population_loss
 from tegum.data.schema import SPEC
@@ -20,6 +21,7 @@ _AT_ONCE = 4096
 """Snapshots between two reports of progress."""
 
 
+@refusing
 def population_loss_along(
     run: xr.Dataset,
     *,

@@ -15,14 +15,13 @@ import bisect
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from tegum.core.jax_setup import scope
 from tegum.core.population import evaluate
 from tegum.core.population_call import Block, register
 from tegum.core.population_tables import Plan, groups
@@ -85,6 +84,8 @@ class FlowEngine(Threaded):
             ValueError: a set of features has no population loss.
 
         """
+        with scope(double=True, on_cpu=True):
+            pass  # where JAX cannot be had it is refused at once
         super().__init__(threads or available_cores())
         self.specs = tuple(specs)
         first = self.specs[0]
@@ -96,7 +97,6 @@ class FlowEngine(Threaded):
         steps = self._training.steps
         pieces = (np.arange(PIECES + 1) * steps) // PIECES
         self._bounds = np.unique(np.concatenate([first.snapshots.at(steps), pieces])).tolist()
-        self._cpu = jax.devices("cpu")[0]
         self._columns: dict[int, tuple[Plan, np.ndarray]] = {}
         """Structure and numbers of the runs that go through the kernel."""
         self._abouts: dict[int, tuple[str, Any]] = {}
@@ -313,10 +313,8 @@ class FlowEngine(Threaded):
         def scoped(job: Any) -> None:
             if self._stopped.is_set():
                 return
-            # Both are of the thread they are set in.
-            with ExitStack() as stack:
-                stack.enter_context(jax.enable_x64(True))
-                stack.enter_context(jax.default_device(self._cpu))
+            # Settings are of the thread they are set in.
+            with scope(double=True, on_cpu=True):
                 work(job)
 
         futures: list[Future[None]] = []
