@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import tegum.core.jax_setup  # noqa: F401 (sees when a process is forked)
+
 if TYPE_CHECKING:
     from tegum.analysis.analyse import analyse
     from tegum.analysis.collapse import collapsed_count, collapsed_sets, interference_between, interference_within
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from tegum.analysis.pca import LinearOptimum, angle_to_pca, linear_optimum, pca_likeness
     from tegum.analysis.phases import Boundary, phase_boundary
     from tegum.analysis.plateaus import find_plateaus
-    from tegum.analysis.polytopes import name_polytope
+    from tegum.analysis.polytopes import name_polytope, polytope_names
     from tegum.analysis.rearrangements import rearrangements
     from tegum.analysis.regimes import find_regimes, motion_shares
     from tegum.analysis.revivals import dead_outputs, find_revivals
@@ -134,6 +136,7 @@ __all__ = [
     "name_polytope",
     "pca_likeness",
     "phase_boundary",
+    "polytope_names",
     "population_gradient",
     "population_loss",
     "population_loss_along",
@@ -170,7 +173,7 @@ _ROOMS = {
     "tegum.analysis.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
     "tegum.analysis.phases": "Boundary phase_boundary",
     "tegum.analysis.plateaus": "find_plateaus",
-    "tegum.analysis.polytopes": "name_polytope",
+    "tegum.analysis.polytopes": "name_polytope polytope_names",
     "tegum.analysis.rearrangements": "rearrangements",
     "tegum.analysis.regimes": "find_regimes motion_shares",
     "tegum.analysis.revivals": "dead_outputs find_revivals",

@@ -252,12 +252,12 @@ def test_stopping_and_resuming_gives_the_same_bits(together):
     snapshots = np.array([0, 1, 5, 600, 1100])
     whole, (all_recorded,) = train(one, snapshots=snapshots, together=together)
     state, parts = train(one, stops=[1, 2, 17], snapshots=snapshots, together=together)
-    compiled = programs.train._cache_size()
+    compiled = programs.train.count()
     # Through a file's worth of plain arrays, as a checkpoint would go.
     state = tg.TrainingState.from_arrays(state.arrays())
     before = state.copy()
     end, more = train(one, state, [18, 44, 1100], snapshots, together)
-    assert programs.train._cache_size() == compiled
+    assert programs.train.count() == compiled
     assert_same_bits(state, before)
     assert_same_bits(end, whole)
     for name in ("weights", "bias", "loss"):
@@ -287,9 +287,9 @@ def test_one_program_serves_specs_of_other_values_and_each_run_is_what_it_is_alo
         )
     ]
     train(specs[0])
-    compiled = programs.train._cache_size()
+    compiled = programs.train.count()
     whole, _ = train(specs)
-    assert programs.train._cache_size() == compiled
+    assert programs.train.count() == compiled
     for number, each in enumerate(specs):
         assert_same_bits(train(each)[0], whole, slice(3 * number, 3 * number + 3))
 

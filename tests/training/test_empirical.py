@@ -82,9 +82,9 @@ def test_sparse_draws_as_dense_bit_for_bit(monkeypatch: pytest.MonkeyPatch):
 def test_a_sweep_over_matrices_of_one_shape_shares_its_program():
     specs = [spec(), spec(ROWS[::-1] * 2)]
     alone = [tg.train(each) for each in specs]
-    compiled = programs.train._cache_size()
+    compiled = programs.train.count()
     both = tg.train(specs)
-    assert programs.train._cache_size() == compiled
+    assert programs.train.count() == compiled
     assert_array_equal(both["features.digest"], [each.features.sets[0].digest for each in specs])
     for number, run in enumerate(alone):
         assert_array_equal(both.weights[number], run.weights)

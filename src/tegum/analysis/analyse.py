@@ -9,6 +9,7 @@ import numpy as np
 
 from tegum.analysis import coactivation as together
 from tegum.analysis import embeddings as geometry
+from tegum.core.arguments import refusing
 from tegum.core.description import short
 from tegum.core.given import numbers_of
 from tegum.progress.showing import shown
@@ -27,6 +28,7 @@ LOCAL = 32
 """So many features are looked at by themselves where none are named."""
 
 
+@refusing
 def analyse(
     weights: Any,
     activations: Any = None,

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 from tegum.analysis.geometry import Kind, Matrices, Measure
 from tegum.analysis.polytopes import COLLAPSED_COSINE
 from tegum.analysis.subspaces import check_features, renamed
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 
 NORM_RATIO = 0.5
@@ -30,6 +31,7 @@ ABSENT = 0.1
 PerSet = Float[np.ndarray, "matrix set"]
 
 
+@refusing
 def collapsed_sets(
     weights: Kind,
     features: FeatureDistribution,
@@ -60,6 +62,7 @@ def collapsed_sets(
     return of_sets(measure, features, kernel, weights, "collapsed_sets")
 
 
+@refusing
 def collapsed_count(
     weights: Kind,
     features: FeatureDistribution,
@@ -74,6 +77,7 @@ def collapsed_count(
     return measure.of(lambda W: kernel(W).sum(-1), weights)
 
 
+@refusing
 def interference_within(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT) -> Kind:
     """The mean squared cosine between embeddings of one set, over its pairs; in [0, 1], shape (..., set).
 
@@ -95,6 +99,7 @@ def interference_within(weights: Kind, features: FeatureDistribution, *, absent:
     return of_sets(measure, features, kernel, weights, "interference_within")
 
 
+@refusing
 def interference_between(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT) -> Kind:
     """The mean squared cosine between embeddings of one set and those of all other sets; in [0, 1], (..., set).
 

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from tegum.analysis.landscape import CriticalPoint
 from tegum.analysis.surface import checked
 from tegum.analysis.tracks import Change, Parameter, Path, Track, vary
+from tegum.core.arguments import refusing
 from tegum.core.description import short
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
@@ -68,6 +69,7 @@ class Branch:
         return self.points[self.values.index(value)]
 
 
+@refusing
 def follow(
     point: CriticalPoint,
     parameter: Parameter,

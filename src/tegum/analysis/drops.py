@@ -27,6 +27,7 @@ from jaxtyping import Bool, Float, Int
 
 from tegum.analysis.levels import FEWEST, LATE, LONGEST, REST
 from tegum.analysis.windows import Window, arranged, intervals, labels
+from tegum.core.arguments import refusing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -112,6 +113,7 @@ class LossDrop:
     """In standard deviations of the noise of the same measurement elsewhere in the run."""
 
 
+@refusing
 def find_drops(
     loss: xr.DataArray, *, least: float = LEAST, side: int = REST, longest: int = LONGEST, late: float = LATE
 ) -> list[LossDrop]:
@@ -154,6 +156,7 @@ def find_drops(
     return found
 
 
+@refusing
 def loss_drops(
     events: Iterable[Kind],
     loss: xr.DataArray,

@@ -22,12 +22,14 @@ from jaxtyping import Float
 from tegum.analysis.geometry import Kind, Matrices, Measure
 from tegum.analysis.pca import principal_axes
 from tegum.analysis.subspaces import check_features, renamed
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 
 HALF = 0.5
 """The strength at which a direction has escaped from the saddle before it."""
 
 
+@refusing
 def mode_strengths(weights: Kind, features: FeatureDistribution, count: int) -> Kind:
     """|v_kᵀ W|² of the leading principal directions v_k, in falling order of their eigenvalues; shape (..., mode).
 
@@ -53,6 +55,7 @@ def mode_strengths(weights: Kind, features: FeatureDistribution, count: int) -> 
     return renamed(measure.of(kernel, weights), "feature", "mode", np.arange(count))
 
 
+@refusing
 def predicted_escapes(weights: Any, features: FeatureDistribution, count: int) -> Float[np.ndarray, "*run mode"]:
     """When the gradient flow of the tied linear model gives each leading direction a strength of 1/2; in its time.
 

@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 
 from tegum.analysis.geometry import Kind, Matrices, Measure
 from tegum.analysis.subspaces import PerMatrix, matrix_shape, renamed
+from tegum.core.arguments import refusing
 
 ALIKE = 0.05
 """Gram matrices that differ by no more than this part of their norm are the same."""
@@ -42,6 +43,7 @@ def multiplicities(size: int) -> Int[np.ndarray, " frequency"]:
     return np.where((frequencies == 0) | (2 * frequencies == size), 1, 2)
 
 
+@refusing
 def mode_power(weights: Kind) -> Kind:
     """The share of |W|² in each Fourier mode over the orientations: in [0, 1], (..., frequency), summing to 1.
 
@@ -69,6 +71,7 @@ def mode_power(weights: Kind) -> Kind:
     return renamed(answer, "feature", "frequency", np.arange(len(twice)))
 
 
+@refusing
 def equivariance_defect(weights: Kind) -> Kind:
     """The distance of the Gram matrix from the nearest circulant one, over its norm; in [0, 1], shape (...).
 
@@ -94,6 +97,7 @@ def equivariance_defect(weights: Kind) -> Kind:
     return Measure("equivariance_defect", "distance from equivariance", dims=(), pairwise=True).of(kernel, weights)
 
 
+@refusing
 def kept_rotations(weights: Kind, tolerance: float = ALIKE) -> Kind:
     """How many of the k rotations leave the Gram matrix as it is: an int from 1 to k, shape (...), −1 if diverged.
 
@@ -122,6 +126,7 @@ def kept_rotations(weights: Kind, tolerance: float = ALIKE) -> Kind:
     return measure.of(kernel, weights)
 
 
+@refusing
 def mode_variances(
     size: int, density: float, width: float
 ) -> tuple[Float[np.ndarray, " frequency"], Float[np.ndarray, " frequency"]]:

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tegum.analysis.products import inner_products
+from tegum.core.arguments import refusing
 from tegum.core.given import array_of
 from tegum.core.limits import check_memory
 
@@ -50,6 +51,7 @@ TOLERANCE = 0.1
 """The largest difference of a cosine from its ideal (0 between tegum factors, see also `polytopes`)."""
 
 
+@refusing
 def gram(weights: Kind) -> Kind:
     """The Gram matrix W Wᵀ, shape (..., feature, feature_other), dimensionless.
 
@@ -59,6 +61,7 @@ def gram(weights: Kind) -> Kind:
     return measure.of(inner_products, weights)
 
 
+@refusing
 def interference(weights: Kind) -> Kind:
     """The Gram matrix with a zero diagonal, in everything else like `gram`."""
 
@@ -85,6 +88,7 @@ def total_interference(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) ->
     return Measure("total_interference", "total interference with other features").of(kernel, weights)
 
 
+@refusing
 def dimensionality(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) -> Kind:
     """The feature dimensionality D_i = |W_i|² / Σ_j (Ŵ_i·W_j)² in [0, 1], no unit; shape (..., feature).
 
@@ -109,6 +113,7 @@ def dimensionality(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) -> Kin
     return Measure("dimensionality", "feature dimensionality").of(kernel, weights)
 
 
+@refusing
 def dimensions_per_feature(weights: Kind) -> Kind:
     """Hidden dimensions spent on one feature, m / |W|²_F; shape (...), dimensionless, infinite where W = 0.
 
@@ -123,6 +128,7 @@ def dimensions_per_feature(weights: Kind) -> Kind:
     return Measure("dimensions_per_feature", "dimensions per feature", dims=()).of(kernel, weights)
 
 
+@refusing
 def represented(weights: Kind, threshold: float = 0.5, scale: float | None = None) -> Kind:
     """Which features are represented: |W_i| ≥ threshold × scale and not zero; bool, shape (..., feature).
 
@@ -145,6 +151,7 @@ def represented(weights: Kind, threshold: float = 0.5, scale: float | None = Non
     return measure.of(lambda W: _represented(W, threshold, scale), weights)
 
 
+@refusing
 def tegum_factors(
     weights: Kind, tolerance: float = TOLERANCE, threshold: float = 0.5, scale: float | None = None
 ) -> Kind:
@@ -170,6 +177,7 @@ def tegum_factors(
     return measure.of(lambda W: _factor_labels(W, tolerance, _represented(W, threshold, scale)), weights)
 
 
+@refusing
 def canonical_pose(weights: Kind, reference: Kind | None = None) -> Kind:
     """W rotated and reflected in hidden space into a pose that does not depend on the gauge; shape as given.
 

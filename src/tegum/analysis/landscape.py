@@ -29,6 +29,7 @@ from jaxtyping import Float
 
 from tegum.analysis.newton import newton_step, pinned, solve
 from tegum.analysis.surface import ORBIT, Parameters, Slope, Surface, rotations, without_rotations
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation
 
@@ -160,6 +161,7 @@ class UnstableDirection:
         return tuple(np.flatnonzero(self.share >= (0.5 - 1e-6) * self.share.max()).tolist())
 
 
+@refusing
 def critical_point(
     weights: Any,
     bias: Any = None,
@@ -224,6 +226,7 @@ def critical_point(
     return characterised(surface, theta, at, start)
 
 
+@refusing
 def saddle_index(
     weights: Any,
     bias: Any = None,
@@ -240,6 +243,7 @@ def saddle_index(
     return critical_point(weights, bias, features, tol=tol, steps=steps, activation=activation).index
 
 
+@refusing
 def unstable_directions(point: CriticalPoint) -> list[UnstableDirection]:
     """The directions of the negative eigenvalues, the fastest first; none at a minimum."""
     squares = np.square(point.mode_weights).sum(2) + np.square(point.mode_bias)

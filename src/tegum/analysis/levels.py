@@ -29,6 +29,7 @@ from jaxtyping import Bool, Int
 
 from tegum.analysis.polytopes import LEVELS
 from tegum.analysis.windows import arranged, intervals, labels
+from tegum.core.arguments import refusing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -172,6 +173,7 @@ class Event:
         return [jump for jump in self.jumps if jump.feature not in used]
 
 
+@refusing
 def find_jumps(
     dimensionality: xr.DataArray, *, height: float = HEIGHT, rest: int = REST, longest: int = LONGEST
 ) -> list[Jump]:
@@ -218,6 +220,7 @@ def find_jumps(
     return sorted(jumps, key=lambda jump: (jump.seed, jump.start, jump.feature))
 
 
+@refusing
 def late_jumps(jumps: Iterable[Jump], steps: int, late: float = LATE) -> list[Jump]:
     """Those that start after the first part `late` of a training of `steps` steps.
 
@@ -230,6 +233,7 @@ def late_jumps(jumps: Iterable[Jump], steps: int, late: float = LATE) -> list[Ju
     return [jump for jump in jumps if jump.start >= late * steps]
 
 
+@refusing
 def group_jumps(jumps: Iterable[Jump]) -> list[Event]:
     """Events, ordered by seed and start: jumps of one run that overlap in time, or in a chain of such."""
     events: list[list[Jump]] = []

@@ -37,6 +37,7 @@ from tegum.analysis.subspaces import (
     matrix_shape,
     renamed,
 )
+from tegum.core.arguments import refusing
 from tegum.core.description import one_of
 from tegum.core.features import FeatureDistribution, FeatureSet, MixtureTable
 
@@ -81,6 +82,7 @@ class LocalBasis(NamedTuple):
     """Variance along every principal direction, those that were left out as well; (..., axis)."""
 
 
+@refusing
 def local_moments(features: FeatureDistribution, number: int, where: Where = "active") -> LocalMoments:
     """Mean and covariance of x where one set is active, exact.
 
@@ -111,6 +113,7 @@ def local_moments(features: FeatureDistribution, number: int, where: Where = "ac
     return LocalMoments(mean, whole)
 
 
+@refusing
 def local_pca(
     weights: Kind, features: FeatureDistribution, number: int, rank: int | None = None, where: Where = "active"
 ) -> LocalBasis:
@@ -175,6 +178,7 @@ def sampled_pca(samples: Float[np.ndarray, "sample hidden"], rank: int) -> Local
     return LocalBasis(axes[:, ::-1].T[:rank], np.maximum(variances[::-1], 0.0))
 
 
+@refusing
 def captured_variance(directions: Kind, basis: Kind) -> Kind:
     """The part of Σ_i |W_i|² that lies in the span of a basis, over the rows W_i of `directions`; in [0, 1], (...).
 
@@ -199,6 +203,7 @@ def captured_variance(directions: Kind, basis: Kind) -> Kind:
     return measure.of(kernel, directions, basis)
 
 
+@refusing
 def local_capture(
     weights: Kind, features: FeatureDistribution, rank: int | None = None, where: Where = "active"
 ) -> Kind:
@@ -257,6 +262,7 @@ def chance_capture(features: FeatureDistribution, hidden: int, rank: int | None 
     return np.minimum(sizes, hidden) / hidden
 
 
+@refusing
 def readout_error(
     weights: Kind, features: FeatureDistribution, where: Where = "active", scale: float | None = None
 ) -> Kind:

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float, Int
 from tegum.analysis.levels import LATE
 from tegum.analysis.statistics import bootstrap_mean, permutation_p
 from tegum.analysis.windows import Window, arranged, labels, overlap
+from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class ShareInside:
         return self.share + low, self.share + high
 
 
+@refusing
 def coincidence(
     windows: Sequence[Window],
     others: Sequence[Window],
@@ -160,6 +162,7 @@ def coincidence(
     return Coincidence(hits, null, p, crossed_mean / len(windows), p_others)
 
 
+@refusing
 def share_inside(
     loss: xr.DataArray, windows: Sequence[Window], *, late: float = LATE, draws: int = DRAWS, key: int = 0
 ) -> ShareInside:

@@ -45,6 +45,7 @@ from jaxtyping import Bool, Float
 from tegum.analysis.collapse import slices
 from tegum.analysis.geometry import canonical_pose
 from tegum.analysis.subspaces import check_features
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 
 ORDER = ("inflation", "separation", "opening", "twist", "turn")
@@ -97,6 +98,7 @@ def moved(weights: Float[np.ndarray, "*run step feature hidden"]) -> Float[np.nd
     return canonical_pose(np.asarray(after, np.float64), np.asarray(before, np.float64)) - before
 
 
+@refusing
 def motions(
     weights: Float[np.ndarray, "*run step feature hidden"],
     features: FeatureDistribution,

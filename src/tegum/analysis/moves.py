@@ -19,6 +19,7 @@ from jaxtyping import Float
 from tegum.analysis.drops import FEWEST_SHIFTS
 from tegum.analysis.levels import LATE
 from tegum.analysis.windows import Window, arranged, labels
+from tegum.core.arguments import refusing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,6 +66,7 @@ class Move(Generic[Kind]):
         return self.measurable and abs(self.change) > self.limit + ROUNDING
 
 
+@refusing
 def largest_moves(
     windows: Sequence[Kind], dimensionality: xr.DataArray, jumps: Iterable[Window], *, late: float = LATE
 ) -> list[Move[Kind]]:

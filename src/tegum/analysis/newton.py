@@ -22,6 +22,9 @@ FIRST_RADIUS, LARGEST_RADIUS = 0.1, 0.5
 ON_THE_WAY = 1e-6
 """What is asked of a gradient far from where it vanishes."""
 
+SURE = 10
+"""A gradient so many times as large as its error directs a step."""
+
 PATIENCE = 8
 """Steps in which |g| must fall to a half."""
 
@@ -53,6 +56,10 @@ def solve(
     fine = False
     for _ in range(steps):
         length = float(np.linalg.norm(at.gradient))
+        if at.gradient_error > surface.tol and not length > SURE * at.gradient_error:
+            # A step along an error leads away from a point that is already well.
+            theta, at = _resolved(surface, theta, surface.tol)
+            length = float(np.linalg.norm(at.gradient))
         if length <= surface.tol and at.gradient_error <= surface.tol:
             break
         lengths.append(length)

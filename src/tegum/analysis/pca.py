@@ -29,6 +29,7 @@ from tegum.analysis.subspaces import (
     dimensions,
     matrix_shape,
 )
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 from tegum.core.limits import check_memory
 
@@ -60,6 +61,7 @@ class LinearOptimum(NamedTuple):
     """Whether the optimum is the closed form, and not found by descent."""
 
 
+@refusing
 def linear_optimum(features: FeatureDistribution, hidden: int, *, starts: int = 16, key: int = 0) -> LinearOptimum:
     """The optimum of the tied linear model x̂ = W Wᵀ x + b, and the losses of the best ones of each lower rank.
 
@@ -147,6 +149,7 @@ def principal_axes(
     return np.maximum(values[order], 0.0), axes[:, order]
 
 
+@refusing
 def pca_likeness(
     weights: Kind, features: FeatureDistribution, rank: int | None = None, tolerance: float = ZERO_TOLERANCE
 ) -> Kind:
@@ -185,6 +188,7 @@ def pca_likeness(
     return Measure("pca_likeness", "captured part of the principal variance", dims=()).of(kernel, weights)
 
 
+@refusing
 def angle_to_pca(
     weights: Kind, features: FeatureDistribution, rank: int | None = None, tolerance: float = ZERO_TOLERANCE
 ) -> Kind:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from tegum.analysis.landscape import CriticalPoint, critical_point
 from tegum.analysis.surface import checked, distance
 from tegum.analysis.tracks import Change, Parameter, Path, Track, root_of
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Parts
@@ -60,6 +61,7 @@ class Boundary:
         return f"{self.kind} boundary at {self.parameter} = {self.value:.10g} ± {self.error:.1g}"
 
 
+@refusing
 def phase_boundary(
     config_a: Any,
     config_b: Any,

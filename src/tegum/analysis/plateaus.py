@@ -8,6 +8,8 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tegum.core.arguments import refusing
+
 SLOW = 0.1
 """On a plateau the loss falls by less than this part while the number of steps grows e-fold."""
 LEAST = 1.2
@@ -36,6 +38,7 @@ class Plateau:
     than `FALL`."""
 
 
+@refusing
 def find_plateaus(loss: ArrayLike, steps: ArrayLike) -> list[Plateau]:
     """The plateaus of one run, in order.
 

@@ -30,6 +30,7 @@ from jaxtyping import Float, Num
 
 from tegum.analysis import geometry
 from tegum.analysis.geometry import TOLERANCE, Kind
+from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def collapsed_groups(vectors: Num[np.ndarray, "*shape"]) -> tuple[tuple[int, ...
     return tuple(sorted(group for group in rows if len(group) > 1 and (joined[list(group)] == joined[group[0]]).all()))
 
 
+@refusing
 def name_polytope(
     weights: np.ndarray | xarray.DataArray,
     tolerance: float = TOLERANCE,
@@ -195,14 +197,18 @@ def name_polytope(
     given: Any = weights
     if hasattr(given, "dims"):
         if set(given.dims) != {"feature", "hidden"}:
-            rule = "it names one matrix of dims 'feature' and 'hidden', polytope_names many"
+            rule = "it names one matrix of dims 'feature' and 'hidden'; tegum.polytope_names names many"
             raise ValueError(f"name_polytope(weights with dims {given.dims}): {rule}")
         given = given.transpose("feature", "hidden").values
     given = np.asarray(given)
+    if given.ndim > 2:
+        rule = "it names one matrix, of shape (feature, hidden); tegum.polytope_names names many"
+        raise ValueError(f"name_polytope(weights of shape {given.shape}): {rule}")
     _check("name_polytope", given, tolerance)
     return _polytope(given, tolerance, threshold, scale)
 
 
+@refusing
 def polytope_names(
     weights: Kind, tolerance: float = TOLERANCE, threshold: float = 0.5, scale: float | None = None
 ) -> Kind:

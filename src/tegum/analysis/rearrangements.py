@@ -17,6 +17,7 @@ from tegum.analysis.geometry import dimensionality
 from tegum.analysis.levels import ABSENT, Event
 from tegum.analysis.polytopes import COMPARABLE_NORMS
 from tegum.analysis.windows import arranged, labels
+from tegum.core.arguments import refusing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,6 +84,7 @@ def digons(weights: Float[np.ndarray, "feature hidden"]) -> tuple[tuple[int, int
     return tuple(pairs)
 
 
+@refusing
 def rearrangements(events: Iterable[Event], weights: xr.DataArray) -> list[Rearrangement]:
     """What each event does to the digons of its run.
 

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 
 from tegum.analysis.motions import Parts, shares
 from tegum.analysis.plateaus import FALL, LEAST, find_plateaus
+from tegum.core.arguments import refusing
 
 DIP = 0.5
 """A fall is two where the rate between two peaks is at most this part of the lower one."""
@@ -40,6 +41,7 @@ class Regime:
     after: float
 
 
+@refusing
 def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step"]) -> list[Regime]:
     """The regimes of one run, in order, one after the other from step 1 on.
 
@@ -95,6 +97,7 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
     ]
 
 
+@refusing
 def motion_shares(parts: Parts, steps: Int[np.ndarray, " step"], first: int, last: int) -> dict[str, float]:
     """The share of each motion in all that moves between two snapshots of a run, as those of a regime.
 

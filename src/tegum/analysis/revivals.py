@@ -19,6 +19,7 @@ from jaxtyping import Bool
 from tegum.analysis.geometry import dimensionality
 from tegum.analysis.levels import FEWEST, HEIGHT, LONGEST, REST
 from tegum.analysis.windows import arranged, intervals, labels
+from tegum.core.arguments import refusing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,6 +55,7 @@ class Revival:
         return abs(self.after - self.before) >= HEIGHT
 
 
+@refusing
 def dead_outputs(
     weights: xr.DataArray, bias: xr.DataArray, features: FeatureDistribution
 ) -> Bool[np.ndarray, "seed step feature"]:
@@ -91,6 +93,7 @@ def dead_outputs(
     return dead
 
 
+@refusing
 def find_revivals(
     weights: xr.DataArray,
     bias: xr.DataArray,

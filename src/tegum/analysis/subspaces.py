@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.analysis.geometry import ZERO_TOLERANCE, Kind, Matrices, Measure
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 
 Bases = Float[np.ndarray, "matrix feature column"]
@@ -21,6 +22,7 @@ PerMatrix = Float[np.ndarray, " matrix"]
 Angles = Float[np.ndarray, "matrix angle"]
 
 
+@refusing
 def principal_angles(a: Kind, b: Kind, tolerance: float = ZERO_TOLERANCE) -> Kind:
     """The principal angles between the column spaces of two matrices, in radians, rising; shape (..., angle).
 

@@ -12,6 +12,7 @@ import numpy as np
 from tegum.analysis.landscape import STEPS, CriticalPoint, characterised
 from tegum.analysis.newton import newton_step, solve
 from tegum.analysis.surface import Surface, distance
+from tegum.core.arguments import refusing
 from tegum.core.description import nearest
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation
@@ -75,6 +76,7 @@ class Change:
         return f"{what} at {self.value:.10g} ± {self.error:.1g}"
 
 
+@refusing
 def vary(features: FeatureDistribution, parameter: str, value: float) -> FeatureDistribution:
     """The features with another value of one key in every set that has it, or in one set.
 
@@ -88,6 +90,8 @@ def vary(features: FeatureDistribution, parameter: str, value: float) -> Feature
         ValueError: there is no such set, no set has such a key, or the value is out of its range.
 
     """
+    if not isinstance(features, FeatureDistribution):
+        raise ValueError(f"vary(features={type(features).__name__}): features must be a FeatureDistribution")
     chosen, key = _key(features, parameter)
     sets = [each.replace(**{key: value}) if i in chosen else each for i, each in enumerate(features.sets)]
     return FeatureDistribution(sets)
@@ -368,6 +372,8 @@ def _sign(point: CriticalPoint, number: int) -> int:
 def _key(features: FeatureDistribution, parameter: str) -> tuple[list[int], str]:
     """The sets that a parameter changes, and the key in them."""
     shown = f"vary(parameter={parameter!r})"
+    if not isinstance(parameter, str):
+        raise ValueError(f'{shown}: parameter must be a key of the sets, as "density", or "0.density" of the first')
     number, _, key = parameter.removeprefix("features.").rpartition(".")
     count = len(features.sets)
     if number and not (number.isdecimal() and int(number) < count):

@@ -12,6 +12,7 @@ from pydantic import field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, at, broken, of_kind
 from tegum.core.empirical import Empirical
+from tegum.core.jax_setup import check
 from tegum.core.limits import check_memory
 from tegum.core.sets import (
     Anticorrelated,
@@ -217,6 +218,7 @@ def _uniforms(key: Key) -> Uniforms:
         if not numbers or not all(map(_is_key_number, numbers)):
             raise ValueError(f"sample(key={key!r}): {_KEY_RULE}")
         return np.random.Generator(np.random.Philox(_seed([int(number) for number in numbers]))).random
+    check()
     import jax
 
     if not isinstance(key, jax.Array):

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from tegum.core.activations import gathered
 from tegum.core.empirical import Empirical, Matrix
+from tegum.core.jax_setup import check, compiled, scope
 from tegum.core.losses import empirical_gradient, empirical_loss, is_traced
 from tegum.core.model import ACTIVATIONS, Activation, namespace_of
 
@@ -86,10 +87,11 @@ def jax_finite_loss(weights: Any, bias: Any, rows: Empirical, activation: Activa
     It is differentiable twice, the second time in forward mode, as `jax.hessian` does. Inside of transformations it
     comes in the caller's precision.
     """
+    check()
     import jax
 
     single = (is_traced(weights) or is_traced(bias)) and not jax.config.read("jax_enable_x64")
-    with jax.enable_x64(True):
+    with scope(double=True):
         flat = weights.reshape(-1, *weights.shape[-2:]).astype(float), bias.reshape(-1, bias.shape[-1]).astype(float)
         kind = _Kind(rows.traced(), activation)
         loss = _functions()[0](kind, *flat, _problem(rows)).reshape(bias.shape[:-1])
@@ -142,18 +144,18 @@ def _functions() -> Any:
         found, _ = jax.lax.scan(block, zero if order else zero[:1], (problem.blocks, problem.weight))
         return tuple(each / kind.matrix.samples for each in found)
 
-    @partial(jax.jit, static_argnums=(0, 4))
+    @compiled(static_argnums=(0, 4))
     def each(kind: _Kind, weights: Any, bias: Any, problem: _Problem, order: int) -> Any:
         return jax.lax.map(lambda model: summed(kind, model[0], model[1], problem, order), (weights, bias))
 
     @partial(jax.custom_jvp, nondiff_argnums=(0, 3))
     def loss(kind: _Kind, weights: Any, bias: Any, problem: Any) -> Any:
-        with jax.enable_x64(True):
+        with scope(double=True):
             return each(kind, weights, bias, problem, 0)[0]
 
     @partial(jax.custom_jvp, nondiff_argnums=(0, 3))
     def gradient(kind: _Kind, weights: Any, bias: Any, problem: Any) -> Any:
-        with jax.enable_x64(True):
+        with scope(double=True):
             return each(kind, weights, bias, problem, 1)[1:]
 
     # Derivatives are asked for outside of double precision, where a derivative of the loop would lose it.
@@ -164,7 +166,7 @@ def _functions() -> Any:
 
     @gradient.defjvp
     def _(kind: _Kind, problem: Any, primals: Any, tangents: Any) -> Any:
-        with jax.enable_x64(True):
-            return jax.jvp(lambda *model: each(kind, *model, problem, 1)[1:], primals, tangents)
+        with scope(double=True):
+            return jax.jvp(lambda w, b: each(kind, w, b, problem, 1)[1:], primals, tangents)
 
     return loss, gradient

@@ -12,6 +12,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from tegum.core.arguments import refusing
 from tegum.core.features import Empirical, FeatureDistribution
 from tegum.core.given import arrays_of
 from tegum.core.model import Activation, activation_named, exact_path, forward, model_arrays, namespace_of
@@ -20,6 +21,7 @@ BLOCK_ELEMENTS = 2**18
 """Elements of the largest temporary (2 MiB in float64): several of them stay in a processor's cache."""
 
 
+@refusing
 def empirical_loss(
     weights: Float[Any, "*run feature hidden"],
     bias: Float[Any, "*run feature"],
@@ -135,6 +137,7 @@ def population_loss(
     with_error: Literal[True],
     threads: int = ...,
 ) -> tuple[Any, Any]: ...
+@refusing
 def population_loss(
     weights: Float[Any, "*run feature hidden"],
     bias: Float[Any, "*run feature"],
@@ -197,6 +200,7 @@ def population_loss(
     return (loss, error) if with_error else loss
 
 
+@refusing
 def population_gradient(
     weights: Float[np.ndarray, "*run feature hidden"],
     bias: Float[np.ndarray, "*run feature"],

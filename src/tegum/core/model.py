@@ -8,8 +8,10 @@ from typing import Any, Literal, assert_never, get_args
 import numpy as np
 from jaxtyping import Float
 
+from tegum.core.arguments import refusing
 from tegum.core.description import nearest, one_of
 from tegum.core.given import arrays_of
+from tegum.core.jax_setup import check
 
 Activation = Literal["relu", "linear"]
 """The names of the activations, for type checkers, which cannot read `ACTIVATIONS`; that table decides."""
@@ -126,6 +128,7 @@ def is_linear(call: str, name: str) -> bool:
             assert_never(path)
 
 
+@refusing
 def forward(
     weights: Float[Any, "*run feature hidden"],
     bias: Float[Any, "*run feature"],
@@ -177,7 +180,10 @@ def model_arrays(call: str, weights: Any, bias: Any, x: Any) -> tuple[Any, Any, 
 def namespace_of(*arrays: Any) -> Any:
     """The array namespace to compute in: jax.numpy if any of the arrays comes from it, else numpy."""
     spaces = [array.__array_namespace__() for array in arrays if hasattr(array, "__array_namespace__")]
-    return next((space for space in spaces if space is not np), np)
+    space = next((space for space in spaces if space is not np), np)
+    if space is not np:
+        check()
+    return space
 
 
 def stream_seed(base_seed: int | np.integer, run: int | np.integer, purpose: Purpose) -> np.random.SeedSequence:

@@ -230,6 +230,9 @@ def _change(now: np.ndarray, before: np.ndarray | None) -> np.ndarray:
 def _by_jax(
     weights: np.ndarray, bias: np.ndarray, features: list[FeatureDistribution], order: int, tol: float
 ) -> Evaluation:
+    from tegum.core.jax_setup import check, scope
+
+    check()
     import jax
     import jax.numpy as jnp
 
@@ -237,12 +240,12 @@ def _by_jax(
 
     runs, n, m = weights.shape
     found = _blank(runs, n * m + n, order)
-    with jax.enable_x64(True):
+    with scope(double=True):
         (device,) = jnp.zeros(()).devices()
 
     def work() -> None:
-        # Both are of the thread they are set in.
-        with jax.enable_x64(True), jax.default_device(device):
+        # Settings are of the thread they are set in.
+        with scope(double=True), jax.default_device(device):
             stop = current()
             address = stop.address if device.platform == "cpu" else None
             # Sequential, so that no temporary grows with the number of runs.

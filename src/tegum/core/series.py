@@ -19,7 +19,6 @@ Value, gradient and Hessian each choose their own number of frequencies, so that
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, assert_never
 
@@ -32,6 +31,7 @@ from tegum.core.characteristic import marked, uniform_transforms
 from tegum.core.events import events, segment
 from tegum.core.features import FeatureDistribution
 from tegum.core.groups import Group, Moments, Series, series_of
+from tegum.core.jax_setup import compiled, scope
 from tegum.core.lingering import lingering
 from tegum.core.model import Activation, exact_path
 from tegum.core.population_truncation import MARGIN, SHORTER, TRUST, UNCOUPLED, window
@@ -257,7 +257,7 @@ def jax_loss(weights: Any, bias: Any, features: FeatureDistribution, tol: float,
     traced = isinstance(weights, Tracer) or isinstance(bias, Tracer)
     # Derivatives are taken outside of this scope: a number of double precision must not get there unasked.
     single = traced and not jax.config.read("jax_enable_x64")
-    with jax.enable_x64(True):
+    with scope(double=True):
         match path := exact_path(f"population_loss(activation={activation!r})", activation):
             case "moments":
                 function, series = _linear_losses, series_of(features, form=False)
@@ -287,7 +287,7 @@ def _gram(weights: Any) -> Any:
     return (weights[..., :, None, :] * weights[..., None, :, :]).sum(-1)
 
 
-@jax.jit
+@compiled()
 def _losses(weights: Any, bias: Any, series: Series, tol: Any) -> Any:
     def one(model: tuple[Any, Any]) -> Any:
         w, b = model
@@ -297,7 +297,7 @@ def _losses(weights: Any, bias: Any, series: Series, tol: Any) -> Any:
     return _of_all(one, weights, bias, series)
 
 
-@jax.jit
+@compiled()
 def _linear_losses(weights: Any, bias: Any, series: Series, tol: Any) -> Any:
     """x̂ = W Wᵀ x + b: Σ_j I_j (S_jj + r C r − 2 r c_j), with r the row (G_j, b_j) and C the moments of (x, 1)."""
     mean = series.moments.mean
@@ -328,7 +328,7 @@ def _of_all(one: Callable[..., Any], weights: Any, bias: Any, series: Series) ->
     return jax.lax.map(guarded, (jnp.arange(len(weights), dtype=jnp.int32), weights, bias))
 
 
-@functools.partial(jax.jit, static_argnames="order")
+@compiled(static_argnames="order")
 def derivatives(weights: Any, bias: Any, series: Series, tol: Any, order: int) -> Any:
     """Loss, gradient and Hessian of models (run, n, m) and (run, n), up to an order, each with its error.
 

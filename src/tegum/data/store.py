@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int32
 
+from tegum.core.arguments import refusing
 from tegum.core.matrix_files import obstacle
 from tegum.data import manifest, plain, schema
 from tegum.data.atomic import check_writable, replacing, resolved
@@ -51,6 +52,7 @@ _NUMBERS = (
 )
 
 
+@refusing
 def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a trajectory to the new folder `path`, which appears complete or not at all.
 
@@ -109,6 +111,7 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pat
     return target
 
 
+@refusing
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """The trajectory at `path`, exactly as it was saved; numbers are read when they are used, text at once.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
 from tegum.figures.films import FASTEST_GIF, LONGEST_GIF, Image, film_file, write_gif, write_mp4
 from tegum.figures.frames import Clock, Film
@@ -30,6 +31,7 @@ _LONGEST = 86_400
 """Seconds."""
 
 
+@refusing
 def render(
     run: xr.Dataset,
     target: str | os.PathLike[str],

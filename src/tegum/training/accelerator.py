@@ -18,10 +18,22 @@ from jaxtyping import Float32, Int64
 
 from tegum.core.empirical import Matrix
 from tegum.core.features import FeatureDistribution, FeatureSet, GatedSet
+from tegum.core.jax_setup import scope
 from tegum.core.model import Purpose
 from tegum.core.stopping import Stop, all_done
 from tegum.training.optimisers import known_rule
-from tegum.training.programs import UPDATES, Constants, Mixtures, Program, Runs, Table, draw_batches, evaluate, train
+from tegum.training.programs import (
+    UPDATES,
+    Constants,
+    Mixtures,
+    Program,
+    Runs,
+    Table,
+    draw_batches,
+    evaluate,
+    make_room,
+    train,
+)
 from tegum.training.start import starting_state, streams
 from tegum.training.state import Recorded, TrainingState
 from tegum.training.threads import Threaded, available_cores
@@ -90,7 +102,8 @@ class JaxEngine(Threaded):
         self._training = [spec.training for spec in self.specs if isinstance(spec.training, Sampled)]
         known_rule(self._training[0], self.name, UPDATES)
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
-        (self._device,) = jnp.zeros(()).devices()
+        with scope(double=False):
+            (self._device,) = jnp.zeros(()).devices()
         super().__init__((threads or available_cores()) if self._device.platform == "cpu" else 1)
         self._together = self._device.platform != "cpu"
 
@@ -141,12 +154,20 @@ class JaxEngine(Threaded):
         program, tables = _program(spec, training, self._together), _constants(spec, training).tables
         stream = streams(self.specs, purpose, STREAM_WORDS)[run]
         data = tuple(each.arrays() for each in _ungated(spec.features))
-        return np.asarray(draw_batches(program, tables, stream, np.arange(count, dtype=np.int32), data))
+        with scope(double=False):
+            return np.asarray(draw_batches(program, tables, stream, np.arange(count, dtype=np.int32), data))
 
     def _advance_chunk(
         self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
     ) -> tuple[Runs, list[tuple[np.ndarray, np.ndarray]]]:
         """The runs of a chunk after all pieces, and the parameters and losses of its snapshots."""
+        # Settings are of the thread they are set in.
+        with scope(double=False):
+            return self._advanced(chunk, state, pieces, flag)
+
+    def _advanced(
+        self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
+    ) -> tuple[Runs, list[tuple[np.ndarray, np.ndarray]]]:
         runs, taken = _gathered(state, chunk.where), []
         always = chunk.constants, np.int32(chunk.count)
         # Only programs for a CPU can look at the flag; others are short, and it is looked at between them.
@@ -178,21 +199,27 @@ class JaxEngine(Threaded):
         programs = [(_program(*pair, self._together), _ungated(pair[0].features)) for pair in pairs]
         of_spec = [_constants(*pair) for pair in pairs]
         evaluation = streams(self.specs, "evaluation", STREAM_WORDS)
+        make_room(len(dict.fromkeys(program for program, _ in programs)))
         chunks = []
         for program, sets in dict.fromkeys(programs):
             mine = [number for number, each in enumerate(programs) if each == (program, sets)]
-            data = jax.device_put(tuple(each.arrays() for each in sets), self._device)
+            data = self._put(tuple(each.arrays() for each in sets))
             runs = np.flatnonzero(np.isin(self._spec_of_run, mine))
             calls, size = self._calls(program, len(runs))
             for part in np.array_split(runs, calls):
                 where = np.pad(part, (0, size - len(part)), "edge")
                 rows = [of_spec[self._spec_of_run[run]]._replace(evaluation=evaluation[run]) for run in where]
                 constants = jax.tree.map(lambda *values: np.stack(values), *rows)
-                chunks.append(_Chunk(program, where, len(part), jax.device_put(constants, self._device), data))
+                chunks.append(_Chunk(program, where, len(part), self._put(constants), data))
             # Threads that met a new program would compile it once each. In a thread, as nothing can stop the main one.
             flag = Stop()
             all_done(self._pool, [partial(self._advance_chunk, chunks[-1], self.start(), [(0, 0, True)], flag)], flag)
         return chunks
+
+    def _put(self, arrays: Any) -> Any:
+        """Arrays on the device, in the precision they have."""
+        with scope(double=False):
+            return jax.device_put(arrays, self._device)
 
     def _calls(self, program: Program, runs: int) -> tuple[int, int]:
         """To how many calls so many runs are dealt out, and how many a call has room for."""

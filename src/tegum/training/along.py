@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 from tegum.core.losses import population_loss
 from tegum.data.schema import SPEC
@@ -24,6 +25,7 @@ _AT_ONCE = 4096
 """Snapshots between two reports of progress."""
 
 
+@refusing
 def population_loss_along(
     run: xr.Dataset,
     *,

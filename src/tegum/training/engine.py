@@ -395,6 +395,9 @@ def _check_population(specs: Sequence[Spec], call: str) -> None:
 
 def _check_state(state: TrainingState, worker: Engine, specs: Sequence[Spec]) -> None:
     """Refuse a state that would make the engine read beyond its arrays, or that is another engine's."""
+    if not isinstance(state, TrainingState):
+        rule = "state must be the TrainingState of a Segment (segment.state), or None"
+        raise ValueError(f"iterate(state={type(state).__name__}): {rule}")
     for name, expected in worker.start().arrays().items():
         given = state.arrays()[name]
         if name != "step" and (given.shape != expected.shape or given.dtype != expected.dtype):

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tegum.core.jax_setup import compiled
 from tegum.core.population_call import GRADIENT, SLOPES
 
 
@@ -22,7 +23,7 @@ def _double(parameters: Any) -> Any:
     return parameters
 
 
-@jax.jit
+@compiled()
 def examine(parameters: Any, address: Any) -> Any:
     """∂L/∂θ, L and its estimated error of the eight runs of a block: (8, P) to (8, P + 2)."""
     out = jax.ShapeDtypeStruct((parameters.shape[0], parameters.shape[1] + 2), np.float64)

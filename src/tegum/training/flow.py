@@ -14,7 +14,6 @@ from __future__ import annotations
 import bisect
 import functools
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, assert_never, final
 
@@ -22,6 +21,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from tegum.core.jax_setup import scope
 from tegum.core.model import is_linear
 from tegum.core.population import evaluate
 from tegum.core.population_call import Block, register
@@ -86,6 +86,8 @@ class FlowEngine(Threaded):
             ValueError: a set of features, or the activation, has no population loss.
 
         """
+        with scope(double=True, on_cpu=True):
+            pass  # where JAX cannot be had it is refused at once
         super().__init__(threads or available_cores())
         self.specs = tuple(specs)
         first = self.specs[0]
@@ -97,7 +99,6 @@ class FlowEngine(Threaded):
         steps = self._training.steps
         pieces = (np.arange(PIECES + 1) * steps) // PIECES
         self._bounds = np.unique(np.concatenate([first.snapshots.at(steps), pieces])).tolist()
-        self._cpu = jax.devices("cpu")[0]
         self._columns: dict[int, tuple[Plan, np.ndarray]] = {}
         """Structure and numbers of the runs that go through the kernel."""
         self._abouts: dict[int, tuple[str, Any]] = {}
@@ -317,10 +318,8 @@ class FlowEngine(Threaded):
         """Do all jobs, in threads; the first alone, so that what it compiles is compiled once."""
 
         def scoped(job: Any) -> None:
-            # Both are of the thread they are set in.
-            with ExitStack() as stack:
-                stack.enter_context(jax.enable_x64(True))
-                stack.enter_context(jax.default_device(self._cpu))
+            # Settings are of the thread they are set in.
+            with scope(double=True, on_cpu=True):
                 work(job)
 
         calls = [functools.partial(scoped, job) for job in jobs]

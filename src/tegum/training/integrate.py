@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tegum.core.jax_setup import compiled
 from tegum.core.xla_call import is_stopped
 from tegum.training.fields import FIELDS, HESSIANS
 
@@ -99,7 +100,7 @@ class Leg(NamedTuple):
     failed: Any
 
 
-@functools.partial(jax.jit, static_argnames=("kind", "biases"))
+@compiled(static_argnames=("kind", "biases"))
 def integrate(
     kind: str,
     biases: int,

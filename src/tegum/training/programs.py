@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
@@ -20,6 +19,7 @@ from jaxtyping import Array, Float32, Int32, UInt32
 
 from tegum.core.empirical import Matrix
 from tegum.core.features import FeatureSet
+from tegum.core.jax_setup import KEPT, compiled
 from tegum.core.model import ACTIVATIONS, Activation
 from tegum.core.stopping import counted
 
@@ -237,7 +237,7 @@ def _of_each(program: Program, change: Callable[..., Runs], runs: Runs, others: 
     return lax.fori_loop(0, count, one, runs)
 
 
-@partial(jax.jit, static_argnames="program")
+@compiled(static_argnames="program")
 def train(
     program: Program,
     runs: Runs,
@@ -264,7 +264,7 @@ def train(
         return _of_each(program, trained, runs, (constants, schedule), count)
 
 
-@partial(jax.jit, static_argnames="program")
+@compiled(static_argnames="program")
 def evaluate(
     program: Program,
     runs: Runs,
@@ -292,7 +292,7 @@ def evaluate(
         return _of_each(program, evaluated, runs, (constants,), count)
 
 
-@partial(jax.jit, static_argnames="program")
+@compiled(static_argnames="program")
 def draw_batches(
     program: Program,
     tables: tuple[Table, ...],
@@ -302,3 +302,10 @@ def draw_batches(
 ) -> Float32[Array, "number {program.batch} feature"]:
     """Several batches of a stream, by their numbers, with samples as rows."""
     return lax.map(lambda number: draw(program, tables, stream, number, data).T, numbers)
+
+
+def make_room(count: int) -> None:
+    """Let so many programs be kept as one training needs, and a few of those before it."""
+    for each in (train, evaluate, draw_batches):
+        # On devices where runs go together the last call may be a smaller one.
+        each.keep = KEPT + 2 * count

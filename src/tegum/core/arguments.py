@@ -1,0 +1,139 @@
+"""What public functions are given, checked by their annotations before they begin.
+
+Only kinds are looked at (a number, a text, a DataArray, …), so that a wrong one ends in one sentence and not somewhere
+inside; values and shapes each function checks itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from tegum.core.description import short
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _Rule(NamedTuple):
+    told: str
+    holds: Callable[[Any], bool]
+
+
+def refusing(function: _Function) -> _Function:
+    """The function, which refuses an argument of another kind than its annotation says with a ValueError."""
+    signature = inspect.signature(function)
+    found = {name: _rules(str(parameter.annotation)) for name, parameter in signature.parameters.items()}
+    rules = {name: each for name, each in found.items() if each is not None}
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # which says so itself
+        for name, value in given.arguments.items():
+            if name not in rules or any(rule.holds(value) for rule in rules[name]):
+                continue
+            told = " or ".join(rule.told for rule in rules[name])
+            raise ValueError(f"{function.__name__}({name}={_shown(value)}): {name} must be {told}")
+        return function(*args, **kwargs)
+
+    return checked  # type: ignore[return-value]
+
+
+def _rules(annotation: str) -> tuple[_Rule, ...] | None:
+    """A rule for each alternative of an annotation; None where one of them may be anything."""
+    rules = []
+    for part in re.split(r" \| (?![^\[]*\])", annotation):
+        outer, _, inner = part.partition("[")
+        if part in _PLAIN:
+            rules.append(_PLAIN[part])
+        elif outer in _ARRAYS:
+            rules.append(_ARRAY)
+        elif outer in ("Sequence", "Iterable") and inner:
+            rules.append(_several(inner.removesuffix("]")))
+        elif (name := part.rpartition(".")[2]) in _CLASSES:
+            rules.append(_Rule(f"a {name}", functools.partial(_of_class, name)))
+        else:
+            return None
+    return tuple(rules)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number, and no truth value."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def is_integer(value: Any) -> bool:
+    """Whether it is a whole number, of NumPy or not, and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_array(value: Any) -> bool:
+    if _of_class("Dataset", value):
+        return False
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        # Also of JAX, whose own dtypes NumPy does not know.
+        return getattr(value.dtype, "kind", "f") in "fiuVb"
+    try:
+        return is_number(value) or np.asarray(value).dtype.kind in "fiub"
+    except ValueError:  # rows of different lengths
+        return False
+
+
+def _of_class(name: str, value: Any) -> bool:
+    """By name: to import xarray for a check of what is none of it would take long."""
+    return any(each.__name__ == name for each in type(value).__mro__)
+
+
+def _several(kind: str) -> _Rule:
+    of_numbers = {"int": is_integer, "float": is_number}
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+            return False
+        if kind in of_numbers:
+            return all(of_numbers[kind](each) for each in value)
+        # An iterator can be looked at once.
+        if not isinstance(value, list | tuple):
+            return not hasattr(value, "dtype") and not _of_class("Dataset", value)
+        return kind not in _ITEMS or all(all(hasattr(each, name) for name in _ITEMS[kind]) for each in value)
+
+    plain = {"int": "ints", "float": "numbers", "str": "names", "Kind": "objects"}
+    return _Rule(f"a list of {plain.get(kind, f'{kind}s')}", holds)
+
+
+_ITEMS = {
+    "Jump": ("seed", "feature", "start", "end", "before", "after"),
+    "Event": ("jumps",),
+    "Window": ("seed", "start", "end"),
+}
+"""What items of a list are known by."""
+_CLASSES = ("FeatureDistribution", "CriticalPoint", "DataArray", "Dataset", "TrainingState")
+_ARRAYS = ("Float", "Int", "Num", "Shaped", "ArrayLike", "Kind", "np.ndarray")
+_ARRAY = _Rule("an array of real numbers", _is_array)
+_PLAIN = {
+    "None": _Rule("None", lambda value: value is None),
+    "float": _Rule("a number", is_number),
+    "int": _Rule("an int", is_integer),
+    "bool": _Rule("True or False", lambda value: isinstance(value, bool | np.bool_)),
+    "str": _Rule("a text", lambda value: isinstance(value, str)),
+    "os.PathLike[str]": _Rule("a path", lambda value: isinstance(value, os.PathLike)),
+    "Parameter": _Rule(
+        "a key of the sets, or a function of a number that returns features",
+        lambda value: isinstance(value, str) or callable(value),
+    ),
+} | {name: _Rule("one of its names", lambda value: isinstance(value, str)) for name in ("Activation", "Clock", "Where")}
+
+
+def _shown(value: Any) -> str:
+    large = hasattr(value, "shape") or hasattr(value, "data_vars") or any(_of_class(name, value) for name in _CLASSES)
+    return type(value).__name__ if large else short(value)

@@ -1,0 +1,141 @@
+"""The one way to JAX: refused where it cannot work, set for a while as our programs need it, and let go of.
+
+JAX takes settings from the environment and from whoever shares the process. Inside `scope` they are what our programs
+were written for, in this thread alone; outside they stay what they were.
+
+JAX computes in threads of its own, and a forked process has none of them: it would wait for ever. `check` says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, ParamSpec, TypeVar, final
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+KEPT = 16
+"""Compiled programs of one function that are kept: each takes 5 to 20 MB."""
+
+_forked = False
+"""Whether this process was forked from one in which JAX had started."""
+
+
+def _after_fork() -> None:
+    global _forked
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    # JAX has no public way to say so; where this one is gone, its import counts.
+    _forked = _forked or (bridge is not None and bool(getattr(bridge, "_backends", True)))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def check() -> None:
+    """Refuse to use JAX where it would hang.
+
+    Raises:
+        RuntimeError: this process was forked from one in which JAX had started.
+
+    """
+    if _forked:
+        raise RuntimeError(
+            f"process {os.getpid()} was forked from one in which JAX had started, and JAX would wait here for ever; "
+            'start workers with multiprocessing.get_context("spawn")'
+        )
+
+
+@contextlib.contextmanager
+def scope(*, double: bool, on_cpu: bool = False) -> Iterator[None]:
+    """JAX with the settings that our programs need, in this thread.
+
+    Args:
+        double: compute in double precision.
+        on_cpu: compute on the CPU whatever the default device is.
+
+    Raises:
+        RuntimeError: JAX would hang here, or it has no device that it was told to use.
+
+    """
+    check()
+    import jax
+
+    with contextlib.ExitStack() as stack:
+        for setting in (
+            jax.enable_x64(double),
+            jax.numpy_dtype_promotion("standard"),
+            jax.numpy_rank_promotion("allow"),
+            jax.debug_nans(False),  # NaN is how a run that diverges is known
+            jax.debug_infs(False),
+            jax.disable_jit(False),
+            jax.default_matmul_precision(None),  # JAX's own; a program that needs another says so
+            jax.threefry_partitionable(True),  # else other random numbers
+        ):
+            stack.enter_context(setting)
+        if on_cpu:
+            stack.enter_context(jax.default_device(_devices("cpu")[0]))
+        else:
+            _devices(None)
+        yield
+
+
+def _devices(platform: str | None) -> list[Any]:
+    import jax
+
+    try:
+        return jax.devices(platform)
+    except RuntimeError as error:
+        told = jax.config.read("jax_platforms")
+        wanted = f"JAX has no {'device' if platform is None else 'CPU'} here"
+        if told:
+            reason = f"JAX_PLATFORMS (jax_platforms) is {told!r}; unset it, or add 'cpu'"
+        else:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RuntimeError(f"{wanted}: {reason}") from error
+
+
+@final
+class Compiled(Generic[_P, _R]):
+    """A function compiled by JAX; when it has more programs than `keep`, it lets go of all and begins again."""
+
+    def __init__(self, function: Callable[_P, _R], options: dict[str, Any]) -> None:
+        """`options` are those of `jax.jit`."""
+        import jax
+
+        self._jitted: Any = jax.jit(function, **options)
+        self.keep = KEPT
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """What the function returns."""
+        if self.count() > self.keep:
+            self._jitted.clear_cache()
+            _give_back()
+        return self._jitted(*args, **kwargs)
+
+    def count(self) -> int:
+        """How many programs it has."""
+        return self._jitted._cache_size()
+
+
+def compiled(**options: Any) -> Callable[[Callable[_P, _R]], Compiled[_P, _R]]:
+    """`jax.jit` with these options, and with an end to what it keeps."""
+    return lambda function: Compiled(function, options)
+
+
+_giving = threading.Lock()
+
+
+def _give_back() -> None:
+    """Hand memory that is no longer used back to the machine, as far as the C library can."""
+    import ctypes
+
+    with _giving:
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # it is glibc's
+            ctypes.CDLL(None).malloc_trim(0)
