@@ -321,7 +321,7 @@ def _of_all(one: Callable[..., Any], weights: Any, bias: Any, series: Series) ->
     from tegum.core.xla_call import is_stopped
 
     def guarded(numbered: Any) -> Any:
-        number, *model = numbered
+        number, model = numbered[0], tuple(numbered[1:])
         nothing = jax.tree.map(lambda each: jnp.full(each.shape, jnp.nan), jax.eval_shape(one, model))
         return jax.lax.cond(is_stopped(series.stop, number), lambda _: nothing, one, model)
 
