@@ -246,6 +246,15 @@ def test_of_an_unfinished_result_what_is_trained_is_not_trained_again(tmp_path):
     assert names_in(tmp_path / "out") == sorted(FILES)
 
 
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}])
+def test_a_users_own_folder_named_partial_is_left_alone(tmp_path, options):
+    (tmp_path / "partial").mkdir()
+    (tmp_path / "partial" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds notes\.txt, which is no part of an unfinished result"):
+        Tiny().run(tmp_path, progress=lambda _: pytest.fail("it trained"), **options)
+    assert names_in(tmp_path / "partial") == ["notes.txt"]
+
+
 @pytest.mark.parametrize("moved", range(len(FILES)))
 def test_a_result_that_was_killed_on_its_way_to_its_place_arrives_with_the_next_call(tmp_path, moved):
     """Each of the renames may have been the last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,11 @@ class Folder:
         if self.path.exists() and not self.path.is_dir():
             raise NotADirectoryError(f"{call}: {str(path)!r} is a file; a result is a folder")
         self._partial = self.path / PARTIAL
+        if foreign := self._foreign():
+            raise FileExistsError(
+                f"{call}: {str(path / PARTIAL)!r} holds {foreign}, which is no part of an unfinished result of this "
+                "experiment; unfinished results go there, so move it, or choose another folder"
+            )
         self._finish_publishing()
         if not overwrite and (old := [file for file in files if (self.path / file).exists()]):
             rule = "overwrite=True (on the command line --overwrite) replaces an earlier result"
@@ -138,6 +144,17 @@ class Folder:
         with uninterrupted():
             self.write(SUMMARY, summary)
             self._finish_publishing()
+
+    def _foreign(self) -> str | None:
+        """The name of something in `partial` that we have not put there."""
+        if not os.path.lexists(self._partial):
+            return None
+        if not self._partial.is_dir():
+            return "a file's content"
+        stores = [file.removesuffix(".zarr") for file in self._files if file.endswith(".zarr")]
+        ours = {*self._files, *(f"{file}{OLD}" for file in self._files), *(f"{name}.partial.zarr" for name in stores)}
+        names = sorted(path.name for path in self._partial.iterdir())
+        return next((name for name in names if name not in ours and not name.startswith(".")), None)
 
     def _finish_publishing(self) -> None:
         """Move a whole result to its place, also one whose run was killed while it did so.
