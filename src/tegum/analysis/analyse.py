@@ -252,6 +252,8 @@ def _variable(dims: Any, values: Any, meaning: str) -> Any:
 
 
 def _checked(weights: Any, threshold: float, scale: float | None, companions: int) -> np.ndarray:
+    if hasattr(weights, "data_vars"):
+        raise ValueError("analyse(weights=Dataset): weights must be a matrix, as run.weights.isel(seed=0, step=-1) is")
     try:
         W = numbers_of(weights, ("feature", "hidden"))
     except ValueError as error:

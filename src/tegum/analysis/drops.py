@@ -189,6 +189,8 @@ def loss_drops(
     """
     if not side > 0:
         raise ValueError(f"loss_drops(side={side!r}): side must be above 0")
+    if not 0 <= late < 1:
+        raise ValueError(f"loss_drops(late={late!r}): late must lie in [0, 1)")
     if not margin >= 0:
         raise ValueError(f"loss_drops(margin={margin!r}): margin must be at least 0")
     values, step = _finite(loss, "loss_drops(loss)")

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from tegum.analysis.geometry import Kind, Matrices, Measure
 from tegum.analysis.pca import principal_axes
@@ -56,7 +56,9 @@ def mode_strengths(weights: Kind, features: FeatureDistribution, count: int) -> 
 
 
 @refusing
-def predicted_escapes(weights: Any, features: FeatureDistribution, count: int) -> Float[np.ndarray, "*run mode"]:
+def predicted_escapes(
+    weights: Num[Any, "*run feature hidden"], features: FeatureDistribution, count: int
+) -> Float[np.ndarray, "*run mode"]:
     """When the gradient flow of the tied linear model gives each leading direction a strength of 1/2; in its time.
 
     ln((1 − q_k)/q_k) / (8 λ_k) with q_k the squared length of the part of w_k at the start that is perpendicular to

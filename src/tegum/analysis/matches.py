@@ -131,6 +131,8 @@ def coincidence(
 
     """
     _check("coincidence", late, draws)
+    if np.ndim(step) != 1 or not len(step):
+        raise ValueError(f"coincidence(step of shape {np.shape(step)}): it must be the steps of all snapshots")
     seeds = list(dict.fromkeys(window.seed for window in (*windows, *others)) if runs is None else runs)
     for window in (*windows, *others):
         if window.seed not in seeds:

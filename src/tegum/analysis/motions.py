@@ -119,6 +119,7 @@ def motions(
             outside [0, π/2].
 
     """
+    weights = np.asarray(weights)
     check_features("motions", weights, features)
     if weights.ndim < 3 or weights.shape[-3] < 2:
         raise ValueError(f"motions(weights of shape {weights.shape}): it needs at least two snapshots, (step, n, m)")

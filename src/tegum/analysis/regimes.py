@@ -58,6 +58,7 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
         ValueError: a loss is not positive, or steps do not rise.
 
     """
+    loss, steps = np.asarray(loss), np.asarray(steps)
     found = find_plateaus(loss, steps)
     seen = np.flatnonzero((steps >= 1) & np.isfinite(loss))
     if len(seen) < 2:
@@ -116,6 +117,9 @@ def motion_shares(parts: Parts, steps: Int[np.ndarray, " step"], first: int, las
         ValueError: the last snapshot does not come after the first, or that one is of step 0.
 
     """
+    if np.ndim(steps) != 1 or len(steps) != len(parts.squares) + 1:
+        rule = "it must be the steps of the snapshots, one more than there are motions between them"
+        raise ValueError(f"motion_shares(steps of shape {np.shape(steps)}): {rule}")
     if not 0 <= first < last < len(steps) or steps[first] < 1:
         rule = "first must come before last, and from step 1 on"
         raise ValueError(f"motion_shares(first={first}, last={last}): {rule}")

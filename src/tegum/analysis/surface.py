@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from jaxtyping import Float
 
+from tegum.core.description import short
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation, exact_path, is_linear
 from tegum.core.population import evaluate
@@ -54,6 +55,13 @@ def checked(tol: Any, call: str) -> float:
     if not isinstance(tol, float | int | np.floating | np.integer) or not 0 < tol < 1:
         raise ValueError(f"{call}(tol={tol!r}): tol must be a number between 0 and 1")
     return float(tol)
+
+
+def _real(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in "fiub"
+    except ValueError:  # rows of different lengths
+        return False
 
 
 class Slope(NamedTuple):
@@ -109,6 +117,8 @@ class Surface:
             ValueError: another shape, or a number that is not finite.
 
         """
+        if not all(_real(each) for each in (weights, bias)):
+            raise ValueError(f"{call}(weights, bias={short(bias)}): both must be arrays of real numbers")
         W, b = np.asarray(weights, np.float64), np.asarray(bias, np.float64)
         n = self.features.n
         if W.shape != (n, self.hidden) or b.shape != (n,):

@@ -13,7 +13,7 @@ from tegum.analysis.landscape import STEPS, CriticalPoint, characterised
 from tegum.analysis.newton import newton_step, solve
 from tegum.analysis.surface import Surface, distance
 from tegum.core.arguments import refusing
-from tegum.core.description import nearest
+from tegum.core.description import nearest, short
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation
 
@@ -106,6 +106,8 @@ class Path:
     features_at: Callable[[float], FeatureDistribution]
     own: Callable[[FeatureDistribution], float | None]
     """The value of the parameter in some features, None if it cannot be told."""
+    count: int
+    """Of features."""
     hidden: int
     activation: Activation
     tol: float
@@ -113,7 +115,8 @@ class Path:
     @classmethod
     def of(cls, parameter: Parameter, features: FeatureDistribution, point: CriticalPoint, tol: float) -> Path:
         """That on which a point is to be followed, a key of the sets being varied in `features`."""
-        shape = point.weights.shape[1], point.activation, tol
+        n, m = point.weights.shape
+        shape = n, m, point.activation, tol
         if not isinstance(parameter, str):
             return cls("parameter", parameter, lambda _: None, *shape)
         _key(features, parameter)
@@ -132,7 +135,11 @@ class Path:
 
     def surface(self, value: float) -> Surface:
         """The loss at a value of the parameter."""
-        return Surface(self.features_at(value), self.hidden, self.tol, self.activation)
+        features = self.features_at(value)
+        if not isinstance(features, FeatureDistribution) or features.n != self.count:
+            rule = f"it must return a FeatureDistribution of {self.count} features, as the configuration has"
+            raise ValueError(f"{self.name}({value:g}) is {short(features)}: {rule}")
+        return Surface(features, self.hidden, self.tol, self.activation)
 
 
 @final

@@ -28,7 +28,7 @@ class _Rule(NamedTuple):
 def refusing(function: _Function) -> _Function:
     """The function, which refuses an argument of another kind than its annotation says with a ValueError."""
     signature = inspect.signature(function)
-    found = {name: _rules(str(parameter.annotation)) for name, parameter in signature.parameters.items()}
+    found = {name: _rules(name, str(parameter.annotation)) for name, parameter in signature.parameters.items()}
     rules = {name: each for name, each in found.items() if each is not None}
 
     @functools.wraps(function)
@@ -47,8 +47,10 @@ def refusing(function: _Function) -> _Function:
     return checked  # type: ignore[return-value]
 
 
-def _rules(annotation: str) -> tuple[_Rule, ...] | None:
+def _rules(name: str, annotation: str) -> tuple[_Rule, ...] | None:
     """A rule for each alternative of an annotation; None where one of them may be anything."""
+    if (name, annotation) in _NAMED:
+        return (_NAMED[name, annotation],)
     rules = []
     for part in re.split(r" \| (?![^\[]*\])", annotation):
         outer, _, inner = part.partition("[")
@@ -58,8 +60,8 @@ def _rules(annotation: str) -> tuple[_Rule, ...] | None:
             rules.append(_ARRAY)
         elif outer in ("Sequence", "Iterable") and inner:
             rules.append(_several(inner.removesuffix("]")))
-        elif (name := part.rpartition(".")[2]) in _CLASSES:
-            rules.append(_Rule(f"a {name}", functools.partial(_of_class, name)))
+        elif (kind := part.rpartition(".")[2]) in _CLASSES:
+            rules.append(_Rule(f"a {kind}", functools.partial(_of_class, kind)))
         else:
             return None
     return tuple(rules)
@@ -69,7 +71,9 @@ def is_number(value: Any) -> bool:
     """Whether it is a real number, and no truth value."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return not isinstance(value, int) or abs(value) < 2**63  # NumPy takes no larger one for a number
 
 
 def is_integer(value: Any) -> bool:
@@ -102,12 +106,13 @@ def _several(kind: str) -> _Rule:
             return False
         if kind in of_numbers:
             return all(of_numbers[kind](each) for each in value)
-        # An iterator can be looked at once.
-        if not isinstance(value, list | tuple):
-            return not hasattr(value, "dtype") and not _of_class("Dataset", value)
+        if hasattr(value, "dtype") or _of_class("Dataset", value):
+            return False
+        if iter(value) is value:  # it can be looked at once
+            return True
         return kind not in _ITEMS or all(all(hasattr(each, name) for name in _ITEMS[kind]) for each in value)
 
-    plain = {"int": "ints", "float": "numbers", "str": "names", "Kind": "objects"}
+    plain = {"int": "ints", "float": "numbers", "str": "names", "Kind": "Windows"}
     return _Rule(f"a list of {plain.get(kind, f'{kind}s')}", holds)
 
 
@@ -115,15 +120,24 @@ _ITEMS = {
     "Jump": ("seed", "feature", "start", "end", "before", "after"),
     "Event": ("jumps",),
     "Window": ("seed", "start", "end"),
+    "Kind": ("seed", "start", "end"),  # of windows
 }
 """What items of a list are known by."""
-_CLASSES = ("FeatureDistribution", "CriticalPoint", "DataArray", "Dataset", "TrainingState")
+_CLASSES = ("FeatureDistribution", "CriticalPoint", "DataArray", "Dataset", "TrainingState", "Parts")
 _ARRAYS = ("Float", "Int", "Num", "Shaped", "ArrayLike", "Kind", "np.ndarray")
 _ARRAY = _Rule("an array of real numbers", _is_array)
+_NAMED = {
+    ("key", "int"): _Rule("an int of at least 0", lambda value: is_integer(value) and value >= 0),
+    ("threads", "int"): _Rule("an int of at least 1", lambda value: is_integer(value) and value >= 1),
+    ("threads", "int | None"): _Rule(
+        "an int of at least 1, or None", lambda value: value is None or (is_integer(value) and value >= 1)
+    ),
+}
+"""What the same name means everywhere."""
 _PLAIN = {
     "None": _Rule("None", lambda value: value is None),
     "float": _Rule("a number", is_number),
-    "int": _Rule("an int", is_integer),
+    "int": _Rule("an int of less than 2**63", lambda value: is_integer(value) and abs(int(value)) < 2**63),
     "bool": _Rule("True or False", lambda value: isinstance(value, bool | np.bool_)),
     "str": _Rule("a text", lambda value: isinstance(value, str)),
     "os.PathLike[str]": _Rule("a path", lambda value: isinstance(value, os.PathLike)),

@@ -60,7 +60,8 @@ def scope(*, double: bool, on_cpu: bool = False) -> Iterator[None]:
         on_cpu: compute on the CPU whatever the default device is.
 
     Raises:
-        RuntimeError: JAX would hang here, or it has no device that it was told to use.
+        RuntimeError: JAX would hang here (`check`).
+        ValueError: JAX has no device of the kind that it was told to use.
 
     """
     check()
@@ -90,14 +91,13 @@ def _devices(platform: str | None) -> list[Any]:
 
     try:
         return jax.devices(platform)
-    except RuntimeError as error:
-        told = jax.config.read("jax_platforms")
-        wanted = f"JAX has no {'device' if platform is None else 'CPU'} here"
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that there is one
+        told = getattr(jax.config, "jax_platforms", None)
+        missing = "device" if platform is None else "CPU"
         if told:
-            reason = f"JAX_PLATFORMS (jax_platforms) is {told!r}; unset it, or add 'cpu'"
-        else:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RuntimeError(f"{wanted}: {reason}") from error
+            rule = f"JAX finds no {missing} with it; unset it, or add 'cpu'"
+            raise ValueError(f"JAX_PLATFORMS={told!r} (jax_platforms): {rule}") from error
+        raise ValueError(f"JAX has no {missing} here: {' '.join(str(error).split())}") from error
 
 
 @final

@@ -1,0 +1,124 @@
+"""Symmetric copies of one state are the same state: features in another order, hidden space turned or reflected."""
+
+import functools
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.optimize import minimize
+
+from tegum.analysis.continuation import follow
+from tegum.analysis.landscape import critical_point
+from tegum.analysis.phases import phase_boundary
+from tegum.core.features import FeatureDistribution, Independent
+from tegum.core.losses import population_gradient, population_loss
+
+REFLECTION = np.array([[0.6, 0.8], [0.8, -0.6]])
+
+
+def last_varies(density: float) -> FeatureDistribution:
+    """Five features of density 0.05, the last of another one."""
+    return FeatureDistribution([Independent(5, density=[0.05] * 4 + [density])])
+
+
+def pentagon() -> tuple[np.ndarray, np.ndarray]:
+    angles = 2 * np.pi * np.arange(5) / 5
+    return np.stack([np.cos(angles), np.sin(angles)], 1), np.full(5, -0.3)
+
+
+def digons(absent: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two of them, without one feature."""
+    weights, bias = np.zeros((5, 2)), np.zeros(5)
+    weights[[i for i in range(5) if i != absent]] = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    bias[absent] = 0.025
+    return weights, bias
+
+
+def lone(density: float) -> float:
+    """What a feature that is not represented costs: its variance, with magnitudes uniform on [0, 1]."""
+    return density / 3 - density**2 / 4
+
+
+@functools.cache
+def digon_loss(density: float) -> float:
+    """Of two features of this density in one dimension, W = (w, −w) and one bias: the least population loss."""
+    features = FeatureDistribution([Independent(2, density=density)])
+
+    def at(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        model = parameters[0] * np.array([[1.0], [-1.0]]), np.full(2, parameters[1])
+        dW, db = population_gradient(*model, features, tol=1e-11)
+        return population_loss(*model, features, tol=1e-11), np.array([dW[0, 0] - dW[1, 0], db.sum()])
+
+    return float(minimize(at, [1.0, 0.001], jac=True, method="BFGS", options={"gtol": 1e-8}).fun)
+
+
+class TestCriticalPoint:
+    @pytest.mark.parametrize("density", [0.03, 0.005])
+    def test_of_every_copy_is_found_and_the_same(self, density):
+        (weights, bias), (others, other_bias) = digons(0), digons(1)
+        found = critical_point(weights, bias, last_varies(density))
+        other = critical_point(others @ REFLECTION, other_bias, last_varies(density))
+        assert (found.index, other.index) == (0, 0)
+        assert_allclose(other.loss, found.loss, rtol=0, atol=1e-13)
+        assert_allclose(other.eigenvalues, found.eigenvalues, rtol=0, atol=1e-5)
+
+    def test_of_two_digons_costs_what_two_digons_and_the_absent_feature_cost(self):
+        found = critical_point(*digons(4), last_varies(0.01))
+        assert_allclose(found.loss, 2 * digon_loss(0.05) + lone(0.01), rtol=0, atol=1e-10)
+
+    def test_is_left_where_it_is_by_following_what_it_does_not_hold(self):
+        point = critical_point(*digons(4), last_varies(0.05))
+        branch = follow(point, last_varies, [0.05, 0.01], tol=1e-9)
+        assert branch.complete
+        assert set(branch.index) == {0}
+        at = [2 * digon_loss(0.05) + lone(density) for density in branch.values]
+        assert_allclose(branch.loss, at, rtol=0, atol=1e-9)
+
+
+class TestBoundary:
+    def test_lies_where_both_minima_cost_the_same(self):
+        a, b = (critical_point(*each, last_varies(0.05)) for each in (pentagon(), digons(4)))
+        boundary = phase_boundary(a, b, last_varies(0.05), last_varies, 0.01, 0.05, tol=1e-6, start=0.05)
+        features = last_varies(boundary.value)
+
+        def loss(theta: np.ndarray) -> float:
+            return population_loss(theta[:10].reshape(5, 2), theta[10:], features, tol=1e-10)
+
+        def slope(theta: np.ndarray) -> np.ndarray:
+            dW, db = population_gradient(theta[:10].reshape(5, 2), theta[10:], features, tol=1e-10)
+            return np.concatenate([dW.ravel(), db])
+
+        start = np.concatenate([each.ravel() for each in pentagon()])
+        best = minimize(loss, start, jac=slope, method="BFGS", options={"gtol": 1e-9}).fun
+        two = 2 * digon_loss(0.05) + lone(boundary.value)
+        assert abs(best - two) <= abs(boundary.slope) * boundary.error + 1e-9
+
+    def test_is_refused_where_there_is_none(self):
+        # Two digons without another feature than the last are always dearer: they lose one of density 0.05.
+        a, b = (critical_point(*each, last_varies(0.05)) for each in (pentagon(), digons(1)))
+        with pytest.raises(ValueError, match=r"L_a − L_b is -0\.0115 and -0\.008802 .* must change their order"):
+            phase_boundary(a, b, last_varies(0.05), last_varies, 0.01, 0.05, tol=1e-8)
+
+    @pytest.mark.parametrize(("order", "sign"), [((0, 1, 2), 1.0), ((2, 0, 1), -1.0), ((1, 2, 0), 1.0)])
+    def test_of_pairs_lies_where_their_features_are_alike(self, order, sign):
+        """Room for two of three: 0 with 1, of importance 0.8, or with 2, whose importance is varied."""
+
+        def features(importance: float) -> FeatureDistribution:
+            given = np.array([1.0, 0.8, importance])
+            return FeatureDistribution([Independent(1, density=0.1, importance=given[i]) for i in order])
+
+        def pair(other: int) -> tuple[np.ndarray, np.ndarray]:
+            weights, bias = np.zeros((3, 1)), np.full(3, 0.05)
+            weights[0], weights[other] = sign, -sign
+            bias[[0, other]] = 0.0
+            return weights[list(order)], bias[list(order)]
+
+        a, b = (critical_point(*pair(other), features(0.9)) for other in (1, 2))
+        boundary = phase_boundary(a, b, features(0.9), features, 0.6, 1.0, start=0.9)
+        assert boundary.kind == "first order"
+        assert abs(boundary.value - 0.8) <= boundary.error
+
+    def test_tells_a_function_that_returns_no_such_features(self):
+        point = critical_point(*digons(4), last_varies(0.05))
+        with pytest.raises(ValueError, match=r"parameter\(0\.01\) is .*: it must return a FeatureDistribution of 5"):
+            phase_boundary(point, point, last_varies(0.05), lambda value: value, 0.01, 0.05)
