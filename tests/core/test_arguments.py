@@ -72,7 +72,7 @@ def test_says_what_is_wrong(call, sentence):
 
 
 def test_leaves_the_number_of_arguments_to_python():
-    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+    with pytest.raises(TypeError, match=r"missing (1 required|a required)"):
         tegum.gram()
 
 
