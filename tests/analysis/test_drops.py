@@ -1,3 +1,4 @@
+import inspect
 import warnings
 
 import numpy as np
@@ -168,7 +169,7 @@ def test_no_runs_or_few_snapshots_have_no_drops():
 def test_what_cannot_be_searched_is_refused():
     for name in ("least", "side", "longest"):
         with pytest.raises(ValueError, match=rf"find_drops\({name}=0\): {name} must be above 0"):
-            find_drops.__wrapped__(loss_of(TREND), **{name: 0})
+            inspect.unwrap(find_drops)(loss_of(TREND), **{name: 0})
     with pytest.raises(ValueError, match=r"find_drops\(late=1.0\): late must lie in \[0, 1\)"):
         find_drops(loss_of(TREND), late=1.0)
     with pytest.raises(ValueError, match="evenly spaced"):

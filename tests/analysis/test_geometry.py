@@ -366,7 +366,7 @@ SENTENCES = [
     (lambda: gram(np.zeros((2, 0, 3))), r"gram\(weights of shape \(2, 0, 3\)\): it needs .* empty"),
     (
         lambda: interference(np.zeros((2, 2), complex)),
-        r"interference\(weights of dtype complex128\): .* real",
+        r"interference\(weights=ndarray of complex128, .* real",
     ),
     (
         lambda: dimensionality(xr.DataArray(np.zeros((2, 2)), dims=("feature", "m"))),

@@ -335,7 +335,7 @@ class TestPolytopeNames:
     [
         (
             lambda: name_polytope(np.zeros((2, 3, 2))),
-            r"name_polytope\(array of shape \(2, 3, 2\)\): it needs one",
+            r"name_polytope\(weights of shape \(2, 3, 2\)\): it names one matrix",
         ),
         (
             lambda: name_factor(np.zeros((0, 2))),

@@ -94,6 +94,7 @@ def test_a_forked_process_works_or_says_so():
         assert re.match(r"RuntimeError: process \d+ was forked from one in which JAX had started", sentence)
 
 
+@pytest.mark.slow  # Two processes that compile everything there is for JAX.
 def test_settings_of_the_environment_change_no_bit_and_stay():
     *plain, untouched = run(HASHES)
     *found, theirs = run(

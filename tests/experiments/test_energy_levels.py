@@ -308,6 +308,7 @@ def small():
     return run, spec, drop, looked(run, spec, [drop], [1])
 
 
+@pytest.mark.quick_form  # Its training takes as long as a quick form's.
 def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says_and_a_calm_one_is_a_minimum(small):
     run, spec, drop, found = small
     (passage,), (calm,) = found.passages, found.calm
@@ -343,6 +344,7 @@ def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says_and_a_calm_one_i
     assert passage.apart_before > 0.5
 
 
+@pytest.mark.quick_form
 def test_what_is_measured_of_them_is_told_beside_the_null(small):
     *_, found = small
     told = by_name(measures(found))
@@ -356,6 +358,7 @@ def test_what_is_measured_of_them_is_told_beside_the_null(small):
     assert apart.null == pytest.approx(found.passages[0].apart_before)
 
 
+@pytest.mark.quick_form
 def test_a_plateau_that_rests_is_not_left_and_nothing_is_measured_of_its_escape(small):
     run, spec, drop, _ = small
     still = run.isel(seed=[1, 1]).assign_coords(seed=[0, 1])
@@ -380,6 +383,7 @@ def test_a_calm_run_beside_an_event_has_as_many_represented_features_and_is_used
     assert _beside(represented, places, []) == []
 
 
+@pytest.mark.quick_form
 def test_no_events_give_no_passages(small):
     run, spec, *_ = small
     found = looked(run, spec, [], [1])
@@ -402,7 +406,15 @@ def test_linear_growth_of_several_directions_is_foretold_as_it_is_integrated():
 def test_what_is_no_result_is_refused_before_training_and_left_alone(tmp_path):
     (tmp_path / "run.zarr").write_text("mine")
     (tmp_path / "summary.json").write_text("old")
+    with pytest.raises(FileExistsError, match="is no part of an earlier result"):
+        EXPERIMENT.run(tmp_path, size="quick", overwrite=True)
+    (tmp_path / "run.zarr").unlink()
+    (tmp_path / "run.zarr").mkdir()
+    (tmp_path / "run.zarr" / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="no tegum store"):
         EXPERIMENT.run(tmp_path, size="quick", overwrite=True)
+    (tmp_path / "run.zarr" / "notes.txt").rename(tmp_path / "notes.txt")
+    (tmp_path / "run.zarr").rmdir()
+    (tmp_path / "notes.txt").rename(tmp_path / "run.zarr")
     assert (tmp_path / "run.zarr").read_text() == "mine"
     assert (tmp_path / "summary.json").read_text() == "old"

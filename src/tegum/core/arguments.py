@@ -15,8 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from tegum.core.description import short
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -137,7 +135,7 @@ _NAMED = {
 _PLAIN = {
     "None": _Rule("None", lambda value: value is None),
     "float": _Rule("a number", is_number),
-    "int": _Rule("an int of less than 2**63", lambda value: is_integer(value) and abs(int(value)) < 2**63),
+    "int": _Rule("an int below 2**63", lambda value: is_integer(value) and abs(int(value)) < 2**63),
     "bool": _Rule("True or False", lambda value: isinstance(value, bool | np.bool_)),
     "str": _Rule("a text", lambda value: isinstance(value, str)),
     "os.PathLike[str]": _Rule("a path", lambda value: isinstance(value, os.PathLike)),
@@ -149,5 +147,9 @@ _PLAIN = {
 
 
 def _shown(value: Any) -> str:
-    large = hasattr(value, "shape") or hasattr(value, "data_vars") or any(_of_class(name, value) for name in _CLASSES)
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{type(value).__name__} of {value.dtype}, {value.shape}"
+    from tegum.core.description import short
+
+    large = hasattr(value, "data_vars") or any(_of_class(name, value) for name in _CLASSES)
     return type(value).__name__ if large else short(value)

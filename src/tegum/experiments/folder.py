@@ -62,6 +62,8 @@ class Folder:
         self._overwrite, self._resume = overwrite, resume
         if self.path.exists() and not self.path.is_dir():
             raise NotADirectoryError(f"{call}: {str(path)!r} is a file; a result is a folder")
+        from tegum.data.store import check_place
+
         self._partial = self.path / PARTIAL
         if foreign := self._foreign():
             raise FileExistsError(
@@ -72,6 +74,14 @@ class Folder:
         if not overwrite and (old := [file for file in files if (self.path / file).exists()]):
             rule = "overwrite=True (on the command line --overwrite) replaces an earlier result"
             raise FileExistsError(f"{call}: {str(path)!r} holds {old[0]} already; {rule}")
+        for file in files:
+            if (self.path / file).is_dir() != file.endswith(".zarr") and os.path.lexists(self.path / file):
+                raise FileExistsError(
+                    f"{call}: {str(path / file)!r} is no part of an earlier result, and overwrite=True replaces no "
+                    "other thing"
+                )
+            if file.endswith(".zarr") and self.path.is_dir():
+                check_place(self.path / file, overwrite=True)
         if self._partial.is_dir() and not (overwrite or resume):
             raise FileExistsError(
                 f"{call}: {str(path / PARTIAL)!r} holds an unfinished result; resume=True (--resume) goes on with it, "
