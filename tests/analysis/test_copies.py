@@ -53,7 +53,7 @@ def digon_loss(density: float) -> float:
 
 
 class TestCriticalPoint:
-    @pytest.mark.parametrize("density", [0.03, 0.005])
+    @pytest.mark.parametrize("density", [0.03, pytest.param(0.005, marks=pytest.mark.slow)])
     def test_of_every_copy_is_found_and_the_same(self, density):
         (weights, bias), (others, other_bias) = digons(0), digons(1)
         found = critical_point(weights, bias, last_varies(density))
@@ -99,7 +99,9 @@ class TestBoundary:
         with pytest.raises(ValueError, match=r"L_a − L_b is -0\.0115 and -0\.008802 .* must change their order"):
             phase_boundary(a, b, last_varies(0.05), last_varies, 0.01, 0.05, tol=1e-8)
 
-    @pytest.mark.parametrize(("order", "sign"), [((0, 1, 2), 1.0), ((2, 0, 1), -1.0)])
+    @pytest.mark.parametrize(
+        ("order", "sign"), [((0, 1, 2), 1.0), pytest.param((2, 0, 1), -1.0, marks=pytest.mark.slow)]
+    )
     def test_of_pairs_lies_where_their_features_are_alike(self, order, sign):
         """Room for two of three: 0 with 1, of importance 0.8, or with 2, whose importance is varied."""
 

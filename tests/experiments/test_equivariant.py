@@ -40,6 +40,7 @@ def test_it_writes_its_files_and_says_what_holds(quick):
     assert [criterion.passed for criterion in summary.criteria] == [True, True, True, True, False]
 
 
+@pytest.mark.quick_form  # It takes as long as the quick form of some experiment.
 def test_the_exact_loss_is_the_population_loss():
     features = rotating(3, 0.6, 0.7)
     solution = model(features, 1)
@@ -72,6 +73,7 @@ def test_nothing_represented_costs_the_variance():
     assert exact_loss(nothing, features) == pytest.approx(float(np.trace(second) - first @ first), rel=1e-9)
 
 
+@pytest.mark.quick_form  # It takes as long as the quick form of some experiment.
 def test_descents_end_where_an_independent_optimiser_does():
     from scipy.optimize import minimize
 

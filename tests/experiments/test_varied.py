@@ -133,6 +133,7 @@ def test_ranges_in_words():
     assert not ANY.holds([1])
 
 
+@pytest.mark.quick_form  # It takes as long as the quick form of some experiment.
 def test_texts_follow_what_was_changed(tmp_path):
     changes = ["hidden=3", "features.count=12", "training.steps=60", "training.batch=32", "seeds=2"]
     summary = experiments.get("polytopes").run(tmp_path / "polytopes", size="quick", changes=changes)
@@ -149,6 +150,7 @@ def test_figures_that_cannot_be_drawn_are_known_before_training(tmp_path, monkey
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.quick_form  # It takes as long as the quick form of some experiment.
 def test_in_a_process_of_a_notebook_it_ends_with_figure_and_summary(tmp_path):
     changes = ("hidden=2", "features.count=6", "training.steps=20", "training.batch=8")
     flags = [word for change in changes for word in ("--set", change)]

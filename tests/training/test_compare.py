@@ -74,6 +74,7 @@ def test_errors_are_the_spread_over_evaluation_samples(density):
 
 
 def test_errors_have_the_shape_of_the_loss_and_shrink_with_the_sample(sparse):
+    sparse = sparse.isel(step=[0, -1])
     error = tg.loss_error(sparse)
     assert error.dims == sparse.loss.dims
     assert (error > 0).all()
