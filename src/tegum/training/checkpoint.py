@@ -166,7 +166,7 @@ class Checkpoint:
             self._kept_step = state.step
         except OSError as error:
             self._works = False
-            warnings.warn(f"{error}; training goes on, and can not be resumed from here", stacklevel=2)
+            warnings.warn(f"{error}; training goes on, but could not be resumed from here", stacklevel=2)
         self._last = time.monotonic()
         self._took = self._last - begun
 
