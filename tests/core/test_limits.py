@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tegum.core.limits import VARIABLE, check_memory, memory_limit, readable
+from tegum.core.limits import TIME_VARIABLE, VARIABLE, check_memory, check_time, memory_limit, readable
 
 
 @pytest.mark.parametrize(
@@ -100,3 +101,26 @@ limits._lines = lambda path: files.get(str(path), "").splitlines()
 assert sorted(limits._of_containers()) == [700 - (300 - 100), 900 - 100]
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_takes_longer_than_a_year_is_refused_unless_a_user_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_time("call(steps=5)", "it", 364 * 86400.0)
+    sentence = (
+        "call(steps=5): it would take about 3 years, and the limit is 365 days; fewer steps take less, and the "
+        "environment variable TEGUM_TIME_LIMIT raises the limit"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        check_time("call(steps=5)", "it", 3 * 365 * 86400.0, "fewer steps take less")
+    monkeypatch.setenv(TIME_VARIABLE, "5 years")
+    check_time("call(steps=5)", "it", 3 * 365 * 86400.0)
+    monkeypatch.setenv(TIME_VARIABLE, "1.5h")
+    check_time("call(steps=5)", "it", 5400.0)
+    with pytest.raises(ValueError, match=r"about 2\.5 h, and TEGUM_TIME_LIMIT allows 90 min; the environment"):
+        check_time("call(steps=5)", "it", 9000.0)
+
+
+@pytest.mark.parametrize("text", ["soon", "-5", "5 fortnights", "nan", "1:30"])
+def test_a_time_that_is_none_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(TIME_VARIABLE, text)
+    with pytest.raises(ValueError, match=r"^TEGUM_TIME_LIMIT='.*': must be a time such as 12 h or 30 days"):
+        check_time("call()", "it", 1.0)

@@ -21,6 +21,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 import tegum as tg
+from tegum.core import lapack
 from tegum.progress import displays, showing
 from tegum.progress.compiling import compiling, watch
 from tegum.progress.displays import Display, Lines, Notebook, Terminal, fitting
@@ -66,6 +67,14 @@ def until(said: list[str], text: str) -> None:
     while not any(re.search(text, each) for each in list(said)):
         assert time.monotonic() < end, said
         time.sleep(0.001)
+
+
+def test_a_large_decomposition_is_named_as_what_cannot_be_stopped(recorder):
+    with shown(True, Stage("measuring"), "measure"), lapack.noted("eigenvalues", (4000, 4000)):
+        wait_until = time.monotonic() + 5
+        while not any("eigenvalues" in said for said in recorder.said) and time.monotonic() < wait_until:
+            time.sleep(0.01)
+    assert "measuring: eigenvalues of a 4,000 × 4,000 matrix (cannot be stopped), 0 s" in recorder.said
 
 
 def test_training_is_shown_by_default_and_not_when_it_is_switched_off_or_a_function_is_told(recorder):

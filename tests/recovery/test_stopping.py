@@ -11,7 +11,7 @@ import sys
 import pytest
 
 _PREPARED = """
-import os, random, signal, sys, threading, time
+import os, random, signal, sys, tempfile, threading, time
 import numpy as np
 import tegum as tg
 
@@ -160,6 +160,13 @@ stopped(
     lambda: tg.population_loss(V * 0 + 1, c * 0 + 9, circle, tol=1e-3),
     lambda: tg.population_loss(V, c, circle, tol=1e-7),
 )
+step = spec([tg.Independent(300, 0.2)], 50, training=tg.Sampled(steps=2, batch=3_000_000, evaluation=16))
+stopped("one step of JAX", nothing, lambda: one_segment(step, engine="jax"))
+film = tg.train(spec(training=tg.Sampled(steps=100, evaluation=64), snapshots=100))
+with tempfile.TemporaryDirectory() as folder:
+    for name in ("film.mp4", "film.gif"):
+        stopped(name, nothing, lambda: tg.film(film, os.path.join(folder, name), seconds=60.0))
+        assert os.listdir(folder) == [], os.listdir(folder)
 stopped("neighbours", nothing, lambda: tg.analyse(random.normal(size=(60_000, 256)).astype(np.float32)))
 """,
         seed,

@@ -13,7 +13,7 @@ from scipy.stats import kstest, norm
 
 import tegum as tg
 from tegum.core.losses import empirical_gradient, empirical_loss
-from tegum.training import accelerator, programs
+from tegum.training import accelerator, programs, sizes
 from tegum.training.accelerator import JaxEngine
 from tegum.training.engine import Engine
 from tegum.training.sampled import KernelEngine
@@ -235,6 +235,28 @@ def test_optimisers_agree_with_optax_step_by_step(settings, optimiser):
             # nearly zero that magnifies rounding in the first steps, but never beyond the rate.
             np.testing.assert_allclose(state.weights[0], params[0], rtol=1e-5, atol=5e-6)
             np.testing.assert_allclose(state.bias[0], params[1], rtol=1e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_batch_in_pieces_gives_the_loss_and_the_gradient_of_its_samples(monkeypatch, together):
+    """As one call of a large batch could not be stopped: 100 samples in pieces of 34, of which the last lacks two."""
+    monkeypatch.setattr(sizes, "_PIECE_WORK", 4 * 18 * 40)
+    one = spec(seeds=2, training={"steps": 1, "batch": 100, "evaluation": 150, "optimiser": "sgd", "rate": 0.5})
+    with_engine = JaxEngine([one], 1)
+    with_engine._together = together
+    with with_engine as engine:
+        assert sizes.piece_of(100, 4, 2) == 34
+        begin = engine.start()
+        (batch,), sample = engine.batches(1, 1), engine.batches(1, 2, "evaluation").reshape(-1, 4)
+        assert batch.shape == (100, 4)
+        assert len(np.unique(batch, axis=0)) > 30
+        end, recorded = engine.advance(begin, 1, np.array([0, 1]))
+        weights, bias = empirical_gradient(begin.weights[1], begin.bias[1], batch)
+        np.testing.assert_allclose(end.weights[1], begin.weights[1] - 0.5 * weights, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(end.bias[1], begin.bias[1] - 0.5 * bias, rtol=1e-5, atol=1e-7)
+        for column, state in enumerate((begin, end)):
+            loss = empirical_loss(state.weights[1], state.bias[1], sample)
+            assert recorded.loss[1, column] == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_training_ends_where_the_kernel_ends():

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Real
 
 from tegum.analysis.geometry import LARGEST_WEIGHT, ZERO_TOLERANCE
+from tegum.core import lapack
 
 BLOCK_ELEMENTS = 2**22
 """Of one block of rows: 32 MiB in float64."""
@@ -100,7 +101,7 @@ def shares(weights: Weights, largest: float, progress: Progress) -> Shares:
     others = squares + (squares.sum() - squares) / m
     null = np.divide(squares, others, out=np.zeros(n), where=there)
     measured = np.divide(squares**2, overlaps, out=np.zeros(n), where=there)
-    spectrum = np.maximum(np.linalg.eigvalsh(form)[::-1], 0.0) * unit**2
+    spectrum = np.maximum(lapack.eigvalsh(form)[::-1], 0.0) * unit**2
     return Shares(np.sqrt(squares) * unit, measured, null, spectrum)
 
 

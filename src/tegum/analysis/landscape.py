@@ -29,6 +29,7 @@ from jaxtyping import Float
 
 from tegum.analysis.newton import newton_step, pinned, solve
 from tegum.analysis.surface import ORBIT, Parameters, Slope, Surface, rotations, without_rotations
+from tegum.core import lapack
 from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation
@@ -308,8 +309,8 @@ def characterised(surface: Surface, theta: Parameters, at: Slope, start: Paramet
     n, m = weights.shape
     basis = without_rotations(weights)
     below, above, error = surface.curvature(theta)
-    (low, edges), (high, _) = (np.linalg.eigh(basis.T @ side @ basis) for side in (below, above))
-    curvatures, axes = np.linalg.eigh(basis.T @ (below + above) @ basis / 2)
+    (low, edges), (high, _) = (lapack.eigh(basis.T @ side @ basis) for side in (below, above))
+    curvatures, axes = lapack.eigh(basis.T @ (below + above) @ basis / 2)
     axes = basis @ axes
     norm = float(np.linalg.norm(at.gradient))
     # What is left of the gradient: it couples the rotations W A to the others by |g A| / |W A|, and the critical

@@ -37,6 +37,7 @@ from tegum.analysis.subspaces import (
     matrix_shape,
     renamed,
 )
+from tegum.core import lapack
 from tegum.core.arguments import refusing
 from tegum.core.description import one_of
 from tegum.core.features import FeatureDistribution, FeatureSet, MixtureTable
@@ -143,13 +144,13 @@ def local_pca(
     covariances = _hidden_covariances("local_pca", features, where, [number])
 
     def rows(W: Matrices) -> Matrices:
-        vectors = np.linalg.eigh(covariances(W, number))[1]
+        vectors = lapack.eigh(covariances(W, number))[1]
         answer = np.zeros_like(W)
         answer[:, :count] = vectors[..., ::-1].swapaxes(-1, -2)[:, :count]
         return answer
 
     def spectrum(W: Matrices) -> Float[np.ndarray, "matrix hidden"]:
-        return np.maximum(np.linalg.eigvalsh(covariances(W, number))[:, ::-1], 0.0)
+        return np.maximum(lapack.eigvalsh(covariances(W, number))[:, ::-1], 0.0)
 
     directions = Measure("directions", "principal directions of hidden activations", dims=("feature", "hidden"))
     variances = Measure("variances", "variance along principal directions", dims=("hidden",))
@@ -174,7 +175,7 @@ def sampled_pca(samples: Float[np.ndarray, "sample hidden"], rank: int) -> Local
         raise ValueError(f"sampled_pca(samples of shape {samples.shape}): there must be samples, all of them finite")
     check_rank("sampled_pca", rank, samples.shape[1])
     centred = np.asarray(samples, np.float64) - samples.mean(0, dtype=np.float64)
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(samples))
+    variances, axes = lapack.eigh(centred.T @ centred / len(samples))
     return LocalBasis(axes[:, ::-1].T[:rank], np.maximum(variances[::-1], 0.0))
 
 
@@ -233,7 +234,7 @@ def local_capture(
         shares = []
         for number, own in enumerate(slices(features)):
             count = min(own.stop - own.start, m) if rank is None else rank
-            variances, axes = np.linalg.eigh(covariances(W, number))
+            variances, axes = lapack.eigh(covariances(W, number))
             part = _chosen(variances, count)
             shares.append(_share(W[:, own], np.sqrt(part)[..., None] * axes.swapaxes(-1, -2)))
         return np.stack(shares, -1)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.analysis.surface import Parameters, Slope, Surface, without_rotations
+from tegum.core import lapack
 
 UNRESOLVED = 1e-4
 """A bias and couplings nearer to 0 than this may be zeros that no series resolves."""
@@ -71,9 +72,9 @@ def solve(
         basis = without_rotations(surface.split(theta)[0])
         if corner and len(kept := pinned(surface, theta, corner)[1]):
             # Only along what stays pinned.
-            _, values, axes = np.linalg.svd(kept @ basis)
+            _, values, axes = lapack.svd(kept @ basis)
             basis = basis @ axes[int((values > 1e-9 * values[0]).sum()) :].T
-        curvatures, axes = np.linalg.eigh(basis.T @ surface.own_side(theta) @ basis)
+        curvatures, axes = lapack.eigh(basis.T @ surface.own_side(theta) @ basis)
         axes = basis @ axes
         slopes = axes.T @ at.gradient
         if not length > 1e-3 * surface.tol:

@@ -29,6 +29,7 @@ from tegum.analysis.subspaces import (
     dimensions,
     matrix_shape,
 )
+from tegum.core import lapack
 from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 from tegum.core.limits import check_memory
@@ -110,7 +111,7 @@ def linear_optimum(features: FeatureDistribution, hidden: int, *, starts: int = 
         if closed is not None:
             best = closed
             continue
-        first, pca = axes[:, :rank], np.linalg.eigh(scaled[0])[1][:, ::-1][:, :rank]
+        first, pca = axes[:, :rank], lapack.eigh(scaled[0])[1][:, ::-1][:, :rank]
         begin = [first, pca, _one_more(best, *scaled)]
         begin += [rng.normal(size=first.shape) / np.sqrt(n) for _ in range(starts)]
         # A start may be a saddle, which a descent does not leave by itself.
@@ -143,7 +144,7 @@ def principal_axes(
     values, axes = np.zeros(features.n), np.zeros_like(weighted)
     for group in range(groups):
         own = np.flatnonzero(label == group)
-        values[own], axes[np.ix_(own, own)] = np.linalg.eigh(weighted[np.ix_(own, own)])
+        values[own], axes[np.ix_(own, own)] = lapack.eigh(weighted[np.ix_(own, own)])
     # Stable, and rounded: equal groups keep the order of their features.
     order = np.argsort(-np.round(values / (values.max() or 1.0), 12), kind="stable")
     return np.maximum(values[order], 0.0), axes[:, order]
@@ -271,11 +272,11 @@ def _descended(W: np.ndarray, covariance: np.ndarray, importance: np.ndarray, st
 def _one_more(W: np.ndarray, covariance: np.ndarray, importance: np.ndarray) -> np.ndarray:
     """W with one more column, along which the loss falls most steeply in G."""
     slope = importance[:, None] * ((np.eye(len(W)) - W @ W.T) @ covariance)
-    return np.column_stack([W, np.linalg.eigh(slope + slope.T)[1][:, -1] / 2])
+    return np.column_stack([W, lapack.eigh(slope + slope.T)[1][:, -1] / 2])
 
 
 def _orthogonal_columns(W: np.ndarray) -> np.ndarray:
-    left, lengths, _ = np.linalg.svd(W, full_matrices=False)
+    left, lengths, _ = lapack.svd(W, full_matrices=False)
     # Equal lengths, as of a projector, leave a choice: the columns as they are.
     if np.allclose(W.T @ W, np.diag(np.square(W).sum(0)), rtol=0, atol=1e-14):
         return W

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from jaxtyping import Float
 
+from tegum.core import lapack
 from tegum.core.description import short
 from tegum.core.features import FeatureDistribution
 from tegum.core.model import Activation, exact_path, is_linear
@@ -41,7 +42,7 @@ def distance(
     weights: Float[np.ndarray, "n m"], bias: Float[np.ndarray, " n"], other: Float[np.ndarray, "n m"], b: Any
 ) -> float:
     """√(|W R − W′|² + |b − b′|²), least over orthogonal R (Procrustes: Schönemann, Psychometrika 31, 1966)."""
-    left, _, right = np.linalg.svd(weights.T @ other)
+    left, _, right = lapack.svd(weights.T @ other)
     return float(np.hypot(np.linalg.norm(weights @ (left @ right) - other), np.linalg.norm(bias - np.asarray(b))))
 
 
@@ -253,7 +254,7 @@ def rotations(weights: Float[np.ndarray, "n m"]) -> tuple[Float[np.ndarray, "mod
     both singular values do.
     """
     n, m = weights.shape
-    left, values, right = np.linalg.svd(weights, full_matrices=True)
+    left, values, right = lapack.svd(weights, full_matrices=True)
     sizes = np.concatenate([values, np.zeros(m - len(values))])
     found, lengths = [], []
     for i, j in combinations(range(m), 2):
@@ -276,7 +277,7 @@ def without_rotations(weights: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "p
     basis = np.eye(n * m + n)
     if len(orbit):
         # The left singular vectors beyond the rank.
-        columns = np.linalg.svd(orbit.T, full_matrices=True)[0][:, len(orbit) :]
+        columns = lapack.svd(orbit.T, full_matrices=True)[0][:, len(orbit) :]
         basis = np.zeros((n * m + n, n * m + n - len(orbit)))
         basis[: n * m, : columns.shape[1]] = columns
         basis[n * m :, columns.shape[1] :] = np.eye(n)

@@ -1,7 +1,8 @@
-"""How much memory this process may still take, and the one sentence that refuses what would take more.
+"""What a call may take, in memory and in time, and the one sentence that refuses what would take more.
 
 Whoever is about to allocate what a user's number multiplies says first how much that will be (`check_memory`): the
-operating system lends memory that it does not have, and ends the process when it is used.
+operating system lends memory that it does not have, and ends the process when it is used. Where it is known how long a
+call will take, and that is beyond a year, a number has some zeros too many (`check_time`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,18 @@ from pathlib import Path
 VARIABLE = "TEGUM_MEMORY_LIMIT"
 """The environment variable by which a user raises or lowers the limit: a number of bytes, or "500MB", "64 GB"."""
 
+TIME_VARIABLE = "TEGUM_TIME_LIMIT"
+"""The environment variable by which a user raises or lowers the limit on time: "12 h", "30 days", or seconds."""
+
+YEAR = 365 * 86400.0
+"""Seconds that a call may be expected to take where `TEGUM_TIME_LIMIT` says nothing else."""
+
 _UNNOTICED = 2**24
 """Bytes that no machine lacks: for fewer it is not asked what there is, which takes some hundred microseconds."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_SECONDS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400, "years": YEAR, "year": YEAR}
+_TIME = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\d{1,2})?)\s*([a-z]*)\s*", re.IGNORECASE | re.ASCII)
 _SIZE = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\d{1,2})?)\s*(?:([kmgtpe]?)(i?)b?)?\s*", re.IGNORECASE | re.ASCII)
 
 
@@ -55,6 +64,52 @@ def check_memory(call: str, what: str, size: int, instead: str = "") -> None:
         f"{call}: {what} would take {readable(size)} of memory, and {has} {readable(limit)}; "
         f"{instead + ', and ' if instead else ''}the environment variable {VARIABLE} raises the limit"
     )
+
+
+def duration(seconds: int | float) -> str:
+    """A time for people: "40 s", "3 min", "2.5 h", "12 days", "30,000 years"."""
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes:.0f} min"
+    if hours < 48:
+        return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+    if days < 1000:
+        return f"{days:,.0f} days"
+    return f"{days / 365:,.0f} years" if days < 1e8 else f"{days / 365:.0e} years"
+
+
+def check_time(call: str, what: str, seconds: float, instead: str = "") -> None:
+    """Refuse what would take longer than anybody waits.
+
+    Args:
+        call: the call with the value that makes it long, `train(Spec(training.steps=1000000000000000))`.
+        what: what would take so long, "training".
+        seconds: about how long.
+        instead: what the user could do, "fewer steps take less".
+
+    Raises:
+        ValueError: `seconds` is beyond the limit, or `TEGUM_TIME_LIMIT` is no time.
+
+    """
+    given = os.environ.get(TIME_VARIABLE)
+    limit = _time(given) if given else YEAR
+    if seconds <= limit:
+        return
+    raise ValueError(
+        f"{call}: {what} would take about {duration(seconds)}, and {TIME_VARIABLE if given else 'the limit'} "
+        f"{'allows' if given else 'is'} {duration(limit)}; {instead + ', and ' if instead else ''}the environment "
+        f"variable {TIME_VARIABLE} raises the limit"
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _time(text: str) -> float:
+    match = _TIME.fullmatch(text)
+    if match is None or (unit := match.group(2).lower()) not in _SECONDS:
+        raise ValueError(f"{TIME_VARIABLE}={text!r}: must be a time such as 12 h or 30 days, or a number of seconds")
+    return float(match.group(1)) * _SECONDS[unit]
 
 
 def memory_limit() -> int | None:

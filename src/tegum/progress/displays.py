@@ -13,6 +13,7 @@ import sys
 import threading
 from typing import Any, final
 
+from tegum.core.limits import duration
 from tegum.progress.tasks import Said, percent
 
 OFF = "TEGUM_PROGRESS"
@@ -175,8 +176,6 @@ class Notebook(Display):
     def end(self, title: str, seconds: float, whole: bool) -> None:
         """Leave one line."""
         if self._handle is not None:
-            from tegum.progress.pace import duration
-
             text = f"{title}: {'done in' if whole else 'stopped after'} {duration(seconds)}"
             self._put(text, f"<bdi>{html.escape(text)}</bdi>")
 

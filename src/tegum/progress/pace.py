@@ -1,4 +1,4 @@
-"""How fast work goes and how long it will still take, from its last seconds; and how times and rates are told."""
+"""How fast work goes and how long it will still take, from its last seconds; and how rates are told."""
 
 from __future__ import annotations
 
@@ -66,18 +66,6 @@ class Pace:
 
 def _speed(a: _Moment, b: _Moment) -> float:
     return (b.part - a.part) / (b.time - a.time) if b.time > a.time else 0.0
-
-
-def duration(seconds: int | float) -> str:
-    """A time as people tell it: "40 s", "3 min", "2.5 h", "12 days"."""
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if minutes < 100:
-        return f"{minutes:.0f} min"
-    if hours < 48:
-        return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
-    return f"{days:,.0f} days"
 
 
 def rounded(number: int | float) -> str:

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
+from tegum.core import lapack
+from tegum.core.limits import duration
 from tegum.progress.compiling import compiling, watch
 from tegum.progress.displays import Display, fitting
-from tegum.progress.pace import duration
 from tegum.progress.tasks import Said, Task
 
 _NOTICED = 0.3
@@ -146,7 +147,10 @@ class Line:
         seconds = compiling.running()
         if seconds is not None and seconds > _NOTICED:
             return Said(title, None, (f"compiling, {duration(seconds)}",))
-        return Said(title, tasks[-1].part(), tasks[-1].words())
+        words = tasks[-1].words()
+        if (call := lapack.under_way()) is not None:
+            words = (f"{call} (cannot be stopped)", *words)
+        return Said(title, tasks[-1].part(), words)
 
     def _end_of(self, task: Task) -> None:
         if task.noted and len(self._tasks) <= _NOTEWORTHY:

@@ -11,10 +11,14 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from tegum.core.limits import duration
 from tegum.progress.compiling import compiling
-from tegum.progress.pace import Pace, duration, rounded
+from tegum.progress.pace import Pace, rounded
 
 Clock = Callable[[], float]
+
+_LONG = 60.0
+"""Seconds of training above which it is told beforehand how long it will take."""
 
 
 @final
@@ -168,11 +172,21 @@ class Steps(Task):
     _done = 0.0
 
     def __init__(
-        self, runs: int, *, converges: bool, duration: float | None = None, clock: Clock | None = None
+        self,
+        runs: int,
+        *,
+        converges: bool,
+        until: float | None = None,
+        foretold: float | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        """Training of some runs, each perhaps to convergence, or through a time (a flow's)."""
+        """Training of some runs, each perhaps to convergence, or until a time (a flow's).
+
+        Where it is known before about how many seconds it will take, that is told until its pace is known.
+        """
         super().__init__(f"training {runs:,} {'run' if runs == 1 else 'runs'}", clock=clock)
-        self._runs, self._converges, self._duration = runs, converges, duration
+        self._runs, self._converges, self._until = runs, converges, until
+        self._foretold = None if foretold is None or foretold < _LONG else f"about {duration(foretold)} in all"
         self._pace = Pace()
 
     def tell(self, *news: Any) -> None:
@@ -194,8 +208,8 @@ class Steps(Task):
             return 1.0
         if self._converges:
             return self._ended / self._runs
-        if self._duration is not None and segment.time is not None:
-            return min(segment.time / self._duration, 1.0)
+        if self._until is not None and segment.time is not None:
+            return min(segment.time / self._until, 1.0)
         return segment.state.step / segment.steps
 
     def part(self) -> float | None:
@@ -205,8 +219,9 @@ class Steps(Task):
     def words(self) -> tuple[str, ...]:
         """Time left where training has a last step that it will reach; how far and how fast."""
         segment = self._segment
+        foretold = () if self._foretold is None else (self._foretold,)
         if segment is None:
-            return self._since()
+            return (*foretold, *self._since())
         step, steps, rate = segment.state.step, segment.steps, self._pace.rate()
         most = " at most" if self._converges else ""
         words = [f"step {step:,} of {steps:,}{most}"]
@@ -214,9 +229,9 @@ class Steps(Task):
             # How many steps the others need nobody knows: there is no time left to tell.
             words.insert(0, f"{self._converged:,} of {self._runs:,} runs converged")
         else:
-            words[:0] = _left(self._pace.left(self._clock()))
-        if self._duration is not None and segment.time is not None:
-            words.append(f"time {segment.time:,.6g} of {self._duration:,.6g}")
+            words[:0] = _left(self._pace.left(self._clock())) or foretold
+        if self._until is not None and segment.time is not None:
+            words.append(f"time {segment.time:,.6g} of {self._until:,.6g}")
         if rate:
             words.append(f"{rounded(rate)} run-steps/s")
         return tuple(words)

@@ -34,6 +34,7 @@ from tegum.training.programs import (
     make_room,
     train,
 )
+from tegum.training.sizes import piece_of
 from tegum.training.start import starting_state, streams
 from tegum.training.state import Recorded, TrainingState
 from tegum.training.threads import Threaded, available_cores
@@ -227,7 +228,7 @@ class JaxEngine(Threaded):
             state_bytes = 3 * 4 * self._n * (self._m + 1)
             room = min(RUNS_AT_ONCE, max(1, STATE_BYTES // state_bytes))
             return max(-(-runs // room), min(runs, CALLS_PER_THREAD * self.threads)), room
-        batch_bytes = 4 * program.batch * (5 * self._n + 3 * self._m)
+        batch_bytes = 4 * program.piece * (5 * self._n + 3 * self._m)
         calls = -(-runs // max(1, WORKING_BYTES // batch_bytes))
         return calls, -(-runs // calls)
 
@@ -238,6 +239,7 @@ def _program(spec: Spec, training: Sampled, together: bool) -> Program:
         activation=spec.activation,
         rule=training.rule,
         batch=training.batch,
+        piece=piece_of(training.batch, spec.features.n, spec.hidden),
         evaluation_batches=-(-training.evaluation // training.batch),
         together=together,
     )

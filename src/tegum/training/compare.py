@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Shaped
 
 from tegum.core.description import nearest, short
 from tegum.core.empirical import Empirical
+from tegum.core.limits import duration
 from tegum.core.losses import population_loss
 from tegum.core.sample_spread import SAMPLES, standard_deviations
 from tegum.data.schema import SPEC, brief
@@ -347,7 +348,7 @@ def _exact(
     too_long = f"it would take about {{}} to compute for {total:,} snapshots; tg.population_loss_along(run) does it"
     guess = sum(len(some) * _seconds(of, models) for some, of in zip(finite, models.specs, strict=True)) / threads
     if guess > 10 * seconds:
-        return too_long.format(_duration(guess))
+        return too_long.format(duration(guess))
     found = np.full((2, *losses.shape), np.nan)
     done, first, begin, pace = 0, 0, 0.0, np.inf
 
@@ -380,7 +381,7 @@ def _exact(
                 taken = time.monotonic() - begin
                 pace = max(taken, 1e-6) / (done - first)
                 if taken > _LOOKED_AT * seconds and pace * total > seconds:
-                    return too_long.format(_duration(pace * total))
+                    return too_long.format(duration(pace * total))
             told(done, total)
     return found[0], found[1]
 
@@ -393,12 +394,6 @@ def _seconds(of: Described, models: Models) -> float:
         return 4 * sum(rows) * n * m / _OPERATIONS
     # Measured: 0.1 ms with 6 features, 6 ms with 40, and 4 s with 400.
     return 6e-8 * n**3 + 1e-4
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.0f} h"
 
 
 def _reason(error: Exception) -> str:

@@ -24,7 +24,7 @@ from tegum.progress.showing import shown
 from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
-from tegum.training.sizes import check_training
+from tegum.training.sizes import check_training, training_seconds
 from tegum.training.spec import Spec
 from tegum.training.state import Recorded, TrainingState
 
@@ -229,7 +229,7 @@ def train(
     with (
         nullcontext() if place is None else place,
         _engine(specs, threads, engine, "train") as worker,
-        shown(progress, _task(specs), "train") as told,
+        shown(progress, _task(specs, worker), "train") as told,
     ):
         whole = Recorded.empty(wanted, runs, specs[0].features.n, specs[0].hidden, specs[0].training.dtype)
         state, done, before = (None, 0, 0.0) if place is None else place.begin(worker, whole)
@@ -274,14 +274,15 @@ def train(
     return run
 
 
-def _task(specs: Sequence[Spec]) -> Steps:
+def _task(specs: Sequence[Spec], worker: Engine) -> Steps:
     """What is told of training these."""
     training = specs[0].training
     until = training.time(training.steps)
     return Steps(
         len(specs) * specs[0].seeds,
         converges=training.ends_early,
-        duration=None if until is None else float(until),
+        until=None if until is None else float(until),
+        foretold=training_seconds(specs, worker.name, worker.threads),
     )
 
 

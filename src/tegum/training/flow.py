@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 import functools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, assert_never, final
 
@@ -21,6 +22,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from tegum.core import lapack
 from tegum.core.jax_setup import scope
 from tegum.core.model import is_linear
 from tegum.core.population import evaluate
@@ -203,13 +205,17 @@ class FlowEngine(Threaded):
 
             def follow(job: tuple[np.ndarray, str, Any], begin: np.ndarray = begin) -> None:
                 mine, kind, about = job
+                size = begin.shape[1]
+                implicit = self._training.solver == "implicit"
+                named = lapack.noted("now and then eigenvectors", (size, size)) if implicit else nullcontext()
                 lanes = _filled(mine, kind)
-                ended = integrate(
-                    kind, self._n, begin[lanes], first[lanes], _unpacked(newton[lanes], begin.shape[1]), length,
-                    (self._training.rtol, self._training.atol), about.address if kind == "population" else about,
-                    self._stop.address,
-                )  # fmt: skip
-                jax.block_until_ready(ended)
+                with named:
+                    ended = integrate(
+                        kind, self._n, begin[lanes], first[lanes], _unpacked(newton[lanes], size), length,
+                        (self._training.rtol, self._training.atol), about.address if kind == "population" else about,
+                        self._stop.address,
+                    )  # fmt: skip
+                    jax.block_until_ready(ended)
                 self._stop.check()
                 real = slice(len(mine))
                 if ended.newton is not None:

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegum.core.jax_setup import compiled
+from tegum.core.stopping import counted
 from tegum.core.xla_call import is_stopped
 from tegum.training.fields import FIELDS, HESSIANS
 
@@ -157,7 +158,7 @@ def integrate(
         start, newton = leg.parameters, leg.newton
         longest = jnp.inf
         if newton is not None:
-            newton = _refreshed(kind, newton, active, start, about)
+            newton = _refreshed(kind, newton, active, start, about, stop)
             growth = jnp.maximum(-newton.values.min(1), _TINY)
             # What is at rest to the bit grows nowhere.
             longest = jnp.where(newton.stiff & (leg.slope != 0).any(1), _GROWTH / growth, jnp.inf)
@@ -209,7 +210,7 @@ def _where(runs: Any, new: Any, old: Any) -> Any:
     return jnp.where(runs.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
-def _refreshed(kind: str, newton: Newton, active: Any, parameters: Any, about: Any) -> Newton:
+def _refreshed(kind: str, newton: Newton, active: Any, parameters: Any, about: Any, stop: Any) -> Newton:
     """With a Hessian for the runs that need one."""
     needed = active & newton.stiff & (newton.age < 0)
 
@@ -227,7 +228,8 @@ def _refreshed(kind: str, newton: Newton, active: Any, parameters: Any, about: A
         return jax.lax.cond(needed[lane], compute, lambda _, newton: newton, lane, newton)
 
     def visit_all(newton: Newton) -> Newton:
-        return jax.lax.fori_loop(0, len(parameters), visit, newton)
+        # An eigendecomposition can take seconds: between two of them there is a way out.
+        return counted(np.int32(len(parameters)), visit, newton, stop)
 
     return jax.lax.cond(needed.any(), visit_all, lambda newton: newton, newton)
 

@@ -43,10 +43,17 @@ class Program(NamedTuple):
     activation: Activation
     rule: Rule
     batch: int
+    piece: int
+    """Samples that are drawn together: a batch, or a piece of one that would be too long a call (`piece_of`)."""
     evaluation_batches: int
     together: bool
     """Whether runs are one more axis, as GPUs need, or follow one another: on a CPU a run's samples stay in the cache,
     sixteen runs together take a fifth longer with 6 features and half as long again with 40."""
+
+    @property
+    def pieces(self) -> int:
+        """Of a batch."""
+        return -(-self.batch // self.piece)
 
 
 class Table(NamedTuple):
@@ -80,9 +87,16 @@ class Runs(NamedTuple):
     """What the last evaluation gave."""
 
 
-def uniforms(stream: UInt32[Array, " word"], number: Any, rows: int, batch: int) -> Float32[Array, "{rows} {batch}"]:
-    """The uniforms on [0, 1) for batch `number` of a stream. They have 32 bits, so that small densities keep theirs."""
+def uniforms(
+    stream: UInt32[Array, " word"], number: Any, rows: int, batch: int, piece: Any = None
+) -> Float32[Array, "{rows} {batch}"]:
+    """The uniforms on [0, 1) for batch `number` of a stream, or for a piece of that batch.
+
+    They have 32 bits, so that small densities keep theirs.
+    """
     key = jax.random.fold_in(jax.random.wrap_key_data(stream, impl="threefry2x32"), number)
+    if piece is not None:
+        key = jax.random.fold_in(key, piece)
     words = jax.random.bits(key, (rows, batch), jnp.uint32)
     return jnp.minimum(words.astype(jnp.float32) * np.float32(2**-32), np.float32(1 - 2**-24))
 
@@ -106,30 +120,40 @@ class Rows:
 
 
 def draw(
-    program: Program, tables: tuple[Table, ...], stream: UInt32[Array, " word"], number: Any, data: tuple[Any, ...] = ()
-) -> Float32[Array, "feature {program.batch}"]:
-    """Batch `number` of a stream, with features as rows; `data` are the arrays of sets that are no mixture table."""
-    counted = Rows(program.batch)
+    program: Program,
+    tables: tuple[Table, ...],
+    stream: UInt32[Array, " word"],
+    number: Any,
+    data: tuple[Any, ...] = (),
+    piece: Any = 0,
+) -> Float32[Array, "feature {program.piece}"]:
+    """A piece of batch `number` of a stream, with features as rows.
+
+    The samples of the last piece are as many as those of the others: those beyond the batch are not to be counted.
+    `data` are the arrays of sets that are no mixture table.
+    """
+    counted = Rows(program.piece)
     jax.eval_shape(lambda: _draw(program, tables, counted, data))
     # All random numbers at once: each place that makes some costs half a second of compilation. Without the barrier
     # they would be made again in every place that uses them.
-    matrix = lax.optimization_barrier(uniforms(stream, number, counted.used, program.batch))
-    return _draw(program, tables, Rows(program.batch, matrix), data)
+    piece = None if program.pieces == 1 else piece
+    matrix = lax.optimization_barrier(uniforms(stream, number, counted.used, program.piece, piece))
+    return _draw(program, tables, Rows(program.piece, matrix), data)
 
 
 def _draw(
     program: Program, tables: tuple[Table, ...], fresh: Uniforms, data: tuple[Any, ...]
-) -> Float32[Array, "feature {program.batch}"]:
+) -> Float32[Array, "feature {program.piece}"]:
     parts, numbers, arrays = [], iter(tables), iter(data)
     for sets in program.sets:
         if isinstance(sets, Mixtures):
-            parts.append(_draw_mixtures(sets, next(numbers), fresh, program.batch))
+            parts.append(_draw_mixtures(sets, next(numbers), fresh, program.piece))
         else:
-            x = jnp.asarray(sets.draw_from(next(arrays, ()), fresh, program.batch), jnp.float32)
-            if x.shape != (program.batch, sets.features):
+            x = jnp.asarray(sets.draw_from(next(arrays, ()), fresh, program.piece), jnp.float32)
+            if x.shape != (program.piece, sets.features):
                 raise ValueError(
-                    f"{sets!r}.draw(uniforms, batch={program.batch}): must return an array of shape "
-                    f"{(program.batch, sets.features)}, not {x.shape}"
+                    f"{sets!r}.draw(uniforms, batch={program.piece}): must return an array of shape "
+                    f"{(program.piece, sets.features)}, not {x.shape}"
                 )
             parts.append(x.T)
     return jnp.concatenate(parts)
@@ -155,12 +179,23 @@ def loss_and_gradient(
     activation: Activation,
 ) -> tuple[Float32[Array, ""], Float32[Array, " parameter"]]:
     """The empirical loss of one run and its gradient, in the closed form of `tegum.core.losses`."""
-    act, batch = ACTIVATIONS[activation], x.shape[1]
+    return _share(parameters, x, importance[:, None], activation, x.shape[1])
+
+
+def _share(
+    parameters: Float32[Array, " parameter"],
+    x: Float32[Array, "feature sample"],
+    importance: Float32[Array, " feature #sample"],
+    activation: Activation,
+    batch: int,
+) -> tuple[Float32[Array, ""], Float32[Array, " parameter"]]:
+    """What some samples of a batch contribute to its mean loss and to the gradient."""
+    act = ACTIVATIONS[activation]
     W, b = _weights_and_bias(parameters, len(x))
     h = W.T @ x
     z = W @ h + b[:, None]
     error = act.function(z) - x
-    weighted = importance[:, None] * error
+    weighted = importance * error
     dz = jnp.where(z > act.floor, weighted * np.float32(2 / batch), 0)
     # dz hᵀ + x (Wᵀ dz)ᵀ as one product, which is faster.
     dW = jnp.concatenate([dz, x], axis=1) @ jnp.concatenate([h, W.T @ dz], axis=1).T
@@ -211,14 +246,41 @@ def _step(
     constants: Constants,
     schedule: Float32[Array, " coefficient"],
     data: tuple[Any, ...],
+    stop: UInt32[Any, " 2"] | None,
 ) -> Runs:
     """One step of one run. A run whose loss is not finite stays as it is from there on."""
-    x = draw(program, constants.tables, run.stream, number, data)
-    loss, gradient = loss_and_gradient(run.parameters, x, constants.importance, program.activation)
+
+    def share(piece: Any) -> tuple[Float32[Array, ""], Float32[Array, " parameter"]]:
+        return _of_piece(program, run, constants, run.stream, number, piece, data)
+
+    if program.pieces == 1:
+        loss, gradient = share(0)
+    else:
+        nothing = jnp.zeros((), jnp.float32), jnp.zeros_like(run.parameters)
+        pieces = np.int32(program.pieces)
+        loss, gradient = counted(pieces, lambda piece, sums: jax.tree.map(jnp.add, sums, share(piece)), nothing, stop)
     new = UPDATES[program.rule](run, gradient, constants, schedule)
     running = run.diverged_at < 0
     new = jax.tree.map(lambda new, old: jnp.where(running & jnp.isfinite(loss), new, old), new, run)
     return new._replace(diverged_at=_diverged(run, loss, number))
+
+
+def _of_piece(
+    program: Program,
+    run: Runs,
+    constants: Constants,
+    stream: UInt32[Array, " word"],
+    number: Any,
+    piece: Any,
+    data: tuple[Any, ...],
+) -> tuple[Float32[Array, ""], Float32[Array, " parameter"]]:
+    """What a piece of batch `number` of a stream contributes to the loss of that batch and to its gradient."""
+    x = draw(program, constants.tables, stream, number, data, piece)
+    importance = constants.importance[:, None]
+    if program.pieces > 1:
+        samples = piece * program.piece + jnp.arange(program.piece, dtype=np.int32)
+        importance = jnp.where(samples < program.batch, importance, 0)
+    return _share(run.parameters, x, importance, program.activation, program.batch)
 
 
 def _diverged(run: Runs, loss: Float32[Array, ""], number: Int32[Array, ""]) -> Int32[Array, ""]:
@@ -256,7 +318,7 @@ def train(
 
     def trained(run: Runs, constants: Constants, schedule: Float32[Array, "step coefficient"]) -> Runs:
         def step(done: Int32[Array, ""], run: Runs) -> Runs:
-            return _step(program, start + done, run, constants, schedule[done], data)
+            return _step(program, start + done, run, constants, schedule[done], data, stop)
 
         return counted(steps, step, run, stop)
 
@@ -277,13 +339,14 @@ def evaluate(
     """The loss after `number` steps, on the evaluation sample; `stop` as in `train`."""
 
     def evaluated(run: Runs, constants: Constants) -> Runs:
-        def batch(number: Int32[Array, ""], losses: Float32[Array, " batch"]) -> Float32[Array, " batch"]:
-            x = draw(program, constants.tables, constants.evaluation, number, data)
-            loss = loss_and_gradient(run.parameters, x, constants.importance, program.activation)[0]
-            return losses.at[number].set(loss)
+        def evaluate(count: Int32[Array, ""], losses: Float32[Array, " count"]) -> Float32[Array, " count"]:
+            batch, piece = count // pieces, count % pieces
+            share = _of_piece(program, run, constants, constants.evaluation, batch, piece, data)[0]
+            return losses.at[count].set(pieces * share)
 
-        batches = program.evaluation_batches
-        loss = counted(np.int32(batches), batch, jnp.zeros(batches, jnp.float32), stop).mean()
+        pieces = program.pieces
+        count = program.evaluation_batches * pieces
+        loss = counted(np.int32(count), evaluate, jnp.zeros(count, jnp.float32), stop).mean()
         # The ReLU of −∞ is 0: the loss alone would not show such parameters.
         loss = jnp.where(jnp.isfinite(run.parameters).all(), loss, jnp.nan)
         return run._replace(diverged_at=_diverged(run, loss, number), loss=loss)
@@ -301,7 +364,12 @@ def draw_batches(
     data: tuple[Any, ...] = (),
 ) -> Float32[Array, "number {program.batch} feature"]:
     """Several batches of a stream, by their numbers, with samples as rows."""
-    return lax.map(lambda number: draw(program, tables, stream, number, data).T, numbers)
+
+    def batch(number: Any) -> Float32[Array, "sample feature"]:
+        pieces = [draw(program, tables, stream, number, data, piece) for piece in range(program.pieces)]
+        return jnp.concatenate(pieces, axis=1)[:, : program.batch].T
+
+    return lax.map(batch, numbers)
 
 
 def make_room(count: int) -> None:

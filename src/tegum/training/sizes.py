@@ -1,4 +1,4 @@
-"""What training takes in memory and on disk, said before anything is allocated.
+"""What training takes in memory, on disk and in time, said before anything is allocated.
 
 Formulas follow what the engines allocate; measured peaks lie within a factor of two of them.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tegum.core.limits import check_memory, memory_limit, readable
+from tegum.core.limits import check_memory, check_time, memory_limit, readable
 from tegum.training.threads import available_cores
 from tegum.training.training import Sampled
 
@@ -28,6 +28,17 @@ _OF_A_RUN = 1000
 
 _TEXT = 44
 """Bytes of a run's result, and half of those of a kind of set: four for each letter."""
+
+
+_PIECE_WORK = 2**30
+"""Multiplications in each product of a piece: on a CPU it takes a fraction of a second, and nothing can stop it."""
+
+
+def piece_of(batch: int, features: int, hidden: int) -> int:
+    """How many samples of a batch the JAX engine draws together; a batch's pieces are as equal as they can be."""
+    # Drawing a number takes as long as some sixteen multiplications.
+    most = max(_PIECE_WORK // (features * (hidden + 16)), 16)
+    return -(-batch // -(-batch // most))
 
 
 class Sizes(NamedTuple):
@@ -91,6 +102,32 @@ def training_sizes(specs: Sequence[Spec], engine: str, threads: int) -> Sizes:
     )
 
 
+def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> float | None:
+    """About how long training takes, within a factor of three or so; None where that is not known before.
+
+    Only sampled training does the same work in every step. The steps of the others evaluate the loss as finely, and as
+    often, as the accuracy asks for where they are, which differs by factors of a hundred. Nor is it known how fast a
+    device of JAX is that is no CPU.
+    """
+    first = specs[0]
+    training, n, m = first.training, first.features.n, first.hidden
+    if not isinstance(training, Sampled):
+        return None
+    # Nanoseconds that a core takes for one feature of one sample, measured where sixteen lanes are two registers.
+    if engine == "kernel":
+        sample, step = 0.3 + 0.25 * m, 1e3
+    else:
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return None
+        sample, step = 8 + 0.4 * m, 5e4
+    recorded = snapshot_count(first) * training.evaluation * 0.4
+    run = n * sample * (training.steps * training.batch + recorded) + training.steps * step
+    runs = len(specs) * first.seeds
+    return 1e-9 * run * runs / min(threads, runs)
+
+
 def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int | None, *, kept: bool) -> None:
     """Refuse what this process has no room for.
 
@@ -102,7 +139,7 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
         kept: whether all snapshots are kept until the end.
 
     Raises:
-        ValueError: training would take more memory than there is.
+        ValueError: training would take more memory than there is, or longer than anybody waits.
 
     """
     pool = threads if isinstance(threads, int) and threads > 0 else available_cores()
@@ -142,6 +179,14 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
     if total > largest and largest <= (memory_limit() or 0) < total:
         what, largest = f"{what} ({readable(largest)}) and all that training needs besides", total
     check_memory(f"{call}(Spec({given}))", what, largest, instead)
+    # `iterate` can be left at any time; and JAX may have a device that is faster by any factor.
+    if isinstance(first.training, Sampled) and kept and kind == "kernel":
+        training = first.training
+        given = f"training.steps={training.steps}{batch}, seeds={first.seeds}"
+        if count * training.evaluation > training.steps * training.batch:
+            given = f"training.evaluation={training.evaluation}, snapshots={count - 1}, seeds={first.seeds}"
+        seconds = training_seconds(specs, kind, pool) or 0.0
+        check_time(f"{call}(Spec({given}))", f"training {runs} with {model}", seconds, "fewer of them take less")
 
 
 def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, int, int]:
@@ -171,7 +216,7 @@ def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, i
             return 20 * runs * p, 48 * tables + counts, min(threads, runs) * of_thread
         case "jax":
             batch, evaluation = getattr(training, "batch", 1), getattr(training, "evaluation", 1)
-            of_thread = 4 * (batch * (8 * n + 4 * m) + 2 * -(-evaluation // batch) + 16 * p)
+            of_thread = 4 * (piece_of(batch, n, m) * (8 * n + 4 * m) + 2 * -(-evaluation // batch) + 16 * p)
             return 24 * runs * p, 24 * tables, min(threads, runs) * of_thread
         case "exact":
             pairs = (20 if p <= 256 else 10) if getattr(training, "optimiser", "") == "lbfgs" else 1
