@@ -1,0 +1,168 @@
+"""What a change of the code must leave as it is: the bits of every engine, and what the quick form of each experiment says.
+
+    python benchmarks/golden.py make FOLDER [--engines]      of the tegum that this Python imports
+    python benchmarks/golden.py compare FOLDER OTHER         says every difference; exit code 1 if there is one
+
+Two commits are compared on one machine, as bits differ between vector units:
+
+    git worktree add ../before COMMIT
+    PYTHONPATH=../before/src python benchmarks/golden.py make /tmp/before
+    PYTHONPATH=src python benchmarks/golden.py make /tmp/now
+    python benchmarks/golden.py compare /tmp/before /tmp/now
+
+Schema 1 of summary.json had no keys of measures; between two schemas measures are compared in their order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ENGINES = "engines.json"
+
+CHANGES = ("versions", "wall_time_s", "files", "schema")
+"""Of a summary what may differ."""
+
+TOLD = ("claim", "caption", "name", "text", "meaning", "unit", "key")
+"""Of a summary what is English, or a program's name for it: a pass over the texts changes it."""
+
+
+def engines() -> Iterator[tuple[str, str]]:
+    """The name of a training and a digest of its trajectory, for every engine, optimiser and kind of set."""
+    import numpy as np
+
+    import tegum as tg
+
+    pairs, rng = [tg.Correlated(2, 0.1)] * 3, np.random.default_rng(0)
+    mixed = [
+        tg.Independent(3, [0.05, 0.3, 1.0], [1.0, 0.5, 2.0]),
+        tg.Anticorrelated(3, 0.3),
+        tg.PartiallyCorrelated(2, 0.2, 0.5),
+        tg.Correlated(4, 0.1),
+    ]
+    sets: dict[str, list[Any]] = {
+        "pairs": pairs,
+        "mixed": mixed,
+        "independent": [tg.Independent(33, 0.1)],
+        "equivariant": [tg.Equivariant(5, 0.2, 0.4)],
+        "empirical": [tg.Empirical(rng.random((64, 5)) * (rng.random((64, 5)) < 0.3))],
+    }
+    sampled = tg.Sampled(steps=300, batch=128, evaluation=512)
+    sgd = sampled.replace(optimiser="sgd", rate=0.1, momentum=0.9, weight_decay=0.01, schedule="cosine", warmup=9)
+    trainings: dict[str, tuple[str, Any]] = {
+        "kernel": ("kernel", sampled),
+        "kernel, SGD": ("kernel", sgd),
+        "jax": ("jax", sampled),
+        "jax, SGD": ("jax", sgd),
+        "L-BFGS": ("auto", tg.Exact(steps=200)),
+        "Adam": ("auto", tg.Exact(steps=200, optimiser="adam")),
+        "gradient descent": ("auto", tg.Exact(steps=200, optimiser="gd", rate=0.05)),
+        "implicit flow": ("auto", tg.Flow(steps=10, duration=50.0)),
+        "explicit flow": ("auto", tg.Flow(steps=10, duration=20.0, solver="explicit")),
+    }
+    for which, features in sets.items():
+        for name, (engine, training) in trainings.items():
+            for activation in ("relu", "linear"):
+                hidden = 5 if which == "independent" else 2
+                spec = tg.Spec(
+                    features=features, hidden=hidden, activation=activation, seeds=5, training=training, snapshots=5
+                )
+                try:
+                    run = tg.train(spec, engine=engine, progress=False)
+                except ValueError as refused:
+                    # A sentence may be improved; that it is refused stays.
+                    yield f"{name}, {which}, {activation}", f"refused ({type(refused).__name__})"
+                    continue
+                digest = hashlib.sha256()
+                for variable in ("weights", "bias", "loss"):
+                    digest.update(np.ascontiguousarray(run[variable].values).tobytes())
+                yield f"{name}, {which}, {activation}", digest.hexdigest()[:16]
+
+
+def make(folder: Path, *, only_engines: bool) -> None:
+    """Write the digests, and each experiment's quick form, to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for name, digest in engines():
+        found[name] = digest
+        print(f"{name}: {digest}", flush=True)
+    (folder / ENGINES).write_text(json.dumps(found, indent=1, ensure_ascii=False))
+    if only_engines:
+        return
+    from tegum.experiments import EXPERIMENTS
+
+    for name in EXPERIMENTS:
+        print(name, flush=True)
+        command = [sys.executable, "-m", "tegum", "run", name, "--quick", "--out", str(folder / name), "--overwrite"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def compare(folder: Path, other: Path, *, texts: bool) -> list[str]:
+    """All differences, a line for each."""
+    differences = []
+    ours, theirs = (json.loads((each / ENGINES).read_text()) for each in (folder, other))
+    for name in ours.keys() | theirs.keys():
+        if ours.get(name) != theirs.get(name):
+            differences.append(f"{name}: {ours.get(name)} and {theirs.get(name)}")
+    names = {each.parent.name for place in (folder, other) for each in place.glob("*/summary.json")}
+    for name in sorted(names):
+        summaries = [_summary(place / name / "summary.json", texts=texts) for place in (folder, other)]
+        differences += [f"{name}: {each}" for each in _differences("", *summaries)]
+    return differences
+
+
+def _summary(path: Path, *, texts: bool) -> Any:
+    if not path.exists():
+        return None
+    kept = {key: value for key, value in json.loads(path.read_text()).items() if key not in CHANGES}
+    return kept if texts else _without(kept)
+
+
+def _without(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _without(each) for key, each in value.items() if key not in TOLD}
+        case list():
+            return [_without(each) for each in value]
+        case _:
+            return value
+
+
+def _differences(where: str, one: Any, other: Any) -> Iterator[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            yield from _differences(f"{where}.{key}", one.get(key), other.get(key))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, pair in enumerate(zip(one, other, strict=True)):
+            yield from _differences(f"{where}[{number}]", *pair)
+    elif one != other:
+        yield f"{where.lstrip('.')}: {one!r} and {other!r}"[:300]
+
+
+def main() -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("make", "compare"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("other", type=Path, nargs="?")
+    parser.add_argument("--engines", action="store_true", help="no experiments")
+    parser.add_argument("--texts", action="store_true", help="compare the English, too")
+    given = parser.parse_args()
+    if given.what == "make":
+        make(given.folder, only_engines=given.engines)
+        return 0
+    if given.other is None:
+        parser.error("compare needs two folders")
+    differences = compare(given.folder, given.other, texts=given.texts)
+    print("\n".join(differences) or "no difference")
+    return bool(differences)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
