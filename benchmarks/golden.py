@@ -1,4 +1,4 @@
-"""What a change of the code must leave as it is: the bits of every engine, and what the quick form of each experiment says.
+"""What a change of the code must leave as it is: bits of every engine, and the quick form of each experiment.
 
     python benchmarks/golden.py make FOLDER [--engines]      of the tegum that this Python imports
     python benchmarks/golden.py compare FOLDER OTHER         says every difference; exit code 1 if there is one
@@ -95,9 +95,9 @@ def make(folder: Path, *, only_engines: bool) -> None:
     (folder / ENGINES).write_text(json.dumps(found, indent=1, ensure_ascii=False))
     if only_engines:
         return
-    from tegum.experiments import EXPERIMENTS
+    from tegum.experiments import names
 
-    for name in EXPERIMENTS:
+    for name in names():
         print(name, flush=True)
         command = [sys.executable, "-m", "tegum", "run", name, "--quick", "--out", str(folder / name), "--overwrite"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -107,9 +107,7 @@ def compare(folder: Path, other: Path, *, texts: bool) -> list[str]:
     """All differences, a line for each."""
     differences = []
     ours, theirs = (json.loads((each / ENGINES).read_text()) for each in (folder, other))
-    for name in ours.keys() | theirs.keys():
-        if ours.get(name) != theirs.get(name):
-            differences.append(f"{name}: {ours.get(name)} and {theirs.get(name)}")
+    differences += _differences("", ours, theirs)
     names = {each.parent.name for place in (folder, other) for each in place.glob("*/summary.json")}
     for name in sorted(names):
         summaries = [_summary(place / name / "summary.json", texts=texts) for place in (folder, other)]

@@ -6,6 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
+import xarray as xr
 from reference.population_truth import truth
 
 import tegum as tg
@@ -49,7 +50,7 @@ def test_one_run_one_snapshot_and_several_specs(run) -> None:
     exact = truth(here.weights.values.astype(float), here.bias.values.astype(float), features)
     assert abs(float(loss[1, 2, -1]) - exact) <= 1e-8
     with pytest.raises(ValueError, match="holds runs of 1 of its 2 Specs"):
-        tg.population_loss_along(several.isel(spec=1))
+        tg.population_loss_along(several.isel(spec=1).drop_vars("spec_hash"))
 
 
 def test_the_linear_model_and_a_diverged_run() -> None:
@@ -99,3 +100,51 @@ def test_dimensions_in_any_order_and_features_in_their_own(run) -> None:
         tg.population_loss_along(run.isel(feature=[0, 2, 1, 3]))
     with pytest.raises(ValueError, match="must be a Spec as JSON"):
         tg.population_loss_along(run.assign_attrs(spec="nonsense"))
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    """Three densities that differ in everything one measures, and their exact losses by an independent sum."""
+    training = tg.Sampled(steps=20, batch=32, evaluation=32)
+    specs = [
+        tg.Spec(features=[tg.Independent(2, [density, density / 2])], hidden=1, seeds=2, training=training, snapshots=1)
+        for density in (0.05, 0.3, 0.6)
+    ]
+    run = tg.train(specs)
+    exact = np.empty((3, 2, 2))
+    for i, j, k in np.ndindex(exact.shape):
+        here = run.isel(spec=i, seed=j, step=k)
+        exact[i, j, k] = truth(here.weights.values.astype(float), here.bias.values.astype(float), specs[i].features)
+    return run, exact
+
+
+def test_runs_keep_their_spec_in_any_order_and_selection(sweep) -> None:
+    run, exact = sweep
+    for order in ([2, 0, 1], [1, 1], [2]):
+        found = tg.population_loss_along(run.isel(spec=order), tol=1e-9)
+        np.testing.assert_allclose(found.values, exact[order], atol=1e-9)
+        best = tg.best(run.isel(spec=order))
+        np.testing.assert_allclose(best.best_value.values, exact[order, :, -1].min(1), atol=1e-6)
+    np.testing.assert_allclose(tg.population_loss_along(run.isel(spec=1, seed=0), tol=1e-9), exact[1, 0], atol=1e-9)
+
+
+def test_runs_of_other_specs_that_were_joined_to_some_are_refused(sweep) -> None:
+    run, _ = sweep
+    one, other = (run.isel(spec=number, seed=[0]) for number in (0, 1))
+    for joined in (
+        xr.concat([one, other], "seed", coords="different", compat="equals"),
+        xr.concat([one, other], "seed", coords="minimal", compat="override"),
+        xr.concat([run.isel(spec=[0, 1]), run.isel(spec=[1, 2])], "seed", coords="minimal", compat="override"),
+    ):
+        for call in (tg.population_loss_along, tg.best, tg.loss_error):
+            with pytest.raises(ValueError, match=r"runs of other Specs than its attribute 'spec' describes"):
+                call(joined)
+    # Runs of one Spec may be joined as one likes.
+    twice = xr.concat([one, one], "seed", coords="minimal", compat="override")
+    assert tg.population_loss_along(twice).shape == (2, 2)
+
+
+def test_features_in_another_order_are_refused_even_without_their_numbers(sweep) -> None:
+    turned = sweep[0].isel(feature=[1, 0]).drop_vars("feature")
+    with pytest.raises(ValueError, match=r"density is not that of its Spec: its features are those of the Spec in ano"):
+        tg.population_loss_along(turned)

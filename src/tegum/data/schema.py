@@ -7,6 +7,7 @@ interrupted trajectory ends at its last snapshot. More variables and coordinates
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ VERSION = 1
 
 SPEC = "spec"
 """The optional leading dimension: one index for each of several Specs trained together."""
+
+SPEC_HASH = "spec_hash"
+"""A coordinate that says of which Spec runs are: selected, put in another order or joined, they keep it."""
 
 RESULTS = ("completed", "converged", "diverged", "interrupted")
 
@@ -190,6 +194,9 @@ def trajectory(
     }
     variables = {name: _variable(name, value, sizes) for name, value in given.items() if value is not None}
     variables |= _spec_coordinates(specs or {}, sizes.get(SPEC))
+    # A trajectory made by hand may have other words there.
+    if len(numbers := hash_numbers(attrs.get(SPEC_HASH, ""))) == sizes.get(SPEC, 1):
+        variables[SPEC_HASH] = _spec_of_each_run(numbers, sizes)
     if missing := [name for name in PROVENANCE if name not in attrs]:
         raise ValueError(f"trajectory(attrs={sorted(attrs)}): the attribute {missing[0]!r} must be given")
     own = {"schema": NAME, "schema_version": VERSION}
@@ -334,6 +341,20 @@ def _spec_coordinates(specs: Mapping[str, Any], length: int | None) -> dict[str,
             raise ValueError(f"{shown}: {name} must hold integers, floats, truth values or text")
         variables[name] = xr.Variable((SPEC,), array, {"long_name": name, "units": "1"})
     return variables
+
+
+def _spec_of_each_run(numbers: Sequence[int], sizes: Mapping[str, int]) -> xr.Variable:
+    import xarray as xr
+
+    attrs = {"long_name": "which of the Specs, as a number made of its hash", "units": "1"}
+    # Of each run: joined along `seed`, runs of two Specs keep theirs, whatever xarray does with other coordinates.
+    array = np.repeat(np.array(numbers, np.uint64)[:, None], sizes["seed"], axis=1)
+    return xr.Variable((SPEC, "seed"), array, attrs) if SPEC in sizes else xr.Variable(("seed",), array[0], attrs)
+
+
+def hash_numbers(hashes: Any) -> list[int]:
+    """The numbers by which the coordinate `spec_hash` tells Specs apart, for the words of the attribute."""
+    return [int.from_bytes(hashlib.sha256(word.encode()).digest()[:8]) for word in str(hashes).split()]
 
 
 def _plain(values: Sequence[Any], shown: str) -> Shaped[np.ndarray, "*_shape"]:

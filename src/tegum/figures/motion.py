@@ -16,6 +16,7 @@ import numpy as np
 
 from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
+from tegum.data.schema import SPEC_HASH
 from tegum.figures.films import FASTEST_GIF, LONGEST_GIF, Image, film_file, write_gif, write_mp4
 from tegum.figures.frames import Clock, Film
 from tegum.progress.showing import shown
@@ -193,7 +194,12 @@ def chosen(
 
 
 def _only(run: xr.Dataset, spec: int) -> xr.Dataset:
-    """The runs of one Spec, told as those of that Spec alone: its loss is then known."""
+    """The runs of one Spec, told as those of that Spec alone: its loss is then known.
+
+    Runs that say themselves of which Spec they are need no help.
+    """
+    if SPEC_HASH in run.coords:
+        return run
     try:
         described = json.loads(run.attrs["spec"])[spec]
     except (KeyError, IndexError, TypeError, ValueError):

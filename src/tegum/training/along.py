@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Shaped
 from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 from tegum.core.losses import population_loss
-from tegum.data.schema import SPEC
+from tegum.data.schema import SPEC, SPEC_HASH, hash_numbers
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
 from tegum.training.threads import available_cores
@@ -135,12 +135,38 @@ def models_of(run: xr.Dataset, call: str) -> Models:
         if each.features.n != weights.sizes["feature"]:
             rule = f"its Spec has n = {each.features.n}"
             raise ValueError(f"{call}: weights has {weights.sizes['feature']} features, where {rule}")
+    for name in ("density", "importance"):
+        if name in run.coords and run[name].dims[-1:] == ("feature",):
+            held = np.broadcast_to(run[name].values, (len(specs), weights.sizes["feature"]))
+            try:
+                theirs = np.stack([getattr(each.features, name) for each in specs])
+            except ValueError:  # Activations that this process has not been given: who needs them says so.
+                continue
+            if not np.array_equal(held, theirs):
+                rule = "its features are those of the Spec in another order, or others"
+                raise ValueError(f"{call}: {name} is not that of its Spec: {rule}; evaluate the whole, then select")
     w = weights.values.reshape(len(specs), -1, *weights.shape[-2:])
     return Models(specs, w, bias.values.reshape(len(specs), -1, bias.shape[-1]), bias)
 
 
 def _specs(run: xr.Dataset, call: str) -> list[Described]:
-    """What each Spec says of its losses."""
+    """What each Spec says of its losses, in the order of the runs: they may have been selected and sorted since."""
+    described = _described(run, call)
+    if SPEC_HASH not in run.coords:
+        return described
+    held = run[SPEC_HASH]
+    rows = held.transpose(SPEC, ...).values.reshape(held.sizes[SPEC], -1) if SPEC in held.dims else held.values[None]
+    known = dict(zip(hash_numbers(run.attrs.get(SPEC_HASH, "")), described, strict=False))
+    of_each = [np.unique(row).tolist() for row in rows]
+    if any(len(found) != 1 or found[0] not in known for found in of_each):
+        raise ValueError(
+            f"{call}: it holds runs of other Specs than its attribute 'spec' describes, as after xarray.concat; "
+            "evaluate each trajectory by itself, then join what came of it"
+        )
+    return [known[found[0]] for found in of_each]
+
+
+def _described(run: xr.Dataset, call: str) -> list[Described]:
     if "spec" not in run.attrs:
         raise ValueError(f"{call}: the attribute 'spec' is missing, which tells the features' distribution")
     try:

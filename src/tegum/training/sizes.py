@@ -75,7 +75,7 @@ def trajectory_bytes(specs: Sequence[Spec]) -> int:
     runs, n, m = len(specs) * first.seeds, first.features.n, first.hidden
     snapshots, size = snapshot_count(first), np.dtype(first.training.dtype).itemsize
     timed = first.training.time(0) is not None
-    each = snapshots * (n * (m + 1) * size + 8 * (1 + timed)) + 8 * (1 + first.training.converges + timed) + _TEXT
+    each = snapshots * (n * (m + 1) * size + 8 * (1 + timed)) + 8 * (2 + first.training.converges + timed) + _TEXT
     # Coordinates: step, seed, hidden; of features their number and set, and density and importance.
     return runs * each + 8 * (snapshots + first.seeds + m + 2 * n) + (16 + 2 * _TEXT) * n * len(specs)
 
