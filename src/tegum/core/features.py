@@ -191,7 +191,7 @@ class FeatureDistribution(Description):
         uniforms = _uniforms(key)
         what = f"samples of {self.n:,} features"
         check_memory(f"sample(batch={batch})", what, 32 * int(batch) * self.n, "a smaller batch fits")
-        parts = [each.draw(uniforms, int(batch)) for each in self.sets]
+        parts = [_drawn(each, uniforms, int(batch)) for each in self.sets]
         return parts[0].__array_namespace__().concat(parts, axis=1)
 
 
@@ -210,6 +210,38 @@ def _sets(item: Any, room: int) -> list[FeatureSet]:
         raise broken("copies", copies, f"must be so few that there are at most {MOST_SETS:,} sets in all")
     values = {key: value for key, value in item.items() if key != "copies"}
     return [of_kind(FeatureSet.kinds, values)] * copies
+
+
+_AT_ONCE = 2**22
+"""Numbers that are drawn in one call of NumPy, which nothing can stop."""
+
+
+def _drawn(each: FeatureSet, uniforms: Uniforms, batch: int) -> Any:
+    """`each.draw(uniforms, batch)`, by NumPy a piece of the batch after the other."""
+    rows = max(_AT_ONCE // each.features, 1)
+    if batch <= rows or not isinstance(generator := getattr(uniforms, "__self__", None), np.random.Generator):
+        return each.draw(uniforms, batch)
+    shapes: list[tuple[int, ...]] = []
+
+    def note(shape: tuple[int, ...]) -> Any:
+        shapes.append(shape)
+        return np.full(shape, 0.5)
+
+    each.draw(note, 1)
+    if any(shape[:1] != (1,) for shape in shapes):  # Its uniforms do not belong to one sample each.
+        return each.draw(uniforms, batch)
+    pieces = [slice(start, min(start + rows, batch)) for start in range(0, batch, rows)]
+    numbers = [np.empty((batch, *shape[1:])) for shape in shapes]
+    for array in numbers:
+        # A generator goes row by row: pieces have the bits of the whole.
+        for piece in pieces:
+            generator.random(out=array[piece])
+
+    def drawn(piece: slice) -> Any:
+        remaining = iter(numbers)
+        return each.draw(lambda _: next(remaining)[piece], piece.stop - piece.start)
+
+    return np.concatenate([drawn(piece) for piece in pieces])
 
 
 def _uniforms(key: Key) -> Uniforms:

@@ -19,6 +19,7 @@ Value, gradient and Hessian each choose their own number of frequencies, so that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, assert_never
 
@@ -35,10 +36,14 @@ from tegum.core.jax_setup import compiled, scope
 from tegum.core.lingering import lingering
 from tegum.core.model import Activation, exact_path
 from tegum.core.population_truncation import MARGIN, SHORTER, TRUST, UNCOUPLED, window
+from tegum.core.sets import RayTable
 from tegum.core.stopping import counted
 
 FIRST, LAST = 32, 2**15
 """The fewest frequencies and the most."""
+
+_RAYS_AT_ONCE = 2**23
+"""Rays of sets with a quadrature, outputs and frequencies that are multiplied out at once: about a second's work."""
 
 
 class _Output(NamedTuple):
@@ -112,9 +117,12 @@ def _terms(a: Any, b: Any, output: _Output, groups: tuple[Group, ...], number: A
     return (window((number + 0.5) / (shares[:, None] * count)) * term).sum(-1)
 
 
-def _per_output(function: Callable[..., Any], gram: Any, b: Any, *rest: Any) -> Any:
-    """`function(a, b, output, …)` for every output, with what is not differentiated found beforehand."""
-    own = jnp.eye(len(b), dtype=bool)
+def _per_output(function: Callable[..., Any], gram: Any, b: Any, *rest: Any, which: Any = None) -> Any:
+    """`function(a, b, output, …)` for every output, with what is not differentiated found beforehand.
+
+    Given the row of one output alone, `which` says whose it is.
+    """
+    own = jnp.eye(len(b), dtype=bool) if which is None else (jnp.arange(gram.shape[1]) == which)[None]
     outputs = jax.vmap(_output)(*jax.lax.stop_gradient((gram, b)), own)
     return jax.vmap(function, in_axes=(0, 0, 0, *([None] * len(rest))))(gram, b, outputs, *rest)
 
@@ -123,6 +131,10 @@ def _summed(order: int, gram: Any, b: Any, groups: Any, count: Any, stop: Any) -
     """The series over `count` frequencies, or its first or second derivative in (a, b): shape (3, n, …)."""
     n = len(b)
     chunk = int(np.clip(2 ** np.floor(np.log2(2**18 / (n**2 * (1 + n * (order == 2))))), 1, FIRST))
+    # Sets with a quadrature have thousands of rays, and nothing can stop what is done between two looks at the flag.
+    rays = n * sum(math.prod(each.table.weights.shape) for each in groups if isinstance(each.table, RayTable))
+    while chunk > 1 and chunk * rays > _RAYS_AT_ONCE:
+        chunk //= 2
 
     def one(a: Any, b: Any, output: _Output, number: Any, count: Any) -> Any:
         def along(parameters: Any) -> Any:
@@ -135,7 +147,13 @@ def _summed(order: int, gram: Any, b: Any, groups: Any, count: Any, stop: Any) -
 
     def step(index: Any, total: Any) -> Any:
         number = index * chunk + jnp.arange(chunk, dtype=b.dtype)
-        return total + jnp.moveaxis(_per_output(one, gram, b, number, count), 1, 0)
+        if rays <= _RAYS_AT_ONCE:
+            return total + jnp.moveaxis(_per_output(one, gram, b, number, count), 1, 0)
+
+        def of_output(j: Any, total: Any) -> Any:
+            return total.at[:, j].add(_per_output(one, gram[j][None], b[j][None], number, count, which=j)[0])
+
+        return counted(np.int32(n), of_output, total, stop)
 
     start = jnp.zeros((1 + len(SHORTER), n, *([n + 1] * order)))
     return counted(jnp.asarray(count, int) // chunk, step, start, stop)
