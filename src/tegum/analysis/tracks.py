@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, assert_never, final
 
 import numpy as np
 
@@ -239,8 +239,7 @@ class Track:
             kind = "merger"
         else:
             kind = "fold"
-        value, error = self._extrapolated(at, beyond, 1 if kind == "merger" else 2)
-        return Change(kind, value, error)
+        return Change(kind, *self._extrapolated(at, beyond, kind))
 
     def near(self, end: float) -> float:
         """The distance at which another configuration meets the branch where it ends."""
@@ -250,12 +249,19 @@ class Track:
         (_, one), (_, other) = last
         return SAME * distance(one.weights, one.bias, other.weights, other.bias)
 
-    def _extrapolated(self, at: float, beyond: float, power: int) -> tuple[float, float]:
+    def _extrapolated(self, at: float, beyond: float, kind: Literal["fold", "merger", "lost"]) -> tuple[float, float]:
         """Where the softest eigenvalue λ would be zero, and an error.
 
         With the distance d from a fold λ goes as √d, and as d where a branch grows out of another one: the parameter
         is a series in λ without its linear term, or with it.
         """
+        match kind:
+            case "merger":
+                power = 1
+            case "fold" | "lost":
+                power = 2
+            case _:
+                assert_never(kind)
         # Steps become too long at a fixed part, not far below one, of the distance to the end.
         plain = beyond, 10 * abs(beyond - at)
         last = self.known[-3:] if beyond > at else self.known[:3][::-1]

@@ -310,7 +310,13 @@ class Exact(Descent, kind="exact"):
     @property
     def ends_early(self) -> bool:
         """With L-BFGS, each run at its convergence."""
-        return self.optimiser == "lbfgs"
+        match rule := self.rule:
+            case "lbfgs":
+                return True
+            case "adam" | "momentum":
+                return False
+            case _:
+                assert_never(rule)
 
     if TYPE_CHECKING:
 
