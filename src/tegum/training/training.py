@@ -337,6 +337,10 @@ class Exact(Descent, kind="exact"):
         ) -> None: ...
 
 
+_MOST_STEPS = 2**53
+"""Of a flow: up to there every whole number is one of float64."""
+
+
 class Flow(Training, kind="flow"):
     """Gradient flow of the exact loss, dW/dt = −∂L/∂W and db/dt = −∂L/∂b, in float64.
 
@@ -375,6 +379,13 @@ class Flow(Training, kind="flow"):
             atol: float = 1e-9,
             accuracy: float = 1e-7,
         ) -> None: ...
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_are_told_apart(cls, value: int) -> int:
+        if value > _MOST_STEPS:
+            raise ValueError(f"must be at most {_MOST_STEPS:,}, as times of more are not told apart in float64")
+        return value
 
     def time(self, step: Any) -> Float64[np.ndarray, "*shape"]:
         """The time at each of some steps: float64 of their shape, and `duration` to the bit at the last one."""
