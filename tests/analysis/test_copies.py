@@ -1,16 +1,25 @@
 """Symmetric copies of one state are the same state: features in another order, hidden space turned or reflected."""
 
 import functools
+import re
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 from tegum.analysis.continuation import follow
 from tegum.analysis.landscape import critical_point
 from tegum.analysis.phases import phase_boundary
-from tegum.core.features import FeatureDistribution, Independent
+from tegum.core.features import (
+    Anticorrelated,
+    Correlated,
+    Empirical,
+    FeatureDistribution,
+    FeatureSet,
+    Independent,
+    PartiallyCorrelated,
+)
 from tegum.core.losses import population_gradient, population_loss
 
 REFLECTION = np.array([[0.6, 0.8], [0.8, -0.6]])
@@ -39,10 +48,15 @@ def lone(density: float) -> float:
     return density / 3 - density**2 / 4
 
 
-@functools.cache
 def digon_loss(density: float) -> float:
     """Of two features of this density in one dimension, W = (w, −w) and one bias: the least population loss."""
-    features = FeatureDistribution([Independent(2, density=density)])
+    return pair_loss(Independent(2, density=density))
+
+
+@functools.cache
+def pair_loss(pair: FeatureSet) -> float:
+    """The same of any two features that are alike."""
+    features = FeatureDistribution([pair])
 
     def at(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         model = parameters[0] * np.array([[1.0], [-1.0]]), np.full(2, parameters[1])
@@ -124,3 +138,79 @@ class TestBoundary:
         point = critical_point(*digons(4), last_varies(0.05))
         with pytest.raises(ValueError, match=r"parameter\(0\.01\) is .*: it must return a FeatureDistribution of 5"):
             phase_boundary(point, point, last_varies(0.05), lambda value: value, 0.01, 0.05)
+
+
+def varied(kind: str, value: float) -> list[FeatureSet]:
+    """Two sets of two; what is varied belongs to the second."""
+    match kind:
+        case "anticorrelated":
+            return [Anticorrelated(2, density=0.2), Anticorrelated(2, density=value, importance=0.8)]
+        case "correlated":
+            return [Correlated(2, density=0.1), Correlated(2, density=value, importance=0.8)]
+        case "partially correlated":
+            return [PartiallyCorrelated(2, 0.1, strength=0.2), PartiallyCorrelated(2, 0.1, strength=value)]
+        case _:
+            raise AssertionError(kind)
+
+
+def held(number: int, collapsed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """One dimension with one of two sets: both of its features on one side, or one on each."""
+    weights, bias = np.zeros((4, 1)), np.full(4, 0.05)
+    own = slice(2 * number, 2 * number + 2)
+    weights[own], bias[own] = ([[0.8], [0.8]] if collapsed else [[1.0], [-1.0]]), 0.0
+    return weights, bias
+
+
+ALIKE = {
+    # One on each side costs nothing if never both are active: what each set costs, if it is not held, is the same.
+    "anticorrelated": (0.2, 0.3, 0.25, float(brentq(lambda p: 0.8 * lone(p / 2) - lone(0.1), 0.05, 0.9))),
+    # Held on one side, x̂ = (x₁ + x₂)/2 for both, which costs p E(x₁ − x₂)²/2 = p/12.
+    "correlated": (
+        0.11, 0.14, 0.12, float(brentq(lambda p: 0.1 / 12 + 1.6 * lone(p) - 0.8 * p / 12 - 2 * lone(0.1), 0.05, 0.3)),
+    ),
+    "partially correlated": (0.15, 0.24, 0.22, 0.2),
+}  # fmt: skip
+"""The range, where the states are found, and where both cost the same."""
+
+COPIES = [
+    pytest.param((0, 1, 2, 3), 1.0, id="plain", marks=pytest.mark.slow),
+    pytest.param((3, 2, 0, 1), -1.0, id="copy"),
+]
+"""Features in another order, within their sets and with these, and the line reflected."""
+
+
+class TestBoundaryOfOtherSets:
+    def boundary(self, kind: str, order: tuple[int, ...], sign: float, low: float, high: float, start: float):
+        def features(value: float) -> FeatureDistribution:
+            sets = varied(kind, value)
+            return FeatureDistribution(sets if order[0] < 2 else sets[::-1])
+
+        configs = []
+        for number in (0, 1):
+            weights, bias = held(number, kind == "correlated")
+            configs.append((sign * weights[list(order)], bias[list(order)]))
+        return phase_boundary(*configs, features(start), features, low, high, tol=1e-7, start=start)
+
+    @pytest.mark.parametrize(("order", "sign"), COPIES)
+    @pytest.mark.parametrize("kind", ALIKE)
+    def test_lies_where_either_set_costs_as_much_to_hold(self, kind, order, sign):
+        low, high, start, exact = ALIKE[kind]
+        boundary = self.boundary(kind, order, sign, low, high, start)
+        assert boundary.kind == "first order"
+        assert abs(boundary.value - exact) <= boundary.error <= 1e-6
+
+    @pytest.mark.parametrize(("order", "sign"), COPIES)
+    def test_is_refused_where_one_set_is_always_dearer(self, order, sign):
+        # What is not held costs the same.
+        own, low, high = (pair_loss(PartiallyCorrelated(2, 0.1, strength=each)) for each in (0.2, 0.28, 0.32))
+        said = f"L_a − L_b is {own - low:.4g} and {own - high:.4g} at parameter = 0.28 and 0.32; the losses must change"
+        with pytest.raises(ValueError, match=re.escape(said)):
+            self.boundary("partially correlated", order, sign, 0.28, 0.32, 0.3)
+
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    def test_of_samples_is_refused(self, order):
+        samples = np.array([[0.5, 0.1], [0.1, 0.5], [0.0, 0.0]])
+        features = FeatureDistribution([Empirical(samples[:, list(order)])])
+        config = np.array([[1.0], [-1.0]])[list(order)], np.zeros(2)
+        with pytest.raises(ValueError, match=r"^Empirical\(samples=3, size=2, .*\): this kind of set has no charac"):
+            phase_boundary(config, config, features, "importance", 0.5, 1.0)

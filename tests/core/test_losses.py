@@ -235,5 +235,6 @@ def test_bad_values_are_refused_in_one_sentence(function: Any, call: Callable[..
 
 @pytest.mark.parametrize("function", [loss_unchecked, gradient_unchecked], ids=["loss", "gradient"])
 def test_an_unknown_activation_is_refused(function: Any):
-    with pytest.raises(ValueError, match=r"^activation='rellu': there is no such activation; did"):
+    said = rf"^{function.__name__}\(activation='rellu'\): there is no such activation; did"
+    with pytest.raises(ValueError, match=said):
         function(*model(0), 1.0, "rellu")

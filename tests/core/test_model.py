@@ -147,8 +147,8 @@ def test_shapes_that_do_not_fit_are_refused(shapes: tuple[tuple[int, ...], ...],
 )
 def test_an_unknown_activation_is_refused(name: Any, end: str):
     with pytest.raises(ValueError, match="no such activation") as caught:
-        activation_unchecked(name)
-    assert str(caught.value) == f"activation={name!r}: there is no such activation; {end}"
+        activation_unchecked(f"forward(activation={name!r})", name)
+    assert str(caught.value) == f"forward(activation={name!r}): there is no such activation; {end}"
 
 
 def test_forward_knows_its_activations():

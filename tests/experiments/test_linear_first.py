@@ -482,6 +482,19 @@ def test_one_seed_is_not_tested(monkeypatch):
     assert "fewer than 4 runs" in findings.caption
 
 
+def test_a_trajectory_of_no_known_ensemble_is_refused():
+    from tegum.experiments import linear_first
+
+    with pytest.raises(ValueError, match="trajectory 'other-sgd': its name must begin with sets, order or onset"):
+        linear_first._found(
+            {
+                "other-sgd": tg.train(
+                    tg.Spec(features=[tg.Independent(2, density=0.5)], hidden=1, training=tg.Sampled(steps=1))
+                )
+            }
+        )
+
+
 def test_what_runs_do_instead_is_counted():
     runs = resting(0.001, [0.2, 0.2, 0.3, 0.4], [0.2, 0.2, 0.3, 0.4], [1.0, 1.0, -0.9, 1.0])
     later = dataclasses.replace(runs, scale=0.1, first=(None,) * 4, purest=(-1,) * 4)

@@ -18,14 +18,17 @@ PROGRAM = """
 import json
 import numpy as np
 from tegum.core import model
-from tegum.training import optimisers
+from tegum.training import optimisers, sizes
 
 model.ACTIVATIONS["shifted"] = model.ActivationFunction("shifted", floor=-0.25)
 optimisers.OPTIMISERS["sampled"] |= optimisers._table(
     optimisers.Optimiser("heavy", "momentum", ("momentum",), memory=1),
     optimisers.Optimiser("lion", "lion", ("betas",), memory=1),
 )
-optimisers.OPTIMISERS["exact"] |= optimisers._table(optimisers.Optimiser("newton", "newton", (), memory=0))
+optimisers.OPTIMISERS["exact"] |= optimisers._table(
+    optimisers.Optimiser("newton", "newton", (), memory=0),
+    optimisers.Optimiser("quasi", "lbfgs", ("gradient_tolerance",), memory=0),
+)
 
 import tegum as tg
 from tegum.core.series import jax_loss
@@ -82,6 +85,14 @@ tried("lion in JAX", lambda: tg.train(spec(optimiser="lion")))
 tried("lion's momentum", lambda: spec(optimiser="lion", momentum=0.5))
 tried("lion's twin", lambda: tg.Sampled(optimiser="lion").noiseless())
 tried("newton", lambda: tg.train(tg.Spec(features=sure, hidden=2, training=tg.Exact(optimiser="newton"))))
+
+def descended(name):
+    training = tg.Exact(optimiser=name)
+    spec = tg.Spec(features=sure, hidden=2, training=training)
+    return training.ends_early, sum(sizes.training_sizes([spec], "exact", 1)), told(tg.train(spec))
+
+tried("lbfgs", lambda: descended("lbfgs"))
+tried("quasi", lambda: descended("quasi"))
 for given in (np.tanh, None, "0", True):
     tried(f"gelu, floor {given!r}", lambda: str(model.ActivationFunction("gelu", floor=given)))
 tried("waves", lambda: str(model.ActivationFunction("other", 0.0, "waves")))
@@ -179,14 +190,21 @@ def test_what_is_exact_refuses_a_new_activation(found: dict[str, Any], call: str
     )
 
 
+def test_a_new_name_of_a_rule_is_that_rule_in_everything(found):
+    early, _, run = found["quasi"]
+    assert early is True
+    assert len(run["loss"][0]) > 1
+    assert found["quasi"] == found["lbfgs"]
+
+
 def test_what_is_in_no_table_is_refused(found: dict[str, Any]):
     assert found["unknown"] == "Spec(activation='tanh'): activation must be 'relu', 'linear' or 'shifted'"
     rule = "optimiser must be 'adamw', 'sgd' or 'heavy', as engine"
     for engine, name in (("kernel", "lion in the kernel"), ("jax", "lion in JAX")):
         assert found[name] == f"Sampled(optimiser='lion'): {rule} {engine!r} has no steps by the rule 'lion'"
     assert found["newton"] == (
-        "Exact(optimiser='newton'): optimiser must be 'lbfgs', 'adam' or 'gd', as engine 'exact' has no steps by the "
-        "rule 'newton'"
+        "Exact(optimiser='newton'): optimiser must be 'lbfgs', 'adam', 'gd' or 'quasi', as engine 'exact' has no "
+        "steps by the rule 'newton'"
     )
     assert found["lion's momentum"] == (
         "Sampled(momentum=0.5): momentum must stay 0.0 with the optimiser 'lion': only 'sgd' and 'heavy' have it"

@@ -100,7 +100,7 @@ def follow(
     signs = {np.sign(b - a) for a, b in itertools.pairwise(targets)}
     if not targets or len(signs) > 1 or signs & {0.0} or not np.isfinite(targets).all():
         raise ValueError(f"follow(values={short(targets)}): values must rise or fall, and there must be at least one")
-    path = Path.of(parameter, point.features, point, point.tol if tol is None else checked(tol, "follow"))
+    path = Path.of(parameter, point.features, point, point.tol if tol is None else checked(tol, "follow"), "follow")
     span = abs(targets[-1] - targets[0]) or abs(targets[0]) or 1.0
     with shown(progress, Counts(f"branch along {path.name}", "values"), "follow") as told:
         track = Track(path, point, path.start(point, targets[0]), span, "follow(point)")

@@ -21,7 +21,7 @@ from jaxtyping import Float, Num
 
 from tegum.analysis.geometry import Kind, Matrices, Measure
 from tegum.analysis.pca import principal_axes
-from tegum.analysis.subspaces import check_features, renamed
+from tegum.analysis.subspaces import check_features, matrix_shape, renamed
 from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 
@@ -77,6 +77,9 @@ def predicted_escapes(
 
     """
     values, axes = _leading(weights, features, count, "predicted_escapes")
+    if matrix_shape(weights) is None:
+        rule = "weights must have the shape (..., feature, hidden)"
+        raise ValueError(f"predicted_escapes(weights of shape {np.shape(weights)}): {rule}")
     given = np.asarray(weights, np.float64)
     rows = axes.T @ given
     left = np.zeros(rows.shape[:-1])

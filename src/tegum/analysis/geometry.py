@@ -77,7 +77,7 @@ def total_interference(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) ->
     The sum of the definition of `dimensionality` without its term j = i. Computed as a difference, it is
     exact to about 1e-16 |W|² and not below. `zero_tolerance` and errors are as in `dimensionality`.
     """
-    _check_part("total_interference", "zero_tolerance", zero_tolerance)
+    check_part("total_interference", "zero_tolerance", zero_tolerance)
 
     def kernel(W: Matrices) -> PerFeature:
         peak, squares, overlaps = _overlaps(W)
@@ -103,7 +103,7 @@ def dimensionality(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) -> Kin
         ValueError: as said for the module, or zero_tolerance lies outside [0, 1).
 
     """
-    _check_part("dimensionality", "zero_tolerance", zero_tolerance)
+    check_part("dimensionality", "zero_tolerance", zero_tolerance)
 
     def kernel(W: Matrices) -> PerFeature:
         _, squares, overlaps = _overlaps(W)
@@ -146,7 +146,7 @@ def represented(weights: Kind, threshold: float = 0.5, scale: float | None = Non
         ValueError: as said for the module, or threshold not in [0, 1), or scale not positive and finite.
 
     """
-    _check_representation("represented", threshold, scale)
+    check_representation("represented", threshold, scale)
     measure = Measure("represented", "feature is represented", dtype=np.bool_, undefined=False)
     return measure.of(lambda W: _represented(W, threshold, scale), weights)
 
@@ -171,8 +171,8 @@ def tegum_factors(
         ValueError: as `represented`, or tolerance lies outside [0, 1).
 
     """
-    _check_part("tegum_factors", "tolerance", tolerance)
-    _check_representation("tegum_factors", threshold, scale)
+    check_part("tegum_factors", "tolerance", tolerance)
+    check_representation("tegum_factors", threshold, scale)
     measure = Measure("tegum_factors", "number of its factor", dtype=np.int64, undefined=-1, pairwise=True)
     return measure.of(lambda W: _factor_labels(W, tolerance, _represented(W, threshold, scale)), weights)
 
@@ -405,12 +405,14 @@ def _dims_of(weights: Any, call: str, needed: tuple[str, ...]) -> list[str]:
     return list(needed)
 
 
-def _check_part(call: str, name: str, value: float) -> None:
+def check_part(call: str, name: str, value: float) -> None:
+    """Refuse, in the name of `call`, what does not lie in [0, 1): raises ValueError."""
     if not 0 <= value < 1:
         raise ValueError(f"{call}({name}={value!r}): {name} must lie in [0, 1)")
 
 
-def _check_representation(call: str, threshold: float, scale: float | None) -> None:
-    _check_part(call, "threshold", threshold)
+def check_representation(call: str, threshold: float, scale: float | None) -> None:
+    """Refuse, in the name of `call`, what `represented` cannot take: raises ValueError."""
+    check_part(call, "threshold", threshold)
     if scale is not None and not 0 < scale < np.inf:
         raise ValueError(f"{call}(scale={scale!r}): scale must be positive and finite, or None")

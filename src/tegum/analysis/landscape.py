@@ -200,7 +200,21 @@ def critical_point(
             have no population loss.
 
     """
-    call = "critical_point"
+    return _critical_point("critical_point", weights, bias, features, tol, steps, reach, corners, activation)
+
+
+def _critical_point(
+    call: str,
+    weights: Any,
+    bias: Any,
+    features: FeatureDistribution | None,
+    tol: float,
+    steps: int,
+    reach: float,
+    corners: Sequence[float],
+    activation: Activation,
+) -> CriticalPoint:
+    """As `critical_point`, for the call that errors are to name."""
     if hasattr(weights, "data_vars"):
         weights, bias, features, activation = _snapshot(weights, features, call)
     if bias is None or features is None:
@@ -241,7 +255,8 @@ def saddle_index(
 
     Arguments and errors are those of `critical_point`.
     """
-    return critical_point(weights, bias, features, tol=tol, steps=steps, activation=activation).index
+    call = "saddle_index"
+    return _critical_point(call, weights, bias, features, tol, steps, float("inf"), CORNERS, activation).index
 
 
 @refusing

@@ -21,7 +21,7 @@ weights. It says itself what else it refuses. Measures of sets are of shape (...
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, assert_never
 
 import numpy as np
 from jaxtyping import Float
@@ -41,6 +41,7 @@ from tegum.core import lapack
 from tegum.core.arguments import refusing
 from tegum.core.description import one_of
 from tegum.core.features import FeatureDistribution, FeatureSet, MixtureTable
+from tegum.core.sets import RayTable
 
 Where = Literal["active", "alone", "everywhere"]
 
@@ -338,12 +339,15 @@ def _own_covariance(call: str, features: FeatureDistribution, number: int, where
 
 def _probability(call: str, given: FeatureSet) -> float:
     """How often at least one feature of a set is active."""
-    table = given.transform()
-    if table is None:
-        raise ValueError(f"{call}(features with {given!r}): it is not known how often a set of this kind is active")
-    if not isinstance(table, MixtureTable):
-        return float(table.weights.sum())
-    return float(table.weights @ (1 - np.prod(1 - table.gates, -1)))
+    match table := given.transform():
+        case MixtureTable(weights, gates):
+            return float(weights @ (1 - np.prod(1 - gates, -1)))
+        case RayTable(weights):
+            return float(weights.sum())
+        case None:
+            raise ValueError(f"{call}(features with {given!r}): it is not known how often a set of this kind is active")
+        case _:
+            assert_never(table)
 
 
 def _chosen(variances: Float[np.ndarray, "matrix axis"], count: int) -> Float[np.ndarray, "matrix axis"]:

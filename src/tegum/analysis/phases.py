@@ -117,7 +117,7 @@ def phase_boundary(
                     raise ValueError(f"{call}({name}={type(config).__name__}): {rule}")
                 own = features if isinstance(parameter, str) else parameter(low if start is None else start)
                 point = critical_point(*config, own, tol=tol)
-            path = Path.of(parameter, features, point, tol)
+            path = Path.of(parameter, features, point, tol, call)
             begin = path.start(point, low) if start is None else start
             tracks.append(Track(path, point, begin, high - low, f"{call}({name})"))
         return _Pair((tracks[0], tracks[1]), low, high, told).boundary(tol)

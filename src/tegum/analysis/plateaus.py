@@ -54,13 +54,18 @@ def find_plateaus(loss: ArrayLike, steps: ArrayLike) -> list[Plateau]:
             rise.
 
     """
+    return plateaus_of(loss, steps, "find_plateaus")
+
+
+def plateaus_of(loss: ArrayLike, steps: ArrayLike, call: str) -> list[Plateau]:
+    """As `find_plateaus`, for the call that errors are to name."""
     loss, steps = np.asarray(loss), np.asarray(steps)
     if loss.ndim != 1 or loss.shape != steps.shape or {loss.dtype.kind, steps.dtype.kind} - set("iuf"):
         rule = "both must be rows of numbers, of one run and of one length"
-        raise ValueError(f"find_plateaus(loss of shape {loss.shape}, steps of shape {steps.shape}): {rule}")
+        raise ValueError(f"{call}(loss of shape {loss.shape}, steps of shape {steps.shape}): {rule}")
     if (loss <= 0).any() or not (np.diff(steps) > 0).all():
         least = "minimum " + format(np.nanmin(loss), ".3g") if np.isfinite(loss).any() else "no finite value"
-        raise ValueError(f"find_plateaus(loss with {least}): losses must be positive and steps rise")
+        raise ValueError(f"{call}(loss with {least}): losses must be positive and steps rise")
     seen = np.flatnonzero((steps >= 1) & np.isfinite(loss))
     if len(seen) < 2:
         return []

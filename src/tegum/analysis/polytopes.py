@@ -205,6 +205,7 @@ def name_polytope(
         rule = "it names one matrix, of shape (feature, hidden); tegum.polytope_names names many"
         raise ValueError(f"name_polytope(weights of shape {given.shape}): {rule}")
     _check("name_polytope", given, tolerance)
+    geometry.check_representation("name_polytope", threshold, scale)
     return _polytope(given, tolerance, threshold, scale)
 
 
@@ -213,6 +214,8 @@ def polytope_names(
     weights: Kind, tolerance: float = TOLERANCE, threshold: float = 0.5, scale: float | None = None
 ) -> Kind:
     """The names of the polytopes of many matrices, as text of shape (...); otherwise like `name_polytope`."""
+    geometry.check_part("polytope_names", "tolerance", tolerance)
+    geometry.check_representation("polytope_names", threshold, scale)
     measure = geometry.Measure("polytope", "name of the polytope", dims=(), dtype=object, undefined=DIVERGED)
 
     def kernel(W: Float[np.ndarray, "matrix feature hidden"]) -> np.ndarray:

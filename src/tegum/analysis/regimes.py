@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.analysis.motions import Parts, shares
-from tegum.analysis.plateaus import FALL, LEAST, find_plateaus
+from tegum.analysis.plateaus import FALL, LEAST, plateaus_of
 from tegum.core.arguments import refusing
 
 DIP = 0.5
@@ -59,7 +59,7 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
 
     """
     loss, steps = np.asarray(loss), np.asarray(steps)
-    found = find_plateaus(loss, steps)
+    found = plateaus_of(loss, steps, "find_regimes")
     seen = np.flatnonzero((steps >= 1) & np.isfinite(loss))
     if len(seen) < 2:
         return []

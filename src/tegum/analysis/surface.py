@@ -61,7 +61,7 @@ def checked(tol: Any, call: str) -> float:
 def _real(value: Any) -> bool:
     try:
         return np.asarray(value).dtype.kind in "fiub"
-    except ValueError:  # rows of different lengths
+    except (ValueError, TypeError):  # rows of different lengths; a Dataset
         return False
 
 

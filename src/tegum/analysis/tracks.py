@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, assert_never, final
 
 import numpy as np
 
@@ -92,7 +92,14 @@ def vary(features: FeatureDistribution, parameter: str, value: float) -> Feature
     """
     if not isinstance(features, FeatureDistribution):
         raise ValueError(f"vary(features={type(features).__name__}): features must be a FeatureDistribution")
-    chosen, key = _key(features, parameter)
+    chosen, key = _key(features, parameter, "vary")
+    try:
+        return _varied(features, chosen, key, value)
+    except ValueError as error:
+        raise ValueError(f"vary(features, {parameter!r}, {value!r}): {error}") from None
+
+
+def _varied(features: FeatureDistribution, chosen: Sequence[int], key: str, value: float) -> FeatureDistribution:
     sets = [each.replace(**{key: value}) if i in chosen else each for i, each in enumerate(features.sets)]
     return FeatureDistribution(sets)
 
@@ -111,22 +118,26 @@ class Path:
     hidden: int
     activation: Activation
     tol: float
+    call: str
+    """What errors name."""
 
     @classmethod
-    def of(cls, parameter: Parameter, features: FeatureDistribution, point: CriticalPoint, tol: float) -> Path:
+    def of(
+        cls, parameter: Parameter, features: FeatureDistribution, point: CriticalPoint, tol: float, call: str
+    ) -> Path:
         """That on which a point is to be followed, a key of the sets being varied in `features`."""
         n, m = point.weights.shape
-        shape = n, m, point.activation, tol
+        shape = n, m, point.activation, tol, call
         if not isinstance(parameter, str):
             return cls("parameter", parameter, lambda _: None, *shape)
-        _key(features, parameter)
+        varied = _key(features, parameter, call)
 
         def own(some: FeatureDistribution) -> float | None:
-            chosen, key = _key(some, parameter)
+            chosen, key = _key(some, parameter, call)
             held = {value for i in chosen for value in np.ravel(getattr(some.sets[i], key)).tolist()}
             return held.pop() if len(held) == 1 else None
 
-        return cls(parameter, lambda value: vary(features, parameter, value), own, *shape)
+        return cls(parameter, lambda value: _varied(features, *varied, value), own, *shape)
 
     def start(self, point: CriticalPoint, otherwise: float) -> float:
         """The value at which a point was found."""
@@ -135,10 +146,13 @@ class Path:
 
     def surface(self, value: float) -> Surface:
         """The loss at a value of the parameter."""
-        features = self.features_at(value)
+        try:
+            features = self.features_at(value)
+        except ValueError as error:
+            raise ValueError(f"{self.call}({self.name} = {value:g}): {error}") from error
         if not isinstance(features, FeatureDistribution) or features.n != self.count:
             rule = f"it must return a FeatureDistribution of {self.count} features, as the configuration has"
-            raise ValueError(f"{self.name}({value:g}) is {short(features)}: {rule}")
+            raise ValueError(f"{self.call}: {self.name}({value:g}) is {short(features)}: {rule}")
         return Surface(features, self.hidden, self.tol, self.activation)
 
 
@@ -239,8 +253,7 @@ class Track:
             kind = "merger"
         else:
             kind = "fold"
-        value, error = self._extrapolated(at, beyond, 1 if kind == "merger" else 2)
-        return Change(kind, value, error)
+        return Change(kind, *self._extrapolated(at, beyond, kind))
 
     def near(self, end: float) -> float:
         """The distance at which another configuration meets the branch where it ends."""
@@ -250,12 +263,19 @@ class Track:
         (_, one), (_, other) = last
         return SAME * distance(one.weights, one.bias, other.weights, other.bias)
 
-    def _extrapolated(self, at: float, beyond: float, power: int) -> tuple[float, float]:
+    def _extrapolated(self, at: float, beyond: float, kind: Literal["fold", "merger", "lost"]) -> tuple[float, float]:
         """Where the softest eigenvalue λ would be zero, and an error.
 
         With the distance d from a fold λ goes as √d, and as d where a branch grows out of another one: the parameter
         is a series in λ without its linear term, or with it.
         """
+        match kind:
+            case "merger":
+                power = 1
+            case "fold" | "lost":
+                power = 2
+            case _:
+                assert_never(kind)
         # Steps become too long at a fixed part, not far below one, of the distance to the end.
         plain = beyond, 10 * abs(beyond - at)
         last = self.known[-3:] if beyond > at else self.known[:3][::-1]
@@ -376,9 +396,9 @@ def _sign(point: CriticalPoint, number: int) -> int:
     return int(np.sign(point.eigenvalues[number]))
 
 
-def _key(features: FeatureDistribution, parameter: str) -> tuple[list[int], str]:
+def _key(features: FeatureDistribution, parameter: str, call: str) -> tuple[list[int], str]:
     """The sets that a parameter changes, and the key in them."""
-    shown = f"vary(parameter={parameter!r})"
+    shown = f"{call}(parameter={parameter!r})"
     if not isinstance(parameter, str):
         raise ValueError(f'{shown}: parameter must be a key of the sets, as "density", or "0.density" of the first')
     number, _, key = parameter.removeprefix("features.").rpartition(".")

@@ -87,7 +87,7 @@ def _is_array(value: Any) -> bool:
         return getattr(value.dtype, "kind", "f") in "fiuVb"
     try:
         return is_number(value) or np.asarray(value).dtype.kind in "fiub"
-    except ValueError:  # rows of different lengths
+    except (ValueError, TypeError):  # rows of different lengths; what no array can be made of
         return False
 
 
@@ -100,12 +100,16 @@ def _several(kind: str) -> _Rule:
     of_numbers = {"int": is_integer, "float": is_number}
 
     def holds(value: Any) -> bool:
-        if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+        if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+            return False
+        if _of_class("Dataset", value) or _of_class("Description", value):
             return False
         if kind in of_numbers:
             return all(of_numbers[kind](each) for each in value)
-        if hasattr(value, "dtype") or _of_class("Dataset", value):
+        if hasattr(value, "dtype"):
             return False
+        if kind == "str":
+            return hasattr(value, "__len__") and all(isinstance(each, str) for each in value)
         if iter(value) is value:  # it can be looked at once
             return True
         return kind not in _ITEMS or all(all(hasattr(each, name) for name in _ITEMS[kind]) for each in value)
@@ -125,6 +129,11 @@ _CLASSES = ("FeatureDistribution", "CriticalPoint", "DataArray", "Dataset", "Tra
 _ARRAYS = ("Float", "Int", "Num", "Shaped", "ArrayLike", "Kind", "np.ndarray")
 _ARRAY = _Rule("an array of real numbers", _is_array)
 _NAMED = {
+    ("engine", "EngineName"): _Rule("'auto', 'kernel' or 'jax'", lambda value: isinstance(value, str)),
+    ("state", "TrainingState | None"): _Rule(
+        "the TrainingState of a Segment (segment.state), or None",
+        lambda value: value is None or _of_class("TrainingState", value),
+    ),
     ("key", "int"): _Rule("an int of at least 0", lambda value: is_integer(value) and value >= 0),
     ("threads", "int"): _Rule("an int of at least 1", lambda value: is_integer(value) and value >= 1),
     ("threads", "int | None"): _Rule(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, assert_never
 
 import jax
 import numpy as np
@@ -79,17 +79,21 @@ def marked(table: MixtureTable | RayTable, s: Any, own: Any, transforms: Any = N
 
     """
     xp = s.__array_namespace__()
-    if isinstance(table, MixtureTable):
-        u, v = (each[..., None, :] for each in transforms or uniform_transforms(s))
-        q = table.gates
-        factor = 1 - q + q * u
-        mine = xp.where(own[..., None, :], q * v, factor)
-        return (table.weights * factor.prod(-1)).sum(-1), (table.weights * mine.prod(-1)).sum(-1)
-    along = (table.directions * s[..., None, :]).sum(-1)
-    u, v = uniform_transforms(along)
-    whole = 1 - table.weights.sum(-1) + (table.weights * u).sum(-1)
-    response = (table.directions * own[..., None, :]).sum(-1)
-    return whole, xp.where(own.any(-1), (table.weights * response * v).sum(-1), whole)
+    match table:
+        case MixtureTable():
+            u, v = (each[..., None, :] for each in transforms or uniform_transforms(s))
+            q = table.gates
+            factor = 1 - q + q * u
+            mine = xp.where(own[..., None, :], q * v, factor)
+            return (table.weights * factor.prod(-1)).sum(-1), (table.weights * mine.prod(-1)).sum(-1)
+        case RayTable():
+            along = (table.directions * s[..., None, :]).sum(-1)
+            u, v = uniform_transforms(along)
+            whole = 1 - table.weights.sum(-1) + (table.weights * u).sum(-1)
+            response = (table.directions * own[..., None, :]).sum(-1)
+            return whole, xp.where(own.any(-1), (table.weights * response * v).sum(-1), whole)
+        case _:
+            assert_never(table)
 
 
 def characteristic(table: MixtureTable | RayTable, s: np.ndarray) -> Any:

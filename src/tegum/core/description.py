@@ -230,6 +230,8 @@ def short(value: Any, limit: int = 120) -> str:
             return f"array of shape {tuple(value.shape)}"
         if isinstance(value, int) and value.bit_length() > limit:
             return f"int of {value.bit_length()} bits"
+        if hasattr(value, "data_vars"):
+            return type(value).__name__
         text = " ".join(repr(value).split())
     except Exception:  # Python writes no ints of more than some thousand digits, and a broken object has no words.
         text = f"<{type(value).__name__}>"

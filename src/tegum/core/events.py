@@ -9,13 +9,13 @@ value but not in its derivatives: every probability here is a polynomial in r, t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 import jax
 import jax.numpy as jnp
 
 from tegum.core.lingering import all_but_one
-from tegum.core.sets import MixtureTable
+from tegum.core.sets import MixtureTable, RayTable
 
 if TYPE_CHECKING:
     from tegum.core.groups import Group
@@ -86,21 +86,33 @@ def _set_events(group: Group, a: Any, own: Any, coupled: Any) -> tuple[Any, Any,
 
     A set without the output's own feature is not marked: its "one marked" is "one".
     """
+    match table := group.table:
+        case MixtureTable():
+            return _gated_events(table, a, own, coupled)
+        case RayTable():
+            return _ray_events(group, table, a, own, coupled)
+        case _:
+            assert_never(table)
+
+
+def _ray_events(group: Group, table: RayTable, a: Any, own: Any, coupled: Any) -> tuple[Any, Any, Any, Any]:
+    """Nothing of the set active, and never one feature alone; or, if none is coupled, anything."""
     loosely = jnp.where(coupled, 0.0, a)
-    if not isinstance(group.table, MixtureTable):
-        # Nothing of the set active, and never one feature alone; or, if none is coupled, anything.
-        idle, loose = 1 - group.table.weights.sum(-1), ~coupled.any(-1)
-        nothing, mine = jnp.zeros_like(idle), own.astype(a.dtype)
-        r, own_mean = (group.mean * loosely).sum(-1), (group.mean * mine).sum(-1)
-        spread = jnp.einsum("gi,gij,gj->g", loosely, group.second, loosely)
-        own_r = jnp.einsum("gi,gij,gj->g", mine, group.second, loosely)
-        free = jnp.stack([jnp.ones_like(r), r, spread / 2], -1)
-        none = jnp.where(loose[:, None], free, jnp.stack([idle, nothing, nothing], -1))
-        weighted = jnp.where(loose[:, None], jnp.stack([own_mean, own_r, nothing], -1), 0.0)
-        zero = jnp.zeros((*a.shape, 3))
-        return none, weighted, zero, zero
-    q, weights = group.table.gates, group.table.weights
-    slope = loosely[:, None, :]
+    idle, loose = 1 - table.weights.sum(-1), ~coupled.any(-1)
+    nothing, mine = jnp.zeros_like(idle), own.astype(a.dtype)
+    r, own_mean = (group.mean * loosely).sum(-1), (group.mean * mine).sum(-1)
+    spread = jnp.einsum("gi,gij,gj->g", loosely, group.second, loosely)
+    own_r = jnp.einsum("gi,gij,gj->g", mine, group.second, loosely)
+    free = jnp.stack([jnp.ones_like(r), r, spread / 2], -1)
+    none = jnp.where(loose[:, None], free, jnp.stack([idle, nothing, nothing], -1))
+    weighted = jnp.where(loose[:, None], jnp.stack([own_mean, own_r, nothing], -1), 0.0)
+    zero = jnp.zeros((*a.shape, 3))
+    return none, weighted, zero, zero
+
+
+def _gated_events(table: MixtureTable, a: Any, own: Any, coupled: Any) -> tuple[Any, Any, Any, Any]:
+    weights, q = table
+    slope = jnp.where(coupled, 0.0, a)[:, None, :]
     silent = jnp.where(coupled[:, None, :], 1 - q, 1.0)
     # Uncoupled features: Π (1 + q E[e^{aU r} − 1]) to second order, without the output's own one and with it.
     linear, quadratic = q * slope / 2, q * slope**2 / 6

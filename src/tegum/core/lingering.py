@@ -12,10 +12,10 @@ It holds for NumPy and JAX, for any leading dimensions of couplings and biases.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, assert_never
 
 from tegum.core.groups import Group
-from tegum.core.sets import MixtureTable
+from tegum.core.sets import MixtureTable, RayTable
 
 HARDLY = 3.0
 """A feature lingers while its coupling times the highest frequency at full weight is below this."""
@@ -83,19 +83,21 @@ def _together(xp: Any, waves: Any, coupled: Any, groups: tuple[Group, ...]) -> A
     weakly: list[Any] = []
     for group in groups:
         here, wave = coupled[..., group.features], waves[..., group.features]
-        weights = group.table.weights
-        if not isinstance(group.table, MixtureTable):
-            # Rays: not even one alone is in closed form.
-            strong = xp.abs((group.table.directions * wave[..., None, :]).sum(-1)) >= HARDLY
-            idle = xp.where(here.any(-1), 1 - weights.sum(-1), 1.0)
-            weakly.append((1 - xp.where(strong, weights, 0.0).sum(-1), idle, 0 * idle))
-            continue
-        weak = (here & (xp.abs(wave) < HARDLY))[..., None, :]
-        strong, q = here[..., None, :] & ~weak, group.table.gates
-        still = weights * xp.where(strong, 1 - q, 1.0).prod(-1)
-        quiet = xp.where(weak, 1 - q, 1.0)
-        one = xp.where(weak, q, 0.0) * all_but_one(quiet)
-        weakly.append((still.sum(-1), (still * quiet.prod(-1)).sum(-1), (still * one.sum(-1)).sum(-1)))
+        match table := group.table:
+            case RayTable(weights, directions):
+                # Not even one alone is in closed form.
+                strong = xp.abs((directions * wave[..., None, :]).sum(-1)) >= HARDLY
+                idle = xp.where(here.any(-1), 1 - weights.sum(-1), 1.0)
+                weakly.append((1 - xp.where(strong, weights, 0.0).sum(-1), idle, 0 * idle))
+            case MixtureTable(weights, q):
+                weak = (here & (xp.abs(wave) < HARDLY))[..., None, :]
+                strong = here[..., None, :] & ~weak
+                still = weights * xp.where(strong, 1 - q, 1.0).prod(-1)
+                quiet = xp.where(weak, 1 - q, 1.0)
+                one = xp.where(weak, q, 0.0) * all_but_one(quiet)
+                weakly.append((still.sum(-1), (still * quiet.prod(-1)).sum(-1), (still * one.sum(-1)).sum(-1)))
+            case _:
+                assert_never(table)
     anything, none, one = (xp.concat([each[k] for each in weakly], axis=-1) for k in range(3))
     return xp.maximum(anything.prod(-1) - none.prod(-1) - (one * all_but_one(none)).sum(-1), 0.0)
 

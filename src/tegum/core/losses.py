@@ -53,7 +53,7 @@ def empirical_loss(
     xp = namespace_of(weights, bias, x, importance)
     weights, bias, x = model_arrays("empirical_loss", weights, bias, x)
     weight = _importance("empirical_loss", importance, x.shape[1])
-    activation_named(activation)
+    activation_named(f"empirical_loss(activation={activation!r})", activation)
     if xp is not np:
         x = xp.asarray(x)
         error = x - forward(weights, bias, x, activation)
@@ -101,7 +101,7 @@ def empirical_gradient(
     weights, bias, x = (np.asarray(array) for array in model_arrays("empirical_gradient", weights, bias, x))
     n, m = weights.shape[-2:]
     weight = _importance("empirical_gradient", importance, n)
-    act = activation_named(activation)
+    act = activation_named(f"empirical_gradient(activation={activation!r})", activation)
     W, b = weights.reshape(-1, n, m), bias.reshape(-1, n)
     dW, db = np.zeros(W.shape), np.zeros(b.shape)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -248,7 +248,7 @@ def _finite(call: str, features: FeatureDistribution, activation: Activation) ->
         return None
     if len(features.sets) == 1:
         return found[0]
-    if activation_named(activation).exact == "moments":  # which are enough
+    if activation_named(f"{call}(activation={activation!r})", activation).exact == "moments":  # which are enough
         return None
     raise ValueError(
         f"{call}(features=[…, {found[0]!r}, …]): an Empirical set must be the only one, as there is no population loss "
@@ -293,7 +293,7 @@ def is_traced(value: Any) -> bool:
 def _check_request(call: str, tol: float, activation: str) -> None:
     if isinstance(tol, bool) or not isinstance(tol, float | int | np.floating) or not 0 < tol < np.inf:
         raise ValueError(f"{call}(tol={tol!r}): tol must be a positive finite number")
-    activation_named(activation)
+    activation_named(f"{call}(activation={activation!r})", activation)
 
 
 def _importance(call: str, importance: Any, n: int) -> Any:

@@ -84,15 +84,15 @@ ACTIVATIONS: dict[str, ActivationFunction] = {
 loss, and a population loss where `exact` says how."""
 
 
-def activation_named(name: str) -> ActivationFunction:
-    """The activation of that name.
+def activation_named(call: str, name: str) -> ActivationFunction:
+    """The activation of that name, for the call that asks.
 
     Raises:
         ValueError: there is none.
 
     """
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"activation={name!r}: there is no such activation; {nearest(str(name), ACTIVATIONS)}")
+        raise ValueError(f"{call}: there is no such activation; {nearest(str(name), ACTIVATIONS)}")
     return ACTIVATIONS[name]
 
 
@@ -103,7 +103,7 @@ def exact_path(call: str, name: str) -> ExactPath:
         ValueError: there is no such activation, or it has no population loss.
 
     """
-    if (path := activation_named(name).exact) is None:
+    if (path := activation_named(call, name).exact) is None:
         known = one_of(each.name for each in ACTIVATIONS.values() if each.exact)
         raise ValueError(
             f"{call}: the activation must be {known}, as for {name!r} the loss of the population is not known; "
@@ -151,7 +151,7 @@ def forward(
 
     """
     weights, bias, x = model_arrays("forward", weights, bias, x)
-    function = activation_named(activation).function
+    function = activation_named(f"forward(activation={activation!r})", activation).function
     return function((x @ weights) @ weights.mT + bias[..., None, :])
 
 

@@ -59,7 +59,7 @@ def standard_deviations(
 
     """
     generator = np.random.Generator(np.random.Philox(0))
-    importance, act = features.importance, activation_named(activation).function
+    importance, act = features.importance, activation_named(f"Spec(activation={activation!r})", activation).function
     nothing = np.square(act(bias.astype(np.float64))) @ importance
     sums, probability = np.zeros((2, len(bias))), 1.0
     at_once = min(SAMPLES, max(1, BLOCK_ELEMENTS // max(weights.shape[1:])))

@@ -372,5 +372,7 @@ def brief(value: Any) -> str:
     """A value as a sentence quotes it: an array by its dtype and shape, a long text by its beginning."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"
-    text = repr(value)
+    if hasattr(value, "data_vars"):
+        return type(value).__name__
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -89,8 +89,8 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
         manifest.write(part, map(str, dataset.variables))
 
 
-def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Whether a trajectory can be saved at `path`: worth asking before a long training.
+def check_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: str | None = None) -> Path:
+    """Whether a trajectory can be saved at `path`: worth asking before a long training, for the call that errors name.
 
     Returns:
         The absolute path.
@@ -101,7 +101,7 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pat
         OSError: nothing can be written there, or under such a name.
 
     """
-    call = f"save(dataset, {os.fspath(path)!r})"
+    call = call or f"save(dataset, {os.fspath(path)!r})"
     target = resolved(path, call)
     check_writable(target, call)
     if target.exists() and not overwrite:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never, final
 
 import numpy as np
 
@@ -172,8 +172,15 @@ def _passage(of: Map, middle: Point, way: Point, end: End) -> tuple[How, float, 
         except ValueError:
             continue
         for change in branch.changes:
-            if change.kind in ("eigenvalue", "jump"):
-                return "passes" if change.kind == "eigenvalue" else "jumps", change.value, change.error
+            match change.kind:
+                case "eigenvalue":
+                    return "passes", change.value, change.error
+                case "jump":
+                    return "jumps", change.value, change.error
+                case "touch" | "fold" | "merger" | "lost":
+                    pass
+                case _:
+                    assert_never(change.kind)
         # On the kink itself eigenvalues may be undecided: then the index tells it.
         below = [value for value, index in zip(branch.values, branch.index, strict=True) if index == 0]
         above = [value for value, each in zip(branch.values, branch.points, strict=True) if each.negative]

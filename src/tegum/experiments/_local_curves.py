@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -32,25 +32,37 @@ def curves(found: Found) -> dict[str, list[Curve]]:
 
 def _drawn(line: Line) -> bool:
     cell = line.cells[0].cell
-    if line.along == "density":
-        return cell.hidden == HIDDEN and (cell.size, cell.sets) in PAIRS
-    return cell.hidden == HIDDEN and cell.density in DENSITIES and (line.along == "part" or cell.size == SIZE)
+    match line.along:
+        case "density":
+            fitting = (cell.size, cell.sets) in PAIRS
+        case "part":
+            fitting = cell.density in DENSITIES
+        case "sets":
+            fitting = cell.density in DENSITIES and cell.size == SIZE
+        case _:
+            assert_never(line.along)
+    return cell.hidden == HIDDEN and fitting
 
 
 def _curve(line: Line, ends: Sequence[End], nulls: Sequence[Seen]) -> Curve:
     from tegum.figures.local_basis import Curve
 
     first, x = line.cells[0].cell, line.x
-    if line.along == "density":
-        label = f"{first.sets} sets of {first.size}"
-    else:
-        label = f"{first.sets} sets, " if line.along == "part" else ""
-        label += f"p = {first.density:g}"
+    match line.along:
+        case "density":
+            label, sets, second = f"{first.sets} sets of {first.size}", first.sets, first.size != SIZE
+        case "part":
+            label, sets = f"{first.sets} sets, p = {first.density:g}", first.sets
+            second = first.density == DENSITIES[0]
+        case "sets":
+            label, sets, second = f"p = {first.density:g}", None, first.density == DENSITIES[0]
+        case _:
+            assert_never(line.along)
     at = {each.cell: place for each, place in zip(line.cells, x.tolist(), strict=True)}
     return Curve(
         label=label,
-        sets=None if line.along == "sets" else first.sets,
-        second=first.size != SIZE if line.along == "density" else first.density == DENSITIES[0],
+        sets=sets,
+        second=second,
         x=x,
         bands={
             "ratio": _band(line, "ratio"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 
@@ -168,4 +168,10 @@ def _ended(each: End) -> Measure:
 def _load(each: End) -> float:
     """By which a place on a line is multiplied to become features for each dimension."""
     cell = each.line.cells[0].cell
-    return float(cell.sets) if each.line.along == "part" else cell.size / cell.hidden
+    match along := each.line.along:
+        case "part":
+            return float(cell.sets)
+        case "sets" | "density":
+            return cell.size / cell.hidden
+        case _:
+            assert_never(along)

@@ -294,14 +294,16 @@ def _found(runs: Mapping[str, xr.Dataset]) -> Found:
 
     systems, orders, began = [], {}, {}
     for name, run in runs.items():
-        kind, *rest = name.split("-")
-        if kind == "sets":
-            systems.append(system(run, specs_of(run)))
-        elif kind == "order":
-            orders[f"{rest[0]}-{rest[1]}", rest[2]] = order(run, Spec.from_json(json.loads(run.attrs["spec"])))
-        else:
-            # Of one Spec a trajectory has no dim for it.
-            several = "spec" in run.dims
-            own = specs_of(run) if several else [Spec.from_json(json.loads(run.attrs["spec"]))]
-            began[rest[0]] = tuple(onsets(run if several else run.expand_dims("spec"), own))
+        match name.split("-"):
+            case ["sets", *_]:
+                systems.append(system(run, specs_of(run)))
+            case ["order", group, way, training]:
+                orders[f"{group}-{way}", training] = order(run, Spec.from_json(json.loads(run.attrs["spec"])))
+            case ["onset", training]:
+                # Of one Spec a trajectory has no dim for it.
+                several = "spec" in run.dims
+                own = specs_of(run) if several else [Spec.from_json(json.loads(run.attrs["spec"]))]
+                began[training] = tuple(onsets(run if several else run.expand_dims("spec"), own))
+            case _:
+                raise ValueError(f"linear-first, trajectory {name!r}: its name must begin with sets, order or onset")
     return Found(tuple(systems), orders, began)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
 import numpy as np
 from jaxtyping import Float
@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 Band = Float[np.ndarray, "place 3"]
 """Mean, low and high end of the interval."""
 
-_ROWS = {
+Row = Literal["ratio", "alone", "relative", "found"]
+Along = Literal["part", "sets", "density"]
+
+_ROWS: dict[Row, str] = {
     "ratio": "interference\nwithin / between",
     "alone": "missed by read-out,\nset alone",
     "relative": "missed by read-out,\nactive / everywhere",
     "found": "found by PCA,\n0 is chance",
 }
-_COLUMNS = {"part": "set size / m", "sets": "number of sets of 10 (log scale)", "density": "density p (log scale)"}
+_COLUMNS: dict[Along, str] = {
+    "part": "set size / m",
+    "sets": "number of sets of 10 (log scale)",
+    "density": "density p (log scale)",
+}
 
 _RANGES = {"ratio": (0.003, 30.0), "alone": (1e-4, 1.0), "relative": (0.05, 3.0), "found": (-1.05, 1.12)}
 
@@ -123,14 +130,21 @@ def _draw(place: Axes, curve: Curve, row: str, limit: float | None) -> None:
         place.plot([value], [limit], "|", color=colour, ms=9, mew=1.4, zorder=3.6)
 
 
-def _scale(place: Axes, row: str, limit: float | None) -> None:
+def _scale(place: Axes, row: Row, limit: float | None) -> None:
     low, high = _RANGES[row]
-    if row == "found":
-        place.axhline(0.0, color=style.MUTED, lw=0.8, ls=(0, (1, 2)), zorder=1)
-    else:
-        place.set_yscale("log")
-        if row != "alone":
-            place.axhline(1.0, color=style.MUTED, lw=0.8, ls=(0, (1, 2)), zorder=1)
+    match row:
+        case "found":
+            neutral = 0.0
+        case "ratio" | "relative":
+            neutral = 1.0
+            place.set_yscale("log")
+        case "alone":
+            neutral = None
+            place.set_yscale("log")
+        case _:
+            assert_never(row)
+    if neutral is not None:
+        place.axhline(neutral, color=style.MUTED, lw=0.8, ls=(0, (1, 2)), zorder=1)
     place.set_yticks(_TICKS[row], [f"{tick:g}" for tick in _TICKS[row]])
     place.set_ylim(low, high)
     place.minorticks_off()
@@ -138,13 +152,19 @@ def _scale(place: Axes, row: str, limit: float | None) -> None:
         place.axhline(limit, color=style.INK, lw=0.8, ls=(0, (5, 3)), zorder=1)
 
 
-def _scale_across(place: Axes, along: str, curves: Sequence[Curve]) -> None:
+def _scale_across(place: Axes, along: Along, curves: Sequence[Curve]) -> None:
     x = np.concatenate([curve.x for curve in curves]) if curves else np.array([1.0])
-    if along == "part":
-        place.set_xlim(0, 1.04 * float(x.max()))
-        return
+    match along:
+        case "part":
+            place.set_xlim(0, 1.04 * float(x.max()))
+            return
+        case "sets":
+            ticks = np.unique(x).tolist()
+        case "density":
+            ticks = [0.01, 0.02, 0.05, 0.1, 0.2]
+        case _:
+            assert_never(along)
     place.set_xscale("log")
-    ticks = np.unique(x).tolist() if along == "sets" else [0.01, 0.02, 0.05, 0.1, 0.2]
     low, high = float(x.min()) / 1.12, float(x.max()) * 1.12
     ticks = [tick for tick in ticks if low <= tick <= high]
     place.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, final
 
 from tegum.core import lapack
+from tegum.core.description import short
 from tegum.core.limits import duration
 from tegum.progress.compiling import compiling, watch
 from tegum.progress.displays import Display, fitting
@@ -51,7 +52,7 @@ def shown(given: Any, task: Task, call: str, *, always: bool = False) -> Iterato
             yield given
         return
     if given is not None and not isinstance(given, bool):
-        raise ValueError(f"{call}(progress={given!r}): progress must be True, False, or a function to be called")
+        raise ValueError(f"{call}(progress={short(given)}): progress must be True, False, or a function to be called")
     around = _around.get()
     if given is False or isinstance(around, _Silence):
         with _inside(_Silence()):

@@ -70,12 +70,12 @@ class Checkpoint:
             OSError: nothing can be written there, or the disk has no room for it.
 
         """
-        self.target = check_place(out, overwrite=overwrite)
+        self._call = f"train(out={os.fspath(out)!r})"
+        self.target = check_place(out, overwrite=overwrite, call=self._call)
         self.partial = partial_of(self.target)
         self._shown = partial_of(Path(out))
-        self._call = f"train(out={os.fspath(out)!r})"
         self._specs, self._seconds = tuple(specs), float(seconds)
-        check_place(self.partial, overwrite=True)
+        check_place(self.partial, overwrite=True, call=self._call)
         left = os.path.lexists(self.partial)
         if left and not (resume or overwrite):
             raise FileExistsError(

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, assert_never, final, r
 import numpy as np
 from jaxtyping import Int64
 
+from tegum.core.arguments import refusing
+from tegum.core.description import short
 from tegum.core.features import Empirical
 from tegum.core.model import is_linear
 from tegum.data.keeping import check_asked
@@ -98,6 +100,7 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.run = run
 
 
+@refusing
 def iterate(
     specs: Spec | Sequence[Spec],
     state: TrainingState | None = None,
@@ -128,7 +131,9 @@ def iterate(
             cover them.
 
     """
-    specs = together(specs)
+    specs = together(specs, "iterate")
+    if not segment_seconds >= 0:
+        raise ValueError(f"iterate(segment_seconds={segment_seconds!r}): segment_seconds must be at least 0")
     check_training(specs, "iterate", engine, threads, kept=False)
     with _engine(specs, threads, engine, "iterate") as worker:
         if state is not None:
@@ -163,6 +168,7 @@ def _segments(
         length = int(np.clip(length * segment_seconds / max(seconds, 1e-6), 1, 8 * length))
 
 
+@refusing
 def train(
     specs: Spec | Sequence[Spec],
     *,
@@ -219,6 +225,9 @@ def train(
         raise ValueError(
             f"train(overwrite={overwrite}, resume={resume}): both are of what is at `out`, and out is None"
         )
+    if not checkpoint_seconds >= 0:
+        rule = "checkpoint_seconds must be at least 0"
+        raise ValueError(f"train(checkpoint_seconds={checkpoint_seconds!r}): {rule}")
     check_training(specs, "train", engine, threads, kept=True)
     begin = time.perf_counter()
     wanted = _snapshot_steps(specs[0])
@@ -301,22 +310,22 @@ _AGREE: dict[str, Callable[[Spec], Any]] = {
 """What Specs that are trained together must share."""
 
 
-def together(specs: Spec | Sequence[Spec]) -> tuple[Spec, ...]:
-    """The Specs as a tuple, if they can be trained in one call.
+def together(specs: Spec | Sequence[Spec], call: str = "train") -> tuple[Spec, ...]:
+    """The Specs as a tuple, if they can be trained in one call, which errors name.
 
     Raises:
         ValueError: there is none, one is no Spec, or two differ where they must agree.
 
     """
     several: Any = (specs,) if isinstance(specs, Spec) else specs
-    if not isinstance(several, Sequence) or isinstance(several, str):
-        raise ValueError(f"train({_short(specs)}): must be given a Spec, or a list of Specs")
+    if not isinstance(several, Sequence) or isinstance(several, str | bytes):
+        raise ValueError(f"{call}({short(specs, 60)}): must be given a Spec, or a list of Specs")
     several = tuple(several)
     if not several:
-        raise ValueError("train([]): at least one Spec must be given")
+        raise ValueError(f"{call}([]): at least one Spec must be given")
     for number, spec in enumerate(several):
         if not isinstance(spec, Spec):
-            raise ValueError(f"train([…]): item {number}, {_short(spec)}, must be a Spec")
+            raise ValueError(f"{call}([…]): item {number}, {short(spec, 60)}, must be a Spec")
         if number == 0:
             continue
         shared = {f"training.{key}": attrgetter(f"training.{key}") for key in spec.training.shared}
@@ -324,7 +333,7 @@ def together(specs: Spec | Sequence[Spec]) -> tuple[Spec, ...]:
             ours, theirs = value(several[0]), value(spec)
             if ours != theirs:
                 raise ValueError(
-                    f"train([…]): Specs 0 and {number} differ in {what} ({_short(ours)} and {_short(theirs)}); "
+                    f"{call}([…]): Specs 0 and {number} differ in {what} ({short(ours, 60)} and {short(theirs, 60)}); "
                     f"Specs trained together must agree in {', '.join(_AGREE | shared)}"
                 )
     return several
@@ -333,8 +342,6 @@ def together(specs: Spec | Sequence[Spec]) -> tuple[Spec, ...]:
 def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) -> Engine:
     if engine not in ("auto", "kernel", "jax"):
         raise ValueError(f"{call}(engine={engine!r}): engine must be 'auto', 'kernel' or 'jax'")
-    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
-        raise ValueError(f"{call}(threads={threads!r}): threads must be an int of at least 1, or None for all cores")
     kind = specs[0].training.kind
     if kind != "sampled" and engine != "auto":
         raise ValueError(
@@ -396,9 +403,6 @@ def _check_population(specs: Sequence[Spec], call: str) -> None:
 
 def _check_state(state: TrainingState, worker: Engine, specs: Sequence[Spec]) -> None:
     """Refuse a state that would make the engine read beyond its arrays, or that is another engine's."""
-    if not isinstance(state, TrainingState):
-        rule = "state must be the TrainingState of a Segment (segment.state), or None"
-        raise ValueError(f"iterate(state={type(state).__name__}): {rule}")
     for name, expected in worker.start().arrays().items():
         given = state.arrays()[name]
         if name != "step" and (given.shape != expected.shape or given.dtype != expected.dtype):
@@ -410,8 +414,3 @@ def _check_state(state: TrainingState, worker: Engine, specs: Sequence[Spec]) ->
         raise ValueError(
             f"iterate(state at step {state.step}): training.steps is {specs[0].training.steps}, which is before it"
         )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, assert_never, final
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
@@ -133,15 +133,19 @@ class ExactEngine(Threaded):
         """
         state = starting_state(self.specs, 0)
         runs = len(state.weights)
-        if self._rule != "lbfgs":
-            columns = self._size * (self._training.memory - 1)
-            second = np.zeros((runs, columns + 1))
-            second[:, -1] = FEWEST_FREQUENCIES
-            return replace(state, second=second)
-        first = np.zeros((runs, memory_of.pairs(self._size) * self._size))
-        second = np.zeros((runs, memory_of.length(self._size, self._n)))
-        memory_of.begin(first, second, _params(state), np.arange(runs), 0, FEWEST_FREQUENCIES)
-        return replace(state, first=first, second=second)
+        match rule := self._rule:
+            case "adam" | "momentum":
+                columns = self._size * (self._training.memory - 1)
+                second = np.zeros((runs, columns + 1))
+                second[:, -1] = FEWEST_FREQUENCIES
+                return replace(state, second=second)
+            case "lbfgs":
+                first = np.zeros((runs, memory_of.pairs(self._size) * self._size))
+                second = np.zeros((runs, memory_of.length(self._size, self._n)))
+                memory_of.begin(first, second, _params(state), np.arange(runs), 0, FEWEST_FREQUENCIES)
+                return replace(state, first=first, second=second)
+            case _:
+                assert_never(rule)
 
     def advance(
         self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
@@ -157,7 +161,13 @@ class ExactEngine(Threaded):
         path = np.full((runs, count, self._size), np.nan)
         loss = np.full((runs, count), np.nan)
         path[:, snapshots == state.step] = params[:, None]
-        train = self._lbfgs if self._rule == "lbfgs" else self._follow
+        match rule := self._rule:
+            case "lbfgs":
+                train = self._lbfgs
+            case "adam" | "momentum":
+                train = self._follow
+            case _:
+                assert_never(rule)
         ends = train(state, params, path, loss, stop, snapshots)
         bad = ~(np.isfinite(path).all(-1) & np.isfinite(loss))
         diverged_at = state.diverged_at

@@ -6,7 +6,8 @@ that are no mixture table.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,9 @@ import numpy as np
 
 from tegum.core.jax_setup import compiled
 from tegum.core.population_call import GRADIENT, SLOPES
+
+Field = Literal["population", "linear", "series"]
+"""Where a right-hand side comes from: the kernel, moments, or the series."""
 
 
 def _double(parameters: Any) -> Any:
@@ -78,7 +82,15 @@ def _series_hessian(parameters: Any, distribution: Any, lane: Any) -> Any:  # no
     return (near[: len(parameters)] - near[len(parameters) :]) / (2 * step)
 
 
-FIELDS = {"population": _population_field, "linear": _linear_field, "series": _series_field}
+FIELDS: dict[Field, Callable[..., Any]] = {
+    "population": _population_field,
+    "linear": _linear_field,
+    "series": _series_field,
+}
 """−∂L/∂θ of some runs: parameters (run, P) and what the field must know to (run, P)."""
-HESSIANS = {"population": _population_hessian, "linear": _linear_hessian, "series": _series_hessian}
+HESSIANS: dict[Field, Callable[..., Any]] = {
+    "population": _population_hessian,
+    "linear": _linear_hessian,
+    "series": _series_hessian,
+}
 """∂²L/∂θ∂θ of one run: parameters (P,), what the field must know, and which run it is to (P, P)."""

@@ -31,7 +31,7 @@ from tegum.core.population_tables import Plan, groups
 from tegum.core.series import series_of
 from tegum.core.simd import WIDE_LANES
 from tegum.core.stopping import Stop, all_done
-from tegum.training.fields import examine
+from tegum.training.fields import Field, examine
 from tegum.training.integrate import Newton, integrate, unknown
 from tegum.training.start import starting_state
 from tegum.training.state import Recorded, TrainingState
@@ -103,7 +103,7 @@ class FlowEngine(Threaded):
         self._bounds = np.unique(np.concatenate([first.snapshots.at(steps), pieces])).tolist()
         self._columns: dict[int, tuple[Plan, np.ndarray]] = {}
         """Structure and numbers of the runs that go through the kernel."""
-        self._abouts: dict[int, tuple[str, Any]] = {}
+        self._abouts: dict[int, tuple[Field, Any]] = {}
         """Field and what it must know of the others."""
         self._stop = Stop()
         self._prepare()
@@ -203,7 +203,7 @@ class FlowEngine(Threaded):
         while waiting.size:
             jobs = list(self._blocks(waiting, frequencies))
 
-            def follow(job: tuple[np.ndarray, str, Any], begin: np.ndarray = begin) -> None:
+            def follow(job: tuple[np.ndarray, Field, Any], begin: np.ndarray = begin) -> None:
                 mine, kind, about = job
                 size = begin.shape[1]
                 implicit = self._training.solver == "implicit"
@@ -212,7 +212,7 @@ class FlowEngine(Threaded):
                 with named:
                     ended = integrate(
                         kind, self._n, begin[lanes], first[lanes], _unpacked(newton[lanes], size), length,
-                        (self._training.rtol, self._training.atol), about.address if kind == "population" else about,
+                        (self._training.rtol, self._training.atol), _known(kind, about),
                         self._stop.address,
                     )  # fmt: skip
                     jax.block_until_ready(ended)
@@ -278,7 +278,7 @@ class FlowEngine(Threaded):
                 break
             now = np.empty((len(runs.loss), runs.parameters.shape[1] + 2))
 
-            def look(job: tuple[np.ndarray, str, Any], now: np.ndarray = now) -> None:
+            def look(job: tuple[np.ndarray, Field, Any], now: np.ndarray = now) -> None:
                 mine, kind, block = job
                 values = examine(runs.parameters[_filled(mine, kind)], block.address)
                 now[mine] = np.asarray(values)[: len(mine)]
@@ -333,9 +333,26 @@ class FlowEngine(Threaded):
         all_done(self._pool, calls[1:], self._stop)
 
 
-def _filled(runs: Int64[np.ndarray, " run"], kind: str) -> Int64[np.ndarray, " lane"]:
-    """The runs of the lanes: a block has eight, the last run in those that would stay empty."""
-    return np.pad(runs, (0, WIDE_LANES - len(runs)), "edge") if kind == "population" else runs
+def _filled(runs: Int64[np.ndarray, " run"], kind: Field) -> Int64[np.ndarray, " lane"]:
+    """The runs of the lanes: a block of the kernel has eight, the last run in those that would stay empty."""
+    match kind:
+        case "population":
+            return np.pad(runs, (0, WIDE_LANES - len(runs)), "edge")
+        case "linear" | "series":
+            return runs
+        case _:
+            assert_never(kind)
+
+
+def _known(kind: Field, about: Any) -> Any:
+    """What a field is given: the kernel the address of its block."""
+    match kind:
+        case "population":
+            return about.address
+        case "linear" | "series":
+            return about
+        case _:
+            assert_never(kind)
 
 
 def _packed(newton: Newton) -> Float64[np.ndarray, "run number"]:

@@ -28,7 +28,7 @@ import numpy as np
 from tegum.core.jax_setup import compiled
 from tegum.core.stopping import counted
 from tegum.core.xla_call import is_stopped
-from tegum.training.fields import FIELDS, HESSIANS
+from tegum.training.fields import FIELDS, HESSIANS, Field
 
 MOST_STEPS = 1_000_000
 """Attempted in one leg before a run is given up."""
@@ -103,7 +103,7 @@ class Leg(NamedTuple):
 
 @compiled(static_argnames=("kind", "biases"))
 def integrate(
-    kind: str,
+    kind: Field,
     biases: int,
     parameters: Any,
     step: Any,
@@ -210,7 +210,7 @@ def _where(runs: Any, new: Any, old: Any) -> Any:
     return jnp.where(runs.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
-def _refreshed(kind: str, newton: Newton, active: Any, parameters: Any, about: Any, stop: Any) -> Newton:
+def _refreshed(kind: Field, newton: Newton, active: Any, parameters: Any, about: Any, stop: Any) -> Newton:
     """With a Hessian for the runs that need one."""
     needed = active & newton.stiff & (newton.age < 0)
 

@@ -6,13 +6,13 @@ Formulas follow what the engines allocate; measured peaks lie within a factor of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import numpy as np
 
 from tegum.core.limits import check_memory, check_time, memory_limit, readable
 from tegum.training.threads import available_cores
-from tegum.training.training import Sampled
+from tegum.training.training import Exact, Flow, Sampled, Training
 
 if TYPE_CHECKING:
     from tegum.training.spec import Spec
@@ -219,12 +219,36 @@ def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, i
             of_thread = 4 * (piece_of(batch, n, m) * (8 * n + 4 * m) + 2 * -(-evaluation // batch) + 16 * p)
             return 24 * runs * p, 24 * tables, min(threads, runs) * of_thread
         case "exact":
-            pairs = (20 if p <= 256 else 10) if getattr(training, "optimiser", "") == "lbfgs" else 1
+            pairs = _pairs(training, p)
             of_thread = 64 * (10 * p + 2 * pairs * p + 3 * n * (n + 1) + 50 * n + 2 * rows)
             return 32 * runs * (pairs + 1) * p, 32 * n * n + 24 * runs * rows, min(threads, -(-runs // 32)) * of_thread
         case "flow":
-            newton = p * (p + 1) if getattr(training, "solver", "") == "implicit" else 1
+            newton = _newton(training, p)
             of_thread = 64 * (12 * p + n * (n + 50) + 3 * newton + 2 * rows)
             return 40 * runs * newton, 48 * n * n + 8 * runs * rows, min(threads, -(-runs // 8)) * of_thread
         case _:
             raise ValueError(f"training_sizes(engine={engine!r}): engine must be one of {_ENGINES}")
+
+
+def _pairs(training: Training, p: int) -> int:
+    """How many pairs of vectors of the size of the parameters exact training keeps of a run."""
+    if not isinstance(training, Exact):
+        return 1
+    match training.rule:
+        case "lbfgs":
+            return 20 if p <= 256 else 10
+        case _:
+            return 1  # of a rule that it does not know the engine says so
+
+
+def _newton(training: Training, p: int) -> int:
+    """How many numbers gradient flow keeps of a run's Hessian."""
+    if not isinstance(training, Flow):
+        return 1
+    match solver := training.solver:
+        case "implicit":
+            return p * (p + 1)
+        case "explicit":
+            return 1
+        case _:
+            assert_never(solver)

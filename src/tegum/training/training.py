@@ -310,7 +310,13 @@ class Exact(Descent, kind="exact"):
     @property
     def ends_early(self) -> bool:
         """With L-BFGS, each run at its convergence."""
-        return self.optimiser == "lbfgs"
+        match rule := self.rule:
+            case "lbfgs":
+                return True
+            case "adam" | "momentum":
+                return False
+            case _:
+                assert_never(rule)
 
     if TYPE_CHECKING:
 
@@ -329,6 +335,10 @@ class Exact(Descent, kind="exact"):
             gradient_tolerance: float = 1e-9,
             accuracy: float = 1e-8,
         ) -> None: ...
+
+
+_MOST_STEPS = 2**53
+"""Of a flow: up to there every whole number is one of float64."""
 
 
 class Flow(Training, kind="flow"):
@@ -369,6 +379,13 @@ class Flow(Training, kind="flow"):
             atol: float = 1e-9,
             accuracy: float = 1e-7,
         ) -> None: ...
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_are_told_apart(cls, value: int) -> int:
+        if value > _MOST_STEPS:
+            raise ValueError(f"must be at most {_MOST_STEPS:,}, as times of more are not told apart in float64")
+        return value
 
     def time(self, step: Any) -> Float64[np.ndarray, "*shape"]:
         """The time at each of some steps: float64 of their shape, and `duration` to the bit at the last one."""
