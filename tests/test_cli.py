@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +16,7 @@ import pytest
 from processes import tegum
 
 import tegum as tg
+from tegum import cli
 
 PAIRS = """
 hidden = 2
@@ -42,6 +47,17 @@ def test_help_names_the_verbs_and_imports_nothing_heavy(tmp_path):
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     heavy = {"jax", "numba", "numpy", "xarray", "zarr", "pandas", "matplotlib", "pydantic"}
     assert not heavy & set(run.stdout.split())
+
+
+def test_every_whole_number_is_refused_where_it_is_none():
+    """By itself the command line's library would round it."""
+    for name in ("list_", "run", "train", "show", "render", "analyse"):
+        for parameter in inspect.signature(getattr(cli, name)).parameters.values():
+            if re.search(r"\bint\b", str(parameter.annotation)):
+                assert "Whole" in str(parameter.annotation), (name, parameter)
+    with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as told:
+        cli.app(["analyse", "W.npy", "--features", "1", "--features", "1.5"])
+    assert "1.5 must be a whole number" in told.getvalue()
 
 
 def test_list_names_experiments_with_their_claims(tmp_path):

@@ -58,4 +58,4 @@ def test_whole_numbers_are_not_rounded(capsys, option):
         app(["render", "run.zarr", f"--{option}", "1.5"])
     assert ended.value.code
     told = " ".join(capsys.readouterr().err.split())
-    assert f"Invalid value for --{option}: render --{option} 1.5: it must be a whole number" in told
+    assert f"Invalid value for --{option}: 1.5 must be a whole number" in told

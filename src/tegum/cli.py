@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 from cyclopts import App, Parameter, Token
 
@@ -46,13 +46,15 @@ Resume = Annotated[
 ]
 
 
-def _whole(_: Any, tokens: Sequence[Token]) -> int:
+def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
     # By itself cyclopts rounds: --seed 1.5 would show run 2.
-    text = tokens[0].value
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"render {tokens[0].keyword} {text}: it must be a whole number") from None
+    found = []
+    for token in tokens:
+        try:
+            found.append(int(token.value))
+        except ValueError:
+            raise ValueError(f"{token.value} must be a whole number") from None
+    return tuple(found) if get_origin(kind) is tuple else found[0]
 
 
 Whole = Parameter(converter=_whole)
@@ -109,7 +111,7 @@ def train(
     *,
     out: Path | None = None,
     changes: Changes = (),
-    threads: int | None = None,
+    threads: Annotated[int | None, Whole] = None,
     engine: Literal["auto", "kernel", "jax"] = "auto",
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -233,8 +235,8 @@ def analyse(
     transpose: Annotated[bool, Parameter(negative="")] = False,
     activations: Path | None = None,
     activations_key: str | None = None,
-    features: Annotated[tuple[int, ...], Parameter(negative="")] = (),
-    companions: int = 8,
+    features: Annotated[tuple[int, ...], Whole, Parameter(negative="")] = (),
+    companions: Annotated[int, Whole] = 8,
     threshold: float = 0.5,
     neighbours: bool = True,
     out: Path | None = None,

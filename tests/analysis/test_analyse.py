@@ -190,6 +190,12 @@ def test_the_local_subspace_holds_the_companions_and_not_the_others():
     assert float(found.local_capture_others.mean()) < 0.5
 
 
+def test_a_feature_has_no_more_companions_than_there_are_others():
+    x = np.random.default_rng(0).random((50, 4))
+    found = tg.analyse(np.eye(4), activations=x, companions=10**9)
+    assert found.sizes["place"] == 3
+
+
 def test_independent_activations_have_no_companions_to_speak_of():
     random = np.random.default_rng(5)
     x = scipy.sparse.csr_array((random.random((2000, 30)) < 0.1) * random.random((2000, 30)))

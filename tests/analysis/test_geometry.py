@@ -266,6 +266,11 @@ class TestTegumFactors:
 
 
 class TestCanonicalPose:
+    def test_is_that_of_the_same_shape_at_any_size(self):
+        W = np.random.default_rng(1).normal(size=(5, 3))
+        for power in (-900, -500, 200):
+            assert_array_equal(canonical_pose(np.ldexp(W, power)), np.ldexp(canonical_pose(W), power))
+
     @given(st.sampled_from([*IDEAL, *range(3, 13), "cube", "random", "flat", "short rows"]), seeds)
     @settings(max_examples=120, deadline=None)
     def test_rotated_copies_get_equal_coordinates(self, kind, seed):

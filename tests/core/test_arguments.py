@@ -141,3 +141,26 @@ PAIR = tegum.FeatureDistribution([tegum.Independent(2, density=0.2)])
 SPEC = tegum.Spec(features=PAIR, hidden=1, seeds=1, training=tegum.Sampled(steps=2, batch=16, evaluation=16))
 RUN = tegum.train(SPEC)
 POINT = tegum.critical_point(*MODEL, PAIR)
+
+
+def test_what_numpy_is_set_to_do_with_small_numbers_changes_nothing():
+    """Underflow is no error in what is computed, whatever a user's own code asks NumPy for."""
+    features = tegum.FeatureDistribution([tegum.Correlated(2, 0.1)] * 2)
+    spec = tegum.Spec(features=features, hidden=2, seeds=2, training=tegum.Sampled(steps=200, batch=64), snapshots=2)
+    rng = np.random.default_rng(0)
+    W, b = rng.normal(size=(4, 2)), np.full(4, -0.1)
+
+    def found():
+        run = tegum.train(spec)
+        point = tegum.critical_point(W, b, features)
+        return (
+            run.loss.values, tegum.population_loss(W, b, features), point.weights, point.eigenvalues,
+            tegum.dimensionality(run.weights).values, tegum.canonical_pose(W * 1e-160), tegum.best(run).loss.values,
+            tegum.linear_optimum(features, 1).weights,
+        )  # fmt: skip
+
+    usual = found()
+    with np.errstate(all="raise"):
+        strict = found()
+    for one, other in zip(usual, strict, strict=True):
+        np.testing.assert_array_equal(one, other)

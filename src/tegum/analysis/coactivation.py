@@ -110,6 +110,7 @@ def companions(x: Any, each: Marginals, most: int, progress: Progress) -> Compan
 
     """
     samples, n = x.shape
+    most = min(most, max(n - 1, 1))  # No feature has more companions than that.
     index, correlation = np.full((n, most), -1), np.full((n, most), np.nan)
     for part, product in _products(x):
         found = product.tocoo()

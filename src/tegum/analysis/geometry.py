@@ -353,6 +353,12 @@ def _factor_labels(W: Matrices, tolerance: float, present: Flags) -> Int[np.ndar
 
 
 def _pose(W: Matrices) -> Matrices:
+    # Squares of small numbers would be zero; powers of two change no digit.
+    power = np.frexp(np.abs(W).max((-2, -1), keepdims=True))[1]
+    return np.ldexp(_posed(np.ldexp(W, -power)), power)
+
+
+def _posed(W: Matrices) -> Matrices:
     rest = W.copy()
     posed = np.zeros_like(W)
     axes = np.zeros((len(W), W.shape[-1], W.shape[-1]))

@@ -24,7 +24,10 @@ class _Rule(NamedTuple):
 
 
 def refusing(function: _Function) -> _Function:
-    """The function, which refuses an argument of another kind than its annotation says with a ValueError."""
+    """The function, which refuses an argument of another kind than its annotation says with a ValueError.
+
+    Whatever a user has set NumPy to do when numbers under- or overflow, inside it does what it does by default.
+    """
     signature = inspect.signature(function)
     found = {name: _rules(name, str(parameter.annotation)) for name, parameter in signature.parameters.items()}
     rules = {name: each for name, each in found.items() if each is not None}
@@ -40,7 +43,8 @@ def refusing(function: _Function) -> _Function:
                 continue
             told = " or ".join(rule.told for rule in rules[name])
             raise ValueError(f"{function.__name__}({name}={_shown(value)}): {name} must be {told}")
-        return function(*args, **kwargs)
+        with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+            return function(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
 

@@ -150,9 +150,14 @@ def forward(
         ValueError: the shapes do not fit, or there is no such activation.
 
     """
-    weights, bias, x = model_arrays("forward", weights, bias, x)
+    weights, bias, x = (_computed(each) for each in model_arrays("forward", weights, bias, x))
     function = activation_named(f"forward(activation={activation!r})", activation).function
     return function((x @ weights) @ weights.mT + bias[..., None, :])
+
+
+def _computed(array: Any) -> Any:
+    """In a precision that one computes in: products of 8-bit integers do not fit into 8 bits."""
+    return array if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else array.astype(float)
 
 
 def model_arrays(call: str, weights: Any, bias: Any, x: Any) -> tuple[Any, Any, Any]:

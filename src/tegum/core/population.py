@@ -22,6 +22,9 @@ from tegum.core.stopping import current, interruptible
 FIRST, LAST = 32, 2**16
 """The fewest frequencies and the most."""
 
+_LARGEST = 1e70
+"""Of the parameters: those of larger ones have losses beyond what a float64 holds, or none."""
+
 
 class Evaluation(NamedTuple):
     """What `evaluate` found; derivatives are in the parameters (W row by row, b), P = nm + n of them."""
@@ -92,9 +95,13 @@ def evaluate(
         )
     _check_room(runs, n, m, order)
     theta = np.concatenate([weights.reshape(runs, -1), bias], 1)
-    finite = np.isfinite(theta).all(1)
+    # The loss is of fourth order in the weights, and NaN compares as False.
+    finite = (np.abs(theta) <= _LARGEST).all(1)
     if strict and not finite.all():
-        raise ValueError(f"evaluate(weights, bias): model {int(np.argmin(finite))} has a parameter that is not finite")
+        raise ValueError(
+            f"evaluate(weights, bias): model {int(np.argmin(finite))} has a parameter that is not finite, or is beyond "
+            f"{_LARGEST:g}"
+        )
     found = _blank(runs, theta.shape[1], order)
     if (good := np.flatnonzero(finite)).size:
         chosen = [given[run] for run in good.tolist()]
