@@ -178,7 +178,7 @@ def test_a_new_activation_has_an_empirical_loss_and_that_of_a_finite_population(
         ("Exact, Adam", "train(Spec(activation='shifted', training=Exact(…)))"),
         ("Flow", "train(Spec(activation='shifted', training=Flow(…)))"),
         ("critical_point", "critical_point(activation='shifted')"),
-        ("saddle_index", "critical_point(activation='shifted')"),
+        ("saddle_index", "saddle_index(activation='shifted')"),
         ("population_loss_along", "population_loss(activation='shifted')"),
         ("critical_point of a run", "critical_point(activation='shifted')"),
     ],
