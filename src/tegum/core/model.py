@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, assert_never, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from tegum.core.arguments import refusing
 from tegum.core.description import nearest, one_of
@@ -130,11 +130,11 @@ def is_linear(call: str, name: str) -> bool:
 
 @refusing
 def forward(
-    weights: Float[Any, "*run feature hidden"],
-    bias: Float[Any, "*run feature"],
-    x: Float[Any, "batch feature"],
+    weights: Shaped[Any, "*run feature hidden"],
+    bias: Shaped[Any, "*run feature"],
+    x: Shaped[Any, "batch feature"],
     activation: Activation = "relu",
-) -> Float[Any, "*run batch feature"]:
+) -> Shaped[Any, "*run batch feature"]:
     """The model's output x̂ = act(W Wᵀ x + b) for every run and sample.
 
     Args:
