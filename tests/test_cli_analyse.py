@@ -14,6 +14,7 @@ from processes import tegum
 from safetensors.numpy import save_file
 
 import tegum as tg
+from tegum.data.results import result_bytes
 from tegum.figures.embeddings import embeddings
 
 RANDOM = np.random.default_rng(0)
@@ -93,3 +94,15 @@ def test_the_figure_shows_what_was_found():
     assert right.get_yscale() == "log"
     for found in (tg.analyse(np.zeros((3, 2))), tg.analyse(np.ones((1, 1)))):
         embeddings(found).canvas.draw()
+
+
+@pytest.mark.parametrize(("features", "companions"), [(3, 0), (400, 8), (400, 399)])
+def test_a_result_is_at_most_as_large_as_is_said(tmp_path, features, companions):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "W.npy", rng.normal(size=(features, 8)))
+    np.savez(tmp_path / "x.npz", rng.random((300, features)))
+    options = ["--activations", "x.npz", "--companions", str(companions)] if companions else []
+    code, _, err = tegum("analyse", "W.npy", *options, "--out", "found", cwd=tmp_path)
+    assert code == 0, err
+    size = sum(file.stat().st_size for file in (tmp_path / "found").rglob("*") if file.is_file())
+    assert size <= result_bytes(features, companions) <= 2**21 + 40 * size

@@ -285,7 +285,12 @@ def analyse(
         x = open_matrix(activations, activations_key, call=f"{call} --activations {activations}", sparse=True)
     from tegum import terminal
 
-    with terminal.working(weights.name), nullcontext() if target is None else results.room(target, given, call=call):
+    with (
+        terminal.working(weights.name),
+        nullcontext()
+        if target is None
+        else results.room(target, given, companions=companions if activations is not None else 0, call=call),
+    ):
         found = analysis.analyse(
             given,
             x,

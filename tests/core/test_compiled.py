@@ -280,3 +280,11 @@ def test_the_cache_of_numba_has_what_ours_replaces():
     # Private to numba, and so looked at here first when its version changes.
     assert {"load_overload", "save_overload", "_index_key", "cache_path"} <= set(dir(caching.FunctionCache))
     assert {"reduce", "rebuild", "locator", "filename_base"} <= set(dir(caching.CompileResultCacheImpl))
+
+
+def test_no_thread_for_numba_is_told_and_costs_nothing():
+    program = "import tegum; print(tegum.Spec(features=[tegum.Independent(2, 0.1)], hidden=1).features.n); import numba"
+    environment = os.environ | {"NUMBA_NUM_THREADS": "0"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "2\n")
+    assert "NUMBA_NUM_THREADS=0: numba must have at least 1 thread, and is given 1" in done.stderr

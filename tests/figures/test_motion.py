@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 import tegum as tg
-from tegum.figures.films import write_gif, write_mp4
+from tegum.figures.films import film_bytes, write_gif, write_mp4
 from tegum.figures.frames import Film
 from tegum.figures.motion import chosen, render
 
@@ -265,6 +265,14 @@ def black(count):
     return iter([np.zeros((32, 64, 3), np.uint8)] * count)
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
+@pytest.mark.parametrize("options", [{}, {"turn": 90.0, "width": 320}])
+def test_a_film_is_at_most_as_large_as_is_said(spatial, tmp_path, name, options):
+    path = tg.render(spatial, tmp_path / name, **({"width": 640} | options))
+    size, said = path.stat().st_size, film_bytes(len(spatial.step), options.get("width", 640), gif=name.endswith("gif"))
+    assert size <= said <= 2**16 + 40 * size
+
+
 def test_what_ffmpeg_cannot_write_is_told_in_one_sentence(tmp_path):
     # Neither an address in its memory nor a name that nobody gave.
     sentence = r"^here: ffmpeg could not write it: Error opening output the file: No such file or directory$"
@@ -283,7 +291,7 @@ def test_a_full_disk_is_told_in_one_sentence(tmp_path):
 
 def test_a_folder_where_nothing_can_be_made_is_told_in_one_sentence(run):
     with pytest.raises(
-        OSError, match=r"^render\('/proc/run\.gif'\): the file cannot be made: No such file or directory$"
+        OSError, match=r"^render\('/proc/run\.gif'\): nothing can be written in '/proc': No such file or directory$"
     ):
         render(run, "/proc/run.gif", width=320)
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SUMMARY, TABLE = "summary.json", "measures.zarr"
 
-_BYTES, _BYTES_PER_FEATURE = 2**21, 512
-"""What results take at most: the figure and measures of the whole, and those of each feature."""
+_BYTES, _BYTES_PER_FEATURE, _BYTES_PER_COMPANION = 2**21, 384, 16
+"""What results take at most: the figure and measures of the whole, those of each feature, and of each companion."""
 
 
 def check_results_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: str) -> Path:
@@ -70,13 +70,16 @@ def write_results(
         keep(write, path, call=call, what="the result")
 
 
-def room(path: Path, matrix: Any, *, call: str) -> Room:
-    """Room for the results of a matrix (feature, hidden) beside `path`, held until it is released.
+def result_bytes(features: int, companions: int) -> int:
+    """How large the results of a matrix of so many features are at most, each with so many companions."""
+    return _BYTES + features * (_BYTES_PER_FEATURE + _BYTES_PER_COMPANION * min(companions, features))
+
+
+def room(path: Path, matrix: Any, *, companions: int, call: str) -> Room:
+    """Room for the results of a matrix beside `path`, held until it is released; either side may be its features.
 
     Raises:
         OSError: there is not enough.
 
     """
-    return Room(
-        path.parent, _BYTES + matrix.shape[0] * _BYTES_PER_FEATURE, call=call, what="the result with its figure"
-    )
+    return Room(path.parent, result_bytes(max(matrix.shape), companions), call=call, what="the result with its figure")

@@ -16,8 +16,9 @@ import numpy as np
 
 from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
+from tegum.data.room import Room
 from tegum.data.schema import SPEC_HASH
-from tegum.figures.films import FASTEST_GIF, LONGEST_GIF, Image, film_file, write_gif, write_mp4
+from tegum.figures.films import FASTEST_GIF, LONGEST_GIF, Image, film_bytes, film_file, write_gif, write_mp4
 from tegum.figures.frames import Clock, Film
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Parts
@@ -108,16 +109,20 @@ def render(
         turn=turn,
     )
     frames = film.schedule(None if seconds is None else max(2, round(rate * seconds)))
+    # An image that is like the one before takes next to nothing.
+    drawn = len(frames) if turn else len(np.unique(frames))
     if gif and (longest := np.bincount(frames).max() / rate) >= LONGEST_GIF:
         rule = f"an image of a GIF can stay for less than {LONGEST_GIF:g} s, and one of these for {longest:.0f} s"
         raise ValueError(f"render(seconds={seconds!r}): {rule}; an .mp4 can be as long")
     if gif:
         # Pillow keeps every image that differs from the one before, a byte for each pixel, until all are there.
-        kept = len(frames) if turn else len(np.unique(frames))
-        size = kept * width * width // 2
-        check_memory(f"render(width={width})", f"{kept:,} images of a GIF", size, "fewer fit, and an .mp4 keeps none")
+        size = drawn * width * width // 2
+        check_memory(f"render(width={width})", f"{drawn:,} images of a GIF", size, "fewer fit, and an .mp4 keeps none")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{call}: the folder {str(path.parent)!r} does not exist; make it first")
+
+    with Room(path.absolute().parent, film_bytes(drawn, int(width), gif=gif), call=call, what="the film"):
+        pass  # It is there now; a film grows as it is written, and cannot take what is held for it.
 
     with shown(progress, Parts(path.name), "render") as told:
 
