@@ -288,3 +288,37 @@ def test_no_thread_for_numba_is_told_and_costs_nothing():
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "2\n")
     assert "NUMBA_NUM_THREADS=0: numba must have at least 1 thread, and is given 1" in done.stderr
+
+
+def test_an_interruption_while_a_kernel_is_compiled_is_not_lost(tmp_path):
+    """LLVM calls Python back to hand over what it has compiled; what is raised there would be printed and forgotten."""
+    (tmp_path / "interrupted.py").write_text("""
+import os, signal
+from llvmlite.binding.executionengine import ExecutionEngine
+
+found, interrupt = ExecutionEngine._find_module_ptr, []
+
+def interrupted(self, module):
+    if interrupt:
+        os.kill(os.getpid(), interrupt.pop())
+    return found(self, module)
+
+ExecutionEngine._find_module_ptr = interrupted
+
+from tegum.core.compiled import kernel
+
+@kernel
+def twice(x):
+    return 2 * x
+
+interrupt.append(signal.SIGINT)
+try:
+    twice(3)
+except KeyboardInterrupt:
+    print("interrupted, then", twice(4))
+""")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "interrupted.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted, then 8\n", "")

@@ -36,6 +36,7 @@ except ImportError:  # not on Windows, where processes then compile side by side
     fcntl = None
 
 from tegum.core.stamps import stamp, unchanged
+from tegum.core.stopping import interruptible
 
 config: Any = _config
 
@@ -81,13 +82,17 @@ def _njit(function: Callable[..., Any], **options: Any) -> Any:
 
 
 def _compiled(function: Any, compile_it: Callable[..., Any], *signature: Any) -> Any:
-    # In this order: a thread that waited for numba's lock with ours in hand could wait for one that waits for ours.
-    with _compiler():
-        try:
-            return compile_it(*signature)
-        finally:
-            if isinstance(function._cache, _KernelCache):
-                function._cache.release()
+    def work() -> Any:
+        # In this order: a thread that waited for numba's lock with ours in hand could wait for one that waits for ours.
+        with _compiler():
+            try:
+                return compile_it(*signature)
+            finally:
+                if isinstance(function._cache, _KernelCache):
+                    function._cache.release()
+
+    # LLVM calls Python back, and an interruption that is raised in there is printed and forgotten.
+    return interruptible(work)
 
 
 @contextlib.contextmanager
