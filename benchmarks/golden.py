@@ -75,16 +75,22 @@ def engines() -> Iterator[tuple[str, str]]:
                 spec = tg.Spec(
                     features=features, hidden=hidden, activation=activation, seeds=5, training=training, snapshots=5
                 )
+                name_of_it = f"{name}, {which}, {activation}"
                 try:
                     run = tg.train(spec, engine=engine)
                 except ValueError as refused:
                     # A sentence may be improved; that it is refused stays.
-                    yield f"{name}, {which}, {activation}", f"refused ({type(refused).__name__})"
+                    yield name_of_it, f"refused ({type(refused).__name__})"
                     continue
-                digest = hashlib.sha256()
-                for variable in ("weights", "bias", "loss"):
-                    digest.update(np.ascontiguousarray(run[variable].values).tobytes())
-                yield f"{name}, {which}, {activation}", digest.hexdigest()[:16]
+                yield name_of_it, _digest(run["weights"], run["bias"])
+                yield f"{name_of_it}: loss", _digest(run["loss"])
+
+
+def _digest(*arrays: Any) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.values.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def make(folder: Path, *, only_engines: bool) -> None:
