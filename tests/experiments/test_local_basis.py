@@ -8,7 +8,6 @@ from sklearn.decomposition import PCA
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments._branches import specs_of
 from tegum.experiments._local_sets import (
     RESAMPLES,
     Cell,
@@ -23,6 +22,7 @@ from tegum.experiments._local_sets import (
     seen,
 )
 from tegum.experiments.base import by_name
+from tegum.training.dataset import specs_of
 
 EXPERIMENT = experiments.get("local-basis")
 SHAPES = ["n100-m20", "n150-m20", "n40-m20", "n50-m20", "n60-m20", "n70-m20", "n80-m20"]

@@ -154,7 +154,7 @@ W, b = random.normal(size=(60, 6)), 0.1 * random.normal(size=60)
 features = tg.FeatureDistribution([tg.Independent(60, 0.1)])
 stopped("saddle", nothing, lambda: tg.critical_point(W, b, features))
 circle = tg.FeatureDistribution([tg.Equivariant(4, 0.1, 0.5)])
-V, c = np.random.default_rng(0).normal(size=(2000, 4, 2)), np.zeros((2000, 4)) - 0.1
+V, c = np.random.default_rng(0).normal(size=(200, 4, 2)), np.zeros((200, 4)) - 0.1
 stopped(
     "series",
     lambda: tg.population_loss(V * 0 + 1, c * 0 + 9, circle, tol=1e-3),
@@ -165,7 +165,7 @@ stopped("one step of JAX", nothing, lambda: one_segment(step, engine="jax"))
 film = tg.train(spec(training=tg.Sampled(steps=100, evaluation=64), snapshots=100))
 with tempfile.TemporaryDirectory() as folder:
     for name in ("film.mp4", "film.gif"):
-        stopped(name, nothing, lambda: tg.film(film, os.path.join(folder, name), seconds=60.0))
+        stopped(name, nothing, lambda: tg.render(film, os.path.join(folder, name), seconds=60.0))
         assert os.listdir(folder) == [], os.listdir(folder)
 stopped("neighbours", nothing, lambda: tg.analyse(random.normal(size=(60_000, 256)).astype(np.float32)))
 """,

@@ -10,6 +10,7 @@ import xarray as xr
 from reference.population_truth import truth
 
 import tegum as tg
+from tegum.training.dataset import spec_of, specs_of
 
 PAIRS = tg.FeatureDistribution([tg.Correlated(2, 0.1)] * 2)
 SPEC = tg.Spec(features=PAIRS, hidden=2, seeds=3, training=tg.Sampled(steps=300), snapshots=3)
@@ -148,3 +149,12 @@ def test_features_in_another_order_are_refused_even_without_their_numbers(sweep)
     turned = sweep[0].isel(feature=[1, 0]).drop_vars("feature")
     with pytest.raises(ValueError, match=r"density is not that of its Spec: its features are those of the Spec in ano"):
         tg.population_loss_along(turned)
+
+
+def test_specs_are_told_in_the_order_of_the_runs(sweep) -> None:
+    run, _ = sweep
+    densities = [each.features.density[0] for each in specs_of(run.isel(spec=[2, 0]))]
+    assert densities == [0.6, 0.05]
+    assert spec_of(run.isel(spec=1)).features.density[0] == 0.3
+    with pytest.raises(ValueError, match=r"its runs are of 3 Specs"):
+        spec_of(run)

@@ -17,6 +17,7 @@ from numpy.testing import assert_array_equal
 
 from tegum.core.description import flatten
 from tegum.core.features import Anticorrelated, Correlated, FeatureDistribution, Independent
+from tegum.training.engine import train
 from tegum.training.spec import Exact, Flow, Sampled, Snapshots, Spec, Start
 
 PAIRS = FeatureDistribution([Correlated(2, 0.05)] * 3)
@@ -369,3 +370,16 @@ def test_kinds_in_files_with_changes(tmp_path: Path):
 def test_kinds_with_the_same_steps_have_other_names():
     kinds = [Sampled(steps=100), Sampled(steps=100).noiseless(), Exact(steps=100), Flow(steps=100)]
     assert len({spec_of(training=kind).hash for kind in kinds}) == len(kinds)
+
+
+def test_a_spec_is_continued_from_given_parameters():
+    spec = Spec(features=[Independent(3, 0.1)], hidden=2, seeds=9, initial_scale=0.3)
+    weights, bias = np.random.default_rng(0).normal(size=(4, 3, 2)), np.zeros((4, 3))
+    training = Exact(steps=5)
+    several = spec.continued_from(weights.astype(np.float32), bias, training=training, snapshots=[0, 5])
+    assert (several.seeds, several.training, several.features) == (4, training, spec.features)
+    run = train(several)
+    assert_array_equal(run["weights"].values[:, 0], weights.astype(np.float32).astype(np.float64))
+    one = spec.continued_from(weights[0], training=training)
+    assert one.seeds == 1
+    assert_array_equal(train(one)["bias"].values[0, 0], np.zeros(3))

@@ -195,7 +195,7 @@ def trajectory(
     variables = {name: _variable(name, value, sizes) for name, value in given.items() if value is not None}
     variables |= _spec_coordinates(specs or {}, sizes.get(SPEC))
     # A trajectory made by hand may have other words there.
-    if len(numbers := hash_numbers(attrs.get(SPEC_HASH, ""))) == sizes.get(SPEC, 1):
+    if len(numbers := _hash_numbers(attrs.get(SPEC_HASH, ""))) == sizes.get(SPEC, 1):
         variables[SPEC_HASH] = _spec_of_each_run(numbers, sizes)
     if missing := [name for name in PROVENANCE if name not in attrs]:
         raise ValueError(f"trajectory(attrs={sorted(attrs)}): the attribute {missing[0]!r} must be given")
@@ -352,7 +352,29 @@ def _spec_of_each_run(numbers: Sequence[int], sizes: Mapping[str, int]) -> xr.Va
     return xr.Variable((SPEC, "seed"), array, attrs) if SPEC in sizes else xr.Variable(("seed",), array[0], attrs)
 
 
-def hash_numbers(hashes: Any) -> list[int]:
+def described_by(run: xr.Dataset, call: str) -> list[int] | None:
+    """For each entry of `spec`, or for runs of one Spec, which of the Specs in the attribute `spec` describes it.
+
+    They may have been selected and sorted since; None where runs do not say of which Spec they are.
+
+    Raises:
+        ValueError: naming `call`: the attribute does not describe them.
+
+    """
+    if SPEC_HASH not in run.coords:
+        return None
+    held, known = run[SPEC_HASH], _hash_numbers(run.attrs.get(SPEC_HASH, ""))
+    rows = held.transpose(SPEC, ...).values.reshape(held.sizes[SPEC], -1) if SPEC in held.dims else held.values[None]
+    of_each = [np.unique(row).tolist() for row in rows]
+    if any(len(found) != 1 or found[0] not in known for found in of_each):
+        raise ValueError(
+            f"{call}: it holds runs of other Specs than its attribute 'spec' describes, as after xarray.concat; "
+            "evaluate each trajectory by itself, then join what came of it"
+        )
+    return [known.index(found[0]) for found in of_each]
+
+
+def _hash_numbers(hashes: Any) -> list[int]:
     """The numbers by which the coordinate `spec_hash` tells Specs apart, for the words of the attribute."""
     return [int.from_bytes(hashlib.sha256(word.encode()).digest()[:8]) for word in str(hashes).split()]
 

@@ -8,7 +8,6 @@ fresh starts there. If these find something lower already near the root, that co
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tegum.analysis.runs import completed
 from tegum.core.stopping import Stop, all_done
 
 if TYPE_CHECKING:
@@ -91,13 +91,6 @@ class Crossing:
         return abs(self.boundary.value - self.rough.value) / self.boundary.value
 
 
-def specs_of(run: xr.Dataset) -> list[Spec]:
-    """The Specs of a trajectory with the dim `spec`, in its order."""
-    from tegum.training.spec import Spec
-
-    return [Spec.from_json(each) for each in json.loads(run.attrs["spec"])]
-
-
 def density_of(spec: Spec) -> float:
     """As it was given: what a set computes may differ in the last digit."""
     return float(np.ravel(spec.features.sets[0].density)[0])
@@ -110,13 +103,11 @@ def lowest(run: xr.Dataset, values: Sequence[float]) -> list[Solution]:
         ValueError: at some value no run trained to its end.
 
     """
-    from tegum.data import schema
-
     end = run.isel(step=-1)
     found = []
     for number, value in enumerate(values):
         here = end.isel(spec=number)
-        whole = np.isin(here["result"].values, schema.WHOLE)
+        whole = completed(here)
         if not whole.any():
             raise ValueError(f"lowest(run): no run trained to its end at {value:g}")
         losses = np.where(whole, here["loss"].values, np.inf)
@@ -360,8 +351,7 @@ def descent(
     spec: Spec, weights: Float[np.ndarray, "*seed feature hidden"], bias: Float[np.ndarray, "*seed feature"]
 ) -> Spec:
     """Descent from given parameters, of one run or of several."""
-    seeds = len(weights) if weights.ndim > 2 else 1
-    return spec.replace(training=rough(), snapshots=1, seeds=seeds, initial_scale=None, start=(weights, bias))
+    return spec.continued_from(weights, bias, training=rough())
 
 
 def _at(spec: Spec, parameter: str, value: float) -> Spec:

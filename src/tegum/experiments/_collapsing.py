@@ -26,9 +26,9 @@ from tegum.experiments._branches import (
     passage,
     refined,
     solution,
-    specs_of,
 )
 from tegum.experiments._states import State
+from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -50,11 +50,8 @@ def flown(
     from tegum.training.engine import train
     from tegum.training.spec import Flow
 
-    start = (weights.astype(np.float64), bias.astype(np.float64))
     training = Flow(steps=FINEST, duration=float(duration), rtol=RTOL, accuracy=ACCURACY)
-    run = train(
-        spec.replace(training=training, snapshots=snapshots, seeds=len(weights), initial_scale=None, start=start)
-    )
+    run = train(spec.continued_from(weights, bias, training=training, snapshots=snapshots))
     found = run["weights"].transpose("seed", "step", "feature", "hidden").values
     # All runs have the same times.
     return Flown(run["time"].values[0], found, run["bias"].values, run["loss"].values)

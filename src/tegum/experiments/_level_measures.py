@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -101,12 +100,12 @@ def ensemble_of(run: xr.Dataset) -> Ensemble:
     from tegum.analysis.matches import coincidence
     from tegum.analysis.rearrangements import rearrangements
     from tegum.analysis.revivals import find_revivals
-    from tegum.data import schema
-    from tegum.training.spec import Spec
+    from tegum.analysis.runs import completed_runs
+    from tegum.training.dataset import spec_of
 
-    spec, step = Spec.from_json(json.loads(run.attrs["spec"])), run["step"].values
+    spec, step = spec_of(run), run["step"].values
     steps = int(step[-1])
-    whole = run.isel(seed=np.flatnonzero(np.isin(run["result"].values, schema.WHOLE)))
+    whole = completed_runs(run)
     levels = dimensionality(whole["weights"])
     jumps = find_jumps(levels)
     late = late_jumps(jumps, steps)

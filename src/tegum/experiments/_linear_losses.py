@@ -20,13 +20,6 @@ SHIFTS = tuple(each for each in np.geomspace(0.5, 2.0, 29).tolist() if abs(np.lo
 """Factors of levels that are no one's: what meets these as well as the levels themselves meets them by chance."""
 
 
-def whole_runs(run: xr.Dataset) -> xr.Dataset:
-    """The runs that trained to their end."""
-    from tegum.data import schema
-
-    return run.isel(seed=np.flatnonzero(np.isin(run["result"].values, schema.WHOLE)))
-
-
 def own_losses(run: xr.Dataset, spec: Spec, tol: float) -> Float[np.ndarray, "run step"]:
     """The population loss of every snapshot, to an accuracy: a flow's own, and not that of a sample."""
     if "time" in run.coords or not run.sizes["seed"]:

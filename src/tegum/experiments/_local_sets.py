@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from tegum.analysis.geometry import represented
 from tegum.analysis.statistics import bootstrap_mean
-from tegum.experiments._branches import specs_of
+from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int
 from tegum.analysis.motions import Parts
 from tegum.analysis.regimes import motion_shares
 from tegum.experiments import _routes
-from tegum.experiments._branches import specs_of
 from tegum.experiments._routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT, TURNED, Course, course
 from tegum.experiments._transformations import Chances, Stages, stages
 
@@ -155,12 +154,13 @@ def kinds_of(stands: tuple[str, ...], routes: tuple[str, ...]) -> list[str]:
 
 def find(runs: Mapping[str, xr.Dataset]) -> Found:
     """Everything that is measured."""
-    from tegum.data import schema
+    from tegum.analysis.runs import completed
     from tegum.training.along import population_loss_along
+    from tegum.training.dataset import specs_of
 
     run = runs["run"].transpose("spec", "seed", ...)
     specs = specs_of(run)
-    sound = np.isin(run["result"].values, schema.WHOLE)
+    sound = completed(run)
     cell, seed = np.nonzero(sound)
     weights, bias = run["weights"].values[sound].astype(np.float64), run["bias"].values[sound].astype(np.float64)
     loss = population_loss_along(run).transpose("spec", "seed", "step").values[sound]
@@ -210,11 +210,11 @@ def _became(spec: Spec, weights: np.ndarray, bias: np.ndarray) -> list[str]:
 
 
 def _dense(run: xr.Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    from tegum.data import schema
-    from tegum.training.spec import Spec
+    from tegum.analysis.runs import completed
+    from tegum.training.dataset import spec_of
 
-    spec = Spec.from_json(run.attrs["spec"])
-    end = run.isel(seed=np.isin(run["result"].values, schema.WHOLE), step=-1)
+    spec = spec_of(run)
+    end = run.isel(seed=completed(run), step=-1)
     weights, bias = end["weights"].values.astype(np.float64), end["bias"].values.astype(np.float64)
     return tuple(_routes.ending(each, spec.features) for each in weights), tuple(_became(spec, weights, bias))
 
@@ -227,14 +227,14 @@ def _turned(
     stands: tuple[str, ...],
     routes: tuple[str, ...],
 ) -> tuple[tuple[bool, ...], tuple[bool, ...], float]:
-    from tegum.data import schema
+    from tegum.analysis.runs import completed
 
     told = [(float(each.features.density[0]), each.initial_scale) for each in specs]
     before = {int(seed[k]): (stands[k], routes[k]) for k, at in enumerate(cell.tolist()) if told[at] == TURNED}
     run, kept = run.transpose("spec", "seed", ...), []
     for number in range(2):
         own = run.isel(spec=number)
-        own = own.isel(seed=np.isin(own["result"].values, schema.WHOLE) & np.isin(own["seed"].values, list(before)))
+        own = own.isel(seed=completed(own) & np.isin(own["seed"].values, list(before)))
         seen = course(own["weights"].values, specs[0].features)
         after = zip(seen.stands(), seen.routes(), strict=True)
         kept.append(tuple(before[k] == each for k, each in zip(own["seed"].values.tolist(), after, strict=True)))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from tegum.experiments._linear_losses import own_losses, whole_runs
+from tegum.analysis.runs import completed_runs
+from tegum.experiments._linear_losses import own_losses
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -91,7 +92,7 @@ def onsets(run: xr.Dataset, specs: Sequence[Spec]) -> list[Onset]:
 
     found = []
     for number, spec in enumerate(specs):
-        here = whole_runs(run.isel(spec=number))
+        here = completed_runs(run.isel(spec=number))
         weights, loss = here["weights"].values, own_losses(here, spec, ACCURACY)
         variance = float((spec.features.importance * spec.features.covariance().diagonal()).sum())
         fall = variance - loss[:, -1:]

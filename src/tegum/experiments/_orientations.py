@@ -21,9 +21,10 @@ from tegum.analysis.fourier import (
 from tegum.analysis.pca import angle_to_pca, linear_optimum
 from tegum.analysis.subspaces import principal_angles
 from tegum.core.features import Equivariant, FeatureDistribution
-from tegum.experiments._branches import KEY, SAME, Passage, Solution, specs_of
+from tegum.experiments._branches import KEY, SAME, Passage, Solution
 from tegum.experiments._rotating import CLOSE, COARSE, STEPS, descended, exact_loss, least, lower, passage, starts
 from tegum.experiments._states import is_pca
+from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from tegum.core.stopping import Stop, all_done
+from tegum.training.dataset import spec_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,15 +63,8 @@ def twins(spec: Spec, weights: np.ndarray) -> xr.Dataset:
     training = spec.training
     if not isinstance(training, Sampled):
         raise TypeError(f"twins(training={training.kind}): only sampled training has twins")
-    return train(
-        spec.replace(
-            training=training.noiseless(accuracy=ACCURACY),
-            snapshots=Snapshots(count=SNAPSHOTS, spacing="logarithmic"),
-            seeds=len(weights),
-            initial_scale=None,
-            start=weights.astype(np.float64),
-        )
-    )
+    snapshots = Snapshots(count=SNAPSHOTS, spacing="logarithmic")
+    return train(spec.continued_from(weights, training=training.noiseless(accuracy=ACCURACY), snapshots=snapshots))
 
 
 def passed(run: xr.Dataset) -> list[Passed]:
@@ -78,9 +72,8 @@ def passed(run: xr.Dataset) -> list[Passed]:
     from tegum.analysis.plateaus import find_plateaus
     from tegum.experiments._critical import critical_near
     from tegum.experiments._routes import course
-    from tegum.training.spec import Spec
 
-    spec = Spec.from_json(run.attrs["spec"])
+    spec = spec_of(run)
     loss, steps = np.maximum(run["loss"].values, ACCURACY), run["step"].values
     seen = course(run["weights"].values[None], spec.features)
     face, whole = int(seen.facing[0]), int(seen.whole[0])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tegum.experiments._linear_losses import SAME, SHIFTS, at_level, linear_losses, own_losses, whole_runs
+from tegum.analysis.runs import completed_runs
+from tegum.experiments._linear_losses import SAME, SHIFTS, at_level, linear_losses, own_losses
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -206,7 +207,7 @@ def on(runs: Runs, *kinds: str) -> Bool[np.ndarray, " run"]:
 def _runs(run: xr.Dataset, spec: Spec, losses: Float[np.ndarray, " rank"]) -> Runs:
     from tegum.analysis.pca import principal_axes
 
-    kept = whole_runs(run)
+    kept = completed_runs(run)
     weights, steps = kept["weights"].values.astype(float), run["step"].values
     loss, linear = own_losses(kept, spec, ACCURACY), linear_losses(weights, spec.features)
     sets = len(spec.features.sets)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tegum.experiments._linear_losses import SHIFTS, at_level, linear_losses, own_losses, whole_runs
+from tegum.analysis.runs import completed_runs
+from tegum.experiments._linear_losses import SHIFTS, at_level, linear_losses, own_losses
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -200,7 +201,7 @@ def order(run: xr.Dataset, spec: Spec) -> Order:
     from tegum.analysis.escapes import escape_times, mode_strengths, predicted_escapes
     from tegum.analysis.pca import linear_optimum, principal_axes
 
-    kept = whole_runs(run)
+    kept = completed_runs(run)
     modes = len(spec.features.sets)
     weights = kept["weights"].values.astype(float)
     strengths = mode_strengths(weights, spec.features, modes)

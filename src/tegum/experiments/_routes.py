@@ -155,11 +155,7 @@ def continued(spec: Spec, weights: Float[np.ndarray, "run 6 3"], bias: Float[np.
     from tegum.training.engine import train
     from tegum.training.spec import Exact
 
-    start = (weights.astype(np.float64), bias.astype(np.float64))
-    training = Exact(gradient_tolerance=1e-7)
-    return train(
-        spec.replace(training=training, snapshots=1, seeds=len(weights), initial_scale=None, start=start)
-    ).isel(step=-1)
+    return train(spec.continued_from(weights, bias, training=Exact(gradient_tolerance=1e-7))).isel(step=-1)
 
 
 def fingerprints(

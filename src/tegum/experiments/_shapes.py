@@ -169,13 +169,13 @@ def ideal_levels() -> list[float]:
 
 def models_of(run: xr.Dataset) -> list[Model]:
     """All models of a trajectory with the dim `spec` that trained to their end, in its order."""
-    from tegum.data import schema
+    from tegum.analysis.runs import completed_runs
 
     models = []
     for number in range(run.sizes["spec"]):
         here = run.isel(spec=number, step=-1)
         density = float(np.ravel(here["density"].values)[0])
-        whole = here.isel(seed=np.flatnonzero(np.isin(here["result"].values, schema.WHOLE)))
+        whole = completed_runs(here)
         for k in range(whole.sizes["seed"]):
             models.append(_model(density, whole.isel(seed=k), KEY + len(models)))
     return models

@@ -137,9 +137,9 @@ def _courses(run: xr.Dataset, rest: int, longest: int, height: float) -> tuple[x
     """The runs that can be measured, and what is measured of them."""
     from tegum.analysis.geometry import dimensionality, represented
     from tegum.analysis.levels import find_jumps
-    from tegum.data import schema
+    from tegum.analysis.runs import completed_runs
 
-    run = run.isel(seed=np.flatnonzero(np.isin(run["result"].values, schema.WHOLE)))
+    run = completed_runs(run)
     step = run["step"].values
     first = int(np.searchsorted(step, rest))
     losses = run["loss"].transpose("seed", "step").values.astype(np.float64)

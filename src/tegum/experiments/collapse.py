@@ -57,10 +57,11 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments._branches import KEY, density_of, lowest, specs_of
+from tegum.experiments._branches import KEY, density_of, lowest
 from tegum.experiments._collapsing import DENSE, PICTURE, SPARSE, WIDER, Landscape, features_at, landscape, state_of
 from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
+from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -59,9 +59,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments._branches import KEY, Solution, density_of, lowest, specs_of
+from tegum.experiments._branches import KEY, Solution, density_of, lowest
 from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
+from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -191,11 +191,10 @@ class ExactVsSampled(Experiment):
 
 
 def _pairs(name: str, sampled: xr.Dataset, exact: xr.Dataset) -> Pairs:
-    from tegum.data import schema
+    from tegum.analysis.runs import completed
     from tegum.training.along import population_loss_along
 
-    whole = np.isin(sampled["result"].values, schema.WHOLE) & np.isin(exact["result"].values, schema.WHOLE)
-    kept = np.flatnonzero(whole)
+    kept = np.flatnonzero(completed(sampled) & completed(exact))
     # Log-spaced snapshots begin at step 0, which a log axis does not have.
     later = slice(1, None)
     sampled, exact = sampled.isel(seed=kept, step=later), exact.isel(seed=kept, step=later)

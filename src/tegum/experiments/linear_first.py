@@ -77,6 +77,7 @@ from tegum.experiments._plateau_ranks import System
 from tegum.experiments._rank_order import Order
 from tegum.experiments._varied import Range
 from tegum.experiments.base import Experiment, Findings, Size, by_name
+from tegum.training.dataset import spec_of, specs_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -284,13 +285,10 @@ def _grid(specs: Mapping[str, Spec | Sequence[Spec]]) -> Any:
 
 
 def _found(runs: Mapping[str, xr.Dataset]) -> Found:
-    import json
 
-    from tegum.experiments._branches import specs_of
     from tegum.experiments._onset import onsets
     from tegum.experiments._plateau_ranks import system
     from tegum.experiments._rank_order import order
-    from tegum.training.spec import Spec
 
     systems, orders, began = [], {}, {}
     for name, run in runs.items():
@@ -298,11 +296,11 @@ def _found(runs: Mapping[str, xr.Dataset]) -> Found:
             case ["sets", *_]:
                 systems.append(system(run, specs_of(run)))
             case ["order", group, way, training]:
-                orders[f"{group}-{way}", training] = order(run, Spec.from_json(json.loads(run.attrs["spec"])))
+                orders[f"{group}-{way}", training] = order(run, spec_of(run))
             case ["onset", training]:
                 # Of one Spec a trajectory has no dim for it.
                 several = "spec" in run.dims
-                own = specs_of(run) if several else [Spec.from_json(json.loads(run.attrs["spec"]))]
+                own = specs_of(run) if several else [spec_of(run)]
                 began[training] = tuple(onsets(run if several else run.expand_dims("spec"), own))
             case _:
                 raise ValueError(f"linear-first, trajectory {name!r}: its name must begin with sets, order or onset")

@@ -44,9 +44,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments._branches import KEY, Passage, Solution, density_of, lowest, passage, specs_of
+from tegum.experiments._branches import KEY, Passage, Solution, density_of, lowest, passage
 from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
+from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr

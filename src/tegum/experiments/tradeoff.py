@@ -55,11 +55,12 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.experiments._boundary_measures import of_boundaries
-from tegum.experiments._branches import KEY, density_of, lowest, specs_of
+from tegum.experiments._branches import KEY, density_of, lowest
 from tegum.experiments._plane import Place, Shape
 from tegum.experiments._trading import Trades, trades
 from tegum.experiments._varied import Range
 from tegum.experiments.base import Criterion, Experiment, Findings, Measure, Size
+from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Shaped
 from tegum.core.arguments import refusing
 from tegum.core.features import FeatureDistribution
 from tegum.core.losses import population_loss
-from tegum.data.schema import SPEC, SPEC_HASH, hash_numbers
+from tegum.data.schema import SPEC, described_by
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
 from tegum.training.threads import available_cores
@@ -152,18 +152,8 @@ def models_of(run: xr.Dataset, call: str) -> Models:
 def _specs(run: xr.Dataset, call: str) -> list[Described]:
     """What each Spec says of its losses, in the order of the runs: they may have been selected and sorted since."""
     described = _described(run, call)
-    if SPEC_HASH not in run.coords:
-        return described
-    held = run[SPEC_HASH]
-    rows = held.transpose(SPEC, ...).values.reshape(held.sizes[SPEC], -1) if SPEC in held.dims else held.values[None]
-    known = dict(zip(hash_numbers(run.attrs.get(SPEC_HASH, "")), described, strict=False))
-    of_each = [np.unique(row).tolist() for row in rows]
-    if any(len(found) != 1 or found[0] not in known for found in of_each):
-        raise ValueError(
-            f"{call}: it holds runs of other Specs than its attribute 'spec' describes, as after xarray.concat; "
-            "evaluate each trajectory by itself, then join what came of it"
-        )
-    return [known[found[0]] for found in of_each]
+    which = described_by(run, call)
+    return described if which is None else [described[each] for each in which]
 
 
 def _described(run: xr.Dataset, call: str) -> list[Described]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tegum.core.description import flatten
-from tegum.data.schema import trajectory
+from tegum.data.schema import described_by, trajectory
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -100,6 +100,34 @@ def dataset(
             | {library: version_of(library) for library in _LIBRARIES},
         },
     )
+
+
+def specs_of(run: xr.Dataset) -> list[Spec]:
+    """The Specs of a trajectory, in the order of its dim `spec` if it has one.
+
+    Raises:
+        ValueError: the attribute `spec` describes no Specs, or those of other runs.
+
+    """
+    from tegum.training.spec import Spec
+
+    described = json.loads(run.attrs["spec"])
+    specs = [Spec.from_json(each) for each in (described if isinstance(described, list) else [described])]
+    which = described_by(run, "specs_of(run)")
+    return specs if which is None else [specs[each] for each in which]
+
+
+def spec_of(run: xr.Dataset) -> Spec:
+    """The Spec of the runs of a trajectory that has one.
+
+    Raises:
+        ValueError: it has several.
+
+    """
+    specs = specs_of(run)
+    if len(specs) != 1:
+        raise ValueError(f"spec_of(run): its runs are of {len(specs)} Specs; select one of them")
+    return specs[0]
 
 
 @cache

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from pydantic import BeforeValidator, SerializeAsAny, field_validator, model_validator
 
 from tegum.core.description import Count, Description, Positive, Whole, broken, chosen, short
@@ -261,6 +261,31 @@ class Spec(Description):
 
         """
         return self.from_json(self.model_dump(mode="json", exclude_defaults=True), changes)
+
+    def continued_from(
+        self,
+        weights: Shaped[np.ndarray, "*run feature hidden"],
+        bias: Shaped[np.ndarray, "*run feature"] | None = None,
+        *,
+        training: Training,
+        snapshots: Any = 1,
+    ) -> Spec:
+        """The Spec of runs that go on from given parameters, in another way of training.
+
+        Args:
+            weights: of one run, (feature, hidden), or one after the other of several.
+            bias: of the same runs; None is zero.
+            training: how they go on.
+            snapshots: as in a Spec; by default the beginning and the end.
+
+        Returns:
+            A Spec of as many seeds, for the same features and hidden dimensions.
+
+        """
+        seeds = len(weights) if np.ndim(weights) > 2 else 1
+        given = [np.asarray(each, np.float64) for each in (weights, bias) if each is not None]
+        start: Any = given[0] if bias is None else tuple(given)
+        return self.replace(training=training, snapshots=snapshots, seeds=seeds, initial_scale=None, start=start)
 
     def to_json(self) -> dict[str, Any]:
         """The Spec as JSON-able dictionaries, defaults included; `from_json` gives it back."""
