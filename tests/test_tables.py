@@ -3,7 +3,8 @@
 import pytest
 
 from tegum import terminal
-from tegum.experiments.base import Criterion, Measure, Summary
+from tegum.experiments.framework import Criterion, Summary
+from tegum.experiments.reporting import Measure
 
 MEASURES = (
     Measure(

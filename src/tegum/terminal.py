@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from tegum.experiments.base import Measure, Summary
+    from tegum.experiments.framework import Summary
+    from tegum.experiments.reporting import Measure
 
 
 _lost: list[OSError | ValueError] = []

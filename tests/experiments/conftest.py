@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tegum.experiments.base import Experiment
+from tegum.experiments.framework import Experiment
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments._collapsing import PICTURE, Change, agreement
-from tegum.experiments._states import State
-from tegum.experiments.base import by_name
 from tegum.experiments.collapse import hexagon
+from tegum.experiments.collapse.findings import PICTURE, Change, agreement
+from tegum.experiments.reporting import by_name
+from tegum.solutions.naming import State
 
 EXPERIMENT = experiments.get("collapse")
 

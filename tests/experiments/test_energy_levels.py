@@ -9,14 +9,14 @@ from tegum import experiments
 from tegum.analysis.drops import Drop, LossDrop, find_drops
 from tegum.analysis.levels import Event, Jump, find_jumps, group_jumps, late_jumps
 from tegum.analysis.surface import distance
-from tegum.experiments._leaving import Leaving, crossing, growth
-from tegum.experiments._level_measures import Ending, Ensemble, _chance
-from tegum.experiments._levelling import _beside, chosen, looked, measures
-from tegum.experiments._lone_drops import LoneDrops, lone_drops
-from tegum.experiments._lone_drops import measures as of_lone_drops
-from tegum.experiments._varied import ANY
-from tegum.experiments.base import by_name
 from tegum.experiments.energy_levels import _chosen
+from tegum.experiments.energy_levels.events_in_exact_loss import _beside, chosen, looked, measures
+from tegum.experiments.energy_levels.measures import Ending, Ensemble, _chance
+from tegum.experiments.energy_levels.unmatched_drops import LoneDrops, lone_drops
+from tegum.experiments.energy_levels.unmatched_drops import measures as of_lone_drops
+from tegum.experiments.reporting import by_name
+from tegum.experiments.varied import ANY
+from tegum.solutions.escapes import Leaving, crossing, growth
 
 FILES = {"run.zarr", "energy-levels.png", "energy-levels.svg", "summary.json"}
 EXPERIMENT = experiments.get("energy-levels")

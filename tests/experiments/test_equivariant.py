@@ -6,10 +6,10 @@ import pytest
 import tegum as tg
 from tegum import experiments
 from tegum.core.segments import loss_and_gradient, segments
-from tegum.experiments._branches import Solution
-from tegum.experiments._orientations import leading_modes, rotating, state_of, together_of
-from tegum.experiments._rotating import FINE, USUAL, descended, exact_loss, least, starts
-from tegum.experiments.base import by_name
+from tegum.experiments.equivariant.findings import leading_modes, rotating, state_of, together_of
+from tegum.experiments.equivariant.rotated_descent import FINE, USUAL, descended, exact_loss, least, starts
+from tegum.experiments.reporting import by_name
+from tegum.solutions.solution import Solution
 
 EXPERIMENT = experiments.get("equivariant")
 

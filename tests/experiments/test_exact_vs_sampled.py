@@ -5,7 +5,7 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments.base import by_name
+from tegum.experiments.reporting import by_name
 
 EXPERIMENT = experiments.get("exact-vs-sampled")
 NAMES = ["sets-sampled", "sets-exact", "independent-sampled", "independent-exact"]

@@ -9,13 +9,21 @@ import tegum as tg
 from tegum import experiments
 from tegum.analysis.pca import linear_optimum, principal_axes
 from tegum.analysis.plateaus import Plateau
-from tegum.experiments import _linear_criteria, _linear_measures
-from tegum.experiments._linear_losses import at_level, linear_losses, own_losses
-from tegum.experiments._onset import Onset, when
-from tegum.experiments._plateau_ranks import Runs, System, energy_inside, first_plateau, least_cosine, linear_rank
-from tegum.experiments._rank_order import Order, chance, order
-from tegum.experiments.base import Measure, by_name
 from tegum.experiments.linear_first import Found
+from tegum.experiments.linear_first import criteria as _linear_criteria
+from tegum.experiments.linear_first import measures as _linear_measures
+from tegum.experiments.linear_first.escape_order import Order, chance, order
+from tegum.experiments.linear_first.losses import at_level, linear_losses, own_losses
+from tegum.experiments.linear_first.onset import Onset, when
+from tegum.experiments.linear_first.plateau_ranks import (
+    Runs,
+    System,
+    energy_inside,
+    first_plateau,
+    least_cosine,
+    linear_rank,
+)
+from tegum.experiments.reporting import Measure, by_name
 
 EXPERIMENT = experiments.get("linear-first")
 
@@ -464,7 +472,7 @@ def test_too_few_runs_are_no_test():
 
 
 def test_without_runs_there_are_words_only():
-    from tegum.experiments.base import Findings
+    from tegum.experiments.framework import Findings
 
     figure = EXPERIMENT.draw({}, Findings((), (), "Some ensemble has no runs.", Found((), {}, {}), tested=False))
     assert not figure.axes

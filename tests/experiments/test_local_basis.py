@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments._local_sets import (
+from tegum.experiments.local_basis.findings import (
     RESAMPLES,
     Cell,
     Seen,
@@ -21,7 +21,7 @@ from tegum.experiments._local_sets import (
     lost,
     seen,
 )
-from tegum.experiments.base import by_name
+from tegum.experiments.reporting import by_name
 from tegum.training.dataset import specs_of
 
 EXPERIMENT = experiments.get("local-basis")

@@ -8,7 +8,7 @@ import tegum as tg
 from tegum import experiments
 from tegum.analysis.levels import Jump, find_jumps
 from tegum.analysis.statistics import bootstrap_mean
-from tegum.experiments._small_jumps import progress, sized
+from tegum.experiments.many_jumps.small_jumps import progress, sized
 from tegum.figures.style import rendered
 
 EXPERIMENT = experiments.get("many-jumps")

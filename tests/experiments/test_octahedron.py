@@ -8,11 +8,11 @@ from sklearn.metrics import adjusted_rand_score, roc_auc_score
 import tegum as tg
 from tegum import experiments
 from tegum.analysis.regimes import Regime
-from tegum.experiments import _routes
-from tegum.experiments._octahedron import associations, kinds_of
-from tegum.experiments._transformations import Stage, in_order, purity, sequence, stages
-from tegum.experiments._varied import ANY
-from tegum.experiments.base import by_name
+from tegum.experiments.octahedron import routes as along
+from tegum.experiments.octahedron.findings import associations, kinds_of
+from tegum.experiments.octahedron.stages import Stage, in_order, purity, sequence, stages
+from tegum.experiments.reporting import by_name
+from tegum.experiments.varied import ANY
 
 EXPERIMENT = experiments.get("octahedron")
 SETS = tg.FeatureDistribution([tg.Correlated(3, density=0.05)] * 2)
@@ -155,7 +155,7 @@ def test_the_sign_of_the_centroids_goes_with_how_they_stand_and_nothing_else_wit
 
 
 def test_rotations_are_orthogonal_and_uniform():
-    free, flips = _routes.rotations(4_000, np.random.default_rng(0))
+    free, flips = along.rotations(4_000, np.random.default_rng(0))
     for each in (free, flips):
         np.testing.assert_allclose(each @ each.swapaxes(1, 2), np.broadcast_to(np.eye(3), each.shape), atol=1e-12)
     # Entries of a uniform rotation have mean 0 and variance 1/3; those of a signed permutation are 0, 1 or −1.
@@ -166,7 +166,7 @@ def test_rotations_are_orthogonal_and_uniform():
 
 def test_antipodal_pairs_are_no_collapsed_sets():
     def pairs(weights):
-        return int(_routes.course(weights[None, None], SETS).pairs[0, 0])
+        return int(along.course(weights[None, None], SETS).pairs[0, 0])
 
     assert pairs(OCTAHEDRON) == 3
     assert pairs(triangles(0.99, 0.3)) == 0  # collapsed and opposite: every cosine is near −1
@@ -176,18 +176,18 @@ def test_antipodal_pairs_are_no_collapsed_sets():
     spoilt = OCTAHEDRON.copy()
     spoilt[0] *= 0.3
     assert pairs(spoilt) == 0
-    assert _routes.ending(spoilt, SETS).startswith("dropped")
-    assert _routes.ending(OCTAHEDRON, SETS) == "octahedron"
+    assert along.ending(spoilt, SETS).startswith("dropped")
+    assert along.ending(OCTAHEDRON, SETS) == "octahedron"
     # An octahedron whose pairs stand within the sets, as far as they can.
-    assert _routes.ending(OCTAHEDRON[[0, 3, 1, 4, 2, 5]], SETS).startswith("other")
-    assert _routes.ending(triangles(3**-0.5, 0.5), SETS).startswith("still turning")
+    assert along.ending(OCTAHEDRON[[0, 3, 1, 4, 2, 5]], SETS).startswith("other")
+    assert along.ending(triangles(3**-0.5, 0.5), SETS).startswith("still turning")
 
 
 def test_routes_of_made_up_courses():
     opposite = [triangles(0.99, 0.2), triangles(0.8, 0.2), triangles(0.58, 0.2), triangles(0.58, 0.9), OCTAHEDRON]
     first = [bent(), early(), early(), OCTAHEDRON, OCTAHEDRON]
     still = [bent()] * 5
-    course = _routes.course(np.array([opposite, first, still]), SETS)
+    course = along.course(np.array([opposite, first, still]), SETS)
     assert course.routes() == ["straight", "pairs first", "other"]
     assert course.stands() == ["opposite", "bent", "bent"]
     assert course.whole.tolist() == [3, 3, 5]
@@ -206,21 +206,21 @@ def test_a_figure_needs_no_run_and_its_pose_no_gauge():
 
 def test_lasting_is_for_good():
     mask = np.array([[0, 1, 0, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], bool)
-    assert _routes.lasting(mask).tolist() == [3, 0, 5]
+    assert along.lasting(mask).tolist() == [3, 0, 5]
 
 
 def test_agreement_and_areas_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     one, other = rng.integers(3, size=60), rng.integers(4, size=60)
-    assert _routes.adjusted_rand(one, other) == pytest.approx(adjusted_rand_score(one, other))
-    assert _routes.adjusted_rand(one, one + 5) == 1
+    assert along.adjusted_rand(one, other) == pytest.approx(adjusted_rand_score(one, other))
+    assert along.adjusted_rand(one, one + 5) == 1
     values, hits = rng.integers(8, size=60).astype(float), rng.random(60) < 0.4
-    assert _routes.area_under_curve(values, hits) == pytest.approx(roc_auc_score(hits, values))
-    assert np.isnan(_routes.area_under_curve(values, np.zeros(60, bool)))
+    assert along.area_under_curve(values, hits) == pytest.approx(roc_auc_score(hits, values))
+    assert np.isnan(along.area_under_curve(values, np.zeros(60, bool)))
     # The error is that of the spread over many samples.
     many = [(rng.normal(size=80), rng.random(80)) for _ in range(400)]
-    areas = [float(_routes.area_under_curve(x, x + 2 * y > 1)) for x, y in many]
-    errors = [_routes.area_error(x, x + 2 * y > 1) for x, y in many]
+    areas = [float(along.area_under_curve(x, x + 2 * y > 1)) for x, y in many]
+    errors = [along.area_error(x, x + 2 * y > 1) for x, y in many]
     assert np.std(areas) == pytest.approx(np.mean(errors), rel=0.15)
 
 
@@ -230,7 +230,7 @@ def test_what_goes_with_the_cell_alone_goes_with_no_route():
     # Cells differ in the outcome and in the feature, which have nothing to do with one another within them.
     hits, values = rng.random(300) < np.array([0.1, 0.5, 0.9])[cell], cell + 0.1 * rng.normal(size=300)
     (one,) = associations({"of the cell": values}, hits, cell)
-    assert _routes.area_under_curve(values, hits) > 0.75
+    assert along.area_under_curve(values, hits) > 0.75
     assert one.low < 0.5 < one.high
     assert one.strength < one.limit
     (one,) = associations({"of the run": values + 0.2 * hits}, hits, cell)
@@ -238,16 +238,16 @@ def test_what_goes_with_the_cell_alone_goes_with_no_route():
     # By brute force: of all pairs within cells.
     pairs = [(i, j) for i in np.flatnonzero(hits) for j in np.flatnonzero(~hits) if cell[i] == cell[j]]
     above = np.mean([values[i] > values[j] for i, j in pairs])
-    assert _routes.area_within(values, hits, cell) == pytest.approx(above)
+    assert along.area_within(values, hits, cell) == pytest.approx(above)
     # Error: that of the spread over many samples; labels stay in their cells.
     many = [(rng.normal(size=300), rng.random(300) < 0.4) for _ in range(200)]
-    areas = [float(_routes.area_within(x, h, cell)) for x, h in many]
-    assert np.std(areas) == pytest.approx(np.mean([_routes.error_within(x, h, cell) for x, h in many]), rel=0.2)
-    permuted = _routes.permuted_within(hits, cell, 50, rng)
+    areas = [float(along.area_within(x, h, cell)) for x, h in many]
+    assert np.std(areas) == pytest.approx(np.mean([along.error_within(x, h, cell) for x, h in many]), rel=0.2)
+    permuted = along.permuted_within(hits, cell, 50, rng)
     assert (permuted.reshape(50, 3, 100).sum(2) == hits.reshape(3, 100).sum(1)).all()
     assert not (permuted == hits).all(1).any()
     # A cell in which fewer than two have the outcome tells nothing.
-    assert _routes.mixed(np.array([1, 1, 0, 0, 1, 0, 0], bool), np.array([0, 0, 0, 0, 1, 1, 1])).sum() == 4
+    assert along.mixed(np.array([1, 1, 0, 0, 1, 0, 0], bool), np.array([0, 0, 0, 0, 1, 1, 1])).sum() == 4
 
 
 def test_regimes_elsewhere_are_less_pure_where_regimes_are_what_moves():

@@ -7,7 +7,7 @@ from scipy.stats import binom
 
 from tegum.analysis.levels import Jump
 from tegum.analysis.statistics import bootstrap_mean
-from tegum.experiments._own_jumps import (
+from tegum.experiments.many_jumps.own_jumps import (
     Compared,
     Course,
     apart,
@@ -91,7 +91,7 @@ def test_the_p_value_is_the_share_of_all_deals():
 
 
 def test_losses_and_jumps_of_nobody_in_particular_are_found_to_be_own_as_rarely_as_they_should(monkeypatch):
-    monkeypatch.setattr("tegum.experiments._own_jumps.DEALS", 1_000)
+    monkeypatch.setattr("tegum.experiments.many_jumps.own_jumps.DEALS", 1_000)
     rng = np.random.default_rng(0)
     draws = 300
     found = [crowded(rng, 0.0) for _ in range(draws)]

@@ -5,8 +5,8 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments.base import by_name
 from tegum.experiments.pair import covariance, second_share, variance
+from tegum.experiments.reporting import by_name
 
 EXPERIMENT = experiments.get("pair")
 NAMES = ["angle", "impact", "room-1", "room-2", "room-3"]

@@ -8,8 +8,7 @@ from matplotlib.patches import Rectangle
 import tegum as tg
 from tegum import experiments
 from tegum.analysis.polytopes import SHAPES
-from tegum.experiments._shape_measures import densities_with, fall, few, stretch
-from tegum.experiments._shapes import (
+from tegum.experiments.polytopes.findings import (
     elsewhere,
     even_frame,
     examples_of,
@@ -20,7 +19,8 @@ from tegum.experiments._shapes import (
     near_level,
     random_directions,
 )
-from tegum.experiments.base import by_name
+from tegum.experiments.polytopes.measures import densities_with, fall, few, stretch
+from tegum.experiments.reporting import by_name
 
 EXPERIMENT = experiments.get("polytopes")
 

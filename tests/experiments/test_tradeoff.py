@@ -5,10 +5,10 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments._curves import crosses, line_distance, unlike, within
-from tegum.experiments._plane import End, Place, Plane, Shape, symmetry
-from tegum.experiments.base import by_name
+from tegum.experiments.reporting import by_name
 from tegum.experiments.tradeoff import mixture
+from tegum.solutions.boundary_curves import crosses, line_distance, unlike, within
+from tegum.solutions.plane import End, Place, Plane, Shape, symmetry
 
 EXPERIMENT = experiments.get("tradeoff")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tegum import experiments
 from tegum.core.description import flatten
-from tegum.experiments._varied import ANY, Range
+from tegum.experiments.varied import ANY, Range
 from tegum.figures import style
 
 NAMES = experiments.names()

@@ -48,8 +48,9 @@ PROGRAM = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from tegum import experiments
-from tegum.experiments._varied import Range
-from tegum.experiments.base import Criterion, Experiment, Findings, Measure
+from tegum.experiments.varied import Range
+from tegum.experiments.framework import Criterion, Experiment, Findings
+from tegum.experiments.reporting import Measure
 
 class Tiny(Experiment):
     claim = "Losses fall."

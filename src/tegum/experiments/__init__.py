@@ -1,6 +1,6 @@
-"""Experiments, one file each, found by its name: `energy_levels.py` is `energy-levels`.
+"""Experiments, a package each, found by its name: `energy_levels` is `energy-levels`.
 
-A module here that holds one final `Experiment` is an experiment; there is no list to maintain.
+A package here whose `__init__.py` holds one final `Experiment` is an experiment; there is no list to maintain.
 """
 
 from __future__ import annotations
@@ -10,18 +10,14 @@ import pkgutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tegum.experiments.base import Experiment
+    from tegum.experiments.framework import Experiment
 
 __all__ = ["claims", "get", "names"]
-
-_FRAMEWORK = ("base", "folder")
-"""With every module whose name begins with an underscore, no experiments."""
 
 
 def names() -> list[str]:
     """The names of all experiments, in alphabetical order."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in modules if name not in _FRAMEWORK and not name.startswith("_"))
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__) if module.ispkg)
 
 
 def get(name: str) -> Experiment:
@@ -35,7 +31,7 @@ def get(name: str) -> Experiment:
         from tegum.core.description import nearest
 
         raise ValueError(f"experiment {name!r}: there is none of this name; {nearest(name, names())}")
-    from tegum.experiments.base import Experiment
+    from tegum.experiments.framework import Experiment
 
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     own = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]

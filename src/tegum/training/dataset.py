@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tegum.core.description import flatten
 from tegum.data.schema import described_by, trajectory
 
 if TYPE_CHECKING:
@@ -169,6 +168,8 @@ def differences(descriptions: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     A list of numbers (densities of each feature, a given start) is one leaf. A value that changes in every set of
     features alike is one coordinate, `features.density`, not one for each set.
     """
+    from tegum.core.description import flatten
+
     flat = [flatten(each) for each in descriptions]
     keys = list(dict.fromkeys(key for each in flat for key in each))
     varying = {key: [each.get(key) for each in flat] for key in keys}

@@ -1,0 +1,251 @@
+"""What the experiment `collapse` finds: best solutions, their names, and where these change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.solutions import naming
+from tegum.solutions.descent import KEY, descended, refined
+from tegum.solutions.naming import State
+from tegum.solutions.solution import SAME, Solution, density_of, lowest, others, solution
+from tegum.solutions.transitions import Crossing, beyond, continuous, crossings, passage
+from tegum.training.dataset import specs_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.core.features import FeatureDistribution
+    from tegum.training.spec import Spec
+
+ALMOST = (0.9, 0.95)
+"""Other parts of the loss of the best linear model, to see how much depends on the 1 %."""
+
+PICTURE: Mapping[str, tuple[float, float]] = {
+    "0 → 1": (0.05, 0.05),
+    "1 → 2": (0.15, 0.15),
+    "2 → 3": (0.2, 0.25),
+    "3 → PCA": (0.5, 0.5),
+}
+"""The densities of the changes in the picture of Elhage et al. (2022)."""
+
+WIDER = 1.25
+"""The factor by which these ranges are widened."""
+
+DENSE, SPARSE = 0.8, 0.5
+"""The densities from which the best solution should be PCA, and up to which the null should not collapse."""
+
+BEYOND = 1.25
+"""Branches are shown beyond where they are the best, up to this ratio of densities."""
+
+
+@final
+@dataclass(frozen=True)
+class Change:
+    """Where the best solution gets another name."""
+
+    name: str
+    """ "0 → 1" """
+    density: float
+    error: float
+    kind: str
+    """ "first order", "continuous" or "gradual"."""
+    confirmed: bool
+    """Whether fresh starts find nothing lower there."""
+
+    @property
+    def agreement(self) -> str:
+        """With the picture of the text, in words."""
+        return agreement(self.name, self.density)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the picture of the text has it there."""
+        return agrees(self.name, self.density)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """Everything that was found."""
+
+    densities: tuple[float, ...]
+    best: tuple[Solution, ...]
+    states: tuple[State, ...]
+    crossings: tuple[Crossing, ...]
+    changes: tuple[Change, ...]
+    seen: tuple[tuple[Solution, State], ...] = field(repr=False)
+    """Every other solution that starts found."""
+    branches: tuple[tuple[str, Float[np.ndarray, "_ 2"]], ...] = field(repr=False)
+    """Each branch from a crossing on to where it is not the best: its name, and densities with the part by which its
+    loss is above that of the best."""
+    almost: tuple[tuple[float, float, float], ...]
+    """From which density on the best solution has so large a part of the loss of the best linear model, ± an error."""
+    median: tuple[Change, ...]
+    """Where the median start changes its number of collapsed pairs."""
+    sampled: tuple[tuple[float, int, int], ...]
+    """Density, and how many of so many runs on mini-batches found the best."""
+
+    @property
+    def agreeing(self) -> list[str]:
+        """The changes that the picture of the text has, and has where they are."""
+        return [change.name for change in self.changes if change.agrees]
+
+    def of(self, name: str) -> list[int]:
+        """The positions of the densities at which the best solution has this name."""
+        return [k for k, state in enumerate(self.states) if state.name == name]
+
+
+def agrees(name: str, density: float) -> bool:
+    """Whether a change at a density lies where the picture of the text has it, within `WIDER`."""
+    low, high = PICTURE.get(name, (np.inf, -np.inf))
+    return low / WIDER <= density <= high * WIDER
+
+
+def agreement(name: str, density: float) -> str:
+    """Of a change at a density with the picture of the text, in words."""
+    if name not in PICTURE:
+        return "the picture has no such change"
+    low, high = PICTURE[name]
+    told = f"about {low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"the picture has it at {told}: {'agreement' if agrees(name, density) else 'disagreement'}"
+
+
+def features_at(spec: Spec, density: float) -> FeatureDistribution:
+    """The features of a Spec at another density."""
+    from tegum.analysis.tracks import vary
+
+    return vary(spec.features, "density", density)
+
+
+def _linear(spec: Spec, density: float) -> float:
+    """The loss of the best linear model."""
+    from tegum.analysis.pca import linear_optimum
+
+    return linear_optimum(features_at(spec, density), spec.hidden).loss
+
+
+def _ratio(spec: Spec, of: Solution) -> float:
+    return of.loss / _linear(spec, of.value)
+
+
+def state_of(spec: Spec, of: Solution) -> State:
+    """What a solution is: which sets have collapsed, and whether it is PCA."""
+    return naming.state_of(of.weights, of.loss, features_at(spec, of.value))
+
+
+def landscape(spec: Spec, runs: Mapping[str, xr.Dataset]) -> Landscape:
+    """The lowest solutions over density, and where they change places."""
+    run = runs["run"]
+    densities = [density_of(each) for each in specs_of(run)]
+    best = lowest(run, densities)
+    states = [state_of(spec, each) for each in best]
+    # Beyond the first density with PCA, principal subspaces change places that are all but equally good.
+    last = next((k for k, state in enumerate(states) if state.pca), len(states) - 1)
+    same = continuous(spec, "density", best[: last + 1])
+    pairs = [(best[k], best[k + 1]) for k in np.flatnonzero(~same)]
+    met = crossings(spec, "density", pairs, starts=spec.seeds, key=KEY)
+    return Landscape(
+        densities=tuple(densities),
+        best=tuple(best),
+        states=tuple(states),
+        crossings=tuple(met),
+        changes=tuple(_changes(spec, best, states, met)),
+        seen=tuple((each, state_of(spec, each)) for each in others(run, best)),
+        branches=tuple(_lines(spec, best, met)),
+        almost=tuple(_almost(spec, best, states)),
+        median=tuple(_median(spec, run, densities)),
+        sampled=tuple(_sampled(spec, runs["sampled"], best)),
+    )
+
+
+def _lines(spec: Spec, best: Sequence[Solution], met: Sequence[Crossing]) -> list[tuple[str, Float[np.ndarray, "_ 2"]]]:
+    lines = beyond(spec, "density", met, BEYOND)
+    # What is the best between two densities of the grid is one of what is the best beside them.
+    known = [*best, *(line[0] for line in lines)]
+    places = [each.value for line in lines for each in line]
+    nearest = [sorted(known, key=lambda each, at=at: abs(np.log(each.value / at)))[:3] for at in places]
+    floors = descended(
+        spec, "density", [(at, each) for at, beside in zip(places, nearest, strict=True) for each in beside]
+    )
+    least = {at: min(each.loss for each in floors if each.value == at) for at in places}
+    return [
+        (
+            state_of(spec, line[0]).name,
+            np.array([(each.value, max(each.loss / least[each.value] - 1, 0.0)) for each in line]),
+        )
+        for line in lines
+    ]
+
+
+def _almost(spec: Spec, best: Sequence[Solution], states: Sequence[State]) -> list[tuple[float, float, float]]:
+    found = []
+    for part in ALMOST:
+        enough = [state.ratio >= part for state in states]
+        first = enough.index(True) if True in enough else 0
+        if first:
+            ends = best[first - 1], best[first]
+            there = passage(spec, "density", *ends, lambda each, part=part: _ratio(spec, each) >= part)
+            found.append((part, there.value, there.error))
+    return found
+
+
+def _median(spec: Spec, run: xr.Dataset, densities: Sequence[float]) -> list[Change]:
+    """Where on the grid half of all starts have more collapsed pairs, there and wherever it is denser below 1."""
+    from tegum.analysis.collapse import collapsed_count
+
+    weights = run["weights"].isel(step=-1).values
+    counts = np.array([collapsed_count(W, features_at(spec, p)) for W, p in zip(weights, densities, strict=True)])
+    correlated = np.flatnonzero(np.array(densities) < 1)
+    found = []
+    for count in range(3):
+        less = [k for k in correlated.tolist() if (counts[k] > count).mean() < 0.5]
+        if less and less[-1] < correlated[-1]:
+            low, high = densities[less[-1]], densities[less[-1] + 1]
+            found.append(Change(f"{count} → {count + 1}", (low + high) / 2, (high - low) / 2, "median start", True))
+    return found
+
+
+def _changes(spec: Spec, best: Sequence[Solution], states: Sequence[State], met: Sequence[Crossing]) -> list[Change]:
+    """Every change of the name of the best solution, rising in density, up to the first PCA."""
+    found: list[Change] = []
+
+    def gradual(before: str, after: str, low: Solution, high: Solution) -> None:
+        if before != after:
+            there = passage(spec, "density", low, high, lambda each: state_of(spec, each).name != before)
+            found.append(Change(f"{before} → {after}", there.value, there.error, "gradual", True))
+
+    for (first, before), (last, after) in pairwise(zip(best, states, strict=True)):
+        low, name = first, before.name
+        for crossing in met:
+            root = crossing.boundary
+            if root is None or not first.value < root.value <= last.value:
+                continue
+            below, above = (solution(root.value, point) for point in (root.a, root.b))
+            gradual(name, state_of(spec, below).name, low, below)
+            name, next_name, low = state_of(spec, below).name, state_of(spec, above).name, above
+            if name != next_name:
+                found.append(Change(f"{name} → {next_name}", root.value, root.error, root.kind, crossing.confirmed))
+            name = next_name
+        gradual(name, after.name, low, last)
+        if after.pca:
+            break
+    return found
+
+
+def _sampled(spec: Spec, run: xr.Dataset, best: Sequence[Solution]) -> list[tuple[float, int, int]]:
+    """Density, and how many of so many runs on mini-batches lie in the basin of the best solution."""
+    densities = [density_of(each) for each in specs_of(run)]
+    ends = refined(spec, "density", run, densities)
+    by_density = {each.value: each for each in best}
+    found = []
+    for number, density in enumerate(densities):
+        losses = ends["loss"].values[number]
+        known = by_density[density].loss if density in by_density else np.nanmin(losses)
+        found.append((density, int((losses <= (1 + SAME) * known).sum()), int(np.isfinite(losses).sum())))
+    return found

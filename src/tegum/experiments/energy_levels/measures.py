@@ -1,0 +1,386 @@
+"""What is measured in an ensemble of runs whose features jump between levels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from tegum.analysis.windows import Window
+from tegum.experiments.energy_levels import events_in_exact_loss, unmatched_drops
+from tegum.experiments.reporting import Measure
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.analysis.drops import Drop, LossDrop
+    from tegum.analysis.levels import Event, Jump
+    from tegum.analysis.matches import Coincidence, ShareInside
+    from tegum.analysis.rearrangements import Rearrangement
+    from tegum.analysis.revivals import Revival
+    from tegum.experiments.energy_levels.events_in_exact_loss import Looked
+    from tegum.experiments.energy_levels.unmatched_drops import LoneDrops
+
+LEVELS = (0.0, 0.5)
+"""Where features of these runs come to rest: not represented, or in a digon."""
+
+NEAR = 0.03
+"""A jump within this of a level leads to it: what the noise of AdamW leaves open."""
+
+
+@final
+@dataclass(frozen=True)
+class Ending:
+    """How one run ended."""
+
+    seed: int
+    represented: int
+    digons: bool
+    """Whether every represented feature is in a digon."""
+    largest_unrepresented: float
+    """Dimensionality; 0 where all features are represented."""
+
+
+@final
+@dataclass(frozen=True)
+class Ensemble:
+    """What was found in the runs that trained to their end."""
+
+    features: int
+    steps: int
+    endings: tuple[Ending, ...]
+    jumps: tuple[Jump, ...]
+    """The late ones."""
+    slower: int
+    """Late passages between plateaus that took too long for a jump."""
+    drops: tuple[Drop[Event], ...]
+    """Of every late event."""
+    null_jumps: tuple[Jump, ...]
+    """Late ones in the null."""
+    found: tuple[LossDrop, ...] = ()
+    """Late drops found in the loss alone."""
+    met: Coincidence | None = None
+    """Which late events meet one of those; None where it was not looked for."""
+    meeting: Coincidence | None = None
+    """Which of those meet a late event."""
+    inside: ShareInside | None = None
+    """The late decrease of the loss inside late events; None where there is no decrease."""
+    rearranged: tuple[Rearrangement, ...] = ()
+    """What late events do to digons."""
+    revivals: tuple[Revival, ...] = ()
+    """Late ones of dead outputs."""
+    lone: LoneDrops = field(default_factory=unmatched_drops.LoneDrops)
+    """What happens in late drops that meet no late event."""
+    looked: Looked = field(default_factory=events_in_exact_loss.Looked)
+    """What the exact loss says of some events."""
+
+    @property
+    def seeds(self) -> list[int]:
+        """The runs."""
+        return [ending.seed for ending in self.endings]
+
+    @property
+    def events(self) -> list[Event]:
+        """The late ones."""
+        return [drop.event for drop in self.drops]
+
+    def of(self, seed: int) -> list[Drop[Event]]:
+        """The events of one run."""
+        return [drop for drop in self.drops if drop.event.seed == seed]
+
+
+def ensemble_of(run: xr.Dataset) -> Ensemble:
+    """Everything that is looked for in an ensemble of runs of one Spec."""
+    from tegum.analysis.drops import find_drops, loss_drops
+    from tegum.analysis.geometry import dimensionality
+    from tegum.analysis.levels import LATE, find_jumps, group_jumps, late_jumps, steadied
+    from tegum.analysis.matches import coincidence
+    from tegum.analysis.rearrangements import rearrangements
+    from tegum.analysis.revivals import find_revivals
+    from tegum.analysis.runs import completed_runs
+    from tegum.training.dataset import spec_of
+
+    spec, step = spec_of(run), run["step"].values
+    steps = int(step[-1])
+    whole = completed_runs(run)
+    levels = dimensionality(whole["weights"])
+    jumps = find_jumps(levels)
+    late = late_jumps(jumps, steps)
+    slower = sorted(set(find_jumps(levels, longest=steps)) - set(jumps), key=lambda jump: (jump.seed, jump.start))
+    drops = loss_drops(group_jumps(late), whole["loss"], jumps)
+    events, found = [drop.event for drop in drops], find_drops(whole["loss"])
+    revivals = find_revivals(whole["weights"], whole["bias"], spec.features)
+    runs = whole["seed"].values.tolist()
+    calm = [seed for seed in runs if all(event.seed != seed for event in events)]
+    meeting = coincidence(found, events, step, runs=runs)
+    alone = [drop for drop, hit in zip(found, meeting.hits, strict=True) if not hit]
+    return Ensemble(
+        features=run.sizes["feature"],
+        steps=steps,
+        endings=tuple(_ending(whole.sel(seed=seed)) for seed in runs),
+        jumps=tuple(late),
+        slower=len(late_jumps(slower, steps)),
+        drops=tuple(drops),
+        null_jumps=tuple(late_jumps(find_jumps(steadied(levels)), steps)),
+        found=tuple(found),
+        met=coincidence(events, found, step, runs=runs),
+        meeting=meeting,
+        inside=_inside(whole["loss"], events),
+        rearranged=tuple(rearrangements(events, whole["weights"])),
+        revivals=tuple(revival for revival in revivals if revival.start >= LATE * steps),
+        lone=unmatched_drops.lone_drops(alone, levels, jumps, slower, revivals),
+        looked=events_in_exact_loss.looked(whole, spec, events_in_exact_loss.chosen(drops, whole.sizes["seed"]), calm),
+    )
+
+
+def _inside(loss: xr.DataArray, events: Sequence[Event]) -> ShareInside | None:
+    """None where the loss does not decrease late, beyond noise: a share of nothing."""
+    from tegum.analysis.levels import LATE
+    from tegum.analysis.matches import share_inside
+
+    late = loss.isel(step=loss["step"].values >= LATE * float(loss["step"][-1]))
+    fallen = float((late.isel(step=0) - late.isel(step=-1)).sum()) if late.sizes["step"] else 0.0
+    found = share_inside(loss, events) if fallen > 0 else None
+    return found if found is not None and np.isfinite(found.share) else None
+
+
+def _ending(run: xr.Dataset) -> Ending:
+    from tegum.analysis.geometry import dimensionality
+    from tegum.analysis.polytopes import name_polytope
+
+    weights = run["weights"].isel(step=-1).values
+    polytope = name_polytope(weights)
+    others = dimensionality(weights)[list(polytope.unrepresented)]
+    return Ending(
+        seed=int(run["seed"]),
+        represented=len(weights) - len(others),
+        digons={factor.name for factor in polytope.factors} == {"digon"},
+        largest_unrepresented=float(others.max(initial=0.0)),
+    )
+
+
+def measures(ensemble: Ensemble) -> list[Measure]:
+    """Every measured number of the experiment."""
+    return [
+        *_of_jumps(ensemble),
+        *_of_matches(ensemble),
+        *unmatched_drops.measures(ensemble.lone, ensemble.seeds),
+        *_of_kinds(ensemble),
+        *events_in_exact_loss.measures(ensemble.looked),
+    ]
+
+
+def _of_jumps(ensemble: Ensemble) -> list[Measure]:
+    from tegum.analysis.levels import LATE, LONGEST
+    from tegum.experiments.reporting import average, by_run, mean, share
+
+    seeds, jumps, drops = ensemble.seeds, ensemble.jumps, ensemble.drops
+    measured = [drop for drop in drops if drop.measurable]
+    jumping = {jump.seed for jump in jumps}
+    null_jumping = {jump.seed for jump in ensemble.null_jumps}
+    digons = {ending.seed for ending in ensemble.endings if ending.digons}
+    sizes = by_run([(drop.event.seed, drop.size) for drop in measured])
+    null_size = mean([float(np.median(drop.null)) for drop in measured])
+    limit = mean([drop.limit for drop in measured])
+    return [
+        Measure("runs", len(seeds), "run", n=len(seeds), meaning="runs that trained to their end"),
+        share("runs that end in digons", len(digons), len(seeds), "every represented feature is in one"),
+        average(
+            "represented features",
+            np.array([ending.represented for ending in ensemble.endings]),
+            "feature",
+            f"at the end of a run, of {ensemble.features}",
+        ),
+        average(
+            "late jumps per run",
+            np.array([sum(jump.seed == seed for jump in jumps) for seed in seeds]),
+            "jump",
+            "null: each feature's late change at a steady rate, with its noise",
+            null=mean([float(sum(jump.seed == seed for jump in ensemble.null_jumps)) for seed in seeds]),
+        ),
+        share(
+            "runs with late jumps",
+            len(jumping),
+            len(seeds),
+            "at least one; null: each feature's late change at a steady rate, with its noise",
+            null=mean([float(seed in null_jumping) for seed in seeds]),
+        ),
+        share("digon runs with late jumps", len(jumping & digons), len(digons), "of those that end in digons"),
+        average(
+            "duration of a late jump",
+            by_run([(jump.seed, jump.end - jump.start) for jump in jumps]),
+            "step",
+            "mean over runs",
+        ),
+        Measure(
+            "slower late passages",
+            ensemble.slower,
+            "passage",
+            n=len(seeds),
+            meaning=f"between plateaus in more than {LONGEST:,} steps: not counted as jumps",
+        ),
+        share(
+            "late jumps that lead to a level",
+            sum(min(abs(jump.after - level) for level in LEVELS) <= NEAR for jump in jumps),
+            len(jumps),
+            f"0 or 1/2, within {NEAR}; where nearly all features are late in training",
+            runs=len(jumping),
+        ),
+        share(
+            "late jumps with an opposite one",
+            sum(bool(_opposite(jump, event)) for event in ensemble.events for jump in event.jumps),
+            len(jumps),
+            "at the same time; null: at independent times",
+            runs=len(jumping),
+            null=mean([_chance(jump, jumps, (1 - LATE) * ensemble.steps) for jump in jumps]),
+        ),
+        share(
+            "late events with a swap",
+            sum(bool(event.swaps) for event in ensemble.events),
+            len(drops),
+            "two features change places",
+            runs=len(jumping),
+        ),
+        share(
+            "late events with a drop of the loss",
+            sum(drop.significant for drop in measured),
+            len(measured),
+            f"above the 95 % quantile of the time-shifted null; measurable in {len(measured)} of {len(drops)} events",
+            runs=len(sizes),
+            null=0.05,
+        ),
+        average("drop of the loss", sizes, "loss, sum over features", "across a late event", null=null_size),
+        average(
+            "drop of the loss per feature",
+            sizes / ensemble.features,
+            "loss, mean over features",
+            "across a late event, divided by n",
+            null=None if null_size is None else null_size / ensemble.features,
+        ),
+        *(
+            Measure(
+                f"{name} drop of the loss",
+                pick((drop.size for drop in measured), default=None),
+                "loss, sum over features",
+                n=len(sizes),
+                null=limit,
+                meaning="of all late events; null: its 95 % quantile, mean over events",
+            )
+            for name, pick in (("least", min), ("largest", max))
+        ),
+    ]
+
+
+def _of_matches(ensemble: Ensemble) -> list[Measure]:
+    from tegum.experiments.reporting import average, by_run, share
+
+    def meeting(name: str, found: Coincidence | None, windows: Sequence[Window], meaning: str) -> Measure:
+        """A share with its null, over the runs that have such windows."""
+        hits, runs = () if found is None else found.hits, len({window.seed for window in windows})
+        p = "" if found is None or not hits else f"; p = {found.p:.1g}"
+        null = None if found is None else found.null
+        return share(name, sum(hits), len(hits), f"{meaning}; null: shifted in time{p}", runs=runs, null=null)
+
+    def crossed(name: str, found: Coincidence | ShareInside | None, measure: Measure, meaning: str) -> Measure:
+        """A measure beside the null that keeps the time profile."""
+        null = None if found is None or not np.isfinite(found.others) else found.others
+        p = "" if found is None or null is None else f"; p = {found.p_others:.1g}"
+        return replace(
+            measure, name=name, null=null, meaning=f"{meaning}; null: those of other runs, at their times{p}"
+        )
+
+    found, events, inside = ensemble.found, ensemble.events, ensemble.inside
+    seeds = ensemble.seeds
+    in_events = Measure("late decrease inside events", None, "1", n=0, meaning="the loss does not decrease late")
+    if inside is not None:
+        low, high = inside.interval()
+        meaning = (
+            f"of the late decrease of the loss, in {inside.time:.2g} of late time; null: shifted in time, "
+            f"in 95 % of draws below {inside.limit:.2g}; p = {inside.p:.1g}"
+        )
+        in_events = Measure(
+            "late decrease inside events", inside.share, "1", low, high, len(seeds), inside.null, meaning
+        )
+    met = meeting("late events with a drop found alone", ensemble.met, events, "windows overlap")
+    met_back = meeting("drops found alone with an event", ensemble.meeting, found, "windows overlap")
+    return [
+        average(
+            "drops found alone per run",
+            np.array([sum(drop.seed == seed for drop in found) for seed in seeds]),
+            "drop",
+            "late, in the loss without a look at any jump",
+        ),
+        average(
+            "duration of a drop found alone",
+            by_run([(drop.seed, drop.end - drop.start) for drop in found]),
+            "step",
+            "mean over runs",
+        ),
+        met,
+        met_back,
+        in_events,
+        crossed("late events with a drop, beside other runs", ensemble.met, met, "events that overlap a drop"),
+        crossed("drops with an event, beside other runs", ensemble.meeting, met_back, "drops that overlap an event"),
+        crossed(
+            "late decrease inside events, beside other runs",
+            inside,
+            in_events,
+            "share of the late decrease of the loss inside late events",
+        ),
+    ]
+
+
+def _of_kinds(ensemble: Ensemble) -> list[Measure]:
+    """What events are, from level to level; births and the like by dimensionality and by who faces whom."""
+    from tegum.analysis.levels import transitions
+
+    events, runs = ensemble.events, len(ensemble.seeds)
+    facing = Counter(each.change(pair) for each in ensemble.rearranged for pair in (*each.born, *each.ended))
+    counts = [
+        ("late completions", sum(len(event.completions) for event in events), "digon", "a lone feature gets a partner"),
+        ("late births", sum(len(event.births) for event in events), "digon", "two absent features become a digon"),
+        ("late swaps", sum(len(event.swaps) for event in events), "pair", "two features change places"),
+        ("late deaths", sum(len(event.deaths) for event in events), "death", "a feature, or a pair, becomes absent"),
+        ("digons completed, by weights", facing["completion"], "digon", "face each other after an event only"),
+        ("digons born, by weights", facing["birth"], "digon", "of two absent features"),
+        ("digons that exchange a partner", facing["exchange"], "digon", "those before and those after, by weights"),
+        ("digons that end, by weights", facing["death"], "digon", "without a new partner"),
+        (
+            "late revivals",
+            len(ensemble.revivals),
+            "output",
+            f"a dead output lives again; {sum(revival.visible for revival in ensemble.revivals)} with another "
+            "dimensionality",
+        ),
+    ]
+    moves = sorted(transitions(ensemble.jumps).items(), key=lambda item: (-item[1], item[0]))
+    return [
+        *(Measure(name, count, unit, n=runs, meaning=meaning) for name, count, unit, meaning in counts),
+        *(
+            Measure(f"late jumps from {before} to {after}", count, "jump", n=runs, meaning="known levels within 0.02")
+            for (before, after), count in moves
+        ),
+    ]
+
+
+def _opposite(jump: Jump, event: Event) -> list[Jump]:
+    """The jumps of its event that overlap it, in the other direction."""
+    return [
+        other
+        for other in event.jumps
+        if other.change * jump.change < 0 and other.start < jump.end and jump.start < other.end
+    ]
+
+
+def _chance(jump: Jump, jumps: Sequence[Jump], time: float) -> float:
+    """The chance that an opposite jump of the same run overlaps this one, were their times independent."""
+    lengths = [
+        other.end - other.start
+        for other in jumps
+        if other.seed == jump.seed and other.change * jump.change < 0 and other is not jump
+    ]
+    apart = np.prod([1 - min(1.0, (length + jump.end - jump.start) / time) for length in lengths])
+    return float(1 - apart)

@@ -1,0 +1,391 @@
+"""What a model keeps of a feature that occurs in different rotations: Fourier modes, polygons, or single orientations.
+
+Elhage et al., "Toy Models of Superposition" (2022), on the trade-off between superposition and PCA: "It's also
+interesting to think about this in the context of continuous equivariant features, such as features which occur in
+different rotations." The text only asks, so the claim is this package's own.
+
+A family is one feature in k orientations on a circle (`Equivariant`): with probability p an angle θ and an amplitude
+are drawn, and each orientation responds by its tuning κ(θ − θ_i). Principal components of such data are Fourier modes
+over the orientations, whose variances are a closed form (`tegum.analysis.fourier.mode_variances`).
+
+- *One family*: k = 8, m = 2, 3 and 4, over 17 tuning widths from 0.15 to 2.5 radians and a few densities.
+- *Two families*, independent of one another: k = 6 each, over widths and densities.
+- *Training*: how often AdamW on mini-batches (m = 2, density 0.1) comes to the solution that is the best there. Its
+  ends are brought to the minimum near them.
+
+Everywhere many starts descend the exact loss, and the lowest solution counts; so do the minima to which the solutions
+beside it lead. Given the angles that loss is a closed form (`tegum.core.segments`); the mean over angles is taken on
+nodes, and what they miss is reported.
+
+Definitions. W of a family has a share of |W|² in each Fourier mode r = 0 … k/2. It is *equivariant* where its Gram
+matrix is circulant, up to 5 % of its norm: rotating the features then is rotating hidden space. The best solution is
+*PCA* if its angle to the nearest principal subspace is below 0.05 and its loss within 1 % of that of the best linear
+model; else *regular* if it is equivariant, and *uneven* if it is not. A regular solution with 99 % in one frequency of
+two dimensions is a regular polygon of all k orientations. Of two families one is *dropped* below 5 % of |W|²; they have
+*dimensions of their own* where all principal angles between the hidden dimensions of both are above 1.2 rad (singular
+values of a family below 0.2 of its largest do not count), and *share* them where all are below 0.3. Where the name
+changes along width, or density, is found by bisection and confirmed by fresh starts; the change comes at once if a
+share of |W|², or the distance from equivariance, jumps by 0.05 or more there.
+
+Null: as many independent features of the same densities from the same starts, in which the order of the features means
+nothing. A random order of the orientations leaves a polygon its 99 % only where it maps it onto another regular one:
+k φ(k) of k! orders, 8e-4 for k = 8.
+
+Criteria:
+
+1. From width 1.5 on the best solution is PCA, at every m and density, and its shares of |W|² are those of the leading
+   modes in the closed form, within 0.02.
+2. At all widths from 0.4 to 0.85, at m = 2, it is a regular polygon of all orientations, at every density, and its loss
+   is at most half that of the best linear model.
+3. At all widths up to 0.25, at m = 2, it is uneven, its distance from equivariance above 0.2.
+4. In the null no best solution is a regular polygon, at any m and density.
+5. Two families at m = 4 and widths from 0.5 to 0.7 are regular polygons in dimensions of their own at density 0.7, and
+   do not have dimensions of their own at density 0.03.
+
+The regimes, and so the claim and the widths in the criteria, came from a look at solutions of base seed 0 (k = 5 to 8
+and 12, m = 2 to 5), found by another optimiser, and the criteria were fixed then. After a look at a quick run of base
+seed 3 the widths for two families were changed, their means over angles were taken on fewer nodes and the lowest ends
+brought to their minima on more, and solutions from beside were added; the criteria were not changed. What is shown has
+base seed 5. That ratios below `MUCH` are left out of the measured spread over densities, which is no criterion, was
+decided after results had been seen. The claim holds if all pass, does not hold if none does, and holds in part
+otherwise. Where the changes lie, whether they come at once, and what two families do elsewhere is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import numpy as np
+
+from tegum.experiments.framework import Criterion, Experiment, Findings, Size
+from tegum.experiments.reporting import Measure
+from tegum.experiments.varied import Range
+from tegum.solutions.descent import KEY
+from tegum.solutions.solution import Solution, density_of, lowest
+from tegum.training.dataset import specs_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from tegum.experiments.equivariant.findings import Change, Map, State
+    from tegum.training.spec import Spec
+
+WIDTHS = tuple(np.round(np.geomspace(0.15, 2.5, 17), 3).tolist())
+"""Of one family's tuning, in radians."""
+
+PAIR_WIDTHS = (0.3, 0.5, 0.6, 0.7, 1.0, 1.5)
+"""Of two families."""
+
+WIDE, MIDDLE, NARROW = 1.5, (0.4, 0.85), 0.25
+"""From where on PCA, where polygons, and up to where uneven solutions are expected."""
+
+PLANES, DENSE, SPARSE = (0.5, 0.7), 0.7, 0.03
+"""Widths and density at which two families should have planes of their own, and a density at which they should not."""
+
+HALF, AWAY, NEAR = 0.5, 0.2, 0.02
+"""A part of the loss of the best linear model, a distance from equivariance, and a difference of shares of |W|²."""
+
+MUCH = 1e-3
+"""A part of the loss of the best linear model."""
+
+PICTURES = (0.15, 0.25, 0.4, 0.7, 1.5)
+"""Embeddings are shown at the widths nearest to these."""
+
+ALONG = 0.6
+"""The width at which changes of two families along density are looked for."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Everything that was measured."""
+
+    one: tuple[Map, ...]
+    """One family, for each m."""
+    two: tuple[Map, ...]
+    """Two families, for each m."""
+    changes: tuple[Change, ...]
+    """Of one family along width, at the first density."""
+    halves: tuple[Change, ...]
+    """From where on the loss is half that of the best linear model."""
+    family_changes: tuple[Change, ...]
+    """Of two families along density."""
+    null: tuple[State, ...]
+    """Best solutions of independent features."""
+    sampled: tuple[tuple[float, int, int, float], ...]
+    """Width, how many of so many runs on mini-batches come to the best solution, and the share of exact starts."""
+
+
+@final
+class Equivariant(Experiment):
+    """The claim about features in different rotations."""
+
+    claim: ClassVar[str] = (
+        "A feature in many orientations is kept as its leading Fourier modes, as in PCA, where the tuning is wide, as "
+        "a regular polygon of all orientations where it is narrower, and unevenly where it is narrowest; two such "
+        "features take planes of their own only when dense."
+    )
+
+    varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
+    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
+
+    def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
+        """The null for one family and for two, from the starts of the maps, and runs on mini-batches."""
+        from tegum.core.features import FeatureDistribution, Independent
+        from tegum.experiments.equivariant.findings import rotating
+        from tegum.training.spec import Exact, Sampled, Spec
+
+        hidden, seeds, densities = {
+            "quick": ((2,), 16, (0.1, 1.0)),
+            "default": ((2, 3, 4), 64, (0.1, 0.01, 1.0)),
+            "full": ((2, 3, 4, 5), 256, (0.1, 0.01, 0.4, 1.0)),
+        }[size]
+        pair_hidden, pair_seeds, pair_densities = {
+            "quick": ((4,), 4, (0.03, 0.7)),
+            "default": ((2, 3, 4), 24, (0.03, 0.1, 0.3, 0.7, 1.0)),
+            "full": ((2, 3, 4), 96, (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)),
+        }[size]
+        widths, runs, steps = {
+            "quick": ((0.6, 1.5), 4, 1_000),
+            "default": ((0.2, 0.6, 1.5), 16, 10_000),
+            "full": ((0.2, 0.3, 0.6, 1.0, 1.5), 64, 10_000),
+        }[size]
+
+        def independent(count: int, density: float, m: int, starts: int) -> Spec:
+            features = FeatureDistribution([Independent(count, density)])
+            exact = Exact(gradient_tolerance=1e-6)
+            return Spec(features=features, hidden=m, training=exact, snapshots=1, seeds=starts, base_seed=5)
+
+        return {
+            **{f"null-{m}": [independent(8, p, m, seeds) for p in densities] for m in hidden},
+            **{f"null-two-{m}": [independent(12, p, m, pair_seeds) for p in pair_densities] for m in pair_hidden},
+            "sampled": [
+                Spec(
+                    features=rotating(8, 0.1, width), hidden=2, training=Sampled(steps=steps), snapshots=1, seeds=runs,
+                    base_seed=5,
+                )
+                for width in widths
+            ],
+        }  # fmt: skip
+
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+        """Best solutions, what they keep, and where that changes; `shown` is what was `Found`."""
+        found = _found(runs)
+        measures = _measures(found)
+        return Findings(tuple(measures), _criteria(found), _caption(found), found)
+
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
+        """Embeddings along width, shares of |W|² in the Fourier modes, the loss, and two families over density."""
+        from tegum.figures.equivariant import Family, Pair, Picture, equivariant
+
+        found: Found = findings.shown
+        plane = found.one[0]
+        chosen = [
+            int(np.argmin(np.abs(np.log(np.array(plane.widths) / width)))) for width in (0.15, 0.25, 0.4, 0.7, 1.5)
+        ]
+        return equivariant(
+            [Picture(plane.widths[k], plane.states[0][k].name, plane.best[0][k].weights) for k in chosen],
+            [
+                Family(
+                    each.hidden,
+                    np.array(each.widths),
+                    np.array([state.power for state in each.states[0]]),
+                    np.array([state.ratio for state in each.states[0]]),
+                    [(change.there.value, change.name) for change in found.changes if change.hidden == each.hidden],
+                )
+                for each in found.one
+            ],
+            [
+                Pair(each.hidden, each.widths, each.densities, [[one.name for one in row] for row in each.together])
+                for each in found.two
+            ],
+            findings.caption,
+        )
+
+
+def _found(runs: Mapping[str, xr.Dataset]) -> Found:
+    from tegum.experiments.equivariant.findings import changes, family_changes, half, mapped, sampled_ends, state_of
+
+    one: list[Map] = []
+    two: list[Map] = []
+    null: list[State] = []
+    changed, halves, along = [], [], []
+    for name, run in runs.items():
+        if not name.startswith("null"):
+            continue
+        specs = specs_of(run)
+        first, densities = specs[0], [density_of(spec) for spec in specs]
+        families = 2 if name.startswith("null-two") else 1
+        size, count = first.features.n // families, first.seeds
+        widths = PAIR_WIDTHS if families == 2 else WIDTHS
+        found = mapped(size, first.hidden, densities, widths, first.base_seed, count, families)
+        null += [state_of(best, spec.features) for best, spec in zip(lowest(run, densities), specs, strict=True)]
+        if families == 1:
+            one.append(found)
+            changed += changes(found, count)
+            halves += [each for each in [half(found, count)] if each is not None]
+        else:
+            two.append(found)
+            along += family_changes(found, ALONG, count)
+    sampled = sampled_ends(runs["sampled"], one[0])
+    return Found(tuple(one), tuple(two), tuple(changed), tuple(halves), tuple(along), tuple(null), tuple(sampled))
+
+
+def _measures(found: Found) -> list[Measure]:
+    from tegum.experiments.reporting import share
+
+    plane, starts = found.one[0], found.one[0].best[0][0].starts
+    middle = [state for row in plane.states for state, w in zip(row, plane.widths, strict=True) if _middle(w)]
+    measures = [
+        Measure("widths", len(plane.widths), "width", n=starts, meaning=f"with {starts} starts each, for every m"),
+        Measure("largest error of a loss", _missed(found), "1", n=1, meaning="of best solutions, relative to E|x|²"),
+        Measure(
+            "share of one mode in polygons",
+            min(float(state.power.max()) for state in middle),
+            "1",
+            n=len(middle),
+            null=2 / (plane.size - 1),
+            meaning=f"the least at widths {MIDDLE[0]:g} to {MIDDLE[1]:g}, m = 2; null: a random order of orientations",
+        ),
+        Measure(
+            "largest share of one mode without rotation",
+            max(float(state.power.max()) for state in found.null),
+            "1",
+            n=len(found.null),
+            meaning="in best solutions of independent features",
+        ),
+        Measure(
+            "least distance from equivariance without rotation",
+            min(state.defect for state in found.null),
+            "1",
+            n=len(found.null),
+            meaning="in best solutions of independent features",
+        ),
+    ]
+    measures += [_change(f"m = {each.hidden}: {each.name}", each, "rad", starts) for each in found.changes]
+    measures += [_change(f"m = {each.hidden}: half the linear loss", each, "rad", starts) for each in found.halves]
+    for each in found.one:
+        for width in (WIDTHS[0], *(w for w in WIDTHS if _middle(w)), WIDTHS[-1]):
+            state = each.states[0][each.widths.index(width)]
+            kept = [f"{r}: {part:.2f}" for r, part in enumerate(state.power.tolist()) if part >= NEAR / 2]
+            told = f"{state.name}, {state.kept} of {each.size} rotations kept; |W|² by mode {', '.join(kept)}"
+            name = f"m = {each.hidden}: relative loss at width {width:g}"
+            measures.append(Measure(name, state.ratio, "1", n=starts, meaning=told))
+        if (spread := _spread(each)) is not None:
+            meaning = "of loss over density, between densities, where no bias of the best solution is above 0"
+            measures.append(Measure(f"m = {each.hidden}: largest spread", spread, "1", n=starts, meaning=meaning))
+    for each in found.two:
+        for density, row in zip(each.densities, each.together, strict=True):
+            names = [state.name for state in row]
+            told = ", ".join(f"{width:g} {name}" for width, name in zip(each.widths, names, strict=True))
+            name = f"two families, m = {each.hidden}: own dimensions at density {density:g}"
+            count = names.count("own dimensions")
+            measures.append(Measure(name, count, "width", n=each.best[0][0].starts, meaning=f"of {len(names)}; {told}"))
+    measures += [
+        _change(f"two families, m = {each.hidden}: {each.name}", each, "density", found.two[0].best[0][0].starts)
+        for each in found.family_changes
+    ]
+    measures += [
+        share(f"mini-batches find the best at {width:g}", hits, total, "null: exact starts", null=exact)
+        for width, hits, total, exact in found.sampled
+    ]
+    return measures
+
+
+def _middle(width: float) -> bool:
+    return MIDDLE[0] <= width <= MIDDLE[1]
+
+
+def _change(name: str, change: Change, unit: str, starts: int) -> Measure:
+    there = change.there
+    told = f"{'at once' if change.jump else 'gradual'}{'' if there.confirmed else ', not confirmed'}"
+    return Measure(
+        f"{name} at {there.value:.3g}",
+        there.value, unit, there.value - there.error, there.value + there.error, starts, meaning=told,
+    )  # fmt: skip
+
+
+def _missed(found: Found) -> float:
+    """By how much more nodes change the loss of the best solutions, at most, over that of nothing represented."""
+    from tegum.experiments.equivariant.findings import rotating
+    from tegum.experiments.equivariant.rotated_descent import FINE, exact_loss
+
+    missed = 0.0
+    for each, families in [*((each, 1) for each in found.one), *((each, 2) for each in found.two)]:
+        for density, row in zip(each.densities, each.best, strict=True):
+            # Two families take a second each: the middle of the row stands for it.
+            for best in row if families == 1 else row[len(row) // 2 :][:1]:
+                features = rotating(each.size, density, best.value, families)
+                whole = float(np.trace(features.second_moment()))
+                missed = max(missed, abs(exact_loss(best, features, FINE) - best.loss) / whole)
+    return missed
+
+
+def _spread(each: Map) -> float | None:
+    """How much loss over density differs between densities, relative, where no bias is above 0."""
+    if len(each.densities) < 2:
+        return None
+    columns: list[list[Solution]] = [list(column) for column in zip(*each.best, strict=True)]
+    spreads = []
+    for column, state in zip(columns, each.states[0], strict=True):
+        # Where nearly nothing is left, differences are those of descents that have not ended.
+        if state.ratio < MUCH:
+            continue
+        losses = [best.loss / p for best, p in zip(column, each.densities, strict=True) if best.bias.max() <= 0]
+        if len(losses) == len(each.densities):
+            spreads.append(max(losses) / min(losses) - 1)
+    return max(spreads) if spreads else None
+
+
+def _criteria(found: Found) -> tuple[Criterion, ...]:
+    from tegum.experiments.equivariant.findings import leading_modes
+
+    plane = next(each for each in found.one if each.hidden == 2)
+    wide = [
+        state.name == "PCA" and np.abs(state.power - leading_modes(each.size, p, width, each.hidden)).max() <= NEAR
+        for each in found.one
+        for p, row in zip(each.densities, each.states, strict=True)
+        for width, state in zip(each.widths, row, strict=True)
+        if width >= WIDE
+    ]
+    flat = [(width, state) for row in plane.states for width, state in zip(plane.widths, row, strict=True)]
+    middle = [state.polygon and state.ratio <= HALF for width, state in flat if _middle(width)]
+    narrow = [state.name == "uneven" and state.defect > AWAY for width, state in flat if width <= NARROW]
+    four = next(each for each in found.two if each.hidden == 4)
+    planes = {
+        density: [state for width, state in zip(four.widths, row, strict=True) if PLANES[0] <= width <= PLANES[1]]
+        for density, row in zip(four.densities, four.together, strict=True)
+    }
+    own = all(state.polygons for state in planes[DENSE])
+    none = all(state.name != "own dimensions" for state in planes[SPARSE])
+    return (
+        Criterion(f"From width {WIDE:g} on the best solution is PCA, of the leading Fourier modes.", all(wide)),
+        Criterion(
+            f"At m = 2 and widths {MIDDLE[0]:g} to {MIDDLE[1]:g} it is a regular polygon of all orientations.",
+            all(middle),
+        ),
+        Criterion(f"At m = 2 and widths up to {NARROW:g} it is uneven.", all(narrow)),
+        Criterion("Without rotation no best solution is a regular polygon.", not any(s.polygon for s in found.null)),
+        Criterion(
+            f"Two families at m = 4 are polygons in planes of their own at density {DENSE:g}, and not at {SPARSE:g}.",
+            own and none,
+        ),
+    )
+
+
+def _caption(found: Found) -> str:
+    told = [
+        f"m = {each.hidden}: {each.name} at {each.there.value:.3f} ({'at once' if each.jump else 'gradual'})"
+        for each in found.changes
+    ]
+    first = found.one[0]
+    return (
+        f"One family of {first.size} orientations, density {first.densities[0]:g}, best of "
+        f"{first.best[0][0].starts} starts. Top: embeddings for m = 2, coloured by orientation and joined in their "
+        "order. Below, for each m: shares of |W|² in the Fourier modes (stacked), and loss over that of the best "
+        f"linear model (line); {'; '.join(told)}. Bottom: two families of {found.two[0].size} orientations each, over "
+        "width and density: who has which of the m hidden dimensions."
+    )

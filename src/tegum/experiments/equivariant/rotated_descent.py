@@ -1,0 +1,213 @@
+"""The least values of the exact loss of rotating features from many starts (`tegum.core.segments`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.core.compiled import kernel
+from tegum.core.model import initial_weights
+from tegum.core.segments import Parameters, Resolution, evaluate, loss_and_gradient, segments
+from tegum.core.simd import is_set
+from tegum.core.stopping import Stop, all_done, current
+from tegum.solutions.solution import Solution
+from tegum.solutions.transitions import ATTEMPTS, Passage
+from tegum.training.threads import available_cores
+
+if TYPE_CHECKING:
+    from tegum.core.features import FeatureDistribution
+
+STEPS, MORE = 250, 4_000
+"""At most so many of a start, and of the lowest ends, which go on."""
+
+GRADIENT = 1e-7
+"""The largest entry of the gradient at which a descent has converged, where the loss of nothing represented is 1."""
+
+STILL = 1e-13
+"""A step that lowers it by less ends a descent."""
+
+CLOSE, FEW = 1e-3, 2
+"""Ends whose losses are that near to the lowest one go on, the lowest few of them."""
+
+
+COARSE, USUAL, FINE = Resolution(127, 13, 6), Resolution(511, 17, 8), Resolution(2047, 64, 12)
+"""For all starts, for the lowest of them, and to see what these miss."""
+
+
+@kernel
+def _descend(
+    theta: np.ndarray,
+    hidden: int,
+    origin: np.ndarray,
+    direction: np.ndarray,
+    weight: np.ndarray,
+    silent: float,
+    steps: int,
+    tolerance: float,
+    still: float,
+    stop: np.ndarray,
+) -> float:
+    """BFGS with the line search for loss functions with kinks of Lewis & Overton (Mathematical Programming 141, 2013).
+
+    Changes `theta`, and returns the loss; soon, and anything, when the flag `stop` is raised. Done here and not by
+    SciPy, whose linear algebra of so few parameters takes thirty times as long as the loss.
+    """
+    size = len(theta)
+    inverse, gradient, new, there = np.eye(size), np.empty(size), np.empty(size), np.empty(size)
+    ahead, turned = np.empty(size), np.empty(size)
+    loss = evaluate(theta, hidden, origin, direction, weight, silent, gradient)
+    fresh, idle = True, 0
+    for _ in range(steps):
+        if np.abs(gradient).max() <= tolerance or idle == 3 or is_set(stop):
+            break
+        slope = 0.0
+        for i in range(size):
+            ahead[i] = 0.0
+            for j in range(size):
+                ahead[i] -= inverse[i, j] * gradient[j]
+            slope += ahead[i] * gradient[i]
+        if slope >= 0:
+            inverse[:] = np.eye(size)
+            ahead[:] = -gradient
+            slope, fresh = -(gradient * gradient).sum(), True
+        low, high = 0.0, np.inf
+        step = min(1.0, 0.1 / np.sqrt(-slope)) if fresh else 1.0
+        value = loss
+        for _ in range(40):
+            there[:] = theta + step * ahead
+            value = evaluate(there, hidden, origin, direction, weight, silent, new)
+            if not value <= loss + 1e-4 * step * slope:
+                high = step
+            elif (new * ahead).sum() < 0.9 * slope:
+                low = step
+            else:
+                break
+            step = (low + high) / 2 if high < np.inf else 2 * low
+        if not value <= loss:
+            if fresh:
+                break
+            # Rounding, or a bad metric: once more from the steepest direction.
+            inverse[:] = np.eye(size)
+            fresh = True
+            continue
+        moved, changed = there - theta, new - gradient
+        product = (moved * changed).sum()
+        idle = idle + 1 if loss - value <= still else 0
+        theta[:], gradient[:], loss = there, new, value
+        if product <= 0:
+            continue
+        if fresh:
+            inverse[:] = np.eye(size) * product / (changed * changed).sum()
+            fresh = False
+        whole = 0.0
+        for i in range(size):
+            turned[i] = 0.0
+            for j in range(size):
+                turned[i] += inverse[i, j] * changed[j]
+            whole += turned[i] * changed[i]
+        for i in range(size):
+            for j in range(size):
+                inverse[i, j] += (1 + whole / product) * moved[i] * moved[j] / product
+                inverse[i, j] -= (turned[i] * moved[j] + moved[i] * turned[j]) / product
+    return float(loss)
+
+
+def exact_loss(solution: Solution, features: FeatureDistribution, resolution: Resolution = FINE) -> float:
+    """The loss of a solution, with so many nodes."""
+    theta = np.concatenate([solution.weights.ravel(), solution.bias])
+    return loss_and_gradient(theta, segments(features, resolution), solution.weights.shape[1])[0]
+
+
+def descended(
+    features: FeatureDistribution,
+    value: float,
+    weights: Float[np.ndarray, "start feature hidden"],
+    bias: Float[np.ndarray, "start feature"],
+    steps: int = MORE,
+    resolution: Resolution = USUAL,
+) -> list[Solution]:
+    """Each model brought by BFGS to a minimum of the exact loss; `value` is what it is called by."""
+    where, hidden = segments(features, resolution), weights.shape[2]
+    n = features.n
+
+    def one(start: Parameters) -> Solution:
+        theta = start.copy()
+        shape = hidden, where.origin, where.direction, where.weight / where.scale, where.silent / where.scale
+        loss = _descend(theta, *shape, steps, GRADIENT, STILL, current().flag) * where.scale
+        return Solution(value, theta[: n * hidden].reshape(n, hidden), theta[n * hidden :], loss, 0, 0)
+
+    rows = [np.concatenate([W.ravel(), b]).astype(np.float64) for W, b in zip(weights, bias, strict=True)]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        return all_done(pool, [partial(one, row) for row in rows], Stop())
+
+
+def least(
+    features: FeatureDistribution,
+    value: float,
+    weights: Float[np.ndarray, "start feature hidden"],
+    bias: Float[np.ndarray, "start feature"],
+) -> Solution:
+    """The lowest solution of these starts, and how many of them come near to its loss."""
+    ends = descended(features, value, weights, bias, STEPS, COARSE)
+    ends.sort(key=lambda end: end.loss)
+    chosen = [end for end in ends if end.loss <= (1 + CLOSE) * ends[0].loss][:FEW]
+    best = lower(features, value, chosen)
+    hits = sum(end.loss <= (1 + CLOSE) * ends[0].loss for end in ends)
+    return best._replace(hits=hits, starts=len(ends))
+
+
+def starts(key: int, count: int, n: int, hidden: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (start, n, hidden) and biases as a Spec of this base seed draws them."""
+    weights = np.array([initial_weights(key, run, n, hidden) for run in range(count)], np.float64)
+    return weights, np.zeros((count, n))
+
+
+def passage(
+    features_at: Callable[[float], FeatureDistribution],
+    low: Solution,
+    high: Solution,
+    passed: Callable[[Solution], bool],
+    fresh: tuple[np.ndarray, np.ndarray],
+    *,
+    error: float = 1e-4,
+) -> Passage:
+    """Where between two lowest solutions something comes true of the lowest one, by bisection.
+
+    As `tegum.solutions.transitions.passage`, on the loss of rotating features: both ends are brought by descent to each
+    value between them, and the lower one counts. Fresh starts there must find nothing lower, or what they find replaces
+    an end.
+
+    Args:
+        features_at: the features at a value.
+        low: of which it is not true.
+        high: of which it is; at a higher value.
+        passed: whether it is true of a solution.
+        fresh: weights and biases of starts.
+        error: of the value, relative.
+
+    """
+    below, above, middle, confirmed = low, high, low.value, False
+    for _ in range(ATTEMPTS):
+        below, above = low, high
+        while above.value - below.value > error * above.value:
+            middle = (below.value + above.value) / 2
+            there = lower(features_at(middle), middle, (below, above))
+            below, above = (below, there) if passed(there) else (there, above)
+        middle = (below.value + above.value) / 2
+        third = least(features_at(middle), middle, *fresh)
+        confirmed = third.loss > (1 - CLOSE) * min(below.loss, above.loss)
+        if confirmed:
+            break
+        low, high = (low, third) if passed(third) else (third, high)
+    return Passage(middle, above.value - below.value, below, above, confirmed)
+
+
+def lower(features: FeatureDistribution, value: float, ends: Sequence[Solution]) -> Solution:
+    """The lower of the minima to which these solutions descend."""
+    weights, bias = np.array([each.weights for each in ends]), np.array([each.bias for each in ends])
+    return min(descended(features, value, weights, bias), key=lambda end: end.loss)

@@ -1,0 +1,236 @@
+"""In which order, and when, runs learn the principal directions of sets that are not alike, and where they rest."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tegum.analysis.runs import completed_runs
+from tegum.experiments.linear_first.losses import SHIFTS, at_level, linear_losses, own_losses
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.training.spec import Spec
+
+
+WAYS: Mapping[str, str] = {
+    "close-density": "close densities",
+    "close-importance": "close importances",
+    "close-size": "close sizes",
+    "apart-density": "separate densities",
+    "apart-importance": "separate importances",
+    "apart-size": "separate sizes",
+}
+"""In what sets differ, and whether their eigenvalues are close or well apart."""
+
+TRAININGS: Mapping[str, str] = {
+    "flow": "gradient flow",
+    "twin": "gradient flow of the linear model",
+    "sgd": "SGD",
+    "adamw": "AdamW",
+}
+
+ACCURATE = 0.05
+"""Of predicted times."""
+
+ACCURACY = 1e-4
+"""Of population losses, which are 0.07 or more."""
+
+TINY = 1e-9
+"""An entry of a unit vector that is rounding."""
+
+APART = 3.0
+"""A plateau is predicted at rank r where eigenvalue r is at least so many times the next."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Escapes and plateaus of one ensemble: runs of one kind of training."""
+
+    time: Float[np.ndarray, " step"]
+    """Of snapshots: steps times the rate, except with AdamW, where it is steps."""
+    steps: Int[np.ndarray, " step"]
+    loss: Float[np.ndarray, "run step"]
+    """Population loss."""
+    linear: Float[np.ndarray, "run step"]
+    """That of the same weights, with the best bias, in the linear model."""
+    measured: Float[np.ndarray, "run mode"]
+    """When each principal direction has a strength of 1/2; infinite if it never has."""
+    predicted: Float[np.ndarray, "run mode"]
+    """The same by the closed form for the gradient flow of the linear model."""
+    eigenvalues: Float[np.ndarray, " feature"]
+    losses: Float[np.ndarray, " rank"]
+    """Of the best linear solution of each rank."""
+    sizes: tuple[int, ...]
+    """Of the sets, in the order of the modes."""
+
+    @property
+    def modes(self) -> int:
+        """Principal directions: one for each set."""
+        return self.measured.shape[1]
+
+    @property
+    def learned(self) -> Bool[np.ndarray, " run"]:
+        """Which runs learn all directions."""
+        return np.asarray(np.isfinite(self.measured).all(1))
+
+    @property
+    def in_order(self) -> Bool[np.ndarray, " run"]:
+        """Which runs learn all directions, in falling order of their eigenvalues."""
+        later = np.array([a < b for a, b in itertools.pairwise(self.measured.T)]).reshape(-1, len(self.measured))
+        return self.learned & later.all(0)
+
+    @property
+    def error(self) -> Float[np.ndarray, " run"]:
+        """Mean |ln (measured/predicted)| of each run that has learned all directions."""
+        return self._errors()[self.learned].mean(1)
+
+    @property
+    def timely(self) -> Bool[np.ndarray, " run"]:
+        """Which runs learn every direction within `ACCURATE` of its predicted time; one not learned is not."""
+        return self._errors().max(1, initial=0.0) <= ACCURATE
+
+    @property
+    def timely_by_others(self) -> float:
+        """The null: the same share, each run's times by the starts of all other runs."""
+        return float(np.mean([self._errors(by).max(1, initial=0.0) <= ACCURATE for by in range(1, len(self.measured))]))
+
+    @property
+    def error_by_others(self) -> float:
+        """The null of `error`: each run's times by the starts of all other runs."""
+        errors = [self._errors(by)[self.learned].mean(1) for by in range(1, len(self.measured))]
+        return float(np.mean(errors)) if self.learned.any() else math.nan
+
+    @property
+    def late(self) -> Float[np.ndarray, "run mode"]:
+        """Signed ln (measured/predicted) of the runs that have learned all directions."""
+        return np.log(self.measured[self.learned] / self.predicted[self.learned])
+
+    def ratio(self, rank: int) -> float:
+        """Eigenvalue `rank` over the next."""
+        return float(self.eigenvalues[rank - 1] / self.eigenvalues[rank])
+
+    @property
+    def expected(self) -> tuple[int, ...]:
+        """The ranks at which a plateau is predicted."""
+        return tuple(rank for rank in range(1, self.modes + 1) if self.ratio(rank) >= APART)
+
+    def plateaus_at(self, rank: int, shift: float = 1.0) -> Bool[np.ndarray, " run"]:
+        """Which runs have a plateau at the linear optimum of a rank, its level times a factor."""
+        return np.asarray(at_level(*self._resting, float(shift * self.losses[rank])).any(1))
+
+    @property
+    def climbs(self) -> Bool[np.ndarray, " run"]:
+        """Which runs have all expected plateaus, directions being learned in order."""
+        return self.in_order & np.array([self.plateaus_at(rank) for rank in self.expected]).all(0)
+
+    def by_chance(self, ranks: tuple[int, ...]) -> float:
+        """The null: the share of plateaus at these ranks that runs have if levels are times a factor, over factors.
+
+        For all of the ranks at once it is generous: so often is one of them met.
+        """
+        found = [self.plateaus_at(rank, shift) for rank in ranks for shift in SHIFTS]
+        return float(np.mean(found)) if found else math.nan
+
+    def rests(self) -> Float[np.ndarray, "some pair"]:
+        """How far the loss is from L_r between the escapes of directions r and r + 1: mean over r of |ln (loss/L_r)|.
+
+        Of each run that learns them in order. First where the loss changes most slowly; beside it the null: at a random
+        time between the same two escapes.
+        """
+        found = []
+        for run in np.flatnonzero(self.in_order):
+            change, wait = np.abs(np.diff(self.loss[run])), np.diff(self.time)
+            pairs = []
+            for rank, (here, there) in enumerate(itertools.pairwise(self.measured[run]), 1):
+                between = np.flatnonzero((self.time[:-1] >= here) & (self.time[1:] <= there))
+                if len(between):
+                    away = np.abs(np.log(self.loss[run, between] / self.losses[rank]))
+                    slowest = np.argmin(change[between] / wait[between])
+                    pairs.append((away[slowest], np.average(away, weights=wait[between])))
+            if pairs:
+                found.append(np.mean(pairs, 0))
+        return np.array(found, float).reshape(-1, 2)
+
+    @property
+    def exponents(self) -> Float[np.ndarray, " some"]:
+        """Of the time to learn a set in its number of features, for each run that has learned all directions."""
+        return self._exponents(self.measured[self.learned])
+
+    @property
+    def exponent_predicted(self) -> float:
+        """The median of the same by the closed form."""
+        return float(np.median(self._exponents(self.predicted)))
+
+    def _exponents(self, times: Float[np.ndarray, "some mode"]) -> Float[np.ndarray, " some"]:
+        return np.array([np.polyfit(np.log(self.sizes), np.log(row), 1)[0] for row in times], float)
+
+    def _errors(self, by: int = 0) -> Float[np.ndarray, "run mode"]:
+        """|ln (measured/predicted)|, the predictions of the run that is so many places before."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.abs(np.log(self.measured / np.roll(self.predicted, by, 0)))
+
+    @cached_property
+    def _resting(self) -> tuple[Float[np.ndarray, "run plateau"], Float[np.ndarray, "run plateau"]]:
+        """Both losses of each run where its plateaus are slowest; NaN where it has fewer than others."""
+        from tegum.analysis.plateaus import find_plateaus
+
+        found = [[each.slowest for each in find_plateaus(row, self.steps)] for row in self.loss]
+        both = np.full((2, len(found), max(map(len, found), default=0)), np.nan)
+        for run, at in enumerate(found):
+            both[0, run, : len(at)], both[1, run, : len(at)] = self.loss[run, at], self.linear[run, at]
+        return both[0], both[1]
+
+
+def chance(modes: int) -> float:
+    """The probability that a random order is the predicted one."""
+    return 1 / math.factorial(modes)
+
+
+def order(run: xr.Dataset, spec: Spec) -> Order:
+    """The escapes and plateaus of one ensemble, one direction for each set."""
+    from tegum.analysis.escapes import escape_times, mode_strengths, predicted_escapes
+    from tegum.analysis.pca import linear_optimum, principal_axes
+
+    kept = completed_runs(run)
+    modes = len(spec.features.sets)
+    weights = kept["weights"].values.astype(float)
+    strengths = mode_strengths(weights, spec.features, modes)
+    if "time" in kept.coords:
+        time = kept["time"].values.reshape(-1, kept.sizes["step"])[0]
+    else:
+        time = kept["step"].values * _time_of_a_step(spec.training)
+    optimum = linear_optimum(spec.features, spec.hidden)
+    axes = principal_axes(spec.features)[1][:, :modes]
+    return Order(
+        time=time.astype(float),
+        steps=kept["step"].values,
+        loss=own_losses(kept, spec, ACCURACY),
+        linear=linear_losses(weights, spec.features),
+        measured=escape_times(strengths, time.astype(float)),
+        predicted=predicted_escapes(weights[:, 0], spec.features, modes),
+        eigenvalues=optimum.eigenvalues,
+        losses=optimum.losses,
+        # A principal direction lies in one set.
+        sizes=tuple((np.abs(axes) > TINY).sum(0).tolist()),
+    )
+
+
+def _time_of_a_step(training: Any) -> float:
+    """In which gradient flow would do as much: the rate of gradient descent; Adam's steps have no such time."""
+    match training.rule:
+        case "momentum":
+            return training.rate
+        case "adam":
+            return 1.0
+        case _:
+            raise ValueError(f"{training!r}: must take steps of gradient descent or of Adam")

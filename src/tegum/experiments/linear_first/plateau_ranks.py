@@ -1,0 +1,235 @@
+"""Whether training from small starts rests on the best linear solution first, and where else it rests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tegum.analysis.runs import completed_runs
+from tegum.experiments.linear_first.losses import SAME, SHIFTS, at_level, linear_losses, own_losses
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.analysis.plateaus import Plateau
+    from tegum.training.spec import Spec
+
+ACCURACY = 1e-5
+"""Of population losses."""
+
+INSIDE = 0.95
+"""At least this share of |W|² lies in the principal subspace of a model on a linear solution. (It is passed easily:
+from a small start sets' principal directions grow first, in whatever arrangement.)"""
+
+PRESENT, OPPOSITE = 0.1, -0.5
+"""Sets of which |vᵀ W|² is at least the first are antipodal if the cosine of their rows is below the second."""
+
+KINDS: Mapping[str, str] = {
+    "linear": "linear, of full rank",
+    "begun": "linear at first only",
+    "lower": "linear, of lower rank",
+    "antipodal": "antipodal sets",
+    "other": "other plateau",
+    "none": "no plateau",
+}
+"""What the first plateau of a run is, in the order in which it is asked."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of one start scale that trained to their end."""
+
+    scale: float
+    """Standard deviation of the start; NaN for Xavier's."""
+    seeds: tuple[int, ...]
+    rank: int
+    """The full one: sets, or dimensions where these are fewer."""
+    losses: Float[np.ndarray, " rank"]
+    """Of the best linear solution of rank 0, 1, …, m."""
+    loss: Float[np.ndarray, "run step"]
+    """Population loss."""
+    linear: Float[np.ndarray, "run step"]
+    """That of the same weights, with the best bias, in the linear model."""
+    inside: Float[np.ndarray, "run step"]
+    """Share of |W|² in the principal subspace."""
+    opposed: Float[np.ndarray, "run step"]
+    """The least cosine between the rows vᵀ W of two sets that are present; 1 where there are no two."""
+    first: tuple[Plateau | None, ...]
+    """Each run's first plateau after the origin."""
+    purest: tuple[int, ...]
+    """The snapshot on it at which `linear` is least; −1 where there is no such plateau."""
+
+    @property
+    def ranks(self) -> Int[np.ndarray, " run"]:
+        """Of the linear optimum where the plateau is slowest; −1 where it is none, or where there is no plateau."""
+        return self._ranks([-1 if each is None else each.slowest for each in self.first])
+
+    @property
+    def begun(self) -> Int[np.ndarray, " run"]:
+        """The same where the plateau is purest."""
+        return self._ranks(self.purest)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each run's first plateau is: keys of `KINDS`."""
+        found = []
+        for run, (plateau, rank, begun) in enumerate(zip(self.first, self.ranks, self.begun, strict=True)):
+            if plateau is None:
+                found.append("none")
+            elif rank == self.rank:
+                found.append("linear")
+            elif begun == self.rank:
+                found.append("begun")
+            elif 0 < rank < self.rank:
+                found.append("lower")
+            else:
+                found.append("antipodal" if self.opposed[run, plateau.slowest] < OPPOSITE else "other")
+        return tuple(found)
+
+    def chance(self, purest: bool = False) -> float:
+        """The null: the share of runs whose first plateau is at the level of full rank times a factor, over factors."""
+        places = self.purest if purest else [-1 if each is None else each.slowest for each in self.first]
+        runs = [number for number, at in enumerate(places) if at >= 0]
+        chosen = [places[number] for number in runs]
+        loss, linear, inside = (each[runs, chosen] for each in (self.loss, self.linear, self.inside))
+        hits = [at_level(loss, linear, shift * self.losses[self.rank]) & (inside >= INSIDE) for shift in SHIFTS]
+        return float(np.mean([each.sum() for each in hits]) / len(self.first))
+
+    @property
+    def passing(self) -> Float[np.ndarray, " run"]:
+        """The share of |W|² in the principal subspace when the loss first is that of the best linear solution."""
+        below = self.loss <= self.losses[self.rank] * (1 + SAME)
+        return np.array([row[np.argmax(so)] for row, so in zip(self.inside, below, strict=True) if so.any()], float)
+
+    def _ranks(self, places: Sequence[int]) -> Int[np.ndarray, " run"]:
+        found = [
+            -1 if at < 0 else linear_rank(self.loss[run, at], self.linear[run, at], self.inside[run, at], self.losses)
+            for run, at in enumerate(places)
+        ]
+        return np.array(found, int)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class System:
+    """Correlated sets, all alike, in so many hidden dimensions, from starts of several scales."""
+
+    sets: int
+    hidden: int
+    steps: Int[np.ndarray, " step"]
+    losses: Float[np.ndarray, " rank"]
+    """Of the best linear solution of rank 0, 1, …, m."""
+    runs: tuple[Runs, ...]
+    """The smallest scale first and Xavier's last."""
+
+    @property
+    def name(self) -> str:
+        """For measures."""
+        return f"{self.sets} sets, m = {self.hidden}"
+
+
+def system(run: xr.Dataset, specs: Sequence[Spec]) -> System:
+    """First plateaus of one system.
+
+    Args:
+        run: a trajectory with the dim `spec`.
+        specs: which differ in `initial_scale` alone.
+
+    """
+    from tegum.analysis.pca import linear_optimum
+
+    first = specs[0]
+    losses = linear_optimum(first.features, first.hidden).losses
+    found = [_runs(run.isel(spec=number), spec, losses) for number, spec in enumerate(specs)]
+    found = sorted(found, key=lambda each: (np.isnan(each.scale), each.scale))
+    return System(len(first.features.sets), first.hidden, run["step"].values, losses, tuple(found))
+
+
+def first_plateau(
+    loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step"], origin: float, one: float
+) -> Plateau | None:
+    """The first plateau after the origin: not the start's own, and with a loss nearer to that of rank 1, or below it.
+
+    Args:
+        loss: of each snapshot, positive.
+        steps: of each snapshot.
+        origin: the loss of the best constant output.
+        one: that of the best linear solution of rank 1.
+
+    """
+    from tegum.analysis.plateaus import find_plateaus
+
+    start = int(steps[steps >= 1][0])
+    found = find_plateaus(loss, steps)
+    return next((each for each in found if each.start > start and each.loss < (origin + one) / 2), None)
+
+
+def linear_rank(loss: float, linear: float, inside: float, losses: Float[np.ndarray, " rank"]) -> int:
+    """The rank from 1 on of the linear optimum that a model is at; −1 if it is at none.
+
+    Args:
+        loss: the model's, which is nearest to that of this rank.
+        linear: that of its weights in the linear model, which must be there as well.
+        inside: the share of |W|² in the principal subspace.
+        losses: of the best linear solutions of rank 0, 1, ….
+
+    """
+    nearest = int(np.argmin(np.abs(np.log(loss / losses))))
+    there = bool(at_level(np.array([loss]), np.array([linear]), float(losses[nearest]))[0])
+    return nearest if nearest and there and inside >= INSIDE else -1
+
+
+def energy_inside(weights: Float[np.ndarray, "*run n m"], axes: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "*run"]:
+    """The share of |W|² that lies in the span of orthonormal axes; a random W has k/n on average."""
+    total = np.square(weights).sum((-2, -1))
+    return np.divide(np.square(axes.T @ weights).sum((-2, -1)), total, out=np.zeros_like(total), where=total > 0)
+
+
+def least_cosine(rows: Float[np.ndarray, "*run k m"]) -> Float[np.ndarray, "*run"]:
+    """The least cosine between two rows, of those whose square is at least `PRESENT`; 1 where there are no two."""
+    squares = np.square(rows).sum(-1)
+    there = squares >= PRESENT
+    units = rows / np.sqrt(np.where(there, squares, 1.0))[..., None]
+    pairs = there[..., :, None] & there[..., None, :] & ~np.eye(rows.shape[-2], dtype=bool)
+    return np.asarray(np.where(pairs, units @ np.swapaxes(units, -1, -2), 1.0).min((-2, -1)))
+
+
+def on(runs: Runs, *kinds: str) -> Bool[np.ndarray, " run"]:
+    """Which runs have a first plateau of one of these kinds."""
+    return np.isin(runs.kinds, kinds)
+
+
+def _runs(run: xr.Dataset, spec: Spec, losses: Float[np.ndarray, " rank"]) -> Runs:
+    from tegum.analysis.pca import principal_axes
+
+    kept = completed_runs(run)
+    weights, steps = kept["weights"].values.astype(float), run["step"].values
+    loss, linear = own_losses(kept, spec, ACCURACY), linear_losses(weights, spec.features)
+    sets = len(spec.features.sets)
+    # The principal direction of each set: any of them are as good where there is room for fewer.
+    axes = principal_axes(spec.features)[1][:, :sets]
+    first = [first_plateau(row, steps, losses[0], losses[1]) for row in loss]
+    purest = []
+    for row, plateau in zip(linear, first, strict=True):
+        if plateau is None:
+            purest.append(-1)
+            continue
+        places = np.flatnonzero((steps >= plateau.start) & (steps <= plateau.end))
+        purest.append(int(places[np.argmin(row[places])]))
+    return Runs(
+        scale=np.nan if spec.initial_scale is None else spec.initial_scale,
+        seeds=tuple(kept["seed"].values.tolist()),
+        rank=min(sets, spec.hidden),
+        losses=losses,
+        loss=loss,
+        linear=linear,
+        inside=energy_inside(weights, axes),
+        opposed=least_cosine(axes.T @ weights),
+        first=tuple(first),
+        purest=tuple(purest),
+    )

@@ -1,0 +1,92 @@
+"""What the figure of the experiment `local-basis` draws: its lines as curves with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+
+from tegum.experiments.local_basis.findings import DENSITIES, HIDDEN, SIZE, Along, End, Found, Line, Seen, lines
+
+if TYPE_CHECKING:
+    from tegum.figures.local_basis import Band, Curve
+
+PAIRS = ((5, 10), (5, 20), (10, 4), (10, 10))
+"""Sizes and numbers of sets whose lines over density are drawn."""
+
+
+def curves(found: Found) -> dict[str, list[Curve]]:
+    """For each of what is varied its curves."""
+    columns: dict[str, list[Curve]] = {}
+    kinds: tuple[Along, ...] = ("part", "sets", "density")
+    for along in kinds:
+        ends = [*found.bases[along], *found.pca[along]]
+        columns[along] = [
+            _curve(line, [each for each in ends if each.line.cells == line.cells], list(found.nulls.values()))
+            for line in lines(found.cells.values(), along)
+            if _drawn(line)
+        ]
+    return columns
+
+
+def _drawn(line: Line) -> bool:
+    cell = line.cells[0].cell
+    match line.along:
+        case "density":
+            fitting = (cell.size, cell.sets) in PAIRS
+        case "part":
+            fitting = cell.density in DENSITIES
+        case "sets":
+            fitting = cell.density in DENSITIES and cell.size == SIZE
+        case _:
+            assert_never(line.along)
+    return cell.hidden == HIDDEN and fitting
+
+
+def _curve(line: Line, ends: Sequence[End], nulls: Sequence[Seen]) -> Curve:
+    from tegum.figures.local_basis import Curve
+
+    first, x = line.cells[0].cell, line.x
+    match line.along:
+        case "density":
+            label, sets, second = f"{first.sets} sets of {first.size}", first.sets, first.size != SIZE
+        case "part":
+            label, sets = f"{first.sets} sets, p = {first.density:g}", first.sets
+            second = first.density == DENSITIES[0]
+        case "sets":
+            label, sets, second = f"p = {first.density:g}", None, first.density == DENSITIES[0]
+        case _:
+            assert_never(line.along)
+    at = {each.cell: place for each, place in zip(line.cells, x.tolist(), strict=True)}
+    return Curve(
+        label=label,
+        sets=sets,
+        second=second,
+        x=x,
+        bands={
+            "ratio": _band(line, "ratio"),
+            "alone": _band(line, "alone"),
+            "relative": _band(line, "relative"),
+            "found": 1 - _band(line, "lost")[:, [0, 2, 1]],
+        },
+        faint={
+            "alone": np.array([each.mean("random alone") for each in line.cells]),
+            "found": np.array([1 - each.mean("lost globally") for each in line.cells]),
+        },
+        crosses=[
+            (at[null.cell], {"ratio": null.mean("ratio"), "alone": null.mean("alone"), "found": 1 - null.mean("lost")})
+            for null in nulls
+            if null.cell in at
+        ],
+        ends={
+            "found" if each.measure == "lost" else each.measure: (each.value, *each.interval)
+            for each in ends
+            if each.inner
+        },
+    )
+
+
+def _band(line: Line, name: str) -> Band:
+    """Mean, low and high of each cell."""
+    return np.array([(each.mean(name), *each.intervals[name]) for each in line.cells])

@@ -1,0 +1,280 @@
+"""Whether the smooth loss of larger models is made of many small jumps of features.
+
+Elhage et al., "Toy Models of Superposition" (2022), having seen a feature's jump lower the loss of a small model,
+"suspect that seemingly smooth decreases of the loss curve in larger models are in fact composed of many small jumps of
+features between different configurations". This is put to the test where models grow at a fixed n/m = 10.
+
+Grid. Runs that differ by seed alone, of n = 40, 80, 200 and 400 independent features of density 0.3 in n/10
+dimensions (quick: 20, 40 and 80), ReLU, AdamW at a rate of 1e-3, from a Xavier start, 4,000 steps, after which hardly
+anything moves; the loss is that of a large sample, the same for all runs of a size. Beside them, without any noise,
+gradient flow of the exact loss of n = 20 and 40 over 300 units of time (not in quick).
+
+Definitions. Jumps are those of `tegum.analysis.levels`: by 0.1 at least, in 1,000 steps at most, between plateaus of
+at least 100 steps (in the flow 100 and 10 units of time). They are shorter than those that are looked for late in
+training, because here early jumps count. The first plateau must be over before a jump can start, so that the loss is
+looked at from step 100 on; more than half of its whole decrease is over by then, and is no jump. A feature is
+represented if it is at least 1/2 long. Measures are those of `_small_jumps` and `_own_jumps`.
+
+Nulls. (a) Jumps shifted in time, around the time that is looked at. That is easy to exceed: the loss falls early, and
+features jump early. (b) The loss of one run beside the jumps of other runs of its size, which go through the same
+course at the same times: only what exceeds that belongs to these jumps and not to their time. It is taken of all pairs
+of runs, less what the loss of a run gives beside anyone's jumps and what jumps give beside anyone's loss; p is how
+often runs give as much where jumps are dealt to them anew. What a smooth curve explains is measured by the mean of all
+other runs' losses, in which single jumps are averaged out. Jumps are dealt anew and losses stay whose they are, so
+that neither null takes the errors of recorded losses for independent.
+
+How much it would be. Losses are made that fall by the runs' own jumps and by nothing else, each jump of a random size
+and a snapshot too early or too late (standard deviation), and only half of the jumps are then given to the measures:
+jumps are found by what rests before and after, so that many are missed, and a feature's way in dimensionality is not
+its way in the loss. What the measures give there is what a loss composed of jumps has to come near.
+
+Criteria, of the largest models, fixed before the runs of these base seeds (p: below 0.05, of (b)):
+
+1. More of the decrease lies inside a run's own jumps than with (b): p.
+2. The fall of the loss goes with the rise of the number of represented features from one stretch of 100 steps to the
+   next: the interval of the correlation is above (a); p.
+3. A constant and a non-negative sum of a run's own jumps predict where its loss falls: the interval of R² is above (a);
+   p. Stretches of 100 steps are predicted from the rest.
+4. Where the fall of a run leaves the common course of the others, whatever its size and a little earlier or later, it
+   goes with what the run's own jumps make of their way, less their course, from one stretch to the next: p.
+5. The loss is composed of the jumps: what 1 finds beyond (b) is more than a quarter of what made losses give; the
+   interval lies above 1/4.
+6. Added to the mean course of the other runs, a run's own jumps remove more of its squared error than with (b): p.
+
+5 is left out if the made losses show nothing themselves. The claim holds if all pass, does not hold if none does, and
+holds in part otherwise; it is not tested if fewer than five of the largest models trained to their end. How many jumps
+there are, of a run and for each feature, that more of the decrease lies inside them than with (a), the flow, and all
+sizes but the largest are reported and are no criteria.
+
+What was changed. The definitions were made on runs of the base seeds 300 + n. Then 1, 2 and 3 were tested with
+intervals that had the differences between runs in them which (b) has to take away; they were so wide that a small part
+could not be seen, and 1 failed. Two more criteria could not fail (larger models have more jumps in all, and more of the
+decrease lies inside jumps than with (a)), and 6 asked for 1/4 of the error, of which losses made of jumps fall short at
+n = 400 where jumps are a little out of time. The measures were mended, 4 and 5 were added, and all was tried on those
+seeds: there 1 and 4 pass, and 2, 3, 5 and 6 fail. Which tests to take, and the 1/4 in 5, was chosen by made losses: in
+ensembles of 12, 12 of 12 pass the p of 1, 3, 4 and 6 at n = 400, and 15 of 16 pass 5; at n = 80 two of 12 miss 6, and
+one misses 3. Where losses and jumps are of different runs, p is below 0.05 in 3 to 7 of 100. There are twice as many
+runs of n = 400 as before. The runs shown are of the base seeds 7000 + n; no criterion was changed after a look at them.
+
+Limits. Only features that rest before and after count as jumping; one that comes in a single long rise does not. The
+number of represented features tells little: while the loss falls it rises, overshoots, and falls again, and apart from
+the course the loss falls where it falls. 4 is blind to how much of the decrease is at stake: apart from the common
+course hardly any is. R² and the error that is removed are harsh on jumps that are known badly: at n = 400 jumps that
+make the whole loss remove nine tenths of the error if all are known, to the step, but less than a tenth if half are,
+one snapshot out of time. And what is common to all runs of a size may well be made of jumps, too: many of them, at
+times that hardly differ from run to run, sum to the same smooth course in every run, and no comparison of runs could
+tell. (b) and the mean course tell whether single jumps can be seen in the loss, not whether the course owes its form to
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, final
+
+import numpy as np
+
+from tegum.experiments.framework import Criterion, Experiment, Findings, Size
+from tegum.experiments.many_jumps.own_jumps import FEWEST
+from tegum.experiments.many_jumps.small_jumps import Sized, sized
+from tegum.experiments.varied import SPARSEST, Range
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from tegum.figures.many_jumps import One
+    from tegum.training.spec import Spec
+
+DENSITY = 0.3
+
+RATIO = 10
+"""Features for each dimension."""
+
+HEIGHT, REST, LONGEST = 0.1, 100, 1_000
+"""Of a jump: its least height, the plateaus beside it, and its longest time, in steps."""
+
+FLOW = 10
+"""So many steps count as much as one unit of time of the flow, by how long both take."""
+
+
+@final
+class ManyJumps(Experiment):
+    """The claim that smooth losses are made of jumps."""
+
+    claim: ClassVar[str] = (
+        "The seemingly smooth decrease of the loss in larger models is composed of many small jumps of features."
+    )
+
+    varies: ClassVar[Mapping[str, Range]] = {
+        "seeds": Range(low=FEWEST),
+        "features.density": SPARSEST,
+        "snapshots.count": Range(low=120),
+    }
+
+    def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
+        """An ensemble of runs for each number of features, and of flows for some of them."""
+        from tegum.core.features import FeatureDistribution, Independent
+        from tegum.training.spec import Flow, Sampled, Snapshots, Spec
+
+        runs, flows = {
+            "quick": ({20: 12, 40: 12, 80: 12}, {}),
+            "default": ({40: 32, 80: 32, 200: 24, 400: 24}, {20: 16, 40: 8}),
+            "full": ({40: 128, 80: 128, 200: 96, 400: 96, 800: 24}, {20: 128, 40: 64}),
+        }[size]
+        sampled = Sampled(steps=4_000, evaluation=16_384)
+        # Rounding of trajectories does not matter here, and tighter ones take several times as long.
+        flow = Flow(steps=300, duration=300.0, rtol=1e-4, atol=1e-6, accuracy=1e-5)
+
+        def spec(n: int, seeds: int, training: Sampled | Flow, count: int, base_seed: int) -> Spec:
+            return Spec(
+                features=FeatureDistribution([Independent(n, density=DENSITY)]),
+                hidden=n // RATIO,
+                training=training,
+                snapshots=Snapshots(count=count),
+                seeds=seeds,
+                base_seed=base_seed,
+            )
+
+        return {
+            **{f"run-{n}": spec(n, seeds, sampled, 200, 7_000 + n) for n, seeds in runs.items()},
+            **{f"flow-{n}": spec(n, seeds, flow, 300, 7_000 + n) for n, seeds in flows.items()},
+        }
+
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+        """Jumps and what the loss owes to them, for every size; `shown` is the list of `Sized`."""
+        from tegum.experiments.many_jumps.measures import criteria, measures
+        from tegum.training.compare import recorded_on
+
+        found: dict[str, Sized | None] = {}
+        for name, run in runs.items():
+            flow = name.startswith("flow")
+            found[name] = sized(run, _rest(flow), _rest(flow) * LONGEST // REST, HEIGHT)
+        last = [name for name in runs if name.startswith("run")][-1]
+        largest, recorded = found[last], recorded_on(runs[last].isel(seed=0)) if found[last] is not None else ""
+        shown = [each for each in found.values() if each is not None]
+        tested = largest if largest is not None and len(largest.courses) >= FEWEST else None
+        untrained = Criterion(f"At least {FEWEST} of the largest models train to their end.", False)
+        return Findings(
+            tuple(measure for each in shown for measure in measures(each, _rest(each.flow))),
+            criteria(tested) if tested else (untrained,),
+            f"{_caption(shown)} {recorded}".rstrip(),
+            shown,
+            tested=tested is not None,
+        )
+
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
+        """One run of the smallest and of the largest size, and what jumps explain at all sizes."""
+        from tegum.figures.many_jumps import Panel, many_jumps
+
+        found: list[Sized] = findings.shown
+        sampled = [each for each in found if not each.flow]
+        flows = [each for each in found if each.flow]
+        shown = [*flows[-1:], *sampled[:1], *sampled[1:][-1:]]
+
+        def panel(title: str, label: str, lines: Mapping[str, Callable[[Sized], np.ndarray | float | None]]) -> Panel:
+            return Panel(
+                title,
+                label,
+                {name: _line(sampled, value) for name, value in lines.items()},
+                {name: _line(flows, value) for name, value in lines.items()},
+            )
+
+        def part(which: str) -> Callable[[Sized], np.ndarray | None]:
+            return lambda each: each.made and each.made.part(which, getattr(each.owned, which))
+
+        panels = [
+            panel(
+                "decrease inside jumps",
+                "share of the decrease",
+                {
+                    "own jumps": lambda each: each.owned.share.own,
+                    "other runs' jumps": lambda each: each.owned.share.others,
+                    "jumps shifted in time": lambda each: each.owned.share.shifted,
+                },
+            ),
+            panel(
+                "predicted fall of the loss",
+                "R²",
+                {
+                    "own jumps": lambda each: each.owned.sums.own,
+                    "other runs' jumps": lambda each: each.owned.sums.others,
+                    "jumps shifted in time": lambda each: each.owned.sums.shifted,
+                    "mean course of others": lambda each: each.owned.course,
+                },
+            ),
+            panel(
+                "own less others'",
+                "part of a loss made of jumps",
+                {
+                    "decrease inside jumps": part("share"),
+                    "predicted fall": part("sums"),
+                    "apart from the course": part("apart"),
+                },
+            ),
+        ]
+        return many_jumps([_one(each) for each in shown], panels, findings.caption)
+
+
+def _line(
+    found: Sequence[Sized], value: Callable[[Sized], np.ndarray | float | None]
+) -> list[tuple[float, float, float, float]]:
+    """A mean over runs with its interval for each size; a number alone has none."""
+    from tegum.experiments.reporting import average
+
+    line = []
+    for each in found:
+        values = value(each)
+        if isinstance(values, np.ndarray):
+            mean = average("", values, "1", "")
+            low, high = (end if end is not None else mean.value for end in (mean.low, mean.high))
+            line.append((float(each.features), mean.value, low, high))
+        elif values is not None:
+            line.append((float(each.features), values, values, values))
+    # What could not be measured has no place in a figure.
+    return [at for at in line if at[1] is not None and np.isfinite(at[1])]
+
+
+def _one(each: Sized) -> One:
+    """The run whose jumps are in the middle of all by their number, the first by seed of these."""
+    from tegum.figures.many_jumps import One
+
+    counts = [len(course.jumps) for course in each.courses]
+    at = counts.index(sorted(counts)[len(counts) // 2])
+    losses = np.array([course.loss for course in each.courses])
+    course = each.courses[at]
+    title = f"{'gradient flow, ' if each.flow else ''}n = {each.features}: {counts[at]} jumps"
+    mean = np.delete(losses, at, 0).mean(0)
+    return One(title, "time" if each.flow else "training step", each.step, course.loss, mean, course.under_way)
+
+
+def _caption(found: Sequence[Sized]) -> str:
+    if not found:
+        return "No two runs of a size trained to their end."
+    sizes = ", ".join(f"{len(each.courses)} {'flows ' * each.flow}of n = {each.features}" for each in found)
+    last = [each for each in found if not each.flow or all(other.flow for other in found)][-1]
+    numbers = np.array([course.number for course in last.courses])
+    first, most, end = (part.mean() for part in (numbers[:, 0], numbers.max(1), numbers[:, -1]))
+    text = (
+        "Top: the loss of one run each (orange), from where a jump can start, and the mean loss of the other runs "
+        "(dashed); blue: how many of its jumps are under way. Drawn is the run with the median number of jumps. "
+        f"Bottom, over the number of features (runs: {sizes}; bars: 95 % of the mean over runs): the share of the "
+        "decrease inside jumps; how well the fall of the loss is predicted as a sum of jumps, or by the mean course "
+        "of other runs; and what a run's own jumps give more than those of others, as a part of what they give where "
+        "jumps alone make the loss. Other runs are those of the same size. "
+        f"With {last.features} features {_percent(last.inside.share)} of the decrease lies inside jumps, "
+        f"{_percent(last.inside.others)} inside those of other runs, {_percent(last.inside.null)} where they are "
+        f"shifted in time. Represented features are {first:.0f} at first, {most:.0f} at most and {end:.0f} at last: "
+        f"the loss goes with their number by a correlation of {last.level.own.mean():.2f}, and its falls, apart from "
+        f"the course, with their rises by {last.apart.own.mean():.2f}."
+    )
+    return f"{text}{' Hollow: gradient flow.' * any(each.flow for each in found)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if np.isfinite(share) else "an unknown part"
+
+
+def _rest(flow: bool) -> int:
+    """The least plateau, in steps, or in units of the flow's time."""
+    return REST // FLOW if flow else REST

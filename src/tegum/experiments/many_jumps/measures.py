@@ -1,0 +1,167 @@
+"""What `many-jumps` reports of the runs of each size, and its criteria."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tegum.experiments.framework import Criterion
+from tegum.experiments.reporting import Measure, average, by_run
+
+if TYPE_CHECKING:
+    from tegum.experiments.many_jumps.own_jumps import Compared
+    from tegum.experiments.many_jumps.small_jumps import Sized
+
+RARE = 0.05
+"""A p-value below it is no chance."""
+
+PART = 0.25
+"""Of what losses made of jumps give, a loss that is composed of them must show more than this."""
+
+
+def measures(each: Sized, rest: int) -> list[Measure]:
+    """All numbers of one size; `rest` is where the loss is looked at from."""
+    name, unit = f"{'flow, ' if each.flow else ''}n = {each.features}", "time" if each.flow else "step"
+    jumps = [(number, jump.end - jump.start) for number, course in enumerate(each.courses) for jump in course.jumps]
+    numbers = np.array([course.number for course in each.courses])
+    low, high = each.inside.interval()
+
+    def beside(what: str, compared: Compared) -> Measure:
+        meaning = f"own less others', p = {compared.p:.2g}; null: none"
+        return average(f"{what}, less other runs', {name}", compared.excess, "1", meaning, null=0.0)
+
+    def made(what: str, which: str) -> list[Measure]:
+        compared: Compared = getattr(each.owned, which)
+        called = f"{what}, as a part of made losses', {name}"
+        part = None if each.made is None else each.made.part(which, compared)
+        if each.made is None or part is None:
+            why = "too few runs with two jumps" if each.made is None else "losses made of jumps show none"
+            return [beside(what, compared), Measure(called, None, "1", n=0, null=0.0, meaning=why)]
+        meaning = f"own less others', of {each.made.excess[which].mean():.3g} where jumps make the loss; null: none"
+        return [beside(what, compared), average(called, part, "1", meaning, null=0.0)]
+
+    return [
+        average(f"jumps per run, {name}", each.counts, "jump", "of at least 0.1"),
+        average(f"jumps per feature, {name}", each.counts / each.features, "jump", "of at least 0.1"),
+        average(f"duration of a jump, {name}", by_run(jumps), unit, "mean over runs"),
+        average(f"jumps at once, {name}", each.overlap, "jump", "under way while the loss falls, weighted by its fall"),
+        Measure(
+            f"time inside jumps, {name}", each.inside.time, "1", n=len(each.courses), meaning="of what is looked at"
+        ),
+        average(
+            f"decrease that is looked at, {name}",
+            np.array([own.part for own in each.courses]),
+            "1",
+            f"from {unit} {rest} on, of the whole decrease",
+        ),
+        Measure(
+            f"decrease inside jumps, {name}",
+            each.inside.share,
+            "1",
+            low,
+            high,
+            len(each.courses),
+            each.inside.null,
+            f"share; null: jumps shifted in time (p = {each.inside.p:.2g})",
+        ),
+        Measure(
+            f"decrease inside other runs' jumps, {name}",
+            each.inside.others,
+            "1",
+            n=len(each.courses),
+            meaning="share, mean over all pairings",
+        ),
+        *made("decrease inside jumps", "share"),
+        average(
+            f"R² of a sum of jumps, {name}",
+            each.owned.sums.own,
+            "1",
+            "predicted; null: shifted in time",
+            null=each.owned.sums.shifted,
+        ),
+        *made("R² of a sum of jumps", "sums"),
+        average(f"R² of the mean course, {name}", each.owned.course, "1", "of all other runs; predicted"),
+        average(
+            f"correlation with jumps apart from the course, {name}",
+            each.owned.apart.own,
+            "1",
+            "of the fall; null: jumps of other runs",
+            null=float(each.owned.apart.others.mean()),
+        ),
+        *made("correlation with jumps apart from the course", "apart"),
+        average(
+            f"error that jumps remove, {name}",
+            each.owned.removed.own,
+            "1",
+            "share of the squared error of the mean course; null: jumps of other runs",
+            null=float(each.owned.removed.others.mean()),
+        ),
+        beside("error that jumps remove", each.owned.removed),
+        average(f"represented features at first, {name}", numbers[:, 0], "feature", f"at {unit} {rest}"),
+        average(f"represented features at most, {name}", numbers.max(1), "feature", f"from {unit} {rest} on"),
+        average(f"represented features at last, {name}", numbers[:, -1], "feature", "at the end"),
+        average(
+            f"correlation of the loss with represented features, {name}",
+            each.level.own,
+            "1",
+            "of their values, with its sign; null: numbers of other runs",
+            null=float(each.level.others.mean()),
+        ),
+        average(
+            f"correlation of changes, {name}",
+            each.change.own,
+            "1",
+            "fall of the loss and rise of represented features; null: shifted in time",
+            null=each.change.shifted,
+        ),
+        beside("correlation of changes", each.change),
+        average(
+            f"correlation of changes apart from the course, {name}",
+            each.apart.own,
+            "1",
+            "null: numbers of other runs",
+            null=float(each.apart.others.mean()),
+        ),
+    ]
+
+
+def criteria(each: Sized) -> tuple[Criterion, ...]:
+    """Those of the largest size; a part that cannot be told there is left out."""
+    found = each.owned
+
+    def beyond_shifts(compared: Compared) -> bool:
+        low = average("", compared.own, "1", "").low
+        return low is not None and compared.shifted is not None and low > compared.shifted
+
+    part = None if each.made is None else each.made.part("share", found.share)
+    low = None if part is None else average("", part, "1", "").low
+    composed = Criterion(
+        f"What lies inside its own jumps rather than those of others is more than {PART:g} of what it is where jumps "
+        "make the loss.",
+        low is not None and low > PART,
+    )
+    return (
+        Criterion(
+            f"With {each.features} features more of the decrease lies inside a run's own jumps than inside those of "
+            "other runs.",
+            found.share.p < RARE,
+        ),
+        Criterion(
+            "Falls of the loss go with rises of the number of represented features, beyond both nulls.",
+            beyond_shifts(each.change) and each.change.p < RARE,
+        ),
+        Criterion(
+            "A sum of a run's own jumps predicts where its loss falls, beyond both nulls.",
+            beyond_shifts(found.sums) and found.sums.p < RARE,
+        ),
+        Criterion(
+            "Where the fall of a run leaves the common course, it goes with its own jumps rather than those of others.",
+            found.apart.p < RARE,
+        ),
+        *([] if part is None else [composed]),
+        Criterion(
+            "Added to the mean course of the other runs, its own jumps remove more of its error than those of others.",
+            found.removed.p < RARE,
+        ),
+    )

@@ -1,0 +1,319 @@
+"""What the experiment `octahedron` finds in its runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tegum.analysis.motions import Parts
+from tegum.analysis.regimes import motion_shares
+from tegum.experiments.octahedron import routes as along
+from tegum.experiments.octahedron.routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT, TURNED, Course, course
+from tegum.experiments.octahedron.stages import Chances, Stages, stages
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.experiments.octahedron.saddles_en_route import Passed
+    from tegum.training.spec import Spec
+
+PERMUTED = 1_000
+"""So many times labels are permuted."""
+
+MANY = 500
+"""From so many runs on there is time for the saddles of every kind."""
+
+FEWEST = 8
+"""Runs of each outcome that an association needs at least."""
+
+
+@final
+@dataclass(frozen=True)
+class Association:
+    """How a feature of the start goes with an outcome."""
+
+    feature: str
+    area: float
+    """Under the curve, of pairs of runs of the same cell: 1/2 without any association, whatever the cells do."""
+    low: float
+    high: float
+    """Its 95 % interval."""
+    n: int
+    """How many runs."""
+    limit: float
+    """Where outcomes are permuted within cells: the 95 % quantile of the largest |area − 1/2| of all features."""
+
+    @property
+    def strength(self) -> float:
+        """How far the area under the curve is from chance."""
+        return abs(self.area - 0.5)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Found:
+    """All runs of the grid, one after the other, that did not diverge."""
+
+    specs: tuple[Spec, ...] = field(repr=False)
+    steps: Int[np.ndarray, " step"] = field(repr=False)
+    cell: Int[np.ndarray, " run"] = field(repr=False)
+    """The position of each run's Spec."""
+    seed: Int[np.ndarray, " run"] = field(repr=False)
+    weights: Float[np.ndarray, "run step 6 3"] = field(repr=False)
+    loss: Float[np.ndarray, "run step"] = field(repr=False)
+    """Exact."""
+    parts: tuple[Parts, ...] = field(repr=False)
+    """Of the motions between snapshots."""
+    stages: tuple[Stages, ...] = field(repr=False)
+    by_chance: tuple[Chances, ...] = field(repr=False)
+    """Of regimes with their boundaries elsewhere."""
+    course: Course = field(repr=False)
+    routes: tuple[str, ...] = field(repr=False)
+    stands: tuple[str, ...] = field(repr=False)
+    ends: tuple[str, ...] = field(repr=False)
+    """At the last step."""
+    becomes: tuple[str, ...] = field(repr=False)
+    """After being continued; the same for octahedra."""
+    dense: tuple[tuple[str, ...], tuple[str, ...]]
+    """Ends at density 0.2, and what becomes of these."""
+    turned: tuple[tuple[bool, ...], tuple[bool, ...], float]
+    """Whether each of these stands and goes as before after a rotation, and after a permutation and flips of axes; and
+    how often two of them do by chance."""
+    agreement: tuple[float, float, int] | None
+    """Adjusted Rand index of clusters with the kinds, the limit of kinds permuted within cells, and of how many runs;
+    None if these are too few, or of one kind."""
+    decides: Mapping[str, tuple[Association, ...]]
+    """By outcome, the strongest association first."""
+    passed: tuple[tuple[str, int, tuple[Passed, ...]], ...]
+    """Of a run of each kind: the kind, its position, and what its twin passes."""
+
+    @property
+    def small(self) -> Bool[np.ndarray, " run"]:
+        """Which runs have a small start."""
+        return np.array([self.specs[at].initial_scale in SMALL for at in self.cell.tolist()], bool)
+
+    @property
+    def xavier(self) -> Bool[np.ndarray, " run"]:
+        """Which runs have Xavier's."""
+        return np.array([self.specs[at].initial_scale is None for at in self.cell.tolist()], bool)
+
+    def density(self, run: int) -> float:
+        """Of a run's features."""
+        return float(self.specs[int(self.cell[run])].features.density[0])
+
+    def scale(self, run: int) -> float | None:
+        """The standard deviation of its start; None is Xavier's."""
+        return self.specs[int(self.cell[run])].initial_scale
+
+    @property
+    def kinds(self) -> list[str]:
+        """One of `KINDS`, or "other", for each run."""
+        return kinds_of(self.stands, self.routes)
+
+    @property
+    def drawn(self) -> int | None:
+        """The position of the run that is drawn."""
+        fitting = [
+            run
+            for run in np.flatnonzero(self.small).tolist()
+            if self.routes[run] == STRAIGHT and self.density(run) == 0.05 and self.ends[run] == "octahedron"
+        ]
+        rulers = {run: len({each.ruler for each in self.stages[run]}) for run in fitting}
+        return max(fitting, key=lambda run: (rulers[run], self.last_turn(run)["twist"]), default=None)
+
+    def last_turn(self, run: int) -> dict[str, float]:
+        """The shares of transformations from two open triangles that stand opposite, or the first pair, to three pairs.
+
+        NaN where one of both is not seen, or both at one snapshot.
+        """
+        begin, end = min(self.course.facing[run], self.course.paired[run]), self.course.whole[run]
+        if not begin < end < len(self.steps):
+            return dict.fromkeys(self.parts[run].names, float("nan"))
+        shares = motion_shares(self.parts[run], self.steps, int(begin), int(end))
+        return {name: share if np.isfinite(share) else 0.0 for name, share in shares.items()}
+
+    def tree(self) -> dict[tuple[str, str, str], int]:
+        """How many runs from small starts stood, went and ended how."""
+        ends = [each.partition(":")[0] for each in self.ends]
+        paths = zip(self.stands, self.routes, ends, strict=True)
+        return dict(Counter(path for path, small in zip(paths, self.small.tolist(), strict=True) if small))
+
+
+def kinds_of(stands: tuple[str, ...], routes: tuple[str, ...]) -> list[str]:
+    """The three kinds of `KINDS`, or "other"."""
+    kinds = []
+    for stand, route in zip(stands, routes, strict=True):
+        kind = KINDS[0] if stand == "opposite" and route in (STRAIGHT, PAIRS) else f"{stand}, {route}"
+        kinds.append(kind if kind in KINDS else "other")
+    return kinds
+
+
+def find(runs: Mapping[str, xr.Dataset]) -> Found:
+    """Everything that is measured."""
+    from tegum.analysis.runs import completed
+    from tegum.training.along import population_loss_along
+    from tegum.training.dataset import specs_of
+
+    run = runs["run"].transpose("spec", "seed", ...)
+    specs = specs_of(run)
+    sound = completed(run)
+    cell, seed = np.nonzero(sound)
+    weights, bias = run["weights"].values[sound].astype(np.float64), run["bias"].values[sound].astype(np.float64)
+    loss = population_loss_along(run).transpose("spec", "seed", "step").values[sound]
+    steps = run["step"].values
+    features = specs[0].features
+    # Sets of three are all that matters here: densities do not.
+    parts, told, chance = stages(weights, loss, steps, features, np.random.default_rng(0))
+    seen = course(weights, features)
+    routes, stands = tuple(seen.routes()), tuple(seen.stands())
+    ends = [along.ending(each, features) for each in weights[:, -1]]
+    becomes = list(ends)
+    for number, spec in enumerate(specs):
+        left = [k for k in np.flatnonzero(cell == number).tolist() if ends[k] != "octahedron"]
+        if left:
+            for k, name in zip(left, _became(spec, weights[left, -1], bias[left, -1]), strict=True):
+                becomes[k] = name
+    small = np.array([specs[at].initial_scale in SMALL for at in cell.tolist()], bool)
+    kinds = np.array(kinds_of(stands, routes))
+    return Found(
+        specs=tuple(specs),
+        steps=steps,
+        cell=cell,
+        seed=run["seed"].values[seed],
+        weights=weights,
+        loss=loss,
+        parts=tuple(parts),
+        stages=tuple(told),
+        by_chance=tuple(chance),
+        course=seen,
+        routes=routes,
+        stands=stands,
+        ends=tuple(ends),
+        becomes=tuple(becomes),
+        dense=_dense(runs["dense"]),
+        turned=_turned(runs["turned"], specs, cell, run["seed"].values[seed], stands, routes),
+        agreement=_agreement(weights, loss, seen, kinds, cell, small & np.isin(kinds, KINDS)),
+        decides=_decides(weights, seen, stands, routes, cell, small),
+        passed=_passed(specs, cell, weights, kinds, seen),
+    )
+
+
+def _became(spec: Spec, weights: np.ndarray, bias: np.ndarray) -> list[str]:
+    if not len(weights):
+        return []
+    end = along.continued(spec, weights, bias)
+    return [along.ending(each, spec.features) for each in end["weights"].values]
+
+
+def _dense(run: xr.Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    from tegum.analysis.runs import completed
+    from tegum.training.dataset import spec_of
+
+    spec = spec_of(run)
+    end = run.isel(seed=completed(run), step=-1)
+    weights, bias = end["weights"].values.astype(np.float64), end["bias"].values.astype(np.float64)
+    return tuple(along.ending(each, spec.features) for each in weights), tuple(_became(spec, weights, bias))
+
+
+def _turned(
+    run: xr.Dataset,
+    specs: list[Spec],
+    cell: np.ndarray,
+    seed: np.ndarray,
+    stands: tuple[str, ...],
+    routes: tuple[str, ...],
+) -> tuple[tuple[bool, ...], tuple[bool, ...], float]:
+    from tegum.analysis.runs import completed
+
+    told = [(float(each.features.density[0]), each.initial_scale) for each in specs]
+    before = {int(seed[k]): (stands[k], routes[k]) for k, at in enumerate(cell.tolist()) if told[at] == TURNED}
+    run, kept = run.transpose("spec", "seed", ...), []
+    for number in range(2):
+        own = run.isel(spec=number)
+        own = own.isel(seed=completed(own) & np.isin(own["seed"].values, list(before)))
+        seen = course(own["weights"].values, specs[0].features)
+        after = zip(seen.stands(), seen.routes(), strict=True)
+        kept.append(tuple(before[k] == each for k, each in zip(own["seed"].values.tolist(), after, strict=True)))
+    parts = np.array(list(Counter(before.values()).values())) / max(len(before), 1)
+    return kept[0], kept[1], float(np.square(parts).sum())
+
+
+def _agreement(
+    weights: np.ndarray, loss: np.ndarray, seen: Course, kinds: np.ndarray, cell: np.ndarray, used: np.ndarray
+) -> tuple[float, float, int] | None:
+    labels = kinds[used]
+    if len(set(labels.tolist())) < 2 or used.sum() < 2 * FEWEST:
+        return None
+    rng = np.random.default_rng(1)
+    groups = along.clusters(along.fingerprints(weights[used], loss[used], seen.opening[used]), len(KINDS))
+    permuted = along.permuted_within(labels, cell[used], PERMUTED // 5, rng)
+    null = [along.adjusted_rand(groups, each) for each in permuted]
+    return along.adjusted_rand(groups, labels), float(np.quantile(null, 0.975)), int(used.sum())
+
+
+def _decides(
+    weights: np.ndarray,
+    seen: Course,
+    stands: tuple[str, ...],
+    routes: tuple[str, ...],
+    cell: np.ndarray,
+    small: np.ndarray,
+) -> dict[str, tuple[Association, ...]]:
+    stood, went = np.array(stands), np.array(routes)
+    stand = small & np.isin(stood, ("opposite", "bent"))
+    bent = small & (stood == "bent") & np.isin(went, (STRAIGHT, PAIRS))
+    begin = weights[np.arange(len(weights)), np.maximum(seen.opening, 0)]
+    found = {}
+    for name, used, hit, at in (
+        ("opposite, by the start", stand, stood == "opposite", weights[:, 0]),
+        ("pairs first, by the start", bent, went == PAIRS, weights[:, 0]),
+        ("pairs first, by the collapsed sets", bent, went == PAIRS, begin),
+    ):
+        mixed = used & along.mixed(hit, np.where(used, cell, -1))
+        hits = hit[mixed]
+        if min(hits.sum(), (~hits).sum()) >= FEWEST:
+            found[name] = associations(along.start_features(at[mixed]), hits, cell[mixed])
+    return found
+
+
+def associations(
+    features: Mapping[str, Float[np.ndarray, " run"]], hits: Bool[np.ndarray, " run"], cell: Int[np.ndarray, " run"]
+) -> tuple[Association, ...]:
+    """How each feature goes with an outcome within cells, in each of which two runs at least have it and two not."""
+    shuffled = along.permuted_within(hits, cell, PERMUTED, np.random.default_rng(2))
+    most = np.max([np.abs(along.area_within(values, shuffled, cell) - 0.5) for values in features.values()], 0)
+    limit = float(np.quantile(most, 0.95))
+    found = []
+    for name, values in features.items():
+        area = float(along.area_within(values, hits, cell))
+        half = 1.96 * along.error_within(values, hits, cell)
+        found.append(Association(name, area, max(0.0, area - half), min(1.0, area + half), len(hits), limit))
+    return tuple(sorted(found, key=lambda each: -each.strength))
+
+
+def _passed(
+    specs: list[Spec], cell: np.ndarray, weights: np.ndarray, kinds: np.ndarray, seen: Course
+) -> tuple[tuple[str, int, tuple[Passed, ...]], ...]:
+    """Of one run of each kind at the middle density from the smallest start, that whose triangles turn longest.
+
+    Where there are few runs there is time for one kind only.
+    """
+    from tegum.experiments.octahedron.saddles_en_route import passed, twins
+
+    told = [(specs[at].features.density[0], specs[at].initial_scale) for at in cell.tolist()]
+    used = np.array([each == (DENSITIES[1], SMALL[0]) for each in told], bool)
+    chosen = []
+    for kind in KINDS if len(cell) >= MANY else KINDS[:1]:
+        fitting = np.flatnonzero((kinds == kind) & used)
+        if len(fitting):
+            chosen.append((kind, int(fitting[np.argmax((seen.whole - seen.facing)[fitting])])))
+    if not chosen:
+        return ()
+    spec = specs[int(cell[chosen[0][1]])]
+    run = twins(spec, weights[[at for _, at in chosen], 0])
+    return tuple((kind, at, tuple(passed(run.isel(seed=number)))) for number, (kind, at) in enumerate(chosen))

@@ -1,0 +1,327 @@
+"""The measures and criteria of the experiment `octahedron`, and what its figure says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool
+
+from tegum.analysis.motions import ORDER
+from tegum.experiments.framework import Criterion
+from tegum.experiments.octahedron.findings import Found
+from tegum.experiments.octahedron.route_measures import of_routes
+from tegum.experiments.octahedron.routes import DENSITIES, PAIRS, STRAIGHT
+from tegum.experiments.octahedron.stages import Stage, commonest, falls, in_order, named, purity
+from tegum.experiments.reporting import Measure, average, by_run, mean, share
+
+MATCHED = 6 / 15
+"""Of the matchings of six features in pairs, so many join different sets of three only."""
+
+BY_DIMENSION = {"inflation": 2 / 15, "separation": 1 / 15, "opening": 4 / 15, "twist": 1 / 15, "turn": 5 / 15}
+"""The share of each transformation in a motion of random direction of two open sets of three, in three dimensions;
+where they stand exactly opposite, separation has 2/15 and turn 4/15."""
+
+PURITIES = {
+    "share": "share of the ruler, by regimes",
+    "over_time": "share of the ruler, over time",
+    "changes": "boundaries at which the ruler changes",
+}
+"""What is measured of `Purity`."""
+
+LEAST = 0.02
+"""A route counts from this share of runs on."""
+
+
+def measures(found: Found) -> list[Measure]:
+    """All of them, the ends first."""
+    small, xavier = found.small, found.xavier
+    stages = [found.stages[k] for k in np.flatnonzero(small).tolist()]
+    null = [found.stages[k] for k in np.flatnonzero(xavier).tolist()]
+    return [
+        Measure("runs", len(found.routes), "run", n=len(found.routes), meaning="in the grid, trained to their end"),
+        *_of_ends(found),
+        Measure(
+            "regimes",
+            *_interval([len(each) for each in stages]),
+            n=len(stages),
+            null=mean([float(len(each)) for each in null]),
+            meaning="from small starts; null: Xavier's",
+        ),
+        share(
+            "regimes in order",
+            sum(map(in_order, stages)),
+            len(stages),
+            "from small starts: inflation rules the first fall, opening a later one; null: Xavier's",
+            null=mean([float(in_order(each)) for each in null]),
+        ),
+        share(
+            "regimes in order, Xavier's start",
+            sum(map(in_order, null)),
+            len(null),
+            "from Xavier's starts: inflation rules the first fall, opening a later one",
+        ),
+        *_of_purity(found),
+        *_of_stages(found),
+        *_of_sequences(found),
+        *_of_twist(found),
+        *of_routes(found),
+    ]
+
+
+def _interval(values: Sequence[int]) -> tuple[float | None, str, float | None, float | None]:
+    one = average("", np.array(values, float), "regime", "")
+    return one.value, one.unit, one.low, one.high
+
+
+def _of_ends(found: Found) -> list[Measure]:
+    small = found.small
+    rows = []
+
+    def octahedra(name: str, used: Bool[np.ndarray, " run"], meaning: str) -> Measure:
+        ends = [found.ends[k] == "octahedron" for k in np.flatnonzero(used).tolist()]
+        return share(name, sum(ends), len(ends), f"{meaning}; null: pairs matched at random", null=MATCHED)
+
+    became = [found.becomes[k] == "octahedron" for k in np.flatnonzero(small).tolist()]
+    rows.append(
+        share(
+            "octahedra that join both sets",
+            sum(became),
+            len(became),
+            "from small starts, unfinished runs brought to a minimum; null: pairs matched at random",
+            null=MATCHED,
+        )
+    )
+    rows.append(octahedra("octahedra, small starts", small, "at the last step"))
+    whole = [k for k, end in enumerate(found.ends) if end == "octahedron"]
+    over = np.array([found.loss[k, -1] / found.density(k) ** 2 for k in whole])
+    told = "exact loss over p², that of six unit embeddings without bias"
+    rows.append(average("loss of octahedra", over, "p²", told))
+    for density in DENSITIES:
+        at = np.array([found.density(run) == density for run in range(len(found.ends))], bool)
+        for name, used in (("small", small), ("Xavier's", found.xavier)):
+            rows.append(octahedra(f"octahedra at {density:g}, {name} start", at & used, "at the last step"))
+    every = np.ones(len(small), bool)
+    rows.append(octahedra("octahedra, all runs of the grid", every, "at the last step"))
+    left = [k for k, end in enumerate(found.ends) if end != "octahedron"]
+    became = sum(found.becomes[k] == "octahedron" for k in left)
+    rows.append(
+        share("unfinished runs that become octahedra", became, len(left), "of the others, brought to a minimum")
+    )
+    told = Counter((found.ends[k], found.becomes[k]) for k in left)
+    rows += [
+        Measure(f"{end} → {become}", count, "run", n=len(found.ends), meaning="at the last step → at its minimum")
+        for (end, become), count in told.most_common()
+    ]
+    for k in left:
+        if not found.becomes[k].startswith("octahedron"):
+            start = found.scale(k)
+            where = f"density {found.density(k):g}, start {'Xavier' if start is None else f'{start:g}'}"
+            name = f"not an octahedron: cell {int(found.cell[k])}, run {int(found.seed[k])}"
+            rows.append(
+                Measure(
+                    name, float(found.loss[k, -1]), "loss", n=1, meaning=f"{where}; {found.ends[k]}; {found.becomes[k]}"
+                )
+            )
+    ends, becomes = found.dense
+    rows.append(
+        share("octahedra at 0.2", becomes.count("octahedron"), len(becomes), "at the minimum; at the last step "
+              + ", ".join(f"{count} {end}" for end, count in Counter(ends).most_common(4)))
+    )  # fmt: skip
+    return rows
+
+
+def _of_stages(found: Found) -> list[Measure]:
+    """Every place in the order of regimes: what rules it, when it is, and what each transformation has of it."""
+    positions = np.flatnonzero(found.small)
+    runs = [found.stages[k] for k in positions.tolist()]
+    rows = []
+    for place, stages in named(runs).items():
+        if not stages:
+            continue
+        rulers = Counter(stage.ruler for _, stage in stages)
+        told = ", ".join(f"{ruler} {count}" for ruler, count in rulers.most_common())
+        for name, of in (("begin", lambda stage: stage.regime.start), ("end", lambda stage: stage.regime.end)):
+            values = by_run([(run, np.log(of(stage))) for run, stage in stages])
+            one = average(f"{place}: {name}", values, "step", "")
+            low, high = (None if edge is None else float(np.exp(edge)) for edge in (one.low, one.high))
+            value = None if one.value is None else float(np.exp(one.value))
+            rows.append(Measure(one.name, value, "step", low, high, one.n, meaning="geometric mean"))
+        drops = by_run([(run, 1 - stage.regime.after / stage.regime.before) for run, stage in stages])
+        rows.append(average(f"{place}: fall of the loss", drops, "1", f"part of it; rulers: {told}"))
+        for name in ORDER:
+            values = [(run, stage.shares[name]) for run, stage in stages if np.isfinite(stage.shares[name])]
+            if values and np.mean([each for _, each in values]) >= 0.02:
+                rows.append(
+                    average(
+                        f"{place}: {name}",
+                        by_run(values),
+                        "1",
+                        "share of the motion; null: a motion in a random direction",
+                        null=BY_DIMENSION[name],
+                    )
+                )
+    return rows
+
+
+def _of_sequences(found: Found) -> list[Measure]:
+    rows = []
+    for start, used in (("small", found.small), ("Xavier's", found.xavier)):
+        runs = [found.stages[k] for k in np.flatnonzero(used).tolist()]
+        for told, count in commonest(runs, 4):
+            rows.append(share(f"{start} start: {told}", count, len(runs), "rulers of the regimes in order"))
+    return rows
+
+
+def _of_purity(found: Found) -> list[Measure]:
+    """How far regimes are one transformation each, and how far they are with their boundaries elsewhere."""
+    small = [k for k in np.flatnonzero(found.small).tolist() if len(found.stages[k]) > 1]
+    rows = []
+    for name, meaning in (
+        ("share", "share of the ruler, mean over the regimes of a run"),
+        ("over_time", "share of the ruler, mean over ln step"),
+        ("changes", "part of the boundaries of regimes at which the ruler changes"),
+    ):
+        own = np.array([getattr(purity(found.stages[k]), name) for k in small])
+        order, places = (
+            np.array([getattr(getattr(found.by_chance[k], null), name) for k in small]) for null in ("order", "places")
+        )
+        told = PURITIES[name]
+        null = mean(order.tolist())
+        rows += [
+            average(told, own, "1", f"{meaning}, from small starts; null: the same regimes in any order", null=null),
+            average(
+                f"{told}, over any order", own - order, "1", f"{meaning}, less that of the same regimes in any order"
+            ),
+            average(
+                f"{told}, over random places", own - places, "1", f"{meaning}, less that of regimes at random places"
+            ),
+        ]
+    for name, kind in (("start", "fall"), ("end", "plateau")):
+        # Of a fall: where it begins, and where a plateau follows it.
+        changed = [
+            np.mean(own)
+            for k in small
+            if (
+                own := [one.ruler != other.ruler for one, other in pairwise(found.stages[k]) if _ends(one, other, kind)]
+            )
+        ]
+        told = f"ruler changes at the {name} of a fall"
+        chance = mean([found.by_chance[k].order.changes for k in small])
+        meaning = f"part of the {name}s of falls; null: those of the same regimes in any order"
+        rows.append(average(told, np.array(changed), "1", meaning, null=chance))
+    return rows
+
+
+def _ends(one: Stage, other: Stage, kind: str) -> bool:
+    return one.regime.kind != other.regime.kind == kind
+
+
+def _last(stages: Sequence[Stage]) -> float:
+    value = stages[-1].shares["twist"] if stages else np.nan
+    return value if np.isfinite(value) else 0.0
+
+
+def _of_twist(found: Found) -> list[Measure]:
+    small = np.flatnonzero(found.small).tolist()
+    by_route = {route: [k for k in small if found.routes[k] == route] for route in (STRAIGHT, PAIRS)}
+    straight, other = by_route[STRAIGHT], by_route[PAIRS]
+    seen, null = (
+        [any(each.ruler == "twist" for each in falls(found.stages[k])) for k in runs] for runs in (straight, other)
+    )
+    last, nulls = ([_last(found.stages[k]) for k in runs] for runs in (straight, other))
+    turn, null_turn = ([found.last_turn(k)["twist"] for k in runs] for runs in (straight, other))
+    times = found.steps
+    whole = [k for k in straight if found.course.whole[k] < len(times)]
+    turns = np.array([np.log(times[found.course.whole[k]] / times[found.course.facing[k]]) for k in whole])
+    drops = np.array([1 - found.loss[k, found.course.whole[k]] / found.loss[k, found.course.facing[k]] for k in whole])
+    return [
+        share(
+            "falls ruled by twist, straight",
+            sum(seen),
+            len(seen),
+            "of the straight runs from small starts have one; null: runs in which pairs come first",
+            null=mean([float(each) for each in null]),
+        ),
+        average(
+            "twist in the last regime, straight",
+            np.array(last),
+            "1",
+            "its share in the motion; null: runs in which pairs come first",
+            null=mean(nulls),
+        ),
+        average(
+            "twist in the last turn, straight",
+            np.array([each for each in turn if np.isfinite(each)]),
+            "1",
+            "its share, from two open triangles to three pairs; null: from the first pair, where pairs come first",
+            null=mean([each for each in null_turn if np.isfinite(each)]),
+        ),
+        average(
+            "time from triangles to the octahedron, straight",
+            turns,
+            "1",
+            "ln step, from two open triangles that stand opposite to three antipodal pairs",
+        ),
+        average("fall of the loss in this time, straight", drops, "1", "part of it"),
+    ]
+
+
+def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
+    """Those of the module `octahedron`; none where no run has a small start."""
+    if not found.small.any():
+        return ()
+
+    def low(name: str) -> float:
+        return _number(measured[name].low if name in measured else None, -np.inf)
+
+    def high(name: str) -> float:
+        return _number(measured[name].high if name in measured else None, np.inf)
+
+    order, index = "regimes in order", measured.get("adjusted Rand index")
+    agrees = index is not None and _number(index.value, -np.inf) > _number(index.null, np.inf)
+    return (
+        Criterion(
+            "From small starts, runs end as octahedra whose pairs join different sets.",
+            low("octahedra that join both sets") > 0.9,
+        ),
+        Criterion(
+            "From small starts inflation comes before opening, more often than from Xavier's.",
+            low(order) > max(0.9, high(f"{order}, Xavier's start")),
+        ),
+        Criterion(
+            "Over time, the ruler has a larger share than with its regimes in any order, and at random places.",
+            all(low(f"{PURITIES['over_time']}, over {null}") > 0 for null in ("any order", "random places")),
+        ),
+        Criterion(
+            "The twist into the antiprism is a fall of the loss in more than half of the straight runs.",
+            low("falls ruled by twist, straight") > 0.5,
+        ),
+        Criterion(
+            "There are both routes, and clusters of trajectories agree with them.",
+            low(f"route {STRAIGHT}") > LEAST and low(f"route {PAIRS}") > LEAST and agrees,
+        ),
+    )
+
+
+def _number(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+def caption(found: Found) -> str:
+    """Of the figure."""
+    small = int(found.small.sum())
+    text = ""
+    if (at := found.drawn) is not None:
+        text = (
+            f"Top: six features in two correlated sets (colours) at the ends of regimes of run {int(found.seed[at])} "
+            f"at density {found.density(at):g}, start {found.scale(at):g}, every snapshot turned on the next; lines "
+            "join the members of a set, dashed ones antipodal pairs. Middle: its exact loss; shaded are plateaus, and "
+            "each regime has the name of the transformation with the largest share of its motion, and that share. "
+        )
+    return (
+        f"{text}Bottom: how {small} runs from small starts stood when their sets began to open, whether two open "
+        "triangles stood opposite before the first antipodal pair (straight) or after it, and how they ended."
+    )

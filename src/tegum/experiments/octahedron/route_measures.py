@@ -1,0 +1,110 @@
+"""The measures of the experiment `octahedron` that tell of its routes: which there are, what decides, which saddles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tegum.experiments.octahedron.findings import Found
+from tegum.experiments.octahedron.routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT
+from tegum.experiments.reporting import Measure, average, mean, share
+
+DIAGONAL = 3**0.5 / 2
+"""The mean cosine of a random direction in three dimensions to the nearest diagonal of the axes: √3 E|x|."""
+
+
+def of_routes(found: Found) -> list[Measure]:
+    """All of them."""
+    return [*_of_counts(found), *_of_associations(found), *_of_axes(found), *_of_saddles(found)]
+
+
+def _of_counts(found: Found) -> list[Measure]:
+    small = np.flatnonzero(found.small).tolist()
+    kinds = found.kinds
+    rows = [
+        share(f"route {route}", sum(found.routes[k] == route for k in small), len(small), "from small starts")
+        for route in (STRAIGHT, PAIRS, "other")
+    ]
+    rows += [
+        share(f"stand {stand}", sum(found.stands[k] == stand for k in small), len(small), "when they begin to open")
+        for stand in ("opposite", "bent", "not collapsed")
+    ]
+    rows += [
+        share(f"kind {kind}", sum(kinds[k] == kind for k in small), len(small), "from small starts") for kind in KINDS
+    ]
+    for density in DENSITIES:
+        for scale in SMALL:
+            used = [k for k in small if found.density(k) == density and found.scale(k) == scale]
+            hits = sum(found.routes[k] == STRAIGHT for k in used)
+            rows.append(share(f"route straight at {density:g}, start {scale:g}", hits, len(used), "of its cell"))
+    large = np.flatnonzero(~found.small).tolist()
+    for scale, told in ((0.2, "0.2"), (None, "Xavier's")):
+        used = [k for k in large if found.scale(k) == scale]
+        hits = sum(found.routes[k] == STRAIGHT for k in used)
+        rows.append(share(f"route straight, start {told}", hits, len(used), "all densities"))
+    if found.agreement is not None:
+        index, limit, n = found.agreement
+        told = "of three clusters of trajectories with the three kinds; null: 97.5 % limit of kinds permuted in cells"
+        rows.append(Measure("adjusted Rand index", index, "1", n=n, null=limit, meaning=told))
+    return rows
+
+
+def _of_axes(found: Found) -> list[Measure]:
+    """Adam's first steps are as long in every coordinate: along the diagonals of hidden space, which gauge has not."""
+    rows = []
+    for scale in SMALL:
+        runs = [k for k in np.flatnonzero(found.small).tolist() if found.scale(k) == scale and found.stages[k]]
+        grown = [found.weights[k, found.stages[k][0].regime.last] for k in runs]
+        centroids = [np.stack([each[:3].mean(0), each[3:].mean(0)]) for each in grown]
+        along = [np.mean(np.abs(each).sum(1) / np.linalg.norm(each, axis=1) / np.sqrt(3)) for each in centroids]
+        told = "at the end of the first regime; null: a random direction"
+        rows.append(
+            average(
+                f"centroids along diagonals, start {scale:g}", np.array(along), "1", f"cosine {told}", null=DIAGONAL
+            )
+        )
+    rotated, flipped, chance = found.turned
+    for name, kept in (("rotated", rotated), ("axes permuted and flipped", flipped)):
+        told = "as from the start itself, on the same mini-batches; null: two runs from different starts"
+        rows.append(share(f"routes kept, start {name}", sum(kept), len(kept), told, null=chance))
+    return rows
+
+
+def _of_associations(found: Found) -> list[Measure]:
+    return [
+        Measure(
+            f"{outcome}: {each.feature}",
+            each.area,
+            "1",
+            each.low,
+            each.high,
+            each.n,
+            null=0.5 + each.limit if each.area >= 0.5 else 0.5 - each.limit,
+            meaning="of the bent; " * outcome.startswith("pairs")
+            + "area under the curve, pairs of a cell; null: 95 % limit of outcomes permuted in cells, for the largest",
+        )
+        for outcome, associations in found.decides.items()
+        for each in associations
+    ]
+
+
+def _of_saddles(found: Found) -> list[Measure]:
+    places = [each for _, _, passed in found.passed for each in passed]
+    fast = [float(each.fast_is_saddle) for each in places if each.fast_is_saddle is not None]
+    rows = [
+        share(
+            "slow places of noiseless twins near a saddle",
+            sum(each.saddle for each in places),
+            len(places),
+            "all but the last plateau should be; null: where the loss falls fastest between them",
+            runs=len(found.passed),
+            null=mean(fast),
+        )
+    ]
+    for kind, _, passed in found.passed:
+        for number, each in enumerate(passed, 1):
+            cosine = f", cosine of centroids {each.cosine:.2f}" if each.near and np.isfinite(each.cosine) else ""
+            where = "triangles turn" if each.turning else "plateau"
+            told = f"{each.label}{cosine}; {where} at steps {each.start} to {each.end}"
+            value = each.point.loss if each.near else None
+            rows.append(Measure(f"{kind}, critical point {number}", value, "loss", n=1, meaning=told))
+    return rows

@@ -1,0 +1,105 @@
+"""Saddles that runs pass on their routes: critical points of the exact loss next to plateaus of noiseless twins."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from tegum.core.stopping import Stop, all_done
+from tegum.training.dataset import spec_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.analysis.landscape import CriticalPoint
+    from tegum.training.spec import Spec
+
+ACCURACY = 1e-6
+"""Of the twins' loss."""
+
+REACH = 0.25
+"""A critical point within this distance of the plateau is near; the octahedron has the length √6."""
+
+SNAPSHOTS = 120
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """Where a twin is slow, and the critical point near it."""
+
+    start: int
+    end: int
+    """First and last step of the plateau; for two triangles that turn, of their turning."""
+    turning: bool
+    """Whether that is the last turn, on which the loss may fall too little to part two plateaus."""
+    point: CriticalPoint
+    near: bool
+    cosine: float
+    """Between the centroids of the point; NaN where it has none."""
+    fast_is_saddle: bool | None
+    """The null: whether the same search from where the loss falls fastest afterwards leads to a saddle as near."""
+
+    @property
+    def saddle(self) -> bool:
+        """Whether it is one from which the loss falls."""
+        return self.near and self.point.unstable
+
+    @property
+    def label(self) -> str:
+        """What it is."""
+        return str(self.point) if self.near else "none near"
+
+
+def twins(spec: Spec, weights: np.ndarray) -> xr.Dataset:
+    """Runs without noise from the starts of sampled ones: Adam with the same settings on the exact loss."""
+    from tegum.training.engine import train
+    from tegum.training.spec import Sampled, Snapshots
+
+    training = spec.training
+    if not isinstance(training, Sampled):
+        raise TypeError(f"twins(training={training.kind}): only sampled training has twins")
+    snapshots = Snapshots(count=SNAPSHOTS, spacing="logarithmic")
+    return train(spec.continued_from(weights, training=training.noiseless(accuracy=ACCURACY), snapshots=snapshots))
+
+
+def passed(run: xr.Dataset) -> list[Passed]:
+    """What lies next to the plateaus of one twin, in order, and to where its open triangles turn most slowly."""
+    from tegum.analysis.plateaus import find_plateaus
+    from tegum.experiments.octahedron.routes import course
+    from tegum.solutions.saddles import critical_near
+
+    spec = spec_of(run)
+    loss, steps = np.maximum(run["loss"].values, ACCURACY), run["step"].values
+    seen = course(run["weights"].values[None], spec.features)
+    face, whole = int(seen.facing[0]), int(seen.whole[0])
+    places: list[tuple[int, int, bool, int, int | None]] = [
+        (each.start, each.end, False, each.slowest, each.fastest) for each in find_plateaus(loss, steps)
+    ]
+    if whole - face > 2:
+        rate = np.abs(np.diff(np.log(loss[face : whole + 1])) / np.diff(np.log(steps[face : whole + 1])))
+        last = min(whole, len(steps) - 1)
+        places.append((int(steps[face]), int(steps[last]), True, face + int(np.argmin(rate)), None))
+
+    def near(at: int) -> tuple[CriticalPoint, bool]:
+        weights, bias = (run[name].isel(step=at).values.astype(np.float64) for name in ("weights", "bias"))
+        point = critical_near(spec, weights, bias, REACH)
+        return point, point.converged and point.moved <= REACH
+
+    def look(start: int, end: int, turning: bool, slowest: int, fastest: int | None) -> Passed:
+        point, close = near(slowest)
+        centroids = [point.weights[:3].mean(0), point.weights[3:].mean(0)]
+        lengths = [float(np.linalg.norm(each)) for each in centroids]
+        cosine = float(centroids[0] @ centroids[1] / np.prod(lengths)) if min(lengths) > 0.05 else float("nan")
+        fast_is_saddle = None
+        if fastest is not None:
+            fast, found = near(fastest)
+            fast_is_saddle = found and fast.unstable
+        return Passed(start, end, turning, point, close, cosine, fast_is_saddle)
+
+    with ThreadPoolExecutor() as pool:
+        return all_done(pool, [partial(look, *each) for each in sorted(places)], Stop())

@@ -1,0 +1,339 @@
+"""What is reported of the polytopes that models end in: levels, names, tegum products, and where densities stick."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.experiments.polytopes.findings import (
+    COUNTED,
+    TOLERANCES,
+    Model,
+    elsewhere,
+    found_of,
+    held_by,
+    near_level,
+)
+from tegum.experiments.reporting import Measure, average, by_run, mean, share
+
+STICKY = 0.05
+"""So near is m / |W|²_F to what it sticks at."""
+
+DENSE = 10.0
+"""Up to this 1/p the grid is fine."""
+
+MOST = 0.9
+"""Names that hold this share are nearly all."""
+
+AGAIN = 2
+"""A polytope is found if it is at so many densities."""
+
+
+def measures_of(models: Sequence[Model]) -> list[Measure]:
+    """All measures; models are independent if their densities differ, and some are in the range of the levels."""
+    ranged = [model for model in models if model.in_range]
+    last = min(model.density for model in ranged)
+    sparse = [model for model in models if model.density < last and not model.in_range]
+    return [
+        *_range_measures(models, ranged),
+        *_level_measures(ranged),
+        *_named_measures(models, ranged, sparse),
+        *_shape_measures(ranged),
+        *_product_measures(models, ranged),
+        *_sticking_measures([model for model in models if 1 / model.density <= DENSE and model.per_feature < np.inf]),
+    ]
+
+
+def _range_measures(models: Sequence[Model], ranged: Sequence[Model]) -> list[Measure]:
+    densities = {model.density for model in models}
+    least = [model for model in models if model.reaches_levels and not model.in_range]
+    left_out = ", ".join(f"{100 * model.held:.0f} % at 1/p = {1 / model.density:.3g}" for model in least)
+    return [
+        Measure("densities", len(densities), "density", n=len(models)),
+        Measure(
+            "densities in the range of the levels", len({model.density for model in ranged}), "density", n=len(models)
+        ),
+        Measure("least density in the range of the levels", min(model.density for model in ranged), "density"),
+        Measure("greatest density in the range of the levels", max(model.density for model in ranged), "density"),
+        _part(
+            "|W|² in represented features",
+            _by_density(ranged, lambda each: each.held),
+            f"share, in the range of the levels; least {min(model.held for model in ranged):.2f}",
+        ),
+        Measure(
+            "models at levels but mainly unrepresented",
+            len(least),
+            "model",
+            n=len(models),
+            meaning=f"left out of the range; |W|² in represented features: {left_out or 'none left out'}",
+        ),
+    ]
+
+
+def _level_measures(ranged: Sequence[Model]) -> list[Measure]:
+    at_level = _by_density(ranged, lambda each: float(near_level(each.levels).mean()))
+    moved = _by_density(ranged, lambda each: elsewhere(each.levels))
+    even = _by_density(ranged, lambda each: float(near_level(each.even).mean()))
+    return [
+        _part("features at a level", at_level, "share; null: levels elsewhere", float(moved.mean())),
+        average(
+            "features at a level, less levels elsewhere",
+            at_level - moved,
+            "1",
+            "paired by model; interval over densities",
+            null=0.0,
+        ),
+        average(
+            "features at a level, less even frames",
+            at_level - even,
+            "1",
+            "paired by model; interval over densities",
+            null=0.0,
+        ),
+        _part("features at a level in even frames", even, "share"),
+    ]
+
+
+def _named_measures(models: Sequence[Model], ranged: Sequence[Model], sparse: Sequence[Model]) -> list[Measure]:
+    def named(name: str, those: Sequence[Model], at: int, meaning: str) -> Measure:
+        return _part(
+            name,
+            _by_density(those, lambda each: each.named[at].share),
+            f"share, tolerance {TOLERANCES[at]:g}; {meaning}interval over densities; null: random directions",
+            _mean(each.random[at].share for each in those),
+        )
+
+    measures = []
+    for at, tolerance in enumerate(TOLERANCES):
+        ending = "" if at == COUNTED else f", tolerance {tolerance:g}"
+        even = f"{np.mean([each.even_named[at].share for each in ranged]):.2g} in even frames; "
+        measures.append(named(f"features in named polytopes{ending}", ranged, at, even))
+    reaching = [model for model in models if model.reaches_levels]
+    measures.append(
+        named("features in named polytopes, mainly unrepresented models too", reaching, COUNTED, "no criterion; ")
+    )
+    for at, tolerance in enumerate(TOLERANCES):
+        ending = "" if at == COUNTED else f", tolerance {tolerance:g}"
+        below = f"{_reach(models, at)} of any model; "
+        measures.append(named(f"features in named polytopes of sparser models{ending}", sparse, at, below))
+    return measures + _between_seeds(ranged)
+
+
+def _shape_measures(ranged: Sequence[Model]) -> list[Measure]:
+    from tegum.analysis.polytopes import LEVELS, SHAPES
+
+    held = held_by(ranged)
+    count = len({model.density for model in ranged})
+    everywhere = [found_of(ranged, at) for at in range(len(TOLERANCES))]
+    names = sorted({*LEVELS, *(name for found in everywhere for name in found)}, key=lambda name: (-held[name], name))
+    measures = [
+        _part(
+            f"features in a {name}",
+            _by_density(ranged, lambda each, name=name: each.counted.shapes.count(name) / len(each.levels)),
+            f"share; {everywhere[COUNTED][name]} of them, at {densities_with(ranged, name)} densities; with tolerances "
+            + ", ".join(
+                f"{tolerance:g}: {found[name]}" for tolerance, found in zip(TOLERANCES, everywhere, strict=True)
+            ),
+            _mean(each.random[COUNTED].shapes.count(name) / len(each.levels) for each in ranged),
+        )
+        for name in names
+    ]
+    known = [name for name in LEVELS if densities_with(ranged, name) >= AGAIN]
+    distances = [
+        abs(level - float(SHAPES[name].dimensionality))
+        for model in ranged
+        for level, name in zip(model.levels.tolist(), model.counted.shapes, strict=True)
+        if name in SHAPES
+    ]
+    unnamed = [name for each in ranged for name in each.counted.others]
+    return [
+        *measures,
+        Measure(
+            "polytopes found",
+            len(known),
+            "name",
+            n=count,
+            null=float(sum(densities_with(ranged, name, random=True) >= AGAIN for name in LEVELS)),
+            meaning=f"of {len(LEVELS)}, each at {AGAIN} densities or more: {', '.join(known) or 'none'}",
+        ),
+        share(
+            "features with other names",
+            sum(number for name, number in held.items() if name not in LEVELS),
+            sum(held.values()),
+            "features in named polytopes",
+            runs=count,
+        ),
+        Measure(
+            "names that hold nine tenths",
+            few(held),
+            "name",
+            n=count,
+            meaning=f"of {sum(held.values())} features in named polytopes",
+        ),
+        Measure(
+            "distance from the ideal dimensionality",
+            float(np.median(distances)) if distances else None,
+            "1",
+            n=count,
+            meaning="median over features in named polytopes",
+        ),
+        Measure("factors without a name", len(unnamed), "factor", n=count, meaning=f"commonest: {_commonest(unnamed)}"),
+    ]
+
+
+def _product_measures(models: Sequence[Model], ranged: Sequence[Model]) -> list[Measure]:
+    def products(name: str, those: Sequence[Model], least: int, meaning: str, *, differ: bool = False) -> Measure:
+        def count(each: Model, *, random: bool = False) -> int:
+            factors = (each.random if random else each.named)[COUNTED].factors
+            return len({kind for kind, _ in factors}) if differ else len(factors)
+
+        return share(
+            name,
+            sum(count(each) >= least for each in those),
+            len(those),
+            f"{meaning}; null: random directions",
+            runs=len({each.density for each in those}),
+            null=_mean(count(each, random=True) >= least for each in those),
+        )
+
+    reaching = [model for model in models if model.reaches_levels]
+    return [
+        products("tegum products", ranged, 2, "models with two named polytopes or more"),
+        products(
+            "tegum products of different polytopes",
+            ranged,
+            2,
+            "models with two names or more; no criterion",
+            differ=True,
+        ),
+        products("tegum products, mainly unrepresented models too", reaching, 2, "no criterion"),
+    ]
+
+
+def _sticking_measures(dense: Sequence[Model]) -> list[Measure]:
+    places = np.array([np.log10(1 / model.density) for model in dense])
+    curve = np.array([model.per_feature for model in dense])
+    measures = []
+    for at in (1.0, 0.5):
+        name = f"dimensions per feature stick at {at:g}"
+        about = f"of the axis with 1/p up to {DENSE:g}, within {STICKY:g}"
+        # One model, or none, is no curve.
+        if len(set(places.tolist())) < 2:
+            measures.append(Measure(name, None, "1", n=len(dense), meaning=about))
+            continue
+        part, least, most = stretch(places, curve, at)
+        meaning = (
+            f"{about}, between densities that are both so near; {part:.2f} on straight lines between densities, at "
+            f"most {most:.2f}; null: a fall without a rest"
+        )
+        measures.append(Measure(name, least, "1", n=len(dense), null=fall(places, curve, at), meaning=meaning))
+    for at in (1.0, 0.5):
+        near = [model for model in dense if abs(model.per_feature - at) <= STICKY and len(model.levels)]
+        measures.append(
+            average(
+                f"dimensionality of features where dimensions per feature are near {at:g}",
+                _by_density(near, lambda each: float(each.levels.mean())),
+                "1",
+                "mean of the represented features; |W|² in them: "
+                + (f"{min(each.held for each in near):.2f} or more" if near else "no model is so near"),
+            )
+        )
+    near = [model for model in dense if abs(model.per_feature - 1) <= STICKY]
+    measures.append(
+        Measure(
+            "distance from a projection where dimensions per feature are near 1",
+            max((model.uneven for model in near), default=None),
+            "1",
+            n=len(near),
+            meaning="largest difference of a squared singular value of W from 1",
+        )
+    )
+    return measures
+
+
+def densities_with(models: Sequence[Model], name: str, *, random: bool = False) -> int:
+    """At how many densities some model has a polytope of this name, or would have it with random directions."""
+    return len({each.density for each in models if name in (each.random if random else each.named)[COUNTED].shapes})
+
+
+def few(held: Mapping[str, int]) -> int:
+    """The least number of names that hold MOST of all these features."""
+    counts = np.cumsum(sorted(held.values(), reverse=True))
+    return int(np.searchsorted(counts, MOST * counts[-1])) + 1 if len(counts) else 0
+
+
+def stretch(
+    places: Float[np.ndarray, " place"], values: Float[np.ndarray, " place"], level: float
+) -> tuple[float, float, float]:
+    """The part of an axis on which a curve is within STICKY of a level, and the ends of what its points leave open.
+
+    Args:
+        places: on the axis, rising, two of them different; where some are equal, the mean of their values counts.
+        values: of the curve, straight between the places.
+        level: the value asked for.
+
+    Returns:
+        The part, the part between neighbours that are both so near, and that between those of which one is.
+
+    """
+    axis = np.unique(places)
+    curve = np.array([values[places == place].mean() for place in axis])
+    gaps = np.diff(axis) / np.ptp(axis)
+    near = np.abs(curve - level) <= STICKY
+    fine = np.linspace(axis[0], axis[-1], 10_001)
+    part = float((np.abs(np.interp(fine, axis, curve) - level) <= STICKY).mean())
+    return part, float(gaps[near[1:] & near[:-1]].sum()), float(gaps[near[1:] | near[:-1]].sum())
+
+
+def fall(places: Float[np.ndarray, " place"], values: Float[np.ndarray, " place"], level: float) -> float:
+    """The part of an axis on which a fall without a rest is within STICKY of a level.
+
+    Of two that lead from the first value to the last, the one that stays longer counts: a straight line, and a quarter
+    of a cosine, which begins flat and then falls ever faster. Arguments are as in `stretch`.
+    """
+    axis = np.linspace(0, 1, 10_001)
+    first, last = values[places == places.min()].mean(), values[places == places.max()].mean()
+    falls = (1 - axis, np.cos(np.pi / 2 * axis))
+    return max(float((np.abs(last + (first - last) * each - level) <= STICKY).mean()) for each in falls)
+
+
+def _part(name: str, values: Float[np.ndarray, " density"], meaning: str, null: float | None = None) -> Measure:
+    """The mean of shares, with an interval that does not leave [0, 1]."""
+    measure = average(name, values, "1", meaning, null=null)
+    if measure.low is None or measure.high is None:
+        return measure
+    return dataclasses.replace(measure, low=max(measure.low, 0.0), high=min(measure.high, 1.0))
+
+
+def _by_density(models: Sequence[Model], value: Callable[[Model], float]) -> Float[np.ndarray, " density"]:
+    """A value of each model, averaged over the models of one density: these are independent of each other."""
+    return by_run([(round(1e6 * model.density), value(model)) for model in models])
+
+
+def _between_seeds(ranged: Sequence[Model]) -> list[Measure]:
+    """How far models of one density differ, if there are several."""
+    shares: dict[float, list[float]] = {}
+    for model in ranged:
+        shares.setdefault(model.density, []).append(model.counted.share)
+    spread = np.array([np.std(each, ddof=1) for each in shares.values() if len(each) > 1])
+    meaning = "standard deviation at one density"
+    return [average("features in named polytopes, between seeds", spread, "1", meaning)] if len(spread) else []
+
+
+def _reach(models: Sequence[Model], at: int) -> str:
+    """The largest 1/p at which there is a named polytope."""
+    ratios = [1 / model.density for model in models if model.named[at].factors]
+    return f"names up to 1/p = {max(ratios):.3g}" if ratios else "no names"
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    return mean([float(value) for value in values])
+
+
+def _commonest(names: Iterable[str]) -> str:
+    found = Counter(names).most_common(3)
+    return ", ".join(f"{count} × {name}" for name, count in found) if found else "none"

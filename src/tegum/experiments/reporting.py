@@ -1,0 +1,104 @@
+"""Measures: a number with its interval and its null; shares and means of an ensemble."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Num
+
+from tegum.analysis.statistics import bootstrap_mean, wilson
+
+
+@final
+@dataclass(frozen=True)
+class Measure:
+    """A measured number with its unit, its 95 % interval, and what the null gives."""
+
+    name: str
+    value: int | float | None
+    """None where it could not be measured."""
+    unit: str
+    """"1" where it has none, which is not shown."""
+    low: float | None = None
+    """The lower end of the 95 % interval."""
+    high: float | None = None
+    """Its upper end."""
+    n: int | None = None
+    """How many independent runs it rests on."""
+    null: float | None = None
+    """The same measure where the effect is absent."""
+    meaning: str = ""
+
+    def __post_init__(self) -> None:
+        """Take NaN, which JSON does not know, for what could not be measured."""
+        for name in ("value", "low", "high", "null"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                object.__setattr__(self, name, None)
+
+    def text(self) -> str:
+        """The value with its interval and its null: "0.82 [0.52, 0.95], null 0.05"."""
+        if self.value is None:
+            return "not measured"
+        text = _number(self.value)
+        if self.low is not None and self.high is not None:
+            text += f" [{_number(self.low)}, {_number(self.high)}]"
+        return text if self.null is None else f"{text}, null {_number(self.null)}"
+
+
+def by_name(measures: Iterable[Measure]) -> dict[str, Measure]:
+    """The measures by their names, which are different: of a summary, `by_name(summary.measures)`."""
+    return {measure.name: measure for measure in measures}
+
+
+def share(
+    name: str, hits: int, total: int, meaning: str, *, runs: int | None = None, null: float | None = None
+) -> Measure:
+    """A share with Wilson's interval.
+
+    Args:
+        name: of the measure.
+        hits: how many of `total`.
+        total: of what the share is; with none nothing is measured.
+        meaning: follows the two counts.
+        runs: how many runs these come from, if they are no runs: so many are independent.
+        null: the share where the effect is absent.
+
+    Raises:
+        ValueError: the hits are more than the total.
+
+    """
+    if not total:
+        return Measure(name, None, "1", n=0, null=null, meaning=meaning)
+    independent = total if runs is None else runs
+    low, high = wilson(hits / total, independent)
+    return Measure(name, hits / total, "1", low, high, independent, null, f"{hits} of {total}; {meaning}")
+
+
+def average(
+    name: str, values: Num[np.ndarray, " run"], unit: str, meaning: str, *, null: float | None = None
+) -> Measure:
+    """A mean over runs, one value for each, with a bootstrapped interval; not measured if there is no value."""
+    if not len(values):
+        return Measure(name, None, unit, n=0, null=null, meaning=meaning)
+    low, high = bootstrap_mean(values)
+    return Measure(name, float(values.mean()), unit, low, high, len(values), null, meaning)
+
+
+def by_run(values: Sequence[tuple[int, int | float]]) -> Num[np.ndarray, " run"]:
+    """From (seed, value) the mean of the values of each run, which are not independent."""
+    runs = dict.fromkeys(seed for seed, _ in values)
+    return np.array([np.mean([value for seed, value in values if seed == run]) for run in runs])
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """The mean, or None where there are no values."""
+    return float(np.mean(values)) if values else None
+
+
+def _number(value: int | float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -1,0 +1,100 @@
+"""Descent on the exact loss: from new starts, and of solutions that are brought to other values of a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.solutions.solution import Solution, lowest
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.analysis.landscape import CriticalPoint
+    from tegum.training.spec import Spec, Training
+
+
+ACCURACY, GRADIENT = 1e-8, 1e-6
+"""Of losses that are compared away from roots, and the norm of the gradient where descent ends."""
+
+KEY = 10
+"""The base seed of fresh starts, which no grid may have: they would be its own."""
+
+
+def descended(spec: Spec, parameter: str, starts: Sequence[tuple[float, Solution]]) -> list[Solution]:
+    """Each solution brought by descent to another value of the parameter; `spec` tells the features."""
+    if not starts:
+        return []
+    specs = [descent(varied(spec, parameter, value), each.weights, each.bias) for value, each in starts]
+    end = trained(specs).isel(seed=0, step=-1)
+    weights, bias, loss = (end[name].values for name in ("weights", "bias", "loss"))
+    return [
+        Solution(value, weights[k], bias[k], float(loss[k]), each.hits, each.starts)
+        for k, (value, each) in enumerate(starts)
+    ]
+
+
+def refined(spec: Spec, parameter: str, run: xr.Dataset, values: Sequence[float]) -> xr.Dataset:
+    """The end of every run brought by descent to a minimum of the exact loss: dims (spec, seed).
+
+    Args:
+        spec: tells the features.
+        parameter: as in `tegum.vary`.
+        run: a trajectory with the dim `spec`.
+        values: of the parameter, one for each entry of `spec`.
+
+    """
+    end = run.isel(step=-1)
+    return trained(
+        [
+            descent(varied(spec, parameter, value), end["weights"].values[number], end["bias"].values[number])
+            for number, value in enumerate(values)
+        ]
+    ).isel(step=-1)
+
+
+def trained(specs: Sequence[Spec]) -> xr.Dataset:
+    """The trajectories of Specs with the dim `spec`, be there one only."""
+    from tegum.training.engine import train
+
+    return train(specs) if len(specs) > 1 else train(specs[0]).expand_dims("spec")
+
+
+def fresh(spec: Spec, parameter: str, values: Sequence[float], starts: int, key: int) -> list[Solution]:
+    """The lowest of so many new starts at each value."""
+    if not values:
+        return []
+    specs = [varied(spec, parameter, value).replace(training=rough(), seeds=starts, base_seed=key) for value in values]
+    return lowest(trained(specs), values)
+
+
+def point_at(spec: Spec, parameter: str, solution: Solution, tol: float) -> CriticalPoint:
+    """The critical point at a solution."""
+    from tegum.analysis.landscape import critical_point
+
+    features = varied(spec, parameter, solution.value).features
+    return critical_point(solution.weights, solution.bias, features, tol=tol, activation=spec.activation)
+
+
+def rough() -> Training:
+    """Descent by which losses are known well enough to be told apart."""
+    from tegum.training.spec import Exact
+
+    return Exact(accuracy=ACCURACY, gradient_tolerance=GRADIENT)
+
+
+def descent(
+    spec: Spec, weights: Float[np.ndarray, "*seed feature hidden"], bias: Float[np.ndarray, "*seed feature"]
+) -> Spec:
+    """Descent from given parameters, of one run or of several."""
+    return spec.continued_from(weights, bias, training=rough())
+
+
+def varied(spec: Spec, parameter: str, value: float) -> Spec:
+    """The Spec at another value of a parameter of its features, as `tegum.vary` takes them."""
+    from tegum.analysis.tracks import vary
+
+    return spec.replace(features=vary(spec.features, parameter, value))

@@ -1,0 +1,256 @@
+"""The lowest solutions of many starts along a parameter, and where they change places.
+
+At each value of a parameter of the features many starts are trained on the exact loss, and the lowest solution counts.
+Two neighbouring ones are the same branch if descent from each leads to the other. Where they are not, the branches
+change places between, at a root of the difference of their losses (`tegum.phase_boundary`), which is confirmed by
+fresh starts there. If these find something lower already near the root, that comes between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple, final
+
+import numpy as np
+from jaxtyping import Bool
+
+from tegum.core.stopping import Stop, all_done
+from tegum.solutions.descent import descended, fresh, point_at
+from tegum.solutions.solution import SAME, Solution, solution
+
+if TYPE_CHECKING:
+    from tegum.analysis.phases import Boundary
+    from tegum.training.spec import Spec
+
+
+BETWEEN = 5
+"""At so many values between two neighbours both branches are compared before the root is found."""
+
+TOLERANCES = (1e-4, 1e-6)
+"""A root is found at the first, and with many starts at the second as well, for comparison."""
+
+ATTEMPTS = 3
+"""How often a passage is looked for, each time with a solution that fresh starts have found."""
+
+MANY = 64
+"""So many starts are many."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """Where two branches change places as the lowest one."""
+
+    low: Solution
+    """The lowest below …"""
+    high: Solution
+    """… and above."""
+    boundary: Boundary | None = field(repr=False)
+    """None where no root was found."""
+    rough: Boundary | None = field(repr=False)
+    """The same root at another tolerance; None where it was not asked for, or not found."""
+    lowest: float
+    """The least loss that fresh starts find there."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether fresh starts find nothing lower there."""
+        return self.boundary is not None and self.lowest > (1 - SAME) * self.boundary.loss
+
+    @property
+    def change(self) -> float:
+        """By how much the root differs between two tolerances, relative to it; NaN where there are not two."""
+        if self.boundary is None or self.rough is None:
+            return np.nan
+        return abs(self.boundary.value - self.rough.value) / self.boundary.value
+
+
+def continuous(spec: Spec, parameter: str, solutions: Sequence[Solution]) -> Bool[np.ndarray, " gap"]:
+    """Whether each solution and the next are one branch: descent from each leads to the loss of the other."""
+    pairs = list(pairwise(solutions))
+    upwards = descended(spec, parameter, [(high.value, low) for low, high in pairs])
+    downwards = descended(spec, parameter, [(low.value, high) for low, high in pairs])
+    return np.array(
+        [
+            abs(up.loss - high.loss) <= SAME * high.loss and abs(down.loss - low.loss) <= SAME * low.loss
+            for up, down, (low, high) in zip(upwards, downwards, pairs, strict=True)
+        ],
+        bool,
+    )
+
+
+def crossings(
+    spec: Spec, parameter: str, pairs: Sequence[tuple[Solution, Solution]], *, starts: int, key: int, depth: int = 3
+) -> list[Crossing]:
+    """Where each pair of lowest solutions changes places, rising in the parameter.
+
+    Args:
+        spec: a run at any value; features, hidden dimension and start are used.
+        parameter: as in `tegum.vary`.
+        pairs: the lowest solutions at two neighbouring values, of different branches.
+        starts: so many fresh ones at each root.
+        key: their base seed.
+        depth: how often a lower solution that these find may be put between two.
+
+    """
+    if not pairs:
+        return []
+    brackets = _brackets(spec, parameter, pairs)
+    found: list[list[Crossing]] = [[] for _ in pairs]
+    # First about where the roots are: what is put between there costs no root.
+    left = list(range(len(pairs)))
+    if depth:
+        guesses = [each.guess for each in brackets]
+        known = iter(descended(spec, parameter, [(each.guess, end) for each in brackets for end in each.ends]))
+        for k, third in enumerate(fresh(spec, parameter, guesses, starts, key)):
+            if third.loss < (1 - SAME) * min(next(known).loss, next(known).loss):
+                found[k] = _split(spec, parameter, pairs[k], third, starts, key, depth)
+                left.remove(k)
+    ends = [brackets[k].ends for k in left]
+    calls = [partial(_root, spec, parameter, *each, TOLERANCES[0]) for each in ends]
+    calls += [partial(_root, spec, parameter, *each, TOLERANCES[1]) for each in ends if starts >= MANY]
+    with ThreadPoolExecutor() as pool:
+        met = all_done(pool, calls, Stop())
+    rough, fine = met[: len(ends)], met[len(ends) :]
+    roots = list(zip(fine, rough, strict=True)) if fine else [(root, None) for root in rough]
+    values = [brackets[k].guess if root is None else root.value for k, (root, _) in zip(left, roots, strict=True)]
+    for k, (root, other), below in zip(left, roots, fresh(spec, parameter, values, starts, key), strict=True):
+        crossing = Crossing(*brackets[k].ends, root, other, below.loss)
+        if root is not None and not crossing.confirmed and depth:
+            found[k] = _split(spec, parameter, pairs[k], below, starts, key, depth)
+        else:
+            found[k] = [crossing]
+    return [crossing for each in found for crossing in each]
+
+
+def _split(
+    spec: Spec, parameter: str, pair: tuple[Solution, Solution], third: Solution, starts: int, key: int, depth: int
+) -> list[Crossing]:
+    between = [(pair[0], third), (third, pair[1])]
+    return crossings(spec, parameter, between, starts=starts, key=key, depth=depth - 1)
+
+
+def beyond(spec: Spec, parameter: str, met: Sequence[Crossing], ratio: float, points: int = 6) -> list[list[Solution]]:
+    """Each branch from a crossing on to where it is no more the lowest, up to a ratio of the parameter.
+
+    Step by step by descent, so that a branch ends where a step moves it farther than twice the last one.
+    """
+    from tegum.analysis.surface import distance
+
+    lines = []
+    for crossing in met:
+        if (root := crossing.boundary) is not None:
+            for point, end in ((root.a, min(1.0, root.value * ratio)), (root.b, root.value / ratio)):
+                lines.append(([solution(root.value, point)], np.linspace(root.value, end, points)[1:].tolist()))
+    moved = [np.inf] * len(lines)
+    for step in range(points - 1):
+        going = [k for k, (line, _) in enumerate(lines) if len(line) == step + 1]
+        for k, there in zip(
+            going, descended(spec, parameter, [(lines[k][1][step], lines[k][0][-1]) for k in going]), strict=True
+        ):
+            last = lines[k][0][-1]
+            way = distance(there.weights, there.bias, last.weights, last.bias)
+            if way <= min(max(2 * moved[k], 0.02), 0.2):
+                lines[k][0].append(there)
+                moved[k] = way
+    return [line for line, _ in lines]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """Where something comes true of the lowest solution."""
+
+    value: float
+    error: float
+    low: Solution
+    """The lowest solution just below …"""
+    high: Solution
+    """… and just above."""
+    confirmed: bool
+    """Whether fresh starts find nothing lower there; True where none were asked for."""
+
+
+def passage(
+    spec: Spec,
+    parameter: str,
+    low: Solution,
+    high: Solution,
+    passed: Callable[[Solution], bool],
+    *,
+    starts: int = 0,
+    key: int = 0,
+) -> Passage:
+    """Where between two lowest solutions something comes true of the lowest one, by bisection.
+
+    Args:
+        spec: as in `crossings`.
+        parameter: as in `crossings`.
+        low: of which it is not true.
+        high: of which it is.
+        passed: whether it is true of a solution.
+        starts: so many fresh ones are trained there; if they find something lower, that takes the place of one of both.
+        key: their base seed.
+
+    """
+    below, above, confirmed = low, high, not starts
+    for _ in range(ATTEMPTS):
+        below, above = low, high
+        while above.value - below.value > 1e-6 * above.value:
+            middle = (below.value + above.value) / 2
+            there = min(descended(spec, parameter, [(middle, low), (middle, high)]), key=lambda each: each.loss)
+            below, above = (below, there) if passed(there) else (there, above)
+        if not starts:
+            break
+        (third,) = fresh(spec, parameter, [(below.value + above.value) / 2], starts, key)
+        confirmed = third.loss > (1 - SAME) * min(below.loss, above.loss)
+        if confirmed:
+            break
+        low, high = (low, third) if passed(third) else (third, high)
+    return Passage((below.value + above.value) / 2, above.value - below.value, below, above, confirmed)
+
+
+class _Bracket(NamedTuple):
+    """Two lowest solutions, near to where they change places."""
+
+    ends: tuple[Solution, Solution]
+    guess: float
+    """Where about that is."""
+
+
+def _brackets(spec: Spec, parameter: str, pairs: Sequence[tuple[Solution, Solution]]) -> list[_Bracket]:
+    """Each pair brought nearer to the root: branches are short there, and seldom end on the way."""
+    shares = np.linspace(0, 1, BETWEEN + 2).tolist()
+    starts = [
+        (low.value + share * (high.value - low.value), each)
+        for low, high in pairs
+        for each in (low, high)
+        for share in shares
+    ]
+    ends = iter(descended(spec, parameter, starts))
+    found = []
+    for _ in pairs:
+        below, above = [[next(ends) for _ in shares] for _ in range(2)]
+        # Where a branch has ended, descent goes over to the other one, and the difference is zero.
+        lower = [a.loss < b.loss * (1 - 1e-8) for a, b in zip(below, above, strict=True)]
+        at = max(lower.index(False) if False in lower else len(lower) - 1, 1)
+        before, after = (below[k].loss - above[k].loss for k in (at - 1, at))
+        share = before / (before - after) if before < 0 <= after else 0.5
+        guess = below[at - 1].value + share * (above[at].value - below[at - 1].value)
+        found.append(_Bracket((below[at - 1], above[at]), guess))
+    return found
+
+
+def _root(spec: Spec, parameter: str, low: Solution, high: Solution, tol: float) -> Boundary | None:
+    """Where they change places between their values; None if they do not, or one of the branches ends before."""
+    from tegum.analysis.phases import phase_boundary
+
+    try:
+        one, other = (point_at(spec, parameter, each, tol) for each in (low, high))
+        return phase_boundary(one, other, spec.features, parameter, low.value, high.value, tol=tol)
+    except ValueError:
+        return None

@@ -1,0 +1,340 @@
+import json
+import subprocess
+import sys
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import tegum as tg
+from tegum import experiments
+from tegum.experiments.framework import Criterion, Experiment, Findings, verdict
+from tegum.experiments.reporting import Measure
+from tegum.experiments.varied import ANY
+from tegum.progress.displays import Display
+from tegum.progress.tasks import Stage
+from tegum.training.engine import TrainingInterrupted
+
+FILES = ["run.zarr", "test-framework.png", "test-framework.svg", "summary.json"]
+
+
+class Tiny(Experiment):
+    """Two runs of three features, over in no time."""
+
+    claim: ClassVar[str] = "Losses fall."
+    varies: ClassVar = {"training.steps": ANY, "seeds": ANY}
+
+    def trainings(self, size):
+        steps = {"quick": 20, "default": 40, "full": 80}[size]
+        return {
+            "run": tg.Spec(
+                features=[tg.Independent(3, density=0.5)],
+                hidden=2,
+                training=tg.Sampled(steps=steps, batch=64, evaluation=64),
+                snapshots=4,
+                seeds=2,
+                base_seed=5,
+            )
+        }
+
+    def analyse(self, runs):
+        fall = runs["run"].loss.isel(step=0) - runs["run"].loss.isel(step=-1)
+        measures = (Measure("fall", float(fall.mean()), "loss, sum over features", n=2), Measure("none", np.nan, "1"))
+        return Findings(measures, (Criterion("It falls.", bool(fall.mean() > 0)),), "Nothing to see.", shown=7)
+
+    def draw(self, runs, findings):
+        assert findings.shown == 7
+        figure = Figure()
+        figure.subplots().plot(runs["run"].step, runs["run"].loss.T)
+        return figure
+
+
+class Broken(Tiny):
+    def analyse(self, runs):
+        raise ZeroDivisionError(runs)
+
+
+class Several(Tiny):
+    def trainings(self, size):
+        (spec,) = super().trainings(size).values()
+        return {"one": spec, "two": [spec, spec.replace(base_seed=6)]}
+
+    def analyse(self, runs):
+        assert dict(runs["two"].sizes)["spec"] == 2
+        return super().analyse({"run": runs["one"]})
+
+    def draw(self, runs, findings):
+        return super().draw({"run": runs["one"]}, findings)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    out = tmp_path_factory.mktemp("result") / "made" / "here"
+    return Tiny().run(out, size="quick"), out
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_run_makes_the_folder_and_writes_its_files_and_nothing_else(result):
+    summary, out = result
+    assert names_in(out) == sorted(FILES)
+    assert list(summary.files) == [out / file for file in FILES]
+    assert (out / "test-framework.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "test-framework.svg").read_text().startswith("<?xml")
+    assert tg.load(out / "run.zarr").sizes["step"] == 5
+
+
+def test_the_summary_tells_everything(result):
+    summary, out = result
+    told = json.loads((out / "summary.json").read_text())
+    assert told == json.loads(json.dumps(summary.to_json()))
+    assert (told["name"], told["claim"], told["verdict"], told["size"]) == (
+        "test-framework",
+        "Losses fall.",
+        "holds",
+        "quick",
+    )
+    assert told["criteria"] == [{"text": "It falls.", "passed": True}]
+    fall = told["measures"][0]
+    run = tg.load(out / "run.zarr")
+    assert fall["value"] == pytest.approx(float((run.loss[:, 0] - run.loss[:, -1]).mean()))
+    assert (fall["name"], fall["unit"], fall["n"]) == ("fall", "loss, sum over features", 2)
+    assert told["measures"][1]["value"] is None
+    assert tg.Spec.from_json(told["spec"]["run"]) == Tiny().trainings("quick")["run"]
+    assert told["seed"] == {"run": 5}
+    assert {"python", "tegum", "numpy", "numba", "matplotlib"} <= set(told["versions"])
+    assert 0 < told["wall_time_s"] < 600
+    assert told["files"] == FILES
+    assert told["caption"] == "Nothing to see."
+
+
+def test_changes_reach_the_spec(tmp_path):
+    segments = []
+    summary = Tiny().run(tmp_path, changes=["training.steps=12", "seeds=3"], progress=segments.append)
+    assert summary.spec["run"]["training"]["steps"] == 12
+    assert tg.load(tmp_path / "run.zarr").sizes["seed"] == 3
+    assert segments[-1].state.step == 12
+
+
+def test_measuring_and_drawing_are_shown_beside_training(tmp_path, monkeypatch):
+    titles: list[str] = []
+
+    class Titles(Display):
+        delay, every = 0.0, 60.0
+
+        def show(self, said):
+            titles.append(said.title)
+
+        def finished(self, said):
+            titles.append(said.title)
+
+    monkeypatch.setattr("tegum.progress.showing.fitting", lambda **_: Titles())
+    monkeypatch.setattr(Stage, "noted", True)
+    Tiny().run(tmp_path / "loud")
+    assert [title for title in titles if ": " in title] == [
+        "test-framework (default): training 2 runs", "test-framework (default): measuring", "test-framework (default): drawing",
+    ]  # fmt: skip
+    titles.clear()
+    Tiny().run(tmp_path / "silent", progress=False)
+    assert titles == []
+
+
+def test_an_earlier_result_is_refused_before_training_and_replaced_on_demand(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    first = Tiny().run(tmp_path, size="quick")
+    before = (tmp_path / "summary.json").read_bytes()
+    with pytest.raises(FileExistsError, match=r"holds run.zarr already; overwrite=True \(on the command line"):
+        Tiny().run(tmp_path, progress=lambda _: pytest.fail("it trained"))
+    assert (tmp_path / "summary.json").read_bytes() == before
+    second = Tiny().run(tmp_path, overwrite=True)
+    assert first.spec["run"]["training"]["steps"] == 20
+    assert second.spec["run"]["training"]["steps"] == 40
+    assert int(tg.load(tmp_path / "run.zarr").step[-1]) == 40
+    assert names_in(tmp_path) == sorted([*FILES, "notes.txt"])
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="is a file; a result is a folder"):
+        Tiny().run(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [({"changes": ["hidden=3"]}, "hidden cannot be changed here"), ({"size": "huge"}, "size must be")],
+)
+def test_what_is_refused_leaves_nothing_behind(tmp_path, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Experiment.run.__wrapped__(Tiny(), tmp_path / "out", **options)
+    assert names_in(tmp_path) == []
+
+
+def test_an_error_while_training_keeps_what_was_trained(tmp_path):
+    def fail(_):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError) as raised:
+        Tiny().run(tmp_path / "out", progress=fail)
+    assert names_in(tmp_path / "out" / "partial") == ["run.partial.zarr"]
+    assert "run.partial.zarr', and resume=True (--resume) goes on with it" in raised.value.__notes__[0]
+
+
+def test_an_error_in_the_analysis_keeps_the_trajectory_and_makes_no_summary(tmp_path):
+    with pytest.raises(ZeroDivisionError) as raised:
+        Broken().run(tmp_path / "out")
+    assert "what was trained is kept in" in raised.value.__notes__[0]
+    assert names_in(tmp_path / "out") == ["partial"]
+    assert names_in(tmp_path / "out" / "partial") == ["run.zarr"]
+    assert tg.load(tmp_path / "out" / "partial" / "run.zarr").sizes["seed"] == 2
+
+
+def test_an_interruption_keeps_what_was_done_and_goes_on_up(tmp_path):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(TrainingInterrupted) as raised:
+        Tiny().run(tmp_path / "out", progress=interrupt)
+    assert "what was done (step 1 of 40) is kept in" in raised.value.__notes__[0]
+    kept = tg.load(tmp_path / "out" / "partial" / "run.partial.zarr")
+    assert kept.drop_vars([name for name in kept if str(name).startswith("state_")]).equals(raised.value.run)
+    assert set(kept.result.values) == {"interrupted"}
+    assert np.isfinite(kept.weights.isel(step=0)).all()
+    assert names_in(tmp_path / "out") == ["partial"]
+
+
+def test_an_interruption_while_replacing_leaves_the_former_result_as_it_is(tmp_path):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    Tiny().run(tmp_path, size="quick")
+    before = {file: (tmp_path / file).read_bytes() for file in FILES if not file.endswith(".zarr")}
+    with pytest.raises(TrainingInterrupted):
+        Tiny().run(tmp_path, overwrite=True, progress=interrupt)
+    assert names_in(tmp_path) == sorted([*FILES, "partial"])
+    assert {file: (tmp_path / file).read_bytes() for file in before} == before
+    assert int(tg.load(tmp_path / "run.zarr").step[-1]) == 20
+
+
+def test_an_unfinished_result_is_gone_on_with_and_not_replaced_unasked(tmp_path):
+    def interrupt(segment):
+        if segment.state.step > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrainingInterrupted):
+        Tiny().run(tmp_path / "out", progress=interrupt)
+    with pytest.raises(FileExistsError, match=r"holds an unfinished result; resume=True \(--resume\) goes on with it"):
+        Tiny().run(tmp_path / "out")
+    first = []
+    Tiny().run(tmp_path / "out", resume=True, progress=first.append)
+    assert first[0].start > 5
+    assert names_in(tmp_path / "out") == sorted(FILES)
+    Tiny().run(tmp_path / "whole")
+    resumed, whole = tg.load(tmp_path / "out" / "run.zarr"), tg.load(tmp_path / "whole" / "run.zarr")
+    assert resumed.drop_attrs().identical(whole.drop_attrs())
+
+
+def test_of_an_unfinished_result_what_is_trained_is_not_trained_again(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        Broken().run(tmp_path / "out")
+    with pytest.raises(ZeroDivisionError):
+        Broken().run(tmp_path / "out", resume=True, progress=lambda _: pytest.fail("it trained"))
+    with pytest.raises(ValueError, match="is of another Spec; remove it to begin anew"):
+        Broken().run(tmp_path / "out", resume=True, changes=["seeds=3"])
+    Tiny().run(tmp_path / "out", overwrite=True)
+    assert names_in(tmp_path / "out") == sorted(FILES)
+
+
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}])
+def test_a_users_own_folder_named_partial_is_left_alone(tmp_path, options):
+    (tmp_path / "partial").mkdir()
+    (tmp_path / "partial" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds notes\.txt, which is no part of an unfinished result"):
+        Tiny().run(tmp_path, progress=lambda _: pytest.fail("it trained"), **options)
+    assert names_in(tmp_path / "partial") == ["notes.txt"]
+
+
+@pytest.mark.parametrize("moved", range(len(FILES)))
+def test_a_result_that_was_killed_on_its_way_to_its_place_arrives_with_the_next_call(tmp_path, moved):
+    """Each of the renames may have been the last."""
+    old, new = tmp_path / "out", tmp_path / "new"
+    Tiny().run(old, size="quick")
+    (old / "notes.txt").write_text("mine")
+    Tiny().run(new)
+    new.rename(old / "partial")
+    names = [*sorted(file for file in FILES if file != "summary.json"), "summary.json"]
+    for name in names[:moved]:
+        if (old / name).is_dir():
+            (old / name).rename(old / "partial" / f"{name}.old")
+        (old / "partial" / name).replace(old / name)
+    with pytest.raises(FileExistsError, match="already"):
+        Tiny().run(old)
+    assert names_in(old) == sorted([*FILES, "notes.txt"])
+    assert json.loads((old / "summary.json").read_text())["spec"]["run"]["training"]["steps"] == 40
+    assert int(tg.load(old / "run.zarr").step[-1]) == 40
+
+
+def test_an_experiment_may_train_several_times(tmp_path):
+    summary = Several().run(tmp_path, size="quick", changes=["seeds=3"])
+    assert names_in(tmp_path) == sorted(["one.zarr", "two.zarr", *FILES[1:]])
+    assert summary.seed == {"one": 5, "two": [5, 6]}
+    assert [spec["seeds"] for spec in (summary.spec["one"], *summary.spec["two"])] == [3, 3, 3]
+
+
+def test_the_verdict_is_that_of_the_criteria():
+    passed, failed = Criterion("a", True), Criterion("b", False)
+    assert verdict([passed, passed]) == "holds"
+    assert verdict([passed, failed]) == "holds in part"
+    assert verdict([failed]) == "does not hold"
+    with pytest.raises(ValueError, match="a claim needs at least one criterion"):
+        verdict([])
+
+
+@pytest.mark.parametrize(
+    ("measure", "text"),
+    [
+        (Measure("a", 0.8182, "1", 0.5234, 0.9486, 11, 0.05), "0.818 [0.523, 0.949], null 0.05"),
+        (Measure("a", 3, "run"), "3"),
+        (Measure("a", 12_345, "step"), "12,345"),
+        (Measure("a", 12_345.6, "step"), "12,346"),
+        (Measure("a", 1.2345e-5, "loss"), "1.23e-05"),
+        (Measure("a", None, "1", null=0.05), "not measured"),
+        (Measure("a", float("nan"), "1"), "not measured"),
+    ],
+)
+def test_a_measure_as_text(measure, text):
+    assert measure.text() == text
+
+
+def test_experiments_are_found_by_their_files():
+    assert "energy-levels" in experiments.names()
+    assert not {"base", "-measures"} & set(experiments.names())
+    for name in experiments.names():
+        experiment = experiments.get(name)
+        assert experiment.name == name
+        assert experiments.claims()[name] == experiment.claim
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("energy-level", "experiment 'energy-level': there is none of this name; did you mean 'energy-levels'?"),
+        ("energy_levels", "did you mean 'energy-levels'?"),
+        ("base", "experiment 'base': there is none of this name"),
+        ("qqq", "known are collapse, "),
+    ],
+)
+def test_an_unknown_experiment_is_refused_with_the_nearest(name, sentence):
+    with pytest.raises(ValueError, match=sentence.replace("?", r"\?")):
+        experiments.get(name)
+
+
+def test_finding_experiments_and_their_claims_loads_nothing_heavy():
+    code = (
+        "import sys; from tegum import experiments; experiments.claims(); "
+        "print(*{'jax', 'numba', 'matplotlib', 'xarray', 'zarr', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
