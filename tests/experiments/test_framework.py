@@ -135,8 +135,8 @@ def test_measuring_and_drawing_are_shown_beside_training(tmp_path, monkeypatch):
     monkeypatch.setattr(Stage, "noted", True)
     Tiny().run(tmp_path / "loud")
     assert [title for title in titles if ": " in title] == [
-        "test-framework (default): training 2 runs", "test-framework (default): measuring", "test-framework (default): drawing",
-    ]  # fmt: skip
+        f"test-framework (default): {what}" for what in ("training 2 runs", "measuring", "drawing")
+    ]
     titles.clear()
     Tiny().run(tmp_path / "silent", progress=False)
     assert titles == []
