@@ -135,11 +135,13 @@ def train(
     """
     import tegum
     from tegum import terminal
+    from tegum.data.atomic import telling
 
     target = out if out is not None else _beside(spec, ".zarr")
     description = tegum.Spec.from_toml(spec, changes)
-    if target.exists() and not overwrite:
-        raise ValueError(f"train --out {target}: there is something already; --overwrite replaces it")
+    with telling(f"train --out {target}"):
+        if target.exists() and not overwrite:
+            raise ValueError(f"train --out {target}: there is something already; --overwrite replaces it")
     with terminal.working(spec.name):
         trajectory = tegum.train(
             description, threads=threads, engine=engine,
@@ -312,7 +314,7 @@ def analyse(
     told = {"source": source, "tegum_version": _version()} | analysis.summary(found)
     figure = embeddings(found, weights.name)
     text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
-    files = {f"embeddings.{kind}": rendered(figure, kind) for kind in ("png", "svg")}
+    files = {f"{results.FIGURE}.{kind}": rendered(figure, kind) for kind in ("png", "svg")}
     files[results.SUMMARY] = f"{text}\n".encode()
     results.write_results(target, found, files, overwrite=overwrite, call=call)
     # Only now: what is shown may fail to be.

@@ -264,7 +264,8 @@ def test_results_are_whole_or_not_there(tmp_path: Path):
     def write(dataset: Any, overwrite: bool = False) -> None:
         write_results(target, dataset, {"summary.json": b"{}"}, overwrite=overwrite, call="analyse")
 
-    with pytest.raises(AttributeError):
+    # Whatever goes wrong, it is tried elsewhere.
+    with pytest.raises(OSError, match=r"^analyse: writing '.*/out': AttributeError \(.*the result is on no disk$"):
         write(None)
     assert list(tmp_path.iterdir()) == []
     write(found)
@@ -275,6 +276,17 @@ def test_results_are_whole_or_not_there(tmp_path: Path):
     check_results_place(target, overwrite=True, call="analyse")
     write(2 * found, overwrite=True)
     assert_array_equal(xr.open_zarr(target / "measures.zarr", consolidated=False).norm, 2)
+    for name in ("notes.txt", "measures.zarr/notes.txt"):
+        (target / name).write_text("mine")
+        with pytest.raises(FileExistsError, match=f"an earlier result is there, but '{name}' in it is no part of that"):
+            check_results_place(target, overwrite=True, call="analyse")
+        (target / name).unlink()
+    target.rename(tmp_path / ".out.01234567.old")
+    with (
+        pytest.warns(UserWarning, match="back in its place"),
+        pytest.raises(FileExistsError, match="there is something"),
+    ):
+        check_results_place(target, call="analyse")
     with pytest.raises(FileExistsError, match="what is there is no earlier result"):
         check_results_place(tmp_path, overwrite=True, call="analyse")
     with pytest.raises(FileNotFoundError, match="does not exist; make it first"):

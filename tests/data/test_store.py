@@ -302,6 +302,81 @@ def test_a_path_taken_in_the_meantime_is_kept(tmp_path, monkeypatch):
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "weights/c/notes.txt", "mine/c/0/c/1", "weights/mine/zarr.json"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_is_no_part_of_a_store_is_not_removed_with_it(tmp_path, monkeypatch, name, damaged):
+    path = tmp_path / "run.zarr"
+    store.save(trajectory(), path)
+    if damaged:
+        (path / manifest.FILE).write_text("{")
+        (path / "loss" / "c" / "0" / "0").unlink()
+    (path / ".DS_Store").touch()  # of a system, and nobody's
+    if damaged:
+        store.save(trajectory(), path, overwrite=True)
+    (path / name).parent.mkdir(parents=True, exist_ok=True)
+    (path / name).write_text("mine")
+    with pytest.raises(
+        FileExistsError, match=rf"^save\(.*\): a tegum store is at .*, but '{name}' in it is no part of"
+    ):
+        store.save(trajectory(runs=1), path, overwrite=True)
+    # Put there while the new one is written.
+    monkeypatch.setattr(store, "check_place", lambda path, **_: path)
+    with pytest.raises(FileExistsError, match=f"'{name}' has appeared in what was to be replaced"):
+        store.save(trajectory(runs=1), path, overwrite=True)
+    assert (path / name).read_text() == "mine"
+    assert store.load(path).sizes["seed"] == trajectory().sizes["seed"]
+    assert leftovers(tmp_path) == []
+
+
+def test_a_link_in_a_store_is_no_part_of_it(tmp_path):
+    store.save(trajectory(), tmp_path / "run.zarr")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "run.zarr" / "mine").symlink_to(tmp_path / "mine")
+    with pytest.raises(FileExistsError, match="'mine' in it is no part of that"):
+        store.save(trajectory(), tmp_path / "run.zarr", overwrite=True)
+
+
+def test_a_replacement_cut_between_its_renames_is_put_back(tmp_path):
+    path, aside = tmp_path / "run.zarr", tmp_path / ".run.zarr.01234567.old"
+    store.save(trajectory(), path)
+    for overwrite in (False, True):
+        path.rename(aside)
+        with pytest.warns(
+            UserWarning, match=r"had left the former result at .*01234567\.old'; it is back in its place"
+        ):
+            assert store.check_place(path, overwrite=True) == path
+        assert leftovers(tmp_path) == []
+        path.rename(aside)
+        if overwrite:
+            with pytest.warns(UserWarning, match="it is back"):
+                store.save(trajectory(runs=1), path, overwrite=True)
+            assert_same(store.load(path), trajectory(runs=1))
+        else:
+            with pytest.warns(UserWarning, match="it is back"), pytest.raises(FileExistsError, match="something is at"):
+                store.save(trajectory(runs=1), path)
+            assert_same(store.load(path), trajectory())
+        assert leftovers(tmp_path) == []
+    # The new one had taken its place already.
+    store.save(trajectory(), tmp_path / "other.zarr")
+    (tmp_path / "other.zarr").rename(aside)
+    store.save(trajectory(), path, overwrite=True)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks")
+def test_what_another_process_is_about_to_replace_is_left_alone(tmp_path):
+    import fcntl
+
+    part, aside = tmp_path / ".run.zarr.89abcdef.part", tmp_path / ".run.zarr.01234567.old"
+    part.mkdir()
+    aside.mkdir()
+    descriptor = os.open(part, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    store.check_place(tmp_path / "run.zarr")
+    os.close(descriptor)
+    assert leftovers(tmp_path) == [aside.name, part.name]
+
+
 def test_a_replacement_cut_between_its_renames_is_pointed_out(tmp_path):
     path = tmp_path / "run.zarr"
     store.save(trajectory(), path)

@@ -256,6 +256,35 @@ def test_a_users_own_folder_named_partial_is_left_alone(tmp_path, options):
     assert names_in(tmp_path / "partial") == ["notes.txt"]
 
 
+def test_what_is_in_a_store_and_not_of_it_is_left_alone(tmp_path):
+    Tiny().run(tmp_path / "out", size="quick")
+    for place in ("run.zarr", "partial/run.partial.zarr"):
+        (tmp_path / "out" / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / place / "notes.txt").write_text("mine")
+        with pytest.raises(FileExistsError, match=r"^test-base: .*notes\.txt"):
+            Tiny().run(tmp_path / "out", overwrite=True, progress=lambda _: pytest.fail("it trained"))
+        (tmp_path / "out" / place / "notes.txt").unlink()
+
+
+def test_what_comes_while_it_works_is_not_removed(tmp_path):
+    out, partial = tmp_path / "out", tmp_path / "out" / "partial"
+    Tiny().run(out, size="quick", progress=lambda _: (partial / "notes.txt").write_text("mine"))
+    assert names_in(out) == sorted([*FILES, "partial"])
+    assert names_in(partial) == ["notes.txt"]
+
+
+def test_an_empty_unfinished_result_is_none(tmp_path):
+    """As a run leaves it that is killed before anything was kept; also one killed while that was written."""
+    (tmp_path / "out" / "partial" / ".run.partial.zarr.01234567.part").mkdir(parents=True)
+    Tiny().run(tmp_path / "out", size="quick")
+    assert names_in(tmp_path / "out") == sorted(FILES)
+    (tmp_path / "other" / "partial").mkdir(parents=True)
+    with pytest.raises(ZeroDivisionError):
+        Tiny().run(tmp_path / "other", progress=lambda _: 1 / 0)
+    Tiny().run(tmp_path / "other", resume=True)
+    assert names_in(tmp_path / "other") == sorted(FILES)
+
+
 @pytest.mark.parametrize("moved", range(len(FILES)))
 def test_a_result_that_was_killed_on_its_way_to_its_place_arrives_with_the_next_call(tmp_path, moved):
     """Each of the renames may have been the last."""

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +63,17 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU])
 def test_interrupted_training_keeps_what_is_done(tmp_path, number):
     (tmp_path / "pairs.toml").write_text(PAIRS)
     others = resource.getrusage(resource.RUSAGE_CHILDREN)
     with started("train", "pairs.toml", cwd=tmp_path) as process:
         assert "started" in told(process, "step")[0]
         asked = processor_seconds(process)
-        process.send_signal(number)
+        # A warning that processor time runs out comes again every second: it does not cut short what is kept.
+        for _ in range(3 if number == signal.SIGXCPU else 1):
+            process.send_signal(number)
+            time.sleep(0.05)
         out, err = process.communicate(timeout=60)
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ended.ru_utime + ended.ru_stime - others.ru_utime - others.ru_stime - asked < 10
@@ -83,6 +87,41 @@ def test_interrupted_training_keeps_what_is_done(tmp_path, number):
     assert np.isfinite(run.loss).all()
     assert 0 <= run.step[-1] < 50_000_000
     assert names_in(tmp_path) == {"pairs.toml", "pairs.partial.zarr"}
+
+
+# For each warning a process that has listened: the exit code would be 128 and the number that it prints.
+WARNED = """
+import os, signal, sys
+from tegum.data import keeping
+
+for name in ("SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM"):
+    number = getattr(signal, name)
+    if not (child := os.fork()):
+        keeping.listen()
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            with keeping.uninterrupted():
+                for _ in range(3):
+                    signal.raise_signal(number)
+            os._exit(keeping.asked_by())
+        os._exit(0)
+    print(name, signal.Signals(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).name)
+# In a process that is not ours they are left to whoever listens to them.
+came = []
+signal.signal(signal.SIGALRM, lambda *_: came.append(1))
+with keeping.uninterrupted():
+    signal.raise_signal(signal.SIGALRM)
+    signal.raise_signal(signal.SIGALRM)
+    print(len(came))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+def test_warnings_of_batch_systems_are_heard():
+    done = subprocess.run([sys.executable, "-c", WARNED], capture_output=True, text=True, timeout=60, check=True)
+    heard = [f"{name} {name}" for name in ("SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM")]
+    assert done.stdout.splitlines()[-5:] == [*heard, "2"]
 
 
 @pytest.mark.parametrize("name", ["run.mp4", "run.gif"])

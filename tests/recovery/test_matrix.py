@@ -61,7 +61,7 @@ class Tiny(Experiment):
         import tegum as tg
         from tegum.training import engine
 
-        engine.train.__kwdefaults__["checkpoint_seconds"] = 0.1
+        engine.train.__wrapped__.__kwdefaults__["checkpoint_seconds"] = 0.1
         features = [tg.Independent(3, 0.3)]
         return {"run": tg.Spec(features=features, hidden=2, training=tg.Sampled(steps=40), seeds=2, snapshots=4)}
 
@@ -386,7 +386,7 @@ def test_where_the_disk_fills_up_what_was_trained_is_kept_elsewhere(place: Path)
         )  # fmt: skip
         assert names(place / "out") == {"filler"}
     found = re.fullmatch(
-        r"KeptElsewhereError save\(.*out/made.zarr'\): writing in '.*/out': No space left on device; "
+        r"KeptElsewhereError train\(out='out/made.zarr'\): writing in '.*/out': No space left on device; "
         r"the trajectory is kept in '(.*/made-[0-9a-f]{8}\.zarr)' instead\n",
         done.stdout,
     )

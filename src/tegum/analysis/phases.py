@@ -146,7 +146,7 @@ class _EndedError(Exception):
     """One of the branches ends before the value asked for."""
 
     def __init__(self, number: int, change: Change) -> None:
-        super().__init__(str(change))
+        super().__init__(number, change)
         self.number, self.change = number, change
 
 

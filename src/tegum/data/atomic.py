@@ -1,8 +1,9 @@
 """A folder, or a file, that appears at its path complete or not at all.
 
-The folder grows under a hidden name beside its path and is renamed when it is complete. A process killed in
-between leaves the hidden folder to the next one that writes to the same path, which removes it. Errors of the operating
-system say what was being done and where: a bare "No space left on device" helps nobody.
+The folder grows under a hidden name beside its path and is renamed when it is complete. A process killed in between
+leaves the hidden folder to the next one that writes to the same path, which removes it; what was set aside to be
+replaced, and was not yet, that one puts back. Errors of the operating system say what was being done and where: a bare
+"No space left on device" helps nobody.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,6 +48,23 @@ def told(error: OSError, doing: str) -> OSError:
     sentence = kind(f"{doing}: {error.strerror or error}")
     sentence.errno = error.errno
     return sentence
+
+
+@contextmanager
+def reading(call: str) -> Iterator[None]:
+    """Let errors of the operating system inside the block say what could not be read; sentences of our own pass.
+
+    Raises:
+        OSError: of the same kind and with the same `errno`.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = "" if error.filename is None else f" {os.fsdecode(error.filename)!r}"
+        raise told(error, f"{call}: reading{where}") from None
 
 
 def resolved(path: str | os.PathLike[str], call: str) -> Path:
@@ -92,16 +112,19 @@ def check_writable(target: Path, call: str) -> None:
 
 
 @contextmanager
-def replacing(target: Path, *, overwrite: bool, call: str) -> Iterator[Path]:
+def replacing(
+    target: Path, *, overwrite: bool, call: str, foreign: Callable[[Path], str | None] = lambda _: None
+) -> Iterator[Path]:
     """An empty hidden folder beside `target` that becomes `target` when the block ends without an exception.
 
     Args:
         target: an absolute path whose parent exists.
         overwrite: whether what is at `target` may be replaced; it stays until the new folder is complete.
         call: what the sentence starts with.
+        foreign: names what in the folder at `target` is not to be removed with it, if there is such a thing.
 
     Raises:
-        FileExistsError: something has appeared at `target` in the meantime and is not to be replaced.
+        FileExistsError: something has appeared at `target`, or in it, in the meantime and is not to be replaced.
 
     """
     with telling(f"{call}: making a folder in {str(target.parent)!r}"):
@@ -111,10 +134,10 @@ def replacing(target: Path, *, overwrite: bool, call: str) -> Iterator[Path]:
         with telling(f"{call}: writing in {str(target.parent)!r}"):
             yield part
             _flush(part)
-            _publish(part, target, overwrite, call)
+            _publish(part, target, overwrite, call, foreign)
     finally:
         # By now this is what was not completed, or what was replaced, or nothing.
-        shutil.rmtree(part, ignore_errors=True)
+        _discard(part)
         if lock is not None:
             os.close(lock)
 
@@ -134,7 +157,8 @@ def replacing_file(target: Path, *, overwrite: bool, call: str) -> Iterator[Path
         FileExistsError: something is, or has appeared, at `target` and is not to be replaced.
 
     """
-    _check_free(target, overwrite, call)
+    with telling(f"{call}: looking at {str(target)!r}"):
+        _check_free(target, overwrite, call)
     part = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{PART}{target.suffix}")
     try:
         with telling(f"{call}: writing in {str(target.parent)!r}"):
@@ -160,12 +184,35 @@ def remove(folder: Path) -> None:
     aside = _hidden(folder, PART)
     with suppress(FileNotFoundError):
         folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    _discard(aside)
 
 
 def set_aside(target: Path) -> Path | None:
     """Where a replacement cut short between its renames has left what was at `target`; None if none was."""
     return next(target.parent.glob(_pattern(target, OLD)), None)
+
+
+def put_back(target: Path, call: str) -> None:
+    """Put back what a replacement cut short between its renames has set aside, and say so; what is there stays.
+
+    Raises:
+        OSError: it cannot be renamed.
+
+    """
+    old = set_aside(target)
+    if old is None or os.path.lexists(target) or _is_written(target):
+        return
+    with telling(f"{call}: putting {str(old)!r} back"):
+        old.rename(target)
+    warnings.warn(
+        f"{call}: a replacement that was cut short had left the former result at {str(old)!r}; it is back in its place",
+        stacklevel=2,
+    )
+
+
+def is_hidden(name: str) -> bool:
+    """Whether it is one of the hidden names under which results grow, or are set aside."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}(?:\.part|\.old)(?:\.[^.]+)?", name) is not None
 
 
 def _hidden(target: Path, ending: str) -> Path:
@@ -193,7 +240,7 @@ def _sync(path: Path, mode: int) -> None:
         os.close(descriptor)
 
 
-def _publish(part: Path, target: Path, overwrite: bool, call: str) -> None:
+def _publish(part: Path, target: Path, overwrite: bool, call: str, foreign: Callable[[Path], str | None]) -> None:
     if not (overwrite and target.exists()):
         try:
             part.rename(target)
@@ -202,8 +249,10 @@ def _publish(part: Path, target: Path, overwrite: bool, call: str) -> None:
                 raise
             raise FileExistsError(f"{call}: something has appeared at this path in the meantime") from error
         return
+    if name := foreign(target):
+        raise FileExistsError(f"{call}: {name!r} has appeared in what was to be replaced, and is no part of it")
     # No portable call exchanges two folders. A kill between these renames leaves both folders complete and
-    # none at the target; `set_aside` then finds the old one.
+    # none at the target; `put_back` then finds the old one.
     aside = _hidden(target, OLD)
     target.rename(aside)
     try:
@@ -231,12 +280,49 @@ def _made(target: Path) -> tuple[Path, int | None]:
 
 def _remove_abandoned(target: Path) -> None:
     """Remove what killed writers to this path have left; what is still being written is locked."""
+    if os.path.lexists(target) and not _is_written(target):
+        # Killed after the new had taken its place, and before the old was gone.
+        for old in target.parent.glob(_pattern(target, OLD)):
+            _discard(old)
     for part in target.parent.glob(_pattern(target, PART)):
         lock = _lock(part, wait=False)
         if lock is None:
             continue
-        shutil.rmtree(part, ignore_errors=True)
+        _discard(part)
         os.close(lock)
+
+
+def _is_written(target: Path) -> bool:
+    """Whether another writer to this path is at work, or it cannot be told."""
+    try:
+        import fcntl  # noqa: F401
+    except ImportError:  # Windows: who is at work locks nothing.
+        return True
+    for part in target.parent.glob(_pattern(target, PART)):
+        lock = _lock(part, wait=False)
+        if lock is not None:
+            os.close(lock)
+        elif part.exists():
+            return True
+    return False
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder, also one whose folders are protected from being written; where it stays, say so."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not os.path.lexists(folder):
+        return
+    with suppress(OSError):
+        folder.chmod(0o700)
+    for inside, folders, _ in os.walk(folder):
+        for name in folders:
+            path = Path(inside, name)
+            with suppress(OSError):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(folder):
+        warnings.warn(f"what is left of a former result could not be removed, and is at {str(folder)!r}", stacklevel=2)
 
 
 def _lock(folder: Path, *, wait: bool) -> int | None:

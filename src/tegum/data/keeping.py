@@ -17,6 +17,14 @@ from tegum.data.atomic import told
 _STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """The signals that ask a program to stop: Ctrl-C, a polite kill, and a terminal that is closed."""
 
+_WARNINGS = tuple(
+    getattr(signal, name) for name in ("SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM") if hasattr(signal, name)
+)
+"""Signals by which batch systems say that they are going to end a program soon, some of them again and again.
+
+Only `listen` makes anything of them: in a process that is not ours they are somebody else's.
+"""
+
 _SHOW_CURSOR = b"\x1b[?25h"
 
 _asked: list[int] = []
@@ -26,9 +34,10 @@ _asked: list[int] = []
 def listen() -> None:
     """Let each signal that asks to stop raise KeyboardInterrupt, and a second one end the process at once.
 
-    What is ignored stays so: `nohup` has a process ignore that its terminal is closed.
+    What is ignored stays so: `nohup` has a process ignore that its terminal is closed. The warnings of batch systems
+    are heard as well, but never hurry: that a limit on processor time is reached is told every second.
     """
-    for number in _STOPS:
+    for number in (*_STOPS, *_WARNINGS):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
 
@@ -49,8 +58,10 @@ def check_asked() -> None:
         raise KeyboardInterrupt
 
 
-def _stop(number: int, _: Any) -> NoReturn:
+def _stop(number: int, _: Any) -> None:
     if _asked:
+        if number in _WARNINGS:
+            return
         _end(number)
     _asked.append(number)
     raise KeyboardInterrupt
@@ -72,12 +83,15 @@ def uninterrupted() -> Iterator[None]:
     came: list[tuple[int, Any]] = []
 
     def wait(number: int, frame: Any) -> None:
-        if came:
+        if came and number not in _WARNINGS:
             _end(number)
         came.append((number, frame))
 
     former = {
-        number: handler for number in _STOPS if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+        number: handler
+        for number in (*_STOPS, *_WARNINGS)
+        if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+        and (number in _STOPS or handler is _stop)  # others' timers go on
     }
     try:
         for number in former:
@@ -102,9 +116,13 @@ class KeptElsewhereError(OSError):
         super().__init__(sentence)
         self.path = path
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As pickle wants it, with what was added to it: a process of a pool hands its errors on."""
+        return type(self), (self.args[0], self.path), vars(self)
+
 
 def keep(write: Callable[[Path], object], target: Path, *, call: str, what: str) -> None:
-    """Write a result that took work to its place, or to another folder where the operating system refuses.
+    """Write a result that took work to its place, or to another folder where anything refuses that.
 
     Args:
         write: writes it to a path; it appears there complete or not at all.
@@ -120,19 +138,28 @@ def keep(write: Callable[[Path], object], target: Path, *, call: str, what: str)
     try:
         write(target)
         return
-    except OSError as error:
-        refused = error if error.strerror is None else told(error, f"{call}: writing {str(target)!r}")
+    except Exception as error:
+        # Not only the operating system: whatever a library raises, the work is not lost for it.
+        refused, cause = _refusal(error, f"{call}: writing {str(target)!r}"), error
     tried = []
     for folder in _others(target.parent):
         place = folder / f"{target.stem}-{secrets.token_hex(4)}{target.suffix}"
         try:
             write(place)
-        except OSError:
+        except Exception:  # as above
             tried.append(str(folder))
             continue
-        raise KeptElsewhereError(f"{refused}; {what} is kept in {str(place)!r} instead", place) from refused
+        raise KeptElsewhereError(f"{refused}; {what} is kept in {str(place)!r} instead", place) from cause
     also = f" (nor in {', '.join(map(repr, tried))})" if tried else ""
-    raise OSError(f"{refused}; it could not be kept elsewhere{also}: {what} is lost") from refused
+    raise OSError(f"{refused}; it could not be kept elsewhere{also}: {what} is on no disk") from cause
+
+
+def _refusal(error: Exception, doing: str) -> str:
+    """Why something could not be written, in one sentence."""
+    if isinstance(error, OSError):
+        return str(error if error.strerror is None else told(error, doing))
+    said = " ".join(str(error).split())
+    return f"{doing}: {type(error).__name__}{f' ({said})' if said else ''}"
 
 
 def _others(folder: Path) -> Iterator[Path]:

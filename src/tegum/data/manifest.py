@@ -16,7 +16,7 @@ from typing import Any
 
 from tegum.core.matrix_files import obstacle
 from tegum.data import schema
-from tegum.data.atomic import set_aside
+from tegum.data.atomic import reading, set_aside
 
 GROUP = "manifest"
 METADATA = "zarr.json"
@@ -109,7 +109,8 @@ def content(root: Path, name: str, digest: str) -> bytes:
     """
     call = f"reading from {str(root)!r}"
     try:
-        data = (root / name).read_bytes()
+        with reading(call):
+            data = (root / name).read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{call}: {damage(name, 'is missing')}") from None
     if _digest(data) != digest:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tegum.core.given import numbers_of
 from tegum.core.matrix_files import UnreadableError, check_matrix, chosen, damaged, obstacle, read_matrix, shown
+from tegum.data import zarr_setup
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".zarr")
 
@@ -109,25 +110,27 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _from_zarr(file: Path, key: str | None) -> np.ndarray:
+    zarr_setup.imported(file.name)
     import zarr
 
     from tegum.data.chunks import DamagedChunkError, read
 
-    if not any((file / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
+    if not any(os.path.lexists(file / name) for name in ("zarr.json", ".zarray", ".zgroup")):
         raise damaged(file, "a readable zarr array or group", ValueError("there is none in this folder"))
     try:
-        found: Any = zarr.open(file, mode="r")
-        if not isinstance(found, zarr.Array):
-            # Only what is asked for is read: a group may hold much else.
-            names = [name for name, _ in found.arrays()]
-            inner = key if key is not None and key in found else chosen(key, names, file)
-            found = found[inner]
-        elif key is not None:
-            raise UnreadableError("key", key, f"must be None, as {file.name!r} is one array without a name")
-        if not isinstance(found, zarr.Array):
-            raise UnreadableError("key", key, "must be the path of an array, and this is a group")
-        check_matrix(file, found.dtype, found.shape)
-        return read(found)
+        with zarr_setup.scope():
+            found: Any = zarr.open(file, mode="r")
+            if not isinstance(found, zarr.Array):
+                # Only what is asked for is read: a group may hold much else.
+                names = [name for name, _ in found.arrays()]
+                inner = key if key is not None and key in found else chosen(key, names, file)
+                found = found[inner]
+            elif key is not None:
+                raise UnreadableError("key", key, f"must be None, as {file.name!r} is one array without a name")
+            if not isinstance(found, zarr.Array):
+                raise UnreadableError("key", key, "must be the path of an array, and this is a group")
+            check_matrix(file, found.dtype, found.shape)
+            return read(found)
     except DamagedChunkError as error:
         raise UnreadableError("path", str(file), f"must lead to a whole zarr array: {error}") from None
     except (UnreadableError, MemoryError):

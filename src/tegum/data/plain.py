@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tegum.core.limits import beyond_memory
 from tegum.core.matrix_files import reason
-from tegum.data import manifest, schema
+from tegum.data import manifest, schema, zarr_setup
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,7 +56,7 @@ def read(root: Path, call: str) -> xr.Dataset:
     from tegum.data.chunks import DamagedChunkError, check
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), zarr_setup.scope():
             warnings.simplefilter("ignore")  # zarr warns that its form of text may change
             group: Any = zarr.open_group(root, mode="r")
             arrays = dict(group.arrays())
@@ -93,7 +93,7 @@ def read(root: Path, call: str) -> xr.Dataset:
     schema.check(found, call=call)
     warnings.warn(
         f"{call}: xarray wrote this store, and it has no checksums; tegum.save gives it some",
-        stacklevel=3,
+        stacklevel=5,
     )
     return found
 

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tegum.data.atomic import check_writable, replacing, resolved
+from tegum.data import zarr_setup
+from tegum.data.atomic import check_writable, put_back, replacing, resolved, telling
+from tegum.data.belongings import foreign_in, refusal, with_table
 from tegum.data.keeping import keep, uninterrupted
 from tegum.data.room import Room
 
 if TYPE_CHECKING:
     import xarray as xr
 
-SUMMARY, TABLE = "summary.json", "measures.zarr"
+SUMMARY, TABLE, FIGURE = "summary.json", "measures.zarr", "embeddings"
+
+_OURS = with_table(TABLE, SUMMARY, f"{FIGURE}.png", f"{FIGURE}.svg")
 
 _BYTES, _BYTES_PER_FEATURE, _BYTES_PER_COMPANION = 2**21, 384, 16
 """What results take at most: the figure and measures of the whole, those of each feature, and of each companion."""
@@ -27,19 +31,29 @@ def check_results_place(path: str | os.PathLike[str], *, overwrite: bool = False
         The absolute path.
 
     Raises:
-        FileExistsError: what is at `path` is not to be replaced; only a folder of results ever is.
+        FileExistsError: what is at `path` is not to be replaced; only a folder of results ever is, with nothing else in
+            it.
         FileNotFoundError: the folder above it does not exist.
-        OSError: nothing can be written there, or under such a name.
+        OSError: nothing can be written there, or under such a name; or zarr does not work here.
 
     """
-    shown = os.fspath(path)
-    target = resolved(path, f"{call} --out {shown}")
-    check_writable(target, f"{call} --out {shown}")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{call} --out {shown}: there is something already; --overwrite replaces it")
-    if target.exists() and not ((target / SUMMARY).is_file() and (target / TABLE).is_dir()):
-        raise FileExistsError(f"{call} --out {shown}: what is there is no earlier result, and is not replaced")
+    call = f"{call} --out {os.fspath(path)}"
+    target = resolved(path, call)
+    with telling(f"{call}: looking there"):
+        check_writable(target, call)
+        put_back(target, call)
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{call}: there is something already; --overwrite replaces it")
+        if target.exists() and not ((target / SUMMARY).is_file() and (target / TABLE).is_dir()):
+            raise FileExistsError(f"{call}: what is there is no earlier result, and is not replaced")
+        if name := _foreign(target):
+            raise FileExistsError(f"{call}: an earlier result is there, but {refusal(name)}")
+    zarr_setup.check(call)
     return target
+
+
+def _foreign(target: Path) -> str | None:
+    return foreign_in(target, _OURS)
 
 
 def write_results(
@@ -61,8 +75,9 @@ def write_results(
     """
 
     def write(place: Path) -> None:
-        with replacing(place, overwrite=overwrite and place == path, call=call) as part:
-            dataset.to_zarr(part / TABLE, mode="w", zarr_format=3, consolidated=False)
+        with replacing(place, overwrite=overwrite and place == path, call=call, foreign=_foreign) as part:
+            with zarr_setup.scope():
+                dataset.to_zarr(part / TABLE, mode="w", zarr_format=3, consolidated=False)
             for name, content in files.items():
                 (part / name).write_bytes(content)
 

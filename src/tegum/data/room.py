@@ -15,6 +15,9 @@ from typing import IO, final
 from tegum.core.limits import readable
 from tegum.data.atomic import told
 
+_LARGEST_FILE = 2**22
+"""Bytes that a single file of a result may have: chunks of trajectories are smaller, and so are figures."""
+
 _BESIDES = 2**18
 """Bytes that a result takes besides its numbers: metadata, checksums, and parts of blocks."""
 
@@ -44,11 +47,13 @@ class Room:
         try:
             # It has no name: nothing is left of it where the process is killed.
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (it stays open)
-            held = _allocate(self._file.fileno(), wanted)
+            held = self._hold(wanted, call, what)
             enough = held or shutil.disk_usage(folder).free >= wanted
         except OSError as error:
             self.release()
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.strerror is None:
+                raise
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise told(error, f"{call}: nothing can be written in {str(folder)!r}") from None
             enough = False
         if not enough:
@@ -57,6 +62,23 @@ class Room:
             raise OSError(
                 f"{call}: {what} may take {readable(wanted)}, and the disk of {str(folder)!r} has {free} free"
             )
+
+    def _hold(self, wanted: int, call: str, what: str) -> bool:
+        """Give the file so many bytes; False where that cannot be done and other files may have them all the same."""
+        assert self._file is not None
+        try:
+            return _allocate(self._file.fileno(), wanted)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+        largest = min(wanted, _LARGEST_FILE)
+        try:
+            _allocate(self._file.fileno(), largest)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            raise OSError(f"{call}: {what} may take files of up to {readable(largest)}, and {_file_limit()}") from None
+        return False  # One file may not be so large, but a result is many.
 
     def release(self) -> None:
         """Give the room free, for the result to take."""
@@ -69,6 +91,15 @@ class Room:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.release()
+
+
+def _file_limit() -> str:
+    import resource  # where there are limits, there is this
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit == resource.RLIM_INFINITY:
+        return "the disk takes none as large"
+    return f"this process may write none larger than {readable(limit)} (ulimit -f)"
 
 
 def _allocate(descriptor: int, size: int) -> bool:

@@ -1,6 +1,6 @@
 """A zarr store that cannot lie: every file is compared with the manifest whenever it is read.
 
-Importing this imports zarr.
+Importing this imports xarray and zarr.
 """
 
 from __future__ import annotations
@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
+import xarray as xr
+import zarr
+from xarray.backends import BackendArray, BackendEntrypoint
+from xarray.core import indexing
 from zarr.abc.store import Store
 
-from tegum.data import manifest
+from tegum.data import manifest, zarr_setup
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -105,3 +109,42 @@ class SealedStore(Store):
     def supports_listing(self) -> bool:
         """True."""
         return True
+
+
+@final
+class _LazyArray(BackendArray):
+    """A variable of such a store, whose numbers are read when they are used: then, too, with zarr's own settings."""
+
+    def __init__(self, array: zarr.Array) -> None:
+        self._array = array
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        plain = all(isinstance(part, int | slice) for part in key)
+        with zarr_setup.scope():
+            return self._array[key] if plain else self._array.oindex[key]
+
+
+@final
+class SealedBackend(BackendEntrypoint):
+    """How xarray opens a sealed store: nothing is decoded, since xarray takes some attributes for orders.
+
+    (Units "days" would turn numbers to durations.)
+    """
+
+    open_dataset_parameters: ClassVar = ("filename_or_obj", "drop_variables")
+
+    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None) -> xr.Dataset:
+        """All arrays of the store."""
+        del drop_variables
+        group = zarr.open_group(filename_or_obj, mode="r", zarr_format=3)
+        variables = {name: _variable(array) for name, array in group.arrays()}
+        return xr.Dataset(variables, attrs=dict(group.attrs))
+
+
+def _variable(array: zarr.Array) -> xr.Variable:
+    dims: Any = getattr(array.metadata, "dimension_names", None) or ()
+    return xr.Variable(dims, indexing.LazilyIndexedArray(_LazyArray(array)), dict(array.attrs))

@@ -30,8 +30,9 @@ from jaxtyping import Int32
 
 from tegum.core.arguments import refusing
 from tegum.core.matrix_files import obstacle
-from tegum.data import manifest, plain, schema
-from tegum.data.atomic import check_writable, replacing, resolved
+from tegum.data import manifest, plain, schema, zarr_setup
+from tegum.data.atomic import check_writable, put_back, reading, replacing, resolved, telling
+from tegum.data.belongings import STORE, foreign_in, refusal
 from tegum.data.schema import brief
 
 if TYPE_CHECKING:
@@ -66,12 +67,16 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
     Raises:
         ValueError: the dataset is no trajectory of this schema version, or could not be given back exactly
             (another dtype, an attribute that is not JSON, a name that cannot name a file, a MultiIndex).
-        FileExistsError: what is at `path` is not to be replaced.
+        FileExistsError: what is at `path` is not to be replaced, or something in it that is no part of a store.
         FileNotFoundError: the folder above `path` does not exist.
         OSError: the disk is full, or nothing can be written there; the sentence names the place.
 
     """
-    call = f"save(dataset, {os.fspath(path)!r})"
+    write(dataset, path, overwrite=overwrite, call=f"save(dataset, {os.fspath(path)!r})")
+
+
+def write(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool, call: str) -> None:
+    """As `save`, for the call that errors name."""
     # All that can be refused is refused before anything is written.
     schema.check(dataset, call=call)
     name, version = dataset.attrs.get("schema"), dataset.attrs.get("schema_version")
@@ -83,8 +88,8 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
     attrs = _json_attrs(dataset.attrs, "the dataset", (_COORDINATES,), call)
     for name in dataset.variables:
         _check_storable(dataset, name, call)
-    target = check_place(path, overwrite=overwrite)
-    with replacing(target, overwrite=overwrite, call=call) as part:
+    target = check_place(path, overwrite=overwrite, call=call)
+    with replacing(target, overwrite=overwrite, call=call, foreign=foreign) as part, zarr_setup.scope():
         _write(dataset, attrs, part, call)
         manifest.write(part, map(str, dataset.variables))
 
@@ -96,19 +101,30 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: 
         The absolute path.
 
     Raises:
-        FileExistsError: what is at `path` is not to be replaced.
+        FileExistsError: what is at `path` is not to be replaced, or something in it that is no part of a store.
         FileNotFoundError: the folder above `path` does not exist.
-        OSError: nothing can be written there, or under such a name.
+        OSError: nothing can be written there, or under such a name; or zarr does not work here.
 
     """
     call = call or f"save(dataset, {os.fspath(path)!r})"
     target = resolved(path, call)
-    check_writable(target, call)
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{call}: something is at this path; overwrite=True replaces a tegum store")
-    if target.exists() and not (target / manifest.FILE).is_file():
-        raise FileExistsError(f"{call}: what is at this path is no tegum store; overwrite=True replaces no other thing")
+    with telling(f"{call}: looking at {str(target)!r}"):
+        check_writable(target, call)
+        put_back(target, call)
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{call}: something is at this path; overwrite=True replaces a tegum store")
+        if target.exists() and not (target / manifest.FILE).is_file():
+            rule = "overwrite=True replaces no other thing"
+            raise FileExistsError(f"{call}: what is at this path is no tegum store; {rule}")
+        if name := foreign(target):
+            raise FileExistsError(f"{call}: a tegum store is at {str(target)!r}, but {refusal(name)}")
+    zarr_setup.check(call)
     return target
+
+
+def foreign(root: Path) -> str | None:
+    """Something in the folder of a store that is no part of it; None if there is none."""
+    return foreign_in(root, STORE)
 
 
 @refusing
@@ -121,27 +137,32 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     Raises:
         ValueError: no tegum store, one of another schema version, or a damaged one (naming the file).
         FileNotFoundError: nothing is at `path`.
+        OSError: it cannot be read; the sentence names the file.
 
     """
+    return read(path, call=f"load({os.fspath(path)!r})")
+
+
+def read(path: str | os.PathLike[str], *, call: str) -> xr.Dataset:
+    """As `load`, for the call that errors name."""
+    with reading(call):
+        return _read(_place(path), call)
+
+
+def _read(root: Path, call: str) -> xr.Dataset:
     import xarray as xr
 
-    from tegum.data.sealed import SealedStore
+    zarr_setup.imported(call)
 
-    call = f"load({os.fspath(path)!r})"
-    root = _place(path)
+    from tegum.data.sealed import SealedBackend, SealedStore
+
     if plain.is_plain(root):
         return plain.read(root, call)
     files = manifest.read(root, call)
     manifest.compare(root, files, call, everything=sum(size for size, _ in files.values()) <= EAGER_BYTES)
-    # Not decoded by xarray, which takes some attributes for orders (units "days" turns numbers to durations).
-    raw = xr.open_dataset(
-        SealedStore(root, files),  # pyright: ignore[reportArgumentType] - any zarr store will do
-        engine="zarr",
-        zarr_format=3,
-        consolidated=False,
-        chunks=None,
-        decode_cf=False,
-    )
+    with zarr_setup.scope():
+        store: Any = SealedStore(root, files)
+        raw = xr.open_dataset(store, engine=SealedBackend, chunks=None)
     attrs = dict(raw.attrs)
     coordinates = attrs.pop(_COORDINATES).split()
     # In the manifest the variables stand in the order they were saved in; a folder has none.
@@ -165,10 +186,11 @@ def verify(path: str | os.PathLike[str]) -> None:
 
     """
     call = f"verify({os.fspath(path)!r})"
-    root = _place(path)
-    if plain.is_plain(root):
-        raise ValueError(f"{call}: xarray wrote this store, and it has no checksums; tegum.save gives it some")
-    manifest.compare(root, manifest.read(root, call), call, everything=True)
+    with reading(call):
+        root = _place(path)
+        if plain.is_plain(root):
+            raise ValueError(f"{call}: xarray wrote this store, and it has no checksums; tegum.save gives it some")
+        manifest.compare(root, manifest.read(root, call), call, everything=True)
 
 
 def _place(path: str | os.PathLike[str]) -> Path:

@@ -9,7 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, final
 
-from tegum.data.atomic import OLD, check_writable, remove, replacing_file, resolved, telling
+from tegum.data import zarr_setup
+from tegum.data.atomic import OLD, check_writable, is_hidden, remove, replacing_file, resolved, telling
+from tegum.data.belongings import STORE, foreign_in
 from tegum.data.keeping import uninterrupted
 from tegum.data.results import SUMMARY
 from tegum.data.room import Room
@@ -60,11 +62,18 @@ class Folder:
         self.path, self._shown = resolved(path, call), path
         self._files, self._call, self._specs = tuple(files), call, specs
         self._overwrite, self._resume = overwrite, resume
-        if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(f"{call}: {str(path)!r} is a file; a result is a folder")
+        self._partial = self.path / PARTIAL
+        self._rooms: dict[str, Room] = {}
+        self._made: list[Path] = []
+        with telling(f"{call}: looking at {str(path)!r}"):
+            self._check_place()
+
+    def _check_place(self) -> None:
         from tegum.data.store import check_place
 
-        self._partial = self.path / PARTIAL
+        call, path, overwrite, files = self._call, self._shown, self._overwrite, self._files
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f"{call}: {str(path)!r} is a file; a result is a folder")
         if foreign := self._foreign():
             raise FileExistsError(
                 f"{call}: {str(path / PARTIAL)!r} holds {foreign}, which is no part of an unfinished result of this "
@@ -81,14 +90,13 @@ class Folder:
                     "other thing"
                 )
             if file.endswith(".zarr") and self.path.is_dir():
-                check_place(self.path / file, overwrite=True)
-        if self._partial.is_dir() and not (overwrite or resume):
+                check_place(self.path / file, overwrite=True, call=call)
+        if self._left() and not (overwrite or self._resume):
             raise FileExistsError(
                 f"{call}: {str(path / PARTIAL)!r} holds an unfinished result; resume=True (--resume) goes on with it, "
                 "and overwrite=True (--overwrite) begins anew"
             )
-        self._rooms: dict[str, Room] = {}
-        self._made: list[Path] = []
+        zarr_setup.check(call)
 
     def __enter__(self) -> Folder:
         from tegum.training.sizes import trajectory_bytes
@@ -113,7 +121,8 @@ class Folder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for room in self._rooms.values():
             room.release()
-        for folder in reversed(self._made):
+        # An empty `partial` may also be one that a killed run has left.
+        for folder in dict.fromkeys([self._partial, *reversed(self._made)]):
             with suppress(OSError):  # It is not empty: there is something to keep.
                 folder.rmdir()
         if error is not None and not hasattr(error, "__notes__") and self._partial.exists():
@@ -164,7 +173,15 @@ class Folder:
         stores = [file.removesuffix(".zarr") for file in self._files if file.endswith(".zarr")]
         ours = {*self._files, *(f"{file}{OLD}" for file in self._files), *(f"{name}.partial.zarr" for name in stores)}
         names = sorted(path.name for path in self._partial.iterdir())
-        return next((name for name in names if name not in ours and not name.startswith(".")), None)
+        if other := next((name for name in names if name not in ours and not is_hidden(name)), None):
+            return other
+        stores = [name for name in names if name.removesuffix(OLD).endswith(".zarr") and not is_hidden(name)]
+        inside = ((name, foreign_in(self._partial / name, STORE)) for name in stores)
+        return next((f"{name}/{other}" for name, other in inside if other), None)
+
+    def _left(self) -> bool:
+        """Whether an unfinished run has left anything: not an empty folder, nor what it had not yet given a name."""
+        return self._partial.is_dir() and any(not is_hidden(path.name) for path in self._partial.iterdir())
 
     def _finish_publishing(self) -> None:
         """Move a whole result to its place, also one whose run was killed while it did so.
@@ -174,13 +191,14 @@ class Folder:
         if not (self._partial / SUMMARY).is_file():
             return
         with telling(f"{self._call}: moving the result to {str(self._shown)!r}"):
-            names = sorted(path.name for path in self._partial.iterdir() if path.suffix != OLD)
+            names = [name for name in self._files if os.path.lexists(self._partial / name)]
             for name in (*(name for name in names if name != SUMMARY), SUMMARY):
                 new, old = self._partial / name, self.path / name
                 if old.is_dir():
                     old.rename(new.with_name(f"{name}{OLD}"))
                 new.replace(old)
-            remove(self._partial)
+            if self._foreign() is None:  # else somebody has put it there in the meantime
+                remove(self._partial)
 
 
 def _several(specs: Spec | Sequence[Spec]) -> Sequence[Spec]:

@@ -21,7 +21,7 @@ import numpy as np
 from tegum.data.atomic import remove
 from tegum.data.keeping import KeptElsewhereError, keep, uninterrupted
 from tegum.data.room import Room
-from tegum.data.store import check_place, load, save
+from tegum.data.store import check_place, foreign, load, read, write
 from tegum.training.dataset import code_digest, vector_unit
 from tegum.training.sizes import trajectory_bytes
 from tegum.training.state import TrainingState
@@ -73,7 +73,9 @@ class Checkpoint:
         self._call = f"train(out={os.fspath(out)!r})"
         self.target = check_place(out, overwrite=overwrite, call=self._call)
         self.partial = partial_of(self.target)
-        self._shown = partial_of(Path(out))
+        shown = partial_of(Path(out))
+        # Where `out` is a symbolic link, what is done is kept beside what it leads to.
+        self._shown = self.partial if Path(out).is_symlink() else shown
         self._specs, self._seconds = tuple(specs), float(seconds)
         check_place(self.partial, overwrite=True, call=self._call)
         left = os.path.lexists(self.partial)
@@ -88,6 +90,8 @@ class Checkpoint:
         self._room: Room | None = None
         self._last, self._took = time.monotonic(), 0.0
         self._works = True
+        self.is_whole = False
+        """Whether the whole trajectory is at its place."""
         self._kept_step = -1
         self.vector_unit = vector_unit()
 
@@ -115,7 +119,7 @@ class Checkpoint:
         if not self._resumes:
             return None, 0, 0.0
         call = f"{self._call} with resume=True"
-        run = load(self.partial)
+        run = read(self.partial, call=f"{call}: reading {str(self._shown)!r}")
         where = repr(str(self._shown))
         if run.attrs.get("spec_hash") != " ".join(spec.hash for spec in self._specs):
             raise ValueError(f"{call}: {where} is of another Spec; train that one on, or remove it")
@@ -162,9 +166,9 @@ class Checkpoint:
         begun = time.monotonic()
         try:
             with uninterrupted():
-                save(self._with_state(make(), state), self.partial, overwrite=True)
+                write(self._with_state(make(), state), self.partial, overwrite=True, call=self._call)
             self._kept_step = state.step
-        except OSError as error:
+        except Exception as error:  # whatever it is, the training is worth more
             self._works = False
             warnings.warn(f"{error}; training goes on, but could not be resumed from here", stacklevel=2)
         self._last = time.monotonic()
@@ -194,7 +198,7 @@ class Checkpoint:
                 part = self._with_state(run, state)
                 try:
                     keep(
-                        lambda path: save(part, path, overwrite=path == self.partial), self.partial,
+                        lambda path: write(part, path, overwrite=path == self.partial, call=self._call), self.partial,
                         call=self._call, what="what was done",
                     )  # fmt: skip
                 except KeptElsewhereError as error:
@@ -210,13 +214,24 @@ class Checkpoint:
 
         """
 
-        def write(path: Path) -> None:
-            save(run, path, overwrite=overwrite and path == self.target)
+        def save(path: Path) -> None:
+            write(run, path, overwrite=overwrite and path == self.target, call=self._call)
 
         self._release()
         with uninterrupted():
-            keep(write, self.target, call=self._call, what="the trajectory")
+            keep(save, self.target, call=self._call, what="the trajectory")
+            self.is_whole = True
+            self._remove_partial()
+
+    def _remove_partial(self) -> None:
+        try:
+            name = foreign(self.partial)
+        except OSError as error:
+            name = error.filename
+        if name is None:
             remove(self.partial)
+        else:
+            warnings.warn(f"{str(self._shown)!r} is done with, and stays, as {name!r} is in it", stacklevel=2)
 
     def _release(self) -> None:
         if self._room is not None:

@@ -21,7 +21,7 @@ from tegum.core.arguments import refusing
 from tegum.core.description import short
 from tegum.core.features import Empirical
 from tegum.core.model import is_linear
-from tegum.data.keeping import check_asked
+from tegum.data.keeping import KeptElsewhereError, check_asked
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
@@ -215,7 +215,8 @@ def train(
             another Spec, engine or version of the code.
         FileExistsError: something is at `out`, or an unfinished training beside it, and is not to be replaced.
         OSError: nothing can be written at `out`, or the disk has no room. Where it fills up meanwhile the trajectory is
-            kept in another folder, which the sentence names (`tegum.data.keeping.KeptElsewhereError`).
+            kept in another folder, which the sentence names (`tegum.data.keeping.KeptElsewhereError`); the exception
+            carries it as well, in its attribute `run`.
         TrainingInterrupted: on Ctrl-C; it carries what was done, and with `out` a note says where that is kept. Any
             other exception that ends training early, such as one raised by `progress`, carries both as well.
 
@@ -268,7 +269,7 @@ def train(
             if place is not None:
                 try:
                     kept = place.stop(run, state)
-                except OSError as refused:
+                except Exception as refused:  # whatever it is, it does not take the place of what ended training
                     kept = str(refused)
             ended = TrainingInterrupted(run) if isinstance(error, KeyboardInterrupt) else error
             # Also where something else ended it: what a user's own `progress` raises must not cost an hour of training.
@@ -279,7 +280,14 @@ def train(
             raise ended from None
         run = trajectory()
         if place is not None:
-            place.finish(run, overwrite=overwrite)
+            try:
+                place.finish(run, overwrite=overwrite)
+            except BaseException as error:
+                vars(error)["run"] = run
+                if not isinstance(error, KeptElsewhereError):
+                    where = repr(str(out)) if place.is_whole else "the attribute `run` of this exception"
+                    error.add_note(f"the whole trajectory is in {where}")
+                raise
     return run
 
 
