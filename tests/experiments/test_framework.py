@@ -261,7 +261,7 @@ def test_what_is_in_a_store_and_not_of_it_is_left_alone(tmp_path):
     for place in ("run.zarr", "partial/run.partial.zarr"):
         (tmp_path / "out" / place).mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / place / "notes.txt").write_text("mine")
-        with pytest.raises(FileExistsError, match=r"^test-base: .*notes\.txt"):
+        with pytest.raises(FileExistsError, match=r"^test-framework: .*notes\.txt"):
             Tiny().run(tmp_path / "out", overwrite=True, progress=lambda _: pytest.fail("it trained"))
         (tmp_path / "out" / place / "notes.txt").unlink()
 
@@ -339,7 +339,7 @@ def test_a_measure_as_text(measure, text):
 
 def test_experiments_are_found_by_their_files():
     assert "energy-levels" in experiments.names()
-    assert not {"base", "-measures"} & set(experiments.names())
+    assert not {"framework", "folder", "reporting"} & set(experiments.names())
     for name in experiments.names():
         experiment = experiments.get(name)
         assert experiment.name == name
@@ -351,7 +351,7 @@ def test_experiments_are_found_by_their_files():
     [
         ("energy-level", "experiment 'energy-level': there is none of this name; did you mean 'energy-levels'?"),
         ("energy_levels", "did you mean 'energy-levels'?"),
-        ("base", "experiment 'base': there is none of this name"),
+        ("framework", "experiment 'framework': there is none of this name"),
         ("qqq", "known are collapse, "),
     ],
 )
