@@ -23,9 +23,9 @@ from reference import Model, make_optimiser, train
 
 import tegum as tg
 from tegum.core.model import initial_weights
-from tegum.core.population import evaluate
-from tegum.core.population_kernel import value_and_gradient
-from tegum.training.kernels import search
+from tegum.core.population.evaluate import evaluate
+from tegum.core.population.kernel.evaluate import value_and_gradient
+from tegum.training.exact.kernels import search
 from tegum.training.state import TrainingState
 
 FEATURES, HIDDEN, SET_SIZE, DENSITY = 6, 2, 2, 0.05

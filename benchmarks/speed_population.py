@@ -95,9 +95,9 @@ CASES = [
 
 def measure(case: Case, seconds: float) -> dict[str, Any]:
     """Times of one case, microseconds per run, and what the estimated error of the loss is there."""
-    from tegum.core import population_tables as tables
-    from tegum.core.population_kernel import evaluate_blocks
-    from tegum.core.population_memory import scale_rows
+    from tegum.core.population.kernel import tables as tables
+    from tegum.core.population.kernel.evaluate import evaluate_blocks
+    from tegum.core.population.kernel.memory import scale_rows
 
     features, n, m = case.distribution(), case.features, case.hidden
     rng = np.random.default_rng(0)

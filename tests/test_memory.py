@@ -72,7 +72,8 @@ cases = {
         np.zeros((100_000, 2)), np.zeros(100_000), tg.FeatureDistribution([tg.Independent(100_000, 0.1)])
     ),
 }
-from tegum.analysis import polytopes, statistics
+from tegum.analysis import statistics
+from tegum.analysis.geometry import polytopes
 
 cases |= {
     "bootstrap_mean(resamples=1000000000000): so": lambda: statistics.bootstrap_mean(np.arange(9.0), resamples=10**12),

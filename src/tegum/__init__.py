@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 import tegum.core.jax_setup  # noqa: F401 (sees when a process is forked)
 
 if TYPE_CHECKING:
-    from tegum.analysis.analyse import analyse
-    from tegum.analysis.collapse import collapsed_count, collapsed_sets, interference_between, interference_within
-    from tegum.analysis.continuation import Branch, follow
-    from tegum.analysis.drops import LossDrop, find_drops, loss_drops
-    from tegum.analysis.escapes import mode_strengths, predicted_escapes
-    from tegum.analysis.fourier import equivariance_defect, kept_rotations, mode_power, mode_variances
-    from tegum.analysis.geometry import (
+    from tegum.analysis.dictionaries.analyse import analyse
+    from tegum.analysis.dynamics.drops import LossDrop, find_drops, loss_drops
+    from tegum.analysis.dynamics.levels import Event, Jump, find_jumps, group_jumps, late_jumps
+    from tegum.analysis.dynamics.matches import coincidence, share_inside
+    from tegum.analysis.dynamics.motions import motions
+    from tegum.analysis.dynamics.moves import largest_moves
+    from tegum.analysis.dynamics.plateaus import find_plateaus
+    from tegum.analysis.dynamics.rearrangements import rearrangements
+    from tegum.analysis.dynamics.regimes import find_regimes, motion_shares
+    from tegum.analysis.dynamics.revivals import dead_outputs, find_revivals
+    from tegum.analysis.geometry.fourier import equivariance_defect, kept_rotations, mode_power, mode_variances
+    from tegum.analysis.geometry.measures import (
         canonical_pose,
         dimensionality,
         dimensions_per_feature,
@@ -26,41 +31,43 @@ if TYPE_CHECKING:
         represented,
         tegum_factors,
     )
-    from tegum.analysis.landscape import CriticalPoint, critical_point, saddle_index, unstable_directions
-    from tegum.analysis.levels import Event, Jump, find_jumps, group_jumps, late_jumps
-    from tegum.analysis.local import captured_variance, local_capture, local_moments, local_pca, readout_error
-    from tegum.analysis.matches import coincidence, share_inside
-    from tegum.analysis.motions import motions
-    from tegum.analysis.moves import largest_moves
-    from tegum.analysis.pca import LinearOptimum, angle_to_pca, linear_optimum, pca_likeness
-    from tegum.analysis.phases import Boundary, phase_boundary
-    from tegum.analysis.plateaus import find_plateaus
-    from tegum.analysis.polytopes import name_polytope, polytope_names
-    from tegum.analysis.rearrangements import rearrangements
-    from tegum.analysis.regimes import find_regimes, motion_shares
-    from tegum.analysis.revivals import dead_outputs, find_revivals
-    from tegum.analysis.subspaces import principal_angles
-    from tegum.analysis.tracks import vary
-    from tegum.core.features import (
+    from tegum.analysis.geometry.polytopes import name_polytope, polytope_names
+    from tegum.analysis.landscape.continuation import Branch, follow
+    from tegum.analysis.landscape.critical_points import (
+        CriticalPoint,
+        critical_point,
+        saddle_index,
+        unstable_directions,
+    )
+    from tegum.analysis.landscape.phases import Boundary, phase_boundary
+    from tegum.analysis.landscape.tracks import vary
+    from tegum.analysis.linear.escapes import mode_strengths, predicted_escapes
+    from tegum.analysis.linear.pca import LinearOptimum, angle_to_pca, linear_optimum, pca_likeness
+    from tegum.analysis.linear.subspaces import principal_angles
+    from tegum.analysis.sets.collapse import collapsed_count, collapsed_sets, interference_between, interference_within
+    from tegum.analysis.sets.local import captured_variance, local_capture, local_moments, local_pca, readout_error
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.core.features.empirical import Empirical
+    from tegum.core.features.sets import (
         Anticorrelated,
         Correlated,
-        Empirical,
         Equivariant,
-        FeatureDistribution,
         FeatureSet,
         GatedSet,
         Independent,
-        MixtureTable,
         PartiallyCorrelated,
     )
-    from tegum.core.losses import empirical_loss, population_gradient, population_loss
+    from tegum.core.features.tables import MixtureTable
+    from tegum.core.loss.model_loss import empirical_loss, population_gradient, population_loss
     from tegum.core.model import forward
     from tegum.data.store import load, save
     from tegum.figures.motion import render
     from tegum.training.along import population_loss_along
     from tegum.training.compare import best, loss_error
     from tegum.training.engine import Segment, TrainingInterrupted, iterate, train
-    from tegum.training.spec import Exact, Flow, Sampled, Snapshots, Spec, Start, Training
+    from tegum.training.spec.methods import Exact, Flow, Sampled, Training
+    from tegum.training.spec.snapshots import Snapshots
+    from tegum.training.spec.spec import Spec, Start
     from tegum.training.state import TrainingState
 
 __all__ = [
@@ -156,39 +163,41 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "tegum.analysis.analyse": "analyse",
-    "tegum.analysis.collapse": "collapsed_count collapsed_sets interference_between interference_within",
-    "tegum.analysis.continuation": "Branch follow",
-    "tegum.analysis.drops": "LossDrop find_drops loss_drops",
-    "tegum.analysis.escapes": "mode_strengths predicted_escapes",
-    "tegum.analysis.fourier": "equivariance_defect kept_rotations mode_power mode_variances",
-    "tegum.analysis.geometry": "canonical_pose dimensionality dimensions_per_feature gram interference "
+    "tegum.analysis.dictionaries.analyse": "analyse",
+    "tegum.analysis.sets.collapse": "collapsed_count collapsed_sets interference_between interference_within",
+    "tegum.analysis.landscape.continuation": "Branch follow",
+    "tegum.analysis.dynamics.drops": "LossDrop find_drops loss_drops",
+    "tegum.analysis.linear.escapes": "mode_strengths predicted_escapes",
+    "tegum.analysis.geometry.fourier": "equivariance_defect kept_rotations mode_power mode_variances",
+    "tegum.analysis.geometry.measures": "canonical_pose dimensionality dimensions_per_feature gram interference "
     "represented tegum_factors",
-    "tegum.analysis.landscape": "CriticalPoint critical_point saddle_index unstable_directions",
-    "tegum.analysis.levels": "Event Jump find_jumps group_jumps late_jumps",
-    "tegum.analysis.local": "captured_variance local_capture local_moments local_pca readout_error",
-    "tegum.analysis.matches": "coincidence share_inside",
-    "tegum.analysis.motions": "motions",
-    "tegum.analysis.moves": "largest_moves",
-    "tegum.analysis.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
-    "tegum.analysis.phases": "Boundary phase_boundary",
-    "tegum.analysis.plateaus": "find_plateaus",
-    "tegum.analysis.polytopes": "name_polytope polytope_names",
-    "tegum.analysis.rearrangements": "rearrangements",
-    "tegum.analysis.regimes": "find_regimes motion_shares",
-    "tegum.analysis.revivals": "dead_outputs find_revivals",
-    "tegum.analysis.subspaces": "principal_angles",
-    "tegum.analysis.tracks": "vary",
-    "tegum.core.features": "Anticorrelated Correlated Empirical Equivariant FeatureDistribution FeatureSet GatedSet "
-    "Independent MixtureTable PartiallyCorrelated",
-    "tegum.core.losses": "empirical_loss population_gradient population_loss",
+    "tegum.analysis.landscape.critical_points": "CriticalPoint critical_point saddle_index unstable_directions",
+    "tegum.analysis.dynamics.levels": "Event Jump find_jumps group_jumps late_jumps",
+    "tegum.analysis.sets.local": "captured_variance local_capture local_moments local_pca readout_error",
+    "tegum.analysis.dynamics.matches": "coincidence share_inside",
+    "tegum.analysis.dynamics.motions": "motions",
+    "tegum.analysis.dynamics.moves": "largest_moves",
+    "tegum.analysis.linear.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
+    "tegum.analysis.landscape.phases": "Boundary phase_boundary",
+    "tegum.analysis.dynamics.plateaus": "find_plateaus",
+    "tegum.analysis.geometry.polytopes": "name_polytope polytope_names",
+    "tegum.analysis.dynamics.rearrangements": "rearrangements",
+    "tegum.analysis.dynamics.regimes": "find_regimes motion_shares",
+    "tegum.analysis.dynamics.revivals": "dead_outputs find_revivals",
+    "tegum.analysis.linear.subspaces": "principal_angles",
+    "tegum.analysis.landscape.tracks": "vary",
+    "tegum.core.features.distribution": "FeatureDistribution",
+    "tegum.core.features.empirical": "Empirical",
+    "tegum.core.features.sets": "Anticorrelated Correlated Equivariant FeatureSet GatedSet Independent MixtureTable "
+    "PartiallyCorrelated",
+    "tegum.core.loss.model_loss": "empirical_loss population_gradient population_loss",
     "tegum.core.model": "forward",
     "tegum.data.store": "load save",
     "tegum.figures.motion": "render",
     "tegum.training.along": "population_loss_along",
     "tegum.training.compare": "best loss_error",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
-    "tegum.training.spec": "Exact Flow Sampled Snapshots Spec Start Training",
+    "tegum.training.spec.spec": "Exact Flow Sampled Snapshots Spec Start Training",
     "tegum.training.state": "TrainingState",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

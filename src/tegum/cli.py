@@ -270,7 +270,7 @@ def analyse(
         A folder for summary.json, measures.zarr and the figure (PNG, SVG).
 
     """
-    from tegum.analysis import analyse as analysis
+    from tegum.analysis.dictionaries import analyse as analysis
     from tegum.data import results
     from tegum.data.matrices import open_matrix
 

@@ -149,7 +149,7 @@ class TestCompiled:
         assert len(traced) == jax_setup.KEPT - 1
 
     def test_keeps_as_many_as_one_training_needs(self):
-        from tegum.training import programs
+        from tegum.training.sampled import jax_programs as programs
 
         programs.make_room(100)
         assert programs.train.keep >= 100

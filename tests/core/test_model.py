@@ -14,7 +14,8 @@ import pytest
 import scipy.stats
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tegum.core.features import FeatureDistribution, Independent
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.sets import Independent
 from tegum.core.model import (
     ACTIVATIONS,
     Activation,

@@ -6,9 +6,9 @@ import xarray as xr
 
 import tegum as tg
 from tegum import experiments
-from tegum.analysis.drops import Drop, LossDrop, find_drops
-from tegum.analysis.levels import Event, Jump, find_jumps, group_jumps, late_jumps
-from tegum.analysis.surface import distance
+from tegum.analysis.dynamics.drops import Drop, LossDrop, find_drops
+from tegum.analysis.dynamics.levels import Event, Jump, find_jumps, group_jumps, late_jumps
+from tegum.analysis.landscape.surface import distance
 from tegum.experiments.energy_levels import _chosen
 from tegum.experiments.energy_levels.events_in_exact_loss import _beside, chosen, looked, measures
 from tegum.experiments.energy_levels.measures import Ending, Ensemble, _chance

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 
 import tegum as tg
 from tegum import experiments
-from tegum.analysis.pca import linear_optimum, principal_axes
-from tegum.analysis.plateaus import Plateau
+from tegum.analysis.dynamics.plateaus import Plateau
+from tegum.analysis.linear.pca import linear_optimum, principal_axes
 from tegum.experiments.linear_first import Found
 from tegum.experiments.linear_first import criteria as _linear_criteria
 from tegum.experiments.linear_first import measures as _linear_measures

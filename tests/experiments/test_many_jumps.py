@@ -6,7 +6,7 @@ import xarray as xr
 
 import tegum as tg
 from tegum import experiments
-from tegum.analysis.levels import Jump, find_jumps
+from tegum.analysis.dynamics.levels import Jump, find_jumps
 from tegum.analysis.statistics import bootstrap_mean
 from tegum.experiments.many_jumps.small_jumps import progress, sized
 from tegum.figures.style import rendered

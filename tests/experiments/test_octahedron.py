@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
 import tegum as tg
 from tegum import experiments
-from tegum.analysis.regimes import Regime
+from tegum.analysis.dynamics.regimes import Regime
 from tegum.experiments.octahedron import routes as along
 from tegum.experiments.octahedron.findings import associations, kinds_of
 from tegum.experiments.octahedron.stages import Stage, in_order, purity, sequence, stages

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import nnls
 from scipy.stats import binom
 
-from tegum.analysis.levels import Jump
+from tegum.analysis.dynamics.levels import Jump
 from tegum.analysis.statistics import bootstrap_mean
 from tegum.experiments.many_jumps.own_jumps import (
     Compared,

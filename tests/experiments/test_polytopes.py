@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 
 import tegum as tg
 from tegum import experiments
-from tegum.analysis.polytopes import SHAPES
+from tegum.analysis.geometry.polytopes import SHAPES
 from tegum.experiments.polytopes.findings import (
     elsewhere,
     even_frame,

@@ -7,8 +7,8 @@ import xarray as xr
 from matplotlib.patches import Rectangle
 from numpy.testing import assert_allclose
 
-from tegum.analysis.drops import Drop
-from tegum.analysis.levels import Event, Jump
+from tegum.analysis.dynamics.drops import Drop
+from tegum.analysis.dynamics.levels import Event, Jump
 from tegum.figures.level_panels import Share
 from tegum.figures.levels import energy_levels
 from tegum.figures.style import ACCENTS, calm_colours, rendered

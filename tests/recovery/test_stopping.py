@@ -79,7 +79,7 @@ stopped("segment", warm, lambda: one_segment(spec(seeds=3, training=tg.Sampled(s
 def test_training_without_samples_stops():
     """L-BFGS and Adam in a long segment, and one leg of a flow, which is a single program of JAX."""
     _run("""
-from tegum.training.training import Exact, Flow
+from tegum.training.spec.methods import Exact, Flow
 
 def warm(**rest):
     tg.train(spec(training=Exact(steps=1, **rest), seeds=2))
@@ -135,7 +135,7 @@ def test_everything_else_stops(seed):
     """What takes long to prepare: large models, implicit and linear flows, saddles, series in JAX, many directions."""
     _run(
         """
-from tegum.training.training import Exact, Flow
+from tegum.training.spec.methods import Exact, Flow
 
 nothing = lambda: None
 sampled = tg.Sampled(steps=100)

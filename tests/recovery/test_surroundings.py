@@ -259,8 +259,8 @@ def test_what_somebody_puts_into_an_unfinished_training_stays(tmp_path: Path, sp
 
 def test_exceptions_can_be_sent_to_another_process() -> None:
     """As a pool does; one that could not be read there has it wait for ever."""
-    from tegum.analysis import phases, tracks
-    from tegum.core.matrix_files import UnreadableError
+    from tegum.analysis.landscape import phases, tracks
+    from tegum.core.outside.files import UnreadableError
     from tegum.core.stopping import Stopped
     from tegum.data.chunks import DamagedChunkError
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 import tegum as tg
-from tegum.core.features import FeatureDistribution
+from tegum.core.features.distribution import FeatureDistribution
 
 BLOCK_ELEMENTS = 2**19
 """Elements of a block of samples (4 MiB)."""

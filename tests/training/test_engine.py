@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import tegum as tg
-from tegum.core.losses import empirical_gradient
+from tegum.core.loss.model_loss import empirical_gradient
 from tegum.training.dataset import differences
 from tegum.training.engine import together
-from tegum.training.sampled import KernelEngine
+from tegum.training.sampled.cpu import KernelEngine
 
 PAIRS = [tg.Correlated(2, 0.1)] * 3
 

@@ -12,13 +12,14 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tegum.core.model import ACTIVATIONS, ActivationFunction
-from tegum.training.optimisers import OPTIMISERS, ExactOptimiser, Rule, SampledOptimiser
+from tegum.training.spec.optimisers import OPTIMISERS, ExactOptimiser, Rule, SampledOptimiser
 
 PROGRAM = """
 import json
 import numpy as np
 from tegum.core import model
-from tegum.training import optimisers, sizes
+from tegum.training import sizes
+from tegum.training.spec import optimisers
 
 model.ACTIVATIONS["shifted"] = model.ActivationFunction("shifted", floor=-0.25)
 optimisers.OPTIMISERS["sampled"] |= optimisers._table(
@@ -31,7 +32,7 @@ optimisers.OPTIMISERS["exact"] |= optimisers._table(
 )
 
 import tegum as tg
-from tegum.core.series import jax_loss
+from tegum.core.population.autodiff.series import jax_loss
 
 found = {}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tegum.analysis.polytopes import polytope_names
+from tegum.analysis.geometry.polytopes import polytope_names
 from tegum.data import schema
 
 if TYPE_CHECKING:

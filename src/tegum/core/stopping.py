@@ -116,7 +116,7 @@ def counted(count: Any, body: Any, state: Any, stop: Any) -> Any:
 
     if stop is None:
         return jax.lax.fori_loop(0, count, body, state)
-    from tegum.core.xla_call import is_stopped
+    from tegum.core.compiled.xla_ffi import is_stopped
 
     def on(carry: Any) -> Any:
         return (carry[0] < count) & ~is_stopped(stop, carry[0].astype(np.int32))

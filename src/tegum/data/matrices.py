@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tegum.core.given import numbers_of
-from tegum.core.matrix_files import UnreadableError, check_matrix, chosen, damaged, obstacle, read_matrix, shown
+from tegum.core.outside.arrays import numbers_of
+from tegum.core.outside.files import UnreadableError, check_matrix, chosen, damaged, obstacle, read_matrix, shown
 from tegum.data import zarr_setup
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".zarr")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tegum.core.limits import beyond_memory
-from tegum.core.matrix_files import reason
+from tegum.core.outside.files import reason
 from tegum.data import manifest, schema, zarr_setup
 
 if TYPE_CHECKING:

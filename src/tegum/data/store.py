@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from tegum.core.arguments import refusing
-from tegum.core.matrix_files import obstacle
+from tegum.core.outside.files import obstacle
 from tegum.data import manifest, plain, schema, zarr_setup
 from tegum.data.atomic import check_writable, put_back, reading, replacing, resolved, telling
 from tegum.data.belongings import STORE, foreign_in, refusal

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.training.engine import Segment
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 PARTIAL = "partial"
 """The folder inside in which an unfinished result is."""

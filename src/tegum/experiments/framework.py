@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tegum.training.engine import Segment
-    from tegum.training.overrides import Changes
-    from tegum.training.spec import Spec
+    from tegum.training.spec.overrides import Changes
+    from tegum.training.spec.spec import Spec
 
 Size = Literal["quick", "default", "full"]
 """Half a minute to about two minutes on two cores; what the README shows; for publication."""
@@ -128,7 +128,7 @@ class Experiment(abc.ABC):
             ValueError: a key that does not vary here, or a value out of its range; the sentence says what varies.
 
         """
-        from tegum.training.overrides import read_changes
+        from tegum.training.spec.overrides import read_changes
 
         given = changes if isinstance(changes, str | Mapping) else list(changes)
         refuse(self.name, self.varies, read_changes(given))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
-    from tegum.training.overrides import Change
-    from tegum.training.spec import Spec
+    from tegum.training.spec.overrides import Change
+    from tegum.training.spec.spec import Spec
 
 
 @final

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.geometry import canonical_pose
+from tegum.analysis.geometry.measures import canonical_pose
 from tegum.analysis.statistics import wilson
 from tegum.figures import style
 

@@ -54,7 +54,7 @@ class Film:
             ValueError: dimensions, clock, width or turn are out of range.
 
         """
-        from tegum.analysis.views import view
+        from tegum.analysis.geometry.views import view
 
         if dimensions is not None and (not isinstance(dimensions, int | np.integer) or dimensions not in (2, 3)):
             raise ValueError(f"render(dimensions={dimensions!r}): dimensions must be 2 or 3")

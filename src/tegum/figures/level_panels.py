@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from tegum.analysis.levels import level_of
-from tegum.analysis.polytopes import LEVELS
+from tegum.analysis.dynamics.levels import level_of
+from tegum.analysis.geometry.polytopes import LEVELS
 from tegum.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tegum.analysis.levels import Jump
+    from tegum.analysis.dynamics.levels import Jump
 
 _GAP = 0.35
 """Of the width that a kind of jumps has, what is left between it and the next."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.polytopes import LEVELS
+from tegum.analysis.geometry.polytopes import LEVELS
 from tegum.figures import style
 from tegum.figures.level_panels import Share, draw_jumps, draw_shares
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from tegum.analysis.drops import Drop
-    from tegum.analysis.levels import Event, Jump
+    from tegum.analysis.dynamics.drops import Drop
+    from tegum.analysis.dynamics.levels import Event, Jump
 
 _LEAST_GAP = 0.052
 """Labels of levels closer than this, in dimensionality, would overlap."""

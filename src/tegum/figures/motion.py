@@ -1,6 +1,6 @@
 """A run to watch: its embeddings in the plane or in space, beside the loss, as an MP4 or a GIF.
 
-The embeddings keep one pose (`tegum.analysis.views`): what moves is learning, not the gauge.
+The embeddings keep one pose (`tegum.analysis.geometry.views`): what moves is learning, not the gauge.
 """
 
 from __future__ import annotations
@@ -152,14 +152,14 @@ def chosen(
 ) -> xr.Dataset:
     """One run, from one step to another, without snapshots that are not finite; dims step, feature and hidden.
 
-    An entry of the weights beyond `tegum.analysis.geometry.LARGEST_WEIGHT` is not finite, and a run with such snapshots
-    has diverged: its `result` says so.
+    An entry of the weights beyond `tegum.analysis.geometry.measures.LARGEST_WEIGHT` is not finite, and a run with such
+    snapshots has diverged: its `result` says so.
 
     Raises:
         ValueError: there is no such run, or there are fewer than two snapshots.
 
     """
-    from tegum.analysis.geometry import LARGEST_WEIGHT
+    from tegum.analysis.geometry.measures import LARGEST_WEIGHT
 
     call = "render(run)"
     if missing := [name for name in ("weights", "loss") if name not in run]:

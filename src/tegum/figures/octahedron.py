@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from tegum.analysis.geometry import align_steps
+from tegum.analysis.geometry.measures import align_steps
 from tegum.figures import style
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.polytopes import LEVELS
+from tegum.analysis.geometry.polytopes import LEVELS
 from tegum.figures import style
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _share(model: Dots, name: str, *, light: bool) -> float:
 
 
 def _draw_vectors(place: Axes, name: str, vectors: Float[np.ndarray, "feature hidden"]) -> None:
-    from tegum.analysis.geometry import canonical_pose
+    from tegum.analysis.geometry.measures import canonical_pose
 
     posed = canonical_pose(vectors)
     posed = np.pad(posed, ((0, 0), (0, max(0, 3 - posed.shape[1]))))[:, :3]

@@ -217,7 +217,7 @@ class _Tracer:
 
     def _slopes(self, point: Point, ends: Sequence[End]) -> Float[np.ndarray, "solution xy"]:
         """Of the losses of some solutions along both coordinates, at fixed weights."""
-        from tegum.core.population import evaluate
+        from tegum.core.population.evaluate import evaluate
 
         beside = [np.clip(point + sign * WIDTH * axis, 0, 1) for axis in np.eye(2) for sign in (1, -1)]
         features = [self.plane.features(self.plane.place(each)) for each in beside]
@@ -364,7 +364,7 @@ class _Tracer:
 
 
 def _moved(now: End, before: End) -> float:
-    from tegum.analysis.surface import distance
+    from tegum.analysis.landscape.surface import distance
 
     return distance(now.weights, now.bias, before.weights, before.bias)
 

@@ -13,8 +13,9 @@ from tegum.solutions.solution import Solution, lowest
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.landscape import CriticalPoint
-    from tegum.training.spec import Spec, Training
+    from tegum.analysis.landscape.critical_points import CriticalPoint
+    from tegum.training.spec.methods import Training
+    from tegum.training.spec.spec import Spec
 
 
 ACCURACY, GRADIENT = 1e-8, 1e-6
@@ -73,7 +74,7 @@ def fresh(spec: Spec, parameter: str, values: Sequence[float], starts: int, key:
 
 def point_at(spec: Spec, parameter: str, solution: Solution, tol: float) -> CriticalPoint:
     """The critical point at a solution."""
-    from tegum.analysis.landscape import critical_point
+    from tegum.analysis.landscape.critical_points import critical_point
 
     features = varied(spec, parameter, solution.value).features
     return critical_point(solution.weights, solution.bias, features, tol=tol, activation=spec.activation)
@@ -81,7 +82,7 @@ def point_at(spec: Spec, parameter: str, solution: Solution, tol: float) -> Crit
 
 def rough() -> Training:
     """Descent by which losses are known well enough to be told apart."""
-    from tegum.training.spec import Exact
+    from tegum.training.spec.methods import Exact
 
     return Exact(accuracy=ACCURACY, gradient_tolerance=GRADIENT)
 
@@ -95,6 +96,6 @@ def descent(
 
 def varied(spec: Spec, parameter: str, value: float) -> Spec:
     """The Spec at another value of a parameter of its features, as `tegum.vary` takes them."""
-    from tegum.analysis.tracks import vary
+    from tegum.analysis.landscape.tracks import vary
 
     return spec.replace(features=vary(spec.features, parameter, value))

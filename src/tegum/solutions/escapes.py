@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 if TYPE_CHECKING:
-    from tegum.analysis.landscape import CriticalPoint
-    from tegum.training.spec import Snapshots, Spec
+    from tegum.analysis.landscape.critical_points import CriticalPoint
+    from tegum.training.spec.snapshots import Snapshots
+    from tegum.training.spec.spec import Spec
 
 RTOL, ACCURACY = 1e-4, 1e-5
 """Of the flows: their loss is followed through plateaus a thousand times as far apart."""
@@ -48,7 +49,7 @@ def flown(
 ) -> Flown:
     """The gradient flow of the exact loss from given states."""
     from tegum.training.engine import train
-    from tegum.training.spec import Flow
+    from tegum.training.spec.methods import Flow
 
     training = Flow(steps=FINEST, duration=float(duration), rtol=RTOL, accuracy=ACCURACY)
     run = train(spec.continued_from(weights, bias, training=training, snapshots=snapshots))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 if TYPE_CHECKING:
-    from tegum.core.features import FeatureDistribution
+    from tegum.core.features.distribution import FeatureDistribution
 
 PCA_ANGLE, PCA_LOSS = 0.05, 0.01
 """The largest angle to a principal subspace, in radians, and the largest part by which the loss may be below that of
@@ -45,8 +45,8 @@ def is_pca(angle: float, ratio: float) -> bool:
 
 def state_of(weights: Float[np.ndarray, "feature hidden"], loss: float, features: FeatureDistribution) -> State:
     """What a solution of a loss is."""
-    from tegum.analysis.collapse import collapsed_count
-    from tegum.analysis.pca import angle_to_pca, linear_optimum
+    from tegum.analysis.linear.pca import angle_to_pca, linear_optimum
+    from tegum.analysis.sets.collapse import collapsed_count
 
     linear = linear_optimum(features, weights.shape[1]).loss
     return State(int(collapsed_count(weights, features)), float(angle_to_pca(weights, features)), loss / linear)

@@ -24,8 +24,8 @@ from tegum.solutions.solution import SAME, lowest, others
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.core.features import FeatureDistribution
-    from tegum.training.spec import Spec
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.training.spec.spec import Spec
 
 REPRESENTED = 0.3
 """A row shorter than this part of the longest is not represented."""
@@ -94,7 +94,7 @@ class Plane:
 
     def features(self, place: Place) -> FeatureDistribution:
         """The features at a point."""
-        from tegum.core.features import FeatureDistribution
+        from tegum.core.features.distribution import FeatureDistribution
 
         change = {"density": place.density, "strength": place.strength}
         return FeatureDistribution([each.replace(**change) for each in self.spec.features.sets])

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.landscape import CORNERS, CriticalPoint, critical_point
-from tegum.analysis.surface import distance
+from tegum.analysis.landscape.critical_points import CORNERS, CriticalPoint, critical_point
+from tegum.analysis.landscape.surface import distance
 
 if TYPE_CHECKING:
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 TOL, FINE = 1e-6, 1e-8
 """Of the gradient at a critical point; the second where that leaves it, or its index, undecided."""

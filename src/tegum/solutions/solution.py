@@ -13,8 +13,8 @@ from tegum.analysis.runs import completed
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.landscape import CriticalPoint
-    from tegum.training.spec import Spec
+    from tegum.analysis.landscape.critical_points import CriticalPoint
+    from tegum.training.spec.spec import Spec
 
 
 SAME = 1e-5

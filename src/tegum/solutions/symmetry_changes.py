@@ -19,7 +19,7 @@ from tegum.solutions.boundary_curves import Boundaries, Edge, Point, crossings, 
 from tegum.solutions.plane import End, Map, Place, Shape, symmetry
 
 if TYPE_CHECKING:
-    from tegum.core.features import FeatureDistribution
+    from tegum.core.features.distribution import FeatureDistribution
 
 FINE = 1e-8
 """The tolerance of critical points of which eigenvalues are asked."""
@@ -157,8 +157,8 @@ def _breaking(of: Map, piece: _Piece, examined: bool) -> Breaking:
 
 def _passage(of: Map, middle: Point, way: Point, end: End) -> tuple[How, float, float]:
     """What an eigenvalue does as the more symmetric solution, followed that way, loses its symmetry; where, ± what."""
-    from tegum.analysis.continuation import follow
-    from tegum.analysis.landscape import critical_point
+    from tegum.analysis.landscape.continuation import follow
+    from tegum.analysis.landscape.critical_points import critical_point
 
     def features(distance: float) -> FeatureDistribution:
         return of.plane.features(of.plane.place(middle + distance * way))

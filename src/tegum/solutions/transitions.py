@@ -23,8 +23,8 @@ from tegum.solutions.descent import descended, fresh, point_at
 from tegum.solutions.solution import SAME, Solution, solution
 
 if TYPE_CHECKING:
-    from tegum.analysis.phases import Boundary
-    from tegum.training.spec import Spec
+    from tegum.analysis.landscape.phases import Boundary
+    from tegum.training.spec.spec import Spec
 
 
 BETWEEN = 5
@@ -139,7 +139,7 @@ def beyond(spec: Spec, parameter: str, met: Sequence[Crossing], ratio: float, po
 
     Step by step by descent, so that a branch ends where a step moves it farther than twice the last one.
     """
-    from tegum.analysis.surface import distance
+    from tegum.analysis.landscape.surface import distance
 
     lines = []
     for crossing in met:
@@ -247,7 +247,7 @@ def _brackets(spec: Spec, parameter: str, pairs: Sequence[tuple[Solution, Soluti
 
 def _root(spec: Spec, parameter: str, low: Solution, high: Solution, tol: float) -> Boundary | None:
     """Where they change places between their values; None if they do not, or one of the branches ends before."""
-    from tegum.analysis.phases import phase_boundary
+    from tegum.analysis.landscape.phases import phase_boundary
 
     try:
         one, other = (point_at(spec, parameter, each, tol) for each in (low, high))

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from tegum.core.arguments import refusing
-from tegum.core.features import FeatureDistribution
-from tegum.core.losses import population_loss
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.loss.model_loss import population_loss
+from tegum.core.threads import available_cores
 from tegum.data.schema import SPEC, described_by
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
-from tegum.training.threads import available_cores
 
 if TYPE_CHECKING:
     import xarray as xr

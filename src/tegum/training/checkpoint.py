@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.training.engine import Engine
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
     from tegum.training.state import Recorded
 
 EVERY_SECONDS = 20.0

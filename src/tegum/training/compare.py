@@ -14,16 +14,16 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from tegum.core.description import nearest, short
-from tegum.core.empirical import Empirical
+from tegum.core.features.empirical import Empirical
 from tegum.core.limits import duration
-from tegum.core.losses import population_loss
-from tegum.core.sample_spread import SAMPLES, standard_deviations
+from tegum.core.loss.model_loss import population_loss
+from tegum.core.loss.sample_spread import SAMPLES, standard_deviations
+from tegum.core.threads import available_cores
 from tegum.data.schema import SPEC, brief
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
 from tegum.training.along import Described, Models, models_of, population_loss_along
-from tegum.training.threads import available_cores
-from tegum.training.training import Training
+from tegum.training.spec.methods import Training
 
 if TYPE_CHECKING:
     import xarray as xr

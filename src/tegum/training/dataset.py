@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.training.engine import Engine
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
     from tegum.training.state import Recorded, TrainingState
 
 _LIBRARIES = ("diffrax", "jax", "numba", "numpy", "optimistix", "xarray", "zarr")
@@ -108,7 +108,7 @@ def specs_of(run: xr.Dataset) -> list[Spec]:
         ValueError: the attribute `spec` describes no Specs, or those of other runs.
 
     """
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
     described = json.loads(run.attrs["spec"])
     specs = [Spec.from_json(each) for each in (described if isinstance(described, list) else [described])]

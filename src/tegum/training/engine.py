@@ -19,7 +19,7 @@ from jaxtyping import Int64
 
 from tegum.core.arguments import refusing
 from tegum.core.description import short
-from tegum.core.features import Empirical
+from tegum.core.features.empirical import Empirical
 from tegum.core.model import is_linear
 from tegum.data.keeping import KeptElsewhereError, check_asked
 from tegum.progress.showing import shown
@@ -27,7 +27,7 @@ from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
 from tegum.training.sizes import check_training, training_seconds
-from tegum.training.spec import Spec
+from tegum.training.spec.spec import Spec
 from tegum.training.state import Recorded, TrainingState
 
 if TYPE_CHECKING:
@@ -363,11 +363,11 @@ def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) 
         case "sampled":
             return _sampled_engine(specs, threads, engine, call)
         case "exact":
-            from tegum.training.exact import ExactEngine
+            from tegum.training.exact.engine import ExactEngine
 
             return ExactEngine(specs, threads)
         case "flow":
-            from tegum.training.flow import FlowEngine
+            from tegum.training.flow.engine import FlowEngine
 
             return FlowEngine(specs, threads)
     raise ValueError(f"{call}(Spec(training={specs[0].training!r})): no engine trains this kind")
@@ -381,11 +381,11 @@ def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: EngineNa
         case "kernel":
             if not covered:
                 raise ValueError(f"{call}(engine='kernel'): a set of features is no mixture table; use engine='jax'")
-            from tegum.training.sampled import KernelEngine
+            from tegum.training.sampled.cpu import KernelEngine
 
             return KernelEngine(specs, threads)
         case "jax":
-            from tegum.training.accelerator import JaxEngine
+            from tegum.training.sampled.jax_engine import JaxEngine
 
             return JaxEngine(specs, threads)
         case _:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 import numpy as np
 
 from tegum.core.limits import check_memory, check_time, memory_limit, readable
-from tegum.training.threads import available_cores
-from tegum.training.training import Exact, Flow, Sampled, Training
+from tegum.core.threads import available_cores
+from tegum.training.spec.methods import Exact, Flow, Sampled, Training
 
 if TYPE_CHECKING:
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 _ONE_SEGMENT = 2**25
 """Bytes of snapshots that may be taken in one segment of training, which is held beside the whole."""

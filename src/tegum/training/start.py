@@ -12,7 +12,7 @@ from tegum.core.model import Purpose, initial_weights, stream_seed
 from tegum.training.state import TrainingState
 
 if TYPE_CHECKING:
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 
 def starting_parameters(

@@ -12,8 +12,8 @@ often plain training on mini-batches (AdamW) finds it is measured at a few of th
 the minimum near them, and compared.
 
 Definitions. A pair is collapsed if the cosine of its embeddings is above 0.95 and the shorter is at least half as long
-as the longer (`tegum.analysis.collapse`). The solution is *PCA* if its angle to the nearest principal subspace is below
-0.05 (`angle_to_pca`) and its loss within 1 % of that of the best linear model (`linear_optimum`); otherwise it is
+as the longer (`tegum.analysis.sets.collapse`). The solution is *PCA* if its angle to the nearest principal subspace is
+below 0.05 (`angle_to_pca`) and its loss within 1 % of that of the best linear model (`linear_optimum`); otherwise it is
 called by the number of its collapsed pairs. Two solutions change places where their losses are equal
 (`tegum.phase_boundary`, both followed by continuation), and fresh starts there must find nothing lower. Where the name
 changes along one branch without such a crossing, the change is gradual, and lies where a definition says; how much that
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 
 @final
@@ -95,8 +95,10 @@ class Collapse(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Exact starts at 16, 42 or 82 densities, the null, and runs on mini-batches at a few of the densities."""
-        from tegum.core.features import Correlated, FeatureDistribution, Independent
-        from tegum.training.spec import Exact, Sampled, Spec
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Correlated, Independent
+        from tegum.training.spec.methods import Exact, Sampled
+        from tegum.training.spec.spec import Spec
 
         count, seeds, nulls, runs, where = {
             "quick": (14, 24, 3, 16, (0.1, 0.25)),
@@ -162,7 +164,7 @@ class Collapse(Experiment):
 
 
 def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null: Sequence[int]) -> list[Measure]:
-    from tegum.core.population import evaluate
+    from tegum.core.population.evaluate import evaluate
     from tegum.experiments.reporting import share
 
     best, starts = found.best, spec.seeds

@@ -20,8 +20,8 @@ from tegum.training.dataset import specs_of
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.core.features import FeatureDistribution
-    from tegum.training.spec import Spec
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.training.spec.spec import Spec
 
 ALMOST = (0.9, 0.95)
 """Other parts of the loss of the best linear model, to see how much depends on the 1 %."""
@@ -118,14 +118,14 @@ def agreement(name: str, density: float) -> str:
 
 def features_at(spec: Spec, density: float) -> FeatureDistribution:
     """The features of a Spec at another density."""
-    from tegum.analysis.tracks import vary
+    from tegum.analysis.landscape.tracks import vary
 
     return vary(spec.features, "density", density)
 
 
 def _linear(spec: Spec, density: float) -> float:
     """The loss of the best linear model."""
-    from tegum.analysis.pca import linear_optimum
+    from tegum.analysis.linear.pca import linear_optimum
 
     return linear_optimum(features_at(spec, density), spec.hidden).loss
 
@@ -197,7 +197,7 @@ def _almost(spec: Spec, best: Sequence[Solution], states: Sequence[State]) -> li
 
 def _median(spec: Spec, run: xr.Dataset, densities: Sequence[float]) -> list[Change]:
     """Where on the grid half of all starts have more collapsed pairs, there and wherever it is denser below 1."""
-    from tegum.analysis.collapse import collapsed_count
+    from tegum.analysis.sets.collapse import collapsed_count
 
     weights = run["weights"].isel(step=-1).values
     counts = np.array([collapsed_count(W, features_at(spec, p)) for W, p in zip(weights, densities, strict=True)])

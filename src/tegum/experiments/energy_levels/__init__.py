@@ -10,11 +10,11 @@ AdamW at a rate of 1e-3, from a Xavier start. The whole ensemble is measured; on
 runs is recorded on one sample. Every null shifts or deals the same recorded losses, so none takes their errors for
 independent; intervals over runs do not hold what that sample has in common for all.
 
-Definitions are those of `tegum.analysis.levels`, `drops`, `matches` and `revivals`. Late is what starts after the first
-tenth of training, a jump leads from one plateau of at least 1,000 steps to another by at least 0.1 within 2,000 steps,
-and jumps that overlap are one event: these were fixed on runs of the base seeds 0 and 1, where late jumps took 200 to
-700 steps and slower passages 2,600 and more. Drops are also found in the loss alone, without a look at any jump; how
-was fixed on noise, without any run.
+Definitions are those of `tegum.analysis.dynamics.levels`, `drops`, `matches` and `revivals`. Late is what starts after
+the first tenth of training, a jump leads from one plateau of at least 1,000 steps to another by at least 0.1 within
+2,000 steps, and jumps that overlap are one event: these were fixed on runs of the base seeds 0 and 1, where late jumps
+took 200 to 700 steps and slower passages 2,600 and more. Drops are also found in the loss alone, without a look at any
+jump; how was fixed on noise, without any run.
 
 Criteria, each a part of the claim, by intervals of 95 %:
 
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tegum.experiments.energy_levels.measures import Ending, Ensemble
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 
 @final
@@ -111,8 +111,11 @@ class EnergyLevels(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """One ensemble of runs: 24, 32 or 256."""
-        from tegum.core.features import FeatureDistribution, Independent
-        from tegum.training.spec import Sampled, Snapshots, Spec
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Independent
+        from tegum.training.spec.methods import Sampled
+        from tegum.training.spec.snapshots import Snapshots
+        from tegum.training.spec.spec import Spec
 
         seeds, steps, snapshots, evaluation = {
             "quick": (24, 25_000, 500, 16_384),
@@ -132,7 +135,7 @@ class EnergyLevels(Experiment):
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
         """Plateaus have enough snapshots to be found, and features too little room for all."""
-        from tegum.analysis.levels import FEWEST, REST
+        from tegum.analysis.dynamics.levels import FEWEST, REST
 
         for spec in specs.values():
             if isinstance(spec, Sequence):
@@ -161,7 +164,7 @@ class EnergyLevels(Experiment):
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:
         """The chosen run: dimensionality of each feature above, the loss below; then what the ensemble shows."""
-        from tegum.analysis.geometry import dimensionality
+        from tegum.analysis.geometry.measures import dimensionality
         from tegum.figures.level_panels import Share
         from tegum.figures.levels import energy_levels
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tegum.analysis.levels import KINDS, Kind
+from tegum.analysis.dynamics.levels import KINDS, Kind
 from tegum.core.stopping import Stop, all_done
 from tegum.experiments.reporting import Measure, average, mean, share
 from tegum.solutions.escapes import Flown, Leaving, crossing, flown, growth
@@ -26,10 +26,10 @@ from tegum.solutions.saddles import critical_near
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.drops import Drop
-    from tegum.analysis.landscape import CriticalPoint
-    from tegum.analysis.levels import Event
-    from tegum.training.spec import Spec
+    from tegum.analysis.dynamics.drops import Drop
+    from tegum.analysis.dynamics.levels import Event
+    from tegum.analysis.landscape.critical_points import CriticalPoint
+    from tegum.training.spec.spec import Spec
 
 FEWEST_RUNS = 32
 """In smaller ensembles no event is looked at in the exact loss: one takes half a minute of computing."""
@@ -159,9 +159,9 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
             features at the same steps is looked at, each of them once.
 
     """
-    from tegum.analysis.drops import MARGIN
-    from tegum.analysis.geometry import dimensionality
-    from tegum.training.spec import Snapshots
+    from tegum.analysis.dynamics.drops import MARGIN
+    from tegum.analysis.geometry.measures import dimensionality
+    from tegum.training.spec.snapshots import Snapshots
 
     if not drops:
         return Looked()
@@ -311,7 +311,7 @@ def _passages(
     flows: Flown,
     slowest: np.ndarray,
 ) -> tuple[Passage, ...]:
-    from tegum.analysis.surface import distance
+    from tegum.analysis.landscape.surface import distance
 
     ways = [
         Leaving.of(look.point, flows.weights[at, slowest[at]], flows.bias[at, slowest[at]]) if look.saddle else None
@@ -346,7 +346,7 @@ def _passages(
 
 def _growths(spec: Spec, ways: Sequence[Leaving]) -> Iterator[float]:
     """The rate of each flow from just beside its saddle, all at once."""
-    from tegum.training.spec import Snapshots
+    from tegum.training.spec.snapshots import Snapshots
 
     if not ways:
         return iter(())
@@ -360,7 +360,7 @@ def _growths(spec: Spec, ways: Sequence[Leaving]) -> Iterator[float]:
 
 def _slowest(flows: Flown, counts: Int[np.ndarray, " run"]) -> tuple[Int[np.ndarray, " run"], Bool[np.ndarray, " run"]]:
     """Where each flow is slowest while so many features are represented, and whether others are at its end."""
-    from tegum.analysis.geometry import dimensionality
+    from tegum.analysis.geometry.measures import dimensionality
 
     there = (dimensionality(flows.weights) >= REPRESENTED).sum(-1) == counts[:, None]
     speeds = np.where(there[:, :-1] & there[:, 1:], flows.speeds(), np.inf)

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from tegum.analysis.windows import Window
+from tegum.analysis.dynamics.windows import Window
 from tegum.experiments.energy_levels import events_in_exact_loss, unmatched_drops
 from tegum.experiments.reporting import Measure
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.drops import Drop, LossDrop
-    from tegum.analysis.levels import Event, Jump
-    from tegum.analysis.matches import Coincidence, ShareInside
-    from tegum.analysis.rearrangements import Rearrangement
-    from tegum.analysis.revivals import Revival
+    from tegum.analysis.dynamics.drops import Drop, LossDrop
+    from tegum.analysis.dynamics.levels import Event, Jump
+    from tegum.analysis.dynamics.matches import Coincidence, ShareInside
+    from tegum.analysis.dynamics.rearrangements import Rearrangement
+    from tegum.analysis.dynamics.revivals import Revival
     from tegum.experiments.energy_levels.events_in_exact_loss import Looked
     from tegum.experiments.energy_levels.unmatched_drops import LoneDrops
 
@@ -94,12 +94,12 @@ class Ensemble:
 
 def ensemble_of(run: xr.Dataset) -> Ensemble:
     """Everything that is looked for in an ensemble of runs of one Spec."""
-    from tegum.analysis.drops import find_drops, loss_drops
-    from tegum.analysis.geometry import dimensionality
-    from tegum.analysis.levels import LATE, find_jumps, group_jumps, late_jumps, steadied
-    from tegum.analysis.matches import coincidence
-    from tegum.analysis.rearrangements import rearrangements
-    from tegum.analysis.revivals import find_revivals
+    from tegum.analysis.dynamics.drops import find_drops, loss_drops
+    from tegum.analysis.dynamics.levels import LATE, find_jumps, group_jumps, late_jumps, steadied
+    from tegum.analysis.dynamics.matches import coincidence
+    from tegum.analysis.dynamics.rearrangements import rearrangements
+    from tegum.analysis.dynamics.revivals import find_revivals
+    from tegum.analysis.geometry.measures import dimensionality
     from tegum.analysis.runs import completed_runs
     from tegum.training.dataset import spec_of
 
@@ -138,8 +138,8 @@ def ensemble_of(run: xr.Dataset) -> Ensemble:
 
 def _inside(loss: xr.DataArray, events: Sequence[Event]) -> ShareInside | None:
     """None where the loss does not decrease late, beyond noise: a share of nothing."""
-    from tegum.analysis.levels import LATE
-    from tegum.analysis.matches import share_inside
+    from tegum.analysis.dynamics.levels import LATE
+    from tegum.analysis.dynamics.matches import share_inside
 
     late = loss.isel(step=loss["step"].values >= LATE * float(loss["step"][-1]))
     fallen = float((late.isel(step=0) - late.isel(step=-1)).sum()) if late.sizes["step"] else 0.0
@@ -148,8 +148,8 @@ def _inside(loss: xr.DataArray, events: Sequence[Event]) -> ShareInside | None:
 
 
 def _ending(run: xr.Dataset) -> Ending:
-    from tegum.analysis.geometry import dimensionality
-    from tegum.analysis.polytopes import name_polytope
+    from tegum.analysis.geometry.measures import dimensionality
+    from tegum.analysis.geometry.polytopes import name_polytope
 
     weights = run["weights"].isel(step=-1).values
     polytope = name_polytope(weights)
@@ -174,7 +174,7 @@ def measures(ensemble: Ensemble) -> list[Measure]:
 
 
 def _of_jumps(ensemble: Ensemble) -> list[Measure]:
-    from tegum.analysis.levels import LATE, LONGEST
+    from tegum.analysis.dynamics.levels import LATE, LONGEST
     from tegum.experiments.reporting import average, by_run, mean, share
 
     seeds, jumps, drops = ensemble.seeds, ensemble.jumps, ensemble.drops
@@ -335,7 +335,7 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
 
 def _of_kinds(ensemble: Ensemble) -> list[Measure]:
     """What events are, from level to level; births and the like by dimensionality and by who faces whom."""
-    from tegum.analysis.levels import transitions
+    from tegum.analysis.dynamics.levels import transitions
 
     events, runs = ensemble.events, len(ensemble.seeds)
     facing = Counter(each.change(pair) for each in ensemble.rearranged for pair in (*each.born, *each.ended))

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from tegum.analysis.windows import Window, overlap
+from tegum.analysis.dynamics.windows import Window, overlap
 from tegum.experiments.reporting import Measure
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.drops import LossDrop
-    from tegum.analysis.moves import Move
+    from tegum.analysis.dynamics.drops import LossDrop
+    from tegum.analysis.dynamics.moves import Move
 
 
 @final
@@ -56,7 +56,7 @@ def lone_drops(
         revivals: of dead outputs.
 
     """
-    from tegum.analysis.moves import largest_moves
+    from tegum.analysis.dynamics.moves import largest_moves
 
     def met(drop: LossDrop, windows: Sequence[Window]) -> bool:
         return any(overlap(drop, window) for window in windows)

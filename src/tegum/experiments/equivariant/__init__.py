@@ -6,7 +6,7 @@ different rotations." The text only asks, so the claim is this package's own.
 
 A family is one feature in k orientations on a circle (`Equivariant`): with probability p an angle θ and an amplitude
 are drawn, and each orientation responds by its tuning κ(θ − θ_i). Principal components of such data are Fourier modes
-over the orientations, whose variances are a closed form (`tegum.analysis.fourier.mode_variances`).
+over the orientations, whose variances are a closed form (`tegum.analysis.geometry.fourier.mode_variances`).
 
 - *One family*: k = 8, m = 2, 3 and 4, over 17 tuning widths from 0.15 to 2.5 radians and a few densities.
 - *Two families*, independent of one another: k = 6 each, over widths and densities.
@@ -14,8 +14,8 @@ over the orientations, whose variances are a closed form (`tegum.analysis.fourie
   ends are brought to the minimum near them.
 
 Everywhere many starts descend the exact loss, and the lowest solution counts; so do the minima to which the solutions
-beside it lead. Given the angles that loss is a closed form (`tegum.core.segments`); the mean over angles is taken on
-nodes, and what they miss is reported.
+beside it lead. Given the angles that loss is a closed form (`tegum.core.population.equivariant`); the mean over angles
+is taken on nodes, and what they miss is reported.
 
 Definitions. W of a family has a share of |W|² in each Fourier mode r = 0 … k/2. It is *equivariant* where its Gram
 matrix is circulant, up to 5 % of its norm: rotating the features then is rotating hidden space. The best solution is
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tegum.experiments.equivariant.findings import Change, Map, State
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 WIDTHS = tuple(np.round(np.geomspace(0.15, 2.5, 17), 3).tolist())
 """Of one family's tuning, in radians."""
@@ -134,9 +134,11 @@ class Equivariant(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """The null for one family and for two, from the starts of the maps, and runs on mini-batches."""
-        from tegum.core.features import FeatureDistribution, Independent
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Independent
         from tegum.experiments.equivariant.findings import rotating
-        from tegum.training.spec import Exact, Sampled, Spec
+        from tegum.training.spec.methods import Exact, Sampled
+        from tegum.training.spec.spec import Spec
 
         hidden, seeds, densities = {
             "quick": ((2,), 16, (0.1, 1.0)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.fourier import (
+from tegum.analysis.geometry.fourier import (
     ALIKE,
     equivariance_defect,
     kept_rotations,
@@ -18,9 +18,10 @@ from tegum.analysis.fourier import (
     mode_variances,
     multiplicities,
 )
-from tegum.analysis.pca import angle_to_pca, linear_optimum
-from tegum.analysis.subspaces import principal_angles
-from tegum.core.features import Equivariant, FeatureDistribution
+from tegum.analysis.linear.pca import angle_to_pca, linear_optimum
+from tegum.analysis.linear.subspaces import principal_angles
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.sets import Equivariant
 from tegum.experiments.equivariant.rotated_descent import (
     CLOSE,
     COARSE,

@@ -1,4 +1,4 @@
-"""The least values of the exact loss of rotating features from many starts (`tegum.core.segments`)."""
+"""The least values of the exact loss of rotating features from many starts (`tegum.core.population.equivariant`)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from tegum.core.compiled import kernel
+from tegum.core.compiled.compile import kernel
+from tegum.core.compiled.lanes import is_set
 from tegum.core.model import initial_weights
-from tegum.core.segments import Parameters, Resolution, evaluate, loss_and_gradient, segments
-from tegum.core.simd import is_set
+from tegum.core.population.equivariant import Parameters, Resolution, evaluate, loss_and_gradient, segments
 from tegum.core.stopping import Stop, all_done, current
+from tegum.core.threads import available_cores
 from tegum.solutions.solution import Solution
 from tegum.solutions.transitions import ATTEMPTS, Passage
-from tegum.training.threads import available_cores
 
 if TYPE_CHECKING:
-    from tegum.core.features import FeatureDistribution
+    from tegum.core.features.distribution import FeatureDistribution
 
 STEPS, MORE = 250, 4_000
 """At most so many of a start, and of the lowest ends, which go on."""

@@ -8,7 +8,7 @@ sampling noise. Both losses are shown as the exact population loss, so that they
 how it was measured.
 
 A plateau is a stretch of training on which the loss falls by less than a tenth while the number of steps grows
-e-fold, whose last step is at least 1.2 times its first (`tegum.analysis.plateaus`). It is escaped if the loss
+e-fold, whose last step is at least 1.2 times its first (`tegum.analysis.dynamics.plateaus`). It is escaped if the loss
 falls by a tenth or more afterwards. On each plateau of the twin, from the snapshot at which the loss falls most slowly,
 Newton's method goes to the nearest critical point it finds. Such a plateau is *at a saddle* if a critical point is
 found within a tenth of the length of the run's final parameters and the loss falls from it in some direction: by a
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from tegum.analysis.landscape import CriticalPoint
-    from tegum.analysis.plateaus import Plateau
-    from tegum.training.spec import Spec
+    from tegum.analysis.dynamics.plateaus import Plateau
+    from tegum.analysis.landscape.critical_points import CriticalPoint
+    from tegum.training.spec.spec import Spec
 
 SYSTEMS: Mapping[str, str] = {
     "sets": "two correlated sets of three, m = 3",
@@ -141,8 +141,11 @@ class ExactVsSampled(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Each system sampled and exact, 3, 16 or 128 runs."""
-        from tegum.core.features import Correlated, FeatureDistribution, Independent
-        from tegum.training.spec import Sampled, Snapshots, Spec
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Correlated, Independent
+        from tegum.training.spec.methods import Sampled
+        from tegum.training.spec.snapshots import Snapshots
+        from tegum.training.spec.spec import Spec
 
         seeds, steps, snapshots = {"quick": (3, 5_000, 200), "default": (16, 20_000, 400), "full": (128, 30_000, 600)}[
             size
@@ -211,8 +214,8 @@ def _pairs(name: str, sampled: xr.Dataset, exact: xr.Dataset) -> Pairs:
 
 
 def _seen(twins: xr.Dataset) -> list[Seen]:
-    from tegum.analysis.landscape import critical_point
-    from tegum.analysis.plateaus import find_plateaus
+    from tegum.analysis.dynamics.plateaus import find_plateaus
+    from tegum.analysis.landscape.critical_points import critical_point
 
     def look(run: xr.Dataset, plateau: Plateau, reach: float) -> Seen:
         """Where Newton's method leads from a plateau, and from where the loss falls fastest afterwards."""

@@ -6,24 +6,24 @@ Three parts, ReLU models without weight decay; batches of 1,024; losses are sums
 
 *Plateaus.* k correlated sets of three, density 0.05, in m dimensions: m = 3, and m = 2k, which is room to spare; from
 starts of several scales and from Xavier's; AdamW at 1e-3, 4,000 steps. Plateaus are those of the loss
-(`tegum.analysis.plateaus`). The first one after the origin is the first that does not begin with the run and whose loss
-is nearer to L_1 than to L_0, or below. A snapshot is *at the linear optimum of rank r* if its loss differs from L_r by
-at most 5 %, nearest of all ranks, if the same weights with the best bias have that loss, to 5 %, in the linear model as
-well, and if at least 95 % of |W|² lies in the span of the sets' principal directions. (A ReLU hides what is negative:
-two sets that share a direction with opposite signs cost it little, and a linear model much.) It is asked where the
-plateau is slowest, and where it is purest, which is where the loss in the linear model is least. Expected is full rank,
-r = k, or m if that is less. Runs that do otherwise are counted by what they do: full rank where purest only, a lower
-rank, antipodal sets (the cosine between the rows of two sets is below −1/2), another plateau, none. Null: the level L_r
-times factors between 1/2 and 2 that are no one's; Xavier starts are shown beside.
+(`tegum.analysis.dynamics.plateaus`). The first one after the origin is the first that does not begin with the run and
+whose loss is nearer to L_1 than to L_0, or below. A snapshot is *at the linear optimum of rank r* if its loss differs
+from L_r by at most 5 %, nearest of all ranks, if the same weights with the best bias have that loss, to 5 %, in the
+linear model as well, and if at least 95 % of |W|² lies in the span of the sets' principal directions. (A ReLU hides
+what is negative: two sets that share a direction with opposite signs cost it little, and a linear model much.) It is
+asked where the plateau is slowest, and where it is purest, which is where the loss in the linear model is least.
+Expected is full rank, r = k, or m if that is less. Runs that do otherwise are counted by what they do: full rank where
+purest only, a lower rank, antipodal sets (the cosine between the rows of two sets is below −1/2), another plateau,
+none. Null: the level L_r times factors between 1/2 and 2 that are no one's; Xavier starts are shown beside.
 
 *Order.* Sets that differ in density, in importance, or in size, start scale 0.001. From a small start gradient flow
 should learn the principal directions one after the other, in falling order of their eigenvalues, at times that follow
-from eigenvalues and start without a free parameter (`tegum.analysis.escapes`). A direction is learned when its strength
-|vᵀ W|² is first 1/2. Eigenvalues are *close* (ratios of 1.2 to 1.5; four sets, m = 4) or *well apart* (ratios of 3.5 to
-4.7; three sets, m = 6). A plateau at L_r is expected where eigenvalue r is at least three times the next: that is where
-training from saddle to saddle shows. Runs by SGD and by AdamW; with close eigenvalues by gradient flow as well, and by
-that of the linear model from the same starts. Nulls: a random order; levels times factors; the times that the starts of
-other runs predict; the loss at a random time between the same two escapes.
+from eigenvalues and start without a free parameter (`tegum.analysis.linear.escapes`). A direction is learned when its
+strength |vᵀ W|² is first 1/2. Eigenvalues are *close* (ratios of 1.2 to 1.5; four sets, m = 4) or *well apart* (ratios
+of 3.5 to 4.7; three sets, m = 6). A plateau at L_r is expected where eigenvalue r is at least three times the next:
+that is where training from saddle to saddle shows. Runs by SGD and by AdamW; with close eigenvalues by gradient flow as
+well, and by that of the linear model from the same starts. Nulls: a random order; levels times factors; the times that
+the starts of other runs predict; the loss at a random time between the same two escapes.
 
 *Onset.* Does superposition come early or late? 20 independent features, m = 5, over density and start scale. There is
 superposition from that step on to the end at which more than m features are represented, |W_i|² ≥ 1/2; or, by another
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 FIRST_SEED = 2_100
 """Of base seeds."""
@@ -157,8 +157,11 @@ class LinearFirst(Experiment):
 
 def _alike(size: Size) -> dict[str, list[Spec]]:
     """Correlated sets of three, all alike, from starts of several scales."""
-    from tegum.core.features import Correlated, FeatureDistribution
-    from tegum.training.spec import Sampled, Snapshots, Spec
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.core.features.sets import Correlated
+    from tegum.training.spec.methods import Sampled
+    from tegum.training.spec.snapshots import Snapshots
+    from tegum.training.spec.spec import Spec
 
     quick = size == "quick"
     systems = ((2, 3), (3, 3), (4, 3), (4, 8)) if quick else tuple((k, m) for k in (2, 3, 4, 6) for m in (3, 2 * k))
@@ -182,8 +185,10 @@ def _alike(size: Size) -> dict[str, list[Spec]]:
 
 def _unlike(size: Size) -> dict[str, Spec]:
     """Sets that differ in density, in importance, or in size, with eigenvalues close and well apart."""
-    from tegum.core.features import Correlated, FeatureDistribution, Independent
-    from tegum.training.spec import Flow, Sampled, Spec
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.core.features.sets import Correlated, Independent
+    from tegum.training.spec.methods import Flow, Sampled
+    from tegum.training.spec.spec import Spec
 
     quick = size == "quick"
     close = {
@@ -229,8 +234,11 @@ def _unlike(size: Size) -> dict[str, Spec]:
 
 def _independent(size: Size) -> dict[str, list[Spec]]:
     """Independent features over density and start scale."""
-    from tegum.core.features import FeatureDistribution, Independent
-    from tegum.training.spec import Sampled, Snapshots, Spec
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.core.features.sets import Independent
+    from tegum.training.spec.methods import Sampled
+    from tegum.training.spec.snapshots import Snapshots
+    from tegum.training.spec.spec import Spec
 
     quick = size == "quick"
     densities = (0.03, 0.3) if quick else (0.01, 0.03, 0.1, 0.3)

@@ -18,7 +18,7 @@ from tegum.experiments.linear_first.losses import SHIFTS, at_level, linear_losse
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 
 WAYS: Mapping[str, str] = {
@@ -182,7 +182,7 @@ class Order:
     @cached_property
     def _resting(self) -> tuple[Float[np.ndarray, "run plateau"], Float[np.ndarray, "run plateau"]]:
         """Both losses of each run where its plateaus are slowest; NaN where it has fewer than others."""
-        from tegum.analysis.plateaus import find_plateaus
+        from tegum.analysis.dynamics.plateaus import find_plateaus
 
         found = [[each.slowest for each in find_plateaus(row, self.steps)] for row in self.loss]
         both = np.full((2, len(found), max(map(len, found), default=0)), np.nan)
@@ -198,8 +198,8 @@ def chance(modes: int) -> float:
 
 def order(run: xr.Dataset, spec: Spec) -> Order:
     """The escapes and plateaus of one ensemble, one direction for each set."""
-    from tegum.analysis.escapes import escape_times, mode_strengths, predicted_escapes
-    from tegum.analysis.pca import linear_optimum, principal_axes
+    from tegum.analysis.linear.escapes import escape_times, mode_strengths, predicted_escapes
+    from tegum.analysis.linear.pca import linear_optimum, principal_axes
 
     kept = completed_runs(run)
     modes = len(spec.features.sets)

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.core.features import FeatureDistribution
-    from tegum.training.spec import Spec
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.training.spec.spec import Spec
 
 SAME = 0.05
 """A loss is that of a linear optimum if it differs by at most this part."""
@@ -24,7 +24,7 @@ def own_losses(run: xr.Dataset, spec: Spec, tol: float) -> Float[np.ndarray, "ru
     """The population loss of every snapshot, to an accuracy: a flow's own, and not that of a sample."""
     if "time" in run.coords or not run.sizes["seed"]:
         return run["loss"].values.astype(float)
-    from tegum.core.losses import population_loss
+    from tegum.core.loss.model_loss import population_loss
 
     weights, bias = run["weights"].values.astype(float), run["bias"].values.astype(float)
     loss = population_loss(weights, bias, spec.features, tol=tol, activation=spec.activation)

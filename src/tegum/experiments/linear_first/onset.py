@@ -15,7 +15,7 @@ from tegum.experiments.linear_first.losses import own_losses
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 STRONG = 0.5**0.5
 """A feature is represented if |W_i|² is at least 1/2: its own output then carries half of it or more."""
@@ -88,7 +88,7 @@ class Onset:
 
 def onsets(run: xr.Dataset, specs: Sequence[Spec]) -> list[Onset]:
     """Those of each Spec of a trajectory with the dim `spec`."""
-    from tegum.analysis.geometry import represented, total_interference
+    from tegum.analysis.geometry.measures import represented, total_interference
 
     found = []
     for number, spec in enumerate(specs):

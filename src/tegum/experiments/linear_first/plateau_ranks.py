@@ -15,8 +15,8 @@ from tegum.experiments.linear_first.losses import SAME, SHIFTS, at_level, linear
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.plateaus import Plateau
-    from tegum.training.spec import Spec
+    from tegum.analysis.dynamics.plateaus import Plateau
+    from tegum.training.spec.spec import Spec
 
 ACCURACY = 1e-5
 """Of population losses."""
@@ -141,7 +141,7 @@ def system(run: xr.Dataset, specs: Sequence[Spec]) -> System:
         specs: which differ in `initial_scale` alone.
 
     """
-    from tegum.analysis.pca import linear_optimum
+    from tegum.analysis.linear.pca import linear_optimum
 
     first = specs[0]
     losses = linear_optimum(first.features, first.hidden).losses
@@ -162,7 +162,7 @@ def first_plateau(
         one: that of the best linear solution of rank 1.
 
     """
-    from tegum.analysis.plateaus import find_plateaus
+    from tegum.analysis.dynamics.plateaus import find_plateaus
 
     start = int(steps[steps >= 1][0])
     found = find_plateaus(loss, steps)
@@ -205,7 +205,7 @@ def on(runs: Runs, *kinds: str) -> Bool[np.ndarray, " run"]:
 
 
 def _runs(run: xr.Dataset, spec: Spec, losses: Float[np.ndarray, " rank"]) -> Runs:
-    from tegum.analysis.pca import principal_axes
+    from tegum.analysis.linear.pca import principal_axes
 
     kept = completed_runs(run)
     weights, steps = kept["weights"].values.astype(float), run["step"].values

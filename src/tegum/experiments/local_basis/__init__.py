@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 SMALL = (4, 6, 8)
 """Size, number of sets and hidden dimension of what is trained on the exact loss as well."""
@@ -116,7 +116,8 @@ class LocalBasis(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """A training for each shape of the weights; in it a Spec for each cell and null. 3, 5 or 20 runs of each."""
-        from tegum.training.spec import Exact, Sampled, Spec
+        from tegum.training.spec.methods import Exact, Sampled
+        from tegum.training.spec.spec import Spec
 
         steps, seeds = {"quick": (2_000, 3), "default": (10_000, 5), "full": (10_000, 20)}[size]
         shapes: dict[tuple[int, int], list[Spec]] = {}

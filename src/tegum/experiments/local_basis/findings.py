@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.geometry import represented
+from tegum.analysis.geometry.measures import represented
 from tegum.analysis.statistics import bootstrap_mean
 from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.core.features import FeatureDistribution
-    from tegum.training.spec import Spec
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.training.spec.spec import Spec
 
 Along = Literal["part", "sets", "density"]
 
@@ -86,13 +86,15 @@ class Cell:
 
     def correlated(self) -> FeatureDistribution:
         """Its features, each set with one gate: what is measured, whatever the model was trained on."""
-        from tegum.core.features import Correlated, FeatureDistribution
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Correlated
 
         return FeatureDistribution([Correlated(self.size, density=self.density)] * self.sets)
 
     def independent(self) -> FeatureDistribution:
         """The same features without correlation."""
-        from tegum.core.features import FeatureDistribution, Independent
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Independent
 
         return FeatureDistribution([Independent(self.size, density=self.density)] * self.sets)
 
@@ -260,7 +262,7 @@ def seen(cell: Cell, weights: xr.DataArray, key: int) -> Seen:
         key: of the random groups.
 
     """
-    from tegum.analysis.local import local_capture, readout_error
+    from tegum.analysis.sets.local import local_capture, readout_error
 
     W = np.asarray(weights.values, np.float64)
     W = W[np.isfinite(W).all((-2, -1))]
@@ -363,8 +365,8 @@ def _geometry(
     W: Float[np.ndarray, "*run feature hidden"], features: FeatureDistribution
 ) -> dict[str, Float[np.ndarray, "*run"]]:
     """What does not depend on density; a set of which less than two features are represented has no interference."""
-    from tegum.analysis.collapse import interference_between, interference_within
-    from tegum.analysis.local import readout_error
+    from tegum.analysis.sets.collapse import interference_between, interference_within
+    from tegum.analysis.sets.local import readout_error
 
     within, between = (_defined(measure(W, features)) for measure in (interference_within, interference_between))
     alone = readout_error(W, features, where="alone").mean(-1)
@@ -385,7 +387,7 @@ def _defined(values: Float[np.ndarray, "*run set"]) -> Float[np.ndarray, "*run"]
 
 
 def _others(W: Float[np.ndarray, "run feature hidden"], cell: Cell) -> PerRun:
-    from tegum.analysis.local import captured_variance
+    from tegum.analysis.sets.local import captured_variance
 
     sets = W.reshape(len(W), cell.sets, cell.size, cell.hidden)
     means = sets.mean(2)

@@ -9,10 +9,10 @@ dimensions (quick: 20, 40 and 80), ReLU, AdamW at a rate of 1e-3, from a Xavier 
 anything moves; the loss is that of a large sample, the same for all runs of a size. Beside them, without any noise,
 gradient flow of the exact loss of n = 20 and 40 over 300 units of time (not in quick).
 
-Definitions. Jumps are those of `tegum.analysis.levels`: by 0.1 at least, in 1,000 steps at most, between plateaus of
-at least 100 steps (in the flow 100 and 10 units of time). They are shorter than those that are looked for late in
-training, because here early jumps count. The first plateau must be over before a jump can start, so that the loss is
-looked at from step 100 on; more than half of its whole decrease is over by then, and is no jump. A feature is
+Definitions. Jumps are those of `tegum.analysis.dynamics.levels`: by 0.1 at least, in 1,000 steps at most, between
+plateaus of at least 100 steps (in the flow 100 and 10 units of time). They are shorter than those that are looked for
+late in training, because here early jumps count. The first plateau must be over before a jump can start, so that the
+loss is looked at from step 100 on; more than half of its whole decrease is over by then, and is no jump. A feature is
 represented if it is at least 1/2 long. Measures are those of `_small_jumps` and `_own_jumps`.
 
 Nulls. (a) Jumps shifted in time, around the time that is looked at. That is easy to exceed: the loss falls early, and
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tegum.figures.many_jumps import One
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 DENSITY = 0.3
 
@@ -114,8 +114,11 @@ class ManyJumps(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """An ensemble of runs for each number of features, and of flows for some of them."""
-        from tegum.core.features import FeatureDistribution, Independent
-        from tegum.training.spec import Flow, Sampled, Snapshots, Spec
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Independent
+        from tegum.training.spec.methods import Flow, Sampled
+        from tegum.training.spec.snapshots import Snapshots
+        from tegum.training.spec.spec import Spec
 
         runs, flows = {
             "quick": ({20: 12, 40: 12, 80: 12}, {}),

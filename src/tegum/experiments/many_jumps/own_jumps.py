@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from tegum.analysis.statistics import bootstrap_mean, permutation_p
 
 if TYPE_CHECKING:
-    from tegum.analysis.levels import Jump
+    from tegum.analysis.dynamics.levels import Jump
 
 FOLDS = 5
 """What is predicted is no part of the fit: every fifth stretch of one `rest` is left out."""

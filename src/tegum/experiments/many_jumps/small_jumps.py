@@ -32,8 +32,8 @@ from tegum.experiments.many_jumps.own_jumps import (
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.levels import Jump
-    from tegum.analysis.matches import ShareInside
+    from tegum.analysis.dynamics.levels import Jump
+    from tegum.analysis.dynamics.matches import ShareInside
 
 SHIFTS = 8
 """So many shifts of a sum of jumps, evenly spaced: each is a fit of its own."""
@@ -83,7 +83,7 @@ def sized(run: xr.Dataset, rest: int, longest: int, height: float) -> Sized | No
         height: likewise.
 
     """
-    from tegum.analysis.matches import share_inside
+    from tegum.analysis.dynamics.matches import share_inside
 
     run, courses = _courses(run, rest, longest, height)
     if len(courses) < 2:
@@ -135,8 +135,8 @@ def progress(
 
 def _courses(run: xr.Dataset, rest: int, longest: int, height: float) -> tuple[xr.Dataset, list[Course]]:
     """The runs that can be measured, and what is measured of them."""
-    from tegum.analysis.geometry import dimensionality, represented
-    from tegum.analysis.levels import find_jumps
+    from tegum.analysis.dynamics.levels import find_jumps
+    from tegum.analysis.geometry.measures import dimensionality, represented
     from tegum.analysis.runs import completed_runs
 
     run = completed_runs(run)

@@ -12,16 +12,16 @@ and the runs of density 0.05 from the smallest starts again, on the same mini-ba
 by a random rotation, or its axes only permuted and flipped. Neither changes the loss or its gradient flow, but Adam's
 steps know the axes. All losses are exact ones of the population, along the sampled trajectories.
 
-Definitions. *Regimes* are found in the loss alone (`tegum.analysis.regimes`): plateaus, falls, and falls parted where
-their rate has a dip. What moves in each is found in the weights alone (`tegum.analysis.motions`): inflation,
-separation, opening, twist, turn, with their shares of the squared velocity in ln step, rotations of hidden space
-removed. The one with the largest share *rules* the regime. An *antipodal pair* joins features of both sets with a
+Definitions. *Regimes* are found in the loss alone (`tegum.analysis.dynamics.regimes`): plateaus, falls, and falls
+parted where their rate has a dip. What moves in each is found in the weights alone (`tegum.analysis.dynamics.motions`):
+inflation, separation, opening, twist, turn, with their shares of the squared velocity in ln step, rotations of hidden
+space removed. The one with the largest share *rules* the regime. An *antipodal pair* joins features of both sets with a
 cosine of at most −0.9 while no other cosine of either with the other set is at most −0.6 (collapsed sets that stand
 opposite are no pairs). A set is *open* when its cosines are below 0.5; sets stand *opposite* when the cosine of their
 centroids is at most −0.9. The *route* of a run is *straight* (to the antiprism) if, for good, both sets are open and
 opposite no later than the first pair is there, and *pairs first* if a pair is there before; "other" if neither happens.
 How the sets *stand when they begin to open* is taken at the last snapshot at which both are collapsed
-(`tegum.analysis.collapse`): opposite, or bent.
+(`tegum.analysis.sets.collapse`): opposite, or bent.
 
 An octahedron of unit embeddings without bias has the loss p²: of each pair both features are active with probability
 p², and then each costs E min(x, y)² = 1/6. How runs end: as an *octahedron* whose three pairs join different sets;
@@ -93,7 +93,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tegum.experiments.octahedron.findings import Found
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 BASE = 500
 """Base seed of the first cell of the grid."""
@@ -112,9 +112,12 @@ class Octahedron(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Twelve cells of 20, 80 or 320 runs, one of them twice more, and 8, 64 or 256 at density 0.2."""
-        from tegum.core.features import Correlated, FeatureDistribution
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Correlated
         from tegum.core.model import initial_weights
-        from tegum.training.spec import Sampled, Snapshots, Spec
+        from tegum.training.spec.methods import Sampled
+        from tegum.training.spec.snapshots import Snapshots
+        from tegum.training.spec.spec import Spec
 
         seeds, dense, steps, count = {
             "quick": (20, 8, 10_000, 60),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tegum.analysis.motions import Parts
-from tegum.analysis.regimes import motion_shares
+from tegum.analysis.dynamics.motions import Parts
+from tegum.analysis.dynamics.regimes import motion_shares
 from tegum.experiments.octahedron import routes as along
 from tegum.experiments.octahedron.routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT, TURNED, Course, course
 from tegum.experiments.octahedron.stages import Chances, Stages, stages
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.experiments.octahedron.saddles_en_route import Passed
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 PERMUTED = 1_000
 """So many times labels are permuted."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool
 
-from tegum.analysis.motions import ORDER
+from tegum.analysis.dynamics.motions import ORDER
 from tegum.experiments.framework import Criterion
 from tegum.experiments.octahedron.findings import Found
 from tegum.experiments.octahedron.route_measures import of_routes

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.core.features import FeatureDistribution
-    from tegum.training.spec import Spec
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.training.spec.spec import Spec
 
 DENSITIES = (0.02, 0.05, 0.1)
 SCALES = (0.01, 0.05, 0.2, None)
@@ -103,7 +103,7 @@ def lasting(mask: Bool[np.ndarray, "run step"]) -> Int[np.ndarray, " run"]:
 
 def course(weights: Float[np.ndarray, "run step feature hidden"], features: FeatureDistribution) -> Course:
     """The shapes along trajectories of two sets of three."""
-    from tegum.analysis.collapse import collapsed_sets
+    from tegum.analysis.sets.collapse import collapsed_sets
 
     W = weights.astype(np.float64)
     lengths = np.linalg.norm(W, axis=-1, keepdims=True)
@@ -134,7 +134,7 @@ def _within(cosines: Float[np.ndarray, "*run 6 6"]) -> Float[np.ndarray, "*run 6
 
 def ending(weights: Float[np.ndarray, "6 3"], features: FeatureDistribution) -> str:
     """What a run has become: octahedron, still turning, dropped, or other, with the name of the polytope."""
-    from tegum.analysis.polytopes import name_polytope
+    from tegum.analysis.geometry.polytopes import name_polytope
 
     name = name_polytope(weights).name
     (now,) = (course(weights[None, None], features),)
@@ -153,7 +153,7 @@ def ending(weights: Float[np.ndarray, "6 3"], features: FeatureDistribution) -> 
 def continued(spec: Spec, weights: Float[np.ndarray, "run 6 3"], bias: Float[np.ndarray, "run 6"]) -> xr.Dataset:
     """Runs brought from where they are to a minimum of the exact loss by L-BFGS: dims (seed,)."""
     from tegum.training.engine import train
-    from tegum.training.spec import Exact
+    from tegum.training.spec.methods import Exact
 
     return train(spec.continued_from(weights, bias, training=Exact(gradient_tolerance=1e-7))).isel(step=-1)
 

@@ -15,8 +15,8 @@ from tegum.training.dataset import spec_of
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.landscape import CriticalPoint
-    from tegum.training.spec import Spec
+    from tegum.analysis.landscape.critical_points import CriticalPoint
+    from tegum.training.spec.spec import Spec
 
 ACCURACY = 1e-6
 """Of the twins' loss."""
@@ -58,7 +58,8 @@ class Passed:
 def twins(spec: Spec, weights: np.ndarray) -> xr.Dataset:
     """Runs without noise from the starts of sampled ones: Adam with the same settings on the exact loss."""
     from tegum.training.engine import train
-    from tegum.training.spec import Sampled, Snapshots
+    from tegum.training.spec.methods import Sampled
+    from tegum.training.spec.snapshots import Snapshots
 
     training = spec.training
     if not isinstance(training, Sampled):
@@ -69,7 +70,7 @@ def twins(spec: Spec, weights: np.ndarray) -> xr.Dataset:
 
 def passed(run: xr.Dataset) -> list[Passed]:
     """What lies next to the plateaus of one twin, in order, and to where its open triangles turn most slowly."""
-    from tegum.analysis.plateaus import find_plateaus
+    from tegum.analysis.dynamics.plateaus import find_plateaus
     from tegum.experiments.octahedron.routes import course
     from tegum.solutions.saddles import critical_near
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import numpy as np
 from jaxtyping import Float, Int
 
-from tegum.analysis.motions import Parts
-from tegum.analysis.regimes import Regime, find_regimes, motion_shares
+from tegum.analysis.dynamics.motions import Parts
+from tegum.analysis.dynamics.regimes import Regime, find_regimes, motion_shares
 
 if TYPE_CHECKING:
-    from tegum.core.features import FeatureDistribution
+    from tegum.core.features.distribution import FeatureDistribution
 
 PLACED = 20
 """So many times the regimes of a run are put at random places."""
@@ -60,7 +60,7 @@ def stages(
     rng: np.random.Generator,
 ) -> tuple[list[Parts], list[Stages], list[Chances]]:
     """The motions and the stages of each run, and how pure its regimes are elsewhere."""
-    from tegum.analysis.motions import motions
+    from tegum.analysis.dynamics.motions import motions
 
     parts = motions(weights, features)
     each, found, null = [], [], []

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 ALIGNED, APART = 0.01, 0.1
 """Angles to (a + b)/√2, in radians: up to the first W is the principal component, from the second on it is not."""
@@ -150,8 +150,10 @@ class Pair(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Starts over density and strength, symmetric ones over density, and pairs beside 1, 2 and 3 other features."""
-        from tegum.core.features import Correlated, FeatureDistribution, Independent, PartiallyCorrelated
-        from tegum.training.spec import Exact, Spec
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Correlated, Independent, PartiallyCorrelated
+        from tegum.training.spec.methods import Exact
+        from tegum.training.spec.spec import Spec
 
         p, rho, starts, q, more = {
             "quick": (6, 6, 16, 10, 16),

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 HALF = 0.5
 """What more than half is."""
@@ -99,8 +99,11 @@ class Polytopes(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """A model at each of 22, 23 or 60 densities; three at each in the full size."""
-        from tegum.core.features import FeatureDistribution, Independent
-        from tegum.training.spec import Sampled, Snapshots, Spec
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import Independent
+        from tegum.training.spec.methods import Sampled
+        from tegum.training.spec.snapshots import Snapshots
+        from tegum.training.spec.spec import Spec
 
         n, m, steps, fine, coarse, seeds = {
             "quick": (64, 10, 4_000, 20, 2, 1),

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.polytopes import Factor
+    from tegum.analysis.geometry.polytopes import Factor
 
 NEAR = 0.02
 """At a level is what is so near to it."""
@@ -162,7 +162,7 @@ def random_directions(
 
 def ideal_levels() -> list[float]:
     """The dimensionalities at which features of toy models come to rest, as published."""
-    from tegum.analysis.polytopes import LEVELS
+    from tegum.analysis.geometry.polytopes import LEVELS
 
     return [float(level) for level in LEVELS.values()]
 
@@ -182,7 +182,7 @@ def models_of(run: xr.Dataset) -> list[Model]:
 
 
 def _model(density: float, end: xr.Dataset, key: int) -> Model:
-    from tegum.analysis.geometry import dimensionality, dimensions_per_feature, represented
+    from tegum.analysis.geometry.measures import dimensionality, dimensions_per_feature, represented
 
     weights = end["weights"].values.astype(np.float64)
     present = represented(weights)
@@ -210,7 +210,7 @@ def _model(density: float, end: xr.Dataset, key: int) -> Model:
 
 def named_with(rows: Float[np.ndarray, "feature hidden"]) -> tuple[Naming, ...]:
     """The polytopes that vectors form, all of them taken for represented, with each of the tolerances."""
-    from tegum.analysis.polytopes import name_polytope
+    from tegum.analysis.geometry.polytopes import name_polytope
 
     if not len(rows):
         return (Naming((), (), ()),) * len(TOLERANCES)

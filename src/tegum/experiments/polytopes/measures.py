@@ -124,7 +124,7 @@ def _named_measures(models: Sequence[Model], ranged: Sequence[Model], sparse: Se
 
 
 def _shape_measures(ranged: Sequence[Model]) -> list[Measure]:
-    from tegum.analysis.polytopes import LEVELS, SHAPES
+    from tegum.analysis.geometry.polytopes import LEVELS, SHAPES
 
     held = held_by(ranged)
     count = len({model.density for model in ranged})

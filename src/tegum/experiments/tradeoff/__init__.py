@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from tegum.training.spec import Spec
+    from tegum.training.spec.spec import Spec
 
 SETS = 3
 """How many sets there are."""
@@ -123,8 +123,10 @@ class Tradeoff(Experiment):
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """Starts over density and strength, without correlation, and in the full form other sizes of sets."""
-        from tegum.core.features import FeatureDistribution, PartiallyCorrelated
-        from tegum.training.spec import Exact, Spec
+        from tegum.core.features.distribution import FeatureDistribution
+        from tegum.core.features.sets import PartiallyCorrelated
+        from tegum.training.spec.methods import Exact
+        from tegum.training.spec.spec import Spec
 
         (low, high, p), (weak, rho), starts = {
             "quick": ((0.04, 0.7, 10), (0.5, 5), 12),
@@ -207,8 +209,9 @@ def _null(run: xr.Dataset) -> list[tuple[float, bool]]:
 
 def _shared(weights: Float[np.ndarray, "feature hidden"]) -> bool:
     """Whether any two features are collapsed: without correlation sets mean nothing."""
-    from tegum.analysis.collapse import collapsed_count
-    from tegum.core.features import Correlated, FeatureDistribution
+    from tegum.analysis.sets.collapse import collapsed_count
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.core.features.sets import Correlated
 
     norms = np.linalg.norm(weights, axis=1)
     two = FeatureDistribution([Correlated(2, 0.5)])

@@ -19,9 +19,9 @@ from tegum.solutions.symmetry_changes import Breaking, along
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.landscape import CriticalPoint
-    from tegum.core.features import FeatureDistribution
-    from tegum.training.spec import Spec
+    from tegum.analysis.landscape.critical_points import CriticalPoint
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.training.spec.spec import Spec
 
 ASIDE = 2e-3
 """So far to both sides of a boundary its order is determined, in coordinates of the plane."""
@@ -146,7 +146,7 @@ def _fresh(of: Map, places: Sequence[Place], starts: int) -> list[float]:
 
 def _order(of: Map, curve: Curve) -> tuple[str, float]:
     """Of a boundary in its middle, and how far from the curve `phase_boundary` has it; "" where it finds none."""
-    from tegum.analysis.phases import phase_boundary
+    from tegum.analysis.landscape.phases import phase_boundary
 
     pair = curve.pairs[curve.middle]
     across = pair.slope / np.linalg.norm(pair.slope)
@@ -163,6 +163,6 @@ def _order(of: Map, curve: Curve) -> tuple[str, float]:
 
 
 def _critical(features: FeatureDistribution, end: End, tol: float) -> CriticalPoint:
-    from tegum.analysis.landscape import critical_point
+    from tegum.analysis.landscape.critical_points import critical_point
 
     return critical_point(end.weights, end.bias, features, tol=tol)

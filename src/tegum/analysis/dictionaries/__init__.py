@@ -1,0 +1,1 @@
+"""Weights and activations that a user brings, such as the dictionary of a sparse autoencoder."""

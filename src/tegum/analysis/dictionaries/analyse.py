@@ -1,0 +1,286 @@
+"""Measures of weights that a user brings, such as a dictionary's directions, and of activations of its features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tegum.analysis.dictionaries import coactivation as together
+from tegum.analysis.dictionaries import embeddings as geometry
+from tegum.core.arguments import refusing
+from tegum.core.description import short
+from tegum.core.outside.arrays import numbers_of
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Parts
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+"""Probabilities for which quantiles of cosines are told."""
+
+BINS = 101
+"""Of the histogram of cosines."""
+
+LOCAL = 32
+"""So many features are looked at by themselves where none are named."""
+
+
+@refusing
+def analyse(
+    weights: Any,
+    activations: Any = None,
+    *,
+    threshold: float = 0.5,
+    scale: float | None = None,
+    neighbours: bool = True,
+    features: Sequence[int] | None = None,
+    companions: int = 8,
+    key: int = 0,
+    progress: bool | geometry.Progress | None = True,
+) -> xr.Dataset:
+    """Geometry of feature directions, and with activations also co-activation and local bases.
+
+    The Gram matrix of all features is never made: 100,000 directions in 1,024 dimensions need less than 4 GB, and the
+    search for neighbours, which grows with n² m, some minutes of two cores. All else takes seconds.
+
+    Chance is told beside each measure: `*_null` variables are what random directions have. Dimensionality is that of
+    Elhage et al. (2022), and so is the question of the local measures, whether features that are active together have
+    nearly orthogonal directions and fill the local principal subspace.
+
+    Args:
+        weights: shape (n features, m), rows being directions; an array, perhaps mapped from a file, or a tensor.
+        activations: shape (samples, n), an array, a tensor, or a sparse matrix; a feature is active where it is not 0.
+        threshold: a feature is represented if its row is at least threshold × scale long.
+        scale: None is the longest row.
+        neighbours: whether to search for the nearest and the most opposite feature of each.
+        features: those whose local bases are measured; None is the 32 most correlated with their companions, among
+            those active in at least 100 samples.
+        companions: of how many of the most correlated features, for each feature, is told.
+        key: of the random numbers.
+        progress: by default shown on standard error, in terminals and notebooks, after a second; False is silent. A
+            function is called with what is being done, and the part of it that is done, instead.
+
+    Returns:
+        Variables by feature: norm, dimensionality, represented, nearest, opposite and their cosines; with activations
+        density, mean_activation, companion and correlation (feature, place); by `local`, the features looked at:
+        local_capture and what it is compared with. The spectrum by axis; quantiles and a histogram of cosines. Single
+        numbers, such as total_dimensions, have no dimension.
+
+    Raises:
+        ValueError: in one sentence, weights or activations are no matrices of finite real numbers that fit together,
+            or an option lies outside its range.
+
+    """
+    import xarray as xr
+
+    W = _checked(weights, threshold, scale, companions)
+    n = len(W)
+    x = None if activations is None else together.as_sparse(activations, "analyse")
+    if x is not None and x.shape[1] != n:
+        raise ValueError(
+            f"analyse(activations of shape {x.shape}): activations must have {n} columns, one for each row of weights"
+        )
+    _check_features(features, x, n)
+    largest = geometry.peak(W, "analyse")
+    # First what may be refused, and then what takes long.
+    with shown(progress, Parts(f"analysing {n:,} × {W.shape[1]:,}"), "analyse") as told:
+        activity = {} if x is None else _activity(W, x, features, companions, key, told)
+        measured = _geometry(W, largest, threshold, scale, neighbours, key, told) | activity
+    names = {
+        "feature": ("feature", np.arange(n), "number of the feature"),
+        "axis": ("axis", np.arange(len(measured["spectrum"][1])), "number of the principal axis"),
+        "quantile": ("quantile", np.array(QUANTILES), "probability"),
+    }
+    return xr.Dataset(
+        {name: _variable(*held) for name, held in measured.items()},
+        {name: _variable(*held) for name, held in names.items()},
+        {
+            "schema": "tegum analysis",
+            "threshold": threshold,
+            "scale": "the longest row" if scale is None else scale,
+            "key": key,
+            "dtype": str(W.dtype),
+        },
+    )
+
+
+def _geometry(
+    W: np.ndarray,
+    largest: float,
+    threshold: float,
+    scale: float | None,
+    neighbours: bool,
+    key: int,
+    told: geometry.Progress,
+) -> dict[str, Any]:
+    n, m = W.shape
+    shares = geometry.shares(W, largest, told)
+    norms, spectrum = shares.norms, shares.spectrum
+    present = geometry.represented(norms, threshold, scale)
+    measured: dict[str, Any] = {
+        "norm": ("feature", norms, "norm of the feature's direction"),
+        "dimensionality": ("feature", shares.dimensionality, "feature dimensionality"),
+        "dimensionality_null": ("feature", shares.null, "dimensionality among random directions of these norms"),
+        "represented": ("feature", present, "feature is represented"),
+        "features": ((), n, "number of features"),
+        "dimensions": ((), m, "number of dimensions"),
+        "represented_features": ((), int(present.sum()), "number of represented features"),
+        "total_dimensions": ((), float(shares.dimensionality.sum()), "sum of feature dimensionalities"),
+        "total_dimensions_null": ((), float(shares.null.sum()), "the same among random directions of these norms"),
+        "dimensions_per_feature": ((), m / total if (total := spectrum.sum()) > 0 else np.inf, "m / |W|² (Frobenius)"),
+        "effective_rank": ((), geometry.effective_rank(spectrum), "exp of the entropy of singular values"),
+        "participation_ratio": ((), geometry.participation_ratio(spectrum), "(Σ λ)² / Σ λ² of the spectrum"),
+        "spectrum": ("axis", spectrum, "eigenvalues of WᵀW"),
+    }
+    sample = geometry.sampled_cosines(W, norms, key)
+    told("cosines", 1.0)
+    if sample.size:
+        reach = max(float(np.abs(sample).max()), 1e-3)
+        edges = np.linspace(-reach, reach, BINS + 1)
+        width = np.diff(edges)
+        measured |= {
+            "pairs": ((), sample.size, "pairs of features whose cosines were taken"),
+            "cosine_quantile": ("quantile", np.quantile(sample, QUANTILES), "cosine of two features"),
+            "cosine_quantile_null": ("quantile", geometry.null_quantile(QUANTILES, m), "cosine of random directions"),
+            "squared_cosine": ((), float(np.square(sample).mean()), "mean squared cosine of two features"),
+            "squared_cosine_null": ((), 1 / m, "mean squared cosine of random directions"),
+            "bin": ("bin", (edges[1:] + edges[:-1]) / 2, "middle of a bin of cosines"),
+            "cosine_density": ("bin", np.histogram(sample, edges)[0] / sample.size / width, "density of cosines"),
+            "cosine_density_null": (
+                "bin", np.diff(geometry.null_cdf(edges, m)) / width, "density of cosines of random directions",
+            ),
+        }  # fmt: skip
+    if neighbours:
+        near = geometry.neighbours(W, norms, told)
+        others = int((norms > 0).sum()) - 1
+        measured |= {
+            "nearest": ("feature", near.nearest, "feature of the largest cosine, −1 if there is none"),
+            "nearest_cosine": ("feature", near.nearest_cosine, "cosine with the nearest feature"),
+            "opposite": ("feature", near.opposite, "feature of the least cosine, −1 if there is none"),
+            "opposite_cosine": ("feature", near.opposite_cosine, "cosine with the most opposite feature"),
+        }
+        if others > 0:
+            null = geometry.null_nearest_quantile(QUANTILES, m, others)
+            for name, sign in (("nearest", 1), ("opposite", -1)):
+                found = near.nearest_cosine if sign > 0 else near.opposite_cosine
+                measured[f"{name}_quantile"] = "quantile", np.nanquantile(found, QUANTILES), f"cosine, {name} feature"
+                # The least of many cosines is the largest one's mirror image.
+                mirrored = null if sign > 0 else -null[::-1]
+                measured[f"{name}_quantile_null"] = "quantile", mirrored, f"cosine, {name} of as many random directions"
+    return measured
+
+
+def _activity(
+    W: np.ndarray, x: Any, features: Sequence[int] | None, most: int, key: int, told: geometry.Progress
+) -> dict[str, Any]:
+    each = together.marginals(x)
+    found = together.companions(x, each, most, told)
+    chosen = together.candidates(x, each, found, LOCAL) if features is None else np.array(features, np.int64)
+    alone = [int(one) for one in chosen if found.feature[one, 0] < 0]
+    if alone:
+        raise ValueError(f"analyse(features=[…, {alone[0]}, …]): the feature must be active together with another one")
+    local = together.local_measures(W, x, found, chosen, key, told) if len(chosen) else []
+    m = W.shape[1]
+    activity: dict[str, Any] = {
+        "samples": ((), x.shape[0], "number of samples"),
+        "active_features": ((), x.nnz / x.shape[0], "features active in a sample, on average"),
+        "density": ("feature", each.density, "probability that the feature is active"),
+        "mean_activation": ("feature", each.mean, "mean activation"),
+        "companion": (("feature", "place"), found.feature, "most correlated features, −1 if there are fewer"),
+        "correlation": (("feature", "place"), found.correlation, "Pearson correlation of activations"),
+        "correlation_null": ((), 1 / np.sqrt(x.shape[0]), "standard deviation of it between independent features"),
+    }
+    columns = {
+        "local_feature": (chosen, "feature whose active samples are looked at"),
+        "local_samples": ([one.samples for one in local], "samples in which it is active (20,000 at most)"),
+        "local_rank": ([one.rank for one in local], "companions, and dimension of the local principal subspace"),
+        "local_capture": ([one.capture for one in local], "part of the companions' directions that it holds"),
+        "local_capture_null": ([one.rank / m for one in local], "what a random subspace of that rank holds"),
+        "local_capture_everywhere": (
+            [one.everywhere for one in local], "what the principal subspace of all samples, of that rank, holds",
+        ),
+        "local_capture_others": (
+            [one.others for one in local], "part of as many other features' directions that the local subspace holds",
+        ),
+        "local_interference": ([one.interference for one in local], "mean squared cosine among it and its companions"),
+    }  # fmt: skip
+    activity |= {name: ("local", np.asarray(held), meaning) for name, (held, meaning) in columns.items()}
+    return activity | {"local_interference_null": ((), 1 / m, "mean squared cosine of random directions")}
+
+
+def summary(found: xr.Dataset) -> dict[str, Any]:
+    """Every number of an analysis, JSON-able: single ones, and mean and quantiles of those by feature; with meanings.
+
+    NaN and infinity, which JSON does not know, are None.
+    """
+    numbers: dict[str, Any] = {}
+    for name, variable in found.data_vars.items():
+        values, meaning = variable.values, str(variable.attrs["long_name"])
+        if variable.ndim == 0:
+            told: Any = {"value": _plain(values)}
+        elif variable.dims in (("quantile",), ("axis",), ("local",), ("bin",)):
+            told = {"values": [_plain(value) for value in values], "along": variable.dims[0]}
+        elif values.dtype == np.bool_:
+            told = {"true": int(values.sum()), "of": values.size}
+        elif name in ("nearest", "opposite", "companion"):
+            continue  # numbers of features have no quantiles
+        else:
+            finite = values[np.isfinite(values)]
+            told = {
+                "mean": _plain(finite.mean()) if finite.size else None,
+                "of": int(finite.size),
+                "quantiles": {
+                    str(p): _plain(np.quantile(finite, p)) if finite.size else None for p in (0.0, *QUANTILES, 1.0)
+                },
+            }
+        numbers[str(name)] = told | {"meaning": meaning}
+    return {"quantiles": list(QUANTILES), "measures": numbers}
+
+
+def _plain(value: Any) -> Any:
+    number = value.item()
+    return number if not isinstance(number, float) or np.isfinite(number) else None
+
+
+def _variable(dims: Any, values: Any, meaning: str) -> Any:
+    import xarray as xr
+
+    return xr.Variable(dims, np.asarray(values), {"long_name": meaning, "units": "1"})
+
+
+def _checked(weights: Any, threshold: float, scale: float | None, companions: int) -> np.ndarray:
+    if hasattr(weights, "data_vars"):
+        raise ValueError("analyse(weights=Dataset): weights must be a matrix, as run.weights.isel(seed=0, step=-1) is")
+    try:
+        W = numbers_of(weights, ("feature", "hidden"))
+    except ValueError as error:
+        raise ValueError(f"analyse(weights={short(weights)}): weights {error}") from None
+    if hasattr(W, "tocsr"):
+        raise ValueError(f"analyse(weights={short(weights)}): weights must be dense; .toarray() makes them so")
+    if W.ndim != 2 or 0 in W.shape or W.dtype.kind not in "fiub":
+        raise ValueError(
+            f"analyse(weights of shape {W.shape}, {W.dtype}): weights must be a matrix of real numbers, with a row "
+            "for each feature"
+        )
+    if not 0 <= threshold < 1:
+        raise ValueError(f"analyse(threshold={threshold!r}): threshold must lie in [0, 1)")
+    if scale is not None and not 0 < scale < np.inf:
+        raise ValueError(f"analyse(scale={scale!r}): scale must be positive and finite, or None for the longest row")
+    if isinstance(companions, bool) or not isinstance(companions, int | np.integer) or companions < 1:
+        raise ValueError(f"analyse(companions={companions!r}): companions must be an int of at least 1")
+    return W.astype(np.float32) if W.dtype.kind == "b" else W.astype(np.float64) if W.dtype.itemsize > 8 else W
+
+
+def _check_features(features: Sequence[int] | None, x: Any, n: int) -> None:
+    if features is None:
+        return
+    if x is None:
+        raise ValueError("analyse(features=…): features are looked at by their activations, which must be given")
+    for one in features:
+        if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < n:
+            raise ValueError(f"analyse(features=[…, {one!r}, …]): each must be an int from 0 to {n - 1}")
+        if x[:, [int(one)]].nnz < 2:
+            raise ValueError(f"analyse(features=[…, {one!r}, …]): the feature must be active in two samples at least")

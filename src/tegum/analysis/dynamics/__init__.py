@@ -1,0 +1,1 @@
+"""What happens in training: jumps, events, drops, regimes, motions."""

@@ -1,0 +1,373 @@
+"""Sudden drops of the loss: across windows that are given, and found in the loss alone.
+
+Two lines are fitted by least squares to the loss, one just before and one just after a gap. By how much they miss
+each other in the middle of the gap is the *drop* there: a steady decline has none.
+
+- The drop *across a window*, such as an event of `tegum.analysis.dynamics.levels`, has a null: the same number for the
+  same
+  lengths of time at every other place in the late part of the run where nothing jumps.
+- Drops are *found* without any window, so that one can ask whether events and drops are the same. The measurement
+  is made at every place and with gaps of many widths, and compared with its own noise: the median of its distance
+  from its median, over the places in the late part of the run that hold none of the drops found before (first it is
+  judged by the places of the least sizes; then drops are looked for again until they stay the same). A drop is where
+  it exceeds `LEAST` of these (in units of a standard deviation), where the loss falls at least `SUDDEN` times as fast
+  as on both lines, lies on both, and stays down. Of those closer together than the lines are long only the clearest
+  counts: a shoulder makes no second one.
+
+Times are in optimiser steps; the loss is a sum over features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tegum.analysis.dynamics.levels import FEWEST, LATE, LONGEST, REST
+from tegum.analysis.dynamics.windows import Window, arranged, intervals, labels
+from tegum.core.arguments import refusing
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MARGIN = REST // 2
+"""Steps beside an event that count neither to it nor to the loss before or after: a feature at rest may still be
+settling, by as much as half the height of a jump."""
+
+FEWEST_SHIFTS = 20
+"""Places that a null needs at least: with fewer it would have no 95 % quantile."""
+
+LEAST = 6.0
+"""Standard deviations of the noise that a drop must exceed. In 1,000 runs of noise alone, white or with a memory of 300
+to 10,000 steps, at most 3 exceed 5 somewhere, and 1 exceeds 6; the estimate of the noise itself varies."""
+
+SUDDEN = 3.0
+"""So many times as fast as on the lines beside it the loss must fall."""
+
+STRAIGHT = 0.25
+"""The loss lies on the lines but for so much of the drop, as a root mean square: a line with a step in it, up or
+down, points elsewhere, and misses the other one where nothing happens."""
+
+LOW = 0.05
+"""The part of all places, those of the least sizes, by which noise is judged as long as no drop is known: with many
+drops in a run most places hold a part of one."""
+
+LOW_NORMAL = 0.0627
+"""The distance from its mean, in standard deviations, that so many draws of a normal distribution stay within."""
+
+FREE = 0.1
+"""The part of all places that must hold no drop for the noise to be taken from them."""
+
+PASSES = 5
+"""Times at most that drops are looked for, each time with the noise of the places where none was found before."""
+
+WHOLE = 0.9
+"""A gap holds a whole drop when it shows so much of the most that a wider one shows."""
+
+
+Kind = TypeVar("Kind", bound=Window)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Drop(Generic[Kind]):
+    """The drop of the loss across an event, and what the same measurement gives elsewhere in the run."""
+
+    event: Kind
+    size: float
+    """In the loss summed over features; NaN where there is too little undisturbed loss around the event."""
+    null: Float[np.ndarray, " shift"]
+    """The same measurement at every other place where nothing jumps."""
+
+    @property
+    def measurable(self) -> bool:
+        """Whether there is a drop and a null to compare it with."""
+        return bool(np.isfinite(self.size)) and len(self.null) >= FEWEST_SHIFTS
+
+    @property
+    def limit(self) -> float:
+        """The null's 95 % quantile."""
+        return float(np.quantile(self.null, 0.95)) if self.measurable else np.nan
+
+    @property
+    def significant(self) -> bool:
+        """Whether the drop exceeds the null's 95 % quantile, as it does by chance once in twenty times."""
+        return self.measurable and self.size > self.limit
+
+
+@final
+@dataclass(frozen=True)
+class LossDrop:
+    """A sudden drop that was found in the loss alone."""
+
+    seed: int
+    start: int
+    """The last step of the line before it."""
+    end: int
+    """The first step of the line after it."""
+    size: float
+    """In the loss summed over features."""
+    strength: float
+    """In standard deviations of the noise of the same measurement elsewhere in the run."""
+
+
+@refusing
+def find_drops(
+    loss: xr.DataArray, *, least: float = LEAST, side: int = REST, longest: int = LONGEST, late: float = LATE
+) -> list[LossDrop]:
+    """All late drops of all runs, ordered by seed and start, found without a look at anything but the loss.
+
+    A run has none where its loss is not finite. Stationary normal noise, white or with a memory, makes one in at most 1
+    of 100 runs; noise that comes in bursts, several times stronger than in the rest of the run, makes many more.
+
+    Args:
+        loss: dims (seed, step), summed over features, recorded at evenly spaced steps, on one sample of each
+            run (or the population), so that two snapshots can be compared.
+        least: how far a drop must exceed the noise, in standard deviations.
+        side: length of a line, in steps; also the least distance of two drops.
+        longest: the widest gap, in steps.
+        late: the first part of training, in which no drop is looked for; one that is under way at its end may be found
+            from there on.
+
+    Raises:
+        ValueError: the dims are others, the steps are not evenly spaced, or a number is not positive.
+
+    """
+    for name, value in (("least", least), ("side", side), ("longest", longest)):
+        if not value > 0:
+            raise ValueError(f"find_drops({name}={value!r}): {name} must be above 0")
+    if not 0 <= late < 1:
+        raise ValueError(f"find_drops(late={late!r}): late must lie in [0, 1)")
+    values, step = _finite(loss, "find_drops(loss)")
+    count = max(FEWEST, intervals(side, step) + 1)
+    widest = min(intervals(longest, step), len(step) - 2 * count + 1)
+    if widest < 1 or not len(values):
+        return []
+    # A spike of one snapshot is no drop, but would bend a line.
+    smooth = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(values, ((0, 0), (1, 1)), "edge"), 3, -1), -1)
+    # Half powers of 2: a gap that fits is never more than a fifth too wide or too narrow.
+    halves = np.sqrt(2.0) ** np.arange(2 * np.log2(widest) + 1)
+    widths = np.unique(np.minimum(np.round(halves).astype(int), widest)).tolist()
+    found: list[LossDrop] = []
+    for seed, own in zip(labels(loss, "seed").tolist(), smooth, strict=True):
+        found += _found(seed, own, step, count, widths, least, side, late)
+    return found
+
+
+@refusing
+def loss_drops(
+    events: Iterable[Kind],
+    loss: xr.DataArray,
+    jumps: Iterable[Window],
+    *,
+    side: int = REST,
+    margin: int = MARGIN,
+    late: float = LATE,
+) -> list[Drop[Kind]]:
+    """The drop of the loss across each event, with its time-shifted null.
+
+    Lines are fitted by least squares to `side` steps of the loss before the event and to as many after it,
+    `margin` away from it, and compared in the middle of the event. They are shorter where other jumps of the
+    run would lie in them. The null moves the whole window to every other place in the late part of the run at
+    which it meets no jump: that is the exact distribution of a shift drawn at random.
+
+    Args:
+        events: of the runs in `loss`.
+        loss: dims (seed, step), summed over features, recorded at evenly spaced steps, on one sample of each
+            run (or the population), so that two snapshots can be compared.
+        jumps: everything that jumps, early jumps included: the null steers clear of them.
+        side: length of a line, in steps.
+        margin: steps beside the event that belong to no line.
+        late: the first part of training, which the null leaves out.
+
+    Raises:
+        ValueError: the dims are others, the steps are not evenly spaced, `side` is not positive or `margin`
+            negative, or an event belongs to no run in `loss`.
+
+    """
+    if not side > 0:
+        raise ValueError(f"loss_drops(side={side!r}): side must be above 0")
+    if not 0 <= late < 1:
+        raise ValueError(f"loss_drops(late={late!r}): late must lie in [0, 1)")
+    if not margin >= 0:
+        raise ValueError(f"loss_drops(margin={margin!r}): margin must be at least 0")
+    values, step = _finite(loss, "loss_drops(loss)")
+    row_of = {seed: row for row, seed in enumerate(labels(loss, "seed").tolist())}
+    busy_in = {seed: np.zeros(max(len(step) - 1, 0), bool) for seed in row_of}
+    for jump in jumps:
+        # Between two snapshots, so that a jump from one to the next counts too.
+        if jump.seed in busy_in:
+            busy_in[jump.seed] |= (step[1:] > jump.start) & (step[:-1] < jump.end)
+    drops = []
+    for event in events:
+        if event.seed not in row_of:
+            raise ValueError(f"loss_drops(event of the run {event.seed}): loss has no run of that seed")
+        own = values[row_of[event.seed]]
+        drops.append(Drop(event, *_drop(own, step, event, busy_in[event.seed], side, margin, late)))
+    return drops
+
+
+def _finite(loss: xr.DataArray, call: str) -> tuple[Float[np.ndarray, "seed step"], Int[np.ndarray, " step"]]:
+    """The loss with NaN for all that is not finite: infinities would make warnings, and numbers of no meaning."""
+    values, step = arranged(loss, ("seed", "step"), call)
+    return np.where(np.isfinite(values), values, np.nan), step
+
+
+def _found(
+    seed: int,
+    loss: Float[np.ndarray, " step"],
+    step: Int[np.ndarray, " step"],
+    count: int,
+    widths: list[int],
+    least: float,
+    side: int,
+    late: float,
+) -> list[LossDrop]:
+    """The drops of one run."""
+    sides = np.lib.stride_tricks.sliding_window_view(loss, count)
+    own = np.arange(count) - (count - 1) / 2
+    mean, slope = sides.mean(-1), sides @ own / np.square(own).sum()
+    middle = np.median(sides, -1)
+    # Root mean square distance from the line, which rounding may make a little negative under the root.
+    rough = np.sqrt(np.maximum(sides.var(-1) - np.square(slope) * np.square(own).mean(), 0))
+    # Sampled training records in single precision: what it rounds is no drop.
+    last = np.abs(loss[step >= late * step[-1]])
+    floor = float(np.finfo(np.float32).eps) * float(np.nanmax(last, initial=0.0))
+    gaps: list[_Gap] = []
+    for width in widths:
+        distance = count - 1 + width
+        pairs = ((of[:-distance], of[distance:]) for of in (mean, slope, middle, rough))
+        (m0, m1), (s0, s1), (x0, x1), (r0, r1) = pairs
+        size = m0 - m1 + (s0 + s1) * distance / 2
+        start = np.arange(len(size)) + count - 1
+        is_late = (step[start] >= late * step[-1]) & np.isfinite(size)
+        fall = (m0 - m1 + (s0 + s1) * (count - 1) / 2) / width
+        sudden = fall >= SUDDEN * np.maximum(0, -np.minimum(s0, s1))
+        stays = x0 - x1 >= size / 2
+        straight = np.maximum(r0, r1) <= STRAIGHT * size
+        if is_late.sum() >= FEWEST_SHIFTS:
+            # The whole window reaches from the first snapshot of one line to the last of the other.
+            reach = step[start - count + 1], step[start + width + count - 1]
+            gaps.append(
+                _Gap(size, is_late, is_late & sudden & stays & straight, step[start], step[start + width], *reach)
+            )
+    scales = [gap.scale() for gap in gaps]
+    chosen: list[LossDrop] = []
+    for again in range(PASSES):
+        before, candidates = chosen, []
+        for gap, (centre, noise) in zip(gaps, scales, strict=True):
+            strength = (gap.size - centre) / max(noise, floor, np.finfo(float).tiny)
+            good = np.flatnonzero(gap.fits & (strength >= least))
+            columns = (gap.start[good], gap.end[good], gap.size[good], strength[good])
+            candidates += [LossDrop(seed, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        chosen = _chosen(candidates, side)
+        # The first look is for the noise alone.
+        if again and [(drop.start, drop.end) for drop in chosen] == [(drop.start, drop.end) for drop in before]:
+            break
+        scales = [gap.scale_beside(chosen) or scale for gap, scale in zip(gaps, scales, strict=True)]
+    return chosen
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Gap:
+    """The measurement with a gap of one width, at every place."""
+
+    size: Float[np.ndarray, " place"]
+    is_late: Bool[np.ndarray, " place"]
+    fits: Bool[np.ndarray, " place"]
+    """Whether it has the shape of a drop, however strong."""
+    start: Int[np.ndarray, " place"]
+    end: Int[np.ndarray, " place"]
+    first: Int[np.ndarray, " place"]
+    """The step at which the line before the gap begins."""
+    last: Int[np.ndarray, " place"]
+    """And at which the line after it ends."""
+
+    def scale(self) -> tuple[float, float]:
+        """Its centre, and its noise as a standard deviation, while most places may hold a part of a drop."""
+        size = self.size[self.is_late]
+        centre = float(np.median(size))
+        # The quantile that `LOW` of the distances of a normal distribution stay below.
+        return centre, float(np.quantile(np.abs(size - centre), LOW)) / LOW_NORMAL
+
+    def scale_beside(self, drops: Sequence[LossDrop]) -> tuple[float, float] | None:
+        """The same where no drop is; None where that is nearly nowhere."""
+        free = self.is_late.copy()
+        for drop in drops:
+            free &= (self.last <= drop.start) | (drop.end <= self.first)
+        if free.sum() < max(FEWEST_SHIFTS, FREE * self.is_late.sum()):
+            return None
+        centre = float(np.median(self.size[free]))
+        # 1.4826 times the median distance is the standard deviation of a normal distribution.
+        return centre, 1.4826 * float(np.median(np.abs(self.size[free] - centre)))
+
+
+def _chosen(candidates: Sequence[LossDrop], side: int) -> list[LossDrop]:
+    """The clearest of those that are closer together than the lines are long, in order of time."""
+    chosen: list[LossDrop] = []
+    for clearest in sorted(candidates, key=lambda drop: -drop.strength):
+        if all(clearest.end + side <= other.start or other.end + side <= clearest.start for other in chosen):
+            chosen.append(_whole(clearest, candidates, chosen, side))
+    return sorted(chosen, key=lambda drop: drop.start)
+
+
+def _whole(clearest: LossDrop, candidates: Sequence[LossDrop], chosen: Sequence[LossDrop], side: int) -> LossDrop:
+    """The drop of which the clearest measurement may be a part, as narrow gaps have the least noise.
+
+    Of the gaps that meet that one it is the narrowest which shows at least `WHOLE` of what any of them shows.
+    """
+    meeting = [
+        drop
+        for drop in candidates
+        if drop.start < clearest.end
+        and clearest.start < drop.end
+        and all(drop.end + side <= other.start or other.end + side <= drop.start for other in chosen)
+    ]
+    most = max(drop.size for drop in meeting)
+    whole = [drop for drop in meeting if drop.size >= WHOLE * most]
+    return min(whole, key=lambda drop: (drop.end - drop.start, -drop.size))
+
+
+def _drop(
+    loss: Float[np.ndarray, " step"],
+    step: Int[np.ndarray, " step"],
+    event: Window,
+    busy: Bool[np.ndarray, " interval"],
+    side: int,
+    margin: int,
+    late: float,
+) -> tuple[float, Float[np.ndarray, " shift"]]:
+    start, end = (int(at) for at in np.searchsorted(step, (event.start, event.end)))
+    beside = intervals(margin, step)
+    room = 1 + min(_quiet(busy[:start][::-1]), _quiet(busy[end:])) - beside
+    count = min(room, max(FEWEST, intervals(side, step) + 1))
+    if count < FEWEST:
+        return np.nan, np.zeros(0)
+    contrast = _contrast(count, end - start + 2 * beside)
+    # The measurement is linear in the loss: one product gives it for the window at every place.
+    everywhere = np.lib.stride_tricks.sliding_window_view(loss, len(contrast)) @ contrast
+    meets = np.lib.stride_tricks.sliding_window_view(busy, len(contrast) - 1).any(-1)
+    is_late = step[: len(everywhere)] >= late * step[-1]
+    null = everywhere[~meets & is_late]
+    return float(everywhere[start - beside - count + 1]), null[np.isfinite(null)]
+
+
+def _contrast(count: int, gap: int) -> Float[np.ndarray, " snapshot"]:
+    """Weights of the line through the first `count` snapshots less that through the last, in the middle.
+
+    The value at t of the least-squares line through y is Σ_i y_i (1/k + (t − t̄)(t_i − t̄)/Σ(t_i − t̄)²).
+    """
+    own = np.arange(count) - (count - 1) / 2
+    distance = (count - 1) / 2 + gap / 2
+    line = 1 / count + distance * own / np.square(own).sum()
+    # The last snapshot before the gap and the first after it lie `gap` apart.
+    return np.concatenate([line, np.zeros(max(gap - 1, 0)), -line[::-1]])
+
+
+def _quiet(busy: Bool[np.ndarray, " interval"]) -> int:
+    """How many intervals there are before the first busy one."""
+    return int(np.argmax(busy)) if busy.any() else len(busy)

@@ -1,0 +1,1 @@
+"""The geometry of weights: measures of embeddings, names of shapes, poses."""

@@ -1,0 +1,410 @@
+"""Names of the shapes that embeddings form, by factor and as a whole, and their ideal dimensionalities.
+
+A factor (see `geometry.tegum_factors`) has the name of a shape if its features can be matched one to one with
+the vectors of the shape so that every cosine is within the tolerance of the ideal one, and its norms are
+comparable. Orientation, overall size and the order of the features do not matter; how the norms differ
+between factors does not either. Otherwise it is called by its numbers: "5 features in 3 dimensions".
+
+Collapsed features (comparable norms, pairwise cosines above 0.95) count as one direction, whose vector is
+that of their principal component (a + b + …)/√k, ΣW_i/√k. The name says so: "digon of collapsed pairs" if
+every direction holds the same number of features, "pentagon with 1 collapsed pair" if not, "collapsed pair"
+if they are alone.
+
+The name of the whole joins its factors by ⊕, the tegum product, equal ones counted, the most frequent first
+and then the larger: "3 × digon ⊕ triangle". Factors that are all digons have a name of their own: two are a
+square, three an octahedron, five a "5-orthoplex (5 digons)".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from tegum.analysis.geometry import measures as geometry
+from tegum.analysis.geometry.measures import TOLERANCE, Kind
+from tegum.core.arguments import refusing
+from tegum.core.limits import check_memory
+
+if TYPE_CHECKING:
+    import xarray
+
+COLLAPSED_COSINE = 0.95
+"""Features of one direction: their pairwise cosines exceed this."""
+
+COMPARABLE_NORMS = 0.7
+"""Norms are comparable if the shortest is at least this part of the longest (1/√2 still is)."""
+
+DIVERGED = "diverged"
+"""The name of what holds an entry that is not finite."""
+
+_SIMPLICES = {1: "point", 2: "digon", 3: "triangle", 4: "tetrahedron"}
+_POLYGONS = {3: "triangle", 4: "square", 5: "pentagon", 6: "hexagon", 7: "heptagon", 8: "octagon"}
+_ORTHOPLEXES = {1: "digon", 2: "square", 3: "octahedron"}
+_GROUPS = {2: "collapsed pair{}", 3: "collapsed triple{}"}
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A polytope by its ideal vectors: unit rows v, all alike, that form a tight frame (Σ v vᵀ ∝ 1)."""
+
+    name: str
+    vectors: Float[np.ndarray, "vector dimension"]
+
+    @property
+    def count(self) -> int:
+        """How many vectors it has."""
+        return self.vectors.shape[0]
+
+    @property
+    def dimension(self) -> int:
+        """The dimension of the space that it spans."""
+        return self.vectors.shape[1]
+
+    @property
+    def dimensionality(self) -> Fraction:
+        """The dimensionality of each feature: dimension / count, as in any tight frame of equal norms."""
+        return Fraction(self.dimension, self.count)
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One tegum factor of a matrix of weights."""
+
+    name: str
+    features: tuple[int, ...]
+    """Positions of its features along the feature axis, ascending."""
+    dimension: int
+    """Of the shape; or how many squared singular values of its directions exceed tolerance × largest."""
+    dimensionality: float
+    """The mean of its features' measured dimensionalities."""
+    ideal: Fraction | None
+    """The dimensionality in the ideal shape, divided among collapsed features; None where it has none."""
+
+
+@dataclass(frozen=True)
+class Polytope:
+    """The whole of a matrix of weights: its name, and its tegum factors by their first features."""
+
+    name: str
+    factors: tuple[Factor, ...]
+    unrepresented: tuple[int, ...]
+    """Positions of the features that are not represented, ascending."""
+
+    @property
+    def product(self) -> str:
+        """The tegum product of the factors' names, spelt out even where the whole has a name of its own."""
+        return _product(self.factors)
+
+    @property
+    def dimension(self) -> int:
+        """The sum of its factors' dimensions."""
+        return sum(factor.dimension for factor in self.factors)
+
+
+def simplex(count: int) -> Shape:
+    """The regular simplex of `count` ≥ 1 vectors in count − 1 dimensions; one alone is a point in one.
+
+    Raises ValueError for a smaller count.
+    """
+    _check_count("simplex", count, 1)
+    check_memory(f"simplex({count})", f"{count:,} vectors in as many dimensions", 40 * count**2, "fewer fit")
+    vectors = np.ones((1, 1))
+    if count > 1:
+        # Helmert's basis of the space orthogonal to (1, …, 1): row k has k ones and then −k.
+        basis = np.tril(np.ones((count, count)))[:-1] - np.diag(np.arange(1.0, count), 1)[:-1]
+        vectors = (basis / np.linalg.norm(basis, axis=1, keepdims=True)).T
+    return Shape(_SIMPLICES.get(count, f"{count - 1}-simplex"), _unit(vectors))
+
+
+def regular_polygon(count: int) -> Shape:
+    """The regular polygon of `count` ≥ 3 vectors in two dimensions. Raises ValueError for a smaller count."""
+    _check_count("regular_polygon", count, 3)
+    check_memory(f"regular_polygon({count})", f"{count:,} vectors", 80 * count, "fewer fit")
+    return Shape(_POLYGONS.get(count, f"{count}-gon"), _circle(count))
+
+
+def orthoplex(digons: int) -> Shape:
+    """The cross-polytope: `digons` ≥ 1 orthogonal digons. Raises ValueError for a smaller number."""
+    _check_count("orthoplex", digons, 1)
+    check_memory(f"orthoplex({digons})", f"{digons:,} digons in as many dimensions", 40 * digons**2, "fewer fit")
+    axes = np.eye(digons)
+    return Shape(_ORTHOPLEXES.get(digons, f"{digons}-orthoplex"), np.concatenate([axes, -axes]))
+
+
+def name_factor(vectors: Num[np.ndarray, "*shape"], tolerance: float = TOLERANCE) -> str:
+    """The name of one factor, as the module describes; "diverged" if an entry is not finite.
+
+    Its vectors are of shape (feature, hidden), and their cosines may differ from a shape's by the tolerance.
+    Raises ValueError if they are no such matrix or empty, or if the tolerance lies outside [0, 1).
+    """
+    _check("name_factor", vectors, tolerance)
+    if not (np.abs(vectors) <= geometry.LARGEST_WEIGHT).all():
+        return DIVERGED
+    directions, rows = _merged(np.asarray(vectors, np.float64))
+    return _described(rows, [len(group) for group in directions], tolerance)[0]
+
+
+def collapsed_groups(vectors: Num[np.ndarray, "*shape"]) -> tuple[tuple[int, ...], ...]:
+    """Groups of two and more collapsed features, by position: norms comparable and all cosines above 0.95.
+
+    Vectors are of shape (feature, hidden). Features linked only through others (a fan of directions) are no
+    group; zero rows and rows that are not finite collapse with none. Raises ValueError for what is no matrix.
+    """
+    _check("collapsed_groups", vectors, 0.0)
+    sound = (np.abs(vectors) <= geometry.LARGEST_WEIGHT).all(1, keepdims=True)
+    vectors = np.where(sound, vectors, 0.0).astype(np.float64)
+    norms = np.linalg.norm(vectors, axis=1)
+    directions = _unit(vectors)
+    ratios = np.minimum.outer(norms, norms) / np.where(norms > 0, np.maximum.outer(norms, norms), 1.0)
+    joined = (directions @ directions.T > COLLAPSED_COSINE) & (ratios >= COMPARABLE_NORMS)
+    rows = {tuple(np.flatnonzero(row).tolist()) for row in joined}
+    # All of a group have the same row of partners, or it is no group.
+    return tuple(sorted(group for group in rows if len(group) > 1 and (joined[list(group)] == joined[group[0]]).all()))
+
+
+@refusing
+def name_polytope(
+    weights: np.ndarray | xarray.DataArray,
+    tolerance: float = TOLERANCE,
+    threshold: float = 0.5,
+    scale: float | None = None,
+) -> Polytope:
+    """The polytope that one matrix of weights forms, with its tegum factors.
+
+    Its factors are those of `geometry.tegum_factors`, once collapsed features are merged into one direction.
+    One tolerance serves twice: cosines within it of zero separate factors, cosines within it of a shape's
+    name one. A diverged matrix has the name "diverged" and no factors, one of zeros the name "nothing
+    represented".
+
+    Args:
+        weights: shape (feature, hidden), or a DataArray of these two dims.
+        tolerance: the largest difference of a cosine from its ideal, in [0, 1).
+        threshold: what counts as represented, as in `geometry.represented`.
+        scale: likewise.
+
+    Raises:
+        ValueError: weights are not one matrix, or as in `geometry.tegum_factors`.
+
+    """
+    given: Any = weights
+    if hasattr(given, "dims"):
+        if set(given.dims) != {"feature", "hidden"}:
+            rule = "it names one matrix of dims 'feature' and 'hidden'; tegum.polytope_names names many"
+            raise ValueError(f"name_polytope(weights with dims {given.dims}): {rule}")
+        given = given.transpose("feature", "hidden").values
+    given = np.asarray(given)
+    if given.ndim > 2:
+        rule = "it names one matrix, of shape (feature, hidden); tegum.polytope_names names many"
+        raise ValueError(f"name_polytope(weights of shape {given.shape}): {rule}")
+    _check("name_polytope", given, tolerance)
+    geometry.check_representation("name_polytope", threshold, scale)
+    return _polytope(given, tolerance, threshold, scale)
+
+
+@refusing
+def polytope_names(
+    weights: Kind, tolerance: float = TOLERANCE, threshold: float = 0.5, scale: float | None = None
+) -> Kind:
+    """The names of the polytopes of many matrices, as text of shape (...); otherwise like `name_polytope`."""
+    geometry.check_part("polytope_names", "tolerance", tolerance)
+    geometry.check_representation("polytope_names", threshold, scale)
+    measure = geometry.Measure("polytope", "name of the polytope", dims=(), dtype=object, undefined=DIVERGED)
+
+    def kernel(W: Float[np.ndarray, "matrix feature hidden"]) -> np.ndarray:
+        return np.array([_polytope(matrix, tolerance, threshold, scale).name for matrix in W], object)
+
+    return measure.of(kernel, weights, call="polytope_names").astype(str)
+
+
+def _polytope(W: np.ndarray, tolerance: float, threshold: float, scale: float | None) -> Polytope:
+    measured = geometry.dimensionality(W)
+    present = np.flatnonzero(geometry.represented(W, threshold, scale))
+    if np.isnan(measured).any():
+        return Polytope(DIVERGED, (), tuple(range(len(W))))
+    if not len(present):
+        return Polytope("nothing represented", (), tuple(range(len(W))))
+    directions, rows = _merged(W[present].astype(np.float64))
+    labels = geometry.tegum_factors(rows, tolerance, threshold=0.0)
+    factors = []
+    for label in range(labels.max() + 1):
+        own = labels == label
+        groups = [directions[row] for row in np.flatnonzero(own)]
+        features = present[sorted(feature for group in groups for feature in group)]
+        name, dimension, ideal = _described(rows[own], [len(group) for group in groups], tolerance)
+        mean = measured[features].mean().item()
+        factors.append(Factor(name, tuple(features.tolist()), dimension, mean, ideal))
+    digons = len(factors) if {factor.name for factor in factors} == {"digon"} else 0
+    name = orthoplex(digons).name if digons else _product(factors)
+    name += f" ({digons} digons)" if digons > max(_ORTHOPLEXES) else ""
+    return Polytope(name, tuple(factors), tuple(np.setdiff1d(range(len(W)), present).tolist()))
+
+
+def _product(factors: Sequence[Factor]) -> str:
+    counts = Counter(factor.name for factor in factors)
+    sizes = {factor.name: len(factor.features) for factor in factors}
+    order = sorted(counts, key=lambda name: (-counts[name], -sizes[name], name))
+    return " ⊕ ".join(f"{counts[name]} × {name}" if counts[name] > 1 else name for name in order)
+
+
+def _merged(vectors: Float[np.ndarray, "feature hidden"]) -> tuple[list[tuple[int, ...]], np.ndarray]:
+    """The features of each direction, and its vector: that of (a + b + …)/√k if they are collapsed."""
+    groups = collapsed_groups(vectors)
+    collapsed = {feature for group in groups for feature in group}
+    alone = [(feature,) for feature in range(len(vectors)) if feature not in collapsed]
+    directions = sorted([*alone, *groups])
+    return directions, np.stack([vectors[list(group)].sum(0) / np.sqrt(len(group)) for group in directions])
+
+
+def _described(
+    rows: Float[np.ndarray, "direction hidden"], sizes: list[int], tolerance: float
+) -> tuple[str, int, Fraction | None]:
+    """The name, dimension and ideal dimensionality of a factor; sizes are its directions' feature counts."""
+    shape = _match(rows, tolerance)
+    dimension = shape.dimension if shape else _rank(rows, tolerance)
+    if shape and len(set(sizes)) == 1:
+        name, size = shape.name, sizes[0]
+        if size > 1:
+            name = _group_name(size) if shape.count == 1 else f"{name} of {_group_name(size, 's')}"
+        return name, dimension, shape.dimensionality / size
+    groups = Counter(size for size in sizes if size > 1)
+    name = shape.name if shape else f"{sum(sizes)} features in {dimension} dimension{'s' * (dimension > 1)}"
+    parts = [f"{groups[size]} {_group_name(size, 's' * (groups[size] > 1))}" for size in sorted(groups)]
+    return f"{name} with {' and '.join(parts)}" if parts else name, dimension, None
+
+
+def _rank(rows: np.ndarray, tolerance: float) -> int:
+    spread = np.linalg.svd(_unit(rows), compute_uv=False) ** 2
+    return int((spread > max(tolerance, 1e-9) * spread[0]).sum())
+
+
+def _group_name(size: int, plural: str = "") -> str:
+    return _GROUPS.get(size, f"collapsed group{{}} of {size}").format(plural)
+
+
+def _match(vectors: Float[np.ndarray, "feature hidden"], tolerance: float) -> Shape | None:
+    norms = np.linalg.norm(vectors, axis=1)
+    if norms.min() < COMPARABLE_NORMS * norms.max() or norms.min() == 0:
+        return None
+    directions = vectors / norms[:, None]
+    cosines = directions @ directions.T
+    entries = np.sort(cosines, axis=None)
+    shapes, ideals, in_other_height = _catalogue(len(vectors))
+    # Equal up to order implies equal when sorted: most shapes fall here. The nearest is tried first, rounded
+    # because an octahedron is as near as the antiprism that it is.
+    distances = np.abs(np.sort(ideals.reshape(len(ideals), entries.size)) - entries).max(-1)
+    for nearest in np.lexsort((distances.round(9), in_other_height)):
+        if distances[nearest] <= tolerance and _same_up_to_order(cosines, ideals[nearest], tolerance):
+            return shapes[nearest]
+    return None
+
+
+def _same_up_to_order(cosines: np.ndarray, ideal: np.ndarray, tolerance: float) -> bool:
+    """Whether some permutation of the features brings every cosine within the tolerance of the ideal one."""
+    n = len(cosines)
+    rows = np.abs(np.sort(cosines)[:, None] - np.sort(ideal)[None]).max(-1) <= tolerance
+    chosen: list[int] = []
+
+    def extend() -> bool:
+        feature = len(chosen)
+        if feature == n:
+            return True
+        fits = (np.abs(ideal[:, chosen] - cosines[feature, :feature]) <= tolerance).all(-1) & rows[feature]
+        fits[chosen] = False
+        for vector in np.flatnonzero(fits).tolist():
+            chosen.append(vector)
+            if extend():
+                return True
+            chosen.pop()
+        return False
+
+    return extend()
+
+
+@lru_cache(maxsize=64)
+def _catalogue(count: int) -> tuple[list[Shape], np.ndarray, np.ndarray]:
+    """All shapes of so many vectors, their cosines (shape, n, n), and which are not at their tight height.
+
+    A simplex of more than ten vectors and a polygon of more than nineteen are left out: by the default
+    tolerance their features are orthogonal, and collapsed.
+    """
+    shapes = [shape for shape in SHAPES.values() if shape.count == count]
+    if 4 < count <= 10:
+        shapes.append(simplex(count))
+    if 8 < count <= 19:
+        shapes.append(regular_polygon(count))
+    if 6 < count <= 128 and count % 2 == 0:
+        shapes.append(orthoplex(count // 2))
+    vectors = [shape.vectors for shape in shapes]
+    for name, (base, twist) in _STACKED.items():
+        if 2 * base == count:
+            heights = np.arange(0.1, 0.91, 0.02)
+            shapes += [SHAPES[name]] * len(heights)
+            vectors += [_stacked(base, twist, square) for square in heights]
+    cosines = np.array([rows @ rows.T for rows in vectors]).reshape(-1, count, count)
+    return shapes, cosines, np.arange(len(shapes)) >= len({shape.name for shape in shapes})
+
+
+def _circle(count: int, twist: float = 0.0) -> np.ndarray:
+    angles = 2 * np.pi * (np.arange(count) + twist) / count
+    return np.stack([np.cos(angles), np.sin(angles)], -1)
+
+
+def _stacked(base: int, twist: float, square: float = 1 / 3) -> np.ndarray:
+    """Unit vectors to parallel polygons at ±√square, the lower turned by `twist` sides: tight at 1/3."""
+    flat = np.sqrt(1 - square) * np.concatenate([_circle(base), _circle(base, twist)])
+    return np.c_[flat, np.repeat([1.0, -1.0], base) * np.sqrt(square)]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(norms > 0, norms, 1.0)
+
+
+def _icosahedron() -> np.ndarray:
+    golden = (1 + np.sqrt(5)) / 2
+    corners = np.array([(0.0, one, side * golden) for one in (1, -1) for side in (1, -1)])
+    return _unit(np.concatenate([np.roll(corners, turn, axis=1) for turn in range(3)]))
+
+
+def _check(call: str, vectors: np.ndarray, tolerance: float) -> None:
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise ValueError(f"{call}(array of shape {vectors.shape}): it needs one matrix (feature, hidden)")
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"{call}(tolerance={tolerance!r}): tolerance must lie in [0, 1)")
+
+
+def _check_count(call: str, count: int, least: int) -> None:
+    if count < least:
+        raise ValueError(f"{call}({count!r}): it needs at least {least}")
+
+
+_STACKED = {"triangular prism": (3, 0.0), "triangular antiprism": (3, 0.5), "square antiprism": (4, 0.5)}
+
+SHAPES: Mapping[str, Shape] = MappingProxyType(
+    {
+        shape.name: shape
+        for shape in [
+            *(simplex(count) for count in range(1, 5)),
+            *(regular_polygon(count) for count in range(4, 9)),
+            orthoplex(3),
+            *(Shape(name, _stacked(*how)) for name, how in _STACKED.items()),
+            Shape("cube", _stacked(4, 0.0)),
+            Shape("icosahedron", _icosahedron()),
+        ]
+    }
+)
+"""Shapes by name; larger simplices, polygons and orthoplexes are also recognised. Prisms and antiprisms are
+recognised at any height and stand here as tight frames; the triangular antiprism is an octahedron then."""
+
+LEVELS: Mapping[str, Fraction] = MappingProxyType(
+    {name: SHAPES[name].dimensionality for name in ("tetrahedron", "triangle", "digon", "pentagon", "square antiprism")}
+)
+"""Dimensionalities at which features of toy models come to rest, by shape (Elhage et al., 2022)."""

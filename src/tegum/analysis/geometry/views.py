@@ -1,0 +1,83 @@
+"""Trajectories as they are looked at: embeddings in the plane or in space, in one pose through all steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.analysis.geometry.measures import LARGEST_WEIGHT, align_steps, canonical_pose
+
+Trajectory = Float[np.ndarray, "step feature hidden"]
+
+_TIED = 1e-4
+"""Singular values nearer than this part of the largest are equal: nearer ones, rounding in float32 would tell apart."""
+
+
+class View(NamedTuple):
+    """A trajectory of one run, seen in few dimensions."""
+
+    positions: Float[np.ndarray, "step feature axis"]
+    """Embeddings in one pose: what only rotates in hidden space stands still."""
+    share: float
+    """The part of |W|² of the last step that is seen: 1 where there are no more dimensions."""
+
+
+def view(weights: Trajectory, axes: int) -> View:
+    """The embeddings of one run over its steps, in so many dimensions and without the rotations of the gauge.
+
+    The last step is in canonical pose and every earlier one in the pose nearest to its successor
+    (`tegum.analysis.geometry.measures.align_steps`), so that nothing jumps or spins but what the Gram matrix does. More
+    hidden dimensions than axes are projected on the leading principal directions of the last embeddings in hidden
+    space, which are the same at all steps, then turned so that the last step is in canonical pose. Where equal singular
+    values leave the directions open, the features decide: those that stand first in canonical pose are seen. Fewer
+    dimensions are filled up with zeros.
+
+    Where embeddings span fewer dimensions than those of the step before, nothing says how the latter lie in the others:
+    there, and there only, the view depends on the gauge.
+
+    Args:
+        weights: of one run, shape (step, feature, hidden), all finite and none beyond
+            `tegum.analysis.geometry.measures.LARGEST_WEIGHT`.
+        axes: 2 or 3.
+
+    Raises:
+        ValueError: the weights are not of that shape, not finite or too large, there is no step, or axes is another
+            number.
+
+    """
+    if axes not in (2, 3):
+        raise ValueError(f"view(axes={axes!r}): axes must be 2 or 3")
+    # NaN compares as False, so this refuses it as well. In float32 the limit would be infinite.
+    if weights.size == 0 or not (np.abs(weights.astype(float)) <= LARGEST_WEIGHT).all():
+        rule = f"there must be steps, and finite weights of at most {LARGEST_WEIGHT:g}"
+        raise ValueError(f"view(weights of shape {weights.shape}): {rule}")
+    posed = align_steps(weights)
+    missing = axes - posed.shape[-1]
+    if missing >= 0:
+        return View(np.pad(posed, ((0, 0), (0, 0), (0, missing))), 1.0)
+    seen = posed @ _directions(posed[-1], axes)
+    total = float(np.square(posed[-1]).sum())
+    share = float(np.square(seen[-1]).sum()) / total if total > 0 else 1.0
+    # One rotation for all steps: aligned once more, each would turn by itself.
+    return View(seen @ _to_canonical_pose(seen[-1]), share)
+
+
+def _directions(last: Float[np.ndarray, "feature hidden"], axes: int) -> Float[np.ndarray, "hidden axis"]:
+    """Leading principal directions, as columns: functions of the Gram matrix, even where singular values are equal."""
+    _, values, rows = np.linalg.svd(last)
+    directions = rows.T
+    # Fewer features than hidden dimensions: the other directions hold nothing.
+    values = np.pad(values, (0, len(directions) - len(values)))
+    tied = np.flatnonzero(np.abs(values - values[axes - 1]) <= _TIED * values[0])
+    if tied[-1] >= axes:
+        # The decomposition's own choice in this space follows rounding, and rounding the gauge.
+        space = directions[:, tied]
+        directions[:, tied] = space @ _to_canonical_pose(last @ space)
+    return directions[:, :axes]
+
+
+def _to_canonical_pose(rows: Float[np.ndarray, "feature axis"]) -> Float[np.ndarray, "axis axis"]:
+    left, _, right = np.linalg.svd(rows.T @ canonical_pose(rows))
+    return left @ right

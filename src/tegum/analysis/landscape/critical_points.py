@@ -1,0 +1,410 @@
+"""The landscape of the population loss: critical points, their index, and the directions in which they are left.
+
+The loss L(W, b) of the model x̂ = act(W Wᵀ x + b) of Elhage et al., "Toy Models of Superposition" (2022), is exact here
+(`tegum.core.population.evaluate`), and so are its critical points: a plateau of training is a saddle when one lies
+there and its Hessian has negative eigenvalues. Parameters are θ = (W row by row, b), P = nm + n of them.
+
+L depends on W through W Wᵀ alone: rotations of hidden space move a critical point along an orbit, whose directions
+W A, A antisymmetric, are zero modes. They are projected out and counted, and never told from other modes by the size
+of an eigenvalue. An orbit has m(m − 1)/2 directions, less (m − r)(m − r − 1)/2 where W has the rank r.
+
+Every eigenvalue is an interval. It is as wide as the error of the Hessian and, where the Hessian itself is not
+unique, as the values it may have: an output of bias 0 has a kink where nothing active is coupled to it (its z is
+then 0 and its second derivative jumps), and perfect embeddings sit on just such kinks; one of bias −|W_j|², another
+where feature j alone is active with magnitude 1, and outputs that are never positive end on those. By Weyl's
+inequality every eigenvalue grows from one side of a kink to the other, so that both sides bound it.
+
+Numbers have no unit; the loss is the importance-weighted sum over features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.analysis.landscape.newton import newton_step, pinned, solve
+from tegum.analysis.landscape.surface import ORBIT, Parameters, Slope, Surface, rotations, without_rotations
+from tegum.core import lapack
+from tegum.core.arguments import refusing
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.model import Activation
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+TOL = 1e-10
+"""The largest norm of the gradient at a critical point, and the largest error of what is computed there."""
+
+STEPS = 100
+"""The most steps to a critical point."""
+
+CORNERS = (0.01, 0.03, 0.1)
+"""Biases and couplings smaller than that are tried at exactly 0 where no critical point is found otherwise."""
+
+AWAY = (1e-3, 2e-3)
+"""Distances at which it is seen whether the loss falls on one side of a kink."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CriticalPoint:
+    """A point where the gradient vanishes, and the curvature there. As text it is what it is: "saddle of index 2"."""
+
+    weights: Float[np.ndarray, "feature hidden"]
+    bias: Float[np.ndarray, " feature"]
+    features: FeatureDistribution = field(repr=False)
+    """Of the loss."""
+    activation: Activation = field(repr=False)
+    tol: float
+    """That was asked for."""
+    loss: float
+    loss_error: float
+    """A bound."""
+    gradient_norm: float
+    """Euclidean, over all parameters."""
+    gradient_error: float
+    """A bound of the norm of the gradient's error."""
+    moved: float
+    """The distance from the start: √(|W − W₀|² + |b − b₀|²), least over rotations of hidden space."""
+    converged: bool
+    """Whether the norm of the gradient, and its error, are at most `tol`."""
+    eigenvalues: Float[np.ndarray, " mode"]
+    """Of the Hessian, rising, without the zero modes of rotation."""
+    eigenvalue_error: Float[np.ndarray, " mode"]
+    """How far each may lie on either side: the error of the Hessian, and the jump where it has a kink."""
+    zero_modes: int
+    """The directions in which a rotation of hidden space moves the weights."""
+    kinks: tuple[int, ...]
+    """Outputs whose bias sits on a kink of the loss."""
+    mode_weights: Float[np.ndarray, "mode feature hidden"] = field(repr=False)
+    """The eigenvectors: their part in W …"""
+    mode_bias: Float[np.ndarray, "mode feature"] = field(repr=False)
+    """… and in b. Together each has length 1."""
+    edge_curvature: Float[np.ndarray, " edge"]
+    """Of directions in which the loss falls from a kink, at another rate than in the opposite ones if it does there:
+    the second derivative along each."""
+    edge_weights: Float[np.ndarray, "edge feature hidden"] = field(repr=False)
+    """Those directions: their part in W …"""
+    edge_bias: Float[np.ndarray, "edge feature"] = field(repr=False)
+    """… and in b. Together each has length 1."""
+
+    @property
+    def theta(self) -> Float[np.ndarray, " parameter"]:
+        """The parameters, W row by row and then b."""
+        return np.concatenate([self.weights.ravel(), self.bias])
+
+    @property
+    def negative(self) -> int:
+        """How many eigenvalues are negative beyond their error: the least the index may be."""
+        return int((self.eigenvalues + self.eigenvalue_error < 0).sum())
+
+    @property
+    def undecided(self) -> int:
+        """How many eigenvalues may have either sign."""
+        return int((np.abs(self.eigenvalues) <= self.eigenvalue_error).sum())
+
+    @property
+    def index(self) -> int | None:
+        """The number of negative eigenvalues; None where that is undecided, or no critical point was found."""
+        return self.negative if self.converged and not self.undecided else None
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the loss falls in some direction to second order; on an edge also where the index is undecided."""
+        return self.converged and (self.negative > 0 or len(self.edge_curvature) > 0)
+
+    def __str__(self) -> str:
+        if not self.converged:
+            return f"no critical point (gradient {self.gradient_norm:.2g} ± {self.gradient_error:.1g})"
+        if self.undecided:
+            unstable = ", unstable" if self.unstable else ""
+            return f"undecided ({self.negative}–{self.negative + self.undecided}){unstable}"
+        return f"saddle of index {self.negative}" if self.negative else "minimum"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class UnstableDirection:
+    """A direction in which a saddle is left, of length 1 over all parameters, and what it does to each feature.
+
+    Its sign is the only one, or that in which embeddings grow: all together, or, where some shrink as much as others
+    grow, the first of those that change most; where none does either, a bias or a weight rises. Of equal eigenvalues
+    any combination of directions is one; shares are therefore means over all directions of the same rate.
+    """
+
+    rate: float
+    """−λ: distances grow as exp(rate · time) under the gradient flow dθ/dt = −∇L."""
+    rate_error: float
+    multiplicity: int
+    """How many directions have this rate, within errors."""
+    weights: Float[np.ndarray, "feature hidden"]
+    """dW"""
+    bias: Float[np.ndarray, " feature"]
+    """db"""
+    growth: Float[np.ndarray, " feature"]
+    """d|W_i| / |W_i|; infinite where a zero row grows."""
+    turn: Float[np.ndarray, " feature"]
+    """The length of the part of dW_i that is orthogonal to W_i, over |W_i|, in radians; 0 for a zero row."""
+    share: Float[np.ndarray, " feature"]
+    """Of the squared direction, |dW_i|² + db_i²; they add up to 1."""
+    one_sided: bool = False
+    """Whether it is a ray from a kink: in the opposite direction the loss rises, or falls at another rate. The rate
+    is then one to about a tenth of it."""
+
+    @property
+    def mainly(self) -> tuple[int, ...]:
+        """The features it mainly affects: those of at least half the largest share."""
+        return tuple(np.flatnonzero(self.share >= (0.5 - 1e-6) * self.share.max()).tolist())
+
+
+@refusing
+def critical_point(
+    weights: Any,
+    bias: Any = None,
+    features: FeatureDistribution | None = None,
+    *,
+    tol: float = TOL,
+    steps: int = STEPS,
+    reach: float = float("inf"),
+    corners: Sequence[float] = CORNERS,
+    activation: Activation = "relu",
+) -> CriticalPoint:
+    """The critical point near a model, a minimum or a saddle of any index.
+
+    Newton's method on ∇L = 0, in the complement of the rotations, inside a region of trust: a step minimises the
+    linear model of |∇L| (Levenberg and Marquardt), not that of L, and so leads to saddles as well as to minima.
+
+    Args:
+        weights: W, shape (n, m); or a snapshot of a trajectory, `run.isel(seed=0, step=-1)`, a Dataset that brings
+            the bias, the features and the activation.
+        bias: b, shape (n,).
+        features: the distribution of the population; with a snapshot, another one than its own.
+        tol: the largest norm of the gradient, and the largest error of it and of the loss; that of the Hessian is
+            a thousand times as much, relative to max(1, |Hessian|), and at best about 1e-8.
+        steps: at most.
+        reach: the search ends farther than this from the model; a positive number.
+        corners: where no critical point is found, biases and couplings smaller than each of these are tried at exactly
+            0, where kinks are; none saves the time of that in large models.
+        activation: a name in `ACTIVATIONS`.
+
+    Returns:
+        Where the steps ended, whether or not that is a critical point (`converged`).
+
+    Raises:
+        ValueError: shapes do not fit, a number is not finite, a Dataset is no snapshot of one run, or the features
+            have no population loss.
+
+    """
+    return _critical_point("critical_point", weights, bias, features, tol, steps, reach, corners, activation)
+
+
+def _critical_point(
+    call: str,
+    weights: Any,
+    bias: Any,
+    features: FeatureDistribution | None,
+    tol: float,
+    steps: int,
+    reach: float,
+    corners: Sequence[float],
+    activation: Activation,
+) -> CriticalPoint:
+    """As `critical_point`, for the call that errors are to name."""
+    if hasattr(weights, "data_vars"):
+        weights, bias, features, activation = _snapshot(weights, features, call)
+    if bias is None or features is None:
+        raise ValueError(f"{call}(weights): bias and features must be given with weights that are no snapshot")
+    surface = Surface.of(weights, features, tol, activation, call)
+    start = surface.parameters(weights, bias, call)
+    if not isinstance(steps, int | np.integer) or steps < 0:
+        raise ValueError(f"{call}(steps={steps!r}): steps must be an int of at least 0")
+    if not reach > 0:
+        raise ValueError(f"{call}(reach={reach!r}): reach must be a positive number")
+    theta, at = solve(surface, start, steps, reach, longest=reach)
+    begun = [start]
+    for corner in corners:
+        if np.linalg.norm(at.gradient) <= tol:
+            break
+        begin = pinned(surface, start, corner)[0]
+        if any(np.array_equal(begin, other) for other in begun):
+            continue
+        begun.append(begin)
+        # A corner of the second derivatives stops Newton's method before it gets there: try those that are near.
+        other, there = solve(surface, start, steps, reach, corner, longest=reach)
+        if np.linalg.norm(there.gradient) < np.linalg.norm(at.gradient):
+            theta, at = other, there
+    return characterised(surface, theta, at, start)
+
+
+@refusing
+def saddle_index(
+    weights: Any,
+    bias: Any = None,
+    features: FeatureDistribution | None = None,
+    *,
+    tol: float = TOL,
+    steps: int = STEPS,
+    activation: Activation = "relu",
+) -> int | None:
+    """The number of negative eigenvalues at the critical point near a model; None where that is undecided.
+
+    Arguments and errors are those of `critical_point`.
+    """
+    call = "saddle_index"
+    return _critical_point(call, weights, bias, features, tol, steps, float("inf"), CORNERS, activation).index
+
+
+@refusing
+def unstable_directions(point: CriticalPoint) -> list[UnstableDirection]:
+    """The directions of the negative eigenvalues, the fastest first; none at a minimum."""
+    squares = np.square(point.mode_weights).sum(2) + np.square(point.mode_bias)
+    norms = np.linalg.norm(point.weights, axis=1)
+    found = []
+    for mode in range(point.negative):
+        value, error = point.eigenvalues[mode], point.eigenvalue_error[mode]
+        equal = np.abs(point.eigenvalues - value) <= np.maximum(point.eigenvalue_error, error) + 1e-6 * abs(value)
+        weights, bias = point.mode_weights[mode], point.mode_bias[mode]
+        sign = _sign(weights, bias, point)
+        share = squares[equal].mean(0)
+        found.append(_direction(norms, point, -value, error, int(equal.sum()), sign * weights, sign * bias, share))
+    for value, weights, bias in zip(point.edge_curvature, point.edge_weights, point.edge_bias, strict=True):
+        share = np.square(weights).sum(1) + np.square(bias)
+        found.append(_direction(norms, point, -value, 0.1 * abs(value), 1, weights, bias, share, one_sided=True))
+    return found
+
+
+def _sign(weights: Float[np.ndarray, "n m"], bias: Float[np.ndarray, " n"], point: CriticalPoint) -> float:
+    """1 or −1, by what does not depend on how an eigenvector was computed."""
+    growth = (weights * point.weights).sum(1)
+    for amounts in (growth.sum(keepdims=True), growth, bias, weights.ravel()):
+        sizes = np.abs(amounts)
+        if sizes.max() > 1e-6:
+            return float(np.sign(amounts[np.argmax(sizes > 0.999 * sizes.max())]))
+    return 1.0
+
+
+def _direction(
+    norms: Float[np.ndarray, " n"],
+    point: CriticalPoint,
+    rate: float,
+    error: float,
+    multiplicity: int,
+    weights: Float[np.ndarray, "n m"],
+    bias: Float[np.ndarray, " n"],
+    share: Float[np.ndarray, " n"],
+    one_sided: bool = False,
+) -> UnstableDirection:
+    # What Newton's steps leave of a row that should be zero.
+    zero = norms <= ORBIT
+    length = np.where(zero, 1.0, norms)
+    unit = np.where(zero[:, None], 0.0, point.weights / length[:, None])
+    along = (weights * unit).sum(1)
+    rest = np.linalg.norm(weights - along[:, None] * unit, axis=1)
+    return UnstableDirection(
+        rate=float(rate),
+        rate_error=float(error),
+        multiplicity=multiplicity,
+        weights=weights,
+        bias=bias,
+        growth=np.where(zero, np.where(rest > ORBIT, np.inf, 0.0), along / length),
+        turn=np.where(zero, 0.0, rest / length),
+        share=share,
+        one_sided=one_sided,
+    )
+
+
+def characterised(surface: Surface, theta: Parameters, at: Slope, start: Parameters) -> CriticalPoint:
+    """The point θ with its curvature; `at` is its slope, and `start` what it moved from."""
+    weights, bias = surface.split(theta)
+    n, m = weights.shape
+    basis = without_rotations(weights)
+    below, above, error = surface.curvature(theta)
+    (low, edges), (high, _) = (lapack.eigh(basis.T @ side @ basis) for side in (below, above))
+    curvatures, axes = lapack.eigh(basis.T @ (below + above) @ basis / 2)
+    axes = basis @ axes
+    norm = float(np.linalg.norm(at.gradient))
+    # What is left of the gradient: it couples the rotations W A to the others by |g A| / |W A|, and the critical
+    # point itself lies one more step away, over which the Hessian changes.
+    orbit = rotations(weights)[1]
+    left = float(np.linalg.norm(newton_step(curvatures, axes.T @ at.gradient, 1.0)))
+    error += norm / float(orbit.min(initial=1.0)) + left * float(np.linalg.norm(above))
+    eigenvalues, errors = (low + high) / 2, (high - low) / 2 + error
+    # Below the kinks more directions may lead down than do so on both sides of them.
+    count = int((eigenvalues + errors < 0).sum())
+    edge, fall = _falling(surface, theta, at, (basis @ edges[:, count : int((low + error < 0).sum())]).T)
+    return CriticalPoint(
+        weights=weights.copy(),
+        bias=bias.copy(),
+        features=surface.features,
+        activation=surface.activation,
+        tol=surface.tol,
+        loss=at.loss,
+        loss_error=at.error,
+        gradient_norm=norm,
+        gradient_error=at.gradient_error,
+        moved=surface.distance(theta, start),
+        # Not a number: not converged.
+        converged=norm <= surface.tol and at.gradient_error <= surface.tol,
+        eigenvalues=eigenvalues,
+        eigenvalue_error=errors,
+        zero_modes=len(theta) - len(curvatures),
+        kinks=surface.kinks(theta) if (high - low).max() > 2 * error else (),
+        mode_weights=axes[: n * m].T.reshape(-1, n, m),
+        mode_bias=axes[n * m :].T.copy(),
+        edge_curvature=fall,
+        edge_weights=edge[:, : n * m].reshape(-1, n, m),
+        edge_bias=edge[:, n * m :].copy(),
+    )
+
+
+def _falling(
+    surface: Surface, theta: Parameters, at: Slope, directions: Float[np.ndarray, "direction parameter"]
+) -> tuple[Float[np.ndarray, "edge parameter"], Float[np.ndarray, " edge"]]:
+    """Those of the directions and their opposites in which the loss falls, and its second derivative along each."""
+    if not len(directions):
+        return directions, np.zeros(0)
+    rays = np.concatenate([directions, -directions])
+    losses, errors = surface.losses(np.concatenate([theta + size * rays for size in AWAY]))
+    near, far = (losses - at.loss).reshape(2, -1)
+    unsure = at.error + errors.reshape(2, -1).max(0)
+    curvature = 2 * (2 * near / AWAY[0] ** 2 - far / AWAY[1] ** 2)
+    falls = (near + unsure < 0) & (far + unsure < 0) & (curvature < 0)
+    return rays[falls], curvature[falls]
+
+
+def _snapshot(
+    dataset: xr.Dataset, features: FeatureDistribution | None, call: str
+) -> tuple[Any, Any, FeatureDistribution, Activation]:
+    """Weights, bias, features and activation of one run at one step of a trajectory."""
+    for name, dims in (("weights", ("feature", "hidden")), ("bias", ("feature",))):
+        if name not in dataset:
+            held = ", ".join(sorted(map(str, dataset.variables))) or "nothing"
+            raise ValueError(f"{call}(dataset): {name} is missing; the dataset has {held}")
+        if set(dataset[name].dims) != set(dims):
+            rule = "it must be one run at one step, as run.isel(seed=0, step=-1) is"
+            raise ValueError(f"{call}(dataset with {name} of dims {dataset[name].dims}): {rule}")
+    described = json.loads(dataset.attrs.get("spec", "[]"))
+    specs = [each for each in (described if isinstance(described, list) else [described]) if "features" in each]
+    activation = specs[0].get("activation", "relu") if specs else "relu"
+    weights, bias = dataset["weights"].transpose("feature", "hidden").values, dataset["bias"].values
+    if features is not None:
+        return weights, bias, features, activation
+    # Of several Specs trained together, which one a snapshot is of only its coordinates tell.
+    known = {FeatureDistribution(each["features"]): each.get("activation", "relu") for each in specs}
+    fitting = [
+        (each, activation)
+        for each, activation in known.items()
+        if all(
+            name not in dataset.coords or np.array_equal(dataset[name].values, getattr(each, name))
+            for name in ("density", "importance")
+        )
+    ]
+    if len(fitting) != 1:
+        count = "several Specs fit the snapshot" if fitting else "no Spec in its attributes fits it"
+        raise ValueError(f"{call}(dataset): {count}; features must be given")
+    return weights, bias, *fitting[0]

@@ -1,0 +1,228 @@
+"""The way to ∇L = 0: Newton's method in a region of trust, which leads to saddles as well as to minima."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.analysis.landscape.surface import Parameters, Slope, Surface, without_rotations
+from tegum.core import lapack
+
+UNRESOLVED = 1e-4
+"""A bias and couplings nearer to 0 than this may be zeros that no series resolves."""
+
+LOOSE = 1e-8
+"""Embeddings shorter than this, and couplings smaller, are what rounding leaves of zeros."""
+
+FLOOR = 1e-8
+"""Curvatures below this part of the largest are flat: a step divides by none of them."""
+
+FIRST_RADIUS, LARGEST_RADIUS = 0.1, 0.5
+"""Of the region of trust, relative to max(1, |θ|)."""
+
+ON_THE_WAY = 1e-6
+"""What is asked of a gradient far from where it vanishes."""
+
+SURE = 10
+"""A gradient so many times as large as its error directs a step."""
+
+PATIENCE = 8
+"""Steps in which |g| must fall to a half."""
+
+
+def solve(
+    surface: Surface,
+    start: Parameters,
+    steps: int,
+    reach: float = float("inf"),
+    corner: float = 0.0,
+    longest: float = float("inf"),
+) -> tuple[Parameters, Slope]:
+    """A point near the start where ∇L = 0, or where the steps ended; it lies in the pose of the start.
+
+    Steps end early where they lead farther than `reach` from the start; none is longer than `longest`. With `corner`
+    biases and couplings smaller than that are kept at 0 (`pinned`).
+
+    The gradient is to be as small as the surface's `tol`. Newton's method in a region of trust: a step minimises
+    |g + H s|² over |s| ≤ radius, and is taken if |g| or the next step of this kind falls; g changes continuously even
+    where H jumps.
+    """
+    if corner:
+        start = pinned(surface, start, corner)[0]
+    theta, at = _resolved(surface, start, ON_THE_WAY)
+    size = max(1.0, float(np.linalg.norm(start)))
+    first, largest = (min(part * size, longest) for part in (FIRST_RADIUS, LARGEST_RADIUS))
+    radius = first
+    lengths: list[float] = []
+    fine = False
+    for _ in range(steps):
+        length = float(np.linalg.norm(at.gradient))
+        if at.gradient_error > surface.tol and not length > SURE * at.gradient_error:
+            # A step along an error leads away from a point that is already well.
+            theta, at = _resolved(surface, theta, surface.tol)
+            length = float(np.linalg.norm(at.gradient))
+        if length <= surface.tol and at.gradient_error <= surface.tol:
+            break
+        lengths.append(length)
+        if len(lengths) > PATIENCE and length > lengths[-1 - PATIENCE] / 2:
+            # A minimum of |g| that is none of its zeros.
+            break
+        # Far from the end a gradient need not be more accurate than a step is.
+        tol = surface.tol if fine else max(surface.tol, min(ON_THE_WAY, 1e-3 * length))
+        basis = without_rotations(surface.split(theta)[0])
+        if corner and len(kept := pinned(surface, theta, corner)[1]):
+            # Only along what stays pinned.
+            _, values, axes = lapack.svd(kept @ basis)
+            basis = basis @ axes[int((values > 1e-9 * values[0]).sum()) :].T
+        curvatures, axes = lapack.eigh(basis.T @ surface.own_side(theta) @ basis)
+        axes = basis @ axes
+        slopes = axes.T @ at.gradient
+        if not length > 1e-3 * surface.tol:
+            break
+        while True:
+            amounts = newton_step(curvatures, slopes, radius)
+            moved = theta + axes @ amounts
+            trial, there = _resolved(surface, pinned(surface, moved, corner)[0] if corner else moved, tol)
+            foreseen = length - np.linalg.norm(slopes + curvatures * amounts)
+            gained = length - np.linalg.norm(there.gradient)
+            if there.gradient_error < 0.1 * at.gradient_error:
+                # What was known of the last gradient was less.
+                gained += at.gradient_error
+            step = float(np.linalg.norm(amounts))
+            # NaN compares as False: where the loss cannot be had, no step leads.
+            if taken := gained > 1e-4 * foreseen and gained > 0:
+                break
+            # In a curved valley |g| rises for a while, as stiff directions outweigh the soft one that is followed.
+            # Newton's next step, were the Hessian the same, weighs all alike (Deuflhard, Newton Methods, 2004).
+            ahead = newton_step(curvatures, axes.T @ there.gradient, np.inf)
+            if taken := step < radius and np.linalg.norm(ahead) < 0.9 * step:
+                break
+            radius = step / 4
+            if radius < (1e-14 if fine else 1e-7) * size:
+                break
+        if not taken:
+            if fine:
+                break
+            # What looks like a step that leads nowhere may be an inaccurate gradient.
+            fine = True
+            theta, at = _resolved(surface, theta, surface.tol)
+            radius = first
+            continue
+        if gained > 0.75 * foreseen:
+            radius = min(max(radius, 3 * step), largest)
+        elif 0 < gained < 0.25 * foreseen:
+            radius = step / 2
+        theta, at = trial, there
+        if np.linalg.norm(theta - start) > reach:
+            break
+    if at.gradient_error > surface.tol:
+        theta, at = _resolved(surface, theta, surface.tol)
+    return theta, at
+
+
+def _resolved(surface: Surface, theta: Parameters, tol: float) -> tuple[Parameters, Slope]:
+    """θ and its slope; or, where the series does not resolve what is all but zero, θ with zeros.
+
+    An embedding that is orthogonal to others, and has the bias 0, is pinned there by the kink. Next to it, but
+    not on it, z is about 0 with a finite probability, where no number of frequencies gives the gradient to `tol`.
+    And what rounding leaves of an absent embedding, or of the couplings of orthogonal ones, counts in the error of
+    the gradient though its own zero is exact: which copy of a symmetric state has it is chance.
+    """
+    at = surface.slope(theta, tol)
+    if at.gradient_error <= tol or not surface.kinked:
+        return theta, at
+    tidy = _tidied(surface, theta)
+    for exact in (tidy, pinned(surface, tidy, UNRESOLVED)[0]):
+        if np.array_equal(exact, theta):
+            continue
+        there = surface.slope(exact, tol)
+        if _bound(there) < _bound(at):
+            theta, at = exact, there
+        if at.gradient_error <= tol:
+            break
+    return theta, at
+
+
+def _tidied(surface: Surface, theta: Parameters) -> Parameters:
+    """θ without what rounding has left of absent embeddings, and of couplings that are zero."""
+    weights, bias = (part.copy() for part in surface.split(theta))
+    weights[np.linalg.norm(weights, axis=1) < LOOSE] = 0.0
+    pairs = np.argwhere(np.triu((np.abs(gram := weights @ weights.T) < LOOSE) & (gram != 0), 1))
+    return np.concatenate([_orthogonal(weights, pairs).ravel(), bias])
+
+
+def _orthogonal(weights: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The weights with the least change after which W_i · W_j = 0 for these pairs (i, j), to first order."""
+    for _ in range(6 if len(pairs) else 0):
+        off = (weights @ weights.T)[pairs[:, 0], pairs[:, 1]]
+        slopes = _products(weights, pairs)
+        weights = weights + np.linalg.lstsq(slopes, -off, rcond=1e-9)[0].reshape(weights.shape)
+    return weights
+
+
+def _products(weights: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The gradients of W_i · W_j in the weights, (pair, nm)."""
+    slopes = np.zeros((len(pairs), *weights.shape))
+    slopes[np.arange(len(pairs)), pairs[:, 0]] += weights[pairs[:, 1]]
+    slopes[np.arange(len(pairs)), pairs[:, 1]] += weights[pairs[:, 0]]
+    return slopes.reshape(len(pairs), weights.size)
+
+
+def pinned(
+    surface: Surface, theta: Parameters, within: float
+) -> tuple[Parameters, Float[np.ndarray, "constraint parameter"]]:
+    """θ with small biases, and the small couplings of their outputs, set to exactly 0; and what keeps them there.
+
+    Where z is 0 with a finite probability the loss has a corner in its second derivatives: a place to rest, and one
+    that Newton's method does not find by itself.
+
+    Args:
+        surface: the loss.
+        theta: the parameters.
+        within: what is small. An embedding shorter than its root is a dead row, not one that is orthogonal.
+
+    Returns:
+        The parameters, and the gradients of b_j and of W_i·W_j for all that are pinned; there may be none.
+
+    """
+    weights, bias = (part.copy() for part in surface.split(theta))
+    size, gram = weights.size, weights @ weights.T
+    here = (np.abs(bias) < within) & (np.diag(gram) > within)
+    bias[here] = 0.0
+    pairs = np.argwhere(np.triu((here[:, None] | here) & (np.abs(gram) < within), 1))
+
+    weights = _orthogonal(weights, pairs)
+    constraints = np.zeros((int(here.sum()) + len(pairs), len(theta)))
+    constraints[np.arange(here.sum()), size + np.flatnonzero(here)] = 1
+    constraints[here.sum() :, :size] = _products(weights, pairs)
+    return np.concatenate([weights.ravel(), bias]), constraints
+
+
+def _bound(slope: Slope) -> float:
+    return float(np.linalg.norm(slope.gradient)) + slope.gradient_error
+
+
+def newton_step(
+    curvatures: Float[np.ndarray, " mode"], slopes: Float[np.ndarray, " mode"], radius: float
+) -> Float[np.ndarray, " mode"]:
+    """The amounts s of least |g + λ s|² with |s| ≤ radius, in the axes of the Hessian; next to none along flat ones."""
+    floor = (FLOOR * np.abs(curvatures).max()) ** 2
+    amounts = _damped(curvatures, slopes, floor)
+    if np.linalg.norm(amounts) <= radius:
+        return amounts
+    # |s| falls as the damping grows: |s| ≤ |λ||g| / damping.
+    low, high = floor, max(floor, float(np.abs(curvatures * slopes).sum()) / radius)
+    for _ in range(60):
+        middle = np.sqrt(low * high) if low > 0 else high / 1e3
+        if np.linalg.norm(_damped(curvatures, slopes, middle)) > radius:
+            low = middle
+        else:
+            high = middle
+        if high < 1.01 * low:
+            break
+    return _damped(curvatures, slopes, high)
+
+
+def _damped(curvatures: np.ndarray, slopes: np.ndarray, damping: float) -> np.ndarray:
+    squares = np.square(curvatures) + damping
+    return -np.divide(curvatures * slopes, squares, out=np.zeros_like(slopes), where=squares > 0)

@@ -1,0 +1,414 @@
+"""One branch of critical points along a parameter of the features, as far as it is known: see `continuation`."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, assert_never, final
+
+import numpy as np
+
+from tegum.analysis.landscape.critical_points import STEPS, CriticalPoint, characterised
+from tegum.analysis.landscape.newton import newton_step, solve
+from tegum.analysis.landscape.surface import Surface, distance
+from tegum.core.arguments import refusing
+from tegum.core.description import nearest, short
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.model import Activation
+
+Parameter: TypeAlias = str | Callable[[float], FeatureDistribution]
+"""A key of the sets ("density", or "0.density" of the first), or the features as a function of a number."""
+
+SMALLEST = 1e-5
+"""The smallest step along a branch, relative to the range of the parameter: shorter ones end it. Where exactly is
+extrapolated."""
+
+STRAY = 0.3
+"""The corrector may move so much of what the predictor moved; beyond, the step is halved."""
+
+FARTHEST = 0.1
+"""The farthest that a step may move θ, relative to max(1, |θ|)."""
+
+SLACK = 1e-6
+"""What the corrector may move in any case, relative to max(1, |θ|): more is left to soft modes than rounding."""
+
+SAME = 10
+"""Where a branch ends it meets another one if that is at most so many of its last steps away; steps shorten in
+proportion to the distance."""
+
+NOISE = 1e-8
+"""Of eigenvalues at neighbouring points, relative to the largest: their common errors do not matter there."""
+
+PROBE = 1e-3
+"""So far beyond the end of a branch, relative to the range, it is seen whether another one goes on there."""
+
+CORRECTIONS = 8
+"""The most steps of the corrector."""
+
+
+@final
+@dataclass(frozen=True)
+class Change:
+    """What happens to a branch at one value of the parameter."""
+
+    kind: Literal["eigenvalue", "jump", "touch", "fold", "merger", "lost"]
+    """An eigenvalue passes zero; it jumps over it, on a kink; it comes down to zero and rises again, as where the
+    branch goes over into one with more symmetry. Or the branch ends: it turns back; it meets another one; or no step
+    leads on and neither of these is seen."""
+    value: float
+    """Of the parameter."""
+    error: float
+    """How far from it the true value may lie."""
+    eigenvalues: tuple[int, ...] = ()
+    """The numbers, from 0 for the lowest, of those that pass zero."""
+
+    def __str__(self) -> str:
+        count = f"{len(self.eigenvalues)} eigenvalue(s)"
+        what = {
+            "eigenvalue": f"{count} pass through zero",
+            "jump": f"{count} jump over zero, on a kink",
+            "touch": f"{count} touch zero: the branch goes over into another one",
+            "fold": "the branch folds back",
+            "merger": "the branch meets another and ends",
+            "lost": "the branch is lost",
+        }[self.kind]
+        return f"{what} at {self.value:.10g} ± {self.error:.1g}"
+
+
+@refusing
+def vary(features: FeatureDistribution, parameter: str, value: float) -> FeatureDistribution:
+    """The features with another value of one key in every set that has it, or in one set.
+
+    Args:
+        features: not changed.
+        parameter: a key of a set, "density", "importance" or "strength"; with a number before it, "0.density", of
+            that set alone, counted from 0.
+        value: a number, for every feature of a set alike.
+
+    Raises:
+        ValueError: there is no such set, no set has such a key, or the value is out of its range.
+
+    """
+    if not isinstance(features, FeatureDistribution):
+        raise ValueError(f"vary(features={type(features).__name__}): features must be a FeatureDistribution")
+    chosen, key = _key(features, parameter, "vary")
+    try:
+        return _varied(features, chosen, key, value)
+    except ValueError as error:
+        raise ValueError(f"vary(features, {parameter!r}, {value!r}): {error}") from None
+
+
+def _varied(features: FeatureDistribution, chosen: Sequence[int], key: str, value: float) -> FeatureDistribution:
+    sets = [each.replace(**{key: value}) if i in chosen else each for i, each in enumerate(features.sets)]
+    return FeatureDistribution(sets)
+
+
+@final
+@dataclass(frozen=True)
+class Path:
+    """The surfaces along a parameter."""
+
+    name: str
+    features_at: Callable[[float], FeatureDistribution]
+    own: Callable[[FeatureDistribution], float | None]
+    """The value of the parameter in some features, None if it cannot be told."""
+    count: int
+    """Of features."""
+    hidden: int
+    activation: Activation
+    tol: float
+    call: str
+    """What errors name."""
+
+    @classmethod
+    def of(
+        cls, parameter: Parameter, features: FeatureDistribution, point: CriticalPoint, tol: float, call: str
+    ) -> Path:
+        """That on which a point is to be followed, a key of the sets being varied in `features`."""
+        n, m = point.weights.shape
+        shape = n, m, point.activation, tol, call
+        if not isinstance(parameter, str):
+            return cls("parameter", parameter, lambda _: None, *shape)
+        varied = _key(features, parameter, call)
+
+        def own(some: FeatureDistribution) -> float | None:
+            chosen, key = _key(some, parameter, call)
+            held = {value for i in chosen for value in np.ravel(getattr(some.sets[i], key)).tolist()}
+            return held.pop() if len(held) == 1 else None
+
+        return cls(parameter, lambda value: _varied(features, *varied, value), own, *shape)
+
+    def start(self, point: CriticalPoint, otherwise: float) -> float:
+        """The value at which a point was found."""
+        value = self.own(point.features)
+        return otherwise if value is None else value
+
+    def surface(self, value: float) -> Surface:
+        """The loss at a value of the parameter."""
+        try:
+            features = self.features_at(value)
+        except ValueError as error:
+            raise ValueError(f"{self.call}({self.name} = {value:g}): {error}") from error
+        if not isinstance(features, FeatureDistribution) or features.n != self.count:
+            rule = f"it must return a FeatureDistribution of {self.count} features, as the configuration has"
+            raise ValueError(f"{self.call}: {self.name}({value:g}) is {short(features)}: {rule}")
+        return Surface(features, self.hidden, self.tol, self.activation)
+
+
+@final
+class Track:
+    """One branch as far as it is known: it is followed from the nearest known point to where it is asked for."""
+
+    def __init__(self, path: Path, point: CriticalPoint, start: float, span: float, call: str) -> None:
+        self.path, self.span = path, span
+        surface, theta = path.surface(start), point.theta
+        found = characterised(surface, *solve(surface, theta, STEPS), theta)
+        if not found.converged:
+            raise ValueError(f"{call}: there must be a critical point nearby at {path.name} = {start:g}; {found}")
+        self.known = [(start, found)]
+        """Values and points, rising."""
+        self._ends: dict[bool, Change] = {}
+        """Where it ends, above (True) and below."""
+
+    def at(self, value: float) -> CriticalPoint | Change:
+        """The point there, or where and how the branch ends before."""
+        place = bisect.bisect_left(self.known, value, key=lambda each: each[0])
+        beside = self.known[max(place - 1, 0) : place + 1]
+        nearer, *other = sorted(beside, key=lambda each: abs(each[0] - value))
+        found = self._walk(*nearer, value)
+        # Next to a fold it may have to be reached from the other side.
+        return self._walk(*other[0], value) if isinstance(found, Change) and other else found
+
+    def _walk(self, at: float, point: CriticalPoint, value: float) -> CriticalPoint | Change:
+        """Along the branch from a known point."""
+        upwards = value > at
+        step, growth = value - at, 2
+        while at != value:
+            if upwards in self._ends and at == self.known[-1 if upwards else 0][0]:
+                return self._ends[upwards]
+            there = value if abs(step) >= abs(value - at) else at + step
+            found = self._next(point, there)
+            if found and not self._rebounds(at, point, there, found):
+                bisect.insort(self.known, (there, found), key=lambda each: each[0])
+                # What was too long just now will be so again.
+                at, point, step, growth = there, found, growth * (there - at), 2
+                continue
+            growth = 1
+            if abs(step := (there - at) / 2) < SMALLEST * self.span:
+                end = self._end(at, point, there)
+                # Between points of the branch it cannot end for good.
+                if at == self.known[-1 if upwards else 0][0]:
+                    self._ends[upwards] = end
+                return end
+        return point
+
+    def _next(self, point: CriticalPoint, value: float) -> CriticalPoint | None:
+        """The point of this branch at a value next to that of another one; None where the step was too long."""
+        surface, theta = self.path.surface(value), point.theta
+        size = max(1.0, float(np.linalg.norm(theta)))
+        # A step of Newton's with the Hessian of the old value is Euler's predictor.
+        if point.kinks:
+            # Its modes are means over both sides.
+            foreseen, _ = solve(surface, theta, 1)
+        else:
+            modes = np.concatenate([point.mode_weights.reshape(len(point.eigenvalues), -1), point.mode_bias], 1)
+            slopes = modes @ surface.slope(theta).gradient
+            foreseen = theta + newton_step(point.eigenvalues, slopes, size) @ modes
+        step = float(np.linalg.norm(foreseen - theta))
+        if step > FARTHEST * size:
+            return None
+        reach = STRAY * step + SLACK * size
+        found, slope = solve(surface, foreseen, CORRECTIONS, reach)
+        if np.linalg.norm(slope.gradient) > surface.tol or np.linalg.norm(found - foreseen) > reach:
+            return None
+        there = characterised(surface, found, slope, theta)
+        return there if there.converged else None
+
+    def _rebounds(self, at: float, point: CriticalPoint, there: float, found: CriticalPoint) -> bool:
+        """Whether an eigenvalue that was to pass zero did not: the step has gone over to the branch that it meets."""
+        place = bisect.bisect_left(self.known, at, key=lambda each: each[0]) + (-1 if there > at else 1)
+        if not 0 <= place < len(self.known):
+            return False
+        value, before = self.known[place]
+        if not before.eigenvalues.size == point.eigenvalues.size == found.eigenvalues.size:
+            return False
+        foreseen = point.eigenvalues + (point.eigenvalues - before.eigenvalues) * (there - at) / (at - value)
+        noise = NOISE * np.abs(point.eigenvalues).max()
+        clear = (np.abs(foreseen) > noise) & (np.abs(found.eigenvalues) > noise)
+        turned = (foreseen * point.eigenvalues < 0) & (found.eigenvalues * point.eigenvalues > 0)
+        return bool((clear & turned).any())
+
+    def _end(self, at: float, point: CriticalPoint, beyond: float) -> Change:
+        # Just beyond a fold ∇L is all but zero still.
+        try:
+            surface = self.path.surface(beyond + PROBE * self.span * np.sign(beyond - at))
+        except ValueError:
+            surface = self.path.surface(beyond)
+        found, slope = solve(surface, point.theta, STEPS)
+        soft = np.abs(point.eigenvalues).min() < 0.01 * np.abs(point.eigenvalues).max()
+        if not soft:
+            kind = "lost"
+        elif np.linalg.norm(slope.gradient) <= surface.tol and surface.distance(found, point.theta) < self.near(at):
+            kind = "merger"
+        else:
+            kind = "fold"
+        return Change(kind, *self._extrapolated(at, beyond, kind))
+
+    def near(self, end: float) -> float:
+        """The distance at which another configuration meets the branch where it ends."""
+        last = self.known[-2:] if end == self.known[-1][0] else self.known[:2]
+        if len(last) < 2:
+            return 0.0
+        (_, one), (_, other) = last
+        return SAME * distance(one.weights, one.bias, other.weights, other.bias)
+
+    def _extrapolated(self, at: float, beyond: float, kind: Literal["fold", "merger", "lost"]) -> tuple[float, float]:
+        """Where the softest eigenvalue λ would be zero, and an error.
+
+        With the distance d from a fold λ goes as √d, and as d where a branch grows out of another one: the parameter
+        is a series in λ without its linear term, or with it.
+        """
+        match kind:
+            case "merger":
+                power = 1
+            case "fold" | "lost":
+                power = 2
+            case _:
+                assert_never(kind)
+        # Steps become too long at a fixed part, not far below one, of the distance to the end.
+        plain = beyond, 10 * abs(beyond - at)
+        last = self.known[-3:] if beyond > at else self.known[:3][::-1]
+        number = int(np.argmin(np.abs(last[-1][1].eigenvalues)))
+        if len(last) < 3 or len({point.eigenvalues.size for _, point in last}) > 1:
+            return plain
+        offsets = np.array([value - at for value, _ in last])
+        soft = np.array([point.eigenvalues[number] for _, point in last])
+        terms = np.stack([np.ones(3), soft**power, soft ** (power + 1)], 1)
+        rough = np.linalg.lstsq(terms[1:, :2], offsets[1:], rcond=None)[0][0]
+        fine = np.linalg.lstsq(terms, offsets, rcond=None)[0][0]
+        if not 0 <= fine / (beyond - at) <= 20:
+            return plain
+        return float(at + fine), float(5 * abs(fine - rough) + 1e-8 * self.span)
+
+    def passages(self, known: Sequence[tuple[float, CriticalPoint]]) -> list[Change]:
+        """Where eigenvalues pass zero between known points, rising in the parameter."""
+        found = []
+        for number in range(max((point.negative + point.undecided for _, point in known), default=0)):
+            last: tuple[float, int, int] | None = None
+            for value, point in known:
+                sign, modes = _sign(point, number), len(point.eigenvalues)
+                # Where rotations appear or vanish the numbers mean other modes.
+                if last and last[2] == modes and sign * last[1] < 0:
+                    same = [
+                        i
+                        for i, change in enumerate(found)
+                        if last[0] <= change.value <= value
+                        and isinstance(there := self.at(change.value), CriticalPoint)
+                        and abs(there.eigenvalues[number]) <= 10 * there.eigenvalue_error[number]
+                    ]
+                    if same:
+                        change = found[same[0]]
+                        numbers = (*change.eigenvalues, number)
+                        found[same[0]] = Change(change.kind, change.value, change.error, numbers)
+                    elif passage := self.passage(number, last[0], value):
+                        found.append(passage)
+                if sign:
+                    last = value, sign, modes
+        return sorted(found + _touches(known), key=lambda change: change.value)
+
+    def passage(self, number: int, low: float, high: float) -> Change | None:
+        """Where an eigenvalue that has different signs at two values passes zero; None if the branch ends between."""
+
+        def eigenvalue(value: float) -> float:
+            point = self.at(value)
+            if isinstance(point, Change):
+                raise _EndedError
+            return float(point.eigenvalues[number])
+
+        precision = 1e-9 * self.span
+        try:
+            root = root_of(eigenvalue, low, high, precision)
+            near, far = (
+                (max(low, root - width), min(high, root + width)) for width in (1e-6 * self.span, 1e-3 * self.span)
+            )
+            whole = abs(eigenvalue(high) - eigenvalue(low))
+            rise = eigenvalue(near[1]) - eigenvalue(near[0])
+            slope = (eigenvalue(far[1]) - eigenvalue(far[0])) / (far[1] - far[0])
+            point = self.at(root)
+        except _EndedError:
+            return None
+        assert isinstance(point, CriticalPoint)
+        unsure = float(point.eigenvalue_error[number])
+        if abs(rise) > 1e-2 * whole + 10 * unsure:
+            return Change("jump", root, near[1] - near[0], (number,))
+        error = 2 * precision + (abs(float(point.eigenvalues[number])) + unsure) / max(abs(slope), 1e-300)
+        return Change("eigenvalue", root, error, (number,))
+
+
+class _EndedError(Exception):
+    pass
+
+
+def _touches(known: Sequence[tuple[float, CriticalPoint]]) -> list[Change]:
+    """Where an eigenvalue comes down to zero and rises again at once, with a corner and not smoothly."""
+    found: list[Change] = []
+    lowest = max((point.negative for _, point in known), default=0)
+    for number in range(lowest + 1):
+        series = [
+            (value, abs(float(point.eigenvalues[number])), float(point.eigenvalue_error[number]))
+            for value, point in known
+            if number < len(point.eigenvalues)
+        ]
+        sizes = [size for _, size, _ in series]
+        for i in range(2, len(series) - 2):
+            if not sizes[i - 1] >= sizes[i] <= sizes[i + 1]:
+                continue
+            # The lines through two points well above it on either side.
+            clear = [(value, size) for value, size, error in series if size > max(3 * sizes[i], error)]
+            left = [each for each in clear if each[0] < series[i][0]][-2:]
+            right = [each for each in clear if each[0] > series[i][0]][:2][::-1]
+            if len(left) < 2 or len(right) < 2:
+                continue
+            zeros = [b[0] - b[1] * (b[0] - a[0]) / (b[1] - a[1]) if b[1] < a[1] else np.inf for a, b in (left, right)]
+            gap = abs(zeros[1] - zeros[0])
+            # A smooth minimum would leave half of the distance between them.
+            if gap < 0.15 * (right[1][0] - left[1][0]):
+                middle = float(sum(zeros)) / 2
+                if all(abs(middle - change.value) > change.error + gap for change in found):
+                    found.append(Change("touch", middle, float(gap) + (right[1][0] - left[1][0]) / 10, (number,)))
+    return found
+
+
+def root_of(function: Callable[[float], float], low: float, high: float, precision: float) -> float:
+    """Where a function that has different signs at `low` and `high` passes zero, to `precision` (Brent's method)."""
+    # Here, as it takes longer to import than the whole of analysis.
+    from scipy.optimize import brentq
+
+    root: Any = brentq(function, low, high, xtol=precision)
+    return float(root)
+
+
+def _sign(point: CriticalPoint, number: int) -> int:
+    """Of one eigenvalue; 0 where it is undecided, or there is none of that number."""
+    if number >= len(point.eigenvalues) or abs(point.eigenvalues[number]) <= point.eigenvalue_error[number]:
+        return 0
+    return int(np.sign(point.eigenvalues[number]))
+
+
+def _key(features: FeatureDistribution, parameter: str, call: str) -> tuple[list[int], str]:
+    """The sets that a parameter changes, and the key in them."""
+    shown = f"{call}(parameter={parameter!r})"
+    if not isinstance(parameter, str):
+        raise ValueError(f'{shown}: parameter must be a key of the sets, as "density", or "0.density" of the first')
+    number, _, key = parameter.removeprefix("features.").rpartition(".")
+    count = len(features.sets)
+    if number and not (number.isdecimal() and int(number) < count):
+        raise ValueError(f"{shown}: there is no set {number!r}; the sets have the numbers 0 to {count - 1}")
+    chosen = [int(number)] if number else range(count)
+    # How many features there are is no number that could vary.
+    known = [set(type(each).model_fields) - {"size", "count"} for each in features.sets]
+    fitting = [i for i in chosen if key in known[i]]
+    if not fitting:
+        raise ValueError(f"{shown}: there is no such key; {nearest(key, set().union(*(known[i] for i in chosen)))}")
+    return fitting, key

@@ -1,0 +1,1 @@
+"""Beside the linear model: principal components, subspaces, escapes from the start."""

@@ -1,0 +1,1 @@
+"""What becomes of sets of correlated features: collapse, local non-superposition."""

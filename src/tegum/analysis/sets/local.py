@@ -1,0 +1,397 @@
+"""Local bases: whether features that are active together are represented without superposition among themselves.
+
+They may be, although the whole model is in superposition (Elhage et al., "Toy Models of Superposition", 2022, on
+local almost-orthogonal bases). Then, on the samples where one set is active, PCA of the hidden activations h = Wᵀ x
+finds the subspace that its embeddings span, and their own rows read them out of h. Both are measures here, with what
+chance gives; a third is `tegum.analysis.sets.collapse.interference_within`. PCA finds the subspace, and not the axes in
+it: among features of equal variance no direction is principal.
+
+A set is active where at least one of its features is. All moments are exact; means are taken off. `where` says on
+which samples:
+
+- "active": the set is active, the others are as they come;
+- "alone": the set is active and all others are not;
+- "everywhere": the whole distribution, for comparison.
+
+Weights come as numpy arrays or DataArrays, and diverged ones are treated, as in `tegum.analysis.geometry.measures`;
+every measure raises ValueError as said there, or where features are no FeatureDistribution of as many features as the
+weights. It says itself what else it refuses. Measures of sets are of shape (..., set), in the order of the sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple, assert_never
+
+import numpy as np
+from jaxtyping import Float
+
+from tegum.analysis.geometry.measures import ZERO_TOLERANCE, Kind, Matrices, Measure
+from tegum.analysis.linear.subspaces import (
+    PerMatrix,
+    basis_of,
+    check_distribution,
+    check_features,
+    check_rank,
+    matrix_shape,
+    renamed,
+)
+from tegum.analysis.sets.collapse import of_sets, slices
+from tegum.core import lapack
+from tegum.core.arguments import refusing
+from tegum.core.description import one_of
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.sets import FeatureSet
+from tegum.core.features.tables import MixtureTable, RayTable
+
+Where = Literal["active", "alone", "everywhere"]
+
+
+class _Samples(NamedTuple):
+    """On which samples moments are taken."""
+
+    active: bool
+    """Where the set is active, and not on all."""
+    others: bool
+    """Whether other sets may be active."""
+
+
+_SAMPLES: dict[Where, _Samples] = {
+    "active": _Samples(active=True, others=True),
+    "alone": _Samples(active=True, others=False),
+    "everywhere": _Samples(active=False, others=True),
+}
+
+TIE = 1e-9
+"""Variances that differ by less than this part of the largest are equal."""
+
+HiddenCovariances = Float[np.ndarray, "matrix hidden hidden"]
+PerSet = Float[np.ndarray, "matrix set"]
+
+
+class LocalMoments(NamedTuple):
+    """Moments of x on some of the samples."""
+
+    mean: Float[np.ndarray, " feature"]
+    covariance: Float[np.ndarray, "feature feature"]
+
+
+class LocalBasis(NamedTuple):
+    """Principal directions of hidden activations, as arrays or DataArrays."""
+
+    directions: Any
+    """Orthonormal rows (..., component, hidden) of free sign, by falling variance."""
+    variances: Any
+    """Variance along every principal direction, those that were left out as well; (..., axis)."""
+
+
+@refusing
+def local_moments(features: FeatureDistribution, number: int, where: Where = "active") -> LocalMoments:
+    """Mean and covariance of x where one set is active, exact.
+
+    Sets are independent and an inactive one is 0: given that set S is active, the moments of x_S are those of the
+    whole distribution divided by the probability of that, and the others keep theirs, or are 0.
+
+    Args:
+        features: the feature distribution.
+        number: of the set, from 0.
+        where: on which samples, as said for the module.
+
+    Raises:
+        ValueError: features are no FeatureDistribution, there is no such set, no such `where`, or it is not known
+            how often a set of this kind is active.
+
+    """
+    check_distribution("local_moments", features)
+    _check_set("local_moments", features, number)
+    own, covariance = _own_covariance("local_moments", features, number, where)
+    mean, whole = features.first_moment(), features.covariance()
+    if _SAMPLES[where].active:
+        mean[own] /= _probability("local_moments", features.sets[number])
+    if not _SAMPLES[where].others:
+        outside = np.setdiff1d(np.arange(features.n), np.arange(features.n)[own])
+        mean[outside], whole[outside] = 0.0, 0.0
+        whole[:, outside] = 0.0
+    whole[own, own] = covariance
+    return LocalMoments(mean, whole)
+
+
+@refusing
+def local_pca(
+    weights: Kind, features: FeatureDistribution, number: int, rank: int | None = None, where: Where = "active"
+) -> LocalBasis:
+    """PCA of the hidden activations h = Wᵀ x where one set is active: eigenvectors of Wᵀ Cov(x | active) W, exact.
+
+    Args:
+        weights: shape (..., n, m).
+        features: the feature distribution.
+        number: of the set, from 0.
+        rank: how many directions, from 1 to min(n, m); by default the size of the set, or that if it is less.
+        where: on which samples, as said for the module.
+
+    Returns:
+        Directions of shape (..., component, hidden), and variances of shape (..., axis) in the square of the unit of
+        hidden activations, that is "1"; NaN for a diverged matrix. Of equal variances
+        the directions are the solver's choice.
+
+    Raises:
+        ValueError: as said for the module; rank is out of its range; or as `local_moments`.
+
+    """
+    check_features("local_pca", weights, features)
+    _check_set("local_pca", features, number)
+    n, m = matrix_shape(weights) or (1, 1)
+    check_rank("local_pca", rank, min(n, m))
+    count = min(features.sets[number].features, m) if rank is None else rank
+    covariances = _hidden_covariances("local_pca", features, where, [number])
+
+    def rows(W: Matrices) -> Matrices:
+        vectors = lapack.eigh(covariances(W, number))[1]
+        answer = np.zeros_like(W)
+        answer[:, :count] = vectors[..., ::-1].swapaxes(-1, -2)[:, :count]
+        return answer
+
+    def spectrum(W: Matrices) -> Float[np.ndarray, "matrix hidden"]:
+        return np.maximum(lapack.eigvalsh(covariances(W, number))[:, ::-1], 0.0)
+
+    directions = Measure("directions", "principal directions of hidden activations", dims=("feature", "hidden"))
+    variances = Measure("variances", "variance along principal directions", dims=("hidden",))
+    return LocalBasis(
+        _components(directions.of(rows, weights, call="local_pca"), count),
+        renamed(variances.of(spectrum, weights, call="local_pca"), "hidden", "axis", np.arange(m)),
+    )
+
+
+def sampled_pca(samples: Float[np.ndarray, "sample hidden"], rank: int) -> LocalBasis:
+    """PCA of samples, of hidden activations or of anything else, with the mean taken off; variances are divided by N.
+
+    Args:
+        samples: shape (N, m), a numpy array.
+        rank: how many directions, from 1 to m.
+
+    Raises:
+        ValueError: there are no samples, one is not finite, or rank lies outside its range.
+
+    """
+    if 0 in samples.shape or not np.isfinite(samples).all():
+        raise ValueError(f"sampled_pca(samples of shape {samples.shape}): there must be samples, all of them finite")
+    check_rank("sampled_pca", rank, samples.shape[1])
+    centred = np.asarray(samples, np.float64) - samples.mean(0, dtype=np.float64)
+    variances, axes = lapack.eigh(centred.T @ centred / len(samples))
+    return LocalBasis(axes[:, ::-1].T[:rank], np.maximum(variances[::-1], 0.0))
+
+
+@refusing
+def captured_variance(directions: Kind, basis: Kind) -> Kind:
+    """The part of Σ_i |W_i|² that lies in the span of a basis, over the rows W_i of `directions`; in [0, 1], (...).
+
+    |W P|² / |W|² with the projector P on the span. A random subspace of rank r captures r/m in expectation, whatever
+    the directions. NaN where all directions are zero.
+
+    Args:
+        directions: shape (..., feature, hidden), such as the embeddings of one set.
+        basis: of the same kind, shape (..., component, hidden), such as `LocalBasis.directions`, with leading axes
+            that broadcast. Its rows may be of any length and dependent.
+
+    Raises:
+        ValueError: as said for the module, or the two do not fit together.
+
+    """
+    directions, basis = _rows_alike(directions, basis)
+
+    def kernel(W: Matrices, B: Matrices) -> PerMatrix:
+        return _share(W, basis_of(B.swapaxes(-1, -2), ZERO_TOLERANCE).swapaxes(-1, -2))
+
+    measure = Measure("captured_variance", "part of the squared norm in the span of the basis", dims=())
+    return measure.of(kernel, directions, basis)
+
+
+@refusing
+def local_capture(
+    weights: Kind, features: FeatureDistribution, rank: int | None = None, where: Where = "active"
+) -> Kind:
+    """How much of each set's embeddings the local PCA of the same set finds: `captured_variance`; shape (..., set).
+
+    The basis is that of `local_pca`. Where variances tie at its end, the expectation over all choices is taken. What
+    chance gives is `chance_capture`; a basis as large as hidden space holds everything, and where="alone" finds
+    everything by construction, as nothing but the set is there. With where="everywhere" the basis is the principal
+    subspace of the whole model, of the same rank.
+
+    Args:
+        weights: shape (..., n, m).
+        features: the feature distribution.
+        rank: of the bases, from 1 to min(n, m); by default the size of each set, or m if that is less.
+        where: on which samples, as said for the module.
+
+    Raises:
+        ValueError: as `local_pca`.
+
+    """
+    check_features("local_capture", weights, features)
+    n, m = matrix_shape(weights) or (1, 1)
+    check_rank("local_capture", rank, min(n, m))
+    covariances = _hidden_covariances("local_capture", features, where, range(len(features.sets)))
+
+    def kernel(W: Matrices) -> PerSet:
+        shares = []
+        for number, own in enumerate(slices(features)):
+            count = min(own.stop - own.start, m) if rank is None else rank
+            variances, axes = lapack.eigh(covariances(W, number))
+            part = _chosen(variances, count)
+            shares.append(_share(W[:, own], np.sqrt(part)[..., None] * axes.swapaxes(-1, -2)))
+        return np.stack(shares, -1)
+
+    measure = Measure("local_capture", "part of the set's embeddings that local PCA finds")
+    return of_sets(measure, features, kernel, weights, "local_capture")
+
+
+def chance_capture(features: FeatureDistribution, hidden: int, rank: int | None = None) -> Float[np.ndarray, " set"]:
+    """What random subspaces in place of local PCA would capture in expectation: rank / m, for each set.
+
+    Args:
+        features: the feature distribution.
+        hidden: m.
+        rank: as in `local_capture`.
+
+    Raises:
+        ValueError: features are no FeatureDistribution, hidden is no int of at least 1, or rank not in its range.
+
+    """
+    check_distribution("chance_capture", features)
+    if isinstance(hidden, bool) or not isinstance(hidden, int | np.integer) or hidden < 1:
+        raise ValueError(f"chance_capture(hidden={hidden!r}): hidden must be an int of at least 1")
+    check_rank("chance_capture", rank, min(features.n, hidden))
+    sizes = [each.features if rank is None else rank for each in features.sets]
+    return np.minimum(sizes, hidden) / hidden
+
+
+@refusing
+def readout_error(
+    weights: Kind, features: FeatureDistribution, where: Where = "active", scale: float | None = None
+) -> Kind:
+    """How badly each set's own embeddings read it out of h: E|x_S − s W_S h − c|² / E|x_S − E x_S|²; (..., set).
+
+    The read-out is linear and tied, W_S h = W_S Wᵀ x, with the best constant c; expectations are over the samples of
+    `where`. 0 is perfect; a read-out that knows nothing has 1. What is lost is interference within the set, and (but
+    for where="alone") between sets. A regression would be perfect wherever W_S has independent rows and nothing else
+    is active: this one is only if they are orthogonal and of one length. Importances do not count.
+
+    Args:
+        weights: shape (..., n, m).
+        features: the feature distribution.
+        where: on which samples, as said for the module.
+        scale: s, the same for all features; None is the best one for each set, with which the error is at most 1.
+
+    Raises:
+        ValueError: as said for the module; scale is not finite; or as `local_moments`.
+
+    """
+    check_features("readout_error", weights, features)
+    if scale is not None and not np.isfinite(scale):
+        raise ValueError(f"readout_error(scale={scale!r}): scale must be finite, or None for the best")
+    covariances = _hidden_covariances("readout_error", features, where, range(len(features.sets)))
+    parts = slices(features)
+    own_covariances = [_own_covariance("readout_error", features, number, where)[1] for number in range(len(parts))]
+
+    def kernel(W: Matrices) -> PerSet:
+        errors = []
+        for number, (own, covariance) in enumerate(zip(parts, own_covariances, strict=True)):
+            rows = W[:, own]
+            # tr G_SS Σ_SS, and the variance tr W_S Cov(h) W_Sᵀ of what is read.
+            signal = np.einsum("bih,ij,bjh->b", rows, covariance, rows, optimize=True)
+            power = np.einsum("bih,bhk,bik->b", rows, covariances(W, number), rows, optimize=True)
+            best = np.divide(signal, power, out=np.zeros_like(power), where=power > 0)
+            s = best if scale is None else scale
+            errors.append(1 + (s * s * power - 2 * s * signal) / np.trace(covariance))
+        return np.maximum(np.stack(errors, -1), 0.0)
+
+    measure = Measure("readout_error", "part of the set's variance that its tied read-out misses")
+    return of_sets(measure, features, kernel, weights, "readout_error")
+
+
+def _hidden_covariances(
+    call: str, features: FeatureDistribution, where: Where, numbers: Iterable[int]
+) -> Callable[[Matrices, int], HiddenCovariances]:
+    """The covariance of h on the samples of each of these sets, as a function of weights and the set's number."""
+    parts, whole = slices(features), features.covariance()
+    local = {number: _own_covariance(call, features, number, where)[1] for number in numbers}
+
+    def covariance(W: Matrices, number: int) -> HiddenCovariances:
+        own = parts[number]
+        answer = W[:, own].swapaxes(-1, -2) @ local[number] @ W[:, own]
+        if _SAMPLES[where].others:
+            others = W.copy()
+            others[:, own] = 0.0
+            answer = answer + others.swapaxes(-1, -2) @ (whole @ others)
+        return answer
+
+    return covariance
+
+
+def _own_covariance(call: str, features: FeatureDistribution, number: int, where: Where) -> tuple[slice, np.ndarray]:
+    """A set's features, and their covariance on the samples."""
+    if not isinstance(where, str) or where not in _SAMPLES:
+        raise ValueError(f"{call}(where={where!r}): where must be {one_of(_SAMPLES)}")
+    given = features.sets[number]
+    often = _probability(call, given) if _SAMPLES[where].active else 1.0
+    mean = given.first_moment() / often
+    return slices(features)[number], given.second_moment() / often - np.outer(mean, mean)
+
+
+def _probability(call: str, given: FeatureSet) -> float:
+    """How often at least one feature of a set is active."""
+    match table := given.transform():
+        case MixtureTable(weights, gates):
+            return float(weights @ (1 - np.prod(1 - gates, -1)))
+        case RayTable(weights):
+            return float(weights.sum())
+        case None:
+            raise ValueError(f"{call}(features with {given!r}): it is not known how often a set of this kind is active")
+        case _:
+            assert_never(table)
+
+
+def _chosen(variances: Float[np.ndarray, "matrix axis"], count: int) -> Float[np.ndarray, "matrix axis"]:
+    """1 for the axes of the `count` largest variances and 0 for others; those that tie there share what is left."""
+    last = np.sort(variances, -1)[:, -count, None]
+    margin = TIE * np.abs(variances).max(-1, keepdims=True)
+    above = variances > last + margin
+    tied = ~above & (variances >= last - margin)
+    return above + tied * (count - above.sum(-1, keepdims=True)) / tied.sum(-1, keepdims=True)
+
+
+def _share(W: Matrices, rows: Float[np.ndarray, "matrix component hidden"]) -> PerMatrix:
+    total = np.square(W).sum((-2, -1))
+    inside = np.square(W @ rows.swapaxes(-1, -2)).sum((-2, -1))
+    return np.minimum(np.divide(inside, total, out=np.full_like(total, np.nan), where=total > 0), 1.0)
+
+
+def _components(rows: Any, count: int) -> Any:
+    if hasattr(rows, "dims"):
+        return renamed(rows, "feature", "component", np.arange(count))
+    return rows[..., :count, :]
+
+
+def _rows_alike(directions: Any, basis: Any) -> tuple[Any, Any]:
+    """Both with as many rows as the one with more, by rows of zeros, and both under the names of weights."""
+    if hasattr(basis, "dims") and "component" in basis.dims:
+        basis = basis.rename(component="feature")
+    shapes = matrix_shape(directions), matrix_shape(basis)
+    if shapes[0] is None or shapes[1] is None:
+        return directions, basis
+    count = max(shapes[0][0], shapes[1][0])
+    return _with_rows(directions, count), _with_rows(basis, count)
+
+
+def _with_rows(weights: Any, count: int) -> Any:
+    if not hasattr(weights, "dims"):
+        given = np.asarray(weights)
+        return np.pad(given, [(0, 0)] * (given.ndim - 2) + [(0, count - given.shape[-2]), (0, 0)])
+    bare = weights.drop_vars([name for name, held in weights.coords.items() if "feature" in held.dims])
+    return bare.pad(feature=(0, count - bare.sizes["feature"]), constant_values=0)
+
+
+def _check_set(call: str, features: FeatureDistribution, number: int) -> None:
+    last = len(features.sets) - 1
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number <= last:
+        raise ValueError(f"{call}(number={number!r}): number must be an int from 0 to {last}, that of a set")

@@ -1,0 +1,269 @@
+"""A matrix of feature activations that a user brings: rows are samples, columns features; dense or sparse.
+
+The matrix itself is no part of a description, which knows it by the digest of its numbers. It is kept beside, in this
+process, for as long as a description of it lives, and the last `KEPT` that were given stay in any case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple, final
+from weakref import WeakValueDictionary
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.core.limits import check_memory
+from tegum.core.outside.arrays import numbers_of
+from tegum.core.outside.sparse import checked
+
+SMALLEST, LARGEST = 1e-30, 1e15
+"""Between which activations other than 0 lie: training computes in float32, which must hold their squares' sum, and
+must not round them to zero."""
+
+BLOCK_ELEMENTS = 2**20
+"""Elements of a block of rows that is looked at at once (8 MiB in float64)."""
+
+KEPT = 4
+
+SPARSE_DENSITY = 0.25
+"""Sparse matrices with more entries than this part are multiplied as dense ones."""
+
+
+class Dense(NamedTuple):
+    """A dense matrix as compiled programs take it."""
+
+    values: Any
+    """(sample, feature)."""
+
+
+class Sparse(NamedTuple):
+    """A sparse matrix, row by row, as compiled programs take it."""
+
+    starts: Any
+    """Where the entries of each sample begin, (sample,)."""
+    counts: Any
+    """How many each has, (sample,)."""
+    columns: Any
+    """The feature of each entry, (entry,)."""
+    values: Any
+    """(entry,)."""
+
+
+@final
+class Activations:
+    """A matrix that is checked, does not change, and is named by its digest."""
+
+    def __init__(self, values: Any, digest: str) -> None:
+        """Take a NumPy array or a `scipy.sparse.csr_array` in canonical form, and the digest of its numbers."""
+        self._values = values
+        self.digest = digest
+        self.samples, self.size = map(int, values.shape)
+
+    def __reduce__(self) -> Any:
+        # In another process it is found by its digest, too.
+        return _restored, (np.asarray(self._values) if self.dense else self._values, self.digest)
+
+    @classmethod
+    def of(cls, given: Any) -> Activations:
+        """The activations in an array or a sparse matrix.
+
+        What could be changed behind the description's back is copied, and what is read-only is not.
+
+        Raises:
+            ValueError: a rule, "must …", that the matrix breaks.
+
+        """
+        given = numbers_of(given, ("sample", "feature"))
+        values = _sparse(given) if hasattr(given, "tocsr") else _dense(given)
+        _check(values)
+        return _remembered(cls(values, _digest(values)))
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is an array, and no sparse matrix."""
+        return isinstance(self._values, np.ndarray)
+
+    def rows(self, which: Any) -> Float[np.ndarray, "sample feature"]:
+        """Some rows, by a slice or by their numbers, dense and in float64."""
+        values = self._values[which]
+        return np.asarray(values if self.dense else values.toarray(), np.float64)
+
+    def blocks(self) -> Iterator[Float[np.ndarray, "sample feature"]]:
+        """All rows, some at a time, dense and in float64."""
+        for part in _parts(self._values):
+            yield self.rows(part)
+
+    @cached_property
+    def active(self) -> Float[np.ndarray, " feature"]:
+        """The part of the samples in which each feature is not 0."""
+        if self.dense:
+            counts = sum((block != 0).sum(0) for block in self.blocks())
+        else:
+            counts = np.bincount(self._values.indices, minlength=self.size)
+        return np.asarray(counts / self.samples, np.float64)
+
+    @cached_property
+    def mean(self) -> Float[np.ndarray, " feature"]:
+        """E[x_i]."""
+        return np.asarray(sum(block.sum(0) for block in self.blocks()) / self.samples)
+
+    @cached_property
+    def second(self) -> Float[np.ndarray, "feature feature"]:
+        """E[x_i x_j]."""
+        check_memory(f"Empirical(digest={self.digest!r})", "the second moment", 8 * self.size**2)
+        if not self.dense and self._values.nnz < SPARSE_DENSITY * self.samples * self.size:
+            entries = self._values.astype(np.float64)
+            return np.asarray((entries.T @ entries).toarray() / self.samples)
+        return np.asarray(sum(block.T @ block for block in self.blocks()) / self.samples)
+
+    @cached_property
+    def longest(self) -> int:
+        """The most entries of a sparse row; of a dense one all of them."""
+        return self.size if self.dense else int(np.diff(self._values.indptr).max(initial=1))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the numbers as they are kept."""
+        return self._values.dtype
+
+    def arrays(self, dtype: Any = np.float32) -> Dense | Sparse:
+        """The numbers as compiled programs take them; `gathered` picks rows."""
+        if self.dense:
+            width = np.dtype(dtype).itemsize if self.dtype != dtype else 0
+            call = f"Empirical(digest={self.digest!r})"
+            check_memory(call, f"the matrix in {np.dtype(dtype)}", width * self.samples * self.size)
+            return Dense(np.asarray(self._values, dtype))
+        matrix = self._values
+        if matrix.nnz >= 2**31:
+            raise ValueError(f"Empirical(digest={self.digest!r}): {matrix.nnz} entries are too many: at most 2**31 − 1")
+        starts, columns = (each.astype(np.int32) for each in (matrix.indptr[:-1], matrix.indices))
+        return Sparse(starts, np.diff(matrix.indptr).astype(np.int32), columns, matrix.data.astype(dtype))
+
+
+def gathered(arrays: Dense | Sparse, which: Int[Any, " row"], size: int, longest: int) -> Any:
+    """Rows by their numbers from what `Activations.arrays` gave, for JAX: dense, (row, size).
+
+    Args:
+        arrays: the matrix.
+        which: numbers of rows, (row,).
+        size: how many columns it has.
+        longest: the most entries of a sparse row.
+
+    """
+    import jax.numpy as jnp
+
+    if isinstance(arrays, Dense):
+        return jnp.asarray(arrays.values)[which]
+    starts, counts, columns, values = map(jnp.asarray, arrays)
+    empty = jnp.zeros((len(which), size), values.dtype)
+    if not values.size:
+        return empty
+    place = jnp.arange(longest)
+    entry = jnp.minimum(starts[which, None] + place, values.size - 1)
+    there = jnp.where(place < counts[which, None], values[entry], 0)
+    # Added and not set: behind the end of a row stand zeros in the columns of another one.
+    return empty.at[jnp.arange(len(which))[:, None], columns[entry]].add(there)
+
+
+def recalled(digest: str) -> Activations | None:
+    """The activations of that digest, if this process has been given them."""
+    return _HELD.get(digest)
+
+
+_HELD: WeakValueDictionary[str, Activations] = WeakValueDictionary()
+_LAST: deque[Activations] = deque(maxlen=KEPT)
+
+
+def _remembered(activations: Activations) -> Activations:
+    kept = _HELD.setdefault(activations.digest, activations)
+    if kept not in _LAST:
+        _LAST.append(kept)
+    return kept
+
+
+def _restored(values: Any, digest: str) -> Activations:
+    if isinstance(values, np.ndarray):
+        values.flags.writeable = False  # and so it is not copied
+    found = Activations.of(values)
+    if found.digest != digest:
+        raise ValueError(f"the pickled activations have the digest {found.digest} and not {digest}: they are damaged")
+    return found
+
+
+def _dense(values: np.ndarray) -> np.ndarray:
+    _check_kind(values)
+    if values.dtype.itemsize > 8:
+        values = values.astype(np.float64)
+    if values.flags.writeable:
+        values = values.copy()
+        values.flags.writeable = False
+    return values
+
+
+def _sparse(given: Any) -> Any:
+    matrix = checked(given)
+    for part in (matrix.data, matrix.indices, matrix.indptr):
+        part.flags.writeable = False
+    return matrix
+
+
+def _check_kind(values: np.ndarray) -> None:
+    if values.dtype.kind not in "fiub" or len(values.shape) != 2:
+        raise ValueError(
+            "must be a matrix of real numbers, dense or sparse, with samples as rows and features as columns"
+        )
+    if 0 in values.shape:
+        raise ValueError("must have at least one row, a sample, and one column, a feature")
+
+
+def _check(values: Any) -> None:
+    """Refuse a number that is no activation, by its place."""
+    for part in _parts(values):
+        block = values[part]
+        numbers = np.asarray(block if isinstance(block, np.ndarray) else block.data, np.float64)
+        # NaN compares as False, so this finds it as well.
+        wrong = ~((numbers == 0) | ((numbers >= SMALLEST) & (numbers <= LARGEST)))
+        if wrong.any():
+            first = tuple(int(each[0]) for each in np.nonzero(wrong))
+            if not isinstance(block, np.ndarray):
+                place = first[0]
+                row, column = int(np.searchsorted(block.indptr, place, "right")) - 1, int(block.indices[place])
+            else:
+                row, column = first
+            raise ValueError(
+                f"must hold 0 or numbers between {SMALLEST:g} and {LARGEST:g}, and in row {part.start + row}, column "
+                f"{column} is {numbers[first]:g}"
+            )
+
+
+def _parts(values: Any) -> Iterator[slice]:
+    """Slices of rows that make blocks of a bounded size."""
+    size = max(1, BLOCK_ELEMENTS // values.shape[1])
+    for start in range(0, values.shape[0], size):
+        yield slice(start, min(start + size, values.shape[0]))
+
+
+def _digest(values: Any) -> str:
+    """32 hexadecimal digits of the numbers, the same for a dense and a sparse matrix, in any precision that holds them.
+
+    It is the beginning of the SHA-256 of the shape and of three SHA-256: of how many entries other than 0 each row has,
+    of their columns, and of their values in float64, all in 8 bytes, the least significant first.
+    """
+    counts, columns, numbers = (hashlib.sha256() for _ in range(3))
+    for part in _parts(values):
+        block = values[part]
+        if isinstance(block, np.ndarray):
+            there = block != 0
+            found = there.sum(1), np.nonzero(there)[1], block[there]
+        else:
+            found = np.diff(block.indptr), block.indices, block.data
+        for each, array, kind in zip((counts, columns, numbers), found, ("<i8", "<i8", "<f8"), strict=True):
+            each.update(np.ascontiguousarray(array, kind).tobytes())
+    whole = f"{values.shape[0]} x {values.shape[1]}".encode()
+    for each in (counts, columns, numbers):
+        whole += each.digest()
+    return hashlib.sha256(whole).hexdigest()[:32]

@@ -1,0 +1,449 @@
+"""Kinds of feature set.
+
+Every *gated* kind compiles itself to a `MixtureTable`: components of weight `w_c` in which the features of
+the set are independent with densities `q_ci`, magnitudes uniform on [0, 1]. Samplers, moments and training
+kernels know only that table, so a new gated kind is one class here. A kind that is no such mixture derives
+from `FeatureSet` itself and brings its own moments, its own `draw` and its own characteristic function. Where it is
+made of data, these are its `arrays`, and compiled programs know no more than their shapes (`traced`).
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field, PlainValidator, field_validator, model_serializer, model_validator
+
+from tegum.core.description import Description, Positive, broken, plain
+from tegum.core.features.tables import MixtureTable, RayTable
+from tegum.core.limits import check_memory
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Uniforms: TypeAlias = Callable[[tuple[int, ...]], Any]
+    """Draws fresh uniforms on [0, 1) of a shape, as NumPy or JAX arrays."""
+
+    Numbers: TypeAlias = float | Sequence[float] | np.ndarray
+    """One number for every feature of a set, or one for each."""
+
+
+def _numbers(value: Any) -> Any:
+    """A number or a tuple of numbers, Python's and not NumPy's: descriptions are hashable and JSON-able."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    several = isinstance(value, list | tuple)
+    values = value if several else [value]
+    items = [plain(item) for item in values]
+    if not items or not all(isinstance(item, int | float) and not isinstance(item, bool) for item in items):
+        raise ValueError("must be a number, or a list of one number for each feature of the set")
+    try:
+        return tuple(map(float, items)) if several else float(items[0])
+    except OverflowError:
+        raise ValueError("must be small enough for a float") from None
+
+
+PerFeature = Annotated[float | tuple[float, ...], PlainValidator(_numbers)]
+"""A number for every feature of the set alike, or one for each."""
+
+
+class FeatureSet(Description, abc.ABC):
+    """A set of features that is independent of every other set.
+
+    `density` is a probability in (0, 1] and `importance` a weight of the squared error, at least 0; both are
+    one number, or one for each feature of the set.
+    """
+
+    kinds: ClassVar[dict[str, type[FeatureSet]]] = {}
+    """Every concrete kind by its name in files, filled as classes are defined."""
+    kind: ClassVar[str]
+
+    density: PerFeature
+    """A probability in (0, 1], one for all features or one for each; of what, says the kind of set."""
+    importance: PerFeature = 1.0
+    """Weight of the squared error, at least 0, one for all features or one for each."""
+
+    def __init_subclass__(cls, kind: str | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if kind is not None:
+            cls.kind = kind
+            FeatureSet.kinds[kind] = cls
+
+    @field_validator("density", check_fields=False)  # a kind may have none, as its data tell it
+    @classmethod
+    def _density_is_a_probability(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
+        if not all(0 < p <= 1 for p in np.atleast_1d(value)):
+            raise ValueError("must lie in (0, 1]")
+        return value
+
+    @field_validator("importance")
+    @classmethod
+    def _importance_is_a_weight(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
+        # Training computes in float32, which must hold them.
+        if not all(weight == 0 or 1e-30 <= weight <= 1e30 for weight in np.atleast_1d(value)):
+            raise ValueError("must be 0, or lie between 1e-30 and 1e30")
+        return value
+
+    @model_validator(mode="after")
+    def _one_value_for_each_feature(self) -> FeatureSet:
+        for name in ("density", "importance"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.features:
+                raise broken(name, value, f"must be one number or {self.features}, one for each feature of the set")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, fields: Any) -> dict[str, Any]:
+        return {"kind": self.kind, **fields(self)}
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        yield from ((name, getattr(self, name)) for name in self.positional)
+
+    @property
+    @abc.abstractmethod
+    def features(self) -> int:
+        """How many features the set has."""
+
+    @property
+    def table_size(self) -> int:
+        """How many numbers its table holds, at most, without making one."""
+        return self.features * (self.features + 2)
+
+    def _check_room(self, what: str, numbers: int) -> None:
+        check_memory(repr(self), f"{what} of {self.features:,} features", 8 * numbers, "a smaller set fits")
+
+    @property
+    def densities(self) -> Float[np.ndarray, " size"]:
+        """`density` for each feature."""
+        self._check_room("the density of each", 2 * self.features)
+        return np.array(np.broadcast_to(np.asarray(self.density, dtype=np.float64), self.features))
+
+    @property
+    def importances(self) -> Float[np.ndarray, " size"]:
+        """`importance` for each feature."""
+        self._check_room("the importance of each", 2 * self.features)
+        return np.array(np.broadcast_to(np.asarray(self.importance, dtype=np.float64), self.features))
+
+    @abc.abstractmethod
+    def active(self) -> Float[np.ndarray, " size"]:
+        """The probability that each feature is active."""
+
+    @abc.abstractmethod
+    def first_moment(self) -> Float[np.ndarray, " size"]:
+        """E[x_i]."""
+
+    @abc.abstractmethod
+    def second_moment(self) -> Float[np.ndarray, "size size"]:
+        """E[x_i x_j]."""
+
+    @abc.abstractmethod
+    def draw(self, uniforms: Uniforms, batch: int) -> Any:
+        """Samples (batch, size), from fresh uniforms; NumPy or JAX, as the uniforms are."""
+
+    def arrays(self) -> Any:
+        """What `draw_from` needs besides the description, as a tree of arrays; few kinds need any."""
+        return ()
+
+    def traced(self) -> Any:
+        """What compiled programs are made for and draw from, by its `features` and its `draw_from`."""
+        return self
+
+    def draw_from(self, arrays: Any, uniforms: Uniforms, batch: int) -> Any:  # noqa: ARG002 (for those that need any)
+        """As `draw`, from what `arrays` gave."""
+        return self.draw(uniforms, batch)
+
+    def transform(self) -> MixtureTable | RayTable | None:
+        """What the characteristic function is made of, in one of the forms that `characteristic` knows.
+
+        None where there is no such form: the set can be sampled, but has no population loss.
+        """
+        return None
+
+    def coarse_transform(self) -> MixtureTable | RayTable | None:
+        """The same by half the quadrature, where there is one: the difference tells its error."""
+        return self.transform()
+
+    def characteristic(self, s: Float[np.ndarray, "*batch size"]) -> Any:
+        """F(s) = E exp(i Σ_i s_i x_i), with the features last in `s`; complex128 of shape (...).
+
+        Raises:
+            ValueError: the set has none in closed form or by quadrature.
+
+        """
+        table = self.transform()
+        if table is None:
+            raise ValueError(f"{self!r}: this kind of set has no characteristic function; use samples of it")
+        from tegum.core.features.characteristic import characteristic
+
+        return characteristic(table, s)
+
+
+class GatedSet(FeatureSet):
+    """A finite mixture of components with independent features; magnitudes are uniform on [0, 1]."""
+
+    @abc.abstractmethod
+    def table(self) -> MixtureTable:
+        """The set as a mixture."""
+
+    @cached_property
+    def _mixture(self) -> MixtureTable:
+        table = self.table()
+        for array in table:
+            array.flags.writeable = False  # it is handed out again and again
+        return table
+
+    def active(self) -> Float[np.ndarray, " size"]:
+        """The probability that each feature is active: Σ_c w_c q_ci."""
+        weights, gates = self._mixture
+        return weights @ gates
+
+    def first_moment(self) -> Float[np.ndarray, " size"]:
+        """E[x_i] = ½ Σ_c w_c q_ci."""
+        return self.active() / 2
+
+    def second_moment(self) -> Float[np.ndarray, "size size"]:
+        """E[x_i x_j] = ¼ Σ_c w_c q_ci q_cj for i ≠ j, and E[x_i²] = ⅓ Σ_c w_c q_ci."""
+        self._check_room("the second moments", 2 * self.features**2)
+        weights, gates = self._mixture
+        moment = (gates.T * weights) @ gates / 4
+        np.fill_diagonal(moment, self.active() / 3)
+        return moment
+
+    def transform(self) -> MixtureTable:
+        """The table itself: F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci u(s_i)), u(s) = (e^{is} − 1)/(is)."""
+        return self._mixture
+
+    def draw(self, uniforms: Uniforms, batch: int) -> Any:
+        """Samples (batch, size): a component, then a gate and a magnitude for each feature.
+
+        One uniform u serves as both gate and magnitude: given u < q, u/q is uniform on [0, 1].
+        """
+        weights, gates = self._mixture
+        u = uniforms((batch, self.features))
+        xp = u.__array_namespace__()
+        if len(weights) == 1:
+            q = xp.asarray(gates, dtype=u.dtype)
+        else:
+            upper = xp.asarray(np.cumsum(weights)[:-1], dtype=u.dtype)
+            component = (uniforms((batch, 1)) >= upper).sum(-1)
+            q = xp.asarray(gates, dtype=u.dtype)[component]
+        return xp.where(u < q, u / xp.where(q > 0, q, 1), 0)
+
+
+Size = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Independent(GatedSet, kind="independent"):
+    """`count` features, each with a gate of its own."""
+
+    positional: ClassVar[tuple[str, ...]] = ("count", "density", "importance")
+    count: Size
+    """Number of features."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, count: int, density: Numbers, importance: Numbers = 1.0) -> None: ...
+
+    @property
+    def features(self) -> int:
+        """How many features the set has."""
+        return self.count
+
+    @property
+    def table_size(self) -> int:
+        """One number for each feature."""
+        return self.count
+
+    def table(self) -> MixtureTable:
+        """One component, whose densities are the features' own."""
+        return MixtureTable(np.ones(1), self.densities[None])
+
+
+class _SizedSet(GatedSet):
+    """A gated set whose number of features is called `size`."""
+
+    positional: ClassVar[tuple[str, ...]] = ("size", "density", "importance")
+    size: Size
+    """Number of features."""
+
+    @property
+    def features(self) -> int:
+        """How many features the set has."""
+        return self.size
+
+    def _check_table(self) -> None:
+        self._check_room("the table", 3 * self.table_size)
+
+
+class _NestedSet(_SizedSet):
+    """Whose table has a component for each density that differs."""
+
+    @property
+    def table_size(self) -> int:
+        """Components, at most, times features."""
+        levels = len(set(self.density)) if isinstance(self.density, tuple) else 1
+        return (levels + 2) * self.size
+
+
+class Correlated(_NestedSet, kind="correlated"):
+    """`size` features with one gate: all active together or none; their magnitudes are independent.
+
+    With unequal densities one uniform is shared, and feature i is active when it falls below `density[i]`:
+    the strongest correlation that such densities allow.
+    """
+
+    if TYPE_CHECKING:
+
+        def __init__(self, size: int, density: Numbers, importance: Numbers = 1.0) -> None: ...
+
+    def table(self) -> MixtureTable:
+        """Nested components: nothing active, then the densest features, …, then all."""
+        self._check_table()
+        return _nested(self.densities)
+
+
+class Anticorrelated(_SizedSet, kind="anticorrelated"):
+    """`size` features of which at most one is active: a member is chosen, each as often, then gated.
+
+    `density` is the gate's, so a feature is active with probability density / size.
+    """
+
+    if TYPE_CHECKING:
+
+        def __init__(self, size: int, density: Numbers, importance: Numbers = 1.0) -> None: ...
+
+    def table(self) -> MixtureTable:
+        """Nothing active, or exactly feature i with weight density[i] / size."""
+        self._check_table()
+        each = self.densities / self.size
+        weights = np.concatenate([[1 - each.sum()], each])
+        return _without_impossible(weights, np.concatenate([np.zeros((1, self.size)), np.eye(self.size)]))
+
+
+class PartiallyCorrelated(_NestedSet, kind="partially-correlated"):
+    """`size` features that share one gate with probability `strength` and have their own gates otherwise."""
+
+    positional: ClassVar[tuple[str, ...]] = ("size", "density", "strength", "importance")
+    strength: Annotated[float, Field(strict=True)]
+    """Probability that the features share one gate, in [0, 1]."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, size: int, density: Numbers, strength: float, importance: Numbers = 1.0) -> None: ...
+
+    @field_validator("strength")
+    @classmethod
+    def _strength_is_a_probability(cls, value: float) -> float:
+        if not 0 <= value <= 1:
+            raise ValueError("must lie in [0, 1]")
+        return value
+
+    def table(self) -> MixtureTable:
+        """The components of a correlated set with weight `strength`, and an independent one with the rest."""
+        self._check_table()
+        shared = _nested(self.densities)
+        weights = np.concatenate([self.strength * shared.weights, [1 - self.strength]])
+        return _without_impossible(weights, np.concatenate([shared.gates, self.densities[None]]))
+
+
+def _nested(densities: Float[np.ndarray, " size"]) -> MixtureTable:
+    """Components of features that share one uniform: nothing active, then the densest, …, then all."""
+    levels = np.unique(densities)[::-1]
+    bounds = np.concatenate([[1.0], levels, [0.0]])
+    gates = np.concatenate([np.zeros((1, len(densities))), densities >= levels[:, None]])
+    return _without_impossible(bounds[:-1] - bounds[1:], gates)
+
+
+def _without_impossible(weights: np.ndarray, gates: np.ndarray) -> MixtureTable:
+    possible = weights > 0
+    return MixtureTable(weights[possible] / weights[possible].sum(), gates[possible].astype(np.float64))
+
+
+class Equivariant(FeatureSet, kind="equivariant"):
+    """One feature in `size` orientations: its copies on a circle respond to an angle, which is anything.
+
+    With probability `density` an angle θ, uniform on the circle, and an amplitude a, uniform on [0, 1], are drawn, and
+    feature i becomes a·κ(θ − 2πi/size), with the tuning κ(θ) = exp((cos θ − 1)/width²). `width` is in radians: narrow
+    tunings are features of their own, wide ones share a few Fourier modes.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("size", "density", "width", "importance")
+    size: Size
+    """Number of orientations, each of which is a feature."""
+    width: Positive
+    """Of the tuning, in radians."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, size: int, density: float, width: float, importance: Numbers = 1.0) -> None: ...
+
+    @field_validator("density")
+    @classmethod
+    def _density_is_one_number(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
+        if isinstance(value, tuple):
+            raise ValueError("must be one number: the features of the set have one gate")
+        return value
+
+    @property
+    def features(self) -> int:
+        """How many features the set has."""
+        return self.size
+
+    @property
+    def table_size(self) -> int:
+        """The response of each feature at each angle."""
+        return self._nodes * self.size
+
+    @property
+    def angles(self) -> Float[np.ndarray, " size"]:
+        """The orientation of each feature, in radians."""
+        return 2 * np.pi * np.arange(self.size) / self.size
+
+    def _response(self, angle: Any) -> Any:
+        """κ(θ − θ_i) for angles of any shape, with the features as one more axis."""
+        xp = angle.__array_namespace__()
+        return xp.exp((xp.cos(angle[..., None] - xp.asarray(self.angles, dtype=angle.dtype)) - 1) / self.width**2)
+
+    def _rays(self, count: int) -> RayTable:
+        angles = 2 * np.pi * (np.arange(count) + 0.5) / count
+        return RayTable(np.full(count, self.densities[0] / count), self._response(angles))
+
+    @cached_property
+    def _nodes(self) -> int:
+        # The trapezoid rule on a circle is exact for smooth functions once it resolves the tuning; a loss is
+        # smooth but for its second derivative where an output's sign changes, and that takes more.
+        return int(np.clip(2 ** np.ceil(np.log2(2048 / self.width)), 2048, 16384))
+
+    def transform(self) -> RayTable:
+        """Rays over the angles of the trapezoid rule: F(s) = 1 − p + p mean_θ u(Σ_i s_i κ(θ − θ_i))."""
+        return self._rays(self._nodes)
+
+    def coarse_transform(self) -> RayTable:
+        """Half as many angles."""
+        return self._rays(self._nodes // 2)
+
+    def active(self) -> Float[np.ndarray, " size"]:
+        """The density: all features respond when one does, be it little."""
+        return self.densities
+
+    def first_moment(self) -> Float[np.ndarray, " size"]:
+        """E[x_i] = ½ p mean_θ κ(θ)."""
+        weights, directions = self.transform()
+        return weights @ directions / 2
+
+    def second_moment(self) -> Float[np.ndarray, "size size"]:
+        """E[x_i x_j] = ⅓ p mean_θ κ(θ − θ_i) κ(θ − θ_j)."""
+        weights, directions = self.transform()
+        return (directions.T * weights) @ directions / 3
+
+    def draw(self, uniforms: Uniforms, batch: int) -> Any:
+        """Samples (batch, size): one uniform is gate and amplitude, another the angle."""
+        u = uniforms((batch, 2))
+        xp = u.__array_namespace__()
+        p = float(self.densities[0])
+        amplitude = xp.where(u[:, 0] < p, u[:, 0] / p, 0)
+        return amplitude[:, None] * self._response(2 * np.pi * u[:, 1])

@@ -1,0 +1,128 @@
+"""Arrays as people hold them (PyTorch, JAX, xarray, pandas, lists) as NumPy's, or as sparse matrices of SciPy.
+
+No library is imported for it: a tensor is known by what it can do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tegum.core.limits import beyond_memory
+from tegum.core.outside.sparse import assembled
+
+
+def numbers_of(given: Any, dims: tuple[str, ...] = ()) -> Any:
+    """The numbers in an array of any library, without a copy where it allows that.
+
+    A tensor of PyTorch is taken off its graph and its device, and one that is sparse becomes a sparse matrix of SciPy.
+    Narrow kinds that NumPy does not know (bfloat16, float8) become float32.
+
+    Args:
+        given: an array, a tensor, a table, or nested lists.
+        dims: names of the last dimensions in the order that is wanted; a DataArray that has them is turned.
+
+    Returns:
+        A NumPy array of any dtype, or a sparse matrix.
+
+    Raises:
+        ValueError: a rule, "must …": it is no array, has masked entries, or is on no device that can be read.
+
+    """
+    if type(given) is np.ndarray:
+        return _wide(given)
+    if hasattr(given, "tocsr"):
+        return given
+    if hasattr(given, "detach") and hasattr(given, "layout"):
+        return _of_tensor(given)
+    if dims and {*dims} <= {*getattr(given, "dims", ())}:
+        given = given.transpose(..., *dims)
+    if np.ma.is_masked(given):
+        raise ValueError("must have no masked entries; .filled(0) or .compressed() says what they mean")
+    try:
+        return _wide(np.asarray(given))
+    except MemoryError:
+        raise
+    except Exception as error:  # on another device, not known yet: whatever a library says
+        if isinstance(error, ValueError) and isinstance(given, list | tuple):
+            return np.asarray(None)  # ragged: no array, as whoever asked will say
+        raise ValueError(f"must be an array of numbers that can be read here: {_said(error)}") from None
+
+
+_DIMS = {"weights": ("feature", "hidden"), "bias": ("feature",), "x": ("sample", "feature")}
+
+
+def array_of(call: str, name: str, value: Any) -> np.ndarray:
+    """One argument of a function that computes in NumPy.
+
+    Raises:
+        ValueError: one sentence that begins with `call` and names the argument.
+
+    """
+    try:
+        array = numbers_of(value, _DIMS[name])
+    except ValueError as error:
+        raise ValueError(f"{call}({name}={type(value).__name__}): {name} {error}") from None
+    if hasattr(array, "tocsr"):
+        raise ValueError(f"{call}({name}={type(value).__name__}): {name} must be dense; .toarray() makes it so")
+    return array
+
+
+def arrays_of(call: str, **given: Any) -> list[Any]:
+    """Arguments of a function that computes in NumPy or JAX: arrays of JAX as they are, others as by `array_of`."""
+    return [value if _of_jax(value) else array_of(call, name, value) for name, value in given.items()]
+
+
+def _of_jax(value: Any) -> bool:
+    return hasattr(value, "__array_namespace__") and value.__array_namespace__() is not np
+
+
+def _of_tensor(given: Any) -> Any:
+    try:
+        tensor = given.detach()
+        kind = str(tensor.layout).removeprefix("torch.")
+        match kind:
+            case "strided":
+                return _of_dense(tensor)
+            case "sparse_coo":
+                # Not tensor.coalesce(), which follows the indices in native code.
+                if len(indices := _of_dense(tensor._indices())) != 2:
+                    raise ValueError("only a part of its dimensions is sparse; .to_dense() makes one that is read")
+                parts = {"data": _of_dense(tensor._values()), "row": indices[0], "col": indices[1]}
+            case "sparse_csr" | "sparse_bsr":
+                held = {"data": tensor.values(), "indices": tensor.col_indices(), "indptr": tensor.crow_indices()}
+                parts = {name: _of_dense(each) for name, each in held.items()}
+            case "sparse_csc":
+                held = {"data": tensor.values(), "indices": tensor.row_indices(), "indptr": tensor.ccol_indices()}
+                parts = {name: _of_dense(each) for name, each in held.items()}
+            case _:
+                raise ValueError(f"its layout is {kind}, and .to_sparse_csr() or .to_dense() makes one that is read")
+    except MemoryError:
+        raise
+    except Exception as error:  # on a device without numbers, of a kind that is not read: whatever PyTorch says
+        raise ValueError(f"must be a tensor that can be read here: {_said(error)}") from None
+    return assembled(kind.removeprefix("sparse_"), tuple(tensor.shape), parts)
+
+
+def _of_dense(tensor: Any) -> np.ndarray:
+    tensor = tensor.cpu()
+    # NumPy has no bfloat16 and no float8.
+    if any(word in str(tensor.dtype) for word in ("bfloat16", "float8")):
+        tensor = tensor.float()
+    for resolve in ("resolve_conj", "resolve_neg"):
+        tensor = getattr(tensor, resolve, lambda same=tensor: same)()
+    return np.asarray(tensor.numpy())
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Numbers of at most 16 bits that NumPy holds without knowing them (as ml_dtypes makes them) in float32."""
+    if array.dtype.isbuiltin != 2 or array.dtype.itemsize > 2:  # 2: a library has told NumPy of it
+        return array
+    if too_much := beyond_memory(4 * array.size):
+        raise ValueError(f"must fit into memory: in float32 it {too_much}")
+    return array.astype(np.float32)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

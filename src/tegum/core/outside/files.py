@@ -1,0 +1,239 @@
+"""Matrices in .npy and .npz files. What a file says of itself is compared with its length and with the memory first."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tegum.core.limits import beyond_memory
+from tegum.core.outside.sparse import PARTS, assembled
+from tegum.core.words import nearest, on_one_line
+
+ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]+):/+")
+"""How an address in a network begins; `Path` makes one slash of two."""
+
+_HEADER_BYTES = 2**16
+"""More than NumPy itself reads of a header."""
+
+_PIECE = 2**20
+
+
+class UnreadableError(ValueError):
+    """A file that cannot be used: which of `path` and `key` breaks which rule ("must …")."""
+
+    def __init__(self, field: str, value: str | None, rule: str) -> None:
+        """Tell the field, its value, and the rule."""
+        super().__init__(field, value, rule)
+        self.field, self.value, self.rule = field, value, rule
+
+
+def obstacle(path: Path, wanted: str = "file") -> str | None:
+    """What stands where a file (or a "folder", or "either") is wanted, "and …"; None if it is one.
+
+    Nothing is opened: to open a pipe waits for a writer, and a device may have no end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if address := ADDRESS.match(str(path)):
+            return f"and an address ({address[1]}://) is none: bring what is there to this machine first"
+        return "and this symbolic link leads nowhere" if path.is_symlink() else "and there is none"
+    except NotADirectoryError:
+        return "and there is none"
+    except (OSError, ValueError) as error:
+        return f"and the system refuses this name ({reason(error)})"
+    if stat.S_ISREG(mode):
+        found = "file"
+    elif stat.S_ISDIR(mode):
+        found = "folder"
+    else:
+        kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+        found = kinds.get(stat.S_IFMT(mode), "special file")
+    return None if found == wanted or (wanted == "either" and found in ("file", "folder")) else f"and this is a {found}"
+
+
+def shown(path: Path) -> str:
+    """A path in a sentence: on one line, an address with both its slashes, a very long one without its middle."""
+    text = on_one_line(ADDRESS.sub(r"\1://", str(path)))
+    return text if len(text) <= 300 else f"{text[:100]}…{text[-100:]}"
+
+
+def reason(error: BaseException) -> str:
+    """What the system or a library says, on one line and of bounded length."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(text.split())
+    return on_one_line(text[:1].lower() + text[1:200]) or type(error).__name__
+
+
+def damaged(path: Path, what: str, error: BaseException) -> UnreadableError:
+    """The error for a file that a library could not read, whatever it raised."""
+    return UnreadableError("path", str(path), f"must lead to {what}: {reason(error)}")
+
+
+def check_matrix(path: Path, dtype: np.dtype, shape: tuple[int, ...], *, mapped: bool = False) -> None:
+    """Refuse what is no matrix of real numbers, and what the memory does not hold, before it is read.
+
+    Args:
+        path: for the sentence.
+        dtype: of the numbers.
+        shape: as the file has it.
+        mapped: whether the numbers stay in the file.
+
+    Raises:
+        UnreadableError: it is none.
+
+    """
+    if len(shape) != 2 or min(shape) < 1 or dtype.kind not in "fiub" or dtype.itemsize > 16:
+        raise UnreadableError(
+            "path", str(path), f"must lead to a matrix of real numbers, and this is {dtype} of shape {shape}"
+        )
+    if not mapped and (too_much := beyond_memory(math.prod(shape) * dtype.itemsize)):
+        raise UnreadableError(
+            "path", str(path), f"must lead to a matrix that fits into memory: of shape {shape} it {too_much}"
+        )
+
+
+def read_matrix(path: Path, key: str | None = None) -> Any:
+    """The matrix in a .npy or .npz file (by `numpy.save`, `numpy.savez`, `scipy.sparse.save_npz`).
+
+    Arrays in .npy files are mapped, not read.
+
+    Args:
+        path: the file.
+        key: the name of an array in a .npz file; None where there is one only.
+
+    Returns:
+        An array of two dimensions, or a sparse matrix whose structure is sound; of real numbers.
+
+    Raises:
+        UnreadableError: there is no such file or array, or the file cannot be read.
+
+    """
+    if found := obstacle(path):
+        raise UnreadableError("path", str(path), f"must lead to a file, {found}")
+    if path.suffix != ".npz" and key is not None:
+        raise UnreadableError("key", key, f"must be None, as {path.name!r} is one array without a name")
+    try:
+        if path.suffix != ".npz":
+            return _mapped(path)
+        with zipfile.ZipFile(path) as archive:
+            return _from_archive(archive, path, key)
+    except (UnreadableError, MemoryError):
+        raise
+    except Exception as error:  # of zipfile, zlib, NumPy: they raise what they like at a damaged file
+        raise damaged(path, "a readable .npy or .npz file", error) from None
+
+
+def chosen(key: str | None, keys: list[str], path: Path) -> str:
+    """The name of one of the arrays in a file; raises UnreadableError where there is no such, or no single one."""
+    if key is None and len(keys) == 1:
+        return keys[0]
+    if key is None:
+        known = ", ".join(sorted(keys)[:8]) + (", …" if len(keys) > 8 else "")
+        raise UnreadableError("key", None, f"must be given, as {path.name!r} holds {len(keys)} arrays: {known}")
+    if key not in keys:
+        raise UnreadableError("key", key, f"must be the name of an array in {path.name!r}; {nearest(key, keys)}")
+    return key
+
+
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+    start: int
+    """Where the numbers begin."""
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _header(stream: io.BufferedIOBase) -> _Header:
+    """What an .npy file says of itself; raises ValueError where it says nothing sensible."""
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"the format's version {version[0]}.{version[1]} is unknown")
+    width = 2 if version == (1, 0) else 4
+    length = stream.read(width)
+    if len(length) < width or int.from_bytes(length, "little") > _HEADER_BYTES:
+        raise ValueError("the header is cut, or longer than any")
+    stream.seek(-width, os.SEEK_CUR)
+    # Version 3.0 differs from 2.0 in names of fields alone, which no matrix has.
+    read = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if any(length < 0 for length in shape):
+        raise ValueError(f"the header has the shape {shape}")
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not read")
+    return _Header(tuple(map(int, shape)), fortran, dtype, stream.tell())
+
+
+def _mapped(path: Path) -> np.ndarray:
+    with path.open("rb") as stream:
+        header = _header(stream)
+        length = os.fstat(stream.fileno()).st_size - header.start
+    check_matrix(path, header.dtype, header.shape, mapped=True)
+    _check_length(header, length)
+    return np.memmap(path, header.dtype, "r", header.start, header.shape, "F" if header.fortran else "C")
+
+
+def _check_length(header: _Header, length: int) -> None:
+    if header.bytes != length:
+        raise ValueError(f"its header tells of {header.bytes} bytes of numbers, and there are {length}")
+
+
+def _from_archive(archive: zipfile.ZipFile, path: Path, key: str | None) -> Any:
+    names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
+    if len({*names}) < len(names):
+        raise ValueError("two arrays in it have one name")
+    if not {"format", "shape"} <= {*names}:
+        name = chosen(key, names, path)
+        return _member(archive, name, path, matrix=True)
+    if key is not None:
+        raise UnreadableError("key", key, f"must be None, as {path.name!r} is one sparse matrix without a name")
+    form, shape = (_member(archive, name, path) for name in ("format", "shape"))
+    form = form.item().decode() if form.dtype.kind == "S" and form.ndim == 0 else str(form)
+    if form not in PARTS or shape.dtype.kind not in "iu" or shape.shape != (2,):
+        raise ValueError(f"it tells of a sparse matrix of the form {form[:40]!r} and the shape {shape.tolist()!r:.40}")
+    if missing := [name for name in PARTS[form] if name not in names]:
+        raise ValueError(f"a sparse matrix of the form {form!r} has {missing[0]!r}, and this file has not")
+    total = sum(archive.getinfo(f"{name}.npy").file_size for name in PARTS[form])
+    if too_much := beyond_memory(total):
+        raise UnreadableError("path", str(path), f"must lead to a matrix that fits into memory: this one {too_much}")
+    parts = {name: _member(archive, name, path) for name in PARTS[form]}
+    try:
+        return assembled(form, tuple(map(int, shape)), parts)
+    except ValueError as error:
+        raise UnreadableError("path", str(path), f"must lead to a sound sparse matrix, which {error}") from None
+
+
+def _member(archive: zipfile.ZipFile, name: str, path: Path, *, matrix: bool = False) -> np.ndarray:
+    """One array of an archive. It is as long as the archive says, or refused: zipfile gives out no more than that."""
+    info = archive.getinfo(f"{name}.npy")
+    with archive.open(info) as opened:
+        stream: Any = opened
+        header = _header(stream)
+        if matrix:
+            check_matrix(path, header.dtype, header.shape)
+        elif too_much := beyond_memory(header.bytes):
+            raise UnreadableError(
+                "path", str(path), f"must lead to an array that fits into memory: {name!r} {too_much}"
+            )
+        _check_length(header, info.file_size - header.start)
+        numbers = np.empty(header.bytes, np.uint8)
+        view, done = memoryview(numbers.data), 0
+        while done < len(view):
+            if not (count := stream.readinto(view[done : done + _PIECE])):
+                raise ValueError(f"the array {name!r} is cut")
+            done += count
+        stream.read(1)  # at the end zipfile compares the checksum
+    order = "F" if header.fortran else "C"
+    return numbers.view(header.dtype).reshape(header.shape, order=order)

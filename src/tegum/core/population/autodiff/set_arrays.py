@@ -1,0 +1,98 @@
+"""A feature distribution as arrays for the population loss: sets of one form and one shape, side by side."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.tables import MixtureTable, RayTable
+
+
+class Group(NamedTuple):
+    """Sets of one form and one shape."""
+
+    features: Any
+    """The features of each set, (set, size)."""
+    table: MixtureTable | RayTable
+    """With the set as first axis."""
+    mean: Any
+    """E[x], (set, size)."""
+    second: Any
+    """E[x xᵀ], (set, size, size)."""
+
+
+class Moments(NamedTuple):
+    """What the closed part of the loss needs."""
+
+    mean: Any
+    covariance: Any
+    power: Any
+    """E[x²], (n,)."""
+    importance: Any
+
+
+class Series(NamedTuple):
+    """A feature distribution as the series needs it: a tree of arrays."""
+
+    groups: tuple[Group, ...]
+    coarse: tuple[Group, ...]
+    """The same with half the quadrature, where there is one; else empty."""
+    moments: Moments
+    stop: Any = None
+    """The address of a flag (`Stop.address`) at which sums on a CPU look, if any: when it is raised they end soon, with
+    anything."""
+
+
+def series_of(features: FeatureDistribution, form: bool = True) -> Series:
+    """The arrays of a distribution, with or without what characteristic functions are made of.
+
+    Raises:
+        ValueError: a set has no characteristic function.
+
+    """
+    for each in features.sets if form else ():
+        if each.transform() is None:
+            raise ValueError(
+                f"{each!r}: this kind of set has no characteristic function, so no population loss; "
+                "use empirical_loss on samples of it"
+            )
+    coarse = () if features.gated or not form else _groups(features, coarse=True)
+    moments = Moments(
+        mean=features.first_moment(),
+        covariance=features.covariance(),
+        power=np.diag(features.second_moment()).copy(),
+        importance=features.importance,
+    )
+    return Series(_groups(features, coarse=False) if form else (), coarse, moments)
+
+
+def _groups(features: FeatureDistribution, coarse: bool) -> tuple[Group, ...]:
+    collected: dict[Any, list[Any]] = {}
+    mean, second = features.first_moment(), features.second_moment()
+    end = 0
+    tables = features.tables() if features.gated else (each.transform() for each in features.sets)
+    for each, whole in zip(features.sets, tables, strict=True):
+        start, end = end, end + each.features
+        table: Any = each.coarse_transform() if coarse else whole
+        pieces = [(np.arange(start, end), table)]
+        if isinstance(table, MixtureTable) and len(table.weights) == 1:
+            # One component: its features are independent of one another.
+            pieces = [
+                (np.array([start + i]), MixtureTable(table.weights, table.gates[:, i : i + 1]))
+                for i in range(each.features)
+            ]
+        for index, piece in pieces:
+            key = (type(piece), *(np.shape(array) for array in piece))
+            group = Group(index, piece, mean[index], second[np.ix_(index, index)])
+            collected.setdefault(key, []).append(group)
+    return tuple(_stacked(groups) for groups in collected.values())
+
+
+def _stacked(groups: list[Group]) -> Group:
+    tables: list[Any] = [group.table for group in groups]
+    table = type(tables[0])(*(np.stack(arrays) for arrays in zip(*tables, strict=True)))
+    rest = zip(*((group.features, group.mean, group.second) for group in groups), strict=True)
+    features, mean, second = (np.stack(arrays) for arrays in rest)
+    return Group(features, table, mean, second)

@@ -1,0 +1,302 @@
+"""The population loss of many models to an asked accuracy: value, gradient and Hessian, each with its error.
+
+The number of frequencies is doubled, for every model by itself, until the estimated error is small enough. Mixture
+tables go through the fused kernel, where the Hessian is a central difference of the analytic gradient; other sets go
+through JAX. The linear model is a closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, assert_never
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.limits import check_memory
+from tegum.core.model import Activation, exact_path
+from tegum.core.population.errors import Differences, always, differences, kernel_values, left_out, unevenness
+from tegum.core.stopping import current, interruptible
+
+FIRST, LAST = 32, 2**16
+"""The fewest frequencies and the most."""
+
+_LARGEST = 1e70
+"""Of the parameters: those of larger ones have losses beyond what a float64 holds, or none."""
+
+
+class Evaluation(NamedTuple):
+    """What `evaluate` found; derivatives are in the parameters (W row by row, b), P = nm + n of them."""
+
+    loss: Float[np.ndarray, " run"]
+    error: Float[np.ndarray, " run"]
+    """An estimate of the loss's error that is meant as a bound: in the middle of random models 25 times too large."""
+    gradient: Float[np.ndarray, "run parameter"] | None = None
+    gradient_error: Float[np.ndarray, " run"] | None = None
+    """The same of the Euclidean norm of the gradient's error."""
+    hessian: Float[np.ndarray, "run parameter parameter"] | None = None
+    hessian_error: Float[np.ndarray, " run"] | None = None
+    """The same of the Frobenius norm of the Hessian's error, and so of the error of every eigenvalue."""
+    frequencies: Int[np.ndarray, " run"] | None = None
+    """How many the kernel used; 0 for the linear model, and for sets that go through JAX."""
+
+
+def evaluate(
+    weights: Float[np.ndarray, "run feature hidden"],
+    bias: Float[np.ndarray, "run feature"],
+    features: FeatureDistribution | Sequence[FeatureDistribution],
+    *,
+    order: int = 0,
+    tol: float = 1e-8,
+    activation: Activation = "relu",
+    threads: int = 1,
+    strict: bool = True,
+    certain: bool = True,
+) -> Evaluation:
+    """Loss (order 0), gradient as well (1) and Hessian as well (2) of the population loss.
+
+    Args:
+        weights: W, shape (run, n, m).
+        bias: b, shape (run, n).
+        features: one distribution for all models, or one for each.
+        order: of the highest derivative.
+        tol: the largest error of the loss; of the gradient, by its norm and relative to max(1, |gradient|); a
+            thousand times as much is the largest error of the Hessian, relative to max(1, |Hessian|).
+        activation: a name in `ACTIVATIONS`.
+        threads: for the kernel.
+        strict: refuse what cannot be had; otherwise the errors tell what was reached, and models that are not
+            finite have the loss NaN.
+        certain: whether a corner of the gradient within the steps of the differences is to show in the error of the
+            Hessian, which then takes half as long again.
+
+    Raises:
+        ValueError: shapes do not fit, the activation has no population loss, a set has no characteristic function,
+            or, if strict, parameters are not finite or `tol` cannot be reached.
+
+    """
+    weights, bias = np.asarray(weights, dtype=np.float64), np.asarray(bias, dtype=np.float64)
+    if weights.ndim != 3 or weights.shape[2] < 1 or bias.shape != weights.shape[:2]:
+        raise ValueError(
+            f"evaluate(weights of shape {weights.shape}, bias of shape {bias.shape}): they must have the shapes "
+            "(run, feature, hidden) and (run, feature)"
+        )
+    if order not in (0, 1, 2):
+        raise ValueError(f"evaluate(order={order!r}): order must be 0, 1 or 2")
+    if not tol > 0:
+        raise ValueError(f"evaluate(tol={tol!r}): tol must be a positive number")
+    path = exact_path(f"evaluate(activation={activation!r})", activation)
+    runs, n, m = weights.shape
+    given = [features] * runs if isinstance(features, FeatureDistribution) else list(features)
+    if len(given) != runs or any(each.n != n for each in given):
+        raise ValueError(
+            f"evaluate(weights of shape {weights.shape}): features must be a distribution of {n} features, "
+            f"or {runs} of them"
+        )
+    _check_room(runs, n, m, order)
+    theta = np.concatenate([weights.reshape(runs, -1), bias], 1)
+    # The loss is of fourth order in the weights, and NaN compares as False.
+    finite = (np.abs(theta) <= _LARGEST).all(1)
+    if strict and not finite.all():
+        raise ValueError(
+            f"evaluate(weights, bias): model {int(np.argmin(finite))} has a parameter that is not finite, or is beyond "
+            f"{_LARGEST:g}"
+        )
+    found = _blank(runs, theta.shape[1], order)
+    if (good := np.flatnonzero(finite)).size:
+        chosen = [given[run] for run in good.tolist()]
+        match path:
+            case "moments":
+                part = _linear(weights[good], bias[good], chosen, order)
+            case "series":
+                if all(each.gated for each in chosen):
+                    part = _by_kernel(theta[good], (n, m), chosen, order, tol, threads, certain)
+                else:
+                    part = _by_jax(weights[good], bias[good], chosen, order, tol)
+            case _:
+                assert_never(path)
+        for whole, values in zip(found, part, strict=True):
+            if whole is not None:
+                whole[good] = values
+    if strict:
+        _refuse_inaccurate(found, order, tol)
+    return found
+
+
+def _check_room(runs: int, n: int, m: int, order: int) -> None:
+    """Refuse what there is no memory for: of each model its couplings, and matrices of all its parameters."""
+    p = n * m + n
+    what, size = "the couplings", 8 * runs * (6 * p + 2 * n * n)
+    if order > 1:
+        what, size = "the Hessian", size + 8 * (4 * runs * p * p + 4 * p * p)
+    what = f"{what} of {f'{runs:,} models' if runs > 1 else 'a model'} with {n:,} features and {p:,} parameters"
+    check_memory(f"population loss(weights of shape {(runs, n, m)})", what, size, "fewer models or a smaller one fit")
+
+
+def _blank(runs: int, parameters: int, order: int) -> Evaluation:
+    nan = np.full((3, runs), np.nan)
+    gradient = np.full((runs, parameters), np.nan) if order > 0 else None
+    hessian = np.full((runs, parameters, parameters), np.nan) if order > 1 else None
+    return Evaluation(
+        nan[0], nan[1],
+        gradient, np.full(runs, np.nan) if order > 0 else None,
+        hessian, nan[2] if order > 1 else None,
+        np.zeros(runs, np.int64),
+    )  # fmt: skip
+
+
+def _targets(found: Evaluation, order: int, tol: float) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """For each order its error and the largest one allowed."""
+    targets = [("loss", found.error, np.full(len(found.error), tol))]
+    if order > 0 and found.gradient is not None and found.gradient_error is not None:
+        size = np.maximum(1, np.linalg.norm(found.gradient, axis=1))
+        targets.append(("gradient", found.gradient_error, tol * size))
+    if order > 1 and found.hessian is not None and found.hessian_error is not None:
+        size = np.maximum(1, np.linalg.norm(found.hessian, axis=(1, 2)))
+        targets.append(("Hessian", found.hessian_error, 1e3 * tol * size))
+    return targets
+
+
+def _refuse_inaccurate(found: Evaluation, order: int, tol: float) -> None:
+    for name, error, allowed in _targets(found, order, tol):
+        if (bad := np.flatnonzero(~(error <= allowed))).size:
+            run = int(bad[0])
+            raise ValueError(
+                f"population_loss(tol={tol!r}): tol cannot be reached: the {name} of model {run} has an error of up to "
+                f"{error[run]:.2g}; ask for at least {1.1 * tol * error[run] / allowed[run]:.2g}"
+            )
+
+
+def _by_kernel(
+    theta: np.ndarray,
+    shape: tuple[int, int],
+    features: list[FeatureDistribution],
+    order: int,
+    tol: float,
+    threads: int,
+    certain: bool,
+) -> Evaluation:
+    found = _blank(len(theta), theta.shape[1], order)
+    waiting = np.arange(len(theta))
+    # The gradient and the Hessian with half as many frequencies, and how much each had then changed.
+    last: list[Any] = [None, None, np.full(len(theta), np.inf), np.full(len(theta), np.inf)]
+    count = FIRST if order == 0 else FIRST // 4
+    remains = always(theta, shape, features)
+    at_best = remains + left_out(theta, shape, features, LAST)
+    while waiting.size:
+        here = [features[run] for run in waiting.tolist()]
+        lost = remains[waiting] + left_out(theta[waiting], shape, here, count)
+        loss, gradient, error = kernel_values(theta[waiting], shape, here, count, threads)
+        found.loss[waiting], found.error[waiting] = loss, error + lost[:, 0]
+        assert found.frequencies is not None
+        found.frequencies[waiting] = count
+        done = _enough(error, lost[:, 0], at_best[waiting, 0], tol)
+        now: list[Any] = [gradient, None, None, None]
+        if order > 0 and found.gradient is not None and found.gradient_error is not None:
+            # With half the frequencies a gradient is less accurate by far, but now and then it happens to agree.
+            now[2] = _change(gradient, last[0])
+            error = np.maximum(1.5 * now[2], last[2] / 4)
+            found.gradient[waiting], found.gradient_error[waiting] = gradient, error + lost[:, 1]
+            target = tol * np.maximum(1, np.linalg.norm(gradient, axis=1))
+            done &= _enough(error, lost[:, 1], at_best[waiting, 1], target)
+        if order > 1 and found.hessian is not None and found.hessian_error is not None:
+            near = differences(theta[waiting], gradient, shape, here, count, threads)
+            now[1] = (near.slope + near.slope.swapaxes(1, 2)) / 2
+            now[3] = _change(now[1], last[1])
+            error = np.maximum(2 * now[3], last[3])
+            target = 1e3 * tol * np.maximum(1, np.linalg.norm(now[1], axis=(1, 2)))
+            # The wider differences cost as much again: only where all else is well.
+            last_look = certain & ((done & (error <= target)) | (count >= LAST))
+            uneven = np.zeros(len(waiting))
+            if last_look.any():
+                some, same = waiting[last_look], [each for each, so in zip(here, last_look, strict=True) if so]
+                wide = differences(theta[some], gradient[last_look], shape, same, count, threads, times=2.0)
+                uneven[last_look] = unevenness(Differences(*(each[last_look] for each in near)), wide)
+            found.hessian[waiting], found.hessian_error[waiting] = now[1], error + uneven + lost[:, 2]
+            done &= _enough(error, uneven + lost[:, 2], uneven + at_best[waiting, 2], target)
+        if count >= LAST:
+            return found
+        waiting = waiting[~done]
+        last = [None if each is None else each[~done] for each in now]
+        count *= 2
+    return found
+
+
+def _enough(error: np.ndarray, lost: np.ndarray, at_best: np.ndarray, target: Any) -> np.ndarray:
+    """Where no more frequencies are needed, or none would help: `lost` is then too large with the most of them."""
+    return (error <= target) & ((error + lost <= target) | (at_best > target))
+
+
+def _change(now: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """By how much each run's array has changed, in the Euclidean norm; infinitely where there was none."""
+    if before is None:
+        return np.full(len(now), np.inf)
+    return np.linalg.norm((now - before).reshape(len(now), -1), axis=1)
+
+
+def _by_jax(
+    weights: np.ndarray, bias: np.ndarray, features: list[FeatureDistribution], order: int, tol: float
+) -> Evaluation:
+    from tegum.core.jax_setup import check, scope
+
+    check()
+    import jax
+    import jax.numpy as jnp
+
+    from tegum.core.population.autodiff.series import derivatives, series_of
+
+    runs, n, m = weights.shape
+    found = _blank(runs, n * m + n, order)
+    with scope(double=True):
+        (device,) = jnp.zeros(()).devices()
+
+    def work() -> None:
+        # Settings are of the thread they are set in.
+        with scope(double=True), jax.default_device(device):
+            stop = current()
+            address = stop.address if device.platform == "cpu" else None
+            # Sequential, so that no temporary grows with the number of runs.
+            for distribution in dict.fromkeys(features):
+                here = np.array([each == distribution for each in features])
+                series = series_of(distribution)._replace(stop=address)
+                part = derivatives(weights[here], bias[here], series, tol, order)
+                for whole, values in zip(found, part, strict=False):
+                    if whole is not None:
+                        whole[here] = np.asarray(values)
+                stop.check()
+
+    interruptible(work)
+    return found
+
+
+def _linear(weights: np.ndarray, bias: np.ndarray, features: list[FeatureDistribution], order: int) -> Evaluation:
+    """x̂ = W Wᵀ x + b: each output's loss is a quadratic form in its couplings and bias."""
+    runs, n, m = weights.shape
+    found = _blank(runs, n * m + n, order)
+    for run, distribution in enumerate(features):
+        w, importance = weights[run], distribution.importance
+        mean, second = distribution.first_moment(), distribution.second_moment()
+        form = np.block([[second, mean[:, None]], [mean[None], np.ones((1, 1))]])
+        rows = np.concatenate([w @ w.T, bias[run][:, None]], 1)
+        aim = np.concatenate([second, mean[:, None]], 1)
+        pull = rows @ form
+        found.loss[run] = importance @ (np.diag(second) + ((pull - 2 * aim) * rows).sum(1))
+        found.error[run] = 1e-15 * importance @ (np.diag(second) + (np.abs(pull) + 2 * np.abs(aim)) @ np.ones(n + 1))
+        if found.gradient is None or found.gradient_error is None:
+            continue
+        slopes = 2 * importance[:, None] * (pull - aim)
+        symmetric = slopes[:, :n] + slopes[:, :n].T
+        found.gradient[run] = np.concatenate([(symmetric @ w).ravel(), slopes[:, n]])
+        found.gradient_error[run] = 1e-15 * (1 + np.abs(symmetric).sum() * np.abs(w).max())
+        if found.hessian is None or found.hessian_error is None:
+            continue
+        jacobian = np.zeros((n, n + 1, n * m + n))
+        for j in range(n):
+            for i in range(n):
+                jacobian[j, i, i * m : (i + 1) * m] += w[j]
+                jacobian[j, i, j * m : (j + 1) * m] += w[i]
+            jacobian[j, n, n * m + j] = 1
+        found.hessian[run] = 2 * np.einsum("j,jap,ab,jbq->pq", importance, jacobian, form, jacobian, optimize=True)
+        found.hessian[run, : n * m, : n * m] += np.kron(symmetric, np.eye(m))
+        found.hessian_error[run] = 1e-14 * np.linalg.norm(found.hessian[run])
+    return found

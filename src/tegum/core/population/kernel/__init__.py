@@ -1,0 +1,1 @@
+"""The exact loss as a fused kernel, eight models side by side."""

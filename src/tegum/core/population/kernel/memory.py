@@ -1,0 +1,116 @@
+"""The working memory of the kernel of the population loss: one record for each feature, and a state.
+
+Lanes are runs: "row" r of a flat array is its elements 8 r … 8 r + 7. A complex number takes two rows, at two
+frequencies four: real and imaginary part at the first, then at the second.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.core.compiled.compile import part
+from tegum.core.compiled.lanes import WIDE_LANES as L
+from tegum.core.compiled.lanes import load, store
+from tegum.core.population.truncation import SHORTER
+
+# Rows of a record. First what the innermost loops over singles touch, close together.
+ANGLE = 0
+"""π a / 2 M: the wave of frequency k is e^{ikh} for this h."""
+INVERSE = 1
+WAVE, TURN = 2, 4
+"""The wave, and what turns it on to the next frequency."""
+CHANCE, IDLE = 6, 7
+"""Of a single: the probability that it is active, and that it is not."""
+LONE = 8
+"""P(the feature is the only coupled one that is active); 0 for features not coupled."""
+ALONE = 9
+"""The same without the feature's own probability to be active, for singles."""
+SLOPE = 10
+"""Derivative of the output's loss in the coupling, what is not in CLOSED."""
+V, BEFORE, FACTOR, U, INNER = 11, 15, 19, 23, 27
+"""At two frequencies: 2 v and u of the feature; of its set, the product of all before it, and its own factor, both at
+the set's first position; the derivative of the set's factor in u."""
+PARTIAL = 31
+"""Within a set: the product of what comes before the feature."""
+COUPLING, COUPLED, HALF_TURNS = 33, 34, 35
+"""a; 1 where the feature is coupled, else 0; a / 2 M."""
+NONE, OTHERS = 36, 37
+"""P(no coupled feature of the set is active), P(none of any other set is), at the set's first position."""
+SIZE, SEGMENT = 38, 39
+"""∫ |b + a U| dU, and its series but for the constant."""
+CLOSED = 40
+"""Half the derivative of E[(z − x_j)²] in the coupling."""
+RECORD = 41
+
+# Rows of the state: sums over frequencies, …
+VALUE, BIAS, OWN, EVENTS, OWN_EVENTS, SMALLER = 0, 1, 2, 3, 4, 5
+SUMS = SMALLER + len(SHORTER)
+# … what is known at a pair of frequencies, …
+PRODUCT, EVENT_SUM, BIAS_WAVE, SECOND, OWN_X = (SUMS + 4 * number for number in range(5))
+# … and the wave of the bias.
+BIAS_STATE, BIAS_TURN = SUMS + 20, SUMS + 22
+STATE = SUMS + 24
+
+
+class Scratch(NamedTuple):
+    """Working memory of one thread: flat arrays of float64 lanes that start on a cache line."""
+
+    records: Float[np.ndarray, " position_row"]
+    """What is known of a position at the moment, `RECORD` rows each: one pointer reaches it all."""
+    state: Float[np.ndarray, " row"]
+    """What is known of one output, `STATE` rows."""
+    stop: Int[np.ndarray, " 1"]
+    """The flag of the call: see `tegum.core.stopping`."""
+
+
+def scale_rows(features: int) -> int:
+    """Rows of lanes that `refresh_scale` writes: M of each output, then what is coupled to it."""
+    return features * (features + 1)
+
+
+def aligned(size: int) -> Float[np.ndarray, " size"]:
+    """Zeros that start on a cache line: lanes that straddle two lines load at half the rate."""
+    spare = np.zeros(size + L)
+    first = -spare.ctypes.data % 64 // spare.itemsize
+    return spare[first : first + size]
+
+
+@part
+def store_pair(array, row, real, imaginary):
+    """Write the two parts of a complex number to neighbouring rows."""
+    store(array, row * L, real)
+    store(array, (row + 1) * L, imaginary)
+
+
+@part
+def load_pair(array, row):
+    """The two parts of a complex number from neighbouring rows."""
+    return load(array, row * L), load(array, (row + 1) * L)
+
+
+@part
+def get(s, p, row):
+    """A row of the record of position p."""
+    return load(s.records, (p * RECORD + row) * L)
+
+
+@part
+def put(s, p, row, value):
+    """Write a row of the record of position p."""
+    store(s.records, (p * RECORD + row) * L, value)
+
+
+@part
+def get_pair(s, p, row):
+    """Two neighbouring rows of the record of position p."""
+    return get(s, p, row), get(s, p, row + 1)
+
+
+@part
+def put_pair(s, p, row, real, imaginary):
+    """Write two neighbouring rows of the record of position p."""
+    put(s, p, row, real)
+    put(s, p, row + 1, imaginary)

@@ -1,0 +1,280 @@
+"""The kernel of the population loss as functions that compiled JAX programs call, by `tegum.core.compiled.xla_ffi`."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Sequence
+from typing import Any, get_type_hints
+
+import numpy as np
+from jaxtyping import Float
+from llvmlite import ir
+from numba.core import types
+from numba.core.ccallback import CFunc
+
+from tegum.core.compiled.compile import inlined, kernel
+from tegum.core.compiled.lanes import WIDE_LANES as L
+from tegum.core.compiled.lanes import is_set, pointer_at
+from tegum.core.compiled.xla_ffi import (
+    ARGUMENT_COUNT,
+    ARGUMENTS,
+    BUFFER_DATA,
+    FLOAT64,
+    INT64,
+    RESULT_COUNT,
+    RESULTS,
+    asked_for_version,
+    has,
+    known_to_xla,
+    length,
+    numbers,
+    operation,
+    refused,
+    text,
+    words,
+)
+from tegum.core.population.kernel.evaluate import evaluate, refresh_scale
+from tegum.core.population.kernel.memory import RECORD, STATE, Scratch, aligned
+from tegum.core.population.kernel.tables import Plan, frequencies
+from tegum.core.stopping import Stop
+
+GRADIENT, SLOPES = "tegum_population_gradient", "tegum_population_slopes"
+"""The names under which XLA knows them."""
+
+_STEP = 2.0**-23
+"""Of the differences, relative to what is displaced. The error of a slope is about this part of it: enough for Newton's
+method, and one model for each parameter in place of the two of a central difference."""
+_LEAST = 1e-3
+"""Rows of weights smaller than this part of the largest weight are displaced as if they were so large."""
+
+# Words of a block's description.
+_TABLE, _SERIES, _COUNT, _COARSE, _COARSE_COUNT, _STOP, _PLAN = range(7)
+
+
+_GRADIENT_RULE = text(
+    f"{GRADIENT} takes the parameters of 8 models, float64 of shape (8, P), and the address of their block, int64, and "
+    "gives float64 of shape (8, P + 2), where P is the number of parameters that the block says"
+)
+_SLOPES_RULE = text(
+    f"{SLOPES} takes the parameters of one model, float64 of shape (P,), the address of its block, int64, and its lane "
+    "of 0 to 7, int64, and gives float64 of shape (P, P), where P is the number of parameters that the block says"
+)
+
+_IS_NUMBER = [kind is int for kind in get_type_hints(Plan).values()]
+"""Of the fields of a `Plan`, which are numbers; the others are arrays of int64."""
+
+
+@operation
+def _plan_at(typingctx: Any, start: Any) -> Any:  # noqa: ARG001
+    """The `Plan` of which one word after the other is a number or the address of an array."""
+    items = [types.int64 if number else types.CPointer(types.int64) for number in _IS_NUMBER]
+    result = types.NamedTuple(items, Plan)
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        values = []
+        for k, number in enumerate(_IS_NUMBER):
+            value = builder.load(builder.gep(args[0], [ir.Constant(word, k)]))
+            values.append(value if number else builder.inttoptr(value, word.as_pointer()))
+        return context.make_tuple(builder, sig.return_type, values)
+
+    return result(start), emit
+
+
+@inlined
+def _block(frame, arguments):
+    """The description of the block, or the address 0 if the buffers are not so many, or the second is none."""
+    block = 0
+    if frame[ARGUMENT_COUNT] == arguments and frame[RESULT_COUNT] == 1:
+        buffer = words(words(frame[ARGUMENTS])[1])
+        if has(buffer, INT64, 1) and length(buffer, 0) == 1:
+            block = words(buffer[BUFFER_DATA])[0]
+    return block
+
+
+@inlined
+def _room(plan):
+    """Numbers of memory for one call, and for reaching a cache line."""
+    return (2 * plan.features * (plan.hidden + 1) + plan.features * (1 + plan.features + RECORD) + STATE + 2) * L + L
+
+
+@inlined
+def _parts(plan, room, block):
+    """Parameters, gradient, scale, value, error and scratch in lanes, each on a cache line of `room`."""
+    start = -room.ctypes.data % 64 // 8
+    size, n = plan.features * (plan.hidden + 1) * L, plan.features * L
+    lanes, slope = pointer_at(room, start), pointer_at(room, start + size)
+    start += 2 * size
+    rows = n * (1 + plan.features)
+    scale, value, error = pointer_at(room, start), pointer_at(room, start + rows), pointer_at(room, start + rows + L)
+    start += rows + 2 * L
+    scratch = Scratch(pointer_at(room, start), pointer_at(room, start + n * RECORD), words(block[_STOP]))
+    return lanes, slope, scale, value, error, scratch
+
+
+@kernel
+def _gradient(frame):
+    """∂L/∂θ of eight models, and L and its error: θ (8, P) and a block's address to (8, P + 2)."""
+    if asked_for_version(frame):
+        return 0
+    address = _block(frame, 2)
+    if address == 0:
+        return refused(frame, _GRADIENT_RULE())
+    block = words(address)
+    plan = _plan_at(pointer_at(block, _PLAN))
+    parameters = plan.features * (plan.hidden + 1)
+    given, made = words(words(frame[ARGUMENTS])[0]), words(words(frame[RESULTS])[0])
+    if not (has(given, FLOAT64, 2) and has(made, FLOAT64, 2)):
+        return refused(frame, _GRADIENT_RULE())
+    if length(given, 0) != L or length(given, 1) != parameters:
+        return refused(frame, _GRADIENT_RULE())
+    if length(made, 0) != L or length(made, 1) != parameters + 2:
+        return refused(frame, _GRADIENT_RULE())
+    theta, result = numbers(given[BUFFER_DATA]), numbers(made[BUFFER_DATA])
+    table, series, count = numbers(block[_TABLE]), numbers(block[_SERIES]), block[_COUNT]
+    room = np.empty(_room(plan))
+    lanes, slope, scale, value, error, scratch = _parts(plan, room, block)
+    for lane in range(L):
+        for i in range(parameters):
+            lanes[i * L + lane] = theta[lane * parameters + i]
+    refresh_scale(plan, lanes, scale, scratch)
+    evaluate(plan, table, series, count, lanes, scale, value, slope, error, scratch)
+    for lane in range(L):
+        row = lane * (parameters + 2)
+        for i in range(parameters):
+            result[row + i] = slope[i * L + lane]
+        result[row + parameters] = value[lane]
+        result[row + parameters + 1] = error[lane]
+    room[0] = 0.0  # as above
+    return 0
+
+
+@kernel
+def _slopes(frame):
+    """∂²L/∂θ∂θ of one model by differences: θ (P,), a block's address and a lane to (P, P).
+
+    Eight columns are found side by side, all in lanes with the numbers of the model's own.
+    """
+    if asked_for_version(frame):
+        return 0
+    address = _block(frame, 3)
+    if address == 0:
+        return refused(frame, _SLOPES_RULE())
+    block = words(address)
+    plan = _plan_at(pointer_at(block, _PLAN))
+    n, hidden = plan.features, plan.hidden
+    parameters = n * (hidden + 1)
+    arguments = words(frame[ARGUMENTS])
+    given, number, made = words(arguments[0]), words(arguments[2]), words(words(frame[RESULTS])[0])
+    if not (has(given, FLOAT64, 1) and has(number, INT64, 0) and has(made, FLOAT64, 2)):
+        return refused(frame, _SLOPES_RULE())
+    own = words(number[BUFFER_DATA])[0]
+    if length(given, 0) != parameters or own < 0 or own >= L:
+        return refused(frame, _SLOPES_RULE())
+    if length(made, 0) != parameters or length(made, 1) != parameters:
+        return refused(frame, _SLOPES_RULE())
+    theta, result = numbers(given[BUFFER_DATA]), numbers(made[BUFFER_DATA])
+    tables, series, count = numbers(block[_TABLE]), numbers(block[_COARSE]), block[_COARSE_COUNT]
+    room, spare = np.empty(_room(plan)), np.empty((plan.rows + 1) * L)
+    lanes, slope, scale, value, error, scratch = _parts(plan, room, block)
+    table = pointer_at(spare, -spare.ctypes.data % 64 // 8)
+    for row in range(plan.rows):
+        for lane in range(L):
+            table[row * L + lane] = tables[row * L + own]
+    for i in range(parameters):
+        for lane in range(L):
+            lanes[i * L + lane] = theta[i]
+    # One scale for all: what the series is off by then varies as smoothly as the loss.
+    refresh_scale(plan, lanes, scale, scratch)
+    steps, base = np.empty(parameters), np.empty(parameters)
+    largest = 0.0
+    for i in range(n * hidden):
+        largest = max(largest, abs(theta[i]))
+    for i in range(n):
+        size = _LEAST * largest
+        for k in range(i * hidden, (i + 1) * hidden):
+            size = max(size, abs(theta[k]))
+        for k in range(i * hidden, (i + 1) * hidden):
+            steps[k] = _STEP * (size if size > 0 else 1.0)
+        steps[n * hidden + i] = _STEP * scale[i * L]
+    # Model 0 is the one itself, model k has parameter k − 1 displaced.
+    for first in range(0, parameters + 1, L):
+        if is_set(scratch.stop):
+            break
+        for lane in range(L):
+            column = first + lane - 1
+            if 0 <= column < parameters:
+                lanes[column * L + lane] += steps[column]
+        evaluate(plan, table, series, count, lanes, scale, value, slope, error, scratch)
+        if first == 0:
+            for i in range(parameters):
+                base[i] = slope[i * L]
+        for lane in range(L):
+            column = first + lane - 1
+            if 0 <= column < parameters:
+                moved = lanes[column * L + lane] - theta[column]
+                lanes[column * L + lane] = theta[column]
+                for i in range(parameters):
+                    result[i * parameters + column] = (slope[i * L + lane] - base[i]) / moved
+    room[0], spare[0] = 0.0, 0.0
+    return 0
+
+
+_registering = threading.Lock()
+
+
+def register() -> None:
+    """Make both known to XLA; once in a process."""
+    with _registering:
+        _register()
+
+
+@functools.cache
+def _register() -> list[CFunc]:
+    return [known_to_xla(GRADIENT, _gradient), known_to_xla(SLOPES, _slopes)]
+
+
+class Block:
+    """Eight runs of one structure as the two functions are told of them: an address, and what lies there."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        columns: Sequence[Float[np.ndarray, " row"]],
+        count: int,
+        coarse: int,
+        stop: Stop | None = None,
+    ) -> None:
+        """Describe up to eight runs.
+
+        Args:
+            plan: their structure.
+            columns: each run's column of a table of `tables.groups`; the last one is repeated.
+            count: frequencies for the gradient.
+            coarse: frequencies for its slopes.
+            stop: when its flag is raised, both return soon, with anything.
+
+        Raises:
+            ValueError: there is no column or more than eight, or one is not of this structure.
+
+        """
+        if not 1 <= len(columns) <= L or any(column.shape != (plan.rows,) for column in columns):
+            shapes = [column.shape for column in columns]
+            raise ValueError(f"Block(columns of shapes {shapes}): must be 1 to {L} columns of shape ({plan.rows},)")
+        lanes = [*columns, *[columns[-1]] * (L - len(columns))]
+        table = aligned(plan.rows * L)
+        table[:] = np.stack(lanes, -1).ravel()
+        series, less = _frequencies(count), _frequencies(coarse)
+        values = [each if isinstance(each, int) else each.ctypes.data for each in plan]
+        of_series = [series.ctypes.data, len(series), less.ctypes.data, len(less)]
+        flag = (stop or Stop()).flag
+        words_of = np.array([table.ctypes.data, *of_series, flag.ctypes.data, *values], np.int64)
+        self._kept = plan, table, series, less, flag, words_of
+        self.address = np.array([words_of.ctypes.data], np.int64)
+        """What the functions take, int64 of shape (1,); the block must live as long as it is used."""
+
+
+@functools.lru_cache(maxsize=64)
+def _frequencies(count: int) -> np.ndarray:
+    return frequencies(count)

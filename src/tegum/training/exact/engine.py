@@ -1,0 +1,418 @@
+"""Training on the exact loss of the population: L-BFGS to convergence, and Adam or plain descent without noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple, assert_never, final
+
+import numpy as np
+from jaxtyping import Float, Int, Int64
+
+from tegum.core.compiled.lanes import WIDE_LANES
+from tegum.core.features.sets import GatedSet
+from tegum.core.model import is_linear
+from tegum.core.population.kernel.memory import scale_rows
+from tegum.core.population.kernel.tables import Plan, aligned, frequencies, groups, scratch
+from tegum.core.stopping import Stop, all_done, current
+from tegum.core.threads import Threaded, available_cores
+from tegum.training.exact.corners import settled
+from tegum.training.exact.kernels import descent, lbfgs
+from tegum.training.exact.kernels import memory as memory_of
+from tegum.training.exact.kernels import search as row
+from tegum.training.exact.kernels.probe import Probe, Tables, probe
+from tegum.training.exact.kernels.settle import settle
+from tegum.training.spec.methods import Exact
+from tegum.training.spec.optimisers import Rule, known_rule
+from tegum.training.start import starting_state
+from tegum.training.state import Recorded, TrainingState
+
+if TYPE_CHECKING:
+    from tegum.training.spec.spec import Spec
+
+FEWEST_FREQUENCIES, MOST_FREQUENCIES = 32, lbfgs.MOST_FREQUENCIES
+_FIRST_FREQUENCIES = 64
+"""Of the loss of a snapshot; rarely are fewer enough."""
+_MOST_FOLLOWED = 4096
+"""The most frequencies that Adam and gradient descent take steps with: where these are not enough, the loss has a
+kink, and no number is."""
+_CORNERED = (4096, 16384)
+"""Where a run of L-BFGS comes to need so many, it is first seen whether it goes to corners of the loss."""
+CHECKED_EVERY = 50
+"""Steps of Adam and gradient descent after which the number of frequencies is chosen anew, counted from step 0. On the
+way it is doubled where the estimated error says so."""
+
+TASKS_PER_THREAD, LEAST_RUNS = 4, 32
+"""Runs are dealt out in so many groups a thread, but not in smaller ones: lanes should be full."""
+
+
+class _Family(NamedTuple):
+    """Runs of one structure."""
+
+    plan: Plan
+    tables: Tables
+    runs: Int64[np.ndarray, " run"]
+
+
+class _Tools(NamedTuple):
+    """What a thread needs to compute losses of a family."""
+
+    family: _Family
+    scratch: tuple
+    room: Probe
+
+
+@cache
+def _series(count: int) -> tuple[Float[np.ndarray, " _"], int]:
+    table = frequencies(count)
+    flat = aligned(table.size)
+    flat[:] = table.ravel()
+    return flat, len(table)
+
+
+@final
+class ExactEngine(Threaded):
+    """Trains the runs of compatible Specs on the loss of the population.
+
+    A run's numbers depend on its Spec and its seed alone: not on the runs beside it, on threads, or on where
+    training was cut into pieces.
+    """
+
+    name = "exact"
+
+    def __init__(self, specs: Sequence[Spec], threads: int | None = None) -> None:
+        """Prepare to train `specs`, which agree in everything but what may differ from run to run.
+
+        Raises:
+            ValueError: a set of features is no mixture table, or the activation has no population loss.
+
+        """
+        self.specs = tuple(specs)
+        super().__init__(threads or available_cores())
+        for spec in self.specs:
+            if not spec.features.gated:
+                odd = next(each for each in spec.features.sets if not isinstance(each, GatedSet))
+                raise ValueError(
+                    f"Spec(features=[…, {odd!r}, …], training=Exact(…)): Exact needs sets that are mixtures of "
+                    f"independent gates, which the kind {odd.kind!r} is not; use Sampled or Flow"
+                )
+        first = self.specs[0]
+        self._linear = is_linear(f"Spec(activation={first.activation!r}, training=Exact(…))", first.activation)
+        self._n, self._m = first.features.n, first.hidden
+        self._size = self._n * (self._m + 1)
+        trainings = [spec.training for spec in self.specs if isinstance(spec.training, Exact)]
+        self._training = trainings[0]
+        self._rule: Rule = known_rule(self._training, self.name, ("lbfgs", *descent.UPDATES))
+        # Most sweeps differ in features alone: what belongs to a training is computed once.
+        self._trainings = list(dict.fromkeys(trainings))
+        setting_of_spec = np.array([self._trainings.index(each) for each in trainings])
+        self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
+        self._setting_of_run = setting_of_spec[self._spec_of_run]
+        self._families = self._make_families()
+        nothing = [float(spec.features.importance @ np.diag(spec.features.second_moment())) for spec in self.specs]
+        self._nothing = np.array(nothing)[self._spec_of_run]
+
+    def _make_families(self) -> list[_Family]:
+        families = []
+        for group in groups([spec.features for spec in self.specs], self._spec_of_run, self._m):
+            runs = group.runs.ravel()[: group.count]
+            tables = group.tables.reshape(len(group.runs), -1, WIDE_LANES).swapaxes(1, 2).reshape(-1, group.plan.rows)
+            specs, firsts = np.unique(self._spec_of_run[runs], return_index=True)
+            number = np.zeros(len(self._spec_of_run), np.int64)
+            number[runs] = np.searchsorted(specs, self._spec_of_run[runs])
+            values = np.ascontiguousarray(tables[firsts]).ravel()
+            families.append(_Family(group.plan, Tables(values, number, self._linear), runs))
+        return families
+
+    def start(self) -> TrainingState:
+        """The state before the first step.
+
+        Adam and gradient descent keep what their sampled twins do, and behind it the number of frequencies; what
+        L-BFGS keeps says `memory.Book`.
+        """
+        state = starting_state(self.specs, 0)
+        runs = len(state.weights)
+        match rule := self._rule:
+            case "adam" | "momentum":
+                columns = self._size * (self._training.memory - 1)
+                second = np.zeros((runs, columns + 1))
+                second[:, -1] = FEWEST_FREQUENCIES
+                return replace(state, second=second)
+            case "lbfgs":
+                first = np.zeros((runs, memory_of.pairs(self._size) * self._size))
+                second = np.zeros((runs, memory_of.length(self._size, self._n)))
+                memory_of.begin(first, second, _params(state), np.arange(runs), 0, FEWEST_FREQUENCIES)
+                return replace(state, first=first, second=second)
+            case _:
+                assert_never(rule)
+
+    def advance(
+        self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
+    ) -> tuple[TrainingState, Recorded]:
+        """Train to step `stop`; record at those of `snapshots` in (state.step, stop], and at 0 when starting there.
+
+        `state` is left as it is. Where its weights or biases are not those that training left, L-BFGS starts anew from
+        them. Call inside a `with` block of this engine.
+        """
+        state = state.copy()
+        runs, count = len(state.weights), len(snapshots)
+        params = _params(state)
+        path = np.full((runs, count, self._size), np.nan)
+        loss = np.full((runs, count), np.nan)
+        path[:, snapshots == state.step] = params[:, None]
+        match rule := self._rule:
+            case "lbfgs":
+                train = self._lbfgs
+            case "adam" | "momentum":
+                train = self._follow
+            case _:
+                assert_never(rule)
+        ends = train(state, params, path, loss, stop, snapshots)
+        bad = ~(np.isfinite(path).all(-1) & np.isfinite(loss))
+        diverged_at = state.diverged_at
+        for run in np.flatnonzero(bad.any(1) & (diverged_at < 0)):
+            diverged_at[run] = snapshots[np.argmax(bad[run])]
+        late = (diverged_at[:, None] >= 0) & (bad | (snapshots > diverged_at[:, None]))
+        path[late], loss[late] = np.nan, np.nan
+        split = self._n * self._m
+        shape = (self._n, self._m)
+        recorded = Recorded(
+            snapshots,
+            np.ascontiguousarray(path[..., :split]).reshape(runs, count, *shape),
+            np.ascontiguousarray(path[..., split:]),
+            loss,
+        )
+        weights, bias = params[:, :split].reshape(runs, *shape).copy(), params[:, split:].copy()
+        return replace(state, step=stop, weights=weights, bias=bias, converged_at=ends), recorded
+
+    def _lbfgs(
+        self,
+        state: TrainingState,
+        params: np.ndarray,
+        path: np.ndarray,
+        loss: np.ndarray,
+        stop: int,
+        snapshots: np.ndarray,
+    ) -> np.ndarray:
+        """Change `state` and `params`, fill `path` and `loss`; returns the steps at which runs have converged."""
+        training = self._training
+        scalars = state.second[:, -row.SAVED :]
+        edited = np.flatnonzero((scalars[:, row.DIGEST] != memory_of.digests(params)) & (state.diverged_at < 0))
+        memory_of.begin(state.first, state.second, params, edited, state.step, FEWEST_FREQUENCIES)
+        book = memory_of.Book(
+            params.reshape(-1),
+            state.first.reshape(-1),
+            state.second.reshape(-1),
+            self._nothing,
+            path.reshape(-1),
+            snapshots,
+            memory_of.pairs(self._size),
+            memory_of.length(self._size, self._n),
+        )
+        tolerance, accuracy = training.gradient_tolerance, training.accuracy
+
+        def work(family: _Family, runs: np.ndarray) -> None:
+            plan = family.plan
+            working = memory_of.block(self._size, self._n, plan.rows)
+            tools = self._tools(family)
+            begun = scalars[runs, row.STEP].copy()
+            stalled = scalars[runs, row.PHASE] == memory_of.STALLED
+            while True:
+                current().check()
+                phase = scalars[runs, row.PHASE]
+                asking = runs[phase == memory_of.CHECK]
+                if len(asking):
+                    wanted = scalars[asking, row.NEXT]
+                    fresh = np.isin(wanted, _CORNERED) & (scalars[asking, row.FINE] < wanted)
+                    if len(ended := self._on_corners(tools, params, scalars, asking[fresh])):
+                        asking = np.setdiff1d(asking, ended)
+                    if not len(asking):
+                        continue
+                    wanted = scalars[asking, row.NEXT]
+                    queue = asking[wanted == wanted.min()]
+                    found = _losses(tools, params[queue], queue, int(wanted.min()))
+                    settle(plan, book, queue, len(queue), *found, tolerance, accuracy)
+                    continue
+                going = runs[
+                    (phase == memory_of.ANCHOR) | (phase == memory_of.DESCEND) & (scalars[runs, row.STEP] < stop)
+                ]
+                if not len(going):
+                    break
+                level = scalars[going, row.LEVEL]
+                queue = going[level == level.min()]
+                lbfgs.descend(
+                    plan, family.tables, *_series(int(level.min())), book, queue, len(queue), stop, len(snapshots),
+                    tolerance, tools.scratch, working,
+                )  # fmt: skip
+            ended = scalars[runs, row.PHASE] > memory_of.CHECK
+            new = runs[(scalars[runs, row.PHASE] == memory_of.STALLED) & ~stalled]
+            if len(new):
+                scalars[new, row.VALUE] = self._measure(tools, params[new], new)
+                self._on_corners(tools, params, scalars, new)
+            # Snapshots of runs that went on are measured, and those of runs that have ended repeat the end.
+            own = (snapshots >= begun[:, None]) & (snapshots <= scalars[runs, row.STEP][:, None])
+            repeated = ended[:, None] & (snapshots >= scalars[runs, row.STEP][:, None])
+            at, column = np.nonzero(own & ~repeated)
+            if len(at):
+                loss[runs[at], column] = self._measure(tools, path[runs[at], column], runs[at])
+            at, column = np.nonzero(repeated)
+            path[runs[at], column] = params[runs[at]]
+            loss[runs[at], column] = scalars[runs[at], row.VALUE]
+
+        self._each(work)
+        scalars[:, row.DIGEST] = memory_of.digests(params)
+        steps, phase = scalars[:, row.STEP].astype(np.int64), scalars[:, row.PHASE]
+        np.copyto(state.diverged_at, steps, where=phase == memory_of.DIVERGED)
+        return np.where(phase == memory_of.CONVERGED, steps, -1)
+
+    def _on_corners(
+        self, tools: _Tools, params: np.ndarray, scalars: np.ndarray, runs: np.ndarray
+    ) -> Int64[np.ndarray, " run"]:
+        """Those of the runs that can be settled on corners of the loss: they go there, and have converged."""
+        training, ended = self._training, []
+        for run in () if self._linear else runs.tolist():
+            found = settled(
+                lambda points, count, run=run: _losses(tools, points, np.full(len(points), run), count),
+                params[run], self._n, training.gradient_tolerance, training.accuracy,
+            )  # fmt: skip
+            if found and found[1] <= self._measure(tools, params[[run]], np.array([run]))[0] + 2 * training.accuracy:
+                params[run], scalars[run, row.VALUE] = found
+                scalars[run, row.PHASE] = memory_of.CONVERGED
+                ended.append(run)
+        return np.array(ended, np.int64)
+
+    def _follow(
+        self,
+        state: TrainingState,
+        params: np.ndarray,
+        path: np.ndarray,
+        loss: np.ndarray,
+        stop: int,
+        snapshots: np.ndarray,
+    ) -> np.ndarray:
+        """The same for Adam and gradient descent, whose runs never converge."""
+        start, count = state.step, state.second[:, -1]
+        second = state.second[:, :-1].ravel()
+        steps = np.full(len(params), start)
+        memory = descent.Runs(
+            params.reshape(-1), state.first.reshape(-1), second, steps, state.diverged_at, path.reshape(-1), snapshots
+        )
+        settings = self._settings(start, stop)
+
+        def work(family: _Family, runs: np.ndarray) -> None:
+            working = descent.working(self._size, self._n, family.plan.rows)
+            tools = self._tools(family)
+            step = start
+            while step < stop:
+                alive = runs[state.diverged_at[runs] < 0]
+                if step % CHECKED_EVERY == 0:
+                    count[alive] = self._frequencies(tools, params[alive], alive, count[alive])
+                until = min(stop, step - step % CHECKED_EVERY + CHECKED_EVERY)
+                while len(alive):
+                    current().check()
+                    least = count[alive].min()
+                    queue = alive[count[alive] == least]
+                    accuracy = self._training.accuracy if least < _MOST_FOLLOWED else np.inf
+                    descent.follow(
+                        family.plan, family.tables, *_series(int(least)), settings, start, memory, queue, len(queue),
+                        until, len(snapshots), accuracy, tools.scratch, working,
+                    )  # fmt: skip
+                    alive = alive[(steps[alive] < until) & (state.diverged_at[alive] < 0)]
+                    count[np.intersect1d(queue, alive)] *= 2
+                step = until
+            # What was recorded before a run diverged stays.
+            at, column = np.nonzero(~np.isnan(path[runs]).all(-1))
+            if len(at):
+                loss[runs[at], column] = self._measure(tools, path[runs[at], column], runs[at])
+
+        self._each(work)
+        state.second[:, :-1] = second.reshape(len(params), state.second.shape[1] - 1)
+        return state.converged_at
+
+    def _frequencies(
+        self, tools: _Tools, points: np.ndarray, runs: np.ndarray, present: np.ndarray
+    ) -> Float[np.ndarray, " run"]:
+        """How many frequencies runs need at these points, at least half of those they have at present.
+
+        Half the accuracy is asked for: no entry of the gradient may change by more when frequencies are doubled.
+        """
+        chosen = np.maximum(present / 2, FEWEST_FREQUENCIES)
+        finer = np.full_like(points, np.nan)
+        left, first = np.arange(len(points)), True
+        while len(left):
+            coarse = finer[left]
+            for each in np.unique(chosen[left]):
+                at = np.flatnonzero(chosen[left] == each)
+                where = left[at]
+                if first:
+                    coarse[at] = _losses(tools, points[where], runs[where], int(each))[2].reshape(len(at), -1)
+                finer[where] = _losses(tools, points[where], runs[where], 2 * int(each))[2].reshape(len(at), -1)
+            first = False
+            change = np.abs(finer[left] - coarse).max(1)
+            left = left[(change > 0.5 * self._training.accuracy) & (chosen[left] < _MOST_FOLLOWED)]
+            chosen[left] *= 2
+        return chosen
+
+    def _settings(self, start: int, stop: int) -> descent.Settings:
+        betas = np.array([each.averaging for each in self._trainings])
+        rates = [each.rate * each.rates(start, stop) for each in self._trainings]
+        updates = np.arange(start + 1, stop + 1)
+        return descent.Settings(
+            optimiser=descent.UPDATES[self._rule],
+            steps=stop - start,
+            setting=self._setting_of_run,
+            rate=np.concatenate(rates),
+            correction1=descent.corrections(betas[:, 0], updates).ravel(),
+            correction2=descent.corrections(betas[:, 1], updates).ravel(),
+            beta1=betas[:, 0].copy(),
+            beta2=betas[:, 1].copy(),
+            eps=np.array([each.eps for each in self._trainings]),
+            weight_decay=np.array([each.decay for each in self._trainings]),
+        )
+
+    def _tools(self, family: _Family) -> _Tools:
+        p, n, one = self._size * WIDE_LANES, self._n * WIDE_LANES, WIDE_LANES
+        scale = scale_rows(self._n) * WIDE_LANES
+        sizes = (p, p, family.plan.rows * one, scale, n, one, one)
+        return _Tools(family, scratch(family.plan), Probe(*map(aligned, sizes)))
+
+    def _measure(self, tools: _Tools, points: np.ndarray, runs: np.ndarray) -> np.ndarray:
+        """The losses at points (point, P) of these runs, to the training's accuracy."""
+        loss, error = np.full(len(points), np.nan), np.full(len(points), np.inf)
+        left, count = np.arange(len(points)), _FIRST_FREQUENCIES
+        while len(left) and count <= MOST_FREQUENCIES:
+            values, errors, _ = _losses(tools, points[left], runs[left], count)
+            # An error that no longer shrinks is rounding.
+            rounding = (errors > 0.9 * error[left]) & (count >= 1024)
+            loss[left], error[left] = values, errors
+            left = left[(errors > self._training.accuracy) & ~rounding]
+            count *= 2
+        return loss
+
+    def _each(self, work: Callable[[_Family, np.ndarray], None]) -> None:
+        """Call `work` for parts of all families, in all threads."""
+        calls = []
+        for family in self._families:
+            parts = min(TASKS_PER_THREAD * self.threads, -(-len(family.runs) // LEAST_RUNS))
+            if self.threads == 1:
+                parts = 1
+            calls += [partial(work, family, part) for part in np.array_split(family.runs, parts)]
+        all_done(self._pool, calls, Stop())
+
+
+def _params(state: TrainingState) -> Float[np.ndarray, "run _"]:
+    return np.concatenate([state.weights.reshape(len(state.weights), -1), state.bias], 1)
+
+
+def _losses(
+    tools: _Tools, points: Float[np.ndarray, "point _"], runs: Int[np.ndarray, " point"], count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loss, estimated error and gradient (flat) at points of these runs, with so many frequencies."""
+    values, errors, gradients = np.empty(len(points)), np.empty(len(points)), np.empty(points.size)
+    probe(
+        tools.family.plan, tools.family.tables, *_series(count), points.ravel(), runs, len(points), values, errors,
+        gradients, tools.scratch, tools.room,
+    )  # fmt: skip
+    current().check()
+    return values, errors, gradients

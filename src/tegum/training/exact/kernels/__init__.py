@@ -1,0 +1,1 @@
+"""The kernels of exact training: what one stretch of eight runs does."""

@@ -1,0 +1,254 @@
+"""Adam and gradient descent on the population loss, eight runs at a time, each at its own step.
+
+The updates are those of the sampled path, in its order of operations but in float64: without noise, a run is its twin.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.core.compiled.compile import inlined, kernel
+from tegum.core.compiled.lanes import WIDE_LANES as L
+from tegum.core.compiled.lanes import fma, is_set, load, pointer_at, pointers, select, splat, sqrt, store
+from tegum.core.population.kernel.evaluate import refresh_scale
+from tegum.core.population.kernel.memory import scale_rows
+from tegum.core.population.kernel.tables import aligned
+from tegum.training.exact.kernels.probe import GRADIENT_ERROR, enter, leave, loss_and_gradient
+
+if TYPE_CHECKING:
+    from tegum.training.spec.optimisers import Rule
+
+ADAM, GD = 0, 1
+UPDATES: dict[Rule, int] = {"adam": ADAM, "momentum": GD}
+"""The rules that `follow` knows, as its settings say them."""
+
+
+class Settings(NamedTuple):
+    """How each run is trained; rows are settings, columns the steps of this call."""
+
+    optimiser: int
+    steps: int
+    """How many columns there are."""
+    setting: Int[np.ndarray, " run"]
+    rate: Float[np.ndarray, " setting_step"]
+    """Learning rate, schedule included; flat."""
+    correction1: Float[np.ndarray, " setting_step"]
+    """1 − β₁^(step + 1)."""
+    correction2: Float[np.ndarray, " setting_step"]
+    beta1: Float[np.ndarray, " setting"]
+    """Adam's β₁; the momentum of gradient descent."""
+    beta2: Float[np.ndarray, " setting"]
+    eps: Float[np.ndarray, " setting"]
+    weight_decay: Float[np.ndarray, " setting"]
+
+
+class Runs(NamedTuple):
+    """The state of all runs, changed in place; flat. P is the number of parameters."""
+
+    params: Float[np.ndarray, " run_P"]
+    first: Float[np.ndarray, " run_P"]
+    """Mean gradient, or momentum."""
+    second: Float[np.ndarray, " run_P"]
+    """Mean squared gradient; used by Adam alone."""
+    step: Int[np.ndarray, " run"]
+    diverged_at: Int[np.ndarray, " run"]
+    path: Float[np.ndarray, " run_snapshot_P"]
+    snapshots: Int[np.ndarray, " snapshot"]
+
+
+class Working(NamedTuple):
+    """Working memory of `follow`: flat float64 lanes that start on a cache line."""
+
+    run: Int[np.ndarray, " lane"]
+    """−1 where there is none."""
+    column: Int[np.ndarray, " lane"]
+    """Of the run's next snapshot."""
+    x: Float[np.ndarray, " _"]
+    first: Float[np.ndarray, " _"]
+    second: Float[np.ndarray, " _"]
+    gradient: Float[np.ndarray, " _"]
+    scale: Float[np.ndarray, " _"]
+    spare: Float[np.ndarray, " _"]
+    table: Float[np.ndarray, " _"]
+    value: Float[np.ndarray, " _"]
+    error: Float[np.ndarray, " _"]
+    moves: Float[np.ndarray, " _"]
+    """1 in lanes that take the step, else 0."""
+    numbers: Float[np.ndarray, " _"]
+    """What an update multiplies with, a row each."""
+
+
+def working(parameters: int, features: int, rows: int) -> Working:
+    """Working memory for one thread and groups of these sizes."""
+    p = parameters * L
+    lanes = np.full(L, -1), np.zeros(L, np.int64)
+    return Working(
+        *lanes, *map(aligned, (p, p, p, p, scale_rows(features) * L, features * L, rows * L, L, L, L, 8 * L))
+    )
+
+
+def corrections(
+    betas: Float[np.ndarray, " setting"], updates: Int[np.ndarray, " step"]
+) -> Float[np.ndarray, "setting step"]:
+    """1 − β^t for each β and t, by the scalar power: NumPy's vectorised one may round by position in the array."""
+    return np.array([[1 - beta**t for t in updates.tolist()] for beta in betas.tolist()]).reshape(len(betas), -1)
+
+
+@inlined
+def _adam(b, plan, lane, setting, at):
+    rate, decay = plan.rate[at], plan.weight_decay[setting]
+    beta1, beta2 = plan.beta1[setting], plan.beta2[setting]
+    b.numbers[lane] = 1 - rate * decay
+    b.numbers[L + lane] = beta1
+    b.numbers[2 * L + lane] = 1 - beta1
+    b.numbers[3 * L + lane] = beta2
+    b.numbers[4 * L + lane] = 1 - beta2
+    b.numbers[5 * L + lane] = -rate / plan.correction1[at]
+    b.numbers[6 * L + lane] = 1 / math.sqrt(plan.correction2[at])
+    b.numbers[7 * L + lane] = plan.eps[setting]
+
+
+@inlined
+def _gd(b, plan, lane, setting, at):
+    b.numbers[lane] = plan.weight_decay[setting]
+    b.numbers[L + lane] = plan.beta1[setting]
+    b.numbers[2 * L + lane] = -plan.rate[at]
+
+
+@kernel
+def _update_adam(b, size):
+    """Decoupled weight decay and bias-corrected moments (Loshchilov & Hutter 2019), as PyTorch orders them."""
+    moves = load(b.moves, 0) > splat(0.5)
+    keep, old1, new1 = load(b.numbers, 0), load(b.numbers, L), load(b.numbers, 2 * L)
+    old2, new2, step = load(b.numbers, 3 * L), load(b.numbers, 4 * L), load(b.numbers, 5 * L)
+    scale, small = load(b.numbers, 6 * L), load(b.numbers, 7 * L)
+    for p in range(0, size * L, L):
+        g, x = load(b.gradient, p), load(b.x, p)
+        first = fma(load(b.first, p), old1, g * new1)
+        second = fma(load(b.second, p), old2, g * g * new2)
+        moved = fma(step, first / fma(sqrt(second), scale, small), x * keep)
+        store(b.first, p, select(moves, first, load(b.first, p)))
+        store(b.second, p, select(moves, second, load(b.second, p)))
+        store(b.x, p, select(moves, moved, x))
+
+
+@kernel
+def _update_gd(b, size):
+    """Coupled weight decay and heavy-ball momentum, as PyTorch orders them."""
+    moves = load(b.moves, 0) > splat(0.5)
+    decayed, kept, step = load(b.numbers, 0), load(b.numbers, L), load(b.numbers, 2 * L)
+    for p in range(0, size * L, L):
+        x = load(b.x, p)
+        velocity = fma(kept, load(b.first, p), fma(decayed, x, load(b.gradient, p)))
+        store(b.first, p, select(moves, velocity, load(b.first, p)))
+        store(b.x, p, select(moves, fma(step, velocity, x), x))
+
+
+@inlined
+def _come_in(b, runs, tables, rows, size, adam, lane, run, snapshots):
+    """A run comes into a lane."""
+    b.run[lane] = run
+    enter(tables.values, tables.distribution[run] * rows, b.table, rows, lane)
+    enter(runs.params, run * size, b.x, size, lane)
+    enter(runs.first, run * size, b.first, size, lane)
+    if adam:
+        enter(runs.second, run * size, b.second, size, lane)
+    column = 0
+    while column < snapshots and runs.snapshots[column] <= runs.step[run]:
+        column += 1
+    b.column[lane] = column
+
+
+@inlined
+def _go_out(b, runs, size, adam, lane):
+    """The run of a lane goes back to its memory."""
+    run = b.run[lane]
+    b.run[lane] = -1
+    leave(runs.params, run * size, b.x, size, lane)
+    leave(runs.first, run * size, b.first, size, lane)
+    if adam:
+        leave(runs.second, run * size, b.second, size, lane)
+
+
+@kernel
+def follow(
+    plan, tables, series, count, settings, origin, runs, queue, amount, stop, snapshots, accuracy, s, working_memory
+):
+    """Train the runs of a queue with K frequencies, in place, each from its own step to `stop`.
+
+    A run whose loss is not finite gets `diverged_at`, and stays where it is. One whose gradient seems to be less
+    accurate than is asked stays as well, at the step that it could not take, unless `accuracy` is infinite. When the
+    flag of `s` is raised it returns soon, and what it has written is good for nothing.
+
+    Args:
+        plan: a `Plan`.
+        tables: a `Tables`.
+        series: `frequencies(K)`, flattened.
+        count: its rows.
+        settings: a `Settings`.
+        origin: the step of its first column.
+        runs: a `Runs`; changed in place.
+        queue: which runs.
+        amount: how many.
+        stop: one after the last step.
+        snapshots: how many there are; those at steps that are reached are recorded.
+        accuracy: of the gradient.
+        s: a `Scratch`.
+        working_memory: a `Working`.
+
+    """
+    linear, rows, adam = tables.linear, plan.rows, settings.optimiser == ADAM
+    if settings.optimiser != ADAM and settings.optimiser != GD:
+        raise ValueError("the settings' optimiser must be one of UPDATES")
+    plan, s, b, tables = pointers(plan), pointers(s), pointers(working_memory), pointers(tables)
+    settings, runs, series = pointers(settings), pointers(runs), pointer_at(series, 0)
+    size = plan.features * (plan.hidden + 1)
+    taken = 0
+    while True:
+        if is_set(s.stop):
+            return
+        active = 0
+        for lane in range(L):
+            if b.run[lane] < 0 and taken < amount:
+                _come_in(b, runs, tables, rows, size, adam, lane, queue[taken], snapshots)
+                taken += 1
+            active += b.run[lane] >= 0
+        if active == 0:
+            return
+        refresh_scale(plan, b.x, b.scale, s)
+        loss_and_gradient(
+            plan, linear, b.table, series, count, b.x, b.scale, b.value, b.gradient, b.error, s, b.spare,
+        )  # fmt: skip
+        for lane in range(L):
+            b.moves[lane] = 0.0
+            run = b.run[lane]
+            if run >= 0:
+                if not math.isfinite(b.value[lane]):
+                    runs.diverged_at[run] = runs.step[run]
+                    _go_out(b, runs, size, adam, lane)
+                elif GRADIENT_ERROR * count * b.error[lane] > accuracy:
+                    _go_out(b, runs, size, adam, lane)
+                else:
+                    b.moves[lane] = 1.0
+                    at = settings.setting[run] * settings.steps + runs.step[run] - origin
+                    if adam:
+                        _adam(b, settings, lane, settings.setting[run], at)
+                    else:
+                        _gd(b, settings, lane, settings.setting[run], at)
+        if adam:
+            _update_adam(b, size)
+        else:
+            _update_gd(b, size)
+        for lane in range(L):
+            if b.moves[lane] > 0:
+                run, column = b.run[lane], b.column[lane]
+                runs.step[run] += 1
+                if column < snapshots and runs.snapshots[column] == runs.step[run]:
+                    leave(runs.path, (run * snapshots + column) * size, b.x, size, lane)
+                    b.column[lane] = column + 1
+                if runs.step[run] >= stop:
+                    _go_out(b, runs, size, adam, lane)

@@ -1,0 +1,363 @@
+"""The sampled path through JAX: the same training, for GPUs and for sets of features that are no mixture table.
+
+A chunk of runs is one call of a compiled program (`programs`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NamedTuple, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.empirical import Matrix
+from tegum.core.features.sets import FeatureSet, GatedSet
+from tegum.core.jax_setup import scope
+from tegum.core.model import Purpose
+from tegum.core.stopping import Stop, all_done
+from tegum.core.threads import Threaded, available_cores
+from tegum.training.sampled.jax_programs import (
+    UPDATES,
+    Constants,
+    Mixtures,
+    Program,
+    Runs,
+    Table,
+    draw_batches,
+    evaluate,
+    make_room,
+    train,
+)
+from tegum.training.sizes import piece_of
+from tegum.training.spec.methods import Sampled
+from tegum.training.spec.optimisers import known_rule
+from tegum.training.start import starting_state, streams
+from tegum.training.state import Recorded, TrainingState
+
+if TYPE_CHECKING:
+    from tegum.training.spec.optimisers import Rule
+    from tegum.training.spec.spec import Spec
+
+WORKING_BYTES = 2**30
+"""About how much memory the samples of runs that are trained together may take."""
+
+RUNS_AT_ONCE, STATE_BYTES = 64, 2**24
+"""Room for runs in one call where they are trained one after the other: so many, but fewer if they are large."""
+
+CALLS_PER_THREAD = 4
+"""Runs are dealt out to so many calls a thread, so that a thread that is done early finds more to do."""
+
+STEPS_AT_ONCE = 512
+"""Most steps in one call of a program."""
+
+STREAM_WORDS = 2
+"""uint32 words of a run's stream: the key of its random numbers. Where it stands is the step itself."""
+
+_BEYOND = 2.0
+"""Larger than every uniform."""
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """The runs of one call of a program."""
+
+    program: Program
+    where: Int64[np.ndarray, " run"]
+    """The number of each run among all; the last one is repeated until the chunk is full."""
+    count: int
+    """How many they are without the repeated ones."""
+    constants: Constants
+    data: tuple[Any, ...]
+    """Arrays of the sets that are no mixture table, the same for all runs."""
+
+
+@final
+class JaxEngine(Threaded):
+    """Trains the runs of compatible Specs together, on JAX's default device.
+
+    A run's numbers depend on its Spec, its seed and the device, and not on where training was cut into pieces. On a
+    CPU, where runs follow one another, they do not depend on the runs beside it either; on other devices they do as
+    far as XLA orders sums otherwise for another number of runs.
+
+    Specs share a compiled program if their sets have the same sizes and numbers of components: densities,
+    importances, rates, schedules and the optimiser's settings are arguments, and on a CPU the number of runs is one.
+    Sets that are no mixture table are compiled once for each value of theirs, and `Empirical` ones for each shape.
+    Samples take no more memory than `WORKING_BYTES`, or one batch for each thread of a CPU.
+    """
+
+    name = "jax"
+
+    def __init__(self, specs: Sequence[Spec], threads: int | None = None) -> None:
+        """Prepare to train `specs`, which agree in everything but what may differ from run to run.
+
+        `threads` is how many runs a CPU trains at once, None is one for each core; other devices need one thread.
+        """
+        self.specs = tuple(specs)
+        self._n, self._m = self.specs[0].features.n, self.specs[0].hidden
+        self._training = [spec.training for spec in self.specs if isinstance(spec.training, Sampled)]
+        known_rule(self._training[0], self.name, UPDATES)
+        self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
+        with scope(double=False):
+            (self._device,) = jnp.zeros(()).devices()
+        super().__init__((threads or available_cores()) if self._device.platform == "cpu" else 1)
+        self._together = self._device.platform != "cpu"
+
+    def start(self) -> TrainingState:
+        """The state before the first step."""
+        return starting_state(self.specs, STREAM_WORDS)
+
+    def advance(
+        self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
+    ) -> tuple[TrainingState, Recorded]:
+        """Train to step `stop`; record at those of `snapshots` in (state.step, stop], and at 0 when starting there.
+
+        `state` is left as it is. Call inside a `with` block of this engine.
+        """
+        pieces = list(_pieces(state.step, stop, snapshots.tolist()))
+        flag = Stop()
+        recorded = Recorded.empty(snapshots, len(state.weights), self._n, self._m)
+        new = replace(state.copy(), step=stop)
+        calls = [partial(self._advance_chunk, chunk, state, pieces, flag) for chunk in self._chunks]
+        for chunk, (runs, taken) in zip(self._chunks, all_done(self._pool, calls, flag), strict=True):
+            where, real = chunk.where[: chunk.count], slice(chunk.count)
+            new.weights[where], new.bias[where] = self._split(runs.parameters[real])
+            new.first[where], new.second[where] = runs.first[real], runs.second[real]
+            new.diverged_at[where] = runs.diverged_at[real]
+            for column, (parameters, loss) in enumerate(taken):
+                recorded.weights[where, column], recorded.bias[where, column] = self._split(parameters[real])
+                recorded.loss[where, column] = loss[real]
+        # A run that diverged stays where it was. A snapshot may be finite where the batch after it was not.
+        at = new.diverged_at[:, None]
+        late = (at >= 0) & ((snapshots > at) | ((snapshots == at) & ~np.isfinite(recorded.loss)))
+        for array in (recorded.weights, recorded.bias, recorded.loss):
+            array[late] = np.nan
+        return new, recorded
+
+    def batches(
+        self, run: int, count: int, purpose: Purpose = "training"
+    ) -> Float32[np.ndarray, "count batch feature"]:
+        """The first batches that training, or the evaluation of snapshots, draws for a run.
+
+        Args:
+            run: the run's number along the `run` axis of states.
+            count: how many batches.
+            purpose: "training" or "evaluation".
+
+        """
+        number = self._spec_of_run[run]
+        spec, training = self.specs[number], self._training[number]
+        program, tables = _program(spec, training, self._together), _constants(spec, training).tables
+        stream = streams(self.specs, purpose, STREAM_WORDS)[run]
+        data = tuple(each.arrays() for each in _ungated(spec.features))
+        with scope(double=False):
+            return np.asarray(draw_batches(program, tables, stream, np.arange(count, dtype=np.int32), data))
+
+    def _advance_chunk(
+        self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
+    ) -> tuple[Runs, list[tuple[np.ndarray, np.ndarray]]]:
+        """The runs of a chunk after all pieces, and the parameters and losses of its snapshots."""
+        # Settings are of the thread they are set in.
+        with scope(double=False):
+            return self._advanced(chunk, state, pieces, flag)
+
+    def _advanced(
+        self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
+    ) -> tuple[Runs, list[tuple[np.ndarray, np.ndarray]]]:
+        runs, taken = _gathered(state, chunk.where), []
+        always = chunk.constants, np.int32(chunk.count)
+        # Only programs for a CPU can look at the flag; others are short, and it is looked at between them.
+        stop = None if self._together else flag.address
+        specs, row = np.unique(self._spec_of_run[chunk.where], return_inverse=True)
+        for begin, end, recorded in pieces:
+            schedule = np.stack([_schedule(self._training[spec], begin, end) for spec in specs])[row]
+            runs = train(
+                chunk.program, runs, *always, schedule, np.int32(begin), np.int32(end - begin), chunk.data, stop
+            )
+            if recorded:
+                runs = evaluate(chunk.program, runs, *always, np.int32(end), chunk.data, stop)
+                taken.append((runs.parameters, runs.loss))
+            # Otherwise it would be asked for all pieces before the first is done.
+            jax.block_until_ready(runs)
+            flag.check()
+        return jax.device_get((runs, taken))
+
+    def _split(
+        self, parameters: Float32[np.ndarray, "run parameter"]
+    ) -> tuple[Float32[np.ndarray, "run feature hidden"], Float32[np.ndarray, "run feature"]]:
+        weights, bias = np.split(parameters, [self._n * self._m], axis=1)
+        return weights.reshape(-1, self._n, self._m), bias
+
+    @cached_property
+    def _chunks(self) -> list[_Chunk]:
+        """All runs, dealt out by the program they need, by threads and by memory; every program is compiled."""
+        pairs = list(zip(self.specs, self._training, strict=True))
+        programs = [(_program(*pair, self._together), _ungated(pair[0].features)) for pair in pairs]
+        of_spec = [_constants(*pair) for pair in pairs]
+        evaluation = streams(self.specs, "evaluation", STREAM_WORDS)
+        make_room(len(dict.fromkeys(program for program, _ in programs)))
+        chunks = []
+        for program, sets in dict.fromkeys(programs):
+            mine = [number for number, each in enumerate(programs) if each == (program, sets)]
+            data = self._put(tuple(each.arrays() for each in sets))
+            runs = np.flatnonzero(np.isin(self._spec_of_run, mine))
+            calls, size = self._calls(program, len(runs))
+            for part in np.array_split(runs, calls):
+                where = np.pad(part, (0, size - len(part)), "edge")
+                rows = [of_spec[self._spec_of_run[run]]._replace(evaluation=evaluation[run]) for run in where]
+                constants = jax.tree.map(lambda *values: np.stack(values), *rows)
+                chunks.append(_Chunk(program, where, len(part), self._put(constants), data))
+            # Threads that met a new program would compile it once each. In a thread, as nothing can stop the main one.
+            flag = Stop()
+            all_done(self._pool, [partial(self._advance_chunk, chunks[-1], self.start(), [(0, 0, True)], flag)], flag)
+        return chunks
+
+    def _put(self, arrays: Any) -> Any:
+        """Arrays on the device, in the precision they have."""
+        with scope(double=False):
+            return jax.device_put(arrays, self._device)
+
+    def _calls(self, program: Program, runs: int) -> tuple[int, int]:
+        """To how many calls so many runs are dealt out, and how many a call has room for."""
+        if not program.together:
+            state_bytes = 3 * 4 * self._n * (self._m + 1)
+            room = min(RUNS_AT_ONCE, max(1, STATE_BYTES // state_bytes))
+            return max(-(-runs // room), min(runs, CALLS_PER_THREAD * self.threads)), room
+        batch_bytes = 4 * program.piece * (5 * self._n + 3 * self._m)
+        calls = -(-runs // max(1, WORKING_BYTES // batch_bytes))
+        return calls, -(-runs // calls)
+
+
+def _program(spec: Spec, training: Sampled, together: bool) -> Program:
+    return Program(
+        sets=tuple(_shapes(spec.features)),
+        activation=spec.activation,
+        rule=training.rule,
+        batch=training.batch,
+        piece=piece_of(training.batch, spec.features.n, spec.hidden),
+        evaluation_batches=-(-training.evaluation // training.batch),
+        together=together,
+    )
+
+
+def _constants(spec: Spec, training: Sampled) -> Constants:
+    """Of a run of this Spec, but for its evaluation sample."""
+    return Constants(
+        evaluation=np.zeros(STREAM_WORDS, np.uint32),
+        importance=spec.features.importance.astype(np.float32),
+        tables=tuple(_table(sets) for gated, sets in _neighbours(spec.features) if gated),
+        settings=np.array(_NUMBERS[training.rule].settings(training), np.float32),
+    )
+
+
+def _neighbours(features: FeatureDistribution) -> Iterator[tuple[bool, list[Any]]]:
+    """The sets in order, those that are mixture tables together with their neighbours."""
+    for gated, sets in itertools.groupby(features.sets, lambda each: isinstance(each, GatedSet)):
+        yield gated, list(sets)
+
+
+def _ungated(features: FeatureDistribution) -> tuple[FeatureSet, ...]:
+    return tuple(each for each in features.sets if not isinstance(each, GatedSet))
+
+
+def _shapes(features: FeatureDistribution) -> Iterator[Mixtures | FeatureSet | Matrix]:
+    for gated, sets in _neighbours(features):
+        if gated:
+            components = tuple(len(each.table().weights) for each in sets)
+            yield Mixtures(tuple(each.features for each in sets), components)
+        else:
+            yield from (each.traced() for each in sets)
+
+
+def _table(sets: list[GatedSet]) -> Table:
+    tables = [each.table() for each in sets]
+    mixtures = [each.weights for each in tables if len(each.weights) > 1]
+    components = max(len(each.weights) for each in tables)
+    upper = np.full((components - 1, len(mixtures)), _BEYOND, np.float32)
+    for column, weights in enumerate(mixtures):
+        upper[: len(weights) - 1, column] = np.cumsum(weights)[:-1]
+    gates = [np.pad(each.gates, ((0, components - len(each.gates)), (0, 0)), "edge") for each in tables]
+    return Table(upper, np.concatenate(gates, axis=1, dtype=np.float32))
+
+
+def _schedule(training: Sampled, start: int, stop: int) -> Float32[np.ndarray, "step coefficient"]:
+    """What changes from step to step, zeros after step `stop`."""
+    columns = _NUMBERS[training.rule].columns(training, start, stop)
+    rows = np.zeros((STEPS_AT_ONCE, len(columns)), np.float32)
+    rows[: stop - start] = np.stack(columns, axis=1)
+    return rows
+
+
+class _Numbers(NamedTuple):
+    """What an update in `programs` is told."""
+
+    settings: Callable[[Sampled], list[float]]
+    """The same in all steps."""
+    columns: Callable[[Sampled, int, int], list[np.ndarray]]
+    """Other ones in every step from a first to before a last."""
+
+
+def _adam_settings(training: Sampled) -> list[float]:
+    beta1, beta2 = training.averaging
+    return [beta1, 1 - beta1, beta2, 1 - beta2, training.eps]
+
+
+def _adam_columns(training: Sampled, start: int, stop: int) -> list[np.ndarray]:
+    """−rate / (1 − β₁^t), 1 / √(1 − β₂^t) and 1 − rate · decay."""
+    rate = training.rate * training.rates(start, stop)
+    # Scalar powers: NumPy's vectorised one may round by position in the array.
+    correction1, correction2 = (
+        np.array([1 - beta**update for update in range(start + 1, stop + 1)]) for beta in training.averaging
+    )
+    return [-rate / correction1, 1 / np.sqrt(correction2), 1 - rate * training.decay]
+
+
+def _momentum_settings(training: Sampled) -> list[float]:
+    return [training.averaging[0], training.decay]
+
+
+def _momentum_columns(training: Sampled, start: int, stop: int) -> list[np.ndarray]:
+    return [-training.rate * training.rates(start, stop)]
+
+
+_NUMBERS: dict[Rule, _Numbers] = {
+    "adam": _Numbers(_adam_settings, _adam_columns),
+    "momentum": _Numbers(_momentum_settings, _momentum_columns),
+}
+"""Of the same rules as `UPDATES`."""
+
+
+def _pieces(start: int, stop: int, snapshots: list[int]) -> Iterator[tuple[int, int, bool]]:
+    """From `start` to `stop`, cut at snapshots and after `STEPS_AT_ONCE` steps; whether each ends in a snapshot.
+
+    The start of training may be a snapshot itself.
+    """
+    if start == 0 and 0 in snapshots:
+        yield 0, 0, True
+    marks = iter([step for step in snapshots if start < step <= stop])
+    mark = next(marks, None)
+    while start < stop:
+        end = min(stop, start + STEPS_AT_ONCE, stop if mark is None else mark)
+        yield start, end, end == mark
+        if end == mark:
+            mark = next(marks, None)
+        start = end
+
+
+def _gathered(state: TrainingState, where: Int64[np.ndarray, " run"]) -> Runs:
+    """The state of some runs, in arrays of their own."""
+    weights = state.weights[where].reshape(len(where), -1)
+    return Runs(
+        stream=state.stream[where],
+        parameters=np.concatenate([weights, state.bias[where]], axis=1),
+        first=state.first[where],
+        second=state.second[where],
+        diverged_at=state.diverged_at[where].astype(np.int32),
+        loss=np.zeros(len(where), np.float32),
+    )

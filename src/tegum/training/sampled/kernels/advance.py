@@ -1,0 +1,410 @@
+"""Many steps of many runs: the loop that a thread of the sampled path spends its life in."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, UInt32
+
+from tegum.core.compiled.compile import inlined, kernel
+from tegum.core.compiled.lanes import LANES, count_lanes, fma, is_set, load, pointers, splat, sqrt, store, total, totals
+from tegum.core.stopping import current
+from tegum.training.sampled.kernels.draw import STREAM_WORDS, draw_block, draw_count, next_groups
+from tegum.training.sampled.kernels.pairs import (
+    LEAST_HIDDEN,
+    MOST_SHARE,
+    accumulate_pairs,
+    add_rows,
+    columns_to_rows,
+    few_pairs,
+    list_pairs,
+    project_pairs,
+    rows_to_columns,
+)
+from tegum.training.sampled.kernels.step import accumulate, outputs, project
+from tegum.training.sampled.kernels.tables import TILE, padded_features
+
+if TYPE_CHECKING:
+    from tegum.training.spec.optimisers import Rule
+
+ADAMW, SGD = 0, 1
+UPDATES: dict[Rule, int] = {"adam": ADAMW, "momentum": SGD}
+"""The rules that the kernel knows, as its plans say them."""
+
+_MOST_BLOCK_BYTES = 64 * 1024
+_MOST_GROUPS, _FEWEST_GROUPS = 64, 8
+
+
+class Plan(NamedTuple):
+    """What does not change during a call: shapes, settings, and which run has which."""
+
+    features: int
+    hidden: int
+    batch: int
+    evaluation_batches: int
+    """Batches in the evaluation sample."""
+    floor: float
+    """The activation is max(z, floor)."""
+    optimiser: int
+    distribution: Int[np.ndarray, " run"]
+    setting: Int[np.ndarray, " run"]
+    """Which row of the settings below a run trains with."""
+    rate: Float[np.ndarray, "setting step"]
+    """Learning rate at each step of this call, schedule included."""
+    correction1: Float[np.ndarray, "setting step"]
+    """1 − β₁^(step + 1)."""
+    correction2: Float[np.ndarray, "setting step"]
+    beta1: Float[np.ndarray, " setting"]
+    """AdamW's β₁; SGD's momentum."""
+    beta2: Float[np.ndarray, " setting"]
+    eps: Float[np.ndarray, " setting"]
+    weight_decay: Float[np.ndarray, " setting"]
+
+
+class Runs(NamedTuple):
+    """The state of all runs, changed in place."""
+
+    weights: Float32[np.ndarray, "run feature hidden"]
+    bias: Float32[np.ndarray, "run feature"]
+    first: Float32[np.ndarray, "run parameter"]
+    """First moments (or SGD's momentum) of the weights, row by row, then of the bias."""
+    second: Float32[np.ndarray, "run parameter"]
+    stream: UInt32[np.ndarray, "run word"]
+    evaluation_stream: UInt32[np.ndarray, "run word"]
+    diverged_at: Int[np.ndarray, " run"]
+
+
+class Record(NamedTuple):
+    """Where snapshots go: those at steps[k] into column k."""
+
+    steps: Int[np.ndarray, " snapshot"]
+    weights: Float32[np.ndarray, "run snapshot feature hidden"]
+    bias: Float32[np.ndarray, "run snapshot feature"]
+    loss: Float[np.ndarray, "run snapshot"]
+
+
+class _Scratch(NamedTuple):
+    """Working memory of one thread: flat float32 arrays that start on a cache line."""
+
+    x: Float32[np.ndarray, " _"]
+    dz: Float32[np.ndarray, " _"]
+    h: Float32[np.ndarray, " _"]
+    dh: Float32[np.ndarray, " _"]
+    lanes: Float32[np.ndarray, " _"]
+    """Gradient (parameter, lanes), packed like the parameters, before its lanes are added up."""
+    dw: Float32[np.ndarray, " _"]
+    """The part of `lanes` that belongs to the weights."""
+    db: Float32[np.ndarray, " _"]
+    """The part of `lanes` that belongs to the bias."""
+    values: Float32[np.ndarray, " _"]
+    """Padded weights, then padded bias."""
+    first: Float32[np.ndarray, " _"]
+    second: Float32[np.ndarray, " _"]
+    gradient: Float32[np.ndarray, " _"]
+    bias: Float32[np.ndarray, " _"]
+    """The part of `values` that is the bias."""
+    h_rows: Float32[np.ndarray, " _"]
+    dh_rows: Float32[np.ndarray, " _"]
+    dw_rows: Float32[np.ndarray, " _"]
+    """See `pairs`; zero between steps."""
+    x_first: Int[np.ndarray, " _"]
+    x_sample: UInt32[np.ndarray, " _"]
+    x_value: Float32[np.ndarray, " _"]
+    dz_first: Int[np.ndarray, " _"]
+    dz_sample: UInt32[np.ndarray, " _"]
+    dz_value: Float32[np.ndarray, " _"]
+    stream: UInt32[np.ndarray, " _"]
+    evaluation_stream: UInt32[np.ndarray, " _"]
+    stop: Int[np.ndarray, " 1"]
+    """The flag of the call: see `tegum.core.stopping`."""
+
+
+def block_groups(features: int) -> int:
+    """Groups of sixteen samples in a block: inputs and residuals should stay in the nearest caches."""
+    fitting = _MOST_BLOCK_BYTES // (2 * 4 * LANES * padded_features(features))
+    return min(max(fitting // 2 * 2, _FEWEST_GROUPS), _MOST_GROUPS)
+
+
+def scratch(features: int, hidden: int) -> _Scratch:
+    """Working memory for one thread, and the flag of the call that it works for."""
+    padded, groups = padded_features(features), block_groups(features)
+    width, row = groups * LANES, -(-hidden // LANES) * LANES
+    pairs = int(MOST_SHARE * features * width) + LANES
+    # Rows of the weights are read sixteen values at a time: the last one ends behind them, in the bias or beyond.
+    parameters = -(-max(padded * (hidden + 1), features * hidden + row) // LANES) * LANES
+    values, lanes = _aligned(parameters), _aligned(parameters * LANES)
+    return _Scratch(
+        x=_aligned(padded * width),
+        dz=_aligned(padded * width),
+        h=_aligned(row * width),
+        dh=_aligned(row * width),
+        lanes=lanes,
+        dw=lanes[: padded * hidden * LANES],
+        db=lanes[padded * hidden * LANES :],
+        values=values,
+        first=_aligned(parameters),
+        second=_aligned(parameters),
+        gradient=_aligned(parameters),
+        bias=values[padded * hidden :],
+        h_rows=_aligned(width * row),
+        dh_rows=_aligned(width * row),
+        dw_rows=_aligned(padded * row),
+        x_first=np.zeros(features + 1, np.int64),
+        x_sample=np.zeros(pairs, np.uint32),
+        x_value=_aligned(pairs),
+        dz_first=np.zeros(features + 1, np.int64),
+        dz_sample=np.zeros(pairs, np.uint32),
+        dz_value=_aligned(pairs),
+        stream=_aligned(STREAM_WORDS, np.uint32),
+        evaluation_stream=_aligned(STREAM_WORDS, np.uint32),
+        stop=current().flag,
+    )
+
+
+def _aligned(size: int, dtype: type = np.float32) -> np.ndarray:
+    """Zeros that start on a cache line: lanes that straddle two lines load at half the rate."""
+    spare = np.zeros(size + LANES, dtype)
+    first = -spare.ctypes.data % 64 // spare.itemsize
+    return spare[first : first + size]
+
+
+@inlined
+def _pack(weights, bias, target, features, hidden):
+    """Weights (feature, hidden) and bias of one run into padded scratch; padding stays zero."""
+    padded = -(-features // TILE) * TILE
+    for i in range(features):
+        for k in range(hidden):
+            target[i * hidden + k] = weights[i * hidden + k]
+        target[padded * hidden + i] = bias[i]
+
+
+@inlined
+def _unpack(source, weights, bias, features, hidden):
+    padded = -(-features // TILE) * TILE
+    for i in range(features):
+        for k in range(hidden):
+            weights[i * hidden + k] = source[i * hidden + k]
+        bias[i] = source[padded * hidden + i]
+
+
+@kernel
+def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, stream, train):
+    """Draw a batch and return its summed loss; if `train`, add its gradient, in lanes, to s.dw and s.db.
+
+    Of a large model one block takes a good part of a second: the flag is looked at between its parts.
+    """
+    padded = -(-features // TILE) * TILE
+    row = -(-hidden // LANES) * LANES
+    loss = 0.0
+    samples = draw_count(tables, distribution, batch, stream)
+    done = 0
+    while done < samples:
+        groups = next_groups(samples - done, most_groups)
+        draw_block(tables, distribution, features, padded, done, samples, stream, s.x, groups)
+        width = groups * LANES
+        if is_set(s.stop):
+            return math.nan
+        listed = hidden >= LEAST_HIDDEN and few_pairs(s.x, features, width)
+        if listed:
+            list_pairs(s.x, features, width, s.x_first, s.x_sample, s.x_value)
+            project_pairs(s.values, s.h_rows, features, hidden, row, width, s.x_first, s.x_sample, s.x_value)
+            rows_to_columns(s.h_rows, s.h, row, width)
+        else:
+            project(s.values, s.x, s.h, padded, hidden, groups)
+        if is_set(s.stop):
+            return math.nan
+        lanes = outputs(
+            s.values, s.bias, tables.importance, distribution * padded, s.h, s.x, s.dz, s.db, floor,
+            padded, hidden, groups,
+        )  # fmt: skip
+        loss += total(lanes)
+        if is_set(s.stop):
+            return math.nan
+        if train:
+            if listed and few_pairs(s.dz, features, width):
+                list_pairs(s.dz, features, width, s.dz_first, s.dz_sample, s.dz_value)
+                project_pairs(s.values, s.dh_rows, features, hidden, row, width, s.dz_first, s.dz_sample, s.dz_value)
+                accumulate_pairs(s.dw_rows, s.h_rows, features, hidden, row, s.dz_first, s.dz_sample, s.dz_value)
+            else:
+                project(s.values, s.dz, s.dh, padded, hidden, groups)
+                if is_set(s.stop):
+                    return math.nan
+                accumulate(s.dw, s.dz, s.h, padded, hidden, groups)
+                if listed:
+                    columns_to_rows(s.dh, s.dh_rows, row, width)
+            if is_set(s.stop):
+                return math.nan
+            if listed:
+                accumulate_pairs(s.dw_rows, s.dh_rows, features, hidden, row, s.x_first, s.x_sample, s.x_value)
+            else:
+                accumulate(s.dw, s.x, s.dh, padded, hidden, groups)
+        done += groups * LANES
+    # What was not drawn has nothing active; what was drawn beyond the batch has nothing active either.
+    empty = batch - done
+    if empty != 0:
+        for j in range(features):
+            z = s.bias[j]
+            importance = tables.importance[distribution * padded + j]
+            out = max(z, floor)
+            loss += empty * float(importance) * float(out) * float(out)
+            if z > floor:
+                s.db[j * LANES] += np.float32(2 * empty) * importance * out
+    return loss
+
+
+@inlined
+def _adamw(s, size, rate, decay, beta1, beta2, eps, correction1, correction2):
+    """Decoupled weight decay and bias-corrected moments (Loshchilov & Hutter 2019), as PyTorch orders them."""
+    keep = splat(np.float32(1 - rate * decay))
+    old1, new1 = splat(np.float32(beta1)), splat(np.float32(1 - beta1))
+    old2, new2 = splat(np.float32(beta2)), splat(np.float32(1 - beta2))
+    step = splat(np.float32(-rate / correction1))
+    scale, small = splat(np.float32(1 / math.sqrt(correction2))), splat(np.float32(eps))
+    for p in range(0, size, LANES):
+        g = load(s.gradient, p)
+        first = fma(load(s.first, p), old1, g * new1)
+        second = fma(load(s.second, p), old2, g * g * new2)
+        store(s.first, p, first)
+        store(s.second, p, second)
+        store(s.values, p, fma(step, first / fma(sqrt(second), scale, small), load(s.values, p) * keep))
+
+
+@inlined
+def _sgd(s, size, rate, decay, momentum):
+    """Coupled weight decay and heavy-ball momentum, as PyTorch orders them."""
+    decayed, kept, step = splat(np.float32(decay)), splat(np.float32(momentum)), splat(np.float32(-rate))
+    for p in range(0, size, LANES):
+        value = load(s.values, p)
+        velocity = fma(kept, load(s.first, p), fma(decayed, value, load(s.gradient, p)))
+        store(s.first, p, velocity)
+        store(s.values, p, fma(step, velocity, value))
+
+
+@inlined
+def _gradient(s, size, share):
+    """Add up the lanes: the gradient, packed like the parameters, times `share`."""
+    scale = splat(np.float32(share))
+    for p in range(0, size, LANES):
+        store(s.gradient, p, totals(s.lanes, p * LANES) * scale)
+
+
+@inlined
+def _clear(array, size):
+    nothing = splat(np.float32(0))
+    for p in range(0, size, LANES):
+        store(array, p, nothing)
+
+
+@inlined
+def _all_finite(array, size):
+    """Whether no parameter is infinite or NaN: x − x is zero for all others."""
+    zero = splat(np.float32(0))
+    for p in range(0, size, LANES):
+        values = load(array, p)
+        if count_lanes((values - values) != zero) > 0:
+            return False
+    return True
+
+
+@kernel
+def _evaluate(tables, s, features, hidden, batch, batches, floor, distribution, most_groups, start):
+    """Mean loss over the evaluation sample, which begins at `start` of its own stream."""
+    for word in range(STREAM_WORDS):
+        s.evaluation_stream[word] = start[word]
+    loss = 0.0
+    for _ in range(batches):
+        if is_set(s.stop):
+            return math.nan
+        loss += _pass(
+            tables, s, features, hidden, batch, floor, distribution, most_groups, s.evaluation_stream, False
+        )  # fmt: skip
+    return loss / (batches * batch)
+
+
+@kernel
+def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_groups, scratch_arrays):
+    """Train runs first_run … last_run − 1 from step `start` to `stop`, in place.
+
+    Snapshots at step 0 (when starting there) and in (start, stop] are recorded. A run whose loss (of a batch or of a
+    snapshot) or whose recorded parameters are not finite gets `diverged_at`, and NaN in its later snapshots.
+
+    When the flag of `scratch_arrays` is raised it returns soon, and what it has written is good for nothing.
+    """
+    size = scratch_arrays.values.size
+    steps = record.steps
+    tables, s = pointers(tables), pointers(scratch_arrays)
+    features, hidden, batch, floor = plan.features, plan.hidden, plan.batch, np.float32(plan.floor)
+    split = features * hidden
+    if plan.optimiser != ADAMW and plan.optimiser != SGD:
+        raise ValueError("the plan's optimiser must be one of UPDATES")
+    features_padded, row = -(-features // TILE) * TILE, -(-hidden // LANES) * LANES
+    for run in range(first_run, last_run):
+        distribution, setting = plan.distribution[run], plan.setting[run]
+        beta1, beta2, eps = plan.beta1[setting], plan.beta2[setting], plan.eps[setting]
+        decay = plan.weight_decay[setting]
+        rates, corrections1, corrections2 = plan.rate[setting], plan.correction1[setting], plan.correction2[setting]
+        evaluation = runs.evaluation_stream[run]
+        # A run that diverged may have left anything here, in the padding too.
+        _clear(s.values, size)
+        _clear(s.first, size)
+        _clear(s.second, size)
+        _clear(s.dw_rows, features_padded * row)
+        _pack(runs.weights[run].ravel(), runs.bias[run], s.values, features, hidden)
+        _pack(runs.first[run], runs.first[run, split:], s.first, features, hidden)
+        _pack(runs.second[run], runs.second[run, split:], s.second, features, hidden)
+        for word in range(STREAM_WORDS):
+            s.stream[word] = runs.stream[run, word]
+        diverged_at = runs.diverged_at[run]
+        step, column = start, 0
+        if diverged_at < 0:
+            while True:
+                if is_set(s.stop):
+                    return
+                if column < steps.size and steps[column] == step:
+                    _unpack(
+                        s.values, record.weights[run, column].ravel(), record.bias[run, column], features, hidden
+                    )  # fmt: skip
+                    loss = _evaluate(
+                        tables, s, features, hidden, batch, plan.evaluation_batches, floor, distribution,
+                        most_groups, evaluation,
+                    )  # fmt: skip
+                    if is_set(s.stop):
+                        return
+                    record.loss[run, column] = loss
+                    column += 1
+                    if not (math.isfinite(loss) and _all_finite(s.values, size)):
+                        diverged_at = step
+                        column -= 1
+                        break
+                if step == stop:
+                    break
+                _clear(s.lanes, size * LANES)
+                loss = _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, s.stream, True)
+                if is_set(s.stop):
+                    return
+                if not math.isfinite(loss):
+                    diverged_at = step
+                    break
+                _gradient(s, size, 1 / batch)
+                if hidden >= LEAST_HIDDEN:
+                    add_rows(s.gradient, s.dw_rows, features, hidden, row, np.float32(1 / batch))
+                at = step - start
+                if plan.optimiser == ADAMW:
+                    _adamw(s, size, rates[at], decay, beta1, beta2, eps, corrections1[at], corrections2[at])
+                elif plan.optimiser == SGD:
+                    _sgd(s, size, rates[at], decay, beta1)
+                step += 1
+        if diverged_at >= 0:
+            # What was recorded stays, also at the step whose own batch then showed the divergence.
+            for late in range(column, steps.size):
+                record.weights[run, late] = np.nan
+                record.bias[run, late] = np.nan
+                record.loss[run, late] = np.nan
+        runs.diverged_at[run] = diverged_at
+        _unpack(s.values, runs.weights[run].ravel(), runs.bias[run], features, hidden)
+        _unpack(s.first, runs.first[run], runs.first[run, split:], features, hidden)
+        _unpack(s.second, runs.second[run], runs.second[run, split:], features, hidden)
+        for word in range(STREAM_WORDS):
+            runs.stream[run, word] = s.stream[word]

@@ -1,0 +1,183 @@
+"""Fresh samples inside the kernel.
+
+A run owns sixteen xoshiro128+ generators (Blackman & Vigna 2021), one a lane, seeded from (base seed, run), so what
+it draws does not depend on which runs are trained beside it, on which thread, or in what pieces.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tegum.core.compiled.compile import kernel
+from tegum.core.compiled.lanes import LANES, gather, lane_numbers, load, pointers, select, splat, store, to_float
+from tegum.training.sampled.kernels.tables import GUIDE
+
+STREAM_WORDS = 4 * LANES
+"""uint32 words of a run's stream."""
+
+FEW_COMPONENTS = 4
+"""Up to so many, choosing a lane's component by comparisons is faster than a gather."""
+
+_UNIT = np.float32(2.0**-32)
+_ROTATION = np.uint32(11)
+_REST = np.uint32(21)
+_SHIFT = np.uint32(9)
+_ZERO, _ONE = np.uint32(0), np.uint32(1)
+
+
+@kernel
+def _next(s0, s1, s2, s3):
+    """Sixteen times 32 random bits, and the stream after them."""
+    bits = s0 + s3
+    t = s1 << splat(_SHIFT)
+    s2 = s2 ^ s0
+    s3 = s3 ^ s1
+    s1 = s1 ^ s2
+    s0 = s0 ^ s3
+    s2 = s2 ^ t
+    s3 = (s3 << splat(_ROTATION)) ^ (s3 >> splat(_REST))
+    return bits, s0, s1, s2, s3
+
+
+@kernel
+def _draw_dense(tables, distribution, stream, x, groups):
+    """Fill x (features, groups · 16) with samples of one distribution; advance the stream."""
+    width = groups * LANES
+    s0, s1 = load(stream, 0), load(stream, LANES)
+    s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
+    nothing = splat(np.float32(0))
+    for one in range(tables.sets_of[distribution], tables.sets_of[distribution + 1]):
+        first, size = tables.set_first[one], tables.set_size[one]
+        components, gates = tables.set_components[one], tables.set_gates[one]
+        if components == 1:
+            for i in range(size):
+                limit, scale = splat(tables.limit[gates + i]), splat(tables.scale[gates + i])
+                row = (first + i) * width
+                for g in range(groups):
+                    bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+                    store(x, row + g * LANES, select(bits <= limit, to_float(bits) * scale, nothing))
+        else:
+            bounds = tables.set_bounds[one]
+            step = splat(np.uint32(size))
+            for g in range(groups):
+                bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+                # The position of each lane's own component in the table of gates.
+                component = splat(_ZERO)
+                for c in range(components - 1):
+                    after = select(bits < splat(tables.bounds[bounds + c]), splat(_ZERO), step)
+                    component = component + after
+                for i in range(size):
+                    bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+                    if components <= FEW_COMPONENTS:
+                        limit, scale = splat(tables.limit[gates + i]), splat(tables.scale[gates + i])
+                        for c in range(1, components):
+                            before = component < splat(np.uint32(c * size))
+                            limit = select(before, limit, splat(tables.limit[gates + c * size + i]))
+                            scale = select(before, scale, splat(tables.scale[gates + c * size + i]))
+                    else:
+                        limit = gather(tables.limit, gates + i, component)
+                        scale = gather(tables.scale, gates + i, component)
+                    store(
+                        x,
+                        (first + i) * width + g * LANES,
+                        select(bits <= limit, to_float(bits) * scale, nothing),
+                    )
+    store(stream, 0, s0)
+    store(stream, LANES, s1)
+    store(stream, 2 * LANES, s2)
+    store(stream, 3 * LANES, s3)
+
+
+@kernel
+def draw_count(tables, distribution, batch, stream):
+    """How many samples of a batch have to be drawn: all, or those that have anything active."""
+    if tables.pattern_bits[distribution] < 0:
+        return batch
+    s0, s1 = load(stream, 0), load(stream, LANES)
+    s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
+    high, low = stream[0] + stream[3 * LANES], stream[1] + stream[3 * LANES + 1]
+    # 53 bits, and never 1.
+    uniform = (np.uint32(high) * 2.0**21 + (np.uint32(low) >> np.uint32(11))) * 2.0**-53
+    _, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+    store(stream, 0, s0)
+    store(stream, LANES, s1)
+    store(stream, 2 * LANES, s2)
+    store(stream, 3 * LANES, s3)
+    # The guide leads to the neighbourhood; on average one or two comparisons are left.
+    count = tables.count_guide[distribution * GUIDE + int(uniform * GUIDE)]
+    first = distribution * (batch + 1)
+    while count < batch and uniform >= tables.active_count[first + count]:
+        count += 1
+    return count
+
+
+@kernel
+def _draw_patterns(tables, distribution, features, start, count, stream, x, groups):
+    """Fill x (features, groups · 16) with samples that have something active, lanes from `count` on with none.
+
+    `start` is the number of the first sample among the `count` active ones.
+    """
+    width = groups * LANES
+    first, bits_used = tables.pattern_first[distribution], np.uint32(tables.pattern_bits[distribution])
+    s0, s1 = load(stream, 0), load(stream, LANES)
+    s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
+    zero, unit, nothing = splat(_ZERO), splat(_UNIT), splat(np.float32(0))
+    top, rest = splat(np.uint32(np.uint32(31) - bits_used)), splat(bits_used)
+    for g in range(groups):
+        bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+        # Two shifts, because a shift by 32 (a table of one entry) has no meaning.
+        entry = (bits >> top) >> splat(_ONE)
+        keep = (bits << rest) < gather(tables.pattern_limit, first, entry)
+        kept = gather(tables.pattern_kept, first, entry)
+        active = select(keep, kept, gather(tables.pattern_alias, first, entry))
+        there = lane_numbers() < splat(np.uint32(max(0, count - start - g * LANES)))
+        active = select(there, active, zero)
+        for i in range(features):
+            bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+            on = (active & splat(np.uint32(_ONE << np.uint32(i)))) != zero
+            store(x, i * width + g * LANES, select(on, to_float(bits) * unit, nothing))
+    store(stream, 0, s0)
+    store(stream, LANES, s1)
+    store(stream, 2 * LANES, s2)
+    store(stream, 3 * LANES, s3)
+
+
+@kernel
+def next_groups(samples, most):
+    """Groups of sixteen in the next block when so many samples are left: an even number, at most `most`."""
+    return min(most, (samples + 2 * LANES - 1) // (2 * LANES) * 2)
+
+
+@kernel
+def draw_block(tables, distribution, features, padded, start, count, stream, x, groups):
+    """Fill x (padded features, groups · 16) with samples start, start + 1, … of the `count` that have to be drawn.
+
+    Lanes beyond the count, and rows beyond the features, are zero.
+    """
+    width = groups * LANES
+    if tables.pattern_bits[distribution] >= 0:
+        _draw_patterns(tables, distribution, features, start, count, stream, x, groups)
+    else:
+        _draw_dense(tables, distribution, stream, x, groups)
+        for i in range(features):
+            for surplus in range(count - start, width):
+                x[i * width + surplus] = 0
+    nothing = splat(np.float32(0))
+    for i in range(features * width, padded * width, LANES):
+        store(x, i, nothing)
+
+
+@kernel
+def draw_batch(tables, distribution, features, batch, most_groups, stream, x, out):
+    """The batch that training would draw from this stream, as rows of out (batch, features)."""
+    tables = pointers(tables)
+    count = draw_count(tables, distribution, batch, stream)
+    out[:] = 0
+    start = 0
+    while start < count:
+        groups = next_groups(count - start, most_groups)
+        draw_block(tables, distribution, features, features, start, count, stream, x, groups)
+        for sample in range(start, min(count, start + groups * LANES)):
+            for i in range(features):
+                out[sample, i] = x[i * groups * LANES + sample - start]
+        start += groups * LANES

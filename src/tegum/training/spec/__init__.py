@@ -1,0 +1,1 @@
+"""One description of a run: features, model, start, training, and what is recorded."""

@@ -1,0 +1,400 @@
+"""How weights are trained: one class for each kind of training, as a Spec holds it."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never
+
+import numpy as np
+from jaxtyping import Float, Float64
+from pydantic import field_validator, model_serializer, model_validator
+
+from tegum.core.description import (
+    Count,
+    Description,
+    Fraction,
+    NotNegative,
+    Positive,
+    Whole,
+    broken,
+    chosen,
+    of_kind,
+    one_of,
+    plain,
+    short,
+)
+from tegum.core.limits import check_memory
+from tegum.training.spec.optimisers import OPTIMISERS, Optimiser, Rule
+
+if TYPE_CHECKING:
+    from tegum.training.spec.optimisers import ExactOptimiser, SampledOptimiser
+    from tegum.training.state import TrainingState
+
+
+class Training(Description, abc.ABC):
+    """A way of training. A new one is a class with a `kind` of its own, by which files and HTTP name it."""
+
+    kinds: ClassVar[dict[str, type[Training]]] = {}
+    """Every concrete kind by its name in files, filled as classes are defined."""
+    kind: ClassVar[str]
+    shared: ClassVar[tuple[str, ...]] = ("steps",)
+    """The fields in which Specs that are trained in one call must agree."""
+    default_kind: ClassVar[str] = "sampled"
+    """The kind of a table that names none."""
+    dtype: ClassVar[str] = "float64"
+    """Of the weights and biases that it trains and records."""
+    converges: ClassVar[bool] = False
+    """Whether a run may come to its end before the last step, by a tolerance."""
+
+    steps: Whole
+    """How many steps, at most."""
+
+    def __init_subclass__(cls, kind: str | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if kind is not None:
+            cls.kind = kind
+            Training.kinds[kind] = cls
+
+    @classmethod
+    def of(cls, value: Any) -> Training:
+        """A training as it is, or the one that a dictionary describes, of kind "sampled" unless it says.
+
+        Raises:
+            ValueError: it is neither, or it describes none.
+
+        """
+        if isinstance(value, Training):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError("must be a description such as Sampled(), or a table of its keys")
+        return of_kind(Training.kinds, value, cls.default_kind)
+
+    @classmethod
+    def inner_keys(cls) -> Iterable[str]:
+        """The kind, this kind's fields, and those of the others."""
+        others = (name for kind in Training.kinds.values() for name in kind.model_fields)
+        return dict.fromkeys(("kind", *cls.model_fields, *others))
+
+    def time(self, step: Any) -> Float64[np.ndarray, "*shape"] | None:  # noqa: ARG002 (a flow needs it)
+        """The time at each of some steps, for training that goes on in time; None for any other."""
+        return None
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the last step is only the most that a run may take, as where it goes on to convergence."""
+        return False
+
+    @property
+    def samples_evaluated(self) -> int | None:
+        """How many samples the loss of a snapshot is a mean over; None where it is the exact loss."""
+        return None
+
+    def gradient_error(self, state: TrainingState) -> Float64[np.ndarray, " run"] | None:  # noqa: ARG002 (as above)
+        """The largest error of the gradient that each run has met, for training that keeps it; None for any other."""
+        return None
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, fields: Any) -> dict[str, Any]:
+        return {"kind": self.kind, **fields(self)}
+
+
+class Descent(Training):
+    """Training by an optimiser that takes steps of some rate: what those with samples and those without share."""
+
+    steps: Whole = 10_000
+    """How many steps."""
+    optimiser: Any
+    """One of those that `OPTIMISERS` has for the kind of training."""
+    rate: Positive = 1e-3
+    """Learning rate, before `schedule` and `warmup`."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """How the rate goes on after the warm-up: it stays, or decays to zero over the steps that are left."""
+    warmup: Whole = 0
+    """Steps over which the rate first grows linearly."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates of the mean gradient and of the mean squared gradient."""
+    eps: Positive = 1e-8
+    """Adam's smallest denominator."""
+    weight_decay: NotNegative | None = None
+    """Decoupled with Adam, added to the gradient with plain descent (as PyTorch does); None is `decay`'s default."""
+    momentum: Fraction = 0.0
+    """Momentum of plain descent, without dampening."""
+
+    @field_validator("optimiser", mode="before")
+    @classmethod
+    def _optimiser_is_known(cls, value: Any) -> str:
+        return chosen(value, OPTIMISERS[cls.kind])
+
+    @field_validator("betas", mode="before")
+    @classmethod
+    def _betas_are_two_fractions(cls, value: Any) -> tuple[float, float]:
+        value = value.tolist() if hasattr(value, "tolist") else value
+        numbers = [plain(number) for number in value] if isinstance(value, list | tuple) else []
+        if len(numbers) != 2 or not all(_is_fraction(number) for number in numbers):
+            raise ValueError("must be two numbers in [0, 1)")
+        return float(numbers[0]), float(numbers[1])
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Descent:
+        optimisers = OPTIMISERS[self.kind].values()
+        for name in dict.fromkeys(option for each in optimisers for option in each.options):
+            owners = [each.name for each in optimisers if name in each.options]
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if value != default and self.optimiser not in owners:
+                have = f"{' and '.join(map(repr, owners))} {'has' if len(owners) == 1 else 'have'} it"
+                raise broken(name, value, f"must stay {default} with the optimiser {self.optimiser!r}: only {have}")
+        if self.warmup > self.steps:
+            raise broken("warmup", self.warmup, f"must be at most steps, which is {self.steps}")
+        return self
+
+    @property
+    def rule(self) -> Rule:
+        """By which rule the optimiser steps."""
+        return self._optimiser.rule
+
+    @property
+    def memory(self) -> int:
+        """How many numbers the optimiser remembers of each parameter."""
+        return self._optimiser.memory
+
+    @property
+    def averaging(self) -> tuple[float, float]:
+        """How much of what is remembered stays in a step: of the mean gradient, or momentum, and of the mean square."""
+        match rule := self.rule:
+            case "adam":
+                return self.betas
+            case "momentum":
+                return self.momentum, 0.0
+            case "lbfgs":
+                return 0.0, 0.0
+            case _:
+                assert_never(rule)
+
+    @property
+    def _optimiser(self) -> Optimiser:
+        return OPTIMISERS[self.kind][self.optimiser]
+
+    @property
+    def decay(self) -> float:
+        """The weight decay in force: as given, or the optimiser's own, 0.01 with AdamW and 0 with all others.
+
+        It is multiplied by the rate in force, schedule and warm-up included.
+        """
+        return self._optimiser.decay if self.weight_decay is None else self.weight_decay
+
+    def rates(self, start: int, stop: int) -> Float[np.ndarray, " step"]:
+        """What multiplies `rate` in the steps start, …, stop − 1, counted from 0.
+
+        The first of w steps of warm-up has 1/w and the last 1. After it, with t the share of the remaining
+        steps that is done, the factor is 1 (constant), 1 − t (linear) or (1 + cos πt)/2 (cosine; Loshchilov &
+        Hutter 2017): it would be zero in the step after the last.
+
+        Args:
+            start: the first step.
+            stop: one after the last.
+
+        Returns:
+            float64, shape (stop − start,). A part is bit for bit what it is in the whole.
+
+        Raises:
+            ValueError: not 0 ≤ start ≤ stop ≤ steps.
+
+        """
+        if not 0 <= start <= stop <= self.steps:
+            raise ValueError(
+                f"rates(start={short(start)}, stop={short(stop)}): "
+                f"must be 0 ≤ start ≤ stop ≤ steps, which is {self.steps}"
+            )
+        check_memory(
+            f"rates(start={start}, stop={stop})", "the rates", 48 * (stop - start), "fewer steps at a time fit"
+        )
+        done = np.arange(start, stop, dtype=np.float64) - self.warmup
+        share = np.maximum(done, 0) / max(self.steps - self.warmup, 1)
+        match self.schedule:
+            case "constant":
+                factor = np.ones_like(share)
+            case "linear":
+                factor = 1 - share
+            case "cosine":
+                # Not np.cos, which may round by position in the array.
+                factor = (1 + np.array([math.cos(math.pi * t) for t in share.tolist()])) / 2
+            case _:
+                assert_never(self.schedule)
+        if self.warmup:
+            factor = np.where(done < 0, (done + self.warmup + 1) / self.warmup, factor)
+        return factor
+
+
+class Sampled(Descent, kind="sampled"):
+    """Mini-batches of fresh samples, one for each step, and AdamW (Loshchilov & Hutter 2019) or SGD."""
+
+    shared: ClassVar[tuple[str, ...]] = ("steps", "optimiser", "batch", "evaluation")
+    dtype: ClassVar[str] = "float32"
+
+    optimiser: str = "adamw"
+    """AdamW, or stochastic gradient descent."""
+    batch: Count = 1024
+    """Samples in a mini-batch."""
+    evaluation: Count = 4096
+    """Samples on which the loss of every snapshot is computed: the same in every snapshot, and for all runs of a base
+    seed. Whole batches are drawn, so this is rounded up to a multiple of `batch`."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            steps: int = 10_000,
+            optimiser: SampledOptimiser = "adamw",
+            rate: float = 1e-3,
+            schedule: Literal["constant", "cosine", "linear"] = "constant",
+            warmup: int = 0,
+            betas: Sequence[float] = (0.9, 0.999),
+            eps: float = 1e-8,
+            weight_decay: float | None = None,
+            momentum: float = 0.0,
+            batch: int = 1024,
+            evaluation: int = 4096,
+        ) -> None: ...
+
+    @property
+    def samples_evaluated(self) -> int:
+        """How many samples the loss of a snapshot is a mean over: whole batches, at least `evaluation`."""
+        return -(-self.evaluation // self.batch) * self.batch
+
+    def noiseless(self, accuracy: float = 1e-8) -> Exact:
+        """The twin that follows the exact gradient: the same optimiser, rate, schedule and decay, without samples.
+
+        Args:
+            accuracy: as in `Exact`.
+
+        Raises:
+            ValueError: exact training has no such optimiser.
+
+        """
+        if (twin := self._optimiser.twin) is None:
+            have = one_of(name for name, each in OPTIMISERS[self.kind].items() if each.twin)
+            raise ValueError(f"Sampled(optimiser={self.optimiser!r}).noiseless(): optimiser must be {have} for a twin")
+        return Exact(
+            steps=self.steps,
+            optimiser=twin,  # pyright: ignore[reportArgumentType]
+            rate=self.rate,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.decay,
+            momentum=self.momentum,
+            accuracy=accuracy,
+        )
+
+
+class Exact(Descent, kind="exact"):
+    """The exact loss of the whole population of samples, without sampling noise, in float64."""
+
+    shared: ClassVar[tuple[str, ...]] = ("steps", "optimiser", "accuracy", "gradient_tolerance")
+    converges: ClassVar[bool] = True
+
+    steps: Whole = 10_000
+    """How many steps, at most: a run of L-BFGS stops where it has converged."""
+    optimiser: str = "lbfgs"
+    """L-BFGS, each run to convergence; or the noiseless twins of AdamW and SGD: Adam with decoupled weight decay, and
+    gradient descent with momentum."""
+    gradient_tolerance: Positive = 1e-9
+    """The norm of the gradient, over all parameters of a run, at which L-BFGS has converged."""
+    accuracy: Positive = 1e-8
+    """Largest error of the loss, and of its gradient's entries, for which the number of frequencies is chosen."""
+
+    @property
+    def ends_early(self) -> bool:
+        """With L-BFGS, each run at its convergence."""
+        match rule := self.rule:
+            case "lbfgs":
+                return True
+            case "adam" | "momentum":
+                return False
+            case _:
+                assert_never(rule)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            steps: int = 10_000,
+            optimiser: ExactOptimiser = "lbfgs",
+            rate: float = 1e-3,
+            schedule: Literal["constant", "cosine", "linear"] = "constant",
+            warmup: int = 0,
+            betas: Sequence[float] = (0.9, 0.999),
+            eps: float = 1e-8,
+            weight_decay: float | None = None,
+            momentum: float = 0.0,
+            gradient_tolerance: float = 1e-9,
+            accuracy: float = 1e-8,
+        ) -> None: ...
+
+
+_MOST_STEPS = 2**53
+"""Of a flow: up to there every whole number is one of float64."""
+
+
+class Flow(Training, kind="flow"):
+    """Gradient flow of the exact loss, dW/dt = −∂L/∂W and db/dt = −∂L/∂b, in float64.
+
+    SGD of rate r takes time r a step, so this is its limit of small rates.
+    """
+
+    shared: ClassVar[tuple[str, ...]] = ("steps", "duration", "solver", "rtol", "atol", "accuracy")
+
+    steps: Whole = 1_000
+    """Equal intervals into which the duration is divided, and in which snapshots count; inside them the solver chooses
+    steps of its own."""
+    duration: Positive = 10_000.0
+    """Time at the end."""
+    solver: Literal["implicit", "explicit"] = "implicit"
+    """Whether steps may be implicit where the flow is stiff, as on long plateaus; elsewhere they are explicit, and
+    cheaper, with both."""
+    rtol: Positive = 1e-6
+    """Error of a solver's step, relative to the root mean square of the weights, or of the biases."""
+    atol: Positive = 1e-9
+    """Error of a solver's step that is let pass however small the parameters."""
+    accuracy: Positive = 1e-7
+    """Largest error of the gradient's entries for which the number of frequencies is chosen: the flow is that of a loss
+    whose slopes are off by so much. There are 4,096 frequencies at most. Where these are not enough, as beside a kink
+    of the loss, the flow goes on with them, and the trajectory's `gradient_error` is larger than was asked for; so it
+    may be by up to ten times where the error grows between two snapshots."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            steps: int = 1_000,
+            duration: float = 10_000.0,
+            solver: Literal["implicit", "explicit"] = "implicit",
+            rtol: float = 1e-6,
+            atol: float = 1e-9,
+            accuracy: float = 1e-7,
+        ) -> None: ...
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_are_told_apart(cls, value: int) -> int:
+        if value > _MOST_STEPS:
+            raise ValueError(f"must be at most {_MOST_STEPS:,}, as times of more are not told apart in float64")
+        return value
+
+    def time(self, step: Any) -> Float64[np.ndarray, "*shape"]:
+        """The time at each of some steps: float64 of their shape, and `duration` to the bit at the last one."""
+        return np.asarray(self.duration * (np.asarray(step, np.float64) / max(self.steps, 1)))
+
+    def gradient_error(self, state: TrainingState) -> Float64[np.ndarray, " run"]:
+        """The largest error of the gradient's entries that each run has met, as estimated at both ends of each leg."""
+        return state.second[:, 2]
+
+
+def _is_fraction(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < 1

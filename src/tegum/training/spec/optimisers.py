@@ -1,0 +1,73 @@
+"""The optimisers of each kind of training: one table, which everything that depends on an optimiser reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tegum.core.description import one_of
+
+if TYPE_CHECKING:
+    from tegum.training.spec.methods import Descent
+
+SampledOptimiser = Literal["adamw", "sgd"]
+ExactOptimiser = Literal["lbfgs", "adam", "gd"]
+"""The names, for type checkers, which cannot read `OPTIMISERS`; that table decides."""
+
+Rule = Literal["adam", "momentum", "lbfgs"]
+"""What a step is made of: bias-corrected moments with decoupled weight decay; a momentum, with the decay added to the
+gradient; or a line search along a quasi-Newton direction. An engine has one piece of code for each that it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """One way of stepping downhill, as one kind of training names it."""
+
+    name: str
+    rule: Rule
+    options: tuple[str, ...]
+    """The fields of the training that mean something to it, and not to all others."""
+    memory: int
+    """How many numbers it remembers of each parameter; L-BFGS keeps a book of its own."""
+    decay: float = 0.0
+    """Weight decay where none is given (PyTorch's defaults)."""
+    twin: str | None = None
+    """The optimiser of exact training that takes the same steps without noise; None where there is none."""
+
+
+def _table(*optimisers: Optimiser) -> dict[str, Optimiser]:
+    return {each.name: each for each in optimisers}
+
+
+_RATED = ("rate", "schedule", "warmup", "weight_decay")
+
+OPTIMISERS: dict[str, dict[str, Optimiser]] = {
+    "sampled": _table(
+        Optimiser("adamw", "adam", ("betas", "eps"), memory=2, decay=0.01, twin="adam"),
+        Optimiser("sgd", "momentum", ("momentum",), memory=1, twin="gd"),
+    ),
+    "exact": _table(
+        Optimiser("lbfgs", "lbfgs", ("gradient_tolerance",), memory=0),
+        Optimiser("adam", "adam", (*_RATED, "betas", "eps"), memory=2),
+        Optimiser("gd", "momentum", (*_RATED, "momentum"), memory=1),
+    ),
+}
+"""By the kind of training and the name. A new one with a rule that is there needs nothing else; an engine that does not
+know its rule refuses it."""
+
+
+def known_rule(training: Descent, engine: str, rules: Collection[Rule]) -> Rule:
+    """The rule by which a training steps, for an engine that knows these.
+
+    Raises:
+        ValueError: the engine does not know it.
+
+    """
+    if (rule := training.rule) in rules:
+        return rule
+    others = [each.name for each in OPTIMISERS[training.kind].values() if each.rule in rules]
+    raise ValueError(
+        f"{type(training).__name__}(optimiser={training.optimiser!r}): optimiser must be {one_of(others)}, as engine "
+        f"{engine!r} has no steps by the rule {rule!r}"
+    )

@@ -1,0 +1,352 @@
+"""One frozen description of a run: the same in Python, TOML, on the command line and over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from pydantic import BeforeValidator, SerializeAsAny, field_validator, model_validator
+
+from tegum.core.description import Count, Description, Positive, Whole, broken, chosen, short
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.empirical import Empirical
+from tegum.core.features.sets import FeatureSet
+from tegum.core.model import ACTIVATIONS, Activation
+from tegum.core.outside.arrays import numbers_of
+from tegum.core.outside.files import ADDRESS, shown
+from tegum.core.words import on_one_line
+from tegum.training.spec.methods import Exact, Flow, Sampled, Training
+from tegum.training.spec.overrides import Change, Changes, override, read_changes, read_toml
+from tegum.training.spec.snapshots import Snapshots
+
+__all__ = ["Exact", "Flow", "Sampled", "Snapshots", "Spec", "Start", "Training"]
+
+
+if TYPE_CHECKING:
+    KnownActivation = Activation
+else:
+    KnownActivation = Annotated[str, BeforeValidator(lambda value: chosen(value, ACTIVATIONS))]
+
+
+class Start(Description):
+    """Given weights and biases to start from, the same for every run or each run's own."""
+
+    positional: ClassVar[tuple[str, ...]] = ("weights", "bias")
+    weights: tuple[Any, ...]
+    """Numbers of shape (n, m), or (seeds, n, m)."""
+    bias: tuple[Any, ...] | None = None
+    """Numbers of shape (n,), or (seeds, n); None is zero."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, weights: Any, bias: Any = None) -> None: ...
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _weights_are_an_array(cls, value: Any) -> tuple[Any, ...]:
+        return _nested_tuples(value, ("feature", "hidden"), "(n, m) or (seeds, n, m)")
+
+    @field_validator("bias", mode="before")
+    @classmethod
+    def _bias_is_an_array(cls, value: Any) -> tuple[Any, ...] | None:
+        return None if value is None else _nested_tuples(value, ("feature",), "(n,) or (seeds, n)")
+
+    @staticmethod
+    def table(value: Any) -> Any:
+        """The long form of the two short ones: weights, or a tuple of weights and bias. Others come back."""
+        if value is None or isinstance(value, Start | Mapping | str):
+            return value
+        if isinstance(value, tuple) and len(value) == 2:
+            weights, bias = value
+            # A tuple of two may also be the weights of two features.
+            if bias is None or _dimensions(weights) == _dimensions(bias) + 1:
+                return {"weights": weights, "bias": bias}
+        return {"weights": value}
+
+    @classmethod
+    def of(cls, value: Any) -> Start | None:
+        """A start as it is, or the one that weights, a tuple (weights, bias) or a dictionary describes.
+
+        Raises:
+            ValueError: it is none of these, or it describes none.
+
+        """
+        value = cls.table(value)
+        if isinstance(value, str):
+            raise ValueError("must be a Start, weights, or a tuple of weights and bias")
+        return cls.read(value) if isinstance(value, Mapping) else value
+
+    def arrays(self) -> tuple[Float[np.ndarray, "*seed n m"], Float[np.ndarray, "*every n"]]:
+        """The weights, (n, m) or (seeds, n, m), and the bias, (n,) or (seeds, n), as given; float64."""
+        weights = np.array(self.weights, dtype=np.float64)
+        return weights, np.zeros(weights.shape[-2]) if self.bias is None else np.array(self.bias, np.float64)
+
+    def __repr_args__(self) -> Iterable[tuple[str, Any]]:
+        for name in self.positional:
+            value = getattr(self, name)
+            yield name, None if value is None else _Shown(short(np.array(value)))
+
+
+def _nested_tuples(value: Any, dims: tuple[str, ...], shapes: str) -> tuple[Any, ...]:
+    """An array as tuples of floats: hashable, comparable, JSON-able."""
+    array = numbers_of(value, dims)
+    if hasattr(array, "tocsr"):
+        raise ValueError("must be dense; .toarray() makes it so")
+    # Sampled training computes in float32, which must hold them.
+    array = array.astype(np.float64) if array.dtype.kind in "iuf" else array
+    finite = array.dtype.kind == "f" and array.size > 0 and bool((np.abs(array) <= 1e30).all())
+    if not finite or array.ndim - len(dims) not in (0, 1):
+        raise ValueError(f"must be an array of finite numbers of at most 1e30, of shape {shapes}")
+    return _tuples(array.tolist())
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+class _Shown(str):
+    """Text that is shown without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _dimensions(value: Any) -> int:
+    try:
+        return np.ndim(value)
+    except ValueError:  # ragged lists
+        return 0
+
+
+class Spec(Description):
+    """What to train: features, model, start, training, snapshots, and how many runs of it.
+
+    Two Specs are equal when all their values are, however they were written, and then share their `hash`.
+
+    Raises:
+        ValueError: one sentence with the key, the value and the rule; see `Description`.
+
+    """
+
+    features: FeatureDistribution
+    """The distribution of the features; a list of sets will do."""
+    hidden: Count
+    """The hidden dimension, m."""
+    activation: KnownActivation = "relu"
+    """Of the model's output."""
+    initial_scale: Positive | None = None
+    """Standard deviation of a normal start; None is Xavier's, √(2 / (n + m))."""
+    start: Start | None = None
+    """Given arrays to start from, in place of random ones."""
+    training: SerializeAsAny[Training] = Sampled()
+    """How the weights are trained."""
+    snapshots: Snapshots = Snapshots()
+    """The steps that are recorded; a count or a list of steps will do."""
+    seeds: Count = 1
+    """Number of runs, which differ in their random numbers: 0, 1, …"""
+    base_seed: Whole = 0
+    """Seed of all the runs' random numbers together; Specs that share it are paired, run by run."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            features: FeatureDistribution | Sequence[FeatureSet | Mapping[str, Any]],
+            hidden: int,
+            activation: Activation = "relu",
+            initial_scale: float | None = None,
+            start: Any = None,
+            training: Training | Mapping[str, Any] = ...,
+            snapshots: Snapshots | int | Sequence[int] | Mapping[str, Any] = ...,
+            seeds: int = 1,
+            base_seed: int = 0,
+        ) -> None: ...
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _features_from_list(cls, value: Any) -> FeatureDistribution:
+        if isinstance(value, FeatureDistribution):
+            return value
+        if not isinstance(value, list | tuple):
+            raise ValueError("must be a FeatureDistribution, or a list of feature sets ([[features]] in TOML)")
+        return FeatureDistribution(sets=tuple(value))
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _start_from_arrays(cls, value: Any) -> Start | None:
+        return Start.of(value)
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _training_from_table(cls, value: Any) -> Training:
+        return Training.of(value)
+
+    @field_validator("snapshots", mode="before")
+    @classmethod
+    def _snapshots_from_short(cls, value: Any) -> Snapshots:
+        return Snapshots.of(value)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Spec:
+        listed, last = self.snapshots.steps, self.training.steps
+        if listed and listed[-1] > last:
+            rule = f"must not go beyond the last step of training, {last}"
+            raise broken(("snapshots", "steps"), listed[-1], rule)
+        if self.start is None:
+            return self
+        if self.initial_scale is not None:
+            raise broken("initial_scale", self.initial_scale, "must not be given together with start")
+        for name, shape in (("weights", (self.features.n, self.hidden)), ("bias", (self.features.n,))):
+            value = getattr(self.start, name)
+            if value is not None and np.shape(value) not in (shape, (self.seeds, *shape)):
+                rule = f"must have shape {shape}, or {(self.seeds, *shape)} with a start for each seed"
+                raise broken(("start", name), np.array(value), rule)
+        return self
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any] | str, changes: Changes = ()) -> Spec:
+        """The Spec that a dictionary (as from TOML or JSON) or a JSON text describes, with `changes` to it.
+
+        Args:
+            values: the fields by their names, nested ones as dictionaries, `features` as a list.
+            changes: to be made before it is checked, as `override` takes them.
+
+        Raises:
+            ValueError: it is no JSON, or not the description of a Spec.
+
+        """
+        if isinstance(values, str):
+            try:
+                values = json.loads(values)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"Spec.from_json({short(values)}): must be valid JSON: {error}") from None
+        if not isinstance(values, Mapping):
+            raise ValueError(f"Spec.from_json({short(values)}): must be a table of the keys of a Spec")
+        return cls.read(_changed(values, read_changes(changes)))
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str], changes: Changes = ()) -> Spec:
+        """The Spec in a TOML file, with `changes` to it.
+
+        The keys are the fields. `[training]` is `Sampled` unless it has another `kind`; each set of features
+        is a table `[[features]]` with its `kind`, its values, and perhaps `copies`. The `path` of activations is
+        relative to the file's folder, and in a change to the working directory; the Spec has it from the root.
+
+        Raises:
+            ValueError: naming the file: it is not there, it is no TOML, or not the description of a Spec.
+
+        """
+        values, read = read_toml(path), read_changes(changes)
+        try:
+            return cls.read(_changed(_with_places(values, Path(path)), read))
+        except ValueError as error:
+            changed = f" with {', '.join(change.text for change in read)}" if read else ""
+            raise ValueError(f"{shown(Path(path))}{on_one_line(changed)}: {error}") from None
+
+    def override(self, changes: Changes) -> Spec:
+        """The Spec with changes as a command line writes them, ["hidden=3", "training.steps=20000"].
+
+        Or as a dictionary, {"hidden": 3}. A number in a key picks a set, counted from 0, and a key without
+        one changes every set: "features.0.density=0.1", "features.density=0.1". A change of `training.kind`
+        starts from that kind's defaults. The word `none` is None.
+
+        Raises:
+            ValueError: a change cannot be read, its key is unknown, or its value out of range.
+
+        """
+        return self.from_json(self.model_dump(mode="json", exclude_defaults=True), changes)
+
+    def continued_from(
+        self,
+        weights: Shaped[np.ndarray, "*run feature hidden"],
+        bias: Shaped[np.ndarray, "*run feature"] | None = None,
+        *,
+        training: Training,
+        snapshots: Any = 1,
+    ) -> Spec:
+        """The Spec of runs that go on from given parameters, in another way of training.
+
+        Args:
+            weights: of one run, (feature, hidden), or one after the other of several.
+            bias: of the same runs; None is zero.
+            training: how they go on.
+            snapshots: as in a Spec; by default the beginning and the end.
+
+        Returns:
+            A Spec of as many seeds, for the same features and hidden dimensions.
+
+        """
+        seeds = len(weights) if np.ndim(weights) > 2 else 1
+        given = [np.asarray(each, np.float64) for each in (weights, bias) if each is not None]
+        start: Any = given[0] if bias is None else tuple(given)
+        return self.replace(training=training, snapshots=snapshots, seeds=seeds, initial_scale=None, start=start)
+
+    def to_json(self) -> dict[str, Any]:
+        """The Spec as JSON-able dictionaries, defaults included; `from_json` gives it back."""
+        return self.model_dump(mode="json")
+
+    @cached_property
+    def hash(self) -> str:
+        """The content's name: 16 hexadecimal digits, the same in every process, on every machine.
+
+        It is the beginning of the SHA-256 of the JSON form with sorted keys and the shortest digits that give
+        each float back. Every value counts, defaults included: a density for all features and a list of the
+        same densities are different content. Only where activations were read from does not: their digest does.
+        """
+        content = self.to_json()
+        for each in content["features"]:
+            if each["kind"] == Empirical.kind:
+                each |= {"path": None, "key": None}
+        text = json.dumps(_unsigned_zeros(content), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _with_places(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The values of a TOML file in which the paths of activations are taken from its folder, and hold anywhere."""
+    features = values.get("features")
+    if not isinstance(features, list):
+        return dict(values)
+    folder = os.path.abspath(file.parent)  # noqa: PTH100 - a folder that a link leads to has other neighbours
+    moved = [
+        item | {"path": os.path.join(folder, item["path"])}  # noqa: PTH118
+        if isinstance(item, dict) and isinstance(item.get("path"), str) and not ADDRESS.match(item["path"])
+        else item
+        for item in features
+    ]
+    return {**values, "features": moved}
+
+
+def _changed(values: Mapping[str, Any], changes: list[Change]) -> dict[str, Any]:
+    """The values with changes, where a change may also lead into what was written in its short form."""
+    values = dict(values)
+    if not changes:
+        return values
+    for name, kind in (("snapshots", Snapshots), ("start", Start)):
+        if name in values:
+            values[name] = kind.table(values[name])
+        changes = [
+            change._replace(value=kind.table(change.value)) if change.path == (name,) else change for change in changes
+        ]
+    kinds = [change.value for change in changes if change.path == ("training", "kind")]
+    training = values.get("training", {})
+    if kinds and isinstance(training, Mapping) and kinds[-1] != training.get("kind", Training.default_kind):
+        # The fields of one kind mean nothing to another. First, so that the order of changes does not matter.
+        values["training"] = {}
+    return override(values, changes)
+
+
+def _unsigned_zeros(value: Any) -> Any:
+    """JSON-able values with 0.0 for −0.0, which is equal to it."""
+    if isinstance(value, dict):
+        return {key: _unsigned_zeros(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unsigned_zeros(item) for item in value]
+    return value + 0.0 if isinstance(value, float) else value
