@@ -8,18 +8,26 @@ from tegum.experiments.reporting import Measure
 
 MEASURES = (
     Measure(
-        "representation of correlated features", 0.8182, "1", 0.5234, 0.9486, 11, 0.05, "of dimensionality; p = 0.1"
+        "m1",
+        "representation of correlated features",
+        0.8182,
+        "1",
+        0.5234,
+        0.9486,
+        11,
+        0.05,
+        "of dimensionality; p = 0.1",
     ),
-    Measure("drop of the loss", 1.5e-3, "loss, sum over features", 1e-3, 2e-3, 9, meaning="across a late event"),
-    Measure("runs [version0]", 24, "run", n=24),
-    Measure("late swaps", None, "1", n=0, meaning="never"),
-    Measure("time of escape", float("nan"), "1"),
+    Measure("m2", "drop of the loss", 1.5e-3, "loss, sum over features", 1e-3, 2e-3, 9, meaning="across a late event"),
+    Measure("m3", "runs [version0]", 24, "run", n=24),
+    Measure("m4", "late swaps", None, "1", n=0, meaning="never"),
+    Measure("m5", "time of escape", float("nan"), "1"),
 )
 
 
 def printed(monkeypatch, capsys, width, measures=MEASURES):
     monkeypatch.setenv("COLUMNS", str(width))
-    criteria = (Criterion("Representations of uncorrelated features are orthogonal.", True),)
+    criteria = (Criterion("orthogonal", "Representations of uncorrelated features are orthogonal.", True),)
     summary = Summary("e", "A claim.", "holds", criteria, measures, "", "quick", {}, {}, {}, 1.0, ())
     terminal.summary(summary)
     return capsys.readouterr().out

@@ -7,7 +7,7 @@ import tegum as tg
 from tegum import experiments
 from tegum.experiments.collapse import hexagon
 from tegum.experiments.collapse.findings import PICTURE, Change, agreement
-from tegum.experiments.reporting import by_name
+from tegum.experiments.reporting import by_key
 from tegum.solutions.naming import State
 
 EXPERIMENT = experiments.get("collapse")
@@ -30,8 +30,14 @@ def test_it_writes_its_files_and_holds_but_for_the_published_densities(quick):
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
     # Three of the four published densities are others.
-    assert [criterion.passed for criterion in summary.criteria] == [True] * 4 + [False]
-    assert by_name(summary.measures)["changes where the picture has them"].value == 1
+    assert {each.key: each.passed for each in summary.criteria} == {
+        "hexagon_at_lowest_density": True,
+        "collapsed_pairs_rise_with_density": True,
+        "pca_when_dense": True,
+        "no_collapse_without_correlation": True,
+        "changes_agree_with_picture": False,
+    }
+    assert by_key(summary.measures)["changes_agreeing_with_picture"].value == 1
 
 
 def test_the_changes_are_where_many_starts_and_finer_tolerances_have_them(quick):
@@ -67,7 +73,7 @@ def test_best_solutions_are_those_that_were_seen_before(quick):
 
 def test_the_best_solutions_are_minima_of_the_exact_loss_below_the_best_linear_model(quick):
     summary, _, found = quick
-    assert by_name(summary.measures)["largest gradient norm"].value < 2e-6
+    assert by_key(summary.measures)["largest_gradient_norm"].value < 2e-6
     for solution, state in zip(found.best, found.states, strict=True):
         p = solution.value
         # Equal pairs: λ₊ + 3 λ₋ is left, with λ₊ = p(7/12 − p/2) and λ₋ = p/12, or the other way round at density 1.
@@ -84,7 +90,7 @@ def test_runs_on_mini_batches_are_counted_at_densities_of_the_grid(quick):
     assert [total for _, _, total in found.sampled] == [16, 16]
     for density, hits, total in found.sampled:
         assert density in found.densities
-        measure = by_name(summary.measures)[f"mini-batches find the best at {density:.3g}"]
+        measure = by_key(summary.measures)[f"density_{f'{density:.3g}'.replace('.', '_')}.mini_batches_find_best"]
         assert measure.value == hits / total
         assert measure.low < measure.value < measure.high
         assert 0 < measure.null < 1

@@ -14,7 +14,7 @@ from tegum.experiments.energy_levels.events_in_exact_loss import _beside, chosen
 from tegum.experiments.energy_levels.measures import Ending, Ensemble, _chance
 from tegum.experiments.energy_levels.unmatched_drops import LoneDrops, lone_drops
 from tegum.experiments.energy_levels.unmatched_drops import measures as of_lone_drops
-from tegum.experiments.reporting import by_name
+from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import ANY
 from tegum.solutions.escapes import Leaving, crossing, growth
 
@@ -42,31 +42,35 @@ def test_the_quick_form_writes_its_files(quick):
 
 def test_the_verdict_follows_from_the_criteria_and_these_from_the_measures(quick):
     summary, _ = quick
-    measures, passed = by_name(summary.measures), [criterion.passed for criterion in summary.criteria]
-    jumps, drops = measures["late jumps per run"], measures["late events with a drop of the loss"]
+    measures, passed = by_key(summary.measures), {each.key: each.passed for each in summary.criteria}
+    jumps, drops = measures["late_jumps_per_run"], measures["late_events_with_loss_drop"]
     assert len(passed) == 7
-    assert passed[1] == (jumps.low > jumps.null)
-    assert passed[3] == (measures["late events with a swap"].value > 0)
-    assert passed[4] == (drops.low > 0.5)
-    both = [measures[name] for name in ("late events with a drop found alone", "drops found alone with an event")]
-    assert passed[5] == all(share.low > share.null and share.null < 0.1 for share in both)
-    assert summary.verdict == ("holds" if all(passed) else "holds in part" if any(passed) else "does not hold")
+    assert passed["late_jumps_beyond_steady_null"] == (jumps.low > jumps.null)
+    assert passed["features_swap_places"] == (measures["late_events_with_swap"].value > 0)
+    assert passed["loss_drops_across_late_events"] == (drops.low > 0.5)
+    both = [measures[key] for key in ("late_events_with_drop_found_alone", "drops_found_alone_with_event")]
+    assert passed["late_events_and_drops_meet"] == all(share.low > share.null and share.null < 0.1 for share in both)
+    assert summary.verdict == (
+        "holds" if all(passed.values()) else "holds in part" if any(passed.values()) else "does not hold"
+    )
 
 
 def test_the_phenomenon_is_there_and_absent_from_its_nulls(quick):
     summary, _ = quick
-    measures, passed = by_name(summary.measures), [criterion.passed for criterion in summary.criteria]
+    measures, passed = by_key(summary.measures), {each.key: each.passed for each in summary.criteria}
     # All but swaps, which are rare.
-    assert all(passed[:3])
-    assert passed[4]
+    assert passed["run_with_late_jumps_ends_in_digons"]
+    assert passed["late_jumps_beyond_steady_null"]
+    assert passed["late_jumps_meet_opposite"]
+    assert passed["loss_drops_across_late_events"]
     assert measures["runs"].value == 24
-    assert measures["late jumps per run"].null <= 0.1
+    assert measures["late_jumps_per_run"].null <= 0.1
     # With five hidden dimensions there is room for five digons.
-    assert 9 <= measures["represented features"].value <= 10
+    assert 9 <= measures["represented_features"].value <= 10
     # A fifth digon lowers the loss of 3.09 by about a hundredth of it, and no jump raises it.
-    assert measures["least drop of the loss"].value > 0
-    assert 0.02 < measures["largest drop of the loss"].value < 0.06
-    assert measures["drop of the loss"].value == pytest.approx(40 * measures["drop of the loss per feature"].value)
+    assert measures["least_loss_drop"].value > 0
+    assert 0.02 < measures["largest_loss_drop"].value < 0.06
+    assert measures["loss_drop"].value == pytest.approx(40 * measures["loss_drop_per_feature"].value)
 
 
 def test_every_share_comes_with_its_interval_and_its_number_of_runs(quick):
@@ -79,52 +83,44 @@ def test_every_share_comes_with_its_interval_and_its_number_of_runs(quick):
 
 def test_events_and_drops_that_are_found_apart_are_the_same_ones_as_by_hand(quick):
     summary, out = quick
-    measures, run = by_name(summary.measures), tg.load(out / "run.zarr")
+    measures, run = by_key(summary.measures), tg.load(out / "run.zarr")
     events = group_jumps(late_jumps(find_jumps(tg.dimensionality(run.weights)), 25_000))
     drops = find_drops(run.loss)
     met = [any(d.seed == e.seed and d.start < e.end and e.start < d.end for d in drops) for e in events]
     meeting = [any(d.seed == e.seed and d.start < e.end and e.start < d.end for e in events) for d in drops]
-    assert measures["late events with a drop found alone"].value == pytest.approx(np.mean(met))
-    assert measures["drops found alone with an event"].value == pytest.approx(np.mean(meeting))
+    assert measures["late_events_with_drop_found_alone"].value == pytest.approx(np.mean(met))
+    assert measures["drops_found_alone_with_event"].value == pytest.approx(np.mean(meeting))
     late = run.loss.sel(step=slice(2_500, None))
     fallen = sum(float(run.loss.sel(seed=e.seed, step=e.start) - run.loss.sel(seed=e.seed, step=e.end)) for e in events)
     share = fallen / float((late.isel(step=0) - late.isel(step=-1)).sum())
-    assert measures["late decrease inside events"].value == pytest.approx(share, rel=1e-4)
+    assert measures["late_decrease_inside_events"].value == pytest.approx(share, rel=1e-4)
     # Shifted in time, few meet.
-    for name in (
-        "late events with a drop found alone",
-        "drops found alone with an event",
-        "late decrease inside events",
-    ):
-        assert measures[name].null < 0.1
+    alone = ("late_events_with_drop_found_alone", "drops_found_alone_with_event", "late_decrease_inside_events")
+    assert all(measures[key].null < 0.1 for key in alone)
     # Nor do windows of one run meet those of the next, though they all crowd early.
-    pairs = (
-        ("late events with a drop, beside other runs", "late events with a drop found alone"),
-        ("drops with an event, beside other runs", "drops found alone with an event"),
-        ("late decrease inside events, beside other runs", "late decrease inside events"),
-    )
-    for name, same in pairs:
-        assert (measures[name].value, measures[name].low) == (measures[same].value, measures[same].low)
-        assert measures[name].null < measures[name].low
-        assert "other runs" in measures[name].meaning
+    for key in alone:
+        same, beside = measures[key], measures[f"{key}_beside_other_runs"]
+        assert (beside.value, beside.low) == (same.value, same.low)
+        assert beside.null < beside.low
+        assert "other runs" in beside.meaning
     elsewhere = [
         any(d.seed == s and d.start < e.end and e.start < d.end for d in drops)
         for e in events
         for s in run.seed.values
         if s != e.seed
     ]
-    assert measures["late events with a drop, beside other runs"].null == pytest.approx(np.mean(elsewhere))
+    assert measures["late_events_with_drop_found_alone_beside_other_runs"].null == pytest.approx(np.mean(elsewhere))
     # Nothing is in the wrong place twice: a jump more or less from level to level.
-    moves = [value.value for name, value in measures.items() if name.startswith("late jumps from")]
+    moves = [each.value for key, each in measures.items() if key.startswith("late_jumps_from_")]
     assert sum(moves) == sum(len(event.jumps) for event in events)
 
 
 def test_the_quick_form_looks_at_no_event_in_the_exact_loss_and_says_so(quick):
-    measures = by_name(quick[0].measures)
-    assert measures["events looked at in the exact loss"].value == 0
-    assert "in ensembles of 32 runs or more" in measures["events looked at in the exact loss"].meaning
-    assert "plateaus before events that flow leaves" not in measures
-    assert "time of escape, of the predicted one" not in measures
+    measures = by_key(quick[0].measures)
+    assert measures["events_looked_at_in_exact_loss"].value == 0
+    assert "in ensembles of 32 runs or more" in measures["events_looked_at_in_exact_loss"].meaning
+    assert "plateaus_before_events_that_flow_leaves" not in measures
+    assert "escape_time_over_predicted" not in measures
 
 
 def test_the_run_that_is_drawn_ends_in_digons_and_has_a_late_jump_and_the_caption_says_what_is_not_represented(
@@ -171,7 +167,7 @@ def test_without_jumps_nothing_holds_and_the_caption_says_so(tmp_path):
     summary = EXPERIMENT.run(tmp_path, changes=changes)
     assert summary.verdict == "does not hold"
     assert "Nothing jumps late" in summary.caption
-    assert by_name(summary.measures)["late events with a drop of the loss"].text() == "not measured"
+    assert by_key(summary.measures)["late_events_with_loss_drop"].text() == "not measured"
     assert (tmp_path / "energy-levels.png").is_file()
 
 
@@ -182,7 +178,7 @@ def test_without_a_run_that_ends_nothing_is_measured(tmp_path, monkeypatch):
     assert set(tg.load(tmp_path / "run.zarr").result.values) == {"diverged"}
     assert summary.verdict == "not tested"
     assert summary.caption == "No run of 2 trained to its end."
-    assert by_name(summary.measures)["runs"].value == 0
+    assert by_key(summary.measures)["runs"].value == 0
 
 
 def drop(seed, start, jumps=1):
@@ -233,21 +229,21 @@ def test_a_drop_without_an_event_is_told_by_the_passage_it_lies_in():
     # In the last one nothing happens but noise, which exceeds its own 95 % quantile by chance only.
     assert [move.feature for move in lone.moves[:3]] == [2, 2, 2]
     assert [move.significant for move in lone.moves] == [True, True, True, False]
-    measured = by_name(of_lone_drops(lone, range(5)))
-    moving = measured["drops without an event in which a feature moves"]
+    measured = by_key(of_lone_drops(lone, range(5)))
+    moving = measured["drops_without_event_in_which_feature_moves"]
     assert (moving.value, moving.n, moving.null) == (0.75, 4, 0.05)
-    change = measured["change of dimensionality in a drop without an event"]
+    change = measured["dimensionality_change_in_drop_without_event"]
     # 0.3 · 200/500, 0.4 · 2,000/4,000, 0.2 · 600/1,000, and noise.
     assert change.value == pytest.approx((0.12 + 0.2 + 0.12) / 4, abs=0.01)
     assert change.null < 0.01
-    assert measured["drops without an event in a slower passage"].value == 1
+    assert measured["drops_without_event_in_slower_passage"].value == 1
 
 
 def test_without_lone_drops_there_is_nothing_to_tell():
-    measured = by_name(of_lone_drops(LoneDrops(), range(5)))
-    assert measured["drops without an event in which a feature moves"].value is None
-    assert measured["change of dimensionality in a drop without an event"].value is None
-    assert measured["drops without an event in no passage"].value == 0
+    measured = by_key(of_lone_drops(LoneDrops(), range(5)))
+    assert measured["drops_without_event_in_which_feature_moves"].value is None
+    assert measured["dimensionality_change_in_drop_without_event"].value is None
+    assert measured["drops_without_event_in_no_passage"].value == 0
 
 
 def test_the_chance_of_meeting_an_opposite_jump_is_that_of_random_times():
@@ -347,14 +343,14 @@ def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says_and_a_calm_one_i
 @pytest.mark.quick_form
 def test_what_is_measured_of_them_is_told_beside_the_null(small):
     *_, found = small
-    told = by_name(measures(found))
-    for name in ("plateaus before events that flow leaves", "plateaus before events that are near a saddle"):
-        assert (told[name].value, told[name].null, told[name].n) == (1, 0, 1)
-    assert "minimum" in told["plateaus before events that are near a saddle"].meaning
-    left = told["saddles that are left along a feature that jumps"]
+    told = by_key(measures(found))
+    for key in ("plateaus_before_events_that_flow_leaves", "plateaus_before_events_near_saddle"):
+        assert (told[key].value, told[key].null, told[key].n) == (1, 0, 1)
+    assert "minimum" in told["plateaus_before_events_near_saddle"].meaning
+    left = told["saddles_left_along_jumping_feature"]
     assert (left.value, left.null) == (1, 0.5)
-    assert told["unstable directions of the saddle"].value == found.passages[0].look.point.negative
-    apart = told["distance of the state after an event from where the flow ends"]
+    assert told["unstable_directions_of_saddle"].value == found.passages[0].look.point.negative
+    apart = told["distance_of_state_after_event_from_flow_end"]
     assert apart.null == pytest.approx(found.passages[0].apart_before)
 
 
@@ -369,10 +365,10 @@ def test_a_plateau_that_rests_is_not_left_and_nothing_is_measured_of_its_escape(
     assert found.calm == ()
     assert (passage.feature, passage.points) == (None, False)
     assert np.isnan([passage.rate, passage.start, passage.growth, passage.time, passage.predicted]).all()
-    told = by_name(measures(found))
-    assert told["plateaus before events that flow leaves"].value == 0
-    assert told["plateaus before events that are near a saddle"].value == 0
-    assert told["growth beside the saddle"].value is None
+    told = by_key(measures(found))
+    assert told["plateaus_before_events_that_flow_leaves"].value == 0
+    assert told["plateaus_before_events_near_saddle"].value == 0
+    assert told["growth_beside_saddle"].value is None
 
 
 def test_a_calm_run_beside_an_event_has_as_many_represented_features_and_is_used_once():

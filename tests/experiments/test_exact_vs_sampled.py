@@ -5,7 +5,7 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments.reporting import by_name
+from tegum.experiments.reporting import by_key
 
 EXPERIMENT = experiments.get("exact-vs-sampled")
 NAMES = ["sets-sampled", "sets-exact", "independent-sampled", "independent-exact"]
@@ -61,9 +61,10 @@ def test_the_twin_is_the_same_training_without_noise(quick):
 
 def test_the_verdict_follows_from_the_measures(quick):
     summary, _, _ = quick
-    measures = by_name(summary.measures)
-    for number, name in enumerate(("sets", "independent")):
-        saddles, distance = measures[f"{name}: escaped plateaus at saddles"], measures[f"{name}: distance to the twin"]
-        assert summary.criteria[2 * number].passed == (saddles.low > saddles.null)
-        assert summary.criteria[2 * number + 1].passed == (distance.high < distance.null)
-        assert measures[f"{name}: runs"].value == 3
+    measures = by_key(summary.measures)
+    passed = {criterion.key: criterion.passed for criterion in summary.criteria}
+    for name in ("sets", "independent"):
+        saddles, distance = measures[f"{name}.escaped_plateaus_at_saddles"], measures[f"{name}.distance_to_twin"]
+        assert passed[f"{name}.plateaus_at_saddles"] == (saddles.low > saddles.null)
+        assert passed[f"{name}.nearer_to_own_twin"] == (distance.high < distance.null)
+        assert measures[f"{name}.runs"].value == 3

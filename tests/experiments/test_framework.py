@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments.framework import Criterion, Experiment, Findings, verdict
-from tegum.experiments.reporting import Measure
+from tegum.experiments.framework import Criterion, Experiment, Findings, Summary, verdict
+from tegum.experiments.reporting import Measure, by_key
 from tegum.experiments.varied import ANY
 from tegum.progress.displays import Display
 from tegum.progress.tasks import Stage
@@ -40,8 +40,11 @@ class Tiny(Experiment):
 
     def analyse(self, runs):
         fall = runs["run"].loss.isel(step=0) - runs["run"].loss.isel(step=-1)
-        measures = (Measure("fall", float(fall.mean()), "loss, sum over features", n=2), Measure("none", np.nan, "1"))
-        return Findings(measures, (Criterion("It falls.", bool(fall.mean() > 0)),), "Nothing to see.", shown=7)
+        measures = (
+            Measure("fall", "fall", float(fall.mean()), "loss, sum over features", n=2),
+            Measure("none", "none", np.nan, "1"),
+        )
+        return Findings(measures, (Criterion("falls", "It falls.", bool(fall.mean() > 0)),), "Nothing to see.", shown=7)
 
     def draw(self, runs, findings):
         assert findings.shown == 7
@@ -87,6 +90,55 @@ def test_a_run_makes_the_folder_and_writes_its_files_and_nothing_else(result):
     assert tg.load(out / "run.zarr").sizes["step"] == 5
 
 
+def test_a_summary_is_read_again_also_one_without_keys(result, tmp_path):
+    summary, out = result
+    again = Summary.read(out)
+    assert json.dumps(again.to_json()) == json.dumps(summary.to_json())
+    assert again.files == summary.files
+    told = summary.to_json()
+    del told["schema"]
+    for each in (*told["measures"], *told["criteria"]):
+        del each["key"]
+    told["measures"][0]["name"] = "Fall of the loss, 95 %"
+    (tmp_path / "summary.json").write_text(json.dumps(told))
+    first = Summary.read(tmp_path)
+    assert [each.key for each in first.measures] == ["a_fall_of_the_loss_95", "a_none"]
+    assert [each.key for each in first.criteria] == ["a_it_falls"]
+    assert first.measures[0].value == summary.measures[0].value
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "is not the summary of an experiment"),
+        ("[]", "is not the summary of an experiment"),
+        ('{"name": "a"}', "is not the summary of an experiment"),
+        ('{"schema": 3}', r"its schema is 3; this version of tegum reads up to 2"),
+    ],
+)
+def test_what_is_no_summary_is_refused_in_a_sentence(tmp_path, text, sentence):
+    (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"^Summary\.read\('.*'\): .*{sentence}"):
+        Summary.read(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"there is no summary\.json in it"):
+        Summary.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("key", ["", "A", "two words", "a.", ".a", "1a", "a-b", "ä"])
+def test_a_key_is_an_identifier(key):
+    with pytest.raises(ValueError, match="must be words of a-z"):
+        Measure(key, "a", 1, "1")
+    with pytest.raises(ValueError, match="must be words of a-z"):
+        Criterion(key, "a", True)
+
+
+def test_two_measures_with_one_key_are_refused():
+    one, other = Measure("a", "one", 1, "1"), Measure("a", "other", 2, "1")
+    assert by_key([one]) == {"a": one}
+    with pytest.raises(ValueError, match=r"'one' and 'other' have the same key, 'a'"):
+        by_key([one, other])
+
+
 def test_the_summary_tells_everything(result):
     summary, out = result
     told = json.loads((out / "summary.json").read_text())
@@ -97,7 +149,7 @@ def test_the_summary_tells_everything(result):
         "holds",
         "quick",
     )
-    assert told["criteria"] == [{"text": "It falls.", "passed": True}]
+    assert told["criteria"] == [{"key": "falls", "text": "It falls.", "passed": True}]
     fall = told["measures"][0]
     run = tg.load(out / "run.zarr")
     assert fall["value"] == pytest.approx(float((run.loss[:, 0] - run.loss[:, -1]).mean()))
@@ -313,7 +365,7 @@ def test_an_experiment_may_train_several_times(tmp_path):
 
 
 def test_the_verdict_is_that_of_the_criteria():
-    passed, failed = Criterion("a", True), Criterion("b", False)
+    passed, failed = Criterion("a", "a", True), Criterion("b", "b", False)
     assert verdict([passed, passed]) == "holds"
     assert verdict([passed, failed]) == "holds in part"
     assert verdict([failed]) == "does not hold"
@@ -324,13 +376,13 @@ def test_the_verdict_is_that_of_the_criteria():
 @pytest.mark.parametrize(
     ("measure", "text"),
     [
-        (Measure("a", 0.8182, "1", 0.5234, 0.9486, 11, 0.05), "0.818 [0.523, 0.949], null 0.05"),
-        (Measure("a", 3, "run"), "3"),
-        (Measure("a", 12_345, "step"), "12,345"),
-        (Measure("a", 12_345.6, "step"), "12,346"),
-        (Measure("a", 1.2345e-5, "loss"), "1.23e-05"),
-        (Measure("a", None, "1", null=0.05), "not measured"),
-        (Measure("a", float("nan"), "1"), "not measured"),
+        (Measure("a", "a", 0.8182, "1", 0.5234, 0.9486, 11, 0.05), "0.818 [0.523, 0.949], null 0.05"),
+        (Measure("a", "a", 3, "run"), "3"),
+        (Measure("a", "a", 12_345, "step"), "12,345"),
+        (Measure("a", "a", 12_345.6, "step"), "12,346"),
+        (Measure("a", "a", 1.2345e-5, "loss"), "1.23e-05"),
+        (Measure("a", "a", None, "1", null=0.05), "not measured"),
+        (Measure("a", "a", float("nan"), "1"), "not measured"),
     ],
 )
 def test_a_measure_as_text(measure, text):

@@ -23,12 +23,22 @@ from tegum.experiments.linear_first.plateau_ranks import (
     least_cosine,
     linear_rank,
 )
-from tegum.experiments.reporting import Measure, by_name
+from tegum.experiments.reporting import Measure, by_key
 
 EXPERIMENT = experiments.get("linear-first")
 
-CRITERIA = [False, True, False, False, True, True, True, True, False]
-"""In the quick form, which has too few runs for the fourth, and for the eighth to fail."""
+CRITERIA = {
+    "room_to_spare.linear_where_slowest": False,
+    "room_to_spare.linear_at_some_time": True,
+    "room_is_short.linear_where_slowest": False,
+    "linear_runs_end_lower": False,
+    "apart.rests_rank_after_rank": True,
+    "descent_in_predicted_order": True,
+    "apart.times_as_predicted": True,
+    "close.times_as_predicted": True,
+    "adamw_in_predicted_order": False,
+}
+"""In the quick form, which has too few runs for `linear_runs_end_lower`, and for `close.times_as_predicted` to fail."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +51,7 @@ def quick(run_quick):
 def test_it_holds_in_part(quick):
     summary, out, _ = quick
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
-    assert [criterion.passed for criterion in summary.criteria] == CRITERIA
+    assert {each.key: each.passed for each in summary.criteria} == CRITERIA
     assert {"linear-first.png", "linear-first.svg", "sets-4-8.zarr", "order-apart-size-sgd.zarr"} <= {
         path.name for path in out.iterdir()
     }
@@ -49,7 +59,7 @@ def test_it_holds_in_part(quick):
 
 def test_from_a_small_start_the_first_plateau_has_a_direction_for_each_set(quick):
     summary, _, found = quick
-    measure = by_name(summary.measures)["4 sets, m = 8: first plateau at rank 4 at some time"]
+    measure = by_key(summary.measures)["sets_4_8.first_plateau_at_full_rank_at_some_time"]
     assert measure.low > 0.5 > 0.1 > measure.null
     # One direction for each set of three of density p is kept, and two of variance p/12 each are lost.
     system = next(each for each in found.systems if (each.sets, each.hidden) == (4, 8))
@@ -78,7 +88,7 @@ def test_with_fewer_dimensions_than_sets_runs_rest_on_antipodal_sets(quick):
 
 def test_training_goes_from_saddle_to_saddle_where_eigenvalues_are_well_apart(quick):
     summary, _, found = quick
-    measures = by_name(summary.measures)
+    measures = by_key(summary.measures)
     # Of a set of s features of density p: p/12 + s p (1 − p)/4, and p/12 for what is left; of one feature, both.
     stairs = found.orders["apart-size", "sgd"]
     sizes = np.array([24, 6, 1])
@@ -86,27 +96,27 @@ def test_training_goes_from_saddle_to_saddle_where_eigenvalues_are_well_apart(qu
     assert_allclose(stairs.losses[3], 28 * 0.1 / 12, rtol=1e-9)
     assert stairs.expected == (1, 2, 3)
     assert stairs.sizes == (24, 6, 1)
-    for way in ("densities", "importances", "sizes"):
-        name = f"separate {way}, SGD"
-        assert measures[f"{name}: every expected plateau"].value == 1
-        assert measures[f"{name}: every expected plateau"].null < 0.25
-        times = measures[f"{name}: every time as predicted"]
+    for way in ("density", "importance", "size"):
+        key = f"apart_{way}.sgd"
+        assert measures[f"{key}.every_expected_plateau"].value == 1
+        assert measures[f"{key}.every_expected_plateau"].null < 0.25
+        times = measures[f"{key}.every_time_as_predicted"]
         assert times.low > 0.5 > times.null
-        assert measures[f"{name}: rests nearer than random times"].low > 0
+        assert measures[f"{key}.rests_nearer_than_random_times"].low > 0
         # The next eigenvalue is near: no plateau.
-        if way != "sizes":
-            assert measures[f"{name}: plateau at rank 3"].high < 0.5
+        if way != "size":
+            assert measures[f"{key}.plateau_at_rank_3"].high < 0.5
 
 
 def test_close_eigenvalues_show_order_but_no_plateaus(quick):
     summary, _, found = quick
-    measures = by_name(summary.measures)
-    for way in ("densities", "importances", "sizes"):
-        assert measures[f"close {way}, SGD: in the predicted order"].low > 0.5
-        assert measures[f"close {way}, SGD: in the predicted order"].null == pytest.approx(1 / 24)
+    measures = by_key(summary.measures)
+    for way in ("density", "importance", "size"):
+        assert measures[f"close_{way}.sgd.in_predicted_order"].low > 0.5
+        assert measures[f"close_{way}.sgd.in_predicted_order"].null == pytest.approx(1 / 24)
         for rank in (1, 2, 3):
-            assert measures[f"close {way}, SGD: plateau at rank {rank}"].value < 0.25
-    assert measures["close densities, AdamW: in the predicted order"].high < 0.5
+            assert measures[f"close_{way}.sgd.plateau_at_rank_{rank}"].value < 0.25
+    assert measures["close_density.adamw.in_predicted_order"].high < 0.5
     close = found.orders["close-density", "sgd"]
     densities = np.array([0.1, 0.07, 0.05, 0.035])
     assert_allclose(close.eigenvalues[:4], densities / 12 + 3 * densities * (1 - densities) / 4, rtol=1e-9)
@@ -353,11 +363,11 @@ def test_exponents_of_times_in_sizes():
 
 def test_medians_have_intervals_of_order_statistics():
     values = np.random.default_rng(0).permutation(np.arange(25.0))
-    found = _linear_measures._median("made up", values, "", 0.0)
+    found = _linear_measures._median("made_up", "made up", values, "", 0.0)
     # Of 25 runs, the 8th and the 18th: 95.7 % (tables of the sign test).
     assert (found.value, found.low, found.high) == (12, 7, 17)
-    assert _linear_measures._median("made up", values[:4], "", 0.0).low is None
-    assert _linear_measures._median("made up", values[:0], "", 0.0).value is None
+    assert _linear_measures._median("made_up", "made up", values[:4], "", 0.0).low is None
+    assert _linear_measures._median("made_up", "made up", values[:0], "", 0.0).value is None
 
 
 def onset(count, fallen, total=None, steps=None):
@@ -403,13 +413,13 @@ def test_the_answer_says_what_was_measured(at, word):
     fallen = np.linspace(0, 1, 11)[None].repeat(6, 0) + 0.01 * np.arange(6)[:, None]
     made = onset(count, fallen, total=count + 0.1)
     found = Found((), {}, {"adamw": (made,)})
-    names = by_name(_linear_measures._of_onsets(found))
-    text = _linear_criteria.answer(found, names)
+    measured = by_key(_linear_measures._of_onsets(found))
+    text = _linear_criteria.answer(found, measured)
     assert f"by more than m represented, {word}: when" in text
 
 
 def made_up(value=1.0, low=0.9, high=1.0, null=0.1):
-    return Measure("made up", value, "1", low, high, 64, null)
+    return Measure("made_up", "made up", value, "1", low, high, 64, null)
 
 
 def found_of(*systems):
@@ -425,42 +435,45 @@ def found_of(*systems):
     return Found(made, orders, {"adamw": (onset(np.zeros((8, 3), int), np.zeros((8, 3))),)})
 
 
-NAMES = (
-    "2 sets, m = 4: first plateau at rank 2",
-    "2 sets, m = 4: first plateau at rank 2 at some time",
-    "2 sets, m = 3: first plateau at rank 2",
-    "linear runs that end below every linear solution",
-    "separate densities, SGD: every expected plateau",
-    "close densities, gradient flow: in the predicted order",
-    "separate densities, SGD: every time as predicted",
-    "close densities, gradient flow: every time as predicted",
-    "separate densities, AdamW: in the predicted order",
-)
-"""A measure of each criterion, in their order."""
+MEASURES = {
+    "room_to_spare.linear_where_slowest": "sets_2_4.first_plateau_at_full_rank",
+    "room_to_spare.linear_at_some_time": "sets_2_4.first_plateau_at_full_rank_at_some_time",
+    "room_is_short.linear_where_slowest": "sets_2_3.first_plateau_at_full_rank",
+    "linear_runs_end_lower": "linear_runs_that_end_below_linear_solutions",
+    "apart.rests_rank_after_rank": "apart_density.sgd.every_expected_plateau",
+    "descent_in_predicted_order": "close_density.flow.in_predicted_order",
+    "apart.times_as_predicted": "apart_density.sgd.every_time_as_predicted",
+    "close.times_as_predicted": "close_density.flow.every_time_as_predicted",
+    "adamw_in_predicted_order": "apart_density.adamw.in_predicted_order",
+}
+"""A measure of each criterion."""
 
 
 def judged(**changes):
     found = found_of((2, 3), (2, 4))
-    everything = {name: made_up(low=0.95) for name in NAMES}
+    everything = {key: made_up(low=0.95) for key in MEASURES.values()}
     for way, training in found.orders:
-        for what in ("in the predicted order", "every time as predicted", "every expected plateau"):
-            everything[f"{_linear_measures.place(way, training)}: {what}"] = made_up()
-        everything[f"{_linear_measures.place(way, training)}: rests nearer than random times"] = made_up(low=0.01)
-    return [each.passed for each in _linear_criteria.criteria(found, everything | changes)]
+        key = _linear_measures.place_key(way, training)
+        for what in ("in_predicted_order", "every_time_as_predicted", "every_expected_plateau"):
+            everything[f"{key}.{what}"] = made_up()
+        everything[f"{key}.rests_nearer_than_random_times"] = made_up(low=0.01)
+    return {each.key: each.passed for each in _linear_criteria.criteria(found, everything | changes)}
 
 
 def test_criteria_pass_and_fail_one_by_one():
-    assert judged() == [True] * 9
-    for number, name in enumerate(NAMES):
-        only = [at != number for at in range(9)]
-        assert judged(**{name: made_up(low=0.45)}) == only
-        assert judged(**{name: Measure("made up", None, "1")}) == only
-        if number != 3:
+    every = dict.fromkeys(MEASURES, True)
+    assert judged() == every
+    ends = "linear_runs_end_lower"
+    for criterion, key in MEASURES.items():
+        only = every | {criterion: False}
+        assert judged(**{key: made_up(low=0.45)}) == only
+        assert judged(**{key: Measure("made_up", "made up", None, "1")}) == only
+        if criterion != ends:
             # More than half, and no more than the null.
-            assert judged(**{name: made_up(low=0.6, null=0.7)}) == only
-    assert judged(**{NAMES[3]: made_up(low=0.85)}) == [at != 3 for at in range(9)]
-    name = "separate densities, SGD: rests nearer than random times"
-    assert judged(**{name: made_up(low=-0.01)}) == [True] * 4 + [False] + [True] * 4
+            assert judged(**{key: made_up(low=0.6, null=0.7)}) == only
+    assert judged(**{MEASURES[ends]: made_up(low=0.85)}) == every | {ends: False}
+    rests = "apart_density.sgd.rests_nearer_than_random_times"
+    assert judged(**{rests: made_up(low=-0.01)}) == every | {"apart.rests_rank_after_rank": False}
 
 
 def test_too_few_runs_are_no_test():
@@ -509,11 +522,11 @@ def test_what_runs_do_instead_is_counted():
     system = System(2, 4, np.arange(4), runs.losses, (runs, later, dataclasses.replace(later, scale=np.nan)))
     text = _linear_criteria.failures(Found((system,), {}, {}))
     assert "m = 2k: 2 linear, of full rank, 1 linear, of lower rank, 1 antipodal sets. With" in text
-    shares = {each.name: each for each in _linear_measures._of_systems(Found((system,), {}, {}))}
-    assert shares["2 sets, m = 4: instead antipodal sets"].value == 0.25
-    assert shares["2 sets, m = 4: first plateau at rank 2"].value == 0.5
+    shares = by_key(_linear_measures._of_systems(Found((system,), {}, {})))
+    assert shares["sets_2_4.instead_antipodal"].value == 0.25
+    assert shares["sets_2_4.first_plateau_at_full_rank"].value == 0.5
     assert "0 antipodal sets, 0 other plateau, 4 no plateau" in (
-        shares["2 sets, m = 4: first plateau at rank 2, start 0.1"].meaning
+        shares["sets_2_4.start_0_1.first_plateau_at_full_rank"].meaning
     )
 
 

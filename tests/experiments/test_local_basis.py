@@ -21,7 +21,7 @@ from tegum.experiments.local_basis.findings import (
     lost,
     seen,
 )
-from tegum.experiments.reporting import by_name
+from tegum.experiments.reporting import by_key
 from tegum.training.dataset import specs_of
 
 EXPERIMENT = experiments.get("local-basis")
@@ -51,7 +51,13 @@ def test_it_writes_its_files_and_holds_in_part(quick):
     assert {path.name for path in out.iterdir()} == files | {"local-basis.png", "local-basis.svg", "summary.json"}
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
     # Orthogonal and read out, but at density 0.05 not found by PCA.
-    assert [criterion.passed for criterion in summary.criteria] == [True, True, True, False, True]
+    assert {each.key: each.passed for each in summary.criteria} == {
+        "superposition": True,
+        "almost_orthogonal": True,
+        "read_out_by_own_embeddings": True,
+        "found_by_pca": False,
+        "nothing_without_correlation": True,
+    }
 
 
 def test_measures_have_names_of_their_own(quick):
@@ -119,7 +125,7 @@ def test_pca_loses_a_set_to_the_means_of_others_which_it_keeps_out_of_its_span(q
     # Worse than a random subspace, and than models of independent features are.
     assert there.mean("local") < 0.4 < 0.5 < 0.75 < quick[2].nulls[DENSE].mean("local")
     assert there.mean("others") < 0.15
-    density = by_name(quick[0].measures)["density × size up to which PCA finds the set"]
+    density = by_key(quick[0].measures)["pca_up_to_density_times_size"]
     assert 0.1 < density.low <= density.value <= density.high < density.null == pytest.approx(1 / 3)
 
 

@@ -6,7 +6,7 @@ import pytest
 import tegum as tg
 from tegum import experiments
 from tegum.experiments.pair import covariance, second_share, variance
-from tegum.experiments.reporting import by_name
+from tegum.experiments.reporting import by_key
 
 EXPERIMENT = experiments.get("pair")
 NAMES = ["angle", "impact", "room-1", "room-2", "room-3"]
@@ -24,7 +24,12 @@ def test_it_writes_its_files_and_holds(quick):
     files = {f"{name}.zarr" for name in NAMES} | {"pair.png", "pair.svg", "summary.json"}
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds"
-    assert [criterion.passed for criterion in summary.criteria] == [True] * 4
+    assert {each.key: each.passed for each in summary.criteria} == {
+        "principal_component_when_correlated": True,
+        "principal_component_lowers_loss_more": True,
+        "no_principal_component_without_correlation": True,
+        "second_component_ignored_when_dense": True,
+    }
 
 
 @pytest.mark.parametrize("p", [0.01, 0.3, 0.95])
@@ -50,7 +55,7 @@ def test_the_reductions_found_are_the_closed_forms(quick):
     p = found.along
     np.testing.assert_allclose(2 * variance(p) - found.symmetric[0], variance(p) + covariance(p), rtol=1e-6)
     np.testing.assert_allclose(found.losses[:, -1], p / 12, rtol=1e-6)
-    ratios = [by_name(quick[0].measures)[f"{name} ratio of both reductions"].value for name in ("least", "largest")]
+    ratios = [by_key(quick[0].measures)[f"{name}_ratio_of_reductions"].value for name in ("least", "largest")]
     assert 1 < ratios[0] < ratios[1] < 7 / 4
 
 

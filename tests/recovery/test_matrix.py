@@ -67,7 +67,7 @@ class Tiny(Experiment):
 
     def analyse(self, runs):
         fall = float((runs["run"].loss[:, 0] - runs["run"].loss[:, -1]).mean())
-        return Findings((Measure("fall", fall, "1"),), (Criterion("It falls.", fall > 0),), "Nothing.")
+        return Findings((Measure("fall", "fall", fall, "1"),), (Criterion("falls", "It falls.", fall > 0),), "Nothing.")
 
     def draw(self, runs, findings):
         from matplotlib.figure import Figure

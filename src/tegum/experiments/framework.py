@@ -18,6 +18,7 @@ import abc
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from tegum.data.results import SUMMARY
-from tegum.experiments.reporting import Measure
+from tegum.experiments.reporting import Measure, check_key
 from tegum.experiments.varied import Range, refuse
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ Size = Literal["quick", "default", "full"]
 
 Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
 
+SCHEMA = 2
+"""Of summary.json: since the second, measures and criteria have keys."""
+
 _LIBRARIES = ("tegum", "diffrax", "jax", "matplotlib", "numba", "numpy", "optimistix", "xarray", "zarr")
 
 
@@ -49,8 +53,14 @@ _LIBRARIES = ("tegum", "diffrax", "jax", "matplotlib", "numba", "numpy", "optimi
 class Criterion:
     """A part of the claim in one sentence, fixed before the run, and whether the run passed it."""
 
+    key: str
+    """For programs, as that of a measure."""
     text: str
     passed: bool
+
+    def __post_init__(self) -> None:
+        """Refuse a key that is none."""
+        check_key(self.key)
 
 
 @final
@@ -91,7 +101,42 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """The summary as JSON-able dictionaries and lists; files by their names in the folder."""
-        return asdict(self) | {"files": [file.name for file in self.files]}
+        return {"schema": SCHEMA} | asdict(self) | {"files": [file.name for file in self.files]}
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> Summary:
+        """The summary in a result's folder, of this version of tegum or an earlier one.
+
+        In the first schema measures and criteria had no keys: theirs are made of their texts.
+
+        Args:
+            folder: that `run` has written.
+
+        Raises:
+            FileNotFoundError: there is no summary.json.
+            ValueError: it is not the summary of an experiment, or of a later schema.
+
+        """
+        path = Path(folder) / SUMMARY
+        call = f"Summary.read({str(folder)!r})"
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            schema = told.pop("schema", 1)
+            if isinstance(schema, int) and schema > SCHEMA:
+                raise ValueError(f"{call}: its schema is {schema}; this version of tegum reads up to {SCHEMA}")
+            measures, criteria = ([dict(each) for each in told[name]] for name in ("measures", "criteria"))
+            for each, text in [*((one, "name") for one in measures), *((one, "text") for one in criteria)]:
+                each.setdefault("key", _slug(each[text]))
+            parts = {
+                "measures": tuple(Measure(**each) for each in measures),
+                "criteria": tuple(Criterion(**each) for each in criteria),
+                "files": tuple(path.parent / name for name in told["files"]),
+            }
+            return cls(**(told | parts))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{call}: there is no {SUMMARY} in it") from None
+        except (TypeError, KeyError, AttributeError, UnicodeDecodeError, json.JSONDecodeError):
+            raise ValueError(f"{call}: {SUMMARY} is not the summary of an experiment") from None
 
 
 class Experiment(abc.ABC):
@@ -237,6 +282,10 @@ def verdict(criteria: Sequence[Criterion]) -> Verdict:
         raise ValueError("verdict([]): a claim needs at least one criterion")
     passed = [criterion.passed for criterion in criteria]
     return "holds" if all(passed) else "holds in part" if any(passed) else "does not hold"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", f"a {text}".lower()).strip("_")
 
 
 def _each(spec: Spec | Sequence[Spec], of: Callable[[Spec], Any]) -> Any:

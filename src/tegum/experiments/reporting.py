@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -18,7 +19,11 @@ from tegum.analysis.statistics import bootstrap_mean, wilson
 class Measure:
     """A measured number with its unit, its 95 % interval, and what the null gives."""
 
+    key: str
+    """For programs, and the same for good: words of lower-case letters and digits, joined by underscores. What a
+    measure is of (a system, a size) comes first, with a point behind it: "sets.escaped_plateaus_at_saddles"."""
     name: str
+    """For people, in a few words of English that may be improved at any time."""
     value: int | float | None
     """None where it could not be measured."""
     unit: str
@@ -34,7 +39,8 @@ class Measure:
     meaning: str = ""
 
     def __post_init__(self) -> None:
-        """Take NaN, which JSON does not know, for what could not be measured."""
+        """Refuse a key that is none, and take NaN, which JSON does not know, for what could not be measured."""
+        check_key(self.key)
         for name in ("value", "low", "high", "null"):
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
@@ -50,17 +56,40 @@ class Measure:
         return text if self.null is None else f"{text}, null {_number(self.null)}"
 
 
-def by_name(measures: Iterable[Measure]) -> dict[str, Measure]:
-    """The measures by their names, which are different: of a summary, `by_name(summary.measures)`."""
-    return {measure.name: measure for measure in measures}
+def check_key(key: str) -> None:
+    """Refuse what is no key of a measure or a criterion.
+
+    Raises:
+        ValueError: it is another text.
+
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*", key):
+        raise ValueError(f"key={key!r}: must be words of a-z, 0-9 and _, with points between them")
+
+
+def by_key(measures: Iterable[Measure]) -> dict[str, Measure]:
+    """The measures by their keys: of a summary, `by_key(summary.measures)`.
+
+    Raises:
+        ValueError: two have one key.
+
+    """
+    found: dict[str, Measure] = {}
+    for measure in measures:
+        if measure.key in found:
+            names = f"{found[measure.key].name!r} and {measure.name!r}"
+            raise ValueError(f"by_key(measures): {names} have the same key, {measure.key!r}")
+        found[measure.key] = measure
+    return found
 
 
 def share(
-    name: str, hits: int, total: int, meaning: str, *, runs: int | None = None, null: float | None = None
+    key: str, name: str, hits: int, total: int, meaning: str, *, runs: int | None = None, null: float | None = None
 ) -> Measure:
     """A share with Wilson's interval.
 
     Args:
+        key: of the measure.
         name: of the measure.
         hits: how many of `total`.
         total: of what the share is; with none nothing is measured.
@@ -73,20 +102,20 @@ def share(
 
     """
     if not total:
-        return Measure(name, None, "1", n=0, null=null, meaning=meaning)
+        return Measure(key, name, None, "1", n=0, null=null, meaning=meaning)
     independent = total if runs is None else runs
     low, high = wilson(hits / total, independent)
-    return Measure(name, hits / total, "1", low, high, independent, null, f"{hits} of {total}; {meaning}")
+    return Measure(key, name, hits / total, "1", low, high, independent, null, f"{hits} of {total}; {meaning}")
 
 
 def average(
-    name: str, values: Num[np.ndarray, " run"], unit: str, meaning: str, *, null: float | None = None
+    key: str, name: str, values: Num[np.ndarray, " run"], unit: str, meaning: str, *, null: float | None = None
 ) -> Measure:
     """A mean over runs, one value for each, with a bootstrapped interval; not measured if there is no value."""
     if not len(values):
-        return Measure(name, None, unit, n=0, null=null, meaning=meaning)
+        return Measure(key, name, None, unit, n=0, null=null, meaning=meaning)
     low, high = bootstrap_mean(values)
-    return Measure(name, float(values.mean()), unit, low, high, len(values), null, meaning)
+    return Measure(key, name, float(values.mean()), unit, low, high, len(values), null, meaning)
 
 
 def by_run(values: Sequence[tuple[int, int | float]]) -> Num[np.ndarray, " run"]:

@@ -62,6 +62,7 @@ from tegum.experiments.collapse.findings import (
     PICTURE,
     SPARSE,
     WIDER,
+    Change,
     Landscape,
     features_at,
     landscape,
@@ -180,21 +181,34 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
     ended = runs["run"]["result"].values
     roots = [each for each in found.crossings if each.boundary is not None]
     first = found.of("PCA")
+    shapes = [
+        (each, each.boundary)
+        for each in roots
+        if each.boundary is not None and all(change.density != each.boundary.value for change in found.changes)
+    ]
 
-    def root(name: str, value: float, error: float, meaning: str) -> Measure:
-        return Measure(name, value, "density", value - error, value + error, starts, meaning=meaning)
+    def root(key: str, name: str, value: float, error: float, meaning: str) -> Measure:
+        return Measure(key, name, value, "density", value - error, value + error, starts, meaning=meaning)
 
     measures = [
         Measure(
+            "changes_agreeing_with_picture",
             "changes where the picture has them",
             len(found.agreeing),
             "change",
             n=len(found.changes),
             meaning=f"of {len(PICTURE)} published ones, within a factor of {WIDER:g}",
         ),
-        Measure("densities", len(best), "density", n=starts, meaning=f"with {starts} starts each"),
-        share("starts that converge", int((ended == "converged").sum()), ended.size, "others end beside kinks"),
+        Measure("densities", "densities", len(best), "density", n=starts, meaning=f"with {starts} starts each"),
+        share(
+            "converged_starts",
+            "starts that converge",
+            int((ended == "converged").sum()),
+            ended.size,
+            "others end beside kinks",
+        ),
         Measure(
+            "largest_gradient_norm",
             "largest gradient norm",
             float(np.linalg.norm(slopes, axis=1).max()),
             "loss",
@@ -203,33 +217,36 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
         ),
         *(
             root(
+                key,
                 change.name,
                 change.density,
                 change.error,
                 f"{change.kind}{'' if change.confirmed else ', not confirmed'}; {change.agreement}",
             )
-            for change in found.changes
+            for key, change in zip(_keys(found.changes, "density"), found.changes, strict=True)
         ),
         *(
             root(
+                key,
                 f"{change.name}, median start",
                 change.density,
                 change.error,
                 f"between two densities of the grid; {change.agreement}",
             )
-            for change in found.median
+            for key, change in zip(_keys(found.median, "median_start"), found.median, strict=True)
         ),
         *(
             root(
+                f"other_shape_{number}.density",
                 f"{state_of(spec, each.low).name} → {state_of(spec, each.high).name}, another shape",
-                each.boundary.value,
-                each.boundary.error,
-                f"{each.boundary.kind}{'' if each.confirmed else ', not confirmed'}; no change of the number",
+                boundary.value,
+                boundary.error,
+                f"{boundary.kind}{'' if each.confirmed else ', not confirmed'}; no change of the number",
             )
-            for each in roots
-            if each.boundary is not None and all(change.density != each.boundary.value for change in found.changes)
+            for number, (each, boundary) in enumerate(shapes, 1)
         ),
         Measure(
+            "crossings_without_root",
             "crossings without a root",
             len(found.crossings) - len(roots),
             "crossing",
@@ -237,6 +254,7 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
             meaning="the best solution changes, and no root was found",
         ),
         Measure(
+            "largest_change_of_root",
             "largest change of a root",
             max((each.change for each in roots if np.isfinite(each.change)), default=None),
             "1",
@@ -244,6 +262,7 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
             meaning="relative to it, between two tolerances",
         ),
         Measure(
+            "confirmed_crossings",
             "crossings that are confirmed",
             sum(each.confirmed for each in found.crossings),
             "crossing",
@@ -252,6 +271,7 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
         ),
         *_of_pca(found, first),
         Measure(
+            "null.collapsed_pairs",
             "collapsed pairs without correlation",
             max(null),
             "pair",
@@ -261,9 +281,22 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
     ]
     for density, hits, total in found.sampled:
         exact = next((each.hits / each.starts for each in best if each.value == density), None)
+        key = f"density_{_digits(density)}.mini_batches_find_best"
         name = f"mini-batches find the best at {density:.3g}"
-        measures.append(share(name, hits, total, "null: starts on the exact loss", null=exact))
+        measures.append(share(key, name, hits, total, "null: starts on the exact loss", null=exact))
     return measures
+
+
+def _keys(changes: Sequence[Change], what: str) -> list[str]:
+    """Of what is measured of each change: "change_0_to_1.density"; with a number if the same change came before."""
+    names = [change.name.lower().replace(" → ", "_to_") for change in changes]
+    times = [names[:k].count(name) + 1 for k, name in enumerate(names)]
+    return [f"change_{name}.{what}{f'_{k}' if k > 1 else ''}" for name, k in zip(names, times, strict=True)]
+
+
+def _digits(number: float) -> str:
+    """For a key: 0.05 as "0_05"."""
+    return f"{number:.3g}".replace(".", "_")
 
 
 def _of_pca(found: Landscape, first: Sequence[int]) -> list[Measure]:
@@ -275,6 +308,7 @@ def _of_pca(found: Landscape, first: Sequence[int]) -> list[Measure]:
     return [
         *(
             Measure(
+                f"relative_loss_{_digits(part)}.density",
                 f"relative loss of {part:g}",
                 value,
                 "density",
@@ -286,10 +320,18 @@ def _of_pca(found: Landscape, first: Sequence[int]) -> list[Measure]:
             for part, value, error in found.almost
         ),
         Measure(
-            "least relative loss when dense", min(state.ratio for state in dense), "1", n=len(dense), meaning=lower
+            "dense.least_relative_loss",
+            "least relative loss when dense",
+            min(state.ratio for state in dense),
+            "1",
+            n=len(dense),
+            meaning=lower,
         ),
-        Measure("relative loss at density 1", found.states[-1].ratio, "1", n=1, meaning=lower),
         Measure(
+            "density_1.relative_loss", "relative loss at density 1", found.states[-1].ratio, "1", n=1, meaning=lower
+        ),
+        Measure(
+            "dense.largest_angle_to_pca",
             "largest angle to PCA when dense",
             max(state.angle for state in dense),
             "rad",
@@ -304,16 +346,19 @@ def _criteria(found: Landscape, null: Sequence[int]) -> tuple[Criterion, ...]:
     dense = [state.pca for density, state in zip(found.densities, found.states, strict=True) if density >= DENSE]
     return (
         Criterion(
+            "hexagon_at_lowest_density",
             "At the lowest density no pair is collapsed, and partners stand side by side in a hexagon.",
             found.states[0].collapsed == 0 and hexagon(found.best[0].weights),
         ),
         Criterion(
+            "collapsed_pairs_rise_with_density",
             "The number of collapsed pairs never falls with density, and takes the values 0, 1, 2 and 3.",
             all(low <= high for low, high in pairwise(rising)) and set(rising) == {0, 1, 2, 3},
         ),
-        Criterion(f"From density {DENSE:g} on the best solution is PCA.", all(dense)),
-        Criterion("Without correlation no pair collapses.", max(null) == 0),
+        Criterion("pca_when_dense", f"From density {DENSE:g} on the best solution is PCA.", all(dense)),
+        Criterion("no_collapse_without_correlation", "Without correlation no pair collapses.", max(null) == 0),
         Criterion(
+            "changes_agree_with_picture",
             f"All of the changes {', '.join(PICTURE)} lie where the published picture has them, within a factor of "
             f"{WIDER:g}: {', '.join(found.agreeing) or 'none'} {'does' if len(found.agreeing) == 1 else 'do'}.",
             set(PICTURE) <= set(found.agreeing),

@@ -76,7 +76,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from tegum.experiments.framework import Criterion, Experiment, Findings, Size
-from tegum.experiments.reporting import Measure, by_name
+from tegum.experiments.reporting import Measure, by_key
 from tegum.experiments.varied import ANY, SAMPLING, SPARSEST, Range, refuse_room
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class EnergyLevels(Experiment):
 
         run = runs["run"]
         ensemble = ensemble_of(run)
-        measured = by_name(measures(ensemble))
+        measured = by_key(measures(ensemble))
         seed = _chosen(ensemble)
         caption = f"No run of {run.sizes['seed']} trained to its end."
         if seed is not None:
@@ -172,11 +172,11 @@ class EnergyLevels(Experiment):
         run = runs["run"].isel(seed=0) if seed is None else runs["run"].sel(seed=seed)
         drops = [] if seed is None else ensemble.of(seed)
         rows = (
-            ("events with a\ndrop found alone", "late events with a drop found alone"),
-            ("drops found alone\nwith an event", "drops found alone with an event"),
-            ("late decrease\ninside events", "late decrease inside events"),
+            ("events with a\ndrop found alone", "late_events_with_drop_found_alone"),
+            ("drops found alone\nwith an event", "drops_found_alone_with_event"),
+            ("late decrease\ninside events", "late_decrease_inside_events"),
         )
-        found = by_name(findings.measures)
+        found = by_key(findings.measures)
         shares = [
             Share(name, *(getattr(found[key], part) for part in ("value", "low", "high", "null"))) for name, key in rows
         ]
@@ -196,33 +196,47 @@ def _chosen(ensemble: Ensemble) -> int | None:
 
 
 def _criteria(ensemble: Ensemble, measures: Mapping[str, Measure]) -> tuple[Criterion, ...]:
-    def above(name: str, least: float | None = None) -> bool:
-        low, least = measures[name].low, measures[name].null if least is None else least
+    def above(key: str, least: float | None = None) -> bool:
+        low, least = measures[key].low, measures[key].null if least is None else least
         return low is not None and least is not None and low > least
 
     both = [ending for ending in ensemble.endings if ending.digons and ensemble.of(ending.seed)]
     return (
-        Criterion("A run with late jumps ends with every represented feature in a digon.", bool(both)),
-        Criterion("There are more late jumps per run than in the steady null.", above("late jumps per run")),
         Criterion(
+            "run_with_late_jumps_ends_in_digons",
+            "A run with late jumps ends with every represented feature in a digon.",
+            bool(both),
+        ),
+        Criterion(
+            "late_jumps_beyond_steady_null",
+            "There are more late jumps per run than in the steady null.",
+            above("late_jumps_per_run"),
+        ),
+        Criterion(
+            "late_jumps_meet_opposite",
             "Late jumps meet a jump in the opposite direction more often than chance.",
-            above("late jumps with an opposite one"),
+            above("late_jumps_with_opposite"),
         ),
         Criterion(
-            "In at least one late event two features swap places.", any(event.swaps for event in ensemble.events)
+            "features_swap_places",
+            "In at least one late event two features swap places.",
+            any(event.swaps for event in ensemble.events),
         ),
         Criterion(
+            "loss_drops_across_late_events",
             "The loss drops across most late events, beyond the time-shifted null.",
-            above("late events with a drop of the loss", 0.5),
+            above("late_events_with_loss_drop", 0.5),
         ),
         Criterion(
+            "late_events_and_drops_meet",
             "Late events and drops found in the loss alone meet more often than when shifted in time.",
             all(
-                above(name) and (measures[name].null or 0.0) < 0.1
-                for name in ("late events with a drop found alone", "drops found alone with an event")
+                above(key) and (measures[key].null or 0.0) < 0.1
+                for key in ("late_events_with_drop_found_alone", "drops_found_alone_with_event")
             ),
         ),
         Criterion(
+            "late_decrease_lies_inside_events",
             "More of the late decrease of the loss lies inside late events than when these are shifted in time.",
             ensemble.inside is not None and bool(ensemble.events) and ensemble.inside.p < 0.05,
         ),

@@ -205,7 +205,11 @@ def measures(looked: Looked) -> list[Measure]:
     passages, calm = looked.passages, looked.calm
     if not passages:
         rule = f"swaps, births and completions with a drop, in ensembles of {FEWEST_RUNS} runs or more"
-        return [Measure("events looked at in the exact loss", 0, "event", n=0, meaning=rule)]
+        return [
+            Measure(
+                "events_looked_at_in_exact_loss", "events looked at in the exact loss", 0, "event", n=0, meaning=rule
+            )
+        ]
     near = [passage for passage in passages if passage.look.saddle]
     found, beside = (", ".join(look.label for look in looks) for looks in ([p.look for p in passages], calm))
 
@@ -216,11 +220,24 @@ def measures(looked: Looked) -> list[Measure]:
     unit = "1 / time of gradient flow"
     timed = of(each.time / each.predicted for each in near)
     return [
-        Measure("events looked at in the exact loss", len(passages), "event", n=len(passages), meaning="one in a run"),
         Measure(
-            "calm runs looked at beside them", len(calm), "run", n=len(calm), meaning="from the steps of the events"
+            "events_looked_at_in_exact_loss",
+            "events looked at in the exact loss",
+            len(passages),
+            "event",
+            n=len(passages),
+            meaning="one in a run",
+        ),
+        Measure(
+            "calm_runs_looked_at",
+            "calm runs looked at beside them",
+            len(calm),
+            "run",
+            n=len(calm),
+            meaning="from the steps of the events",
         ),
         share(
+            "plateaus_before_events_that_flow_leaves",
             "plateaus before events that flow leaves",
             sum(passage.look.left for passage in passages),
             len(passages),
@@ -228,6 +245,7 @@ def measures(looked: Looked) -> list[Measure]:
             null=mean([float(look.left) for look in calm]),
         ),
         share(
+            "plateaus_before_events_near_saddle",
             "plateaus before events that are near a saddle",
             len(near),
             len(passages),
@@ -235,35 +253,50 @@ def measures(looked: Looked) -> list[Measure]:
             null=mean([float(look.saddle) for look in calm]),
         ),
         average(
+            "distance_from_saddle",
             "distance from the saddle",
             of(passage.look.point.moved for passage in near),
             "length",
             "of where the flow is slowest; least over rotations; an embedding of a digon has about the length 1",
         ),
         average(
+            "distance_along_unstable_directions",
             "distance along its unstable directions",
             of(passage.start for passage in near),
             "length",
             "of where the flow is slowest, from the saddle",
         ),
         average(
-            "unstable directions of the saddle", of(each.look.point.negative for each in near), "direction", "index"
+            "unstable_directions_of_saddle",
+            "unstable directions of the saddle",
+            of(each.look.point.negative for each in near),
+            "direction",
+            "index",
         ),
         share(
+            "saddles_left_along_jumping_feature",
             "saddles that are left along a feature that jumps",
             sum(passage.points for passage in near),
             len(near),
             "the unstable directions, towards where the flow is slowest, change it most; null: any feature",
             null=mean([len({jump.feature for jump in p.drop.event.jumps}) / len(p.after.bias) for p in near]),
         ),
-        average("rate of the saddle", of(each.rate for each in near), unit, "−λ in the direction of that place"),
         average(
+            "saddle_rate",
+            "rate of the saddle",
+            of(each.rate for each in near),
+            unit,
+            "−λ in the direction of that place",
+        ),
+        average(
+            "growth_beside_saddle",
             "growth beside the saddle",
             of(each.growth / each.rate for each in near),
             "ratio",
             f"of the flow from {ASIDE:g} beside it, relative to −λ; 1 where the Hessian is right",
         ),
         average(
+            "escape_time_over_predicted",
             "time of escape, of the predicted one",
             timed,
             "ratio",
@@ -271,18 +304,21 @@ def measures(looked: Looked) -> list[Measure]:
             f"{len(near)}, the others end before or are farther from the saddle at once",
         ),
         average(
+            "escape_time_of_gradient_flow",
             "time of escape of gradient flow",
             of(each.time for each in near),
             "time",
             "from its slowest place, as it is",
         ),
         share(
+            "flows_that_end_at_minimum",
             "flows through events that end at a minimum",
             sum(passage.after.index == 0 for passage in passages),
             len(passages),
             "by the Hessian",
         ),
         average(
+            "distance_of_state_after_event_from_flow_end",
             "distance of the state after an event from where the flow ends",
             of(passage.apart for passage in passages),
             "length",
@@ -290,9 +326,14 @@ def measures(looked: Looked) -> list[Measure]:
             null=mean([passage.apart_before for passage in passages]),
         ),
         average(
-            "exact drop of the loss", of(each.exact for each in near), "loss, sum over features", "saddle to minimum"
+            "exact_loss_drop",
+            "exact drop of the loss",
+            of(each.exact for each in near),
+            "loss, sum over features",
+            "saddle to minimum",
         ),
         average(
+            "loss_drop_over_exact",
             "drop of the loss, of the exact one",
             of(each.drop.size / each.exact for each in near),
             "ratio",

@@ -81,9 +81,11 @@ def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
         "between no two plateaus",
         "of a dead output, whatever else they are",
     )
-    counts = zip((*lone.counts, "at a revival"), (*lone.counts.values(), lone.reviving), meanings, strict=True)
+    keys = ("in_early_jump", "in_slower_passage", "in_no_passage", "at_revival")
+    counts = zip(keys, (*lone.counts, "at a revival"), (*lone.counts.values(), lone.reviving), meanings, strict=True)
     return [
         share(
+            "drops_without_event_in_which_feature_moves",
             "drops without an event in which a feature moves",
             sum(move.significant for move in measured),
             len(measured),
@@ -93,6 +95,7 @@ def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
             null=0.05,
         ),
         average(
+            "dimensionality_change_in_drop_without_event",
             "change of dimensionality in a drop without an event",
             moved,
             "1",
@@ -101,12 +104,13 @@ def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
         ),
         *(
             Measure(
+                f"drops_without_event_{key}",
                 f"drops without an event {name}",
                 count,
                 "drop",
                 n=len(seeds),
                 meaning=f"{meaning}; of {len(lone.moves)}",
             )
-            for name, count, meaning in counts
+            for key, name, count, meaning in counts
         ),
     ]

@@ -242,9 +242,19 @@ def _measures(found: Found) -> list[Measure]:
     plane, starts = found.one[0], found.one[0].best[0][0].starts
     middle = [state for row in plane.states for state, w in zip(row, plane.widths, strict=True) if _middle(w)]
     measures = [
-        Measure("widths", len(plane.widths), "width", n=starts, meaning=f"with {starts} starts each, for every m"),
-        Measure("largest error of a loss", _missed(found), "1", n=1, meaning="of best solutions, relative to E|x|²"),
         Measure(
+            "widths", "widths", len(plane.widths), "width", n=starts, meaning=f"with {starts} starts each, for every m"
+        ),
+        Measure(
+            "largest_error_of_loss",
+            "largest error of a loss",
+            _missed(found),
+            "1",
+            n=1,
+            meaning="of best solutions, relative to E|x|²",
+        ),
+        Measure(
+            "polygons.least_share_of_one_mode",
             "share of one mode in polygons",
             min(float(state.power.max()) for state in middle),
             "1",
@@ -253,6 +263,7 @@ def _measures(found: Found) -> list[Measure]:
             meaning=f"the least at widths {MIDDLE[0]:g} to {MIDDLE[1]:g}, m = 2; null: a random order of orientations",
         ),
         Measure(
+            "null.largest_share_of_one_mode",
             "largest share of one mode without rotation",
             max(float(state.power.max()) for state in found.null),
             "1",
@@ -260,6 +271,7 @@ def _measures(found: Found) -> list[Measure]:
             meaning="in best solutions of independent features",
         ),
         Measure(
+            "null.least_distance_from_equivariance",
             "least distance from equivariance without rotation",
             min(state.defect for state in found.null),
             "1",
@@ -267,31 +279,55 @@ def _measures(found: Found) -> list[Measure]:
             meaning="in best solutions of independent features",
         ),
     ]
-    measures += [_change(f"m = {each.hidden}: {each.name}", each, "rad", starts) for each in found.changes]
-    measures += [_change(f"m = {each.hidden}: half the linear loss", each, "rad", starts) for each in found.halves]
+    measures += [
+        _change(key, f"m = {each.hidden}: {each.name}", each, "rad", starts)
+        for key, each in zip(_keys(found.changes), found.changes, strict=True)
+    ]
+    measures += [
+        _change(f"m{each.hidden}.half_linear_loss", f"m = {each.hidden}: half the linear loss", each, "rad", starts)
+        for each in found.halves
+    ]
     for each in found.one:
         for width in (WIDTHS[0], *(w for w in WIDTHS if _middle(w)), WIDTHS[-1]):
             state = each.states[0][each.widths.index(width)]
             kept = [f"{r}: {part:.2f}" for r, part in enumerate(state.power.tolist()) if part >= NEAR / 2]
             told = f"{state.name}, {state.kept} of {each.size} rotations kept; |W|² by mode {', '.join(kept)}"
+            key = f"m{each.hidden}.width_{_digits(width)}.relative_loss"
             name = f"m = {each.hidden}: relative loss at width {width:g}"
-            measures.append(Measure(name, state.ratio, "1", n=starts, meaning=told))
+            measures.append(Measure(key, name, state.ratio, "1", n=starts, meaning=told))
         if (spread := _spread(each)) is not None:
             meaning = "of loss over density, between densities, where no bias of the best solution is above 0"
-            measures.append(Measure(f"m = {each.hidden}: largest spread", spread, "1", n=starts, meaning=meaning))
+            key = f"m{each.hidden}.largest_spread"
+            measures.append(Measure(key, f"m = {each.hidden}: largest spread", spread, "1", n=starts, meaning=meaning))
     for each in found.two:
         for density, row in zip(each.densities, each.together, strict=True):
             names = [state.name for state in row]
             told = ", ".join(f"{width:g} {name}" for width, name in zip(each.widths, names, strict=True))
+            key = f"two_families.m{each.hidden}.density_{_digits(density)}.own_dimensions"
             name = f"two families, m = {each.hidden}: own dimensions at density {density:g}"
             count = names.count("own dimensions")
-            measures.append(Measure(name, count, "width", n=each.best[0][0].starts, meaning=f"of {len(names)}; {told}"))
+            measures.append(
+                Measure(key, name, count, "width", n=each.best[0][0].starts, meaning=f"of {len(names)}; {told}")
+            )
     measures += [
-        _change(f"two families, m = {each.hidden}: {each.name}", each, "density", found.two[0].best[0][0].starts)
-        for each in found.family_changes
+        _change(
+            f"two_families.{key}",
+            f"two families, m = {each.hidden}: {each.name}",
+            each,
+            "density",
+            found.two[0].best[0][0].starts,
+        )
+        for key, each in zip(_keys(found.family_changes), found.family_changes, strict=True)
     ]
     measures += [
-        share(f"mini-batches find the best at {width:g}", hits, total, "null: exact starts", null=exact)
+        share(
+            f"width_{_digits(width)}.mini_batches_find_best",
+            f"mini-batches find the best at {width:g}",
+            hits,
+            total,
+            "null: exact starts",
+            null=exact,
+        )
         for width, hits, total, exact in found.sampled
     ]
     return measures
@@ -301,11 +337,23 @@ def _middle(width: float) -> bool:
     return MIDDLE[0] <= width <= MIDDLE[1]
 
 
-def _change(name: str, change: Change, unit: str, starts: int) -> Measure:
+def _keys(changes: Sequence[Change]) -> list[str]:
+    """Of changes: "m2.uneven_to_regular"; with a number if the same change came before."""
+    names = [f"m{each.hidden}.{each.before}_to_{each.after}".lower().replace(" ", "_") for each in changes]
+    times = [names[:k].count(name) + 1 for k, name in enumerate(names)]
+    return [f"{name}_{k}" if k > 1 else name for name, k in zip(names, times, strict=True)]
+
+
+def _digits(number: float) -> str:
+    """For a key: 0.05 as "0_05"."""
+    return f"{number:g}".replace(".", "_")
+
+
+def _change(key: str, name: str, change: Change, unit: str, starts: int) -> Measure:
     there = change.there
     told = f"{'at once' if change.jump else 'gradual'}{'' if there.confirmed else ', not confirmed'}"
     return Measure(
-        f"{name} at {there.value:.3g}",
+        key, f"{name} at {there.value:.3g}",
         there.value, unit, there.value - there.error, there.value + there.error, starts, meaning=told,
     )  # fmt: skip
 
@@ -364,14 +412,24 @@ def _criteria(found: Found) -> tuple[Criterion, ...]:
     own = all(state.polygons for state in planes[DENSE])
     none = all(state.name != "own dimensions" for state in planes[SPARSE])
     return (
-        Criterion(f"From width {WIDE:g} on the best solution is PCA, of the leading Fourier modes.", all(wide)),
         Criterion(
+            "pca_when_wide",
+            f"From width {WIDE:g} on the best solution is PCA, of the leading Fourier modes.",
+            all(wide),
+        ),
+        Criterion(
+            "polygons_when_narrower",
             f"At m = 2 and widths {MIDDLE[0]:g} to {MIDDLE[1]:g} it is a regular polygon of all orientations.",
             all(middle),
         ),
-        Criterion(f"At m = 2 and widths up to {NARROW:g} it is uneven.", all(narrow)),
-        Criterion("Without rotation no best solution is a regular polygon.", not any(s.polygon for s in found.null)),
+        Criterion("uneven_when_narrowest", f"At m = 2 and widths up to {NARROW:g} it is uneven.", all(narrow)),
         Criterion(
+            "no_polygons_without_rotation",
+            "Without rotation no best solution is a regular polygon.",
+            not any(s.polygon for s in found.null),
+        ),
+        Criterion(
+            "two_families_in_own_planes_only_when_dense",
             f"Two families at m = 4 are polygons in planes of their own at density {DENSE:g}, and not at {SPARSE:g}.",
             own and none,
         ),

@@ -43,7 +43,7 @@ from jaxtyping import Float
 
 from tegum.core.stopping import Stop, all_done
 from tegum.experiments.framework import Criterion, Experiment, Findings, Size
-from tegum.experiments.reporting import Measure, by_name
+from tegum.experiments.reporting import Measure, by_key
 from tegum.experiments.varied import ANY, RATE, SPARSEST, Range
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class ExactVsSampled(Experiment):
         measures: dict[str, Measure] = {}
         criteria: list[Criterion] = []
         for each in pairs:
-            found = by_name(_measures(each))
+            found = by_key(_measures(each))
             measures |= found
             criteria += _criteria(each.name, found)
         return Findings(
@@ -255,15 +255,22 @@ def _measures(pairs: Pairs) -> list[Measure]:
     indices = [each.point.index for each in escaped if each.near and each.point.index is not None]
     return [
         Measure(
-            f"{name}: runs", len(pairs.seeds), "run", n=len(pairs.seeds), meaning="trained to their end in both ways"
+            f"{name}.runs",
+            f"{name}: runs",
+            len(pairs.seeds),
+            "run",
+            n=len(pairs.seeds),
+            meaning="trained to their end in both ways",
         ),
         average(
+            f"{name}.escaped_plateaus_per_run",
             f"{name}: escaped plateaus per run",
             np.array([sum(each.seed == seed for each in escaped) for seed in pairs.seeds]),
             "plateau",
             "of the noiseless twin",
         ),
         share(
+            f"{name}.escaped_plateaus_at_saddles",
             f"{name}: escaped plateaus at saddles",
             sum(each.near for each in escaped),
             len(escaped),
@@ -272,18 +279,30 @@ def _measures(pairs: Pairs) -> list[Measure]:
             null=mean([float(near) for near in null]),
         ),
         Measure(
-            f"{name}: highest index", max(indices, default=None), "1", n=runs, meaning="of saddles at escaped plateaus"
+            f"{name}.highest_index",
+            f"{name}: highest index",
+            max(indices, default=None),
+            "1",
+            n=runs,
+            meaning="of saddles at escaped plateaus",
         ),
         Measure(
-            f"{name}: lowest index", min(indices, default=None), "1", n=runs, meaning="of saddles at escaped plateaus"
+            f"{name}.lowest_index",
+            f"{name}: lowest index",
+            min(indices, default=None),
+            "1",
+            n=runs,
+            meaning="of saddles at escaped plateaus",
         ),
         share(
+            f"{name}.ends_at_minima",
             f"{name}: ends at minima",
             sum(each.near and each.point.index == 0 for each in last),
             len(last),
             "of the twins that end on a plateau",
         ),
         average(
+            f"{name}.distance_to_twin",
             f"{name}: distance to the twin",
             own,
             "1",
@@ -291,6 +310,7 @@ def _measures(pairs: Pairs) -> list[Measure]:
             null=mean([float(each) for each in others]),
         ),
         share(
+            f"{name}.runs_that_end_as_their_twin",
             f"{name}: runs that end as their twin",
             int(alike.sum()),
             len(alike),
@@ -301,13 +321,15 @@ def _measures(pairs: Pairs) -> list[Measure]:
 
 
 def _criteria(name: str, measures: Mapping[str, Measure]) -> list[Criterion]:
-    saddles, distance = measures[f"{name}: escaped plateaus at saddles"], measures[f"{name}: distance to the twin"]
+    saddles, distance = measures[f"{name}.escaped_plateaus_at_saddles"], measures[f"{name}.distance_to_twin"]
     return [
         Criterion(
+            f"{name}.plateaus_at_saddles",
             f"Plateaus are at saddles more often than where the loss falls fastest ({SYSTEMS[name]}).",
             saddles.low is not None and saddles.null is not None and saddles.low > saddles.null,
         ),
         Criterion(
+            f"{name}.nearer_to_own_twin",
             f"A sampled run is nearer to its own twin than to others ({SYSTEMS[name]}).",
             distance.high is not None and distance.null is not None and distance.high < distance.null,
         ),

@@ -76,7 +76,7 @@ from tegum.experiments.framework import Experiment, Findings, Size
 from tegum.experiments.linear_first.escape_order import Order
 from tegum.experiments.linear_first.onset import Onset
 from tegum.experiments.linear_first.plateau_ranks import System
-from tegum.experiments.reporting import by_name
+from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import Range
 from tegum.training.dataset import spec_of, specs_of
 
@@ -141,7 +141,7 @@ class LinearFirst(Experiment):
         if not testable(found):
             text = f"Some ensemble has fewer than {FEWEST} runs that trained to their end."
             return Findings((), (), text, found, tested=False)
-        measured = by_name(measures(found))
+        measured = by_key(measures(found))
         text = f"{caption(found)} {failures(found)} {answer(found, measured)}"
         return Findings(tuple(measured.values()), criteria(found, measured), text, found)
 

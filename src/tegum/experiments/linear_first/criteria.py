@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tegum.experiments.framework import Criterion
-from tegum.experiments.linear_first.measures import ENDS, begun, place, plateau, where
+from tegum.experiments.linear_first.measures import place_key, where_key
 from tegum.experiments.linear_first.onset import DEFINITIONS, when
 from tegum.experiments.linear_first.plateau_ranks import KINDS
 from tegum.experiments.reporting import Measure
@@ -35,38 +35,45 @@ def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, 
     spare = [system for system in found.systems if system.hidden >= 2 * system.sets]
     short = [system for system in found.systems if system.sets <= system.hidden < 2 * system.sets]
 
-    def most(names: Sequence[str]) -> bool:
-        chosen = [measured[name] for name in names]
+    def most(keys: Sequence[str]) -> bool:
+        chosen = [measured[key] for key in keys]
         return bool(chosen) and all(_low(each) > max(MOST_RUNS, each.null or 0.0) for each in chosen)
 
     def of(trainings: Sequence[str], what: str, group: str = "") -> list[str]:
         return [
-            f"{place(way, training)}: {what}"
+            f"{place_key(way, training)}.{what}"
             for way, training in found.orders
             if training in trainings and way.startswith(group)
         ]
 
-    nearer = [measured[name] for name in of(["sgd"], "rests nearer than random times", "apart")]
+    nearer = [measured[key] for key in of(["sgd"], "rests_nearer_than_random_times", "apart")]
     descent = ["sgd", "flow"]
     return (
-        Criterion("With room to spare the first plateau of most runs is the linear optimum of rank k where slowest.",
-                  most([plateau(each) for each in spare])),
-        Criterion("With room to spare it is there at some time.", most([begun(each) for each in spare])),
-        Criterion("Where room is short, k ≤ m < 2k, it is there where slowest.",
-                  most([plateau(each) for each in short])),
-        Criterion("More than 90 % of the runs whose first plateau is linear end below every linear solution.",
-                  _low(measured[ENDS]) > NEARLY_ALL),
-        Criterion("Where eigenvalues are well apart, SGD rests at the linear optimum of one rank after the other.",
-                  most(of(["sgd"], "every expected plateau", "apart"))
+        Criterion("room_to_spare.linear_where_slowest",
+                  "With room to spare the first plateau of most runs is the linear optimum of rank k where slowest.",
+                  most([f"{each.key}.first_plateau_at_full_rank" for each in spare])),
+        Criterion("room_to_spare.linear_at_some_time", "With room to spare it is there at some time.",
+                  most([f"{each.key}.first_plateau_at_full_rank_at_some_time" for each in spare])),
+        Criterion("room_is_short.linear_where_slowest", "Where room is short, k ≤ m < 2k, it is there where slowest.",
+                  most([f"{each.key}.first_plateau_at_full_rank" for each in short])),
+        Criterion("linear_runs_end_lower",
+                  "More than 90 % of the runs whose first plateau is linear end below every linear solution.",
+                  _low(measured["linear_runs_that_end_below_linear_solutions"]) > NEARLY_ALL),
+        Criterion("apart.rests_rank_after_rank",
+                  "Where eigenvalues are well apart, SGD rests at the linear optimum of one rank after the other.",
+                  most(of(["sgd"], "every_expected_plateau", "apart"))
                   and bool(nearer) and all(_low(each) > 0 for each in nearer)),
-        Criterion("By SGD and gradient flow most runs learn principal directions in the predicted order.",
-                  most(of(descent, "in the predicted order"))),
-        Criterion("Where eigenvalues are well apart, most learn each of them at the predicted time, to 5 %.",
-                  most(of(descent, "every time as predicted", "apart"))),
-        Criterion("Where eigenvalues are close, most learn each of them at the predicted time, to 5 %.",
-                  most(of(descent, "every time as predicted", "close"))),
-        Criterion("With AdamW, too, most runs learn them in the predicted order.",
-                  most(of(["adamw"], "in the predicted order"))),
+        Criterion("descent_in_predicted_order",
+                  "By SGD and gradient flow most runs learn principal directions in the predicted order.",
+                  most(of(descent, "in_predicted_order"))),
+        Criterion("apart.times_as_predicted",
+                  "Where eigenvalues are well apart, most learn each of them at the predicted time, to 5 %.",
+                  most(of(descent, "every_time_as_predicted", "apart"))),
+        Criterion("close.times_as_predicted",
+                  "Where eigenvalues are close, most learn each of them at the predicted time, to 5 %.",
+                  most(of(descent, "every_time_as_predicted", "close"))),
+        Criterion("adamw_in_predicted_order", "With AdamW, too, most runs learn them in the predicted order.",
+                  most(of(["adamw"], "in_predicted_order"))),
     )  # fmt: skip
 
 
@@ -124,7 +131,7 @@ def answer(found: Found, measured: Mapping[str, Measure]) -> str:
         if not reached:
             parts.append(f"by {rule}, some runs have none")
             continue
-        fallen = [measured[f"{where('adamw', each)}: fall done at the onset ({rule})"] for each in reached]
+        fallen = [measured[f"{where_key('adamw', each)}.fall_done_at_onset_by_{by}"] for each in reached]
         words = dict.fromkeys(when(each.low, each.high) for each in fallen)
         densities = _range([each.density for each in reached], "g")
         done = _range([each.value for each in fallen if each.value is not None])

@@ -132,6 +132,11 @@ class System:
         """For measures."""
         return f"{self.sets} sets, m = {self.hidden}"
 
+    @property
+    def key(self) -> str:
+        """At the start of its measures' keys: that of its training, "sets_4_8"."""
+        return f"sets_{self.sets}_{self.hidden}"
+
 
 def system(run: xr.Dataset, specs: Sequence[Spec]) -> System:
     """First plateaus of one system.

@@ -84,6 +84,11 @@ class Cell:
         """In words: "10 sets of 10, m = 20, p = 0.05"."""
         return f"{self.sets} sets of {self.size}, m = {self.hidden}, p = {self.density:g}"
 
+    @property
+    def key(self) -> str:
+        """At the start of its measures' keys: "sets_10_of_10_m_20_p_0_05"."""
+        return f"sets_{self.sets}_of_{self.size}_m_{self.hidden}_p_{digits(self.density)}"
+
     def correlated(self) -> FeatureDistribution:
         """Its features, each set with one gate: what is measured, whatever the model was trained on."""
         from tegum.core.features.distribution import FeatureDistribution
@@ -146,6 +151,17 @@ class Line(NamedTuple):
         }
         return what[self.along]
 
+    @property
+    def key(self) -> str:
+        """What all its cells share, at the start of its measures' keys."""
+        cell = self.cells[0].cell
+        what = {
+            "part": f"sets_{cell.sets}_m_{cell.hidden}_p_{digits(cell.density)}",
+            "sets": f"sets_of_{cell.size}_m_{cell.hidden}_p_{digits(cell.density)}",
+            "density": f"sets_{cell.sets}_of_{cell.size}_m_{cell.hidden}",
+        }
+        return what[self.along]
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -195,6 +211,11 @@ class Found:
     def reference(self) -> list[Seen]:
         """The reference cells."""
         return [each for cell, each in self.cells.items() if is_reference(cell)]
+
+
+def digits(number: float) -> str:
+    """A number in the key of a measure: "0_05"."""
+    return f"{number:g}".replace(".", "_")
 
 
 def is_reference(cell: Cell) -> bool:

@@ -20,6 +20,7 @@ CLOSED = 1 / 3
 class Rule(NamedTuple):
     """A part of the rule of thumb: the extreme of where lines end."""
 
+    key: str
     name: str
     ends: Sequence[End]
     scales: Sequence[float]
@@ -43,11 +44,11 @@ class Rule(NamedTuple):
     def measure(self) -> Measure:
         """The extreme, with its interval, and the range of all."""
         if not self.values:
-            return Measure(self.name, None, "1", n=0, null=self.null, meaning="no line ends")
+            return Measure(self.key, self.name, None, "1", n=0, null=self.null, meaning="no line ends")
         value, low, high = extreme(self.ends, self.scales, np.min if self.least else np.max)
         runs = sum(len(one.values["ratio"]) for each in self.ends for one in each.line.cells)
         told = f"{self.meaning}; {len(self.values)} of {len(self.ends)} lines end, {self.span}"
-        return Measure(self.name, value, "1", low, high, runs, self.null, told)
+        return Measure(self.key, self.name, value, "1", low, high, runs, self.null, told)
 
 
 def rules(found: Found) -> tuple[Rule, Rule, Rule]:
@@ -58,6 +59,7 @@ def rules(found: Found) -> tuple[Rule, Rule, Rule]:
     dense = found.pca["density"]
     return (
         Rule(
+            "local_basis_up_to_features_per_dimension",
             "features for each dimension up to which a local basis holds",
             many,
             [_load(each) for each in many],
@@ -66,6 +68,7 @@ def rules(found: Found) -> tuple[Rule, Rule, Rule]:
             "least over lines of more than 4 sets; null: no superposition",
         ),
         Rule(
+            "local_basis_up_to_set_part",
             "set size / m up to which a local basis holds",
             few,
             [1.0] * len(few),
@@ -74,6 +77,7 @@ def rules(found: Found) -> tuple[Rule, Rule, Rule]:
             f"least over lines of {FEWEST} sets; null: a set that fills all dimensions",
         ),
         Rule(
+            "pca_up_to_density_times_size",
             "density × size up to which PCA finds the set",
             dense,
             [float(each.line.cells[0].cell.size) for each in dense],
@@ -102,7 +106,13 @@ def measures(found: Found) -> list[Measure]:
     meaning = "of all reference runs; null: no superposition"
     told = [
         Measure(
-            "least number of represented features for each dimension", least, "1", n=runs, null=1.0, meaning=meaning
+            "least_represented_features_per_dimension",
+            "least number of represented features for each dimension",
+            least,
+            "1",
+            n=runs,
+            null=1.0,
+            meaning=meaning,
         )
     ]
     for each in found.reference:
@@ -110,16 +120,41 @@ def measures(found: Found) -> list[Measure]:
     for each in found.nulls.values():
         without = "trained without; null: random groups"
         told += [
-            _mean("interference without correlation", each, "ratio", "random ratio", without),
-            _mean("missed alone without correlation", each, "alone", "random alone", without),
-            _mean("captured without correlation", each, "local", _chance(each), "trained without; null: chance"),
+            _mean(
+                "interference_without_correlation",
+                "interference without correlation",
+                each,
+                "ratio",
+                "random ratio",
+                without,
+            ),
+            _mean(
+                "missed_alone_without_correlation",
+                "missed alone without correlation",
+                each,
+                "alone",
+                "random alone",
+                without,
+            ),
+            _mean(
+                "captured_without_correlation",
+                "captured without correlation",
+                each,
+                "local",
+                _chance(each),
+                "trained without; null: chance",
+            ),
         ]
     for exact, sampled in found.exact:
-        for name, what in (("ratio", "interference"), ("alone", "missed alone"), ("local", "captured by local PCA")):
+        for name, key, what in (
+            ("ratio", "interference", "interference"),
+            ("alone", "missed_alone", "missed alone"),
+            ("local", "captured_by_local_pca", "captured by local PCA"),
+        ):
             low, high = sampled.intervals[name]
             beside = f"mini-batches give {sampled.mean(name):.3g} [{low:.3g}, {high:.3g}]"
             null = _chance(exact) if name == "local" else f"random {name}"
-            told.append(_mean(f"{what} on the exact loss", exact, name, null, beside))
+            told.append(_mean(f"{key}_on_exact_loss", f"{what} on the exact loss", exact, name, null, beside))
     for ends in (*found.bases.values(), *found.pca.values(), found.better):
         told += [_ended(each) for each in ends]
     return [*told, *(rule.measure for rule in rules(found))]
@@ -130,11 +165,41 @@ def _of_reference(each: Seen) -> list[Measure]:
     within, between, everywhere, whole = (each.mean(name) for name in ("within", "between", "everywhere", "global"))
     groups = "null: random groups"
     return [
-        _mean("interference", each, "ratio", "random ratio", f"{within:.3g} within, {between:.3g} between; {groups}"),
-        _mean("missed alone", each, "alone", "random alone", f"by the tied read-out of a set; {groups}"),
-        _mean("missed", each, "active", "random active", f"of an active set; everywhere {everywhere:.3g}; {groups}"),
-        _mean("captured by local PCA", each, "local", _chance(each), f"PCA of everything: {whole:.3g}; null: chance"),
-        _mean("other sets' means", each, "others", _chance(each), "part in the span of a set; null: chance"),
+        _mean(
+            "interference",
+            "interference",
+            each,
+            "ratio",
+            "random ratio",
+            f"{within:.3g} within, {between:.3g} between; {groups}",
+        ),
+        _mean(
+            "missed_alone", "missed alone", each, "alone", "random alone", f"by the tied read-out of a set; {groups}"
+        ),
+        _mean(
+            "missed",
+            "missed",
+            each,
+            "active",
+            "random active",
+            f"of an active set; everywhere {everywhere:.3g}; {groups}",
+        ),
+        _mean(
+            "captured_by_local_pca",
+            "captured by local PCA",
+            each,
+            "local",
+            _chance(each),
+            f"PCA of everything: {whole:.3g}; null: chance",
+        ),
+        _mean(
+            "other_sets_means",
+            "other sets' means",
+            each,
+            "others",
+            _chance(each),
+            "part in the span of a set; null: chance",
+        ),
     ]
 
 
@@ -142,10 +207,20 @@ def _chance(each: Seen) -> float:
     return min(each.cell.part, 1.0)
 
 
-def _mean(what: str, each: Seen, name: str, null: str | float, meaning: str) -> Measure:
+def _mean(key: str, what: str, each: Seen, name: str, null: str | float, meaning: str) -> Measure:
     low, high = each.intervals[name]
     value = each.mean(null) if isinstance(null, str) else null
-    return Measure(f"{what}, {each.cell.name}", each.mean(name), "1", low, high, len(each.values[name]), value, meaning)
+    return Measure(
+        f"{each.cell.key}.{key}",
+        f"{what}, {each.cell.name}",
+        each.mean(name),
+        "1",
+        low,
+        high,
+        len(each.values[name]),
+        value,
+        meaning,
+    )
 
 
 def _ended(each: End) -> Measure:
@@ -156,13 +231,15 @@ def _ended(each: End) -> Measure:
     holder = {"lost": "PCA finds the set", "relative": "an active set is read better than everywhere"}.get(
         each.measure, "a local basis holds"
     )
-    name = f"{what} up to which {holder}, {line.name}"
+    along = {"part": "set_part", "sets": "number_of_sets", "density": "density"}[line.along]
+    held = {"lost": "pca", "relative": "better_active_readout"}.get(each.measure, "local_basis")
+    key, name = f"{line.key}.{held}_up_to_{along}", f"{what} up to which {holder}, {line.name}"
     runs = sum(len(one.values["ratio"]) for one in line.cells)
     if not each.inner:
         told = f"nowhere, from {line.x[0]:.3g} on" if each.value == 0 else f"everywhere, up to {each.last:.3g}"
-        return Measure(name, None, unit, n=runs, meaning=told)
+        return Measure(key, name, None, unit, n=runs, meaning=told)
     told = {"ratio": "interference ends it", "alone": "the read-out ends it"}.get(each.measure, "interpolated")
-    return Measure(name, each.value, unit, *each.interval, runs, meaning=told)
+    return Measure(key, name, each.value, unit, *each.interval, runs, meaning=told)
 
 
 def _load(each: End) -> float:

@@ -157,7 +157,7 @@ class ManyJumps(Experiment):
         largest, recorded = found[last], recorded_on(runs[last].isel(seed=0)) if found[last] is not None else ""
         shown = [each for each in found.values() if each is not None]
         tested = largest if largest is not None and len(largest.courses) >= FEWEST else None
-        untrained = Criterion(f"At least {FEWEST} of the largest models train to their end.", False)
+        untrained = Criterion("trained", f"At least {FEWEST} of the largest models train to their end.", False)
         return Findings(
             tuple(measure for each in shown for measure in measures(each, _rest(each.flow))),
             criteria(tested) if tested else (untrained,),
@@ -229,7 +229,7 @@ def _line(
     for each in found:
         values = value(each)
         if isinstance(values, np.ndarray):
-            mean = average("", values, "1", "")
+            mean = average("mean", "", values, "1", "")
             low, high = (end if end is not None else mean.value for end in (mean.low, mean.high))
             line.append((float(each.features), mean.value, low, high))
         elif values is not None:

@@ -23,39 +23,60 @@ PART = 0.25
 def measures(each: Sized, rest: int) -> list[Measure]:
     """All numbers of one size; `rest` is where the loss is looked at from."""
     name, unit = f"{'flow, ' if each.flow else ''}n = {each.features}", "time" if each.flow else "step"
+    of = f"{'flow_' if each.flow else ''}n{each.features}"
     jumps = [(number, jump.end - jump.start) for number, course in enumerate(each.courses) for jump in course.jumps]
     numbers = np.array([course.number for course in each.courses])
     low, high = each.inside.interval()
 
-    def beside(what: str, compared: Compared) -> Measure:
+    def beside(key: str, what: str, compared: Compared) -> Measure:
         meaning = f"own less others', p = {compared.p:.2g}; null: none"
-        return average(f"{what}, less other runs', {name}", compared.excess, "1", meaning, null=0.0)
+        key, told = f"{of}.{key}_less_others", f"{what}, less other runs', {name}"
+        return average(key, told, compared.excess, "1", meaning, null=0.0)
 
-    def made(what: str, which: str) -> list[Measure]:
+    def made(key: str, what: str, which: str) -> list[Measure]:
         compared: Compared = getattr(each.owned, which)
-        called = f"{what}, as a part of made losses', {name}"
+        part_key, called = f"{of}.{key}_as_part_of_made", f"{what}, as a part of made losses', {name}"
         part = None if each.made is None else each.made.part(which, compared)
         if each.made is None or part is None:
             why = "too few runs with two jumps" if each.made is None else "losses made of jumps show none"
-            return [beside(what, compared), Measure(called, None, "1", n=0, null=0.0, meaning=why)]
+            return [beside(key, what, compared), Measure(part_key, called, None, "1", n=0, null=0.0, meaning=why)]
         meaning = f"own less others', of {each.made.excess[which].mean():.3g} where jumps make the loss; null: none"
-        return [beside(what, compared), average(called, part, "1", meaning, null=0.0)]
+        return [beside(key, what, compared), average(part_key, called, part, "1", meaning, null=0.0)]
 
     return [
-        average(f"jumps per run, {name}", each.counts, "jump", "of at least 0.1"),
-        average(f"jumps per feature, {name}", each.counts / each.features, "jump", "of at least 0.1"),
-        average(f"duration of a jump, {name}", by_run(jumps), unit, "mean over runs"),
-        average(f"jumps at once, {name}", each.overlap, "jump", "under way while the loss falls, weighted by its fall"),
+        average(f"{of}.jumps_per_run", f"jumps per run, {name}", each.counts, "jump", "of at least 0.1"),
+        average(
+            f"{of}.jumps_per_feature",
+            f"jumps per feature, {name}",
+            each.counts / each.features,
+            "jump",
+            "of at least 0.1",
+        ),
+        average(f"{of}.duration_of_jump", f"duration of a jump, {name}", by_run(jumps), unit, "mean over runs"),
+        average(
+            f"{of}.jumps_at_once",
+            f"jumps at once, {name}",
+            each.overlap,
+            "jump",
+            "under way while the loss falls, weighted by its fall",
+        ),
         Measure(
-            f"time inside jumps, {name}", each.inside.time, "1", n=len(each.courses), meaning="of what is looked at"
+            f"{of}.time_inside_jumps",
+            f"time inside jumps, {name}",
+            each.inside.time,
+            "1",
+            n=len(each.courses),
+            meaning="of what is looked at",
         ),
         average(
+            f"{of}.decrease_that_is_looked_at",
             f"decrease that is looked at, {name}",
             np.array([own.part for own in each.courses]),
             "1",
             f"from {unit} {rest} on, of the whole decrease",
         ),
         Measure(
+            f"{of}.decrease_inside_jumps",
             f"decrease inside jumps, {name}",
             each.inside.share,
             "1",
@@ -66,42 +87,71 @@ def measures(each: Sized, rest: int) -> list[Measure]:
             f"share; null: jumps shifted in time (p = {each.inside.p:.2g})",
         ),
         Measure(
+            f"{of}.decrease_inside_jumps_of_others",
             f"decrease inside other runs' jumps, {name}",
             each.inside.others,
             "1",
             n=len(each.courses),
             meaning="share, mean over all pairings",
         ),
-        *made("decrease inside jumps", "share"),
+        *made("decrease_inside_jumps", "decrease inside jumps", "share"),
         average(
+            f"{of}.r2_of_sum_of_jumps",
             f"R² of a sum of jumps, {name}",
             each.owned.sums.own,
             "1",
             "predicted; null: shifted in time",
             null=each.owned.sums.shifted,
         ),
-        *made("R² of a sum of jumps", "sums"),
-        average(f"R² of the mean course, {name}", each.owned.course, "1", "of all other runs; predicted"),
+        *made("r2_of_sum_of_jumps", "R² of a sum of jumps", "sums"),
         average(
+            f"{of}.r2_of_mean_course",
+            f"R² of the mean course, {name}",
+            each.owned.course,
+            "1",
+            "of all other runs; predicted",
+        ),
+        average(
+            f"{of}.correlation_with_jumps_apart_from_course",
             f"correlation with jumps apart from the course, {name}",
             each.owned.apart.own,
             "1",
             "of the fall; null: jumps of other runs",
             null=float(each.owned.apart.others.mean()),
         ),
-        *made("correlation with jumps apart from the course", "apart"),
+        *made("correlation_with_jumps_apart_from_course", "correlation with jumps apart from the course", "apart"),
         average(
+            f"{of}.error_that_jumps_remove",
             f"error that jumps remove, {name}",
             each.owned.removed.own,
             "1",
             "share of the squared error of the mean course; null: jumps of other runs",
             null=float(each.owned.removed.others.mean()),
         ),
-        beside("error that jumps remove", each.owned.removed),
-        average(f"represented features at first, {name}", numbers[:, 0], "feature", f"at {unit} {rest}"),
-        average(f"represented features at most, {name}", numbers.max(1), "feature", f"from {unit} {rest} on"),
-        average(f"represented features at last, {name}", numbers[:, -1], "feature", "at the end"),
+        beside("error_that_jumps_remove", "error that jumps remove", each.owned.removed),
         average(
+            f"{of}.represented_features_at_first",
+            f"represented features at first, {name}",
+            numbers[:, 0],
+            "feature",
+            f"at {unit} {rest}",
+        ),
+        average(
+            f"{of}.represented_features_at_most",
+            f"represented features at most, {name}",
+            numbers.max(1),
+            "feature",
+            f"from {unit} {rest} on",
+        ),
+        average(
+            f"{of}.represented_features_at_last",
+            f"represented features at last, {name}",
+            numbers[:, -1],
+            "feature",
+            "at the end",
+        ),
+        average(
+            f"{of}.correlation_of_loss_with_represented_features",
             f"correlation of the loss with represented features, {name}",
             each.level.own,
             "1",
@@ -109,14 +159,16 @@ def measures(each: Sized, rest: int) -> list[Measure]:
             null=float(each.level.others.mean()),
         ),
         average(
+            f"{of}.correlation_of_changes",
             f"correlation of changes, {name}",
             each.change.own,
             "1",
             "fall of the loss and rise of represented features; null: shifted in time",
             null=each.change.shifted,
         ),
-        beside("correlation of changes", each.change),
+        beside("correlation_of_changes", "correlation of changes", each.change),
         average(
+            f"{of}.correlation_of_changes_apart_from_course",
             f"correlation of changes apart from the course, {name}",
             each.apart.own,
             "1",
@@ -131,36 +183,42 @@ def criteria(each: Sized) -> tuple[Criterion, ...]:
     found = each.owned
 
     def beyond_shifts(compared: Compared) -> bool:
-        low = average("", compared.own, "1", "").low
+        low = average("own", "", compared.own, "1", "").low
         return low is not None and compared.shifted is not None and low > compared.shifted
 
     part = None if each.made is None else each.made.part("share", found.share)
-    low = None if part is None else average("", part, "1", "").low
+    low = None if part is None else average("part", "", part, "1", "").low
     composed = Criterion(
+        "part_of_made",
         f"What lies inside its own jumps rather than those of others is more than {PART:g} of what it is where jumps "
         "make the loss.",
         low is not None and low > PART,
     )
     return (
         Criterion(
+            "own_jumps_hold_decrease",
             f"With {each.features} features more of the decrease lies inside a run's own jumps than inside those of "
             "other runs.",
             found.share.p < RARE,
         ),
         Criterion(
+            "falls_with_rises",
             "Falls of the loss go with rises of the number of represented features, beyond both nulls.",
             beyond_shifts(each.change) and each.change.p < RARE,
         ),
         Criterion(
+            "sum_of_own_jumps_predicts_falls",
             "A sum of a run's own jumps predicts where its loss falls, beyond both nulls.",
             beyond_shifts(found.sums) and found.sums.p < RARE,
         ),
         Criterion(
+            "apart_from_course",
             "Where the fall of a run leaves the common course, it goes with its own jumps rather than those of others.",
             found.apart.p < RARE,
         ),
         *([] if part is None else [composed]),
         Criterion(
+            "own_jumps_remove_error",
             "Added to the mean course of the other runs, its own jumps remove more of its error than those of others.",
             found.removed.p < RARE,
         ),

@@ -85,7 +85,7 @@ import numpy as np
 
 from tegum.experiments.framework import Experiment, Findings, Size
 from tegum.experiments.octahedron.routes import DENSITIES, SCALES, TURNED, rotations
-from tegum.experiments.reporting import by_name
+from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import SAMPLING, Range
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Octahedron(Experiment):
 
         found = find(runs)
         listed = measures(found)
-        judged = criteria(found, by_name(listed))
+        judged = criteria(found, by_key(listed))
         return Findings(tuple(listed), judged, caption(found), found, tested=bool(judged))
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from tegum.analysis.dynamics.motions import ORDER
 from tegum.experiments.framework import Criterion
 from tegum.experiments.octahedron.findings import Found
-from tegum.experiments.octahedron.route_measures import of_routes
+from tegum.experiments.octahedron.route_measures import digits, of_routes
 from tegum.experiments.octahedron.routes import DENSITIES, PAIRS, STRAIGHT
 from tegum.experiments.octahedron.stages import Stage, commonest, falls, in_order, named, purity
 from tegum.experiments.reporting import Measure, average, by_run, mean, share
@@ -31,6 +31,17 @@ PURITIES = {
 }
 """What is measured of `Purity`."""
 
+PLACES = {
+    "start": "start",
+    "first fall": "first_fall",
+    "other falls before the opening": "other_falls_before_opening",
+    "plateau before the opening": "plateau_before_opening",
+    "opening fall": "opening_fall",
+    "later falls": "later_falls",
+    "end": "end",
+}
+"""Places in the order of regimes, in keys."""
+
 LEAST = 0.02
 """A route counts from this share of runs on."""
 
@@ -41,9 +52,12 @@ def measures(found: Found) -> list[Measure]:
     stages = [found.stages[k] for k in np.flatnonzero(small).tolist()]
     null = [found.stages[k] for k in np.flatnonzero(xavier).tolist()]
     return [
-        Measure("runs", len(found.routes), "run", n=len(found.routes), meaning="in the grid, trained to their end"),
+        Measure(
+            "runs", "runs", len(found.routes), "run", n=len(found.routes), meaning="in the grid, trained to their end"
+        ),
         *_of_ends(found),
         Measure(
+            "regimes",
             "regimes",
             *_interval([len(each) for each in stages]),
             n=len(stages),
@@ -51,6 +65,7 @@ def measures(found: Found) -> list[Measure]:
             meaning="from small starts; null: Xavier's",
         ),
         share(
+            "small.regimes_in_order",
             "regimes in order",
             sum(map(in_order, stages)),
             len(stages),
@@ -58,6 +73,7 @@ def measures(found: Found) -> list[Measure]:
             null=mean([float(in_order(each)) for each in null]),
         ),
         share(
+            "xavier.regimes_in_order",
             "regimes in order, Xavier's start",
             sum(map(in_order, null)),
             len(null),
@@ -72,7 +88,7 @@ def measures(found: Found) -> list[Measure]:
 
 
 def _interval(values: Sequence[int]) -> tuple[float | None, str, float | None, float | None]:
-    one = average("", np.array(values, float), "regime", "")
+    one = average("regimes", "", np.array(values, float), "regime", "")
     return one.value, one.unit, one.low, one.high
 
 
@@ -80,13 +96,15 @@ def _of_ends(found: Found) -> list[Measure]:
     small = found.small
     rows = []
 
-    def octahedra(name: str, used: Bool[np.ndarray, " run"], meaning: str) -> Measure:
+    def octahedra(of: str, name: str, used: Bool[np.ndarray, " run"], meaning: str) -> Measure:
         ends = [found.ends[k] == "octahedron" for k in np.flatnonzero(used).tolist()]
-        return share(name, sum(ends), len(ends), f"{meaning}; null: pairs matched at random", null=MATCHED)
+        told = f"{meaning}; null: pairs matched at random"
+        return share(f"{of}.octahedra", name, sum(ends), len(ends), told, null=MATCHED)
 
     became = [found.becomes[k] == "octahedron" for k in np.flatnonzero(small).tolist()]
     rows.append(
         share(
+            "octahedra_that_join_both_sets",
             "octahedra that join both sets",
             sum(became),
             len(became),
@@ -94,42 +112,66 @@ def _of_ends(found: Found) -> list[Measure]:
             null=MATCHED,
         )
     )
-    rows.append(octahedra("octahedra, small starts", small, "at the last step"))
+    rows.append(octahedra("small", "octahedra, small starts", small, "at the last step"))
     whole = [k for k, end in enumerate(found.ends) if end == "octahedron"]
     over = np.array([found.loss[k, -1] / found.density(k) ** 2 for k in whole])
     told = "exact loss over p², that of six unit embeddings without bias"
-    rows.append(average("loss of octahedra", over, "p²", told))
+    rows.append(average("loss_of_octahedra", "loss of octahedra", over, "p²", told))
     for density in DENSITIES:
         at = np.array([found.density(run) == density for run in range(len(found.ends))], bool)
-        for name, used in (("small", small), ("Xavier's", found.xavier)):
-            rows.append(octahedra(f"octahedra at {density:g}, {name} start", at & used, "at the last step"))
+        for start, name, used in (("small", "small", small), ("xavier", "Xavier's", found.xavier)):
+            of, told = f"density_{digits(density)}.{start}", f"octahedra at {density:g}, {name} start"
+            rows.append(octahedra(of, told, at & used, "at the last step"))
     every = np.ones(len(small), bool)
-    rows.append(octahedra("octahedra, all runs of the grid", every, "at the last step"))
+    rows.append(octahedra("grid", "octahedra, all runs of the grid", every, "at the last step"))
     left = [k for k, end in enumerate(found.ends) if end != "octahedron"]
     became = sum(found.becomes[k] == "octahedron" for k in left)
     rows.append(
-        share("unfinished runs that become octahedra", became, len(left), "of the others, brought to a minimum")
+        share(
+            "unfinished_runs_that_become_octahedra",
+            "unfinished runs that become octahedra",
+            became,
+            len(left),
+            "of the others, brought to a minimum",
+        )
     )
     told = Counter((found.ends[k], found.becomes[k]) for k in left)
     rows += [
-        Measure(f"{end} → {become}", count, "run", n=len(found.ends), meaning="at the last step → at its minimum")
-        for (end, become), count in told.most_common()
+        Measure(
+            f"end_to_minimum_{number}",
+            f"{end} → {become}",
+            count,
+            "run",
+            n=len(found.ends),
+            meaning="at the last step → at its minimum",
+        )
+        for number, ((end, become), count) in enumerate(told.most_common(), 1)
     ]
-    for k in left:
-        if not found.becomes[k].startswith("octahedron"):
-            start = found.scale(k)
-            where = f"density {found.density(k):g}, start {'Xavier' if start is None else f'{start:g}'}"
-            name = f"not an octahedron: cell {int(found.cell[k])}, run {int(found.seed[k])}"
-            rows.append(
-                Measure(
-                    name, float(found.loss[k, -1]), "loss", n=1, meaning=f"{where}; {found.ends[k]}; {found.becomes[k]}"
-                )
+    others = [k for k in left if not found.becomes[k].startswith("octahedron")]
+    for number, k in enumerate(others, 1):
+        start = found.scale(k)
+        where = f"density {found.density(k):g}, start {'Xavier' if start is None else f'{start:g}'}"
+        rows.append(
+            Measure(
+                f"not_octahedron_{number}",
+                f"not an octahedron: cell {int(found.cell[k])}, run {int(found.seed[k])}",
+                float(found.loss[k, -1]),
+                "loss",
+                n=1,
+                meaning=f"{where}; {found.ends[k]}; {found.becomes[k]}",
             )
+        )
     ends, becomes = found.dense
     rows.append(
-        share("octahedra at 0.2", becomes.count("octahedron"), len(becomes), "at the minimum; at the last step "
-              + ", ".join(f"{count} {end}" for end, count in Counter(ends).most_common(4)))
-    )  # fmt: skip
+        share(
+            "dense.octahedra",
+            "octahedra at 0.2",
+            becomes.count("octahedron"),
+            len(becomes),
+            "at the minimum; at the last step "
+            + ", ".join(f"{count} {end}" for end, count in Counter(ends).most_common(4)),
+        )
+    )
     return rows
 
 
@@ -141,21 +183,25 @@ def _of_stages(found: Found) -> list[Measure]:
     for place, stages in named(runs).items():
         if not stages:
             continue
+        of = PLACES[place]
         rulers = Counter(stage.ruler for _, stage in stages)
         told = ", ".join(f"{ruler} {count}" for ruler, count in rulers.most_common())
-        for name, of in (("begin", lambda stage: stage.regime.start), ("end", lambda stage: stage.regime.end)):
-            values = by_run([(run, np.log(of(stage))) for run, stage in stages])
-            one = average(f"{place}: {name}", values, "step", "")
+        for name, time in (("begin", lambda stage: stage.regime.start), ("end", lambda stage: stage.regime.end)):
+            values = by_run([(run, np.log(time(stage))) for run, stage in stages])
+            one = average(f"{of}.{name}", f"{place}: {name}", values, "step", "")
             low, high = (None if edge is None else float(np.exp(edge)) for edge in (one.low, one.high))
             value = None if one.value is None else float(np.exp(one.value))
-            rows.append(Measure(one.name, value, "step", low, high, one.n, meaning="geometric mean"))
+            rows.append(Measure(one.key, one.name, value, "step", low, high, one.n, meaning="geometric mean"))
         drops = by_run([(run, 1 - stage.regime.after / stage.regime.before) for run, stage in stages])
-        rows.append(average(f"{place}: fall of the loss", drops, "1", f"part of it; rulers: {told}"))
+        rows.append(
+            average(f"{of}.fall_of_loss", f"{place}: fall of the loss", drops, "1", f"part of it; rulers: {told}")
+        )
         for name in ORDER:
             values = [(run, stage.shares[name]) for run, stage in stages if np.isfinite(stage.shares[name])]
             if values and np.mean([each for _, each in values]) >= 0.02:
                 rows.append(
                     average(
+                        f"{of}.{name}",
                         f"{place}: {name}",
                         by_run(values),
                         "1",
@@ -168,10 +214,11 @@ def _of_stages(found: Found) -> list[Measure]:
 
 def _of_sequences(found: Found) -> list[Measure]:
     rows = []
-    for start, used in (("small", found.small), ("Xavier's", found.xavier)):
+    for of, start, used in (("small", "small", found.small), ("xavier", "Xavier's", found.xavier)):
         runs = [found.stages[k] for k in np.flatnonzero(used).tolist()]
-        for told, count in commonest(runs, 4):
-            rows.append(share(f"{start} start: {told}", count, len(runs), "rulers of the regimes in order"))
+        for number, (told, count) in enumerate(commonest(runs, 4), 1):
+            key, name = f"{of}.sequence_{number}", f"{start} start: {told}"
+            rows.append(share(key, name, count, len(runs), "rulers of the regimes in order"))
     return rows
 
 
@@ -179,10 +226,10 @@ def _of_purity(found: Found) -> list[Measure]:
     """How far regimes are one transformation each, and how far they are with their boundaries elsewhere."""
     small = [k for k in np.flatnonzero(found.small).tolist() if len(found.stages[k]) > 1]
     rows = []
-    for name, meaning in (
-        ("share", "share of the ruler, mean over the regimes of a run"),
-        ("over_time", "share of the ruler, mean over ln step"),
-        ("changes", "part of the boundaries of regimes at which the ruler changes"),
+    for name, key, meaning in (
+        ("share", "ruler_share_by_regimes", "share of the ruler, mean over the regimes of a run"),
+        ("over_time", "ruler_share_over_time", "share of the ruler, mean over ln step"),
+        ("changes", "ruler_changes", "part of the boundaries of regimes at which the ruler changes"),
     ):
         own = np.array([getattr(purity(found.stages[k]), name) for k in small])
         order, places = (
@@ -191,12 +238,22 @@ def _of_purity(found: Found) -> list[Measure]:
         told = PURITIES[name]
         null = mean(order.tolist())
         rows += [
-            average(told, own, "1", f"{meaning}, from small starts; null: the same regimes in any order", null=null),
             average(
-                f"{told}, over any order", own - order, "1", f"{meaning}, less that of the same regimes in any order"
+                key, told, own, "1", f"{meaning}, from small starts; null: the same regimes in any order", null=null
             ),
             average(
-                f"{told}, over random places", own - places, "1", f"{meaning}, less that of regimes at random places"
+                f"{key}_over_any_order",
+                f"{told}, over any order",
+                own - order,
+                "1",
+                f"{meaning}, less that of the same regimes in any order",
+            ),
+            average(
+                f"{key}_over_random_places",
+                f"{told}, over random places",
+                own - places,
+                "1",
+                f"{meaning}, less that of regimes at random places",
             ),
         ]
     for name, kind in (("start", "fall"), ("end", "plateau")):
@@ -208,10 +265,10 @@ def _of_purity(found: Found) -> list[Measure]:
                 own := [one.ruler != other.ruler for one, other in pairwise(found.stages[k]) if _ends(one, other, kind)]
             )
         ]
-        told = f"ruler changes at the {name} of a fall"
+        key, told = f"ruler_changes_at_{name}_of_fall", f"ruler changes at the {name} of a fall"
         chance = mean([found.by_chance[k].order.changes for k in small])
         meaning = f"part of the {name}s of falls; null: those of the same regimes in any order"
-        rows.append(average(told, np.array(changed), "1", meaning, null=chance))
+        rows.append(average(key, told, np.array(changed), "1", meaning, null=chance))
     return rows
 
 
@@ -239,6 +296,7 @@ def _of_twist(found: Found) -> list[Measure]:
     drops = np.array([1 - found.loss[k, found.course.whole[k]] / found.loss[k, found.course.facing[k]] for k in whole])
     return [
         share(
+            "straight.falls_ruled_by_twist",
             "falls ruled by twist, straight",
             sum(seen),
             len(seen),
@@ -246,6 +304,7 @@ def _of_twist(found: Found) -> list[Measure]:
             null=mean([float(each) for each in null]),
         ),
         average(
+            "straight.twist_in_last_regime",
             "twist in the last regime, straight",
             np.array(last),
             "1",
@@ -253,6 +312,7 @@ def _of_twist(found: Found) -> list[Measure]:
             null=mean(nulls),
         ),
         average(
+            "straight.twist_in_last_turn",
             "twist in the last turn, straight",
             np.array([each for each in turn if np.isfinite(each)]),
             "1",
@@ -260,12 +320,19 @@ def _of_twist(found: Found) -> list[Measure]:
             null=mean([each for each in null_turn if np.isfinite(each)]),
         ),
         average(
+            "straight.time_from_triangles_to_octahedron",
             "time from triangles to the octahedron, straight",
             turns,
             "1",
             "ln step, from two open triangles that stand opposite to three antipodal pairs",
         ),
-        average("fall of the loss in this time, straight", drops, "1", "part of it"),
+        average(
+            "straight.fall_of_loss_from_triangles_to_octahedron",
+            "fall of the loss in this time, straight",
+            drops,
+            "1",
+            "part of it",
+        ),
     ]
 
 
@@ -274,34 +341,39 @@ def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, 
     if not found.small.any():
         return ()
 
-    def low(name: str) -> float:
-        return _number(measured[name].low if name in measured else None, -np.inf)
+    def low(key: str) -> float:
+        return _number(measured[key].low if key in measured else None, -np.inf)
 
-    def high(name: str) -> float:
-        return _number(measured[name].high if name in measured else None, np.inf)
+    def high(key: str) -> float:
+        return _number(measured[key].high if key in measured else None, np.inf)
 
-    order, index = "regimes in order", measured.get("adjusted Rand index")
+    index = measured.get("adjusted_rand_index")
     agrees = index is not None and _number(index.value, -np.inf) > _number(index.null, np.inf)
     return (
         Criterion(
+            "ends_as_octahedra",
             "From small starts, runs end as octahedra whose pairs join different sets.",
-            low("octahedra that join both sets") > 0.9,
+            low("octahedra_that_join_both_sets") > 0.9,
         ),
         Criterion(
+            "regimes_in_order",
             "From small starts inflation comes before opening, more often than from Xavier's.",
-            low(order) > max(0.9, high(f"{order}, Xavier's start")),
+            low("small.regimes_in_order") > max(0.9, high("xavier.regimes_in_order")),
         ),
         Criterion(
+            "one_transformation",
             "Over time, the ruler has a larger share than with its regimes in any order, and at random places.",
-            all(low(f"{PURITIES['over_time']}, over {null}") > 0 for null in ("any order", "random places")),
+            all(low(f"ruler_share_over_time_over_{null}") > 0 for null in ("any_order", "random_places")),
         ),
         Criterion(
+            "twist_is_fall",
             "The twist into the antiprism is a fall of the loss in more than half of the straight runs.",
-            low("falls ruled by twist, straight") > 0.5,
+            low("straight.falls_ruled_by_twist") > 0.5,
         ),
         Criterion(
+            "several_routes",
             "There are both routes, and clusters of trajectories agree with them.",
-            low(f"route {STRAIGHT}") > LEAST and low(f"route {PAIRS}") > LEAST and agrees,
+            low("route_straight") > LEAST and low("route_pairs_first") > LEAST and agrees,
         ),
     )
 

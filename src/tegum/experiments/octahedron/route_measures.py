@@ -5,11 +5,36 @@ from __future__ import annotations
 import numpy as np
 
 from tegum.experiments.octahedron.findings import Found
-from tegum.experiments.octahedron.routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT
+from tegum.experiments.octahedron.routes import DENSITIES, PAIRS, SMALL, STRAIGHT
 from tegum.experiments.reporting import Measure, average, mean, share
 
 DIAGONAL = 3**0.5 / 2
 """The mean cosine of a random direction in three dimensions to the nearest diagonal of the axes: √3 E|x|."""
+
+ROUTES = {STRAIGHT: "straight", PAIRS: "pairs_first", "other": "other"}
+STANDS = {"opposite": "opposite", "bent": "bent", "not collapsed": "not_collapsed"}
+KIND_KEYS = {"opposite": "opposite", "bent, straight": "bent_straight", "bent, pairs first": "bent_pairs_first"}
+OUTCOMES = {
+    "opposite, by the start": "opposite_by_start",
+    "pairs first, by the start": "pairs_first_by_start",
+    "pairs first, by the collapsed sets": "pairs_first_by_collapsed_sets",
+}
+FEATURES = {
+    "cosine of centroids": "cosine_of_centroids",
+    "larger centroid": "larger_centroid",
+    "ratio of centroids": "ratio_of_centroids",
+    "spread over centroid": "spread_over_centroid",
+    "second width over first": "second_width_over_first",
+    "parallel planes": "parallel_planes",
+    "parallel first axes": "parallel_first_axes",
+    "coordinates of opposite sign": "coordinates_of_opposite_sign",
+}
+"""All these, in keys."""
+
+
+def digits(number: float) -> str:
+    """A number in a key: 0_05."""
+    return f"{number:g}".replace(".", "_")
 
 
 def of_routes(found: Found) -> list[Measure]:
@@ -21,30 +46,44 @@ def _of_counts(found: Found) -> list[Measure]:
     small = np.flatnonzero(found.small).tolist()
     kinds = found.kinds
     rows = [
-        share(f"route {route}", sum(found.routes[k] == route for k in small), len(small), "from small starts")
-        for route in (STRAIGHT, PAIRS, "other")
+        share(
+            f"route_{key}",
+            f"route {route}",
+            sum(found.routes[k] == route for k in small),
+            len(small),
+            "from small starts",
+        )
+        for route, key in ROUTES.items()
     ]
     rows += [
-        share(f"stand {stand}", sum(found.stands[k] == stand for k in small), len(small), "when they begin to open")
-        for stand in ("opposite", "bent", "not collapsed")
+        share(
+            f"stand_{key}",
+            f"stand {stand}",
+            sum(found.stands[k] == stand for k in small),
+            len(small),
+            "when they begin to open",
+        )
+        for stand, key in STANDS.items()
     ]
     rows += [
-        share(f"kind {kind}", sum(kinds[k] == kind for k in small), len(small), "from small starts") for kind in KINDS
+        share(f"kind_{key}", f"kind {kind}", sum(kinds[k] == kind for k in small), len(small), "from small starts")
+        for kind, key in KIND_KEYS.items()
     ]
     for density in DENSITIES:
         for scale in SMALL:
             used = [k for k in small if found.density(k) == density and found.scale(k) == scale]
             hits = sum(found.routes[k] == STRAIGHT for k in used)
-            rows.append(share(f"route straight at {density:g}, start {scale:g}", hits, len(used), "of its cell"))
+            key = f"density_{digits(density)}.start_{digits(scale)}.route_straight"
+            rows.append(share(key, f"route straight at {density:g}, start {scale:g}", hits, len(used), "of its cell"))
     large = np.flatnonzero(~found.small).tolist()
-    for scale, told in ((0.2, "0.2"), (None, "Xavier's")):
+    for scale, of, told in ((0.2, "start_0_2", "0.2"), (None, "xavier", "Xavier's")):
         used = [k for k in large if found.scale(k) == scale]
         hits = sum(found.routes[k] == STRAIGHT for k in used)
-        rows.append(share(f"route straight, start {told}", hits, len(used), "all densities"))
+        rows.append(share(f"{of}.route_straight", f"route straight, start {told}", hits, len(used), "all densities"))
     if found.agreement is not None:
         index, limit, n = found.agreement
         told = "of three clusters of trajectories with the three kinds; null: 97.5 % limit of kinds permuted in cells"
-        rows.append(Measure("adjusted Rand index", index, "1", n=n, null=limit, meaning=told))
+        rows.append(Measure("adjusted_rand_index", "adjusted Rand index", index, "1", n=n, null=limit, meaning=told))
     return rows
 
 
@@ -59,19 +98,28 @@ def _of_axes(found: Found) -> list[Measure]:
         told = "at the end of the first regime; null: a random direction"
         rows.append(
             average(
-                f"centroids along diagonals, start {scale:g}", np.array(along), "1", f"cosine {told}", null=DIAGONAL
+                f"start_{digits(scale)}.centroids_along_diagonals",
+                f"centroids along diagonals, start {scale:g}",
+                np.array(along),
+                "1",
+                f"cosine {told}",
+                null=DIAGONAL,
             )
         )
     rotated, flipped, chance = found.turned
-    for name, kept in (("rotated", rotated), ("axes permuted and flipped", flipped)):
+    for of, name, kept in (
+        ("rotated", "rotated", rotated),
+        ("axes_permuted_and_flipped", "axes permuted and flipped", flipped),
+    ):
         told = "as from the start itself, on the same mini-batches; null: two runs from different starts"
-        rows.append(share(f"routes kept, start {name}", sum(kept), len(kept), told, null=chance))
+        rows.append(share(f"{of}.routes_kept", f"routes kept, start {name}", sum(kept), len(kept), told, null=chance))
     return rows
 
 
 def _of_associations(found: Found) -> list[Measure]:
     return [
         Measure(
+            f"{OUTCOMES[outcome]}.{FEATURES[each.feature]}",
             f"{outcome}: {each.feature}",
             each.area,
             "1",
@@ -92,6 +140,7 @@ def _of_saddles(found: Found) -> list[Measure]:
     fast = [float(each.fast_is_saddle) for each in places if each.fast_is_saddle is not None]
     rows = [
         share(
+            "slow_places_near_saddle",
             "slow places of noiseless twins near a saddle",
             sum(each.saddle for each in places),
             len(places),
@@ -106,5 +155,6 @@ def _of_saddles(found: Found) -> list[Measure]:
             where = "triangles turn" if each.turning else "plateau"
             told = f"{each.label}{cosine}; {where} at steps {each.start} to {each.end}"
             value = each.point.loss if each.near else None
-            rows.append(Measure(f"{kind}, critical point {number}", value, "loss", n=1, meaning=told))
+            key, name = f"{KIND_KEYS[kind]}.critical_point_{number}", f"{kind}, critical point {number}"
+            rows.append(Measure(key, name, value, "loss", n=1, meaning=told))
     return rows

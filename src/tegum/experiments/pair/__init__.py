@@ -269,8 +269,9 @@ def _measures(found: Found) -> list[Measure]:
     reduced = 2 * v - found.symmetric
     runs = found.starts
     measures = [
-        Measure("densities", len(found.densities), "density", n=runs, meaning=f"with {runs} starts each"),
+        Measure("densities", "densities", len(found.densities), "density", n=runs, meaning=f"with {runs} starts each"),
         Measure(
+            "largest_angle_at_strength_1",
             "largest angle at strength 1",
             float(full.max()),
             "rad",
@@ -279,6 +280,7 @@ def _measures(found: Found) -> list[Measure]:
             meaning=f"to (a + b)/√2; null: the least at strength 0, densities up to {SPARSE:g}",
         ),
         Measure(
+            "largest_difference_from_closed_form",
             "largest difference from p/12",
             float(np.abs(found.losses[:, -1] / exact - 1).max()),
             "1",
@@ -287,13 +289,20 @@ def _measures(found: Found) -> list[Measure]:
         ),
     ]
     measures += [
-        _measure(f"strength of the principal component at {begin.at:.3g}", begin, "strength", runs)
+        _measure(
+            f"density_{_digits(begin.at)}.strength_of_principal_component",
+            f"strength of the principal component at {begin.at:.3g}",
+            begin,
+            "strength",
+            runs,
+        )
         for begin in found.principal
     ]
     for number in (0, len(found.along) // 2, len(found.along) - 1):
         p = float(found.along[number])
         measures += [
             Measure(
+                f"density_{_digits(p)}.reduction_by_principal_component",
                 f"reduction by the principal component at {p:.3g}",
                 float(reduced[0, number]),
                 "loss, sum over features",
@@ -302,6 +311,7 @@ def _measures(found: Found) -> list[Measure]:
                 meaning=f"closed form {v[number] + c[number]:.6g}; null: strength 0",
             ),
             Measure(
+                f"density_{_digits(p)}.reduction_by_one_feature",
                 f"reduction by one feature at {p:.3g}",
                 float(v[number]),
                 "loss, sum over features",
@@ -312,27 +322,36 @@ def _measures(found: Found) -> list[Measure]:
         ]
     measures += [
         Measure(
-            f"{name} ratio of both reductions", float(pick(reduced[0] / v)), "1", n=len(v),
-            null=float(pick(reduced[1] / v)),
+            f"{name}_ratio_of_reductions", f"{name} ratio of both reductions", float(pick(reduced[0] / v)), "1",
+            n=len(v), null=float(pick(reduced[1] / v)),
             meaning="principal component over one feature; 7/4 in the sparse limit, 1 at density 1; null: strength 0",
         )
         for name, pick in (("least", np.min), ("largest", np.max))
     ]  # fmt: skip
     for k, row in zip(OTHERS, found.shares, strict=True):
         for at in (0, *np.flatnonzero(found.room == DENSE).tolist()):
+            key = f"beside_{k}.density_{_digits(found.room[at])}.share_of_second_component"
             name = f"share of the second component beside {k} at {found.room[at]:.3g}"
-            measures.append(Measure(name, float(row[at]), "1", n=runs, meaning="1 where a and b are orthogonal"))
+            measures.append(Measure(key, name, float(row[at]), "1", n=runs, meaning="1 where a and b are orthogonal"))
     for begin in found.second:
+        key = f"beside_{begin.at:g}.largest_density_of_second_component"
         name = f"density up to which the second component is represented beside {begin.at:g}"
-        measures.append(_measure(name, begin, "density", runs))
+        measures.append(_measure(key, name, begin, "density", runs))
     return measures
 
 
-def _measure(name: str, begin: Begin, unit: str, runs: int) -> Measure:
+def _digits(number: float) -> str:
+    """For a key: 0.05 as "0_05"."""
+    return f"{number:.3g}".replace(".", "_")
+
+
+def _measure(key: str, name: str, begin: Begin, unit: str, runs: int) -> Measure:
     there = begin.there
     kind = "the best solution changes at once" if begin.jump else "gradual"
     told = f"{kind}{'' if there.confirmed else ', not confirmed'}"
-    return Measure(name, there.value, unit, there.value - there.error, there.value + there.error, runs, meaning=told)
+    return Measure(
+        key, name, there.value, unit, there.value - there.error, there.value + there.error, runs, meaning=told
+    )
 
 
 def _criteria(found: Found) -> tuple[Criterion, ...]:
@@ -342,18 +361,22 @@ def _criteria(found: Found) -> tuple[Criterion, ...]:
     dense = found.shares[:, found.room == DENSE]
     return (
         Criterion(
+            "principal_component_when_correlated",
             "Fully correlated, the model represents (a + b)/√2 and ignores (a − b)/√2, with the loss p/12.",
             bool((found.angles[below, -1] < ALIGNED).all() and (closed < EXACT).all()),
         ),
         Criterion(
+            "principal_component_lowers_loss_more",
             "The principal component alone lowers the loss by more than one feature alone.",
             bool((2 * v - found.symmetric[0] > v)[found.along < 1].all()),
         ),
         Criterion(
+            "no_principal_component_without_correlation",
             f"Without correlation the model does not represent (a + b)/√2, at densities up to {SPARSE:g}.",
             bool((found.angles[found.densities <= SPARSE, 0] > APART).all()),
         ),
         Criterion(
+            "second_component_ignored_when_dense",
             f"At density {DENSE:g} the second component is ignored beside 1, 2 and 3 other features.",
             bool(dense.size and (dense <= IGNORED).all()),
         ),

@@ -65,8 +65,8 @@ import numpy as np
 
 from tegum.experiments.framework import Criterion, Experiment, Findings, Size
 from tegum.experiments.polytopes.findings import COUNTED, TOLERANCES, Model, examples_of, found_of, models_of
-from tegum.experiments.polytopes.measures import AGAIN, DENSE, measures_of
-from tegum.experiments.reporting import Measure, by_name
+from tegum.experiments.polytopes.measures import AGAIN, DENSE, measures_of, with_tolerance
+from tegum.experiments.reporting import Measure, by_key
 from tegum.experiments.varied import ANY, SAMPLING, Range, refuse_room
 
 if TYPE_CHECKING:
@@ -134,8 +134,9 @@ class Polytopes(Experiment):
         """Levels and shapes of every model; `shown` is the list of `Model`s."""
         models = models_of(runs["run"])
         tested = any(model.in_range for model in models)
-        measures = by_name(measures_of(models)) if tested else {}
-        criteria = _criteria(measures) if tested else (Criterion("A model ends in the range of the levels.", False),)
+        measures = by_key(measures_of(models)) if tested else {}
+        untested = Criterion("model_in_range", "A model ends in the range of the levels.", False)
+        criteria = _criteria(measures) if tested else (untested,)
         return Findings(tuple(measures.values()), criteria, _caption(models, measures), models, tested=tested)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
@@ -158,36 +159,38 @@ class Polytopes(Experiment):
 
 
 def _criteria(measures: Mapping[str, Measure]) -> tuple[Criterion, ...]:
-    def above(name: str, least: float) -> bool:
-        low = measures[name].low
+    def above(key: str, least: float) -> bool:
+        low = measures[key].low
         return low is not None and low > least
 
-    def most(text: str, name: str) -> Criterion:
-        low, high = measures[name].low, measures[name].high
+    def most(text: str, key: str) -> Criterion:
+        low, high = measures[key].low, measures[key].high
         # An interval that could not be measured holds everything.
         undecided = low is None or high is None or low <= HALF < high
-        return Criterion(f"{text}{' (undecided: the interval holds 1/2)' if undecided else ''}.", above(name, HALF))
+        told = f"{text}{' (undecided: the interval holds 1/2)' if undecided else ''}."
+        return Criterion(f"most_{key}", told, above(key, HALF))
 
-    def sticks(at: str) -> Criterion:
-        measure = measures[f"dimensions per feature stick at {at}"]
+    def sticks(where: str, at: str) -> Criterion:
+        measure = measures[f"dimensions_per_feature_stick_at_{where}"]
         passed = measure.value is not None and measure.null is not None and measure.value > measure.null
-        return Criterion(f"Over density, the dimensions per feature stick at {at}.", passed)
+        return Criterion(f"stick_at_{where}", f"Over density, the dimensions per feature stick at {at}.", passed)
 
-    found, others = measures["polytopes found"].value, measures["features with other names"].value
+    found, others = measures["polytopes_found"].value, measures["features_with_other_names"].value
     return (
         Criterion(
+            "features_at_level",
             "Represented features are at an ideal level more often than at levels elsewhere, and than in even frames.",
-            above("features at a level, less levels elsewhere", 0.0)
-            and above("features at a level, less even frames", 0.0),
+            above("features_at_level_less_elsewhere", 0.0) and above("features_at_level_less_even_frames", 0.0),
         ),
-        most("Most represented features lie in a named polytope", "features in named polytopes"),
+        most("Most represented features lie in a named polytope", "features_in_named_polytopes"),
         Criterion(
+            "several_polytopes_found",
             f"At least {SEVERAL} of the five polytopes are found, each at {AGAIN} densities or more, and few others.",
             found is not None and found >= SEVERAL and others is not None and others < FEW,
         ),
-        most("Most models are tegum products of named polytopes", "tegum products"),
-        sticks("1"),
-        sticks("0.5"),
+        most("Most models are tegum products of named polytopes", "tegum_products"),
+        sticks("one", "1"),
+        sticks("half", "0.5"),
     )
 
 
@@ -207,12 +210,12 @@ def _caption(models: Sequence[Model], measures: Mapping[str, Measure]) -> str:
     ranged = [1 / model.density for model in models if model.in_range]
     if not ranged:
         return f"{text} No model is in the range of the levels."
-    name = "features in named polytopes"
-    sparser = measures[f"{name} of sparser models"].value
+    key = "features_in_named_polytopes"
+    sparser = measures[f"sparser.{key}"].value
     return (
         f"{text} In the range of the levels (1/p from {min(ranged):.3g} to {max(ranged):.3g}) "
-        f"{_percent(measures[name].value)} of the represented features lie in named polytopes "
-        f"({_percent(measures[f'{name}, tolerance {widest:g}'].value)} with {widest:g})"
+        f"{_percent(measures[key].value)} of the represented features lie in named polytopes "
+        f"({_percent(measures[f'{with_tolerance(len(TOLERANCES) - 1)[0]}{key}'].value)} with {widest:g})"
         f"{'' if sparser is None else f', in sparser models {_percent(sparser)}'}."
     )
 

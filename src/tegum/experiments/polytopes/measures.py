@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -53,18 +54,34 @@ def _range_measures(models: Sequence[Model], ranged: Sequence[Model]) -> list[Me
     least = [model for model in models if model.reaches_levels and not model.in_range]
     left_out = ", ".join(f"{100 * model.held:.0f} % at 1/p = {1 / model.density:.3g}" for model in least)
     return [
-        Measure("densities", len(densities), "density", n=len(models)),
+        Measure("densities", "densities", len(densities), "density", n=len(models)),
         Measure(
-            "densities in the range of the levels", len({model.density for model in ranged}), "density", n=len(models)
+            "densities_in_range",
+            "densities in the range of the levels",
+            len({model.density for model in ranged}),
+            "density",
+            n=len(models),
         ),
-        Measure("least density in the range of the levels", min(model.density for model in ranged), "density"),
-        Measure("greatest density in the range of the levels", max(model.density for model in ranged), "density"),
+        Measure(
+            "least_density_in_range",
+            "least density in the range of the levels",
+            min(model.density for model in ranged),
+            "density",
+        ),
+        Measure(
+            "greatest_density_in_range",
+            "greatest density in the range of the levels",
+            max(model.density for model in ranged),
+            "density",
+        ),
         _part(
+            "squared_norm_in_represented_features",
             "|W|² in represented features",
             _by_density(ranged, lambda each: each.held),
             f"share, in the range of the levels; least {min(model.held for model in ranged):.2f}",
         ),
         Measure(
+            "models_at_levels_but_mainly_unrepresented",
             "models at levels but mainly unrepresented",
             len(least),
             "model",
@@ -79,8 +96,11 @@ def _level_measures(ranged: Sequence[Model]) -> list[Measure]:
     moved = _by_density(ranged, lambda each: elsewhere(each.levels))
     even = _by_density(ranged, lambda each: float(near_level(each.even).mean()))
     return [
-        _part("features at a level", at_level, "share; null: levels elsewhere", float(moved.mean())),
+        _part(
+            "features_at_level", "features at a level", at_level, "share; null: levels elsewhere", float(moved.mean())
+        ),
         average(
+            "features_at_level_less_elsewhere",
             "features at a level, less levels elsewhere",
             at_level - moved,
             "1",
@@ -88,19 +108,21 @@ def _level_measures(ranged: Sequence[Model]) -> list[Measure]:
             null=0.0,
         ),
         average(
+            "features_at_level_less_even_frames",
             "features at a level, less even frames",
             at_level - even,
             "1",
             "paired by model; interval over densities",
             null=0.0,
         ),
-        _part("features at a level in even frames", even, "share"),
+        _part("features_at_level_in_even_frames", "features at a level in even frames", even, "share"),
     ]
 
 
 def _named_measures(models: Sequence[Model], ranged: Sequence[Model], sparse: Sequence[Model]) -> list[Measure]:
-    def named(name: str, those: Sequence[Model], at: int, meaning: str) -> Measure:
+    def named(of: str, name: str, those: Sequence[Model], at: int, meaning: str) -> Measure:
         return _part(
+            f"{of}features_in_named_polytopes",
             name,
             _by_density(those, lambda each: each.named[at].share),
             f"share, tolerance {TOLERANCES[at]:g}; {meaning}interval over densities; null: random directions",
@@ -108,18 +130,25 @@ def _named_measures(models: Sequence[Model], ranged: Sequence[Model], sparse: Se
         )
 
     measures = []
-    for at, tolerance in enumerate(TOLERANCES):
-        ending = "" if at == COUNTED else f", tolerance {tolerance:g}"
+    for at in range(len(TOLERANCES)):
+        of, ending = with_tolerance(at)
         even = f"{np.mean([each.even_named[at].share for each in ranged]):.2g} in even frames; "
-        measures.append(named(f"features in named polytopes{ending}", ranged, at, even))
+        measures.append(named(of, f"features in named polytopes{ending}", ranged, at, even))
     reaching = [model for model in models if model.reaches_levels]
     measures.append(
-        named("features in named polytopes, mainly unrepresented models too", reaching, COUNTED, "no criterion; ")
+        named(
+            "reaching.",
+            "features in named polytopes, mainly unrepresented models too",
+            reaching,
+            COUNTED,
+            "no criterion; ",
+        )
     )
-    for at, tolerance in enumerate(TOLERANCES):
-        ending = "" if at == COUNTED else f", tolerance {tolerance:g}"
+    for at in range(len(TOLERANCES)):
+        of, ending = with_tolerance(at)
         below = f"{_reach(models, at)} of any model; "
-        measures.append(named(f"features in named polytopes of sparser models{ending}", sparse, at, below))
+        name = f"features in named polytopes of sparser models{ending}"
+        measures.append(named(f"sparser.{of}", name, sparse, at, below))
     return measures + _between_seeds(ranged)
 
 
@@ -132,6 +161,7 @@ def _shape_measures(ranged: Sequence[Model]) -> list[Measure]:
     names = sorted({*LEVELS, *(name for found in everywhere for name in found)}, key=lambda name: (-held[name], name))
     measures = [
         _part(
+            f"shape.{_identifier(name)}.features",
             f"features in a {name}",
             _by_density(ranged, lambda each, name=name: each.counted.shapes.count(name) / len(each.levels)),
             f"share; {everywhere[COUNTED][name]} of them, at {densities_with(ranged, name)} densities; with tolerances "
@@ -153,6 +183,7 @@ def _shape_measures(ranged: Sequence[Model]) -> list[Measure]:
     return [
         *measures,
         Measure(
+            "polytopes_found",
             "polytopes found",
             len(known),
             "name",
@@ -161,6 +192,7 @@ def _shape_measures(ranged: Sequence[Model]) -> list[Measure]:
             meaning=f"of {len(LEVELS)}, each at {AGAIN} densities or more: {', '.join(known) or 'none'}",
         ),
         share(
+            "features_with_other_names",
             "features with other names",
             sum(number for name, number in held.items() if name not in LEVELS),
             sum(held.values()),
@@ -168,6 +200,7 @@ def _shape_measures(ranged: Sequence[Model]) -> list[Measure]:
             runs=count,
         ),
         Measure(
+            "names_that_hold_nine_tenths",
             "names that hold nine tenths",
             few(held),
             "name",
@@ -175,23 +208,34 @@ def _shape_measures(ranged: Sequence[Model]) -> list[Measure]:
             meaning=f"of {sum(held.values())} features in named polytopes",
         ),
         Measure(
+            "distance_from_ideal_dimensionality",
             "distance from the ideal dimensionality",
             float(np.median(distances)) if distances else None,
             "1",
             n=count,
             meaning="median over features in named polytopes",
         ),
-        Measure("factors without a name", len(unnamed), "factor", n=count, meaning=f"commonest: {_commonest(unnamed)}"),
+        Measure(
+            "factors_without_name",
+            "factors without a name",
+            len(unnamed),
+            "factor",
+            n=count,
+            meaning=f"commonest: {_commonest(unnamed)}",
+        ),
     ]
 
 
 def _product_measures(models: Sequence[Model], ranged: Sequence[Model]) -> list[Measure]:
-    def products(name: str, those: Sequence[Model], least: int, meaning: str, *, differ: bool = False) -> Measure:
+    def products(
+        key: str, name: str, those: Sequence[Model], least: int, meaning: str, *, differ: bool = False
+    ) -> Measure:
         def count(each: Model, *, random: bool = False) -> int:
             factors = (each.random if random else each.named)[COUNTED].factors
             return len({kind for kind, _ in factors}) if differ else len(factors)
 
         return share(
+            key,
             name,
             sum(count(each) >= least for each in those),
             len(those),
@@ -202,15 +246,22 @@ def _product_measures(models: Sequence[Model], ranged: Sequence[Model]) -> list[
 
     reaching = [model for model in models if model.reaches_levels]
     return [
-        products("tegum products", ranged, 2, "models with two named polytopes or more"),
+        products("tegum_products", "tegum products", ranged, 2, "models with two named polytopes or more"),
         products(
+            "tegum_products_of_different_polytopes",
             "tegum products of different polytopes",
             ranged,
             2,
             "models with two names or more; no criterion",
             differ=True,
         ),
-        products("tegum products, mainly unrepresented models too", reaching, 2, "no criterion"),
+        products(
+            "reaching.tegum_products",
+            "tegum products, mainly unrepresented models too",
+            reaching,
+            2,
+            "no criterion",
+        ),
     ]
 
 
@@ -218,23 +269,24 @@ def _sticking_measures(dense: Sequence[Model]) -> list[Measure]:
     places = np.array([np.log10(1 / model.density) for model in dense])
     curve = np.array([model.per_feature for model in dense])
     measures = []
-    for at in (1.0, 0.5):
-        name = f"dimensions per feature stick at {at:g}"
+    for where, at in (("one", 1.0), ("half", 0.5)):
+        key, name = f"dimensions_per_feature_stick_at_{where}", f"dimensions per feature stick at {at:g}"
         about = f"of the axis with 1/p up to {DENSE:g}, within {STICKY:g}"
         # One model, or none, is no curve.
         if len(set(places.tolist())) < 2:
-            measures.append(Measure(name, None, "1", n=len(dense), meaning=about))
+            measures.append(Measure(key, name, None, "1", n=len(dense), meaning=about))
             continue
         part, least, most = stretch(places, curve, at)
         meaning = (
             f"{about}, between densities that are both so near; {part:.2f} on straight lines between densities, at "
             f"most {most:.2f}; null: a fall without a rest"
         )
-        measures.append(Measure(name, least, "1", n=len(dense), null=fall(places, curve, at), meaning=meaning))
-    for at in (1.0, 0.5):
+        measures.append(Measure(key, name, least, "1", n=len(dense), null=fall(places, curve, at), meaning=meaning))
+    for where, at in (("one", 1.0), ("half", 0.5)):
         near = [model for model in dense if abs(model.per_feature - at) <= STICKY and len(model.levels)]
         measures.append(
             average(
+                f"dimensionality_where_dimensions_per_feature_near_{where}",
                 f"dimensionality of features where dimensions per feature are near {at:g}",
                 _by_density(near, lambda each: float(each.levels.mean())),
                 "1",
@@ -245,6 +297,7 @@ def _sticking_measures(dense: Sequence[Model]) -> list[Measure]:
     near = [model for model in dense if abs(model.per_feature - 1) <= STICKY]
     measures.append(
         Measure(
+            "distance_from_projection_where_dimensions_per_feature_near_one",
             "distance from a projection where dimensions per feature are near 1",
             max((model.uneven for model in near), default=None),
             "1",
@@ -301,9 +354,24 @@ def fall(places: Float[np.ndarray, " place"], values: Float[np.ndarray, " place"
     return max(float((np.abs(last + (first - last) * each - level) <= STICKY).mean()) for each in falls)
 
 
-def _part(name: str, values: Float[np.ndarray, " density"], meaning: str, null: float | None = None) -> Measure:
+def with_tolerance(at: int) -> tuple[str, str]:
+    """What is put before a key, and behind a name, of what is measured with one of the tolerances."""
+    if at == COUNTED:
+        return "", ""
+    number = f"{TOLERANCES[at]:g}"
+    return f"tolerance_{number.replace('.', '_')}.", f", tolerance {number}"
+
+
+def _identifier(shape: str) -> str:
+    """The name of a shape in keys: "square_antiprism"."""
+    return re.sub(r"[^a-z0-9]+", "_", shape.lower())
+
+
+def _part(
+    key: str, name: str, values: Float[np.ndarray, " density"], meaning: str, null: float | None = None
+) -> Measure:
     """The mean of shares, with an interval that does not leave [0, 1]."""
-    measure = average(name, values, "1", meaning, null=null)
+    measure = average(key, name, values, "1", meaning, null=null)
     if measure.low is None or measure.high is None:
         return measure
     return dataclasses.replace(measure, low=max(measure.low, 0.0), high=min(measure.high, 1.0))
@@ -320,8 +388,8 @@ def _between_seeds(ranged: Sequence[Model]) -> list[Measure]:
     for model in ranged:
         shares.setdefault(model.density, []).append(model.counted.share)
     spread = np.array([np.std(each, ddof=1) for each in shares.values() if len(each) > 1])
-    meaning = "standard deviation at one density"
-    return [average("features in named polytopes, between seeds", spread, "1", meaning)] if len(spread) else []
+    key, name = "features_in_named_polytopes_between_seeds", "features in named polytopes, between seeds"
+    return [average(key, name, spread, "1", "standard deviation at one density")] if len(spread) else []
 
 
 def _reach(models: Sequence[Model], at: int) -> str:

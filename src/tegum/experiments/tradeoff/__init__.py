@@ -243,13 +243,31 @@ def _measures(
     free = float(np.mean([shared for density, shared in null if density <= SPARSE]))
     hits = here.hits.ravel() / starts
     measures = [
-        Measure("points of the grid", points, "point", n=starts, meaning=f"with {starts} starts each"),
-        share("starts that converge", int((ended == "converged").sum()), ended.size, "others end beside kinks"),
-        average(
-            "starts that find the best", hits, "1", f"mean over all points; from {hits.min():.3g} to {hits.max():.3g}"
+        Measure("grid_points", "points of the grid", points, "point", n=starts, meaning=f"with {starts} starts each"),
+        share(
+            "converged_starts",
+            "starts that converge",
+            int((ended == "converged").sum()),
+            ended.size,
+            "others end beside kinks",
         ),
-        Measure("points where neighbours knew better", here.improved, "point", n=points, meaning="than all starts"),
+        average(
+            "starts_that_find_best",
+            "starts that find the best",
+            hits,
+            "1",
+            f"mean over all points; from {hits.min():.3g} to {hits.max():.3g}",
+        ),
         Measure(
+            "points_improved_by_neighbours",
+            "points where neighbours knew better",
+            here.improved,
+            "point",
+            n=points,
+            meaning="than all starts",
+        ),
+        Measure(
+            "mixtures",
             "mixtures",
             found.share(lambda _, shape: mixture(shape)),
             "1",
@@ -257,6 +275,7 @@ def _measures(
             meaning="part of the plane, log density by strength",
         ),
         share(
+            "sparse_and_correlated.mixtures",
             "mixtures where sparse and correlated",
             sum(mixture(shape) for shape in both),
             len(both),
@@ -265,19 +284,27 @@ def _measures(
             null=free,
         ),
         Measure(
+            "superposition_without_collapse",
             "superposition without collapse",
             found.share(lambda _, shape: shape.collapsed == 0 and not shape.pca),
             "1",
             n=points,
             meaning="part of the plane",
         ),
-        Measure("PCA", found.share(lambda _, shape: shape.pca), "1", n=points, meaning="part of the plane"),
+        Measure("pca", "PCA", found.share(lambda _, shape: shape.pca), "1", n=points, meaning="part of the plane"),
     ]
     if sparse:
         where = f"among points of the grid of density up to {SPARSE:g}"
         measures += [
-            Measure("least density of a mixture", min(place.density for place in sparse), "density", n=points),
             Measure(
+                "least_density_of_mixture",
+                "least density of a mixture",
+                min(place.density for place in sparse),
+                "density",
+                n=points,
+            ),
+            Measure(
+                "least_strength_of_mixture",
                 "least strength of a mixture",
                 min(place.strength for place in sparse),
                 "strength",
@@ -289,12 +316,18 @@ def _measures(
         text = f"{step.fallen} of {step.steps} steps of the grid; the largest is {step.largest:.2g}"
         measures.append(
             Measure(
-                f"falls of the relative loss with {name}", step.fallen / step.steps, "1", n=step.steps, meaning=text
+                f"falls_of_relative_loss_with_{name}",
+                f"falls of the relative loss with {name}",
+                step.fallen / step.steps,
+                "1",
+                n=step.steps,
+                meaning=text,
             )
         )
     counts = np.diff(found.collapsed, axis=1)
     measures.append(
         Measure(
+            "falls_of_collapsed_pairs_with_strength",
             "falls of the number of collapsed pairs with strength",
             float((counts < 0).mean()),
             "1",
@@ -304,6 +337,7 @@ def _measures(
     )
     measures.append(
         Measure(
+            "density_from_which_relative_loss_rises_with_strength",
             "density from which on the relative loss rises with strength",
             growing.clear,
             "density",
@@ -316,11 +350,20 @@ def _measures(
 
 def _of_other(name: str, found: Trades) -> list[Measure]:
     """What there is on another plane."""
-    of, points = f"{name}: ", found.map.hits.size
+    key, of, points = f"plane_{name.replace('-', '_')}.", f"{name}: ", found.map.hits.size
     return [
-        Measure(f"{of}mixtures", found.share(lambda _, shape: mixture(shape)), "1", n=points, meaning="of the plane"),
-        Measure(f"{of}PCA", found.share(lambda _, shape: shape.pca), "1", n=points, meaning="of the plane"),
-        *of_boundaries(found, of),
+        Measure(
+            f"{key}mixtures",
+            f"{of}mixtures",
+            found.share(lambda _, shape: mixture(shape)),
+            "1",
+            n=points,
+            meaning="of the plane",
+        ),
+        Measure(
+            f"{key}pca", f"{of}PCA", found.share(lambda _, shape: shape.pca), "1", n=points, meaning="of the plane"
+        ),
+        *of_boundaries(found, key, of),
     ]
 
 
@@ -336,13 +379,23 @@ def _points(found: Trades) -> list[tuple[Place, Shape]]:
 def _criteria(found: Trades, rising: Step, growing: Step, null: Sequence[tuple[float, bool]]) -> tuple[Criterion, ...]:
     both = _sparse_and_strong(found)
     return (
-        Criterion("At every strength the relative loss never falls as density rises.", rising.fallen == 0),
-        Criterion("At every density the relative loss never falls as the strength rises.", growing.fallen == 0),
         Criterion(
+            "relative_loss_rises_with_density",
+            "At every strength the relative loss never falls as density rises.",
+            rising.fallen == 0,
+        ),
+        Criterion(
+            "relative_loss_rises_with_strength",
+            "At every density the relative loss never falls as the strength rises.",
+            growing.fallen == 0,
+        ),
+        Criterion(
+            "mixtures_where_sparse_and_correlated",
             f"At least {MIXED:g} of the points that are sparse and correlated are mixtures.",
             bool(both) and bool(np.mean([mixture(shape) for shape in both]) >= MIXED),
         ),
         Criterion(
+            "no_shared_directions_without_correlation",
             f"Without correlation no two features share a direction, at densities up to {SPARSE:g}.",
             not any(shared for density, shared in null if density <= SPARSE),
         ),

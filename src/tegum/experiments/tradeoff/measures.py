@@ -16,20 +16,22 @@ LISTED = 5
 """So many edges without a boundary are named."""
 
 
-def of_boundaries(found: Trades, of: str = "") -> list[Measure]:
+def of_boundaries(found: Trades, key: str = "", of: str = "") -> list[Measure]:
     """Every boundary and triple point with its place, and what is to be said of them together.
 
     Solutions are named by collapsed sets (or PCA), represented features, and symmetry: "1/6/4".
 
     Args:
         found: on one plane.
+        key: stands before every key, where there are several planes.
         of: stands before every name, where there are several planes.
 
     """
     plane, starts = found.map.plane, found.map.starts
-    measures = [*_together(found, of)]
+    measures = [*_together(found, key, of)]
     for number, border in enumerate(found.borders, 1):
-        measures += _of_border(plane, border, f"{of}boundary {number}: {border.name}", starts)
+        name = f"{of}boundary {number}: {border.name}"
+        measures += _of_border(plane, border, f"{key}boundary_{number}.density", name, starts)
     for number, ((low, high), places) in enumerate(by_symmetry(found.breakings).items(), 1):
         ends = [sorted(values) for values in zip(*(each.place for each in places), strict=True)]
         known = [each.error for each in places if each.how in ("passes", "jumps")]
@@ -37,6 +39,7 @@ def of_boundaries(found: Trades, of: str = "") -> list[Measure]:
         kinds = sorted({" → ".join(shape.label for shape in each.shapes) for each in places})
         measures.append(
             Measure(
+                f"{key}continuous_boundary_{number}.edges",
                 f"{of}continuous boundary {number}: symmetry {low} | {high}",
                 len(places),
                 "edge of the grid",
@@ -49,20 +52,25 @@ def of_boundaries(found: Trades, of: str = "") -> list[Measure]:
         for unit, value, error in zip(("density", "strength"), corner.place, corner.error, strict=True):
             name = f"{of}triple point {number}, {names}: {unit}"
             meaning = "three solutions have the same loss"
-            measures.append(Measure(name, value, unit, value - error, value + error, starts, meaning=meaning))
+            own = f"{key}triple_point_{number}.{unit}"
+            measures.append(Measure(own, name, value, unit, value - error, value + error, starts, meaning=meaning))
     for one, other, count in found.gradual:
         meaning = "rising in density or strength, along one branch and without a change of its symmetry"
-        measures.append(Measure(f"{of}gradual: {one} → {other}", count, "edge of the grid", n=starts, meaning=meaning))
+        own = f"{key}gradual_{one}_to_{other}.edges".lower()
+        measures.append(
+            Measure(own, f"{of}gradual: {one} → {other}", count, "edge of the grid", n=starts, meaning=meaning)
+        )
     return measures
 
 
-def _together(found: Trades, of: str) -> list[Measure]:
+def _together(found: Trades, key: str, of: str) -> list[Measure]:
     borders, corners, starts = found.borders, found.found.triples, found.map.starts
     checked = [each for each in borders if each.kind]
     first = sum(each.kind == "first order" for each in checked)
     smooth = [each for each in found.breakings if each.continuous]
     return [
         Measure(
+            f"{key}boundaries",
             f"{of}boundaries",
             len(borders),
             "curve",
@@ -70,6 +78,7 @@ def _together(found: Trades, of: str) -> list[Measure]:
             meaning="on which the best solution changes at once; its loss may differ by more than 1e-6 beside them",
         ),
         Measure(
+            f"{key}first_order_boundaries",
             f"{of}boundaries of first order",
             first if checked else None,
             "curve",
@@ -77,6 +86,7 @@ def _together(found: Trades, of: str) -> list[Measure]:
             meaning=f"of {len(checked)} whose order was determined in the middle",
         ),
         Measure(
+            f"{key}confirmed_boundaries",
             f"{of}boundaries that are confirmed",
             sum(each.confirmed for each in borders),
             "curve",
@@ -84,14 +94,23 @@ def _together(found: Trades, of: str) -> list[Measure]:
             meaning="fresh starts in the middle find nothing lower",
         ),
         Measure(
+            f"{key}largest_distance_to_root",
             f"{of}largest distance to the root of phase_boundary",
             max((each.off for each in checked), default=None),
             "1",
             n=len(checked),
             meaning="errors included; the plane's sides are 1",
         ),
-        Measure(f"{of}triple points", len(corners), "point", n=starts, meaning="three solutions have the same loss"),
         Measure(
+            f"{key}triple_points",
+            f"{of}triple points",
+            len(corners),
+            "point",
+            n=starts,
+            meaning="three solutions have the same loss",
+        ),
+        Measure(
+            f"{key}confirmed_triple_points",
             f"{of}triple points that are confirmed",
             len(corners) - found.unconfirmed,
             "point",
@@ -99,6 +118,7 @@ def _together(found: Trades, of: str) -> list[Measure]:
             meaning="fresh starts there find nothing lower",
         ),
         Measure(
+            f"{key}continuous_symmetry_changes",
             f"{of}continuous changes of symmetry",
             len(smooth),
             "edge of the grid",
@@ -106,6 +126,7 @@ def _together(found: Trades, of: str) -> list[Measure]:
             meaning=_seen(smooth),
         ),
         Measure(
+            f"{key}edges_without_boundary",
             f"{of}edges without a boundary",
             len(found.open),
             "edge of the grid",
@@ -116,7 +137,7 @@ def _together(found: Trades, of: str) -> list[Measure]:
     ]
 
 
-def _of_border(plane: Plane, border: Border, name: str, starts: int) -> list[Measure]:
+def _of_border(plane: Plane, border: Border, key: str, name: str, starts: int) -> list[Measure]:
     """Where a boundary ends at its stronger correlated side, and in words where it comes from."""
     pairs, places, finish = border.curve.pairs, border.curve.places, border.curve.finish
     ends = (0, -1) if places[0].strength < places[-1].strength else (-1, 0)
@@ -125,7 +146,9 @@ def _of_border(plane: Plane, border: Border, name: str, starts: int) -> list[Mea
     order = border.kind or "order not determined"
     confirmed = "" if border.confirmed else ", not confirmed"
     return [
-        Measure(name, places[ends[1]].density, "density", low, high, starts, meaning=f"{order}{confirmed}; from {way}")
+        Measure(
+            key, name, places[ends[1]].density, "density", low, high, starts, meaning=f"{order}{confirmed}; from {way}"
+        )
     ]
 
 
