@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import tegum as tg
-from tegum.core.loss.model_loss import empirical_loss
+from tegum.core.loss.empirical import empirical_loss
 
 SEEDS, STEPS, RATE, EVALUATION = 64, 4_000, 3e-3, 4_096
 MANY = 2**18

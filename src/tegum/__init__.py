@@ -58,7 +58,8 @@ if TYPE_CHECKING:
         PartiallyCorrelated,
     )
     from tegum.core.features.tables import MixtureTable
-    from tegum.core.loss.model_loss import empirical_loss, population_gradient, population_loss
+    from tegum.core.loss.empirical import empirical_loss
+    from tegum.core.loss.population import population_gradient, population_loss
     from tegum.core.model import forward
     from tegum.data.store import load, save
     from tegum.figures.motion import render
@@ -190,7 +191,8 @@ _ROOMS = {
     "tegum.core.features.empirical": "Empirical",
     "tegum.core.features.sets": "Anticorrelated Correlated Equivariant FeatureSet GatedSet Independent MixtureTable "
     "PartiallyCorrelated",
-    "tegum.core.loss.model_loss": "empirical_loss population_gradient population_loss",
+    "tegum.core.loss.empirical": "empirical_loss",
+    "tegum.core.loss.population": "population_gradient population_loss",
     "tegum.core.model": "forward",
     "tegum.data.store": "load save",
     "tegum.figures.motion": "render",

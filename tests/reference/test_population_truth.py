@@ -14,7 +14,7 @@ from scipy.integrate import quad
 import tegum as tg
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import FeatureSet
-from tegum.core.loss.model_loss import empirical_gradient, empirical_loss
+from tegum.core.loss.empirical import empirical_gradient, empirical_loss
 
 SMALL = [case for case in cases() if case.small]
 each_small = pytest.mark.parametrize("case", SMALL, ids=[case.id for case in SMALL])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tegum as tg
-from tegum.core.loss.model_loss import empirical_gradient
+from tegum.core.loss.empirical import empirical_gradient
 from tegum.training.dataset import differences
 from tegum.training.engine import together
 from tegum.training.sampled.cpu import KernelEngine

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int, UInt32
@@ -99,30 +99,6 @@ def interruptible(call: Callable[[], _Result]) -> _Result:
         return call()
     with ThreadPoolExecutor(1, thread_name_prefix="tegum") as pool:
         return all_done(pool, [call], Stop())[0]
-
-
-def counted(count: Any, body: Any, state: Any, stop: Any) -> Any:
-    """`fori_loop` from 0 to a count, which is left when a flag is raised: anything then comes back.
-
-    Args:
-        count: an int.
-        body: from the number and the state to the next state.
-        state: a tree of arrays.
-        stop: the flag's `Stop.address`; None for a loop without one, as programs for other devices than the CPU need.
-
-    """
-    import jax
-    import jax.numpy as jnp
-
-    if stop is None:
-        return jax.lax.fori_loop(0, count, body, state)
-    from tegum.core.compiled.xla_ffi import is_stopped
-
-    def on(carry: Any) -> Any:
-        return (carry[0] < count) & ~is_stopped(stop, carry[0].astype(np.int32))
-
-    start = jnp.zeros((), jnp.asarray(count).dtype), state
-    return jax.lax.while_loop(on, lambda carry: (carry[0] + 1, body(*carry)), start)[1]
 
 
 def _work(call: Callable[[], _Result], stop: Stop) -> _Result:

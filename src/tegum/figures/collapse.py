@@ -11,6 +11,7 @@ from jaxtyping import Float
 from tegum.analysis.geometry.measures import canonical_pose
 from tegum.analysis.statistics import wilson
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,7 @@ def collapse(
         text = style.wrapped(caption)
         below = 0.7 + _LINE * (text.count("\n") + 1)
         height = below + _HEIGHT
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         top, bottom = 1 - 0.36 / height, below / height
         row = 1.35 / height
         places = figure.add_gridspec(1, 5, left=0.03, right=0.985, bottom=top - row, top=top, wspace=0.0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from tegum.figures.style import drawing, matplotlib
 
-from tegum.figures.style import drawing
+matplotlib()  # First of all: by itself it is not to be had where MPLBACKEND names what it does not know.
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 
 @final
@@ -28,3 +30,13 @@ class Drawn(Figure):
         """As matplotlib's own."""
         with drawing():
             super().draw(renderer)
+
+
+def new_figure(**options: Any) -> Figure:
+    """A figure on the Agg canvas, to be made inside `drawing`; it is saved and drawn as it was made.
+
+    Args:
+        options: of matplotlib's `Figure`, such as figsize.
+
+    """
+    return Drawn(**options)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,7 +29,7 @@ def embeddings(found: xr.Dataset, title: str = "") -> Figure:
 
     """
     with style.drawing():
-        figure = style.new_figure(figsize=(style.WIDTH, _HEIGHT))
+        figure = new_figure(figsize=(style.WIDTH, _HEIGHT))
         left, right = figure.subplots(1, 2)
         figure.subplots_adjust(0.085, 0.17, 0.985, 0.86 if title else 0.94, wspace=0.26)
         # A user's text: a dollar is no formula, and what the font does not have is told by its code.

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from tegum.analysis.geometry.measures import canonical_pose
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +84,7 @@ def equivariant(
         text = style.wrapped(caption)
         below = 1.0 + _LINE * (text.count("\n") + 1)
         height = below + sum(_ROWS) + sum(_GAPS) + 0.3
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.3
         rows = []
         for inches, gap in zip(_ROWS, (*_GAPS, 0.0), strict=True):

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from tegum.analysis.report import with_error
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 from tegum.figures.films import Image
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Film:
         self.size = (width, 2 * round(width * _INCHES[1] / _INCHES[0] / 2))
         with style.drawing():
             dpi = width / _INCHES[0]
-            self._figure = style.new_figure(figsize=(_INCHES[0], self.size[1] / dpi), dpi=dpi)
+            self._figure = new_figure(figsize=(_INCHES[0], self.size[1] / dpi), dpi=dpi)
             self._canvas: Any = self._figure.canvas
             self._space()
         # Drawn upon the rest, which is drawn once: several times as fast.

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from tegum.analysis.geometry.polytopes import LEVELS
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 from tegum.figures.level_panels import Share, draw_jumps, draw_shares
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def energy_levels(
         under = 0.65 + _LINE * (text.count("\n") + 1)
         below = under if jumps is None else under + _ENSEMBLE
         height = below + _PANELS + 0.3
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         figure.subplots_adjust(0.095, below / height, 0.79, (below + _PANELS) / height, hspace=0.08)
         _mark_events((upper, lower), drops)

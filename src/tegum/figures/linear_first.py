@@ -9,6 +9,7 @@ import numpy as np
 
 from tegum.analysis.statistics import bootstrap_mean, wilson
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def linear_first(
         text = style.wrapped(caption)
         below = 0.7 + _LINE * (text.count("\n") + 1)
         height = below + _ROWS * _PANEL + (_ROWS - 1) * _GAP + 0.35
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         sides = {"left": 0.085, "right": 0.945, "bottom": below / height, "top": (height - 0.35) / height}
         grid = figure.add_gridspec(_ROWS, 6, wspace=2.3, hspace=_GAP / _PANEL, **sides)
         pairs = [[figure.add_subplot(grid[row, 3 * side : 3 * side + 3]) for side in (0, 1)] for row in (0, 1, 2, 4)]
@@ -85,7 +86,7 @@ def linear_first(
 def only_words(caption: str) -> Figure:
     """A figure without panels, where some ensemble has no run to draw."""
     with style.drawing():
-        figure = style.new_figure(figsize=(style.WIDTH, 1.0))
+        figure = new_figure(figsize=(style.WIDTH, 1.0))
         figure.text(0.02, 0.5, style.wrapped(caption), va="center")
     return figure
 

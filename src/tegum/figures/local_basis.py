@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, flo
         below = 0.65 + _LINE * (text.count("\n") + 1)
         above = 0.12 + 0.145 * max(len(curves) for curves in columns.values())
         height = below + len(_ROWS) * _PANEL + above
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         panels = figure.subplots(len(_ROWS), len(_COLUMNS), sharex="col", sharey="row", squeeze=False)
         figure.subplots_adjust(0.12, below / height, 0.985, 1 - above / height, wspace=0.08, hspace=0.12)
         for column, (along, what) in enumerate(_COLUMNS.items()):

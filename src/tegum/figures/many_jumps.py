@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,7 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
         text = style.wrapped(caption)
         below = 1.12 + _LINE * (text.count("\n") + 1)
         height = below + sum(_ROWS) + 1.35
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.45
         if not ones:
             figure.text(0.5, (top - _ROWS[0] / 2) / height, "nothing to show: no two runs of a size", ha="center")

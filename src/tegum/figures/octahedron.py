@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from tegum.analysis.geometry.measures import align_steps
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def octahedron(
         below = 0.15 + _LINE * (text.count("\n") + 1)
         shown = curve is not None and len(pictures) > 0
         height = below + _TREE + ((_LOSS + _ROW + 0.85) if shown else 0.1)
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         if shown:
             assert curve is not None
             top = 1 - (0.25 + _ROW) / height

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def pair(
         text = style.wrapped(caption)
         below = 0.75 + _LINE * (text.count("\n") + 1)
         height = below + _PANEL + 0.4
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         left, middle, right = figure.subplots(1, 3)
         figure.subplots_adjust(0.08, below / height, 0.985, (below + _PANEL) / height, wspace=0.5)
         _draw_angles(left, angles, boundary)

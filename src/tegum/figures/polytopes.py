@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from tegum.analysis.geometry.polytopes import LEVELS
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +71,7 @@ def polytopes(
         below = 0.2 + _LINE * (text.count("\n") + 1)
         gaps = 0.15, 0.12, 0.75
         height = below + sum(_HEIGHTS) + sum(gaps)
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         tops = height - np.cumsum(gaps) - np.cumsum((0, *_HEIGHTS[:2]))
         upper, lower = (
             figure.add_axes((0.085, (top - high) / height, 0.71, high / height))

@@ -98,19 +98,6 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def new_figure(**options: Any) -> Figure:
-    """A figure on the Agg canvas, to be made inside `drawing`; it is saved and drawn as it was made.
-
-    Args:
-        options: of matplotlib's `Figure`, such as figsize.
-
-    """
-    matplotlib()
-    from tegum.figures.drawn import Drawn
-
-    return Drawn(**options)
-
-
 def calm_colours(count: int) -> list[tuple[float, float, float]]:
     """So many different colours that stay in the background: pale, of equal lightness, spread over all hues."""
     # Neighbours in order are far apart in hue: multiples of the golden ratio spread most evenly.

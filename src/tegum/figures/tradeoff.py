@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from tegum.figures import style
 from tegum.figures.collapse import COLOURS, draw_pairs
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,7 @@ def tradeoff(
         columns = -(-len(pictures) // rows)
         below = 0.2 + _LINE * (text.count("\n") + 1)
         height = below + rows * _PICTURE + 0.75 + _PANEL + _ABOVE
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         bottom = (below + rows * _PICTURE + 0.75) / height
         panels = figure.add_gridspec(
             1, 2, left=0.075, right=0.985, bottom=bottom, top=bottom + _PANEL / height, wspace=0.16

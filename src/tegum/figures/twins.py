@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
         text = style.wrapped(caption)
         below = 0.65 + _LINE * (text.count("\n") + 1)
         height = below + _PANEL * len(panels) + 0.35
-        figure = style.new_figure(figsize=(style.WIDTH, height))
+        figure = new_figure(figsize=(style.WIDTH, height))
         axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
         figure.subplots_adjust(0.1, below / height, 0.98, 1 - 0.35 / height, hspace=0.22)
         for place, panel in zip(axes, panels, strict=True):

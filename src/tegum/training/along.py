@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Shaped
 
 from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.loss.model_loss import population_loss
+from tegum.core.loss.population import population_loss
 from tegum.core.threads import available_cores
 from tegum.data.schema import SPEC, described_by
 from tegum.progress.showing import shown

@@ -29,9 +29,8 @@ from tegum.training.state import TrainingState
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.training.engine import Engine
     from tegum.training.spec.spec import Spec
-    from tegum.training.state import Recorded
+    from tegum.training.state import Engine, Recorded
 
 EVERY_SECONDS = 20.0
 """How long training goes on before what is done is kept again, and so how much of it a kill can cost."""

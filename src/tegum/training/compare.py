@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, Shaped
 from tegum.core.description import nearest, short
 from tegum.core.features.empirical import Empirical
 from tegum.core.limits import duration
-from tegum.core.loss.model_loss import population_loss
+from tegum.core.loss.population import population_loss
 from tegum.core.loss.sample_spread import SAMPLES, standard_deviations
 from tegum.core.threads import available_cores
 from tegum.data.schema import SPEC, brief

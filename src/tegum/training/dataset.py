@@ -19,9 +19,8 @@ from tegum.data.schema import described_by, trajectory
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.training.engine import Engine
     from tegum.training.spec.spec import Spec
-    from tegum.training.state import Recorded, TrainingState
+    from tegum.training.state import Engine, Recorded, TrainingState
 
 _LIBRARIES = ("diffrax", "jax", "numba", "numpy", "optimistix", "xarray", "zarr")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, Protocol, assert_never, final, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, assert_never, final
 
 import numpy as np
 from jaxtyping import Int64
@@ -28,7 +28,7 @@ from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
 from tegum.training.sizes import check_training, training_seconds
 from tegum.training.spec.spec import Spec
-from tegum.training.state import Recorded, TrainingState
+from tegum.training.state import Engine, Recorded, TrainingState
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,37 +41,6 @@ _SEGMENT_SECONDS = 0.2
 _SECONDS_PER_BYTE = 2e-8
 """And so much longer in `train` for each byte of the state, which is copied from segment to segment: about twenty times
 as long as that takes."""
-
-
-@runtime_checkable
-class Engine(Protocol):
-    """What can train: one of those that `_engine` chooses from."""
-
-    name: str
-    threads: int
-
-    def __enter__(self) -> Engine: ...
-    def __exit__(self, *_: object) -> None: ...
-
-    def start(self) -> TrainingState:
-        """The state before the first step."""
-        ...
-
-    def advance(
-        self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
-    ) -> tuple[TrainingState, Recorded]:
-        """Train to step `stop`, recording at `snapshots`; leaves `state` as it is.
-
-        Runs that have converged stay where they are, at no cost.
-        """
-        ...
-
-    def stop_at(self, step: int) -> int:
-        """The first step at or after this one at which training can be cut without changing a bit.
-
-        One beyond the last step stands for the last, where every training stops.
-        """
-        ...
 
 
 @final

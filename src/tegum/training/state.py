@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -94,3 +94,34 @@ class Recorded:
             for start in range(0, flat.size, _PIECE):
                 flat[start : start + _PIECE] = np.nan
         return cls(steps, weights, bias, np.full(shape[:2], np.nan))
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """What can train: `tegum.training.engine` chooses one."""
+
+    name: str
+    threads: int
+
+    def __enter__(self) -> Engine: ...
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self) -> TrainingState:
+        """The state before the first step."""
+        ...
+
+    def advance(
+        self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
+    ) -> tuple[TrainingState, Recorded]:
+        """Train to step `stop`, recording at `snapshots`; leaves `state` as it is.
+
+        Runs that have converged stay where they are, at no cost.
+        """
+        ...
+
+    def stop_at(self, step: int) -> int:
+        """The first step at or after this one at which training can be cut without changing a bit.
+
+        One beyond the last step stands for the last, where every training stops.
+        """
+        ...

@@ -14,7 +14,7 @@ from tegum.analysis.landscape.phases import phase_boundary
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Empirical
 from tegum.core.features.sets import Anticorrelated, Correlated, FeatureSet, Independent, PartiallyCorrelated
-from tegum.core.loss.model_loss import population_gradient, population_loss
+from tegum.core.loss.population import population_gradient, population_loss
 
 REFLECTION = np.array([[0.6, 0.8], [0.8, -0.6]])
 

@@ -16,7 +16,7 @@ from tegum.analysis.linear.pca import angle_to_pca, linear_optimum, pca_likeness
 from tegum.analysis.linear.subspaces import check_distribution, principal_angles
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import Anticorrelated, Correlated, Equivariant, Independent, PartiallyCorrelated
-from tegum.core.loss.model_loss import population_loss
+from tegum.core.loss.population import population_loss
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(max_examples=8, deadline=None)

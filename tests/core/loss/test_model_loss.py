@@ -15,7 +15,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tegum.core.loss import model_loss as losses
-from tegum.core.loss.model_loss import empirical_gradient, empirical_loss
+from tegum.core.loss.empirical import empirical_gradient, empirical_loss
 from tegum.core.model import Activation
 
 # Under the jaxtyping import hook an argument of a wrong type or shape never reaches the function's own check.

@@ -14,7 +14,7 @@ from reference.population_truth import Case, cases, sampled_loss, truth
 
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import Correlated, Equivariant, FeatureSet, Independent
-from tegum.core.loss.model_loss import population_gradient, population_loss
+from tegum.core.loss.population import population_gradient, population_loss
 
 CASES = {case.id: case for case in cases()}
 PAIRS = FeatureDistribution([Correlated(2, 0.1)] * 2)

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import kstest, norm
 
 import tegum as tg
-from tegum.core.loss.model_loss import empirical_gradient, empirical_loss
+from tegum.core.loss.empirical import empirical_gradient, empirical_loss
 from tegum.training.sampled.cpu import KernelEngine
 
 NOTHING = np.zeros(0, np.int64)

@@ -12,13 +12,13 @@ import pytest
 from scipy.stats import kstest, norm
 
 import tegum as tg
-from tegum.core.loss.model_loss import empirical_gradient, empirical_loss
+from tegum.core.loss.empirical import empirical_gradient, empirical_loss
 from tegum.training import sizes
-from tegum.training.engine import Engine
 from tegum.training.sampled import jax_engine as accelerator
 from tegum.training.sampled import jax_programs as programs
 from tegum.training.sampled.cpu import KernelEngine
 from tegum.training.sampled.jax_engine import JaxEngine
+from tegum.training.state import Engine
 
 NOTHING = np.zeros(0, np.int64)
 

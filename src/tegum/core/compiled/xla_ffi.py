@@ -182,3 +182,26 @@ def known_to_xla(name: str, compiled: Any) -> CFunc:
     function = function_of_c(compiled, (types.CPointer(types.int64),), types.intp)
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function.ctypes), platform="cpu")
     return function
+
+
+def counted(count: Any, body: Any, state: Any, stop: Any) -> Any:
+    """`fori_loop` from 0 to a count, which is left when a flag is raised: anything then comes back.
+
+    Args:
+        count: an int.
+        body: from the number and the state to the next state.
+        state: a tree of arrays.
+        stop: the flag's `Stop.address`; None for a loop without one, as programs for other devices than the CPU need.
+
+    """
+    import jax
+    import jax.numpy as jnp
+
+    if stop is None:
+        return jax.lax.fori_loop(0, count, body, state)
+
+    def on(carry: Any) -> Any:
+        return (carry[0] < count) & ~is_stopped(stop, carry[0].astype(np.int32))
+
+    start = jnp.zeros((), jnp.asarray(count).dtype), state
+    return jax.lax.while_loop(on, lambda carry: (carry[0] + 1, body(*carry)), start)[1]

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from tegum.core.features.empirical import Empirical, Matrix
 from tegum.core.features.samples import gathered
 from tegum.core.jax_setup import check, compiled, scope
-from tegum.core.loss.model_loss import empirical_gradient, empirical_loss, is_traced
+from tegum.core.loss.empirical import empirical_gradient, empirical_loss, is_traced
 from tegum.core.model import ACTIVATIONS, Activation, namespace_of
 
 if TYPE_CHECKING:

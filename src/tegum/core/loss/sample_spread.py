@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from tegum.core.features.sets import FeatureSet
 from tegum.core.features.tables import MixtureTable, RayTable
-from tegum.core.loss.model_loss import BLOCK_ELEMENTS
+from tegum.core.loss.empirical import BLOCK_ELEMENTS
 from tegum.core.model import Activation, activation_named, forward
 
 if TYPE_CHECKING:

@@ -67,18 +67,14 @@ to 0.73).)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
 from tegum.experiments.framework import Experiment, Findings, Size
-from tegum.experiments.linear_first.escape_order import Order
-from tegum.experiments.linear_first.onset import Onset
-from tegum.experiments.linear_first.plateau_ranks import System
+from tegum.experiments.linear_first.findings import Found, found_in
 from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import Range
-from tegum.training.dataset import spec_of, specs_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,26 +90,6 @@ EVALUATION = 256
 
 DRAWN = ((4, 8), ("apart-size", "sgd"))
 """Sets and dimensions of the system, and the ensemble of unlike sets, whose losses are drawn."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Everything that was measured."""
-
-    systems: tuple[System, ...]
-    orders: Mapping[tuple[str, str], Order]
-    """By the way in which sets differ, and the training."""
-    onsets: Mapping[str, tuple[Onset, ...]]
-    """By the training: "adamw", "sgd" (not in the quick form), and "linear", which is AdamW in a linear model."""
-
-    @property
-    def fewest(self) -> int:
-        """The runs that trained to their end in the ensemble that has the fewest."""
-        sizes = [len(runs.seeds) for system in self.systems for runs in system.runs]
-        sizes += [len(each.measured) for each in self.orders.values()]
-        sizes += [len(each.count) for group in self.onsets.values() for each in group]
-        return min(sizes, default=0)
 
 
 @final
@@ -137,7 +113,7 @@ class LinearFirst(Experiment):
         from tegum.experiments.linear_first.criteria import FEWEST, answer, caption, criteria, failures, testable
         from tegum.experiments.linear_first.measures import measures
 
-        found = _found(runs)
+        found = found_in(runs)
         if not testable(found):
             text = f"Some ensemble has fewer than {FEWEST} runs that trained to their end."
             return Findings((), (), text, found, tested=False)
@@ -291,26 +267,3 @@ def _grid(specs: Mapping[str, Spec | Sequence[Spec]]) -> Any:
         ]
         for name, group in specs.items()
     }  # fmt: skip
-
-
-def _found(runs: Mapping[str, xr.Dataset]) -> Found:
-
-    from tegum.experiments.linear_first.escape_order import order
-    from tegum.experiments.linear_first.onset import onsets
-    from tegum.experiments.linear_first.plateau_ranks import system
-
-    systems, orders, began = [], {}, {}
-    for name, run in runs.items():
-        match name.split("-"):
-            case ["sets", *_]:
-                systems.append(system(run, specs_of(run)))
-            case ["order", group, way, training]:
-                orders[f"{group}-{way}", training] = order(run, spec_of(run))
-            case ["onset", training]:
-                # Of one Spec a trajectory has no dim for it.
-                several = "spec" in run.dims
-                own = specs_of(run) if several else [spec_of(run)]
-                began[training] = tuple(onsets(run if several else run.expand_dims("spec"), own))
-            case _:
-                raise ValueError(f"linear-first, trajectory {name!r}: its name must begin with sets, order or onset")
-    return Found(tuple(systems), orders, began)

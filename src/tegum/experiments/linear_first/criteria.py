@@ -15,7 +15,7 @@ from tegum.experiments.linear_first.plateau_ranks import KINDS
 from tegum.experiments.reporting import Measure
 
 if TYPE_CHECKING:
-    from tegum.experiments.linear_first import Found
+    from tegum.experiments.linear_first.findings import Found
     from tegum.experiments.linear_first.plateau_ranks import System
 
 MOST_RUNS, NEARLY_ALL = 0.5, 0.9

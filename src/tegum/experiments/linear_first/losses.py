@@ -24,7 +24,7 @@ def own_losses(run: xr.Dataset, spec: Spec, tol: float) -> Float[np.ndarray, "ru
     """The population loss of every snapshot, to an accuracy: a flow's own, and not that of a sample."""
     if "time" in run.coords or not run.sizes["seed"]:
         return run["loss"].values.astype(float)
-    from tegum.core.loss.model_loss import population_loss
+    from tegum.core.loss.population import population_loss
 
     weights, bias = run["weights"].values.astype(float), run["bias"].values.astype(float)
     loss = population_loss(weights, bias, spec.features, tol=tol, activation=spec.activation)

@@ -16,8 +16,8 @@ from tegum.experiments.linear_first.plateau_ranks import KINDS, on
 from tegum.experiments.reporting import Measure, average, mean, share
 
 if TYPE_CHECKING:
-    from tegum.experiments.linear_first import Found
     from tegum.experiments.linear_first.escape_order import Order
+    from tegum.experiments.linear_first.findings import Found
     from tegum.experiments.linear_first.onset import Onset
     from tegum.experiments.linear_first.plateau_ranks import Runs
 

@@ -23,8 +23,8 @@ from tegum.training.exact.kernels import memory as memory_of
 from tegum.training.exact.kernels import search as row
 from tegum.training.exact.kernels.probe import Probe, Tables, probe
 from tegum.training.exact.kernels.settle import settle
-from tegum.training.spec.methods import Exact
-from tegum.training.spec.optimisers import Rule, known_rule
+from tegum.training.spec.methods import Exact, known_rule
+from tegum.training.spec.optimisers import Rule
 from tegum.training.start import starting_state
 from tegum.training.state import Recorded, TrainingState
 

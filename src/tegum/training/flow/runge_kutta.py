@@ -25,9 +25,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegum.core.compiled.xla_ffi import is_stopped
+from tegum.core.compiled.xla_ffi import counted, is_stopped
 from tegum.core.jax_setup import compiled
-from tegum.core.stopping import counted
 from tegum.training.flow.fields import FIELDS, HESSIANS, Field
 
 MOST_STEPS = 1_000_000

@@ -17,8 +17,7 @@ from tegum.core.threads import Threaded, available_cores
 from tegum.training.sampled.kernels.advance import UPDATES, Plan, Record, Runs, advance, block_groups, scratch
 from tegum.training.sampled.kernels.draw import STREAM_WORDS, draw_batch
 from tegum.training.sampled.kernels.tables import compile_tables
-from tegum.training.spec.methods import Sampled
-from tegum.training.spec.optimisers import known_rule
+from tegum.training.spec.methods import Sampled, known_rule
 from tegum.training.start import starting_state, streams
 from tegum.training.state import Recorded, TrainingState
 

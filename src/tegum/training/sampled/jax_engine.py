@@ -36,8 +36,7 @@ from tegum.training.sampled.jax_programs import (
     train,
 )
 from tegum.training.sizes import piece_of
-from tegum.training.spec.methods import Sampled
-from tegum.training.spec.optimisers import known_rule
+from tegum.training.spec.methods import Sampled, known_rule
 from tegum.training.start import starting_state, streams
 from tegum.training.state import Recorded, TrainingState
 

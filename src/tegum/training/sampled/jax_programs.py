@@ -17,11 +17,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float32, Int32, UInt32
 
+from tegum.core.compiled.xla_ffi import counted
 from tegum.core.features.empirical import Matrix
 from tegum.core.features.sets import FeatureSet
 from tegum.core.jax_setup import KEPT, compiled
 from tegum.core.model import ACTIVATIONS, Activation
-from tegum.core.stopping import counted
 
 if TYPE_CHECKING:
     from tegum.core.features.sets import Uniforms
@@ -178,7 +178,7 @@ def loss_and_gradient(
     importance: Float32[Array, " feature"],
     activation: Activation,
 ) -> tuple[Float32[Array, ""], Float32[Array, " parameter"]]:
-    """The empirical loss of one run and its gradient, in the closed form of `tegum.core.loss.model_loss`."""
+    """The empirical loss of one run and its gradient, in the closed form of `tegum.core.loss.empirical`."""
     return _share(parameters, x, importance[:, None], activation, x.shape[1])
 
 

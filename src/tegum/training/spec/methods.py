@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never
 
 import numpy as np
@@ -398,3 +398,19 @@ class Flow(Training, kind="flow"):
 
 def _is_fraction(number: Any) -> bool:
     return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < 1
+
+
+def known_rule(training: Descent, engine: str, rules: Collection[Rule]) -> Rule:
+    """The rule by which a training steps, for an engine that knows these.
+
+    Raises:
+        ValueError: the engine does not know it.
+
+    """
+    if (rule := training.rule) in rules:
+        return rule
+    others = [each.name for each in OPTIMISERS[training.kind].values() if each.rule in rules]
+    raise ValueError(
+        f"{type(training).__name__}(optimiser={training.optimiser!r}): optimiser must be {one_of(others)}, as engine "
+        f"{engine!r} has no steps by the rule {rule!r}"
+    )

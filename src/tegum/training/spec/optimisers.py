@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-from tegum.core.description import one_of
-
-if TYPE_CHECKING:
-    from tegum.training.spec.methods import Descent
+from typing import Literal
 
 SampledOptimiser = Literal["adamw", "sgd"]
 ExactOptimiser = Literal["lbfgs", "adam", "gd"]
@@ -55,19 +49,3 @@ OPTIMISERS: dict[str, dict[str, Optimiser]] = {
 }
 """By the kind of training and the name. A new one with a rule that is there needs nothing else; an engine that does not
 know its rule refuses it."""
-
-
-def known_rule(training: Descent, engine: str, rules: Collection[Rule]) -> Rule:
-    """The rule by which a training steps, for an engine that knows these.
-
-    Raises:
-        ValueError: the engine does not know it.
-
-    """
-    if (rule := training.rule) in rules:
-        return rule
-    others = [each.name for each in OPTIMISERS[training.kind].values() if each.rule in rules]
-    raise ValueError(
-        f"{type(training).__name__}(optimiser={training.optimiser!r}): optimiser must be {one_of(others)}, as engine "
-        f"{engine!r} has no steps by the rule {rule!r}"
-    )

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from tegum.core.compiled.xla_ffi import counted
 from tegum.core.features.characteristic import marked, uniform_transforms
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.tables import RayTable
@@ -37,7 +38,6 @@ from tegum.core.population.autodiff.patterns import events, segment
 from tegum.core.population.autodiff.set_arrays import Group, Moments, Series, series_of
 from tegum.core.population.truncation import MARGIN, SHORTER, TRUST, UNCOUPLED, window
 from tegum.core.population.truncation_tail import lingering
-from tegum.core.stopping import counted
 
 FIRST, LAST = 32, 2**15
 """The fewest frequencies and the most."""

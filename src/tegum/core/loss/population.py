@@ -1,119 +1,18 @@
-"""The loss of a model, on samples (empirical) and in expectation (population), and its gradient.
-
-L = mean over the batch of Σ_j I_j (x_j − x̂_j)², x̂ = act(W Wᵀ x + b): a sum over features, never a mean. The population
-loss is that for an infinite batch, to any asked accuracy.
-"""
+"""The loss of a model in expectation: that on samples (`empirical`) for an infinite batch, to any asked accuracy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal, overload
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Empirical
-from tegum.core.model import Activation, activation_named, exact_path, forward, model_arrays, namespace_of
+from tegum.core.loss.empirical import is_traced
+from tegum.core.model import Activation, activation_named, exact_path, namespace_of
 from tegum.core.outside.arrays import arrays_of
-
-BLOCK_ELEMENTS = 2**18
-"""Elements of the largest temporary (2 MiB in float64): several of them stay in a processor's cache."""
-
-
-@refusing
-def empirical_loss(
-    weights: Float[Any, "*run feature hidden"],
-    bias: Float[Any, "*run feature"],
-    x: Float[Any, "batch feature"],
-    importance: float | int | Shaped[Any, " feature"] | Shaped[Any, ""] = 1.0,
-    activation: Activation = "relu",
-) -> Float[Any, "*run"]:
-    """The mean over the batch of Σ_j I_j (x_j − x̂_j)², for every run on the same samples.
-
-    NumPy arrays are computed in float64 whatever their precision, a block at a time, so that no temporary
-    grows with the number of runs or samples. JAX arrays keep their precision, and the loss can be
-    differentiated and compiled.
-
-    Args:
-        weights: shape (..., n, m).
-        bias: shape (..., n).
-        x: samples, shape (batch, n).
-        importance: one number, or one for each feature, at least 0.
-        activation: a name in `ACTIVATIONS`.
-
-    Returns:
-        Shape (...). A diverged run's loss is inf or NaN, without a warning.
-
-    Raises:
-        ValueError: shapes do not fit, an importance is negative or not finite, or there is no such
-            activation.
-
-    """
-    xp = namespace_of(weights, bias, x, importance)
-    weights, bias, x = model_arrays("empirical_loss", weights, bias, x)
-    weight = _importance("empirical_loss", importance, x.shape[1])
-    activation_named(f"empirical_loss(activation={activation!r})", activation)
-    if xp is not np:
-        x = xp.asarray(x)
-        error = x - forward(weights, bias, x, activation)
-        return (xp.asarray(weight, dtype=error.dtype) * error**2).sum(-1).mean(-1)
-
-    W, b = weights.reshape(-1, *weights.shape[-2:]), bias.reshape(-1, bias.shape[-1])
-    total = np.zeros(len(W))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for run, sample in _blocks(len(W), len(x), *W.shape[1:]):
-            samples = x[sample].astype(np.float64)
-            error = forward(W[run].astype(np.float64), b[run].astype(np.float64), samples, activation)
-            error -= samples
-            error *= error
-            total[run] += (error @ weight).sum(-1)
-        return (total / len(x)).reshape(bias.shape[:-1])
-
-
-def empirical_gradient(
-    weights: Float[np.ndarray, "*run feature hidden"],
-    bias: Float[np.ndarray, "*run feature"],
-    x: Float[np.ndarray, "batch feature"],
-    importance: float | int | Shaped[np.ndarray, " feature"] = 1.0,
-    activation: Activation = "relu",
-) -> tuple[Float[np.ndarray, "*run feature hidden"], Float[np.ndarray, "*run feature"]]:
-    """The gradient of `empirical_loss` in weights and bias, in closed form and float64.
-
-    With the batch as rows, h = x W, z = h Wᵀ + b and dz = 2 I (x̂ − x)·1[z > floor] / batch:
-    dW = dzᵀ h + xᵀ (dz W) and db = Σ_batch dz.
-
-    Args:
-        weights: shape (..., n, m).
-        bias: shape (..., n).
-        x: samples, shape (batch, n).
-        importance: one number, or one for each feature, at least 0.
-        activation: a name in `ACTIVATIONS`.
-
-    Returns:
-        (dW, db), shaped as weights and bias. A diverged run's gradient is inf or NaN, without a warning.
-
-    Raises:
-        ValueError: shapes do not fit, an importance is negative or not finite, or there is no such
-            activation.
-
-    """
-    weights, bias, x = (np.asarray(array) for array in model_arrays("empirical_gradient", weights, bias, x))
-    n, m = weights.shape[-2:]
-    weight = _importance("empirical_gradient", importance, n)
-    act = activation_named(f"empirical_gradient(activation={activation!r})", activation)
-    W, b = weights.reshape(-1, n, m), bias.reshape(-1, n)
-    dW, db = np.zeros(W.shape), np.zeros(b.shape)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for run, sample in _blocks(len(W), len(x), n, m):
-            samples, rows = x[sample].astype(np.float64), W[run].astype(np.float64)
-            h = samples @ rows
-            z = h @ rows.mT + b[run, None].astype(np.float64)
-            dz = (2 / len(x)) * weight * (act.function(z) - samples) * (z > act.floor)
-            dW[run] += dz.mT @ h + samples.T @ (dz @ rows)
-            db[run] += dz.sum(-2)
-    return dW.reshape(weights.shape), db.reshape(bias.shape)
 
 
 @overload
@@ -127,6 +26,8 @@ def population_loss(
     with_error: Literal[False] = ...,
     threads: int = ...,
 ) -> Any: ...
+
+
 @overload
 def population_loss(
     weights: Any,
@@ -138,6 +39,8 @@ def population_loss(
     with_error: Literal[True],
     threads: int = ...,
 ) -> tuple[Any, Any]: ...
+
+
 @refusing
 def population_loss(
     weights: Float[Any, "*run feature hidden"],
@@ -283,39 +186,7 @@ def _model(call: str, weights: Any, bias: Any, features: Any) -> tuple[Any, Any]
     return xp.asarray(weights), xp.asarray(bias)
 
 
-def is_traced(value: Any) -> bool:
-    """Whether the value is being differentiated or compiled by JAX, so that its numbers may not be known."""
-    import sys
-
-    jax = sys.modules.get("jax")
-    return jax is not None and isinstance(value, jax.core.Tracer)
-
-
 def _check_request(call: str, tol: float, activation: str) -> None:
     if isinstance(tol, bool) or not isinstance(tol, float | int | np.floating) or not 0 < tol < np.inf:
         raise ValueError(f"{call}(tol={tol!r}): tol must be a positive finite number")
     activation_named(f"{call}(activation={activation!r})", activation)
-
-
-def _importance(call: str, importance: Any, n: int) -> Any:
-    """Importance for each feature in float64; from JAX as it is, for its values may not be known yet."""
-    if np.shape(importance) not in ((), (n,)):
-        raise ValueError(
-            f"{call}(importance of shape {np.shape(importance)}): importance must be one number or {n}, "
-            "one for each feature"
-        )
-    if namespace_of(importance) is not np:
-        return importance
-    weight = np.array(np.broadcast_to(np.asarray(importance, dtype=np.float64), n))
-    if not np.all((weight >= 0) & (weight < np.inf)):
-        raise ValueError(f"{call}(importance={importance!r}): importance must be at least 0 and finite")
-    return weight
-
-
-def _blocks(runs: int, batch: int, n: int, m: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of the runs and of the samples that cover all pairs, few enough at once for `BLOCK_ELEMENTS`."""
-    samples = min(batch, max(1, BLOCK_ELEMENTS // max(n, m)))
-    together = max(1, BLOCK_ELEMENTS // max(samples * n, samples * m, n * m))
-    for run in range(0, runs, together):
-        for sample in range(0, batch, samples):
-            yield slice(run, run + together), slice(sample, sample + samples)
