@@ -9,10 +9,10 @@ import tegum as tg
 from tegum import experiments
 from tegum.analysis.dynamics.plateaus import Plateau
 from tegum.analysis.linear.pca import linear_optimum, principal_axes
-from tegum.experiments.linear_first import Found
 from tegum.experiments.linear_first import criteria as _linear_criteria
 from tegum.experiments.linear_first import measures as _linear_measures
 from tegum.experiments.linear_first.escape_order import Order, chance, order
+from tegum.experiments.linear_first.findings import Found, found_in
 from tegum.experiments.linear_first.losses import at_level, linear_losses, own_losses
 from tegum.experiments.linear_first.onset import Onset, when
 from tegum.experiments.linear_first.plateau_ranks import (
@@ -497,17 +497,15 @@ def test_one_seed_is_not_tested(monkeypatch):
 
     few = found_of((2, 4))
     found = dataclasses.replace(few, orders={("close-density", "sgd"): ordered(np.array([[1.0, 2.0, 4.0]]))})
-    monkeypatch.setattr(linear_first, "_found", lambda _: found)
+    monkeypatch.setattr(linear_first, "found_in", lambda _: found)
     findings = EXPERIMENT.analyse({})
     assert not findings.tested
     assert "fewer than 4 runs" in findings.caption
 
 
 def test_a_trajectory_of_no_known_ensemble_is_refused():
-    from tegum.experiments import linear_first
-
     with pytest.raises(ValueError, match="trajectory 'other-sgd': its name must begin with sets, order or onset"):
-        linear_first._found(
+        found_in(
             {
                 "other-sgd": tg.train(
                     tg.Spec(features=[tg.Independent(2, density=0.5)], hidden=1, training=tg.Sampled(steps=1))

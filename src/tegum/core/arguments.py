@@ -23,6 +23,10 @@ class _Rule(NamedTuple):
     holds: Callable[[Any], bool]
 
 
+_DEFAULTS: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+"""What NumPy does by default when a number is not to be had."""
+
+
 def refusing(function: _Function) -> _Function:
     """The function, which refuses an argument of another kind than its annotation says with a ValueError.
 
@@ -43,7 +47,8 @@ def refusing(function: _Function) -> _Function:
                 continue
             told = " or ".join(rule.told for rule in rules[name])
             raise ValueError(f"{function.__name__}({name}={_shown(value)}): {name} must be {told}")
-        with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+        # Only what would raise: our own code ignores overflows where a run may have diverged.
+        with np.errstate(**{each: _DEFAULTS[each] for each, what in np.geterr().items() if what == "raise"}):
             return function(*args, **kwargs)
 
     return checked  # type: ignore[return-value]

@@ -59,7 +59,7 @@ def test_a_change_anywhere_recompiles_what_depends_on_it(tmp_path: Path):
 
     assert called() == "3.0 0"
     # What compiles nothing and is not imported may change.
-    other = package / "experiments" / "pair.py"
+    other = package / "experiments" / "pair" / "__init__.py"
     other.write_text(other.read_text() + "# changed\n")
     assert called() == "3.0 1"
     # A constant, from a file that compiles nothing, and the callee, whichever is called first.

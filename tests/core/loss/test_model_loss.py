@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tegum.core.loss import model_loss as losses
+from tegum.core.loss import empirical as losses
 from tegum.core.loss.empirical import empirical_gradient, empirical_loss
 from tegum.core.model import Activation
 
