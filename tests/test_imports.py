@@ -1,4 +1,4 @@
-"""How modules depend on each other, read from their imports: at the top, inside functions, and for type checkers only."""
+"""How modules depend on each other, read from all their imports: at the top, in functions, and for type checkers."""
 
 from __future__ import annotations
 
