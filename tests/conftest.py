@@ -12,7 +12,7 @@ matplotlib.use("agg")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its stage, before `-m` selects; `slow` is the only one that a test says of itself.
+    """Give each test its stage, before `-m` selects, unless it says itself that it is slow, or long.
 
     What uses the quick form of an experiment, however indirectly, and what lies in the folder of recovery cannot be
     forgotten to be marked. Files of training come first, which are the longest: none should be left to one worker at

@@ -94,6 +94,7 @@ def test_descents_end_where_an_independent_optimiser_does():
     assert mine == pytest.approx(min(theirs), rel=1e-5)
 
 
+@pytest.mark.quick_form
 def test_a_wide_tuning_gives_the_best_linear_model_of_the_closed_form():
     features = rotating(6, 0.2, 2.0)
     best = least(features, 2.0, *starts(1, 8, 6, 3))

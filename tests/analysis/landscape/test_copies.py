@@ -16,6 +16,9 @@ from tegum.core.features.empirical import Empirical
 from tegum.core.features.sets import Anticorrelated, Correlated, FeatureSet, Independent, PartiallyCorrelated
 from tegum.core.loss.population import population_gradient, population_loss
 
+pytestmark = pytest.mark.quick_form
+"""Many boundaries: for the stage that has the time."""
+
 REFLECTION = np.array([[0.6, 0.8], [0.8, -0.6]])
 
 

@@ -84,6 +84,7 @@ def test_jax_hessian_agrees_with_the_truth(name: str) -> None:
     assert_allclose(found, hessian, atol=1e-5 * np.linalg.norm(hessian))
 
 
+@pytest.mark.quick_form
 def test_transformations_and_single_precision_leave_the_configuration_alone() -> None:
     w, b = jnp.asarray(W), jnp.asarray(B)
     assert w.dtype == np.float32
@@ -133,6 +134,7 @@ def test_linear_model_in_both_forms_against_samples() -> None:
     assert_allclose(gradient, population_gradient(W, B, features, activation="linear")[0], atol=1e-12)
 
 
+@pytest.mark.quick_form
 def test_equivariant_by_jax_against_samples() -> None:
     features = FeatureDistribution([Equivariant(4, 0.3, 0.7)])
     mean, error = sampled_loss(W, B, features, 1_000_000, seed=1)

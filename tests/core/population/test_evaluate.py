@@ -214,6 +214,7 @@ def test_the_linear_model_against_its_moments_by_sampling() -> None:
     assert_allclose(found.hessian[0], (around.gradient[::2] - around.gradient[1::2]) / (2 * step), atol=1e-8)
 
 
+@pytest.mark.quick_form
 def test_equivariant_features_agree_with_samples() -> None:
     features = FeatureDistribution([Equivariant(4, 0.3, 0.7), Independent(1, 0.2)])
     rng = np.random.default_rng(2)

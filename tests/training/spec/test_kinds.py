@@ -73,7 +73,7 @@ class FlowEngine(Shrinking):
 @pytest.fixture(autouse=True)
 def engines(monkeypatch):
     for engine in (ExactEngine, FlowEngine):
-        module = types.ModuleType(f"tegum.training.{engine.name}")
+        module = types.ModuleType(f"tegum.training.{engine.name}.engine")
         setattr(module, engine.__name__, engine)
         monkeypatch.setitem(sys.modules, module.__name__, module)
 

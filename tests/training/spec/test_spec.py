@@ -159,7 +159,7 @@ exact = st.fixed_dictionaries(
     },
 )
 flow = st.fixed_dictionaries(
-    {"kind": st.just("flow"), "steps": st.integers(100, 2**62)},
+    {"kind": st.just("flow"), "steps": st.integers(100, 2**53)},
     optional={
         "duration": positive,
         "solver": st.sampled_from(["implicit", "explicit"]),

@@ -21,13 +21,13 @@ import numba
 import numpy as np
 from numba.core import config
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 
 _COMPILERS = b"numba", b"llvmlite", b"compiled"
 _COMPILES = re.compile(
     rb"^[ \t]*(?:from|import)\b(?:[^\n(]*\([^)]*|[^\n]*)\b(?:numba|llvmlite|compiled)\b", re.MULTILINE
 )
-"""In a file that may define compiled code: it imports a compiler, or `tegum.core.compiled.compile`."""
+"""In a file that may define compiled code: it imports a compiler, or something of `tegum.core.compiled`."""
 
 _NO_CODE = frozenset((
     "CACHE_DIR", "CACHE_LOCATOR_CLASSES", "CHROME_TRACE", "COLOR_SCHEME", "DEVELOPER_MODE", "DISABLE_JIT",
