@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -396,6 +397,16 @@ def test_experiments_are_found_by_their_files():
         experiment = experiments.get(name)
         assert experiment.name == name
         assert experiments.claims()[name] == experiment.claim
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_an_experiment_has_its_protocol_beside_it(name):
+    """With the claim that it is run under, word for word."""
+    experiment = experiments.get(name)
+    text = Path(str(sys.modules[type(experiment).__module__].__file__)).with_name("PROTOCOL.md").read_text()
+    assert text.startswith(f"# {name}: the protocol\n")
+    assert experiment.claim in " ".join(text.split())
+    assert {"## Claim", "## Quotation", "## Criteria"} <= set(text.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, final
 
 from tegum.data.results import SUMMARY
 from tegum.experiments.reporting import Measure, check_key
@@ -63,16 +63,20 @@ class Criterion:
         check_key(self.key)
 
 
+Shown = TypeVar("Shown")
+"""What an experiment's own figure needs."""
+
+
 @final
 @dataclass(frozen=True)
-class Findings:
+class Findings(Generic[Shown]):
     """What an analysis found."""
 
     measures: tuple[Measure, ...]
     criteria: tuple[Criterion, ...]
     caption: str
     """What the figure shows, in sentences."""
-    shown: Any = None
+    shown: Shown
     """What the experiment's own `draw` needs besides the trajectories."""
     tested: bool = True
     """Whether there was anything to compare with the criteria; what was not tested is not refuted."""
@@ -139,7 +143,7 @@ class Summary:
             raise ValueError(f"{call}: {SUMMARY} is not the summary of an experiment") from None
 
 
-class Experiment(abc.ABC):
+class Experiment(abc.ABC, Generic[Shown]):
     """One claim, and how it is put to the test. A new one is a final class in a file of its own."""
 
     claim: ClassVar[str]
@@ -158,7 +162,7 @@ class Experiment(abc.ABC):
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
         """What to train: for each name ("run" where there is one only) a Spec, or Specs of one call."""
 
-    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:  # noqa: B027 (most have nothing to refuse)
+    def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
         """Refuse, before any training, what the values of several keys together make impossible.
 
         Raises:
@@ -184,11 +188,11 @@ class Experiment(abc.ABC):
         return specs
 
     @abc.abstractmethod
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Shown]:
         """Measure the trajectories, by the names of their trainings, and compare with the criteria."""
 
     @abc.abstractmethod
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Shown]) -> Figure:
         """The figure."""
 
     def run(

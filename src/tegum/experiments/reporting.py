@@ -67,6 +67,11 @@ def check_key(key: str) -> None:
         raise ValueError(f"key={key!r}: must be words of a-z, 0-9 and _, with points between them")
 
 
+def in_key(number: int | float, digits: int = 6) -> str:
+    """A number of at least 0 as a part of a key: 0.05 is "0_05", a hundred thousandth "1e_05"."""
+    return f"{number:.{digits}g}".replace(".", "_").replace("-", "_").replace("+", "")
+
+
 def by_key(measures: Iterable[Measure]) -> dict[str, Measure]:
     """The measures by their keys: of a summary, `by_key(summary.measures)`.
 

@@ -1,51 +1,6 @@
 """Correlated pairs collapse one after the other as they become denser, and end as principal components.
 
-Elhage et al., "Toy Models of Superposition" (2022), on the collapsing of correlated features: six features in three
-correlated pairs, m = 2. "In the very sparse regime, we observe superposition as expected, with features arranged in a
-hexagon and correlated features side-by-side. As we decrease sparsity, the features progressively 'collapse' into their
-principal components. In very dense regimes, the solution becomes equivalent to PCA."
-
-Grid. Densities from 0.005 to 1, evenly spaced on a logarithmic scale, and 0.8 and 0.9; at each of them many starts
-descend the exact loss (L-BFGS to a gradient norm of 1e-8; the quick form to 1e-6), and the lowest solution counts. The
-text shows one trained model for each density; what is measured here is the optimum, as far as the starts find it. How
-often plain training on mini-batches (AdamW) finds it is measured at a few of these densities: its ends are brought to
-the minimum near them, and compared.
-
-Definitions. A pair is collapsed if the cosine of its embeddings is above 0.95 and the shorter is at least half as long
-as the longer (`tegum.analysis.sets.collapse`). The solution is *PCA* if its angle to the nearest principal subspace is
-below 0.05 (`angle_to_pca`) and its loss within 1 % of that of the best linear model (`linear_optimum`); otherwise it is
-called by the number of its collapsed pairs. Two solutions change places where their losses are equal
-(`tegum.phase_boundary`, both followed by continuation), and fresh starts there must find nothing lower. Where the name
-changes along one branch without such a crossing, the change is gradual, and lies where a definition says; how much that
-depends on the 1 % is reported.
-
-Null: six independent features of the same densities, in three pairs all the same. What collapses there does so without
-correlation.
-
-Criteria:
-
-1. At the lowest density no pair is collapsed, and the six features form a hexagon, partners side by side: all norms at
-   least 0.9 of the longest, all angles between neighbours within 15° of 60°, partners neighbours.
-2. Below density 1, where pairs are no longer correlated, the number of collapsed pairs of the best solution never falls
-   as density rises, and takes the values 0, 1, 2 and 3.
-3. At all densities of at least 0.8 the best solution is PCA.
-4. In the null no pair is collapsed in the best solution at any density up to 0.5.
-5. Each of the four changes lies where the text's picture has it, which is about 0.05 (0 → 1), 0.15 (1 → 2), 0.2 to 0.25
-   (2 → 3) and 0.5 (3 → PCA): within these ranges, widened by a factor of 1.25 to both sides.
-
-The first four were fixed before any run, with one exception: that density 1 does not count in the second one was
-added after a look at runs of base seed 0 (the runs here are of base seed 2), in which its best solutions have no or
-one collapsed pair. Without correlation every direction is principal there, so that the number means nothing. The
-densities 0.8 and 0.9 were added to the grid after that look, too, for the sake of the third.
-
-The claim holds if all pass, does not hold if none does, and holds in part otherwise.
-
-The fifth was added on 29 November 2026, in the knowledge that it fails: of the four changes one agrees, 1 → 2. Until
-then the same comparison was reported beside the verdict and was no criterion, because the text gives no numbers, and
-one trained model, which is what it shows, need not be the best; so the verdict was "holds" though three of four
-published densities are others. Ranges and factor are those of before. The same comparison for the median start, the
-density from which on at least half of all starts end with more than so many collapsed pairs, was added after the
-results had been seen, too, and is no criterion.
+Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -69,7 +24,7 @@ from tegum.experiments.collapse.findings import (
     state_of,
 )
 from tegum.experiments.framework import Criterion, Experiment, Findings, Size
-from tegum.experiments.reporting import Measure
+from tegum.experiments.reporting import Measure, in_key
 from tegum.experiments.varied import Range
 from tegum.solutions.descent import KEY
 from tegum.solutions.solution import density_of, lowest
@@ -83,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Collapse(Experiment):
+class Collapse(Experiment["Landscape"]):
     """The claim about the collapse of correlated pairs."""
 
     claim: ClassVar[str] = (
@@ -122,7 +77,7 @@ class Collapse(Experiment):
             "sampled": [pairs[k].replace(training=Sampled(), seeds=runs) for k in near],
         }
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Landscape]:
         """Best solutions, branches and their crossings; `shown` is the `Landscape`."""
         spec = specs_of(runs["run"])[0]
         found = landscape(spec, runs)
@@ -136,11 +91,11 @@ class Collapse(Experiment):
         measures = _measures(spec, found, runs, null)
         return Findings(tuple(measures), _criteria(found, null), _caption(found), found)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Landscape]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """The five pictures, over the loss of every branch against density, over how often each best one is found."""
         from tegum.figures.collapse import Curve, Picture, collapse
 
-        found: Landscape = findings.shown
+        found = findings.shown
         pictures = []
         for name in ("0", "1", "2", "3", "PCA"):
             if positions := found.of(name):
@@ -281,7 +236,7 @@ def _measures(spec: Spec, found: Landscape, runs: Mapping[str, xr.Dataset], null
     ]
     for density, hits, total in found.sampled:
         exact = next((each.hits / each.starts for each in best if each.value == density), None)
-        key = f"density_{_digits(density)}.mini_batches_find_best"
+        key = f"density_{in_key(density, 3)}.mini_batches_find_best"
         name = f"mini-batches find the best at {density:.3g}"
         measures.append(share(key, name, hits, total, "null: starts on the exact loss", null=exact))
     return measures
@@ -294,11 +249,6 @@ def _keys(changes: Sequence[Change], what: str) -> list[str]:
     return [f"change_{name}.{what}{f'_{k}' if k > 1 else ''}" for name, k in zip(names, times, strict=True)]
 
 
-def _digits(number: float) -> str:
-    """For a key: 0.05 as "0_05"."""
-    return f"{number:.3g}".replace(".", "_")
-
-
 def _of_pca(found: Landscape, first: Sequence[int]) -> list[Measure]:
     """How near the dense solutions are to the best linear model."""
     if not first:
@@ -308,7 +258,7 @@ def _of_pca(found: Landscape, first: Sequence[int]) -> list[Measure]:
     return [
         *(
             Measure(
-                f"relative_loss_{_digits(part)}.density",
+                f"relative_loss_{in_key(part, 3)}.density",
                 f"relative loss of {part:g}",
                 value,
                 "density",

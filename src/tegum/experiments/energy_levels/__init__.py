@@ -1,70 +1,6 @@
 """Features jump between energy levels late in training, and the loss drops as they do.
 
-Elhage et al., "Toy Models of Superposition" (2022), on learning dynamics: in models with many features of equal
-importance and density, of which one is picked where all features converge into digons, "the dimensionality of
-some features 'jump' between different values and swap places. As this happens, the loss curve also undergoes a
-sudden drop".
-
-Grid. Runs of one model that differ by seed alone: 40 independent features of density 0.4 in 5 dimensions, ReLU,
-AdamW at a rate of 1e-3, from a Xavier start. The whole ensemble is measured; one run of it is drawn. The loss of all
-runs is recorded on one sample. Every null shifts or deals the same recorded losses, so none takes their errors for
-independent; intervals over runs do not hold what that sample has in common for all.
-
-Definitions are those of `tegum.analysis.dynamics.levels`, `drops`, `matches` and `revivals`. Late is what starts after
-the first tenth of training, a jump leads from one plateau of at least 1,000 steps to another by at least 0.1 within
-2,000 steps, and jumps that overlap are one event: these were fixed on runs of the base seeds 0 and 1, where late jumps
-took 200 to 700 steps and slower passages 2,600 and more. Drops are also found in the loss alone, without a look at any
-jump; how was fixed on noise, without any run.
-
-Criteria, each a part of the claim, by intervals of 95 %:
-
-1. A run with late jumps ends with every represented feature in a digon.
-2. Late jumps per run: the interval lies above the null, in which every feature makes its late change at a steady
-   rate, with its own noise. It tells sudden change from steady change and nothing more: next to nothing jumps in it.
-3. Late jumps meet a jump in the opposite direction: the interval of their share lies above the null, jumps as long
-   at independent times.
-4. In at least one late event two features swap places: the lower one becomes the higher one.
-5. The loss drops across late events: the interval of the share of events with a drop above the 95 % quantile of
-   the null (the same measurement, shifted in time to wherever nothing jumps) lies above one half.
-6. Late events meet drops that were found in the loss alone, and these meet events: both intervals lie above the null,
-   windows shifted in time, and both nulls are under 0.1.
-7. The late decrease of the loss lies inside late events by a larger share than inside the same windows shifted in time:
-   p is under 0.05.
-
-The first five were passed or not by runs of the base seed 2, which have been looked at with the measures of the other
-two as well; these were written down then. The runs here are of the base seed 3, which nobody had looked at.
-
-The claim holds if all of them pass, does not hold if none does, and holds in part otherwise; it is not tested if no run
-trained to its end. That late jumps lead to a level, 0 or 1/2 within 0.03, is reported and is no criterion: nearly all
-late dimensionalities are there, so it would not tell jumps from chance. (It was a criterion, which runs of the base
-seed 2 passed, until the null it was compared with proved too easy.) Jumps of one run are not independent, so the
-intervals of shares of jumps, events and drops count runs.
-
-A shift in time, the null of criteria 6 and 7, takes all late times for equally likely, though both events and the late
-decrease crowd soon after late begins. So three measures repeat these shares beside a second null, which keeps the time
-profile: windows of one run laid on other runs at the same times. It was added after a look at these runs, is no
-criterion, and gives what it gives.
-
-What the other drops are, those found in the loss alone that meet no event, is told by four more measures and is no
-criterion either (`_lone_drops`): whether some feature moves in them by more than anywhere else in late training where
-nothing jumps, and whether they lie in a jump that began before late training did, or in a passage between two plateaus
-that took too long for a jump. It was added after a look at these runs, where each of them does.
-
-Is the plateau before an event a saddle, and is it left as the saddle says? In ensembles of 32 runs or more some events
-are looked at in the exact loss (`_levelling`): swaps, births and completions with a drop, the first of each run, by
-seed, one for eight runs and at most eight. From 3,000 steps before each goes the gradient flow, for a time of 600; it
-leaves the plateau if it ends with another number of represented features, of a dimensionality of 1/4 at least, than
-there are just before the event. From where it is slowest on the plateau, Newton's method looks for a critical point; a
-saddle is near within a distance of 0.5. The null are runs without events: the flow, and the search, from the same step
-of a run with as many represented features. From just beside a saddle goes another flow: its growth along the unstable
-directions is compared with the rate −λ that the Hessian gives, and the first flow's time from its slowest place to
-half of the drop with the time that growth at these rates would take. These are measures and no criteria. They took
-their form on runs of the base seed 3, from which an earlier search, from 500 steps before the event, had flown off
-more often than not.
-
-The run that is drawn is the first by seed of those with the most late events, then the most late jumps, among the
-runs with late events in which all represented features end in digons; if there are none, among the other runs with
-late events, or else among all runs. The caption tells which.
+Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -88,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @final
-class EnergyLevels(Experiment):
+class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
     """The claim about jumps between energy levels."""
 
     claim: ClassVar[str] = (
@@ -146,7 +82,7 @@ class EnergyLevels(Experiment):
                 rule = f"snapshots.count must be at least {fewest}, for plateaus of {REST:,} steps to have {FEWEST}"
                 raise ValueError(f"{self.name}: run(snapshots.count={spec.snapshots.count}): {rule}")
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[tuple[Ensemble, int | None]]:
         """Jumps, events and drops of the whole ensemble; `shown` is an `Ensemble` and the seed of the run drawn."""
         from tegum.experiments.energy_levels.measures import ensemble_of, measures
         from tegum.training.compare import recorded_on
@@ -162,7 +98,7 @@ class EnergyLevels(Experiment):
             tuple(measured.values()), _criteria(ensemble, measured), caption, (ensemble, seed), tested=seed is not None
         )
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[Ensemble, int | None]]) -> Figure:
         """The chosen run: dimensionality of each feature above, the loss below; then what the ensemble shows."""
         from tegum.analysis.geometry.measures import dimensionality
         from tegum.figures.level_panels import Share

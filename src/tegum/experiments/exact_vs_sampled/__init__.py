@@ -1,33 +1,6 @@
 """A sampled trajectory and its noiseless twin: without noise the plateaus of the loss are seen to be saddles.
 
-Models of Elhage et al., "Toy Models of Superposition" (2022), from a small start. Two systems: six features in two
-correlated sets of three in three hidden dimensions (the text's example of learning as geometric transformations), and
-six independent features in three dimensions. Each run is trained twice from the same start: by AdamW on
-mini-batches, and by Adam on the exact population loss with the same settings, which is the same training without
-sampling noise. Both losses are shown as the exact population loss, so that they differ in what was learned and not in
-how it was measured.
-
-A plateau is a stretch of training on which the loss falls by less than a tenth while the number of steps grows
-e-fold, whose last step is at least 1.2 times its first (`tegum.analysis.dynamics.plateaus`). It is escaped if the loss
-falls by a tenth or more afterwards. On each plateau of the twin, from the snapshot at which the loss falls most slowly,
-Newton's method goes to the nearest critical point it finds. Such a plateau is *at a saddle* if a critical point is
-found within a tenth of the length of the run's final parameters and the loss falls from it in some direction: by a
-negative eigenvalue of the Hessian, or on one side of a kink. Weight decay is 0, so that critical points of the
-loss are where training would rest. The definitions were fixed on runs of base seeds 0 and 2, and the runs here are of
-base seed 3.
-
-Criteria, by intervals of 95 %, for each system:
-
-1. Escaped plateaus of the twin are at saddles: the interval of their share (which counts runs) lies above the null, the
-   share of snapshots at which the loss falls fastest between plateaus from which the same search ends within the
-   same distance at a saddle.
-2. The sampled run follows its twin: the mean difference of their log-losses over training has an interval that lies
-   below the null, the same difference between a sampled run and the twin of another start.
-
-The claim holds if all pass, does not hold if none does, and holds in part otherwise. The saddles' indices, how many
-runs end in the same place as their twin, and by how many steps noise moves the escapes are reported.
-
-Drawn is the run of each system with the most escaped plateaus at saddles whose index is decided, of these the first.
+Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -123,7 +96,7 @@ class Pairs:
 
 
 @final
-class ExactVsSampled(Experiment):
+class ExactVsSampled(Experiment["tuple[Pairs, ...]"]):
     """The claim that plateaus are saddles, seen without noise."""
 
     claim: ClassVar[str] = (
@@ -168,7 +141,7 @@ class ExactVsSampled(Experiment):
             )
         return specs
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[tuple[Pairs, ...]]:
         """Plateaus of all twins and their critical points; `shown` is the `Pairs` of each system."""
         pairs = [_pairs(name, runs[f"{name}-sampled"], runs[f"{name}-exact"]) for name in SYSTEMS]
         pairs = [each for each in pairs if each.seeds]
@@ -182,7 +155,7 @@ class ExactVsSampled(Experiment):
             tuple(measures.values()), tuple(criteria), _caption(pairs), tuple(pairs), tested=len(pairs) == len(SYSTEMS)
         )
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[Pairs, ...]]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """One panel a system: both losses of one run on a log axis, with the index at each plateau."""
         from tegum.figures.twins import Panel, twins
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from tegum.experiments.linear_first.escape_order import TRAININGS, WAYS, chance
 from tegum.experiments.linear_first.onset import DEFINITIONS, EARLY, LATE
 from tegum.experiments.linear_first.plateau_ranks import KINDS, on
-from tegum.experiments.reporting import Measure, average, mean, share
+from tegum.experiments.reporting import Measure, average, in_key, mean, share
 
 if TYPE_CHECKING:
     from tegum.experiments.linear_first.escape_order import Order
@@ -45,7 +45,7 @@ def where(training: str, onset: Onset) -> str:
 
 def where_key(training: str, onset: Onset) -> str:
     """An ensemble of `Onset`, at the start of its measures' keys: "onset_sgd.density_0_03.start_0_001"."""
-    return f"onset_{training}.density_{_digits(onset.density)}.start_{_start_key(onset.scale)}"
+    return f"onset_{training}.density_{in_key(onset.density)}.start_{_start_key(onset.scale)}"
 
 
 def start(scale: float) -> str:
@@ -55,12 +55,7 @@ def start(scale: float) -> str:
 
 def _start_key(scale: float) -> str:
     """A start scale in a key."""
-    return "xavier" if np.isnan(scale) else _digits(scale)
-
-
-def _digits(number: float) -> str:
-    """A number in a key: "0_03"."""
-    return f"{number:g}".replace(".", "_")
+    return "xavier" if np.isnan(scale) else in_key(scale)
 
 
 def _of_systems(found: Found) -> Iterator[Measure]:

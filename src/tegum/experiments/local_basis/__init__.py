@@ -1,65 +1,6 @@
 """Correlated sets are in local non-superposition: up to where, and whether PCA then finds them.
 
-Elhage et al., "Toy Models of Superposition" (2022), on local almost-orthogonal bases: correlated features prefer to be
-orthogonal to one another, so that "for certain sub-distributions we can assume that the activating features are not in
-superposition. This could be a powerful result, allowing us to confidently use methods such as PCA which might not be
-principled to generally use in the context of superposition."
-
-Grid. Sets of equal size, each with one gate, and all of one density; importances are 1. Over the size of a set as a
-part of m, with 4, 10 and 20 sets in m = 20 and with 10 sets in m = 10; over the number of sets, with sets of 10; and
-over density. The training is the common one: AdamW at 1e-3, batches of 1,024, 10,000 steps (the quick form 2,000),
-every run from a start of its own. The exact loss takes too long for hundreds of features. It is used for six sets of 4
-in m = 8, beside sampled training of the same, to see whether noise matters there.
-
-Reference are sets of 10: 4 and 10 of them in m = 20, 20 of them in m = 40 (not in the quick form), at the
-densities 0.0125 and 0.05.
-
-Definitions, all of them means over the sets of a run, and of these the mean over runs, with a bootstrapped interval:
-
-- The *interference* is the mean squared cosine within the sets, over that between sets. Rows shorter than a tenth of
-  the longest do not count: what is not there is not orthogonal.
-- What the *tied read-out* misses is the part of the set's variance that s W_S h does not give back with the best s. It
-  is told for three distributions of samples: the set alone (nothing else is active), the set active (and the others as
-  they come), everywhere. Features that are dropped are missed.
-- What *local PCA* finds is the part of the set's embeddings in the span of the k first principal components of h where
-  the set is active, the others as they come; k is the size of the set. PCA of everything, and a random subspace, which
-  has k/m, are of the same rank. Where the set is alone, PCA would be perfect by construction. So it would be after the
-  covariance of h where the set is inactive is taken off, because other sets do not depend on it.
-
-In a cell the *local basis* holds if the interference is at most 1/3 and the read-out of the set alone misses at most a
-tenth; and PCA finds it if it captures at least 0.9 of what a random subspace leaves out. Only cells in which every run
-represents more than m features count. Up to where this holds on a line of cells is interpolated; its interval is that
-of redrawn runs.
-
-Nulls: random groups of the same features in the same model; and, at the reference cells of density 0.05, models trained
-on independent features of the same density, measured by the same correlated sets.
-
-Criteria, by intervals of 95 %:
-
-1. The models are in superposition as a whole: every reference run represents at least 1.5 m features.
-2. In every reference cell the interference is below 1/3.
-3. In every reference cell the read-out of the set alone misses less than a tenth, and where the set is active it misses
-   less than everywhere.
-4. In every reference cell local PCA captures more than 0.9 of what a random subspace leaves out.
-5. Null: trained without correlation no reference cell passes the interference of criterion 2 or the tenth of 3.
-
-The claim holds if all pass, does not hold if none does, and holds in part otherwise.
-
-Rule of thumb, read from where lines end: the least number of features for each dimension at which a local basis ends on
-lines over the size or the number of sets, those of 4 sets left out; the least part of the dimensions that a set may
-fill with 4 sets; and the least density × size at which PCA ceases to find a set. Up to which density the read-out of an
-active set misses less than everywhere is told as well.
-
-Thresholds and criteria are round numbers, fixed after a look at shorter, exploratory runs (up to 3,000 steps and a few
-at 30,000, two runs a cell, base seed 0), and kept. The rule of thumb was put in this form, and the line in m = 10
-added, after a quick form of base seeds from 3000 on; the density 0.006 and up to where reading locally is better than
-everywhere, after a default form of base seeds from 5000 on, in which 10 sets of 10 were lost from the least density on.
-That lines of 4 sets are left out of the first part of the rule, and that the second part takes the least end, was
-decided after the quick form as well; some densities were thinned out to save time. The runs here are of base seeds from
-7000 on. The look also showed why PCA may fail. Other sets are as they come, and along its mean direction such a set has
-the variance p/12 + p(1 − p) k/4 if its k embeddings are orthonormal; along each direction of the set that is active it
-is 1/12. These are equal at p k = 1/3: from there on orthonormal sets are lost, in superposition or not. That is what
-density × size is compared with.
+Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -103,7 +44,7 @@ KEY = 7000
 
 
 @final
-class LocalBasis(Experiment):
+class LocalBasis(Experiment["Found"]):
     """The claim about local non-superposition."""
 
     claim: ClassVar[str] = (
@@ -152,12 +93,12 @@ class LocalBasis(Experiment):
             "exact": [spec.replace(training=Exact(gradient_tolerance=1e-6)) for spec in small],
         }
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Found]:
         """All measures of all cells, and where lines end; `shown` is what was `Found`."""
         found = find(runs)
         return Findings(tuple(measures(found)), _criteria(found), _caption(found), found)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Found]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Interference, read-out alone and locally, and PCA, over size, number and density of sets."""
         from tegum.figures.local_basis import local_basis
 

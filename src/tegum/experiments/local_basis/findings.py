@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from tegum.analysis.geometry.measures import represented
 from tegum.analysis.statistics import bootstrap_mean
+from tegum.experiments.reporting import in_key
 from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Cell:
     @property
     def key(self) -> str:
         """At the start of its measures' keys: "sets_10_of_10_m_20_p_0_05"."""
-        return f"sets_{self.sets}_of_{self.size}_m_{self.hidden}_p_{digits(self.density)}"
+        return f"sets_{self.sets}_of_{self.size}_m_{self.hidden}_p_{in_key(self.density)}"
 
     def correlated(self) -> FeatureDistribution:
         """Its features, each set with one gate: what is measured, whatever the model was trained on."""
@@ -156,8 +157,8 @@ class Line(NamedTuple):
         """What all its cells share, at the start of its measures' keys."""
         cell = self.cells[0].cell
         what = {
-            "part": f"sets_{cell.sets}_m_{cell.hidden}_p_{digits(cell.density)}",
-            "sets": f"sets_of_{cell.size}_m_{cell.hidden}_p_{digits(cell.density)}",
+            "part": f"sets_{cell.sets}_m_{cell.hidden}_p_{in_key(cell.density)}",
+            "sets": f"sets_of_{cell.size}_m_{cell.hidden}_p_{in_key(cell.density)}",
             "density": f"sets_{cell.sets}_of_{cell.size}_m_{cell.hidden}",
         }
         return what[self.along]
@@ -211,11 +212,6 @@ class Found:
     def reference(self) -> list[Seen]:
         """The reference cells."""
         return [each for cell, each in self.cells.items() if is_reference(cell)]
-
-
-def digits(number: float) -> str:
-    """A number in the key of a measure: "0_05"."""
-    return f"{number:g}".replace(".", "_")
 
 
 def is_reference(cell: Cell) -> bool:

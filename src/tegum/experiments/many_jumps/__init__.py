@@ -1,70 +1,6 @@
 """Whether the smooth loss of larger models is made of many small jumps of features.
 
-Elhage et al., "Toy Models of Superposition" (2022), having seen a feature's jump lower the loss of a small model,
-"suspect that seemingly smooth decreases of the loss curve in larger models are in fact composed of many small jumps of
-features between different configurations". This is put to the test where models grow at a fixed n/m = 10.
-
-Grid. Runs that differ by seed alone, of n = 40, 80, 200 and 400 independent features of density 0.3 in n/10
-dimensions (quick: 20, 40 and 80), ReLU, AdamW at a rate of 1e-3, from a Xavier start, 4,000 steps, after which hardly
-anything moves; the loss is that of a large sample, the same for all runs of a size. Beside them, without any noise,
-gradient flow of the exact loss of n = 20 and 40 over 300 units of time (not in quick).
-
-Definitions. Jumps are those of `tegum.analysis.dynamics.levels`: by 0.1 at least, in 1,000 steps at most, between
-plateaus of at least 100 steps (in the flow 100 and 10 units of time). They are shorter than those that are looked for
-late in training, because here early jumps count. The first plateau must be over before a jump can start, so that the
-loss is looked at from step 100 on; more than half of its whole decrease is over by then, and is no jump. A feature is
-represented if it is at least 1/2 long. Measures are those of `_small_jumps` and `_own_jumps`.
-
-Nulls. (a) Jumps shifted in time, around the time that is looked at. That is easy to exceed: the loss falls early, and
-features jump early. (b) The loss of one run beside the jumps of other runs of its size, which go through the same
-course at the same times: only what exceeds that belongs to these jumps and not to their time. It is taken of all pairs
-of runs, less what the loss of a run gives beside anyone's jumps and what jumps give beside anyone's loss; p is how
-often runs give as much where jumps are dealt to them anew. What a smooth curve explains is measured by the mean of all
-other runs' losses, in which single jumps are averaged out. Jumps are dealt anew and losses stay whose they are, so
-that neither null takes the errors of recorded losses for independent.
-
-How much it would be. Losses are made that fall by the runs' own jumps and by nothing else, each jump of a random size
-and a snapshot too early or too late (standard deviation), and only half of the jumps are then given to the measures:
-jumps are found by what rests before and after, so that many are missed, and a feature's way in dimensionality is not
-its way in the loss. What the measures give there is what a loss composed of jumps has to come near.
-
-Criteria, of the largest models, fixed before the runs of these base seeds (p: below 0.05, of (b)):
-
-1. More of the decrease lies inside a run's own jumps than with (b): p.
-2. The fall of the loss goes with the rise of the number of represented features from one stretch of 100 steps to the
-   next: the interval of the correlation is above (a); p.
-3. A constant and a non-negative sum of a run's own jumps predict where its loss falls: the interval of R² is above (a);
-   p. Stretches of 100 steps are predicted from the rest.
-4. Where the fall of a run leaves the common course of the others, whatever its size and a little earlier or later, it
-   goes with what the run's own jumps make of their way, less their course, from one stretch to the next: p.
-5. The loss is composed of the jumps: what 1 finds beyond (b) is more than a quarter of what made losses give; the
-   interval lies above 1/4.
-6. Added to the mean course of the other runs, a run's own jumps remove more of its squared error than with (b): p.
-
-5 is left out if the made losses show nothing themselves. The claim holds if all pass, does not hold if none does, and
-holds in part otherwise; it is not tested if fewer than five of the largest models trained to their end. How many jumps
-there are, of a run and for each feature, that more of the decrease lies inside them than with (a), the flow, and all
-sizes but the largest are reported and are no criteria.
-
-What was changed. The definitions were made on runs of the base seeds 300 + n. Then 1, 2 and 3 were tested with
-intervals that had the differences between runs in them which (b) has to take away; they were so wide that a small part
-could not be seen, and 1 failed. Two more criteria could not fail (larger models have more jumps in all, and more of the
-decrease lies inside jumps than with (a)), and 6 asked for 1/4 of the error, of which losses made of jumps fall short at
-n = 400 where jumps are a little out of time. The measures were mended, 4 and 5 were added, and all was tried on those
-seeds: there 1 and 4 pass, and 2, 3, 5 and 6 fail. Which tests to take, and the 1/4 in 5, was chosen by made losses: in
-ensembles of 12, 12 of 12 pass the p of 1, 3, 4 and 6 at n = 400, and 15 of 16 pass 5; at n = 80 two of 12 miss 6, and
-one misses 3. Where losses and jumps are of different runs, p is below 0.05 in 3 to 7 of 100. There are twice as many
-runs of n = 400 as before. The runs shown are of the base seeds 7000 + n; no criterion was changed after a look at them.
-
-Limits. Only features that rest before and after count as jumping; one that comes in a single long rise does not. The
-number of represented features tells little: while the loss falls it rises, overshoots, and falls again, and apart from
-the course the loss falls where it falls. 4 is blind to how much of the decrease is at stake: apart from the common
-course hardly any is. R² and the error that is removed are harsh on jumps that are known badly: at n = 400 jumps that
-make the whole loss remove nine tenths of the error if all are known, to the step, but less than a tenth if half are,
-one snapshot out of time. And what is common to all runs of a size may well be made of jumps, too: many of them, at
-times that hardly differ from run to run, sum to the same smooth course in every run, and no comparison of runs could
-tell. (b) and the mean course tell whether single jumps can be seen in the loss, not whether the course owes its form to
-them.
+Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -99,7 +35,7 @@ FLOW = 10
 
 
 @final
-class ManyJumps(Experiment):
+class ManyJumps(Experiment["list[Sized]"]):
     """The claim that smooth losses are made of jumps."""
 
     claim: ClassVar[str] = (
@@ -144,7 +80,7 @@ class ManyJumps(Experiment):
             **{f"flow-{n}": spec(n, seeds, flow, 300, 7_000 + n) for n, seeds in flows.items()},
         }
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[list[Sized]]:
         """Jumps and what the loss owes to them, for every size; `shown` is the list of `Sized`."""
         from tegum.experiments.many_jumps.measures import criteria, measures
         from tegum.training.compare import recorded_on
@@ -166,11 +102,11 @@ class ManyJumps(Experiment):
             tested=tested is not None,
         )
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[Sized]]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """One run of the smallest and of the largest size, and what jumps explain at all sizes."""
         from tegum.figures.many_jumps import Panel, many_jumps
 
-        found: list[Sized] = findings.shown
+        found = findings.shown
         sampled = [each for each in found if not each.flow]
         flows = [each for each in found if each.flow]
         shown = [*flows[-1:], *sampled[:1], *sampled[1:][-1:]]

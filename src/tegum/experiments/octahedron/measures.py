@@ -12,10 +12,10 @@ from jaxtyping import Bool
 from tegum.analysis.dynamics.motions import ORDER
 from tegum.experiments.framework import Criterion
 from tegum.experiments.octahedron.findings import Found
-from tegum.experiments.octahedron.route_measures import digits, of_routes
+from tegum.experiments.octahedron.route_measures import of_routes
 from tegum.experiments.octahedron.routes import DENSITIES, PAIRS, STRAIGHT
 from tegum.experiments.octahedron.stages import Stage, commonest, falls, in_order, named, purity
-from tegum.experiments.reporting import Measure, average, by_run, mean, share
+from tegum.experiments.reporting import Measure, average, by_run, in_key, mean, share
 
 MATCHED = 6 / 15
 """Of the matchings of six features in pairs, so many join different sets of three only."""
@@ -120,7 +120,7 @@ def _of_ends(found: Found) -> list[Measure]:
     for density in DENSITIES:
         at = np.array([found.density(run) == density for run in range(len(found.ends))], bool)
         for start, name, used in (("small", "small", small), ("xavier", "Xavier's", found.xavier)):
-            of, told = f"density_{digits(density)}.{start}", f"octahedra at {density:g}, {name} start"
+            of, told = f"density_{in_key(density)}.{start}", f"octahedra at {density:g}, {name} start"
             rows.append(octahedra(of, told, at & used, "at the last step"))
     every = np.ones(len(small), bool)
     rows.append(octahedra("grid", "octahedra, all runs of the grid", every, "at the last step"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from tegum.experiments.octahedron.findings import Found
 from tegum.experiments.octahedron.routes import DENSITIES, PAIRS, SMALL, STRAIGHT
-from tegum.experiments.reporting import Measure, average, mean, share
+from tegum.experiments.reporting import Measure, average, in_key, mean, share
 
 DIAGONAL = 3**0.5 / 2
 """The mean cosine of a random direction in three dimensions to the nearest diagonal of the axes: √3 E|x|."""
@@ -30,11 +30,6 @@ FEATURES = {
     "coordinates of opposite sign": "coordinates_of_opposite_sign",
 }
 """All these, in keys."""
-
-
-def digits(number: float) -> str:
-    """A number in a key: 0_05."""
-    return f"{number:g}".replace(".", "_")
 
 
 def of_routes(found: Found) -> list[Measure]:
@@ -73,7 +68,7 @@ def _of_counts(found: Found) -> list[Measure]:
         for scale in SMALL:
             used = [k for k in small if found.density(k) == density and found.scale(k) == scale]
             hits = sum(found.routes[k] == STRAIGHT for k in used)
-            key = f"density_{digits(density)}.start_{digits(scale)}.route_straight"
+            key = f"density_{in_key(density)}.start_{in_key(scale)}.route_straight"
             rows.append(share(key, f"route straight at {density:g}, start {scale:g}", hits, len(used), "of its cell"))
     large = np.flatnonzero(~found.small).tolist()
     for scale, of, told in ((0.2, "start_0_2", "0.2"), (None, "xavier", "Xavier's")):
@@ -98,7 +93,7 @@ def _of_axes(found: Found) -> list[Measure]:
         told = "at the end of the first regime; null: a random direction"
         rows.append(
             average(
-                f"start_{digits(scale)}.centroids_along_diagonals",
+                f"start_{in_key(scale)}.centroids_along_diagonals",
                 f"centroids along diagonals, start {scale:g}",
                 np.array(along),
                 "1",

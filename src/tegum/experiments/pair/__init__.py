@@ -1,37 +1,6 @@
 """Of two correlated features that must share one dimension, the model represents the principal component.
 
-Elhage et al., "Toy Models of Superposition" (2022): "If there are two correlated features a and b, but the model only
-has capacity to represent one, the model will represent their principal component (a + b)/√2, a sparse variable that has
-more impact on the loss than either individually, and ignore the second principal component (a − b)/√2."
-
-Three settings, all on the exact loss, the lowest of many starts counting; all importances are 1.
-
-- *Angle*. Two features, m = 1, over density p and correlation strength ρ (`PartiallyCorrelated`: with probability ρ
-  both share one gate, otherwise each has its own): the angle of W, a direction in feature space, to (a + b)/√2. It is
-  0° for the principal component, 45° for one feature alone, 90° for both as a digon. Where the principal component
-  begins to be the best, by angles below 0.1, ρ is found by bisection.
-- *Impact*. At ρ = 1: by how much the loss falls when the principal component alone, or one feature alone, is
-  represented, both with their best weights and biases. With nothing represented the loss is 2v, v = p/3 − p²/4 being
-  the variance of a feature. One feature alone leaves v, as its output is exact and the other one constant. The
-  principal component leaves p/12: given a + b the mean of a is (a + b)/2, so that W = (1, 1)/√2 without bias is the
-  best reconstruction there is. The reductions are v and v + c, with the covariance c = p(1 − p)/4. The best symmetric
-  model is found by descent as well.
-- *Room*. One pair (ρ = 1) and k = 1, 2 or 3 other, independent features of the same density, m = 2. For the linear
-  model the pair's variances p(7/12 − p/2) and p/12 compete with p/3 − p²/4, and the second component always comes last.
-  The share of the second component is |W_a − W_b|² / |W_a + W_b|², which is 1 where a and b are orthogonal: ignored is
-  what has a share of at most 0.01, and represented from 0.1 on.
-
-Null: the same at ρ = 0, two independent features.
-
-Criteria, fixed before the runs:
-
-1. At ρ = 1 the angle is below 0.01 at every density below 1, and the loss is p/12 to one part in 10⁶.
-2. At ρ = 1 the principal component alone lowers the loss by more than one feature alone, at every density below 1.
-3. Null: at ρ = 0 the angle is above 0.1 at every density up to 0.5.
-4. At density 0.9 the second component is ignored with every k.
-
-The claim holds if all pass, does not hold if none does, and holds in part otherwise. From which density down the second
-component is represented for each k, in superposition, is reported and is no criterion: the text does not say.
+Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -45,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.experiments.framework import Criterion, Experiment, Findings, Size
-from tegum.experiments.reporting import Measure
+from tegum.experiments.reporting import Measure, in_key
 from tegum.experiments.varied import Range
 from tegum.solutions.descent import KEY
 from tegum.solutions.solution import Solution, density_of, lowest
@@ -137,7 +106,7 @@ def second_share(weights: Float[np.ndarray, "feature hidden"]) -> float:
 
 
 @final
-class Pair(Experiment):
+class Pair(Experiment["Found"]):
     """The claim about two correlated features and room for one."""
 
     claim: ClassVar[str] = (
@@ -188,16 +157,16 @@ class Pair(Experiment):
             },
         }
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Found]:
         """Angles, reductions and shares; `shown` is what was `Found`."""
         found = _found(runs)
         return Findings(tuple(_measures(found)), _criteria(found), _caption(found), found)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Found]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """The angle over density and strength, both reductions of the loss, and the second component's share."""
         from tegum.figures.pair import pair
 
-        found: Found = findings.shown
+        found = findings.shown
         return pair(
             (found.densities, found.strengths, np.degrees(found.angles)),
             [(each.at, each.there.value) for each in found.principal],
@@ -290,7 +259,7 @@ def _measures(found: Found) -> list[Measure]:
     ]
     measures += [
         _measure(
-            f"density_{_digits(begin.at)}.strength_of_principal_component",
+            f"density_{in_key(begin.at, 3)}.strength_of_principal_component",
             f"strength of the principal component at {begin.at:.3g}",
             begin,
             "strength",
@@ -302,7 +271,7 @@ def _measures(found: Found) -> list[Measure]:
         p = float(found.along[number])
         measures += [
             Measure(
-                f"density_{_digits(p)}.reduction_by_principal_component",
+                f"density_{in_key(p, 3)}.reduction_by_principal_component",
                 f"reduction by the principal component at {p:.3g}",
                 float(reduced[0, number]),
                 "loss, sum over features",
@@ -311,7 +280,7 @@ def _measures(found: Found) -> list[Measure]:
                 meaning=f"closed form {v[number] + c[number]:.6g}; null: strength 0",
             ),
             Measure(
-                f"density_{_digits(p)}.reduction_by_one_feature",
+                f"density_{in_key(p, 3)}.reduction_by_one_feature",
                 f"reduction by one feature at {p:.3g}",
                 float(v[number]),
                 "loss, sum over features",
@@ -330,7 +299,7 @@ def _measures(found: Found) -> list[Measure]:
     ]  # fmt: skip
     for k, row in zip(OTHERS, found.shares, strict=True):
         for at in (0, *np.flatnonzero(found.room == DENSE).tolist()):
-            key = f"beside_{k}.density_{_digits(found.room[at])}.share_of_second_component"
+            key = f"beside_{k}.density_{in_key(found.room[at], 3)}.share_of_second_component"
             name = f"share of the second component beside {k} at {found.room[at]:.3g}"
             measures.append(Measure(key, name, float(row[at]), "1", n=runs, meaning="1 where a and b are orthogonal"))
     for begin in found.second:
@@ -338,11 +307,6 @@ def _measures(found: Found) -> list[Measure]:
         name = f"density up to which the second component is represented beside {begin.at:g}"
         measures.append(_measure(key, name, begin, "density", runs))
     return measures
-
-
-def _digits(number: float) -> str:
-    """For a key: 0.05 as "0_05"."""
-    return f"{number:.3g}".replace(".", "_")
 
 
 def _measure(key: str, name: str, begin: Begin, unit: str, runs: int) -> Measure:

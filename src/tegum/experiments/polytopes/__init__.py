@@ -1,59 +1,6 @@
 """Features end in a few polytopes with fractional dimensionality, often tegum products of smaller ones.
 
-Elhage et al., "Toy Models of Superposition" (2022), on the geometry of uniform superposition: over sparsity, the
-dimensions per feature m / |W|²_F are "sticky" at 1 and at 1/2, and each feature's own dimensionality clusters at the
-levels of a few polytopes (digon 1/2, triangle 2/3, tetrahedron 3/4, pentagon 2/5, square antiprism 3/8), of which
-larger ones are made as tegum products.
-
-Grid. One model at each of many densities p, all with 400 independent features of equal importance and density in 30
-dimensions (quick: 64 in 10), ReLU, AdamW at a rate of 1e-3, a Xavier start, its last snapshot. 1/p is even on a log
-axis from 1 to 10, where dimensions per feature come down to the levels, and coarser from there on to 100. Every
-density has a base seed of its own, so that densities are independent. Intervals are bootstrapped over densities,
-because the features of one model are not independent. They say how far a mean would move with other densities of the
-same part of the axis, and are no sampling error: a model's share is near 0 or near 1, by its regime. The full size has
-three seeds at each density, and reports how far these differ.
-
-Definitions. A feature is represented if it is at least half as long as the longest. Tegum factors are the connected
-blocks of the graph of cosines above 0.1, and have a name if all cosines within them are that near to a polytope's
-(`tegum.name_polytope`); a point, a feature on its own, counts as none. One weak cosine above the tolerance joins two
-factors to one without a name, so that 0.1 misses what 0.2 finds: everything is reported with four tolerances, each with
-its null, and only 0.1, the library's own, counts. *At a level* is a dimensionality within 0.02 of one of the five. In
-the *range of the levels* are models below density 1 in which represented features have a mean dimensionality of at
-least 3/8 − 0.02 (where it is less, they cannot all be at levels) and hold at least half of |W|²_F (where it is less,
-the model is made up of the others: near density 1 hundreds of short rows form a projection, beside a few long ones).
-Shares of named polytopes and of tegum products are also given without this last rule.
-
-Nulls. (a) Levels elsewhere: all five moved together along [1/4, 7/8], which is closed to a ring, by every shift that is
-not within 0.04 of none. (b) Even frames: the same features, each as long as it is, with random directions that are
-spread evenly over the space, to a tight frame: the dimensionality of each is then |W_i|² m / |W|²_F, which may meet
-a level, too. (c) Random directions of the same lengths, for names. (d) For what sticks: falls of m / |W|²_F without a
-rest from its first value to its last, on a straight line over the log axis and on a quarter of a cosine, which begins
-flat; the one that stays longer at the level counts.
-
-Criteria, fixed before the runs:
-
-1. In the range of the levels, represented features are at a level more often than in (a) and in (b): the intervals of
-   both differences, model by model, lie above 0.
-2. There, more than half of the represented features lie in a named polytope: the interval of their share is above 1/2.
-3. There, the polytopes are several, and those of the text: at least three of the five are found, each at two densities
-   or more, and other names hold less than a tenth of the features in named polytopes.
-4. There, more than half of the models are tegum products of at least two named polytopes: the interval lies above 1/2.
-5. m / |W|²_F sticks at 1: the part of the log axis from 1/p = 1 to 10 on which it is within 0.05 of 1 is larger than
-   with (d), counting only what lies between densities at which it is so near.
-6. The same at 1/2.
-
-The claim holds if all of them pass, does not hold if none does, and holds in part otherwise; it is not tested if no
-model ends in the range of the levels. A criterion of an interval (2, 4) that holds its bound fails, but is undecided
-and not refuted; its text says so. What is found in sparser models is reported and is no criterion. Nor is what a model
-is where it sticks: near 1 it is close to a projection on all m dimensions, for which |W|²_F = m whatever its features.
-
-How these came about. The range by mean dimensionality, the tolerance 0.05 and a grid that is finer up to 10 were
-chosen after a look at early runs. Base seeds 200 to 223, with 17 densities up to 10, were then the test, and a review
-of them changed this: the rule that represented features hold half of |W|²_F, without which one model of a dozen long
-rows beside a projection decided criteria 2 and 4 (on those seeds both pass with it and fail without; no other value
-was tried); criterion 3, which asked for at most five names and could not fail where one name holds nine tenths; the
-fall of (d) that begins flat, which stays at 1 longer than those models did; and 20 densities up to 10 instead of 17.
-The runs shown are of base seeds from 500 on, which were looked at only after all this was written down.
+Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -83,7 +30,7 @@ SEVERAL, FEW = 3, 0.1
 
 
 @final
-class Polytopes(Experiment):
+class Polytopes(Experiment["list[Model]"]):
     """The claim about discrete polytopes."""
 
     claim: ClassVar[str] = (
@@ -130,7 +77,7 @@ class Polytopes(Experiment):
         group = specs["run"]
         refuse_room(self.name, group[0] if isinstance(group, Sequence) else group)
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[list[Model]]:
         """Levels and shapes of every model; `shown` is the list of `Model`s."""
         models = models_of(runs["run"])
         tested = any(model.in_range for model in models)
@@ -139,11 +86,11 @@ class Polytopes(Experiment):
         criteria = _criteria(measures) if tested else (untested,)
         return Findings(tuple(measures.values()), criteria, _caption(models, measures), models, tested=tested)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[Model]]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Dimensionalities over 1/p, the shapes found at each, and a factor of each shape."""
         from tegum.figures.polytopes import Dots, polytopes
 
-        models: list[Model] = findings.shown
+        models = findings.shown
         dots = [
             Dots(
                 1 / model.density,

@@ -1,48 +1,6 @@
 """Over density and correlation strength, superposition wins where features are sparse, PCA where they are correlated.
 
-Elhage et al., "Toy Models of Superposition" (2022), on the collapsing of correlated features: "PCA and superposition
-are in some sense complementary strategies which trade off with one another. As features become more correlated, PCA
-becomes a better strategy. As features become sparser, superposition becomes a better strategy. When features are both
-sparse and correlated, mixtures of each strategy seem to occur. It would be nice to more deeply understand this space
-of tradeoffs."
-
-Grid. Three pairs of features, m = 2. With probability ρ, the correlation strength, both features of a pair share one
-gate, otherwise each has its own (`PartiallyCorrelated`). Densities from 0.02 to 0.95, evenly spaced on a logarithmic
-scale, by strengths up to 1; at each point many starts descend the exact loss (L-BFGS to a gradient norm of 1e-6), and
-the lowest solution counts, compared with what descent makes of its neighbours' (`_plane`). The quick form sees the part
-of ρ ≥ 0.5 and densities up to 0.7. The full form adds three sets of 2, 3 and 4 features in m = 2 and 3.
-
-Boundaries are the curves on which the best solution changes at once, followed by continuation to the edge of the plane,
-to a triple point, where three solutions have the same loss, or to where both solutions become one (`_boundaries`). In
-the middle of each of them (not in the quick form) the root across it is found anew by Newton's method on the critical
-points (`tegum.phase_boundary`), which tells the order: first order where two branches cross, continuous where an
-eigenvalue of the Hessian passes zero. Where the best solution changes its symmetry between two points of the grid
-without such a boundary, one branch grows out of the other: that is a continuous boundary, and the eigenvalue that
-passes zero, or jumps over it on a kink of the loss, is looked for at each of its places (`_breakings`). Solutions whose
-losses differ by less than one part in a million are not told apart; what changes at once between two points without a
-curve is counted and listed.
-
-Definitions. A pair is collapsed if the cosine of its embeddings is above 0.95 and the shorter is at least half as long
-as the longer. The *relative loss* is that of the best solution over that of the best linear model
-(`linear_optimum`); 1 is PCA, and how far it is below is what superposition is worth. That is the distance from PCA that
-is shown: by the angle to the principal subspace also solutions would be PCA that are better by their biases alone. A
-solution is *PCA* if this angle is below 0.05 and its relative loss at least 0.99. A *mixture* has one or two collapsed
-pairs, or three without being PCA. Solutions are named by collapsed pairs (or PCA), represented features, and how many
-of the 48 permutations of features that leave the data alike leave the solution as it is: 1/6/4.
-
-Null: strength 0, at the same densities.
-
-Criteria:
-
-1. At every strength the relative loss never falls as density rises: sparser features favour superposition.
-2. At every density the relative loss never falls as the strength rises: correlated features favour PCA.
-3. Of the points with a strength of at least 0.5 and a density of at most 0.5 at least a tenth are mixtures.
-4. In the null no two features are collapsed, of whichever pairs, at densities up to 0.5.
-
-They were written down when the numbers of collapsed pairs had been seen on a coarse grid, but the relative loss only at
-density 0.01, where it is smaller at strength 1 than at strength 0, against the second criterion. That stays as it is,
-as it is what the text says. That features of different pairs count in the null was added after the results. The claim
-holds if all pass, does not hold if none does, and holds in part otherwise.
+Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -110,7 +68,7 @@ class Step:
 
 
 @final
-class Tradeoff(Experiment):
+class Tradeoff(Experiment["Trades"]):
     """The claim about the space of trade-offs between superposition and PCA."""
 
     claim: ClassVar[str] = (
@@ -158,7 +116,7 @@ class Tradeoff(Experiment):
             **{f"{members}-in-{hidden}": plane(members, hidden, (40, 40), 32) for members, hidden in others},
         }
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings:
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Trades]:
         """The map of best solutions and its boundaries; `shown` is the `Trades` of the pairs in the plane."""
         found = {}
         for name, run in runs.items():
@@ -175,11 +133,11 @@ class Tradeoff(Experiment):
                 measures += _of_other(name, other)
         return Findings(tuple(measures), _criteria(main, rising, growing, null), _caption(main), main)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Trades]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """The number of collapsed pairs and the relative loss over the plane, with boundaries, and the solutions."""
         from tegum.figures.tradeoff import Lines, tradeoff
 
-        found: Trades = findings.shown
+        found = findings.shown
         plane = found.map.plane
         return tradeoff(
             (np.array(plane.densities), np.array(plane.strengths)),
