@@ -113,8 +113,9 @@ def test_what_takes_longer_than_a_year_is_refused_unless_a_user_waits_for_it(mon
         check_time("call(steps=5)", "it", 3 * 365 * 86400.0, "fewer steps take less")
     monkeypatch.setenv(TIME_VARIABLE, "5 years")
     check_time("call(steps=5)", "it", 3 * 365 * 86400.0)
-    monkeypatch.setenv(TIME_VARIABLE, "1.5h")
-    check_time("call(steps=5)", "it", 5400.0)
+    for text in ("1.5h", "1.5 hours", "90 minutes", "5400 seconds", "5400", "0.0625 d"):
+        monkeypatch.setenv(TIME_VARIABLE, text)
+        check_time("call(steps=5)", "it", 5400.0)
     with pytest.raises(ValueError, match=r"about 2\.5 h, and TEGUM_TIME_LIMIT allows 90 min; the environment"):
         check_time("call(steps=5)", "it", 9000.0)
 

@@ -26,7 +26,17 @@ _UNNOTICED = 2**24
 """Bytes that no machine lacks: for fewer it is not asked what there is, which takes some hundred microseconds."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_SECONDS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400, "years": YEAR, "year": YEAR}
+_SECONDS = {
+    name: seconds
+    for seconds, names in {
+        1: ("", "s", "second", "seconds"),
+        60: ("min", "minute", "minutes"),
+        3600: ("h", "hour", "hours"),
+        86400: ("d", "day", "days"),
+        YEAR: ("year", "years"),
+    }.items()
+    for name in names
+}
 _TIME = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\d{1,2})?)\s*([a-z]*)\s*", re.IGNORECASE | re.ASCII)
 _SIZE = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\d{1,2})?)\s*(?:([kmgtpe]?)(i?)b?)?\s*", re.IGNORECASE | re.ASCII)
 

@@ -182,11 +182,12 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
     # `iterate` can be left at any time; and JAX may have a device that is faster by any factor.
     if isinstance(first.training, Sampled) and kept and kind == "kernel":
         training = first.training
-        given = f"training.steps={training.steps}{batch}, seeds={first.seeds}"
+        given, instead = f"training.steps={training.steps}{batch}", "fewer steps or seeds take less"
         if count * training.evaluation > training.steps * training.batch:
-            given = f"training.evaluation={training.evaluation}, snapshots={count - 1}, seeds={first.seeds}"
+            given = f"training.evaluation={training.evaluation}, snapshots={count - 1}"
+            instead = "a smaller evaluation sample, fewer snapshots or fewer seeds take less"
         seconds = training_seconds(specs, kind, pool) or 0.0
-        check_time(f"{call}(Spec({given}))", f"training {runs} with {model}", seconds, "fewer of them take less")
+        check_time(f"{call}(Spec({given}, seeds={first.seeds}))", f"training {runs} with {model}", seconds, instead)
 
 
 def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, int, int]:

@@ -99,8 +99,8 @@ def evaluate(
     finite = (np.abs(theta) <= _LARGEST).all(1)
     if strict and not finite.all():
         raise ValueError(
-            f"evaluate(weights, bias): model {int(np.argmin(finite))} has a parameter that is not finite, or is beyond "
-            f"{_LARGEST:g}"
+            f"population loss(weights, bias): model {int(np.argmin(finite))} has a parameter that is not finite, or is "
+            f"beyond {_LARGEST:g}"
         )
     found = _blank(runs, theta.shape[1], order)
     if (good := np.flatnonzero(finite)).size:

@@ -1,6 +1,6 @@
 """The sampled path through JAX: the same training, for GPUs and for sets of features that are no mixture table.
 
-A chunk of runs is one call of a compiled program (`programs`).
+A chunk of runs is one call of a compiled program (`jax_programs`).
 """
 
 from __future__ import annotations
@@ -294,7 +294,7 @@ def _schedule(training: Sampled, start: int, stop: int) -> Float32[np.ndarray, "
 
 
 class _Numbers(NamedTuple):
-    """What an update in `programs` is told."""
+    """What an update in `jax_programs` is told."""
 
     settings: Callable[[Sampled], list[float]]
     """The same in all steps."""

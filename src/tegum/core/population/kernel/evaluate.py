@@ -13,7 +13,7 @@ turn the last two into sums over E[e^{itz}] and E[x_j e^{itz}], which are produc
 The sums are cut off by a smooth window. M is kept apart from the parameters (it is frozen while they are moved, say
 along a line), so that the gradient is that of the very sum: derivatives in the couplings and the bias are the same
 products with a factor replaced, and are added up by prefix and suffix products, never by a division. Before the
-sum, events that a series resolves badly are taken out of the products (see `population_events`). Outputs that cannot
+sum, events that a series resolves badly are taken out of the products (see `patterns`). Outputs that cannot
 be negative, or not positive, are moments alone.
 
 `evaluate` and `refresh_scale` are for other kernels: one block of eight runs, all vectors in lanes (parameters, 8), no
