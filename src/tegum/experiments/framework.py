@@ -21,9 +21,9 @@ import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast, final
 
 from tegum.data.results import SUMMARY
 from tegum.experiments.reporting import Measure, check_key
@@ -76,8 +76,8 @@ class Findings(Generic[Shown]):
     criteria: tuple[Criterion, ...]
     caption: str
     """What the figure shows, in sentences."""
-    shown: Shown
-    """What the experiment's own `draw` needs besides the trajectories."""
+    shown: Shown = field(default=cast("Shown", None))
+    """What the experiment's own `draw` needs besides the trajectories; most need nothing."""
     tested: bool = True
     """Whether there was anything to compare with the criteria; what was not tested is not refuted."""
 
