@@ -68,6 +68,7 @@ def test_how_long_training_will_take_is_told_until_its_pace_is_known(clock):
         clock.now += 1
         task.tell(segment(number, number + 1, 101))
     assert task.words()[0] == "81 s left"
+    assert Steps(4, converges=False, foretold=9000.0, least=True, clock=clock).words()[0] == "at least 2.5 h in all"
 
 
 def test_runs_that_have_converged_are_no_part_of_the_rate_and_nothing_is_said_of_the_time_left(clock):

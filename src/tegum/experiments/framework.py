@@ -233,6 +233,8 @@ class Experiment(abc.ABC, Generic[Shown]):
         from tegum.figures.style import matplotlib, rendered
         from tegum.progress.showing import shown
         from tegum.progress.tasks import Stage
+        from tegum.training.engine import together
+        from tegum.training.sizes import check_training
 
         matplotlib()  # What cannot be drawn is known before it is trained.
         begin = time.perf_counter()
@@ -240,6 +242,8 @@ class Experiment(abc.ABC, Generic[Shown]):
         if size not in sizes:
             raise ValueError(f"{self.name}: run(size={size!r}): size must be one of {', '.join(sizes)}")
         specs = self.changed(size, changes)
+        for spec in specs.values():
+            check_training(together(spec, self.name), self.name, "auto", None, kept=True)
         files = self._files(specs)
         with (
             shown(progress, Stage(f"{self.name} ({size})"), "run"),

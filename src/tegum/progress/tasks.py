@@ -178,15 +178,18 @@ class Steps(Task):
         converges: bool,
         until: float | None = None,
         foretold: float | None = None,
+        least: bool = False,
         clock: Clock | None = None,
     ) -> None:
         """Training of some runs, each perhaps to convergence, or until a time (a flow's).
 
-        Where it is known before about how many seconds it will take, that is told until its pace is known.
+        Where it is known before about how many seconds it will take, or take at least, that is told until its pace is
+        known.
         """
         super().__init__(f"training {runs:,} {'run' if runs == 1 else 'runs'}", clock=clock)
         self._runs, self._converges, self._until = runs, converges, until
-        self._foretold = None if foretold is None or foretold < _LONG else f"about {duration(foretold)} in all"
+        known = "at least" if least else "about"
+        self._foretold = None if foretold is None or foretold < _LONG else f"{known} {duration(foretold)} in all"
         self._pace = Pace()
 
     def tell(self, *news: Any) -> None:

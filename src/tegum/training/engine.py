@@ -264,11 +264,13 @@ def _task(specs: Sequence[Spec], worker: Engine) -> Steps:
     """What is told of training these."""
     training = specs[0].training
     until = training.time(training.steps)
+    foretold = training_seconds(specs, worker.name, worker.threads)
     return Steps(
         len(specs) * specs[0].seeds,
         converges=training.ends_early,
         until=None if until is None else float(until),
-        foretold=training_seconds(specs, worker.name, worker.threads),
+        foretold=None if foretold is None else foretold.seconds,
+        least=foretold is not None and foretold.least,
     )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import numpy as np
 
-from tegum.core.limits import check_memory, check_time, memory_limit, readable
+from tegum.core.limits import check_memory, check_time, exact_loss_seconds, memory_limit, readable
+from tegum.core.model import activation_named
 from tegum.core.threads import available_cores
 from tegum.training.spec.methods import Exact, Flow, Sampled, Training
 
@@ -102,17 +103,27 @@ def training_sizes(specs: Sequence[Spec], engine: str, threads: int) -> Sizes:
     )
 
 
-def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> float | None:
-    """About how long training takes, within a factor of three or so; None where that is not known before.
+class Foretold(NamedTuple):
+    """How long training takes, as far as that is known before."""
 
-    Only sampled training does the same work in every step. The steps of the others evaluate the loss as finely, and as
-    often, as the accuracy asks for where they are, which differs by factors of a hundred. Nor is it known how fast a
-    device of JAX is that is no CPU.
+    seconds: float
+    least: bool
+    """Whether it may well take much longer; otherwise `seconds` is right within a factor of three or so."""
+
+
+def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> Foretold | None:
+    """How long training takes, or takes at least; None where nothing is known before.
+
+    Only sampled training does the same work in every step. The others evaluate the loss as finely, and as often, as
+    the accuracy asks for where they are, which differs by factors of a hundred: of them a bound from below is known,
+    but of a device of JAX that is no CPU not even how fast it is.
     """
     first = specs[0]
-    training, n, m = first.training, first.features.n, first.hidden
+    training, n, m, runs = first.training, first.features.n, first.hidden, len(specs) * first.seeds
     if not isinstance(training, Sampled):
-        return None
+        if any(activation_named("train", spec.activation).exact != "series" for spec in specs):
+            return None
+        return Foretold(exact_loss_seconds(runs * _evaluations(first), n, m) / min(threads, runs), least=True)
     # Nanoseconds that a core takes for one feature of one sample, measured where sixteen lanes are two registers.
     if engine == "kernel":
         sample, step = 0.3 + 0.25 * m, 1e3
@@ -124,8 +135,19 @@ def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> float 
         sample, step = 8 + 0.4 * m, 5e4
     recorded = snapshot_count(first) * training.evaluation * 0.4
     run = n * sample * (training.steps * training.batch + recorded) + training.steps * step
-    runs = len(specs) * first.seeds
-    return 1e-9 * run * runs / min(threads, runs)
+    return Foretold(1e-9 * run * runs / min(threads, runs), least=False)
+
+
+def _evaluations(spec: Spec) -> int:
+    """How often the exact loss of a run is evaluated at least."""
+    match spec.training:
+        case Exact(ends_early=False, steps=steps):
+            return steps
+        case Flow(steps=steps):
+            # A step of the solver between two snapshots has five stages or more.
+            return 5 * (snapshot_count(spec) - 1)
+        case _:
+            return 1
 
 
 def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int | None, *, kept: bool) -> None:
@@ -180,14 +202,19 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
         what, largest = f"{what} ({readable(largest)}) and all that training needs besides", total
     check_memory(f"{call}(Spec({given}))", what, largest, instead)
     # `iterate` can be left at any time; and JAX may have a device that is faster by any factor.
-    if isinstance(first.training, Sampled) and kept and kind == "kernel":
-        training = first.training
-        given, instead = f"training.steps={training.steps}{batch}", "fewer steps or seeds take less"
-        if count * training.evaluation > training.steps * training.batch:
-            given = f"training.evaluation={training.evaluation}, snapshots={count - 1}"
-            instead = "a smaller evaluation sample, fewer snapshots or fewer seeds take less"
-        seconds = training_seconds(specs, kind, pool) or 0.0
-        check_time(f"{call}(Spec({given}, seeds={first.seeds}))", f"training {runs} with {model}", seconds, instead)
+    if not kept or kind == "jax" or (foretold := training_seconds(specs, kind, pool)) is None:
+        return
+    given, instead = f"training.steps={first.training.steps}{batch}", "fewer steps or seeds take less"
+    if isinstance(first.training, Flow):
+        given, instead = f"snapshots={count - 1}", "fewer snapshots or seeds take less"
+    elif (
+        isinstance(training := first.training, Sampled)
+        and count * training.evaluation > training.steps * training.batch
+    ):
+        given = f"training.evaluation={training.evaluation}, snapshots={count - 1}"
+        instead = "a smaller evaluation sample, fewer snapshots or fewer seeds take less"
+    call = f"{call}(Spec({given}, seeds={first.seeds}))"
+    check_time(call, f"training {runs} with {model}", foretold.seconds, instead, least=foretold.least)
 
 
 def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, int, int]:

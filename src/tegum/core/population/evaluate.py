@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.limits import check_memory
+from tegum.core.limits import check_memory, check_time, exact_loss_seconds
 from tegum.core.model import Activation, exact_path
 from tegum.core.population.errors import Differences, always, differences, kernel_values, left_out, unevenness
 from tegum.core.stopping import current, interruptible
@@ -94,6 +94,12 @@ def evaluate(
             f"or {runs} of them"
         )
     _check_room(runs, n, m, order)
+    if path == "series":
+        given_shape = f"population loss(weights of shape {weights.shape})"
+        least = exact_loss_seconds(runs, n, m) / min(threads, max(runs, 1))
+        check_time(
+            given_shape, f"that of {runs:,} models", least, "fewer models or a smaller one take less", least=True
+        )
     theta = np.concatenate([weights.reshape(runs, -1), bias], 1)
     # The loss is of fourth order in the weights, and NaN compares as False.
     finite = (np.abs(theta) <= _LARGEST).all(1)
