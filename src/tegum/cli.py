@@ -393,8 +393,7 @@ def _show(trajectory: xr.Dataset, path: Path) -> None:
     terminal.table(str(path), ("", ""), describe(trajectory))
     last = last_snapshots(trajectory)
     known = known_loss(last)
-    columns = ("result", "runs", f"{known.name}, mean", "least", "largest")
-    terminal.table("How the runs ended", columns, endings(last, known.loss, known.error, known.exact))
+    terminal.records("How the runs ended", endings(last, known.loss, known.error, known.exact, known.name))
     if known.note:
         terminal.note(f"Losses: {known.note}.")
-    terminal.table("Polytopes at the last step", ("polytope", "runs", "share"), polytopes_found(trajectory))
+    terminal.records("Polytopes at the last step", polytopes_found(trajectory))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     for row in rows:
         drawn.add_row(*map(_cell, row))
     _show(drawn)
+
+
+def records(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table whose columns are the keys of its rows."""
+    table(title, list(rows[0]) if rows else [], [list(row.values()) for row in rows])
 
 
 def _cell(value: Any) -> Text:

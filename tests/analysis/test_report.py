@@ -20,13 +20,16 @@ def run():
 
 
 def test_polytopes_are_counted_by_name(run):
-    assert polytopes_found(run) == [("square", "2", "67%"), ("triangle", "1", "33%")]
-    assert polytopes_found(run, most=1) == [("square", "2", "67%"), ("1 others", "1", "33%")]
+    square = {"polytope": "square", "runs": "2", "share": "67%"}
+    assert polytopes_found(run) == [square, {"polytope": "triangle", "runs": "1", "share": "33%"}]
+    assert polytopes_found(run, most=1) == [square, {"polytope": "1 others", "runs": "1", "share": "33%"}]
 
 
 def ended(run, error=None, exact=True):
     last = last_snapshots(run)
-    return endings(last, last.loss, error, exact)
+    rows = endings(last, last.loss, error, exact, name="recorded loss")
+    assert all(list(row) == ["result", "runs", "recorded loss, mean", "least", "largest"] for row in rows)
+    return [tuple(row.values()) for row in rows]
 
 
 def test_endings_ignore_what_is_not_finite(run):

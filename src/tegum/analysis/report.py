@@ -73,17 +73,21 @@ def last_snapshots(trajectory: xr.Dataset) -> xr.Dataset:
 
 
 def endings(
-    last: xr.Dataset, loss: xr.DataArray, error: xr.DataArray | None, exact: bool = False
-) -> list[tuple[str, str, str, str, str]]:
-    """For each way runs ended: how many, and the mean, least and largest of their finite losses, as text.
+    last: xr.Dataset, loss: xr.DataArray, error: xr.DataArray | None, exact: bool = False, name: str = "loss"
+) -> list[dict[str, str]]:
+    """For each way in which runs ended: how many, and the mean, least and largest of their finite losses.
 
-    The mean has the mean error: runs share an evaluation sample, and may all be off to the same side.
+    The mean has the mean error: runs share an evaluation sample, so that all may be off in the same direction.
 
     Args:
         last: the last snapshots of runs, as `last_snapshots` gives them.
         loss: of these snapshots.
         error: of these losses; None where it is not known.
         exact: whether it is the exact loss, and the error a bound.
+        name: of the loss, in the heads of columns.
+
+    Returns:
+        A row for each way, from the head of a column to its text.
 
     """
     dims = last["result"].dims
@@ -91,14 +95,15 @@ def endings(
     values = loss.transpose(*dims).values.ravel().astype(float)
     errors = np.full(values.shape, np.nan) if error is None else error.transpose(*dims).values.ravel()
     rows = []
-    for name in dict.fromkeys(result.tolist()):
-        own = np.flatnonzero((result == name) & np.isfinite(values))
+    for way in dict.fromkeys(result.tolist()):
+        own = np.flatnonzero((result == way) & np.isfinite(values))
         shown = ("none",) * 3
         if len(own):
             ends = own[np.argmin(values[own])], own[np.argmax(values[own])]
             pairs = [(values[own].mean(), errors[own].mean()), *((values[at], errors[at]) for at in ends)]
             shown = tuple(with_error(float(value), float(error), exact) for value, error in pairs)
-        rows.append((str(name), str(int((result == name).sum())), *shown))
+        losses = dict(zip((f"{name}, mean", "least", "largest"), shown, strict=True))
+        rows.append({"result": str(way), "runs": str(int((result == way).sum())), **losses})
     return rows
 
 
@@ -130,16 +135,20 @@ def _magnitude(value: float) -> int:
     return int(f"{abs(value):.1e}".split("e")[1])
 
 
-def polytopes_found(trajectory: xr.Dataset, most: int = 12) -> list[tuple[str, str, str]]:
-    """The names of the polytopes at each run's last recorded step, with counts and shares, the most frequent first."""
+def polytopes_found(trajectory: xr.Dataset, most: int = 12) -> list[dict[str, str]]:
+    """The names of the polytopes at each run's last recorded step, with counts and shares, the most frequent first.
+
+    Returns:
+        A row for each name, from the head of a column to its text.
+
+    """
     schema.check(trajectory, ["weights"], call="polytopes_found(trajectory)")
     names = Counter(np.ravel(polytope_names(trajectory["weights"].isel(step=-1)).values).tolist())
     runs = sum(names.values())
-    rows = [(name, str(count), f"{count / runs:.0%}") for name, count in names.most_common(most)]
-    if rest := len(names) - len(rows):
-        others = runs - sum(count for _, count in names.most_common(most))
-        rows.append((f"{rest} others", str(others), f"{others / runs:.0%}"))
-    return rows
+    counts = names.most_common(most)
+    if rest := len(names) - len(counts):
+        counts.append((f"{rest} others", runs - sum(count for _, count in counts)))
+    return [{"polytope": name, "runs": str(count), "share": f"{count / runs:.0%}"} for name, count in counts]
 
 
 def _sets(trajectory: xr.Dataset) -> list[str]:

@@ -1,0 +1,78 @@
+"""A picture of the layers in text, read from the imports.
+
+    python docs/layers.py            prints it
+    python docs/layers.py --write    puts it into ARCHITECTURE.md, between the two marks
+
+Rows import columns; a number says how many modules of the row import a module of the column. That all numbers lie above
+the diagonal is what the import linter checks.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- layers: python docs/layers.py --write -->", "<!-- end of layers -->"
+
+
+def imports(package: Path) -> dict[str, set[str]]:
+    """For each module of a package those of the same package that it imports, wherever it does."""
+    names = {}
+    for path in package.rglob("*.py"):
+        parts = (package.name, *path.relative_to(package).with_suffix("").parts)
+        names[".".join(parts).removesuffix(".__init__")] = path
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for name, path in names.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found[name] |= {each.name for each in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                inner = {f"{node.module}.{each.name}" for each in node.names}
+                found[name] |= {each if each in names else str(node.module) for each in inner}
+        found[name] = {each for each in found[name] if each in names and each != name}
+    # Names of the package itself are looked up when they are used: it imports everything, and nothing imports it.
+    return {name: each - {package.name} for name, each in found.items() if name != package.name}
+
+
+def layers() -> list[str]:
+    """The layers from the top, as the import linter has them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = (each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "layers")
+    return [name.strip() for layer in contract["layers"] for name in layer.split("|")]
+
+
+def picture() -> str:
+    """The picture, without the marks."""
+    package = ROOT / "src" / "tegum"
+    found, names = imports(package), layers()
+    of = {module: module.split(".")[1] for module in found}
+    rows = []
+    width = {name: max(len(name), 4) + 2 for name in names}
+    for row in names:
+        own = [module for module in found if of[module] == row]
+        cells = []
+        for column in names[1:]:
+            count = sum(any(of[each] == column for each in found[module]) for module in own)
+            below = names.index(column) > names.index(row)
+            cells.append(f"{count or '·' if below else '':>{width[column]}}")
+        rows.append(f"{row:<12}{len(own):>8}{''.join(cells)}".rstrip())
+    head = f"{'':<12}{'modules':>8}{''.join(f'{name:>{width[name]}}' for name in names[1:])}"
+    return "\n".join((head, *rows))
+
+
+def written(text: str) -> str:
+    """ARCHITECTURE.md with the picture as it is now."""
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n```text\n{picture()}\n```\n{END}{after}"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--write"]:
+        path = ROOT / "ARCHITECTURE.md"
+        path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print(picture())
