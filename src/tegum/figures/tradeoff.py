@@ -33,7 +33,7 @@ _LINE = 0.15
 """Inches that a line of the caption takes."""
 
 
-class Lines(NamedTuple):
+class MapOverlay(NamedTuple):
     """What is drawn over the maps, in density and strength."""
 
     boundaries: Sequence[Float[np.ndarray, "point 2"]]
@@ -45,7 +45,7 @@ def tradeoff(
     grid: tuple[Float[np.ndarray, " density"], Float[np.ndarray, " strength"]],
     names: Sequence[Sequence[str]],
     ratios: Float[np.ndarray, "density strength"],
-    lines: Lines,
+    lines: MapOverlay,
     pictures: Sequence[tuple[str, tuple[float, float], Float[np.ndarray, "6 2"]]],
     caption: str = "",
 ) -> Figure:
@@ -142,7 +142,7 @@ def _draw_ratios(
     bar.set_label("loss / loss of the best linear model", fontsize=8.0, labelpad=2)
 
 
-def _draw_lines(panel: Axes, lines: Lines) -> None:
+def _draw_lines(panel: Axes, lines: MapOverlay) -> None:
     for each in lines.boundaries:
         panel.plot(each[:, 0], each[:, 1], color="white", lw=2.2, zorder=3, solid_capstyle="round")
     for each in lines.boundaries:

@@ -34,7 +34,7 @@ NULL_UP_TO, IGNORED_AT = 0.5, 0.9
 """Densities: the null without correlation is judged up to the first; at the second the second component should be
 ignored."""
 
-FRESH_STARTS = 32
+FRESH_STARTS_AT_LEAST = 32
 """The least number of fresh starts that check the best solution at a transition."""
 
 
@@ -150,5 +150,5 @@ def _transitions(
     if not changes or not passed(best[-1]):
         return []
     ends = best[changes[-1]], best[changes[-1] + 1]
-    there = passage(spec, parameter, *ends, passed, starts=max(spec.seeds, FRESH_STARTS), key=KEY)
+    there = passage(spec, parameter, *ends, passed, starts=max(spec.seeds, FRESH_STARTS_AT_LEAST), key=KEY)
     return [Transition(at, there, size(there.low) - size(there.high) > limit / 2)]
