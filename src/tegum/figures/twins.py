@@ -25,7 +25,7 @@ _LINE = 0.15
 """Inches that a line of the caption takes."""
 
 
-class Panel(NamedTuple):
+class TwinPanel(NamedTuple):
     """One run and its twin."""
 
     title: str
@@ -37,7 +37,7 @@ class Panel(NamedTuple):
     """First and last step, and what stands at it."""
 
 
-def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
+def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
     """Panels one below the other, loss and step both on log axes.
 
     Args:
@@ -65,7 +65,7 @@ def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
     return figure
 
 
-def _draw(place: Axes, panel: Panel) -> None:
+def _draw(place: Axes, panel: TwinPanel) -> None:
     for start, end, label in panel.plateaus:
         place.axvspan(start, end, color=style.BAND, lw=0, zorder=0)
         name = label if label in ("min", "?") else f"index {label}"
