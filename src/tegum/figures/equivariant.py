@@ -37,7 +37,7 @@ _LINE = 0.15
 """Inches that a line of the caption takes."""
 
 
-class Picture(NamedTuple):
+class OrientationPicture(NamedTuple):
     """Embeddings in the plane."""
 
     width: float
@@ -58,7 +58,7 @@ class Family(NamedTuple):
     """Width, and what changes there."""
 
 
-class Pair(NamedTuple):
+class FamilyPair(NamedTuple):
     """What two families do."""
 
     hidden: int
@@ -69,7 +69,7 @@ class Pair(NamedTuple):
 
 
 def equivariant(
-    pictures: Sequence[Picture], families: Sequence[Family], pairs: Sequence[Pair], caption: str = ""
+    pictures: Sequence[OrientationPicture], families: Sequence[Family], pairs: Sequence[FamilyPair], caption: str = ""
 ) -> Figure:
     """Three rows: pictures, shares of modes with the loss for each m, and what two families do for each m.
 
@@ -110,7 +110,7 @@ def equivariant(
     return figure
 
 
-def _draw_picture(place: Axes, picture: Picture) -> None:
+def _draw_picture(place: Axes, picture: OrientationPicture) -> None:
     from matplotlib import colormaps
 
     weights = canonical_pose(np.asarray(picture.weights))
@@ -151,7 +151,7 @@ def _draw_family(place: Axes, family: Family, *, first: bool) -> None:
         place.tick_params(axis="y", labelleft=False)
 
 
-def _draw_pair(place: Axes, pair: Pair, *, first: bool) -> None:
+def _draw_pair(place: Axes, pair: FamilyPair, *, first: bool) -> None:
     from matplotlib.colors import ListedColormap
 
     names = list(TOGETHER)
