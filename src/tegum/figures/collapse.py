@@ -30,7 +30,7 @@ _LINE = 0.15
 """Inches that a line of the caption takes."""
 
 
-class Picture(NamedTuple):
+class SolutionPicture(NamedTuple):
     """A solution to be drawn."""
 
     name: str
@@ -39,7 +39,7 @@ class Picture(NamedTuple):
     weights: Float[np.ndarray, "6 2"]
 
 
-class Curve(NamedTuple):
+class BestAlongDensity(NamedTuple):
     """The best solutions along density."""
 
     density: Float[np.ndarray, " density"]
@@ -51,8 +51,8 @@ class Curve(NamedTuple):
 
 
 def collapse(
-    pictures: Sequence[Picture],
-    best: Curve,
+    pictures: Sequence[SolutionPicture],
+    best: BestAlongDensity,
     others: Sequence[tuple[float, float, str]],
     branches: Sequence[tuple[str, Float[np.ndarray, "_ 2"]]],
     changes: Sequence[tuple[str, float]],
@@ -111,7 +111,7 @@ def _scale_densities(panels: Sequence[Axes], least: float) -> None:
     panels[-1].set_xlabel("density p (log scale)")
 
 
-def _draw_picture(place: Axes, picture: Picture) -> None:
+def _draw_picture(place: Axes, picture: SolutionPicture) -> None:
     draw_pairs(place, picture.weights)
     title = "PCA" if picture.name == "PCA" else f"{picture.name} collapsed"
     place.set_title(f"{title}\np = {picture.density:.2g}", color=COLOURS.get(picture.name, style.INK), pad=2)
@@ -139,7 +139,7 @@ def draw_pairs(place: Axes, weights: Float[np.ndarray, "6 2"]) -> None:
     place.set_axis_off()
 
 
-def _draw_losses(place: Axes, best: Curve) -> None:
+def _draw_losses(place: Axes, best: BestAlongDensity) -> None:
     place.plot(best.density, best.ratio, color=style.INK, lw=0.8, zorder=2)
     for name, colour in COLOURS.items():
         at = [k for k, each in enumerate(best.names) if each == name]
@@ -158,7 +158,7 @@ def _draw_losses(place: Axes, best: Curve) -> None:
 
 def _draw_excess(
     place: Axes,
-    best: Curve,
+    best: BestAlongDensity,
     others: Sequence[tuple[float, float, str]],
     branches: Sequence[tuple[str, Float[np.ndarray, "_ 2"]]],
 ) -> None:
@@ -218,7 +218,7 @@ def _spans(changes: Mapping[str, tuple[float, float]], least: float) -> list[tup
     return [*found, (name, start, 1.0)] if name else []
 
 
-def _draw_shares(place: Axes, best: Curve, sampled: Sequence[tuple[float, int, int]]) -> None:
+def _draw_shares(place: Axes, best: BestAlongDensity, sampled: Sequence[tuple[float, int, int]]) -> None:
     place.plot(
         best.density, best.share, color=style.MUTED, lw=1.2, marker="o", ms=2.5, label="starts on the exact loss"
     )

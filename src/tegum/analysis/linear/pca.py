@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.geometry.measures import ZERO_TOLERANCE, Kind, Matrices, Measure
+from tegum.analysis.geometry.measures import ZERO_TOLERANCE, ArrayMeasure, Kind, Matrices
 from tegum.analysis.linear.subspaces import (
     Angles,
     PerMatrix,
@@ -186,7 +186,7 @@ def pca_likeness(
         basis = basis_of(W, tolerance, rank)
         return np.clip((basis * (weighted @ basis)).sum((-2, -1)) / most, 0.0, 1.0)
 
-    return Measure("pca_likeness", "captured part of the principal variance", dims=()).of(kernel, weights)
+    return ArrayMeasure("pca_likeness", "captured part of the principal variance", dims=()).of(kernel, weights)
 
 
 @refusing
@@ -227,7 +227,7 @@ def angle_to_pca(
         angle = np.maximum(*(_largest(angles_between(basis, side)) for side in sides))
         return np.where(dimensions(basis) < needed, np.pi / 2, angle)
 
-    measure = Measure("angle_to_pca", "angle to the principal subspace", units="rad", dims=(), pairwise=True)
+    measure = ArrayMeasure("angle_to_pca", "angle to the principal subspace", units="rad", dims=(), pairwise=True)
     return measure.of(kernel, weights)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tegum.analysis.geometry.measures import Kind, Matrices, Measure
+from tegum.analysis.geometry.measures import ArrayMeasure, Kind, Matrices
 from tegum.analysis.geometry.polytopes import COLLAPSED_COSINE
 from tegum.analysis.linear.subspaces import check_features, renamed
 from tegum.core.arguments import refusing
@@ -57,7 +57,7 @@ def collapsed_sets(
         ValueError: as said for the module, or a threshold lies outside its range.
 
     """
-    measure = Measure("collapsed", "set is collapsed", dtype=np.bool_, undefined=False)
+    measure = ArrayMeasure("collapsed", "set is collapsed", dtype=np.bool_, undefined=False)
     kernel = _collapse("collapsed_sets", weights, features, cosine, norm_ratio, absent)
     return of_sets(measure, features, kernel, weights, "collapsed_sets")
 
@@ -72,7 +72,7 @@ def collapsed_count(
     absent: float = ABSENT,
 ) -> Kind:
     """How many sets have collapsed, as `collapsed_sets` defines it; int, shape (...), −1 for a diverged matrix."""
-    measure = Measure("collapsed_count", "number of collapsed sets", dims=(), dtype=np.int64, undefined=-1)
+    measure = ArrayMeasure("collapsed_count", "number of collapsed sets", dims=(), dtype=np.int64, undefined=-1)
     kernel = _collapse("collapsed_count", weights, features, cosine, norm_ratio, absent)
     return measure.of(lambda W: kernel(W).sum(-1), weights)
 
@@ -94,7 +94,7 @@ def interference_within(weights: Kind, features: FeatureDistribution, *, absent:
         ValueError: as said for the module, or absent lies outside [0, 1).
 
     """
-    measure = Measure("interference_within", "mean squared cosine within the set", pairwise=True)
+    measure = ArrayMeasure("interference_within", "mean squared cosine within the set", pairwise=True)
     kernel = _interference("interference_within", weights, features, absent, within=True)
     return of_sets(measure, features, kernel, weights, "interference_within")
 
@@ -106,7 +106,7 @@ def interference_between(weights: Kind, features: FeatureDistribution, *, absent
     NaN where the set, or all the others together, have no represented feature; in everything else like
     `interference_within`.
     """
-    measure = Measure("interference_between", "mean squared cosine to other sets", pairwise=True)
+    measure = ArrayMeasure("interference_between", "mean squared cosine to other sets", pairwise=True)
     kernel = _interference("interference_between", weights, features, absent, within=False)
     return of_sets(measure, features, kernel, weights, "interference_between")
 
@@ -117,7 +117,7 @@ def slices(features: FeatureDistribution) -> list[slice]:
     return [slice(end - each.features, end) for end, each in zip(ends, features.sets, strict=True)]
 
 
-def of_sets(measure: Measure, features: FeatureDistribution, kernel: Any, weights: Any, call: str) -> Any:
+def of_sets(measure: ArrayMeasure, features: FeatureDistribution, kernel: Any, weights: Any, call: str) -> Any:
     """The measure of a kernel that answers (matrix, set): of shape (..., set), errors name `call`.
 
     Measures know features and not sets, so that on its way each feature has the answer of its set. Raises ValueError

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.population.autodiff.set_arrays import Group, series_of
+from tegum.core.population.autodiff.set_arrays import AlikeSets, series_of
 from tegum.core.population.truncation import MARGIN, UNCOUPLED
 from tegum.core.population.truncation_tail import HARDLY, lingering
 
@@ -148,7 +148,7 @@ def _left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureD
         mine = np.array([features[r] is distribution for r in run.tolist()])
         r, j = run[mine], output[mine]
         own = np.arange(n) == j[:, None]
-        groups: tuple[Group, ...] = series_of(distribution).groups
+        groups: tuple[AlikeSets, ...] = series_of(distribution).groups
         bounds = lingering(couplings[r, j], bias[r, j], own, coupled[r, j], scale[r, j], count, groups)
         of_each[:, mine] = np.stack(bounds) * distribution.importance[j]
     for order in range(3):

@@ -20,17 +20,17 @@ def figure(found: Landscape, caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.collapse import Curve, Picture, collapse
+    from tegum.figures.collapse import BestAlongDensity, SolutionPicture, collapse
 
     pictures = []
     for name in ("0", "1", "2", "3", "PCA"):
         if positions := found.of(name):
             solution = found.best[positions[len(positions) // 2]]
-            pictures.append(Picture(name, solution.value, solution.weights))
+            pictures.append(SolutionPicture(name, solution.value, solution.weights))
     shares = [each.hits / each.starts for each in found.best]
     return collapse(
         pictures,
-        Curve(
+        BestAlongDensity(
             np.array(found.densities),
             np.array([state.ratio for state in found.states]),
             np.array(shares),

@@ -28,9 +28,30 @@ LEAST_SHARE_NAMED = 0.01
 
 def measures(found: RotatedSolutions) -> list[Measure]:
     """Everything that is reported."""
+    return [
+        *_of_polygons(found),
+        *_of_changes(found),
+        *_of_one_family(found),
+        *_of_two_families(found),
+        *(
+            share(
+                f"width_{in_key(width)}.mini_batches_find_best",
+                f"mini-batches find the best at {width:g}",
+                hits,
+                total,
+                "null: exact starts",
+                null=exact,
+            )
+            for width, hits, total, exact in found.sampled
+        ),
+    ]
+
+
+def _of_polygons(found: RotatedSolutions) -> list[Measure]:
+    """How exact losses are, and how pure polygons are, beside what independent features give."""
     plane, starts = found.one[0], found.one[0].best[0][0].starts
     middle = [state for row in plane.states for state, w in zip(row, plane.widths, strict=True) if polygon_width(w)]
-    listed = [
+    return [
         Measure(
             "widths", "widths", len(plane.widths), "width", n=starts, meaning=f"with {starts} starts each, for every m"
         ),
@@ -69,14 +90,26 @@ def measures(found: RotatedSolutions) -> list[Measure]:
             meaning="in best solutions of independent features",
         ),
     ]
-    listed += [
-        _change(key, f"m = {each.hidden}: {each.name}", each, "rad", starts)
-        for key, each in zip(_keys(found.changes), found.changes, strict=True)
+
+
+def _of_changes(found: RotatedSolutions) -> list[Measure]:
+    """Where one family's best solution changes along width."""
+    starts = found.one[0].best[0][0].starts
+    return [
+        *(
+            _change(key, f"m = {each.hidden}: {each.name}", each, "rad", starts)
+            for key, each in zip(_keys(found.changes), found.changes, strict=True)
+        ),
+        *(
+            _change(f"m{each.hidden}.half_linear_loss", f"m = {each.hidden}: half the linear loss", each, "rad", starts)
+            for each in found.halves
+        ),
     ]
-    listed += [
-        _change(f"m{each.hidden}.half_linear_loss", f"m = {each.hidden}: half the linear loss", each, "rad", starts)
-        for each in found.halves
-    ]
+
+
+def _of_one_family(found: RotatedSolutions) -> list[Measure]:
+    """Loss and kept modes at some widths, and how little losses over density depend on density."""
+    listed, starts = [], found.one[0].best[0][0].starts
     for each in found.one:
         for width in (WIDTHS[0], *(w for w in WIDTHS if polygon_width(w)), WIDTHS[-1]):
             state = each.states[0][each.widths.index(width)]
@@ -89,6 +122,12 @@ def measures(found: RotatedSolutions) -> list[Measure]:
             meaning = "of loss over density, between densities, where no bias of the best solution is above 0"
             key = f"m{each.hidden}.largest_spread"
             listed.append(Measure(key, f"m = {each.hidden}: largest spread", spread, "1", n=starts, meaning=meaning))
+    return listed
+
+
+def _of_two_families(found: RotatedSolutions) -> list[Measure]:
+    """At how many widths each of two families has dimensions of its own, and where that changes along density."""
+    listed = []
     for each in found.two:
         for density, row in zip(each.densities, each.together, strict=True):
             names = [state.name for state in row]
@@ -99,28 +138,19 @@ def measures(found: RotatedSolutions) -> list[Measure]:
             listed.append(
                 Measure(key, name, count, "width", n=each.best[0][0].starts, meaning=f"of {len(names)}; {told}")
             )
-    listed += [
-        _change(
-            f"two_families.{key}",
-            f"two families, m = {each.hidden}: {each.name}",
-            each,
-            "density",
-            found.two[0].best[0][0].starts,
-        )
-        for key, each in zip(_keys(found.family_changes), found.family_changes, strict=True)
+    return [
+        *listed,
+        *(
+            _change(
+                f"two_families.{key}",
+                f"two families, m = {each.hidden}: {each.name}",
+                each,
+                "density",
+                found.two[0].best[0][0].starts,
+            )
+            for key, each in zip(_keys(found.family_changes), found.family_changes, strict=True)
+        ),
     ]
-    listed += [
-        share(
-            f"width_{in_key(width)}.mini_batches_find_best",
-            f"mini-batches find the best at {width:g}",
-            hits,
-            total,
-            "null: exact starts",
-            null=exact,
-        )
-        for width, hits, total, exact in found.sampled
-    ]
-    return listed
 
 
 def _keys(changes: Sequence[StateChange]) -> list[str]:

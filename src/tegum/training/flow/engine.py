@@ -29,7 +29,7 @@ from tegum.core.model import is_linear
 from tegum.core.population.autodiff.series import series_of
 from tegum.core.population.evaluate import evaluate
 from tegum.core.population.kernel.tables import Plan, groups
-from tegum.core.population.kernel.xla_calls import Block, register
+from tegum.core.population.kernel.xla_calls import RunBlock, register
 from tegum.core.stopping import Stop, all_done
 from tegum.core.threads import Threaded, available_cores
 from tegum.training.flow.fields import Field, examine
@@ -251,7 +251,7 @@ class FlowEngine(Threaded):
                 some = mine[at : at + WIDE_LANES]
                 plan = self._columns[some[0]][0]
                 columns = [self._columns[run][1] for run in some]
-                block = Block(plan, columns, count, max(count // COARSER, FEWEST), self._stop)
+                block = RunBlock(plan, columns, count, max(count // COARSER, FEWEST), self._stop)
                 yield np.array(some), "population", block
 
     def _look(self, runs: _Runs, some: Int64[np.ndarray, " some"]) -> None:

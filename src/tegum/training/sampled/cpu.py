@@ -14,7 +14,15 @@ from jaxtyping import Float32, Int64
 from tegum.core.model import ACTIVATIONS
 from tegum.core.stopping import Stop, all_done
 from tegum.core.threads import Threaded, available_cores
-from tegum.training.sampled.kernels.advance import UPDATES, Plan, Record, Runs, advance, block_groups, scratch
+from tegum.training.sampled.kernels.advance import (
+    UPDATES,
+    Record,
+    RunArrays,
+    TrainingPlan,
+    advance,
+    block_groups,
+    scratch,
+)
 from tegum.training.sampled.kernels.draw import STREAM_WORDS, draw_batch
 from tegum.training.sampled.kernels.tables import compile_tables
 from tegum.training.spec.methods import Sampled, known_rule
@@ -69,7 +77,7 @@ class KernelEngine(Threaded):
         runs = len(state.weights)
         recorded = Recorded.empty(snapshots, runs, self._n, self._m)
         plan = self._plan(state.step, stop)
-        arrays = Runs(
+        arrays = RunArrays(
             state.weights,
             state.bias,
             state.first,
@@ -108,11 +116,11 @@ class KernelEngine(Threaded):
             draw_batch(self._tables, distribution, self._n, batch, groups, stream, x, each)
         return drawn
 
-    def _plan(self, start: int, stop: int) -> Plan:
+    def _plan(self, start: int, stop: int) -> TrainingPlan:
         first = self._training[0]
         betas = np.array([each.averaging for each in self._training])
         updates = np.arange(start + 1, stop + 1)
-        return Plan(
+        return TrainingPlan(
             features=self._n,
             hidden=self._m,
             batch=first.batch,

@@ -26,9 +26,9 @@ from tegum.core.threads import Threaded, available_cores
 from tegum.training.sampled.jax_programs import (
     UPDATES,
     Constants,
+    JaxRuns,
     Mixtures,
     Program,
-    Runs,
     Table,
     draw_batches,
     evaluate,
@@ -160,7 +160,7 @@ class JaxEngine(Threaded):
 
     def _advance_chunk(
         self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
-    ) -> tuple[Runs, list[tuple[np.ndarray, np.ndarray]]]:
+    ) -> tuple[JaxRuns, list[tuple[np.ndarray, np.ndarray]]]:
         """The runs of a chunk after all pieces, and the parameters and losses of its snapshots."""
         # Settings are of the thread they are set in.
         with scope(double=False):
@@ -168,7 +168,7 @@ class JaxEngine(Threaded):
 
     def _advanced(
         self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
-    ) -> tuple[Runs, list[tuple[np.ndarray, np.ndarray]]]:
+    ) -> tuple[JaxRuns, list[tuple[np.ndarray, np.ndarray]]]:
         runs, taken = _gathered(state, chunk.where), []
         always = chunk.constants, np.int32(chunk.count)
         # Only programs for a CPU can look at the flag; others are short, and it is looked at between them.
@@ -349,10 +349,10 @@ def _pieces(start: int, stop: int, snapshots: list[int]) -> Iterator[tuple[int, 
         start = end
 
 
-def _gathered(state: TrainingState, where: Int64[np.ndarray, " run"]) -> Runs:
+def _gathered(state: TrainingState, where: Int64[np.ndarray, " run"]) -> JaxRuns:
     """The state of some runs, in arrays of their own."""
     weights = state.weights[where].reshape(len(where), -1)
-    return Runs(
+    return JaxRuns(
         stream=state.stream[where],
         parameters=np.concatenate([weights, state.bias[where]], axis=1),
         first=state.first[where],

@@ -35,7 +35,7 @@ from tegum.core.features.tables import RayTable
 from tegum.core.jax_setup import compiled, scope
 from tegum.core.model import Activation, exact_path
 from tegum.core.population.autodiff.patterns import events, segment
-from tegum.core.population.autodiff.set_arrays import Group, Moments, Series, series_of
+from tegum.core.population.autodiff.set_arrays import AlikeSets, Moments, Series, series_of
 from tegum.core.population.truncation import MARGIN, SHORTER, TRUST, UNCOUPLED, window
 from tegum.core.population.truncation_tail import lingering
 
@@ -65,7 +65,7 @@ def _output(a: Any, b: Any, own: Any) -> _Output:
     return _Output(own, jnp.abs(a) > UNCOUPLED * scale, scale, (lower >= 0) & (upper > 0), upper <= 0)
 
 
-def _closed(a: Any, b: Any, output: _Output, groups: tuple[Group, ...], moments: Moments) -> Any:
+def _closed(a: Any, b: Any, output: _Output, groups: tuple[AlikeSets, ...], moments: Moments) -> Any:
     """The loss of one output without its series."""
     own = output.own
     spread = moments.covariance @ a
@@ -94,7 +94,7 @@ def _closed(a: Any, b: Any, output: _Output, groups: tuple[Group, ...], moments:
     return jnp.where(output.above, own_power - 2 * own_z + square, jnp.where(output.below, own_power, series))
 
 
-def _terms(a: Any, b: Any, output: _Output, groups: tuple[Group, ...], number: Any, count: Any) -> Any:
+def _terms(a: Any, b: Any, output: _Output, groups: tuple[AlikeSets, ...], number: Any, count: Any) -> Any:
     """What some frequencies add to the loss of one output: for all of `count`, and for fewer (`SHORTER`)."""
     k = 2 * number + 1.0
     t = k * jnp.pi / output.scale

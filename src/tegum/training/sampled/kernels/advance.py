@@ -37,7 +37,7 @@ _MOST_BLOCK_BYTES = 64 * 1024
 _MOST_GROUPS, _FEWEST_GROUPS = 64, 8
 
 
-class Plan(NamedTuple):
+class TrainingPlan(NamedTuple):
     """What does not change during a call: shapes, settings, and which run has which."""
 
     features: int
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     weight_decay: Float[np.ndarray, " setting"]
 
 
-class Runs(NamedTuple):
+class RunArrays(NamedTuple):
     """The state of all runs, changed in place."""
 
     weights: Float32[np.ndarray, "run feature hidden"]
