@@ -23,11 +23,8 @@ COLOURS = {"0": "#0072B2", "1": "#009E73", "2": "#CC79A7", "3": "#D55E00", "PCA"
 _PAIRS = ("#D55E00", "#009E73", "#0072B2")
 """Of the three pairs."""
 
-_HEIGHT = 7.4
-"""Inches that all panels take."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+_PANELS_HEIGHT = 7.4
+"""The height of all panels together, in inches."""
 
 
 class SolutionPicture(NamedTuple):
@@ -76,8 +73,8 @@ def collapse(
     """
     with style.drawing():
         text = style.wrapped(caption)
-        below = 0.7 + _LINE * (text.count("\n") + 1)
-        height = below + _HEIGHT
+        below = 0.7 + style.caption_height(text)
+        height = below + _PANELS_HEIGHT
         figure = new_figure(figsize=(style.WIDTH, height))
         top, bottom = 1 - 0.36 / height, below / height
         row = 1.35 / height

@@ -27,14 +27,11 @@ TOGETHER = {
 }
 """Of what two families do."""
 
-_ROWS = (1.45, 2.0, 1.55)
-"""Inches of each row of panels."""
+_ROW_HEIGHTS = (1.45, 2.0, 1.55)
+"""The height of each row of panels, in inches."""
 
 _GAPS = (0.4, 0.95)
-"""Inches between them."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+"""The gaps between the rows of panels, in inches."""
 
 
 class OrientationPicture(NamedTuple):
@@ -82,12 +79,12 @@ def equivariant(
     """
     with style.drawing():
         text = style.wrapped(caption)
-        below = 1.0 + _LINE * (text.count("\n") + 1)
-        height = below + sum(_ROWS) + sum(_GAPS) + 0.3
+        below = 1.0 + style.caption_height(text)
+        height = below + sum(_ROW_HEIGHTS) + sum(_GAPS) + 0.3
         figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.3
         rows = []
-        for inches, gap in zip(_ROWS, (*_GAPS, 0.0), strict=True):
+        for inches, gap in zip(_ROW_HEIGHTS, (*_GAPS, 0.0), strict=True):
             rows.append(((top - inches) / height, top / height))
             top -= inches + gap
         grid = figure.add_gridspec(1, 5, left=0.02, right=0.98, bottom=rows[0][0], top=rows[0][1], wspace=0.05)

@@ -30,9 +30,6 @@ _PANELS = 4.7
 _ENSEMBLE = 2.6
 """Inches that the panels of the ensemble take, with the labels below them."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 _LOSS_FROM = 0.05
 """The loss panel is as high as the loss is after this part of training."""
 
@@ -69,7 +66,7 @@ def energy_levels(
     with style.drawing():
         text = style.wrapped(caption)
         # In inches from the bottom: the caption, then the panels, which keep their size.
-        under = 0.65 + _LINE * (text.count("\n") + 1)
+        under = 0.65 + style.caption_height(text)
         below = under if jumps is None else under + _ENSEMBLE
         height = below + _PANELS + 0.3
         figure = new_figure(figsize=(style.WIDTH, height))

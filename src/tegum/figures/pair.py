@@ -15,11 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 2.5
-"""Inches that a panel is high."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+_HEIGHT = 2.5
+"""The height of the three panels, in inches."""
 
 
 def pair(
@@ -43,11 +40,11 @@ def pair(
     """
     with style.drawing():
         text = style.wrapped(caption)
-        below = 0.75 + _LINE * (text.count("\n") + 1)
-        height = below + _PANEL + 0.4
+        below = 0.75 + style.caption_height(text)
+        height = below + _HEIGHT + 0.4
         figure = new_figure(figsize=(style.WIDTH, height))
         left, middle, right = figure.subplots(1, 3)
-        figure.subplots_adjust(0.08, below / height, 0.985, (below + _PANEL) / height, wspace=0.5)
+        figure.subplots_adjust(0.08, below / height, 0.985, (below + _HEIGHT) / height, wspace=0.5)
         _draw_angles(left, angles, boundary)
         _draw_reductions(middle, *principal)
         _draw_shares(right, *shares, ends)

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 _HEIGHTS = (3.0, 1.45, 1.15)
 """Inches that the panels, and the row of pictures, are high."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 _PICTURES = 6
 """At most so many shapes are drawn."""
 
@@ -68,7 +65,7 @@ def polytopes(
     """
     with style.drawing():
         text = style.wrapped(caption)
-        below = 0.2 + _LINE * (text.count("\n") + 1)
+        below = 0.2 + style.caption_height(text)
         gaps = 0.15, 0.12, 0.75
         height = below + sum(_HEIGHTS) + sum(gaps)
         figure = new_figure(figsize=(style.WIDTH, height))

@@ -34,6 +34,9 @@ out, too pale for a line."""
 WIDTH = 7.2
 """Inches: two columns of a journal."""
 
+CAPTION_LINE = 0.15
+"""The height of a line of a caption, in inches."""
+
 RESOLUTION = 200
 """Pixels for an inch, in PNG."""
 
@@ -118,6 +121,11 @@ def printable(text: str) -> str:
 def wrapped(text: str, width: int = 118) -> str:
     """A caption in lines of at most so many letters."""
     return "\n".join(textwrap.wrap(text, width))
+
+
+def caption_height(text: str) -> float:
+    """The height of a wrapped caption, in inches."""
+    return CAPTION_LINE * (text.count("\n") + 1)
 
 
 def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:

@@ -17,20 +17,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 3.1
-"""Inches that a map is high."""
+_MAP_HEIGHT = 3.1
+"""The height of a map, in inches."""
 
-_PICTURE = 1.15
-"""Inches that a row of pictures is high."""
+_PICTURE_HEIGHT = 1.15
+"""The height of a row of pictures, in inches."""
 
-_ROW = 6
+_MOST_IN_ROW = 6
 """The most pictures in a row."""
 
-_ABOVE = 0.5
-"""Inches above the maps, for what their colours mean."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+_LEGEND_HEIGHT = 0.5
+"""The height above the maps, for what their colours mean, in inches."""
 
 
 class MapOverlay(NamedTuple):
@@ -62,14 +59,14 @@ def tradeoff(
     """
     with style.drawing():
         text = style.wrapped(caption)
-        rows = max(-(-len(pictures) // _ROW), 1)
+        rows = max(-(-len(pictures) // _MOST_IN_ROW), 1)
         columns = -(-len(pictures) // rows)
-        below = 0.2 + _LINE * (text.count("\n") + 1)
-        height = below + rows * _PICTURE + 0.75 + _PANEL + _ABOVE
+        below = 0.2 + style.caption_height(text)
+        height = below + rows * _PICTURE_HEIGHT + 0.75 + _MAP_HEIGHT + _LEGEND_HEIGHT
         figure = new_figure(figsize=(style.WIDTH, height))
-        bottom = (below + rows * _PICTURE + 0.75) / height
+        bottom = (below + rows * _PICTURE_HEIGHT + 0.75) / height
         panels = figure.add_gridspec(
-            1, 2, left=0.075, right=0.985, bottom=bottom, top=bottom + _PANEL / height, wspace=0.16
+            1, 2, left=0.075, right=0.985, bottom=bottom, top=bottom + _MAP_HEIGHT / height, wspace=0.16
         )
         left, right = (figure.add_subplot(panels[k]) for k in (0, 1))
         _draw_names(left, grid, names)
@@ -83,7 +80,7 @@ def tradeoff(
             left.text(*place, letter, ha="center", va="center", fontsize=7.5, bbox=box, zorder=6)
         places = figure.add_gridspec(
             rows, max(columns, 4), left=0.01, right=0.99, bottom=below / height,
-            top=(below + rows * _PICTURE) / height, wspace=0.0, hspace=0.3,
+            top=(below + rows * _PICTURE_HEIGHT) / height, wspace=0.0, hspace=0.3,
         )  # fmt: skip
         for number, (letter, picture) in enumerate(zip(ascii_uppercase, pictures, strict=False)):
             _draw_picture(figure.add_subplot(places[number // columns, number % columns]), letter, *picture)

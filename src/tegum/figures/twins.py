@@ -15,14 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 2.9
-"""Inches that a panel is high."""
+_PANEL_HEIGHT = 2.9
+"""The height of a panel, in inches."""
 
 _NARROW = 2
 """A band whose last step is less than so many times its first has no room for a word."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
 
 
 class TwinPanel(NamedTuple):
@@ -52,8 +49,8 @@ def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
         raise ValueError("twins([]): there must be at least one panel")
     with style.drawing():
         text = style.wrapped(caption)
-        below = 0.65 + _LINE * (text.count("\n") + 1)
-        height = below + _PANEL * len(panels) + 0.35
+        below = 0.65 + style.caption_height(text)
+        height = below + _PANEL_HEIGHT * len(panels) + 0.35
         figure = new_figure(figsize=(style.WIDTH, height))
         axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
         figure.subplots_adjust(0.1, below / height, 0.98, 1 - 0.35 / height, hspace=0.22)

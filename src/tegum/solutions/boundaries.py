@@ -31,11 +31,12 @@ from tegum.solutions.boundary_curves import (
     unlike,
     within,
 )
-from tegum.solutions.descent import ACCURACY
+from tegum.solutions.descent import LOSS_ACCURACY
 from tegum.solutions.plane import ALIKE, Minimum, Place, PlaneMap
 
-LONGEST, SHORTEST = 0.03, 3e-5
-"""Steps along a curve: none is longer than the first, and below the second the curve ends."""
+LONGEST_STEP, SHORTEST_STEP = 0.03, 3e-5
+"""Steps along a curve, in coordinates of the plane, whose sides are 1: none is longer than the first, and where one
+would have to be shorter than the second the curve ends."""
 
 STRAIGHT, BENT = 0.995, 0.98
 """Steps become longer if the cosine between two tangents is above the first, and shorter if it is below the second."""
@@ -140,15 +141,15 @@ class _Tracer:
 
     def _followed(self, start: BoundaryPoint, sign: int) -> tuple[list[BoundaryPoint], Finish]:
         """The curve from a point on, and how it ends; a positive sign is the tangent's own direction."""
-        step = LONGEST
+        step = LONGEST_STEP
         ahead = sign * tangent(start.slope)
         now, line = start, []
-        while len(line) < FARTHEST / LONGEST:
+        while len(line) < FARTHEST / LONGEST_STEP:
             target, along = within(now.point, step * ahead)
             there = self._corrected(target, now.a, now.b, now.slope, along, step)
             if there is None or (along is None and outside(there.point)):
                 step /= 2
-                if step < SHORTEST:
+                if step < SHORTEST_STEP:
                     return line, self._end(now, line)
                 continue
             if (third := self._lower(there)) is not None:
@@ -165,9 +166,9 @@ class _Tracer:
                 return line, "closed"
             # Where the curve turns it is drawn with shorter steps.
             if turned @ ahead < BENT:
-                step = max(step / 2, SHORTEST)
+                step = max(step / 2, SHORTEST_STEP)
             elif turned @ ahead > STRAIGHT:
-                step = min(1.5 * step, LONGEST)
+                step = min(1.5 * step, LONGEST_STEP)
             now, ahead = there, turned
         return line, "lost"
 
@@ -200,11 +201,11 @@ class _Tracer:
                 return None
             step = -difference / rise * across
             size = float(np.linalg.norm(step))
-            if size > 2 * reach + SHORTEST:
+            if size > 2 * reach + SHORTEST_STEP:
                 return None
             if size < CLOSE:
                 # Where both are all but one, it is everywhere and nowhere.
-                error = size + 2 * ACCURACY / abs(rise)
+                error = size + 2 * LOSS_ACCURACY / abs(rise)
                 return BoundaryPoint(point, a, b, slope, error) if error < VAGUE * self.grid else None
             last = point, difference
             point = point + step
@@ -228,7 +229,7 @@ class _Tracer:
             np.repeat([each.bias for each in ends], 4, 0),
             features * len(ends),
             order=0,
-            tol=ACCURACY,
+            tol=LOSS_ACCURACY,
             activation=self.plane.spec.activation,
             strict=False,
             # The direction of a step needs no bound.
@@ -286,7 +287,7 @@ class _Tracer:
         Where a solution has lost a symmetry, or was another minimum next to the lowest, it takes that one's place.
         """
         a, b = (third, there.b) if unlike(third, there.a) < unlike(third, there.b) else (there.a, third)
-        pair = self._corrected(there.point, a, b, there.slope, None, LONGEST)
+        pair = self._corrected(there.point, a, b, there.slope, None, LONGEST_STEP)
         return None if pair is None or outside(pair.point) or self._lower(pair) is not None else pair
 
     def _triple(self, point: Point, ends: tuple[Minimum, Minimum, Minimum]) -> Triple | None:
@@ -305,7 +306,7 @@ class _Tracer:
             step = -np.linalg.solve(matrix, differences)
             size = float(np.linalg.norm(step))
             if size < CLOSE:
-                left = size + float(np.linalg.norm(np.linalg.inv(matrix), 2)) * 2 * ACCURACY
+                left = size + float(np.linalg.norm(np.linalg.inv(matrix), 2)) * 2 * LOSS_ACCURACY
                 place, aside = self.plane.place(point), self.plane.place(point + left)
                 low = min(each.loss for each in self._nearby(point))
                 error = Place(abs(aside.density - place.density), abs(aside.strength - place.strength))

@@ -17,12 +17,10 @@ import numpy as np
 
 from tegum.solutions.boundary_curves import Boundaries, Edge, Point, crossings, unlike
 from tegum.solutions.plane import Minimum, Place, PlaneMap, SolutionShape, symmetry
+from tegum.solutions.saddles import EIGENVALUE_TOLERANCE
 
 if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
-
-FINE = 1e-8
-"""The tolerance of critical points of which eigenvalues are asked."""
 
 JUMP = 0.05
 """Solutions on both sides of a change of symmetry that are less unlike go over into one another."""
@@ -33,8 +31,8 @@ FOLLOWED = (0.3, 0.1)
 BISECTED = 1e-4
 """Where a solution changes its symmetry is bisected so far, as a part of the piece."""
 
-SHORTEST = 1e-3
-"""Shorter pieces are not looked at."""
+SHORTEST_PIECE = 1e-3
+"""The part of an edge of the grid below which a piece of it is not looked at."""
 
 
 How = Literal["passes", "jumps", "unseen"]
@@ -114,7 +112,7 @@ def _pieces(of: PlaneMap, lines: Boundaries) -> Iterator[_Piece]:
         firsts = [(of.ends[i][j], of.shapes[i][j]), *(_brought(of, p + share * (q - p), end) for share, _, end in cuts)]
         lasts = [*(_brought(of, p + share * (q - p), end) for share, end, _ in cuts), (of.ends[x][y], of.shapes[x][y])]
         for (begin, stop), first, last in zip(pairwise(shares), firsts, lasts, strict=True):
-            if stop - begin > SHORTEST:
+            if stop - begin > SHORTEST_PIECE:
                 yield _Piece((at, there), p + begin * (q - p), p + stop * (q - p), first, last)
 
 
@@ -167,7 +165,7 @@ def _passage(of: PlaneMap, middle: Point, way: Point, end: Minimum) -> tuple[How
         # From where the eigenvalue is well above its error.
         ((start,),) = of.plane.descended([of.plane.place(middle - reach * way)], [[end]])
         try:
-            point = critical_point(start.weights, start.bias, features(-reach), tol=FINE)
+            point = critical_point(start.weights, start.bias, features(-reach), tol=EIGENVALUE_TOLERANCE)
             branch = follow(point, features, [-reach, reach])
         except ValueError:
             continue

@@ -25,8 +25,9 @@ from tegum.core.features.distribution import FeatureDistribution
 NORM_RATIO = 0.5
 """The least ratio of norms of two collapsed features: a nearly dropped one points anywhere."""
 
-ABSENT = 0.1
-"""A row shorter than this part of the longest is absent. Each of k collapsed features has 1/√k of a full norm."""
+ABSENT_NORM = 0.1
+"""The part of the longest row of W below which a row is absent. Each of k collapsed features has 1/√k of a full
+norm."""
 
 PerSet = Float[np.ndarray, "matrix set"]
 
@@ -38,7 +39,7 @@ def collapsed_sets(
     *,
     cosine: float = COLLAPSED_COSINE,
     norm_ratio: float = NORM_RATIO,
-    absent: float = ABSENT,
+    absent: float = ABSENT_NORM,
 ) -> Kind:
     """Which sets have collapsed into one direction; bool, shape (..., set).
 
@@ -69,7 +70,7 @@ def collapsed_count(
     *,
     cosine: float = COLLAPSED_COSINE,
     norm_ratio: float = NORM_RATIO,
-    absent: float = ABSENT,
+    absent: float = ABSENT_NORM,
 ) -> Kind:
     """How many sets have collapsed, as `collapsed_sets` defines it; int, shape (...), −1 for a diverged matrix."""
     measure = ArrayMeasure("collapsed_count", "number of collapsed sets", dims=(), dtype=np.int64, undefined=-1)
@@ -78,7 +79,7 @@ def collapsed_count(
 
 
 @refusing
-def interference_within(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT) -> Kind:
+def interference_within(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT_NORM) -> Kind:
     """The mean squared cosine between embeddings of one set, over its pairs; in [0, 1], shape (..., set).
 
     0 where the set is represented without superposition. Random directions have 1/m in expectation, and k > m features
@@ -100,7 +101,7 @@ def interference_within(weights: Kind, features: FeatureDistribution, *, absent:
 
 
 @refusing
-def interference_between(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT) -> Kind:
+def interference_between(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT_NORM) -> Kind:
     """The mean squared cosine between embeddings of one set and those of all other sets; in [0, 1], (..., set).
 
     NaN where the set, or all the others together, have no represented feature; in everything else like

@@ -27,9 +27,6 @@ FRESH_STARTS_AT_MOST = 64
 """The number of fresh starts in the middle of each boundary and at each triple point, or twice the number of starts at
 a point of the grid where that is less."""
 
-ABSENT_BELOW = 0.1
-"""A row of W shorter than this part of the longest is absent."""
-
 
 @final
 @dataclass(frozen=True)
@@ -114,11 +111,11 @@ def _null(run: xr.Dataset) -> list[tuple[float, bool]]:
 
 def _shared(weights: Float[np.ndarray, "feature hidden"]) -> bool:
     """Whether any two features are collapsed: without correlation sets mean nothing."""
-    from tegum.analysis.sets.collapse import collapsed_count
+    from tegum.analysis.sets.collapse import ABSENT_NORM, collapsed_count
     from tegum.core.features.distribution import FeatureDistribution
     from tegum.core.features.sets import Correlated
 
     norms = np.linalg.norm(weights, axis=1)
     two = FeatureDistribution([Correlated(2, 0.5)])
-    present = np.flatnonzero(norms > ABSENT_BELOW * norms.max())
+    present = np.flatnonzero(norms > ABSENT_NORM * norms.max())
     return any(collapsed_count(weights[[i, j]], two) for k, i in enumerate(present) for j in present[k + 1 :])

@@ -13,9 +13,9 @@ from jaxtyping import Float32, Int64
 
 from tegum.core.model import ACTIVATIONS
 from tegum.core.stopping import Stop, all_done
-from tegum.core.threads import Threaded, available_cores
+from tegum.core.threads import TASKS_PER_THREAD, Threaded, available_cores
 from tegum.training.sampled.kernels.advance import (
-    UPDATES,
+    SAMPLED_UPDATES,
     Record,
     RunArrays,
     TrainingPlan,
@@ -31,9 +31,6 @@ from tegum.training.state import Recorded, TrainingState
 
 if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
-
-TASKS_PER_THREAD = 4
-"""Runs are dealt out in so many groups a thread, so that a thread that is done early finds more to do."""
 
 
 @final
@@ -56,7 +53,7 @@ class KernelEngine(Threaded):
         # Most sweeps differ in features alone: what belongs to a training is kept and computed once.
         self._training = list(dict.fromkeys(trainings))
         setting_of_spec = np.array([self._training.index(each) for each in trainings])
-        self._update = UPDATES[known_rule(self._training[0], self.name, UPDATES)]
+        self._update = SAMPLED_UPDATES[known_rule(self._training[0], self.name, SAMPLED_UPDATES)]
         self._tables = compile_tables([spec.features for spec in self.specs], self._training[0].batch)
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         self._setting_of_run = setting_of_spec[self._spec_of_run]

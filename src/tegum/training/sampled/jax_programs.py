@@ -20,7 +20,7 @@ from jaxtyping import Array, Float32, Int32, UInt32
 from tegum.core.compiled.xla_ffi import counted
 from tegum.core.features.empirical import Matrix
 from tegum.core.features.sets import FeatureSet
-from tegum.core.jax_setup import KEPT, compiled
+from tegum.core.jax_setup import KEPT_PROGRAMS, compiled
 from tegum.core.model import ACTIVATIONS, Activation
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _sgd(
     return run._replace(parameters=run.parameters + schedule[0] * first, first=first)
 
 
-UPDATES: dict[Rule, Callable[..., JaxRuns]] = {"adam": _adamw, "momentum": _sgd}
+JAX_UPDATES: dict[Rule, Callable[..., JaxRuns]] = {"adam": _adamw, "momentum": _sgd}
 """The rules that these programs know."""
 
 
@@ -259,7 +259,7 @@ def _step(
         nothing = jnp.zeros((), jnp.float32), jnp.zeros_like(run.parameters)
         pieces = np.int32(program.pieces)
         loss, gradient = counted(pieces, lambda piece, sums: jax.tree.map(jnp.add, sums, share(piece)), nothing, stop)
-    new = UPDATES[program.rule](run, gradient, constants, schedule)
+    new = JAX_UPDATES[program.rule](run, gradient, constants, schedule)
     running = run.diverged_at < 0
     new = jax.tree.map(lambda new, old: jnp.where(running & jnp.isfinite(loss), new, old), new, run)
     return new._replace(diverged_at=_diverged(run, loss, number))
@@ -378,4 +378,4 @@ def make_room(count: int) -> None:
     """Let so many programs be kept as one training needs, and a few of those before it."""
     for each in (train, evaluate, draw_batches):
         # On devices where runs go together the last call may be a smaller one.
-        each.keep = KEPT + 2 * count
+        each.keep = KEPT_PROGRAMS + 2 * count

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tegum.training.spec.optimisers import Rule
 
 ADAMW, SGD = 0, 1
-UPDATES: dict[Rule, int] = {"adam": ADAMW, "momentum": SGD}
+SAMPLED_UPDATES: dict[Rule, int] = {"adam": ADAMW, "momentum": SGD}
 """The rules that the kernel knows, as its plans say them."""
 
 _MOST_BLOCK_BYTES = 64 * 1024
@@ -338,7 +338,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
     features, hidden, batch, floor = plan.features, plan.hidden, plan.batch, np.float32(plan.floor)
     split = features * hidden
     if plan.optimiser != ADAMW and plan.optimiser != SGD:
-        raise ValueError("the plan's optimiser must be one of UPDATES")
+        raise ValueError("the plan's optimiser must be one of SAMPLED_UPDATES")
     features_padded, row = -(-features // TILE) * TILE, -(-hidden // LANES) * LANES
     for run in range(first_run, last_run):
         distribution, setting = plan.distribution[run], plan.setting[run]
