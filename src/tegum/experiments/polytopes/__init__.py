@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
 @final
 class Polytopes(Experiment["list[Model]"]):
-    """The claim about discrete polytopes."""
+    """The claim about discrete polytopes.
+
+    It is tested on one model at each of many densities, of many equal features in few dimensions. In the range where
+    levels can be reached at all, the dimensionalities of represented features are compared with the levels of five
+    polytopes, their tegum factors are named, and it is measured how long the dimensions per feature stay at 1 and at
+    1/2 as features become sparser.
+
+    The nulls are the same levels moved elsewhere, even frames and random directions of rows as long, and a fall of the
+    dimensions per feature without a rest.
+    """
 
     claim: ClassVar[str] = (
         "Equal features end in a few polytopes with fractional dimensionality, often as tegum products of smaller "

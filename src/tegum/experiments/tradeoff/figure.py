@@ -68,7 +68,7 @@ def caption(found: PhaseMap) -> str:
     return (
         f"Three pairs of features, m = 2: the best of {starts} starts on the exact loss at each of "
         f"{len(plane.densities)} × {len(plane.strengths)} points. Left: its number of collapsed pairs. Right: its loss "
-        "over that of the best linear model; dotted: 0.99. MapOverlay: the best solution changes at once "
+        "over that of the best linear model; dotted: 0.99. Lines: the best solution changes at once "
         f"({len(found.borders)} curves{orders}); circles: "
         f"{len(found.found.triples)} triple points; crosses: a symmetry is lost continuously ({smooth} places). Below: "
         "the solutions at the letters, one colour for each pair."
