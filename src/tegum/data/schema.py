@@ -109,6 +109,7 @@ FIELDS: Mapping[str, Field] = {
 """Every variable of a trajectory by its name; a measure made by analysis is no part of it."""
 
 _NUMPY_KINDS = {"int64": "iu", "float32": "f", "float64": "f", "str": "UO"}
+"""NumPy's letters for the kinds of dtype that a variable of each dtype of the schema may have."""
 _WORDS = {
     "int64": "integers",
     "float32": "floating-point numbers",

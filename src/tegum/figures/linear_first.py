@@ -58,8 +58,8 @@ def linear_first(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.7 + style.caption_height(text)
+        told = style.Caption(caption)
+        below = 0.7 + told.height
         height = below + _ROW_COUNT * _ROW_HEIGHT + (_ROW_COUNT - 1) * _ROW_GAP + 0.35
         figure = new_figure(figsize=(style.WIDTH, height))
         sides = {"left": 0.085, "right": 0.945, "bottom": below / height, "top": (height - 0.35) / height}
@@ -77,7 +77,7 @@ def linear_first(
         _draw_courses(thirds, onsets)
         _draw_onsets(pairs[3][0], onsets["adamw"])
         _draw_falls(pairs[3][1], onsets["adamw"])
-        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.55)
     return figure
 
 

@@ -72,8 +72,8 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 1.12 + style.caption_height(text)
+        told = style.Caption(caption)
+        below = 1.12 + told.height
         height = below + sum(_HEIGHTS_OF_ROWS) + 1.35
         figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.45
@@ -98,7 +98,7 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
                     _draw_panel(place, each)
             top = bottom - 0.9
         _explain(figure, below - 0.62, height)
-        figure.text(0.02, (below - 0.87) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.87)
     return figure
 
 

@@ -39,8 +39,8 @@ def pair(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.75 + style.caption_height(text)
+        told = style.Caption(caption)
+        below = 0.75 + told.height
         height = below + _HEIGHT + 0.4
         figure = new_figure(figsize=(style.WIDTH, height))
         left, middle, right = figure.subplots(1, 3)
@@ -53,7 +53,7 @@ def pair(
             panel.set_xlim(right=1.0)
             panel.set_xticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
             panel.set_xlabel("density p (log scale)")
-        figure.text(0.02, (below - 0.6) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.6)
     return figure
 
 

@@ -64,8 +64,8 @@ def polytopes(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.2 + style.caption_height(text)
+        told = style.Caption(caption)
+        below = 0.2 + told.height
         gaps = 0.15, 0.12, 0.75
         height = below + sum(_HEIGHTS) + sum(gaps)
         figure = new_figure(figsize=(style.WIDTH, height))
@@ -100,7 +100,7 @@ def polytopes(
             )
             _draw_vectors(place, name, vectors)
             place.set_title(f"{name}\n({note})" if note else name, pad=1, fontsize=8.0)
-        figure.text(0.02, (below - 0.12) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.12)
     return figure
 
 

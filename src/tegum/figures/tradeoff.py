@@ -58,10 +58,10 @@ def tradeoff(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
+        told = style.Caption(caption)
         rows = max(-(-len(pictures) // _MOST_IN_ROW), 1)
         columns = -(-len(pictures) // rows)
-        below = 0.2 + style.caption_height(text)
+        below = 0.2 + told.height
         height = below + rows * _PICTURE_HEIGHT + 0.75 + _MAP_HEIGHT + _LEGEND_HEIGHT
         figure = new_figure(figsize=(style.WIDTH, height))
         bottom = (below + rows * _PICTURE_HEIGHT + 0.75) / height
@@ -84,7 +84,7 @@ def tradeoff(
         )  # fmt: skip
         for number, (letter, picture) in enumerate(zip(ascii_uppercase, pictures, strict=False)):
             _draw_picture(figure.add_subplot(places[number // columns, number % columns]), letter, *picture)
-        figure.text(0.02, (below - 0.1) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.1)
     return figure
 
 

@@ -236,7 +236,7 @@ def _sgd(
 
 
 JAX_UPDATES: dict[Rule, Callable[..., JaxRuns]] = {"adam": _adamw, "momentum": _sgd}
-"""The rules that these programs know."""
+"""The step in JAX of each rule of an optimiser."""
 
 
 def _step(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ADAM, GD = 0, 1
 EXACT_UPDATES: dict[Rule, int] = {"adam": ADAM, "momentum": GD}
-"""The rules that `follow` knows, as its settings say them."""
+"""The number by which the kernel of exact training knows each rule of an optimiser."""
 
 
 class Settings(NamedTuple):

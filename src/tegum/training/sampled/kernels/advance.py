@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ADAMW, SGD = 0, 1
 SAMPLED_UPDATES: dict[Rule, int] = {"adam": ADAMW, "momentum": SGD}
-"""The rules that the kernel knows, as its plans say them."""
+"""The number by which the kernel of sampled training knows each rule of an optimiser."""
 
 _MOST_BLOCK_BYTES = 64 * 1024
 _MOST_GROUPS, _FEWEST_GROUPS = 64, 8
