@@ -131,9 +131,9 @@ class TestCompiled:
         def doubled(x):
             return 2 * x
 
-        for size in range(1, 2 * jax_setup.KEPT):
+        for size in range(1, 2 * jax_setup.KEPT_PROGRAMS):
             assert np.asarray(doubled(np.ones(size))).sum() == 2 * size
-            assert doubled.count() <= jax_setup.KEPT + 1
+            assert doubled.count() <= jax_setup.KEPT_PROGRAMS + 1
 
     def test_uses_a_program_again(self):
         traced = []
@@ -144,9 +144,9 @@ class TestCompiled:
             return x
 
         for _ in range(3):
-            for size in range(1, jax_setup.KEPT):
+            for size in range(1, jax_setup.KEPT_PROGRAMS):
                 noted(np.ones(size))
-        assert len(traced) == jax_setup.KEPT - 1
+        assert len(traced) == jax_setup.KEPT_PROGRAMS - 1
 
     def test_keeps_as_many_as_one_training_needs(self):
         from tegum.training.sampled import jax_programs as programs

@@ -272,8 +272,8 @@ def test_exceptions_can_be_sent_to_another_process() -> None:
         tg.TrainingInterrupted(cast(Any, {"loss": 1})),
         UnreadableError("key", None, "must be there"),
         DamagedChunkError("It is cut."),
-        phases._EndedError(1, tracks.Change("jump", 0.5, 0.1, ())),
-        tracks._EndedError(),
+        phases._OneBranchEndedError(1, tracks.BranchChange("jump", 0.5, 0.1, ())),
+        tracks._OneBranchEndedError(),
         Stopped("enough"),
     ]
     for error in errors:

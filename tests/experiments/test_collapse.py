@@ -5,8 +5,7 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments.collapse import hexagon
-from tegum.experiments.collapse.findings import PICTURE, Change, agreement
+from tegum.experiments.collapse.findings import PUBLISHED, NameChange, agreement, hexagon
 from tegum.experiments.reporting import by_key
 from tegum.solutions.naming import State
 
@@ -112,9 +111,9 @@ def test_pca_needs_both_the_subspace_and_the_loss():
 
 
 def test_agreement_with_the_picture_is_by_a_factor():
-    for name, (low, high) in PICTURE.items():
+    for name, (low, high) in PUBLISHED.items():
         assert agreement(name, low).endswith(": agreement")
         assert agreement(name, high * 1.24).endswith(": agreement")
         assert agreement(name, low / 1.26).endswith(": disagreement")
-    assert Change("3 → 2", 0.3, 0.0, "first order", True).agreement == "the picture has no such change"
-    assert not Change("3 → 2", 0.3, 0.0, "first order", True).agrees
+    assert NameChange("3 → 2", 0.3, 0.0, "first order", True).agreement == "the picture has no such change"
+    assert not NameChange("3 → 2", 0.3, 0.0, "first order", True).agrees

@@ -9,9 +9,10 @@ from tegum import experiments
 from tegum.analysis.dynamics.drops import Drop, LossDrop, find_drops
 from tegum.analysis.dynamics.levels import Event, Jump, find_jumps, group_jumps, late_jumps
 from tegum.analysis.landscape.surface import distance
-from tegum.experiments.energy_levels import _chosen
 from tegum.experiments.energy_levels.events_in_exact_loss import _beside, chosen, looked, measures
-from tegum.experiments.energy_levels.measures import Ending, Ensemble, _chance
+from tegum.experiments.energy_levels.figure import chosen_run
+from tegum.experiments.energy_levels.findings import Ending, Ensemble
+from tegum.experiments.energy_levels.measures import _chance
 from tegum.experiments.energy_levels.unmatched_drops import LoneDrops, lone_drops
 from tegum.experiments.energy_levels.unmatched_drops import measures as of_lone_drops
 from tegum.experiments.reporting import by_key
@@ -201,11 +202,11 @@ def drop(seed, start, jumps=1):
 def test_the_run_to_draw_is_chosen_by_rule(digons, drops, chosen):
     endings = tuple(Ending(seed, 10, seed in digons, 0.0) for seed in range(4))
     jumps = tuple(jump for each in drops for jump in each.event.jumps)
-    assert _chosen(Ensemble(40, 50_000, endings, jumps, 0, tuple(drops), ())) == chosen
+    assert chosen_run(Ensemble(40, 50_000, endings, jumps, 0, tuple(drops), ())) == chosen
 
 
 def test_no_run_is_chosen_of_none():
-    assert _chosen(Ensemble(40, 50_000, (), (), 0, (), ())) is None
+    assert chosen_run(Ensemble(40, 50_000, (), (), 0, (), ())) is None
 
 
 def test_a_drop_without_an_event_is_told_by_the_passage_it_lies_in():

@@ -6,7 +6,7 @@ import pytest
 import tegum as tg
 from tegum import experiments
 from tegum.core.population.equivariant import loss_and_gradient, segments
-from tegum.experiments.equivariant.findings import leading_modes, rotating, state_of, together_of
+from tegum.experiments.equivariant.families import leading_modes, rotating, state_of, together_of
 from tegum.experiments.equivariant.rotated_descent import FINE, USUAL, descended, exact_loss, least, starts
 from tegum.experiments.reporting import by_key
 from tegum.solutions.solution import Solution

@@ -5,7 +5,7 @@ import pytest
 
 import tegum as tg
 from tegum import experiments
-from tegum.experiments.pair import covariance, second_share, variance
+from tegum.experiments.pair.findings import covariance, second_share, variance
 from tegum.experiments.reporting import by_key
 
 EXPERIMENT = experiments.get("pair")

@@ -12,9 +12,9 @@ from tegum.experiments.polytopes.findings import (
     elsewhere,
     even_frame,
     examples_of,
+    find,
     found_of,
     held_by,
-    models_of,
     named_with,
     near_level,
     random_directions,
@@ -243,7 +243,7 @@ def test_examples_are_of_each_name_and_of_the_widest_tolerance_last(quick):
             loose if number % 2 else np.pad(weights, ((0, 0), (0, 1))), ((0, n - 9), (0, m - 4))
         ),
     )
-    examples = examples_of(models_of(run))
+    examples = examples_of(find(run))
     assert [(name, note) for name, note, _ in examples] == [
         ("triangle", ""),
         ("digon", ""),

@@ -6,9 +6,9 @@ import pytest
 import tegum as tg
 from tegum import experiments
 from tegum.experiments.reporting import by_key
-from tegum.experiments.tradeoff import mixture
+from tegum.experiments.tradeoff.findings import mixture
 from tegum.solutions.boundary_curves import crosses, line_distance, unlike, within
-from tegum.solutions.plane import End, Place, Plane, Shape, symmetry
+from tegum.solutions.plane import Minimum, Place, Plane, SolutionShape, symmetry
 
 EXPERIMENT = experiments.get("tradeoff")
 
@@ -17,7 +17,7 @@ EXPERIMENT = experiments.get("tradeoff")
 def quick(run_quick):
     """The quick form, run and analysed once for all tests of this file: its summary, its files and what was found."""
     summary, out, findings = run_quick(EXPERIMENT)
-    return summary, out, findings.shown
+    return summary, out, findings.shown.main
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_symmetry_is_lost_where_an_eigenvalue_passes_zero(quick):
         done = tg.train(spec).isel(step=-1)
         point = tg.critical_point(done.isel(seed=int(done.loss.values.argmin())))
         shape = found.map.plane.shape(
-            Place(one.place.density, one.place.strength + away), End(point.weights, point.bias, point.loss)
+            Place(one.place.density, one.place.strength + away), Minimum(point.weights, point.bias, point.loss)
         )
         eigenvalues[shape.symmetry] = point.eigenvalues[0]
     # Beside it, by fresh starts: both kinds, both minima, and the one with more symmetries has a soft mode.
@@ -172,7 +172,7 @@ def test_symmetries_are_those_of_the_data(plane):
 )
 def test_symmetry_counts_permutations_that_change_nothing(plane, angles, bias, expected):
     radians = np.radians(np.array(angles, float))
-    end = End(np.stack([np.cos(radians), np.sin(radians)], 1), np.array(bias, float), 0.0)
+    end = Minimum(np.stack([np.cos(radians), np.sin(radians)], 1), np.array(bias, float), 0.0)
     assert symmetry(end, plane.symmetries) == expected
 
 
@@ -180,8 +180,8 @@ def test_unlike_sees_neither_rotations_nor_permutations():
     rng = np.random.default_rng(3)
     weights, bias = rng.standard_normal((6, 2)), rng.standard_normal(6)
     turn, order = np.linalg.qr(rng.standard_normal((2, 2)))[0], rng.permutation(6)
-    assert unlike(End(weights, bias, 0.0), End(weights[order] @ turn, bias[order], 0.0)) < 1e-12
-    assert unlike(End(weights, bias, 0.0), End(weights, bias + 0.1, 0.0)) == pytest.approx(0.1)
+    assert unlike(Minimum(weights, bias, 0.0), Minimum(weights[order] @ turn, bias[order], 0.0)) < 1e-12
+    assert unlike(Minimum(weights, bias, 0.0), Minimum(weights, bias + 0.1, 0.0)) == pytest.approx(0.1)
 
 
 def test_lines_cross_or_do_not():
@@ -203,10 +203,10 @@ def test_steps_end_at_the_edge_of_the_plane():
 
 def test_mixtures_are_neither_pca_nor_without_collapse():
     shape = {"represented": 6, "symmetry": 1}
-    assert not mixture(Shape(collapsed=0, angle=0.5, ratio=0.5, **shape))
-    assert mixture(Shape(collapsed=2, angle=0.5, ratio=0.9, **shape))
-    assert mixture(Shape(collapsed=3, angle=0.01, ratio=0.98, **shape))
-    assert not mixture(Shape(collapsed=3, angle=0.01, ratio=0.995, **shape))
+    assert not mixture(SolutionShape(collapsed=0, angle=0.5, ratio=0.5, **shape))
+    assert mixture(SolutionShape(collapsed=2, angle=0.5, ratio=0.9, **shape))
+    assert mixture(SolutionShape(collapsed=3, angle=0.01, ratio=0.98, **shape))
+    assert not mixture(SolutionShape(collapsed=3, angle=0.01, ratio=0.995, **shape))
 
 
 def test_independent_features_do_not_collapse_where_they_are_sparse(quick):

@@ -17,7 +17,7 @@ import tegum
 from tegum.figures import style
 from tegum.figures.embeddings import embeddings
 from tegum.figures.frames import Film
-from tegum.figures.twins import Panel, twins
+from tegum.figures.twins import TwinPanel, twins
 
 ODD = {
     "text.usetex": True,
@@ -34,7 +34,7 @@ ODD = {
 def digests():
     """Of a figure as PNG and SVG, of what its own `savefig` writes, and of a frame of a film in space."""
     steps = np.arange(1, 100)
-    figure = twins([Panel("a", steps, 1 / steps, 1.1 / steps, ((10, 20, "1"),))], "A caption of -1 and 5 %.")
+    figure = twins([TwinPanel("a", steps, 1 / steps, 1.1 / steps, ((10, 20, "1"),))], "A caption of -1 and 5 %.")
     own = io.BytesIO()
     figure.savefig(own, format="png")
     weights = np.random.default_rng(0).normal(size=(3, 4, 3))
@@ -98,7 +98,7 @@ def test_on_a_dark_style_ink_stays_on_white():
     from matplotlib import style as styles
 
     with styles.context("dark_background"):
-        figure = twins([Panel("a", np.arange(1, 5), np.ones(4), np.ones(4), ())], "Text.")
+        figure = twins([TwinPanel("a", np.arange(1, 5), np.ones(4), np.ones(4), ())], "Text.")
         content = io.BytesIO()
         figure.savefig(content, format="raw")
     pixels = np.frombuffer(content.getvalue(), np.uint8).reshape(-1, 4)

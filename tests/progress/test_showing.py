@@ -26,7 +26,7 @@ from tegum.progress import displays, showing
 from tegum.progress.compiling import compiling, watch
 from tegum.progress.displays import Display, Lines, Notebook, Terminal, fitting
 from tegum.progress.showing import shown
-from tegum.progress.tasks import Counts, Parts, Said, Stage, Steps
+from tegum.progress.tasks import Counts, Phases, Said, Stage, Steps
 
 SPEC = tg.Spec(
     features=tg.FeatureDistribution([tg.Independent(3, density=0.2)]),
@@ -99,7 +99,7 @@ def test_analyses_are_shown_by_default(recorder):
 def test_what_is_inside_is_told_in_the_line_of_what_is_around_it_and_is_silent_in_silence(recorder):
     with shown(True, Stage("around"), "call"):
         until(recorder.said, r"^around: \d+ s$")
-        with shown(None, Stage("around"), "call"), shown(True, Parts("inside"), "call") as told:
+        with shown(None, Stage("around"), "call"), shown(True, Phases("inside"), "call") as told:
             told("frames", 0.25)
             until(recorder.said, "^around: inside: 25 %, frames$")
             with shown(False, Stage("silent"), "call"), shown(True, Stage("within silence"), "call"):
@@ -296,16 +296,16 @@ import multiprocessing, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from tegum.progress.displays import fitting
 from tegum.progress.showing import shown
-from tegum.progress.tasks import Parts
+from tegum.progress.tasks import Phases
 
 def kind(**changes):
     os.environ.update(changes)
     return type(fitting(always=False)).__name__
 
-with shown(True, Parts("short"), "call") as told:
+with shown(True, Phases("short"), "call") as told:
     told("work", 0.5)
 assert not {"rich", "jax", "numba", "IPython", "xarray"} & set(sys.modules)
-with shown(True, Parts("long [red]"), "call") as told:
+with shown(True, Phases("long [red]"), "call") as told:
     told("work", 0.5)
     print("result", flush=True)
     time.sleep(1.5)

@@ -8,7 +8,7 @@ import pytest
 from tegum.core.limits import duration
 from tegum.progress.compiling import Stopwatch
 from tegum.progress.pace import Pace, rounded
-from tegum.progress.tasks import Counts, Parts, Said, Stage, Steps, one_line, percent
+from tegum.progress.tasks import Counts, Phases, Said, Stage, Steps, one_line, percent
 
 
 class Clock:
@@ -114,7 +114,7 @@ def test_a_flow_goes_by_its_time_and_tells_the_time_left_only_at_a_steady_pace(c
 
 
 def test_parts_begin_anew_with_every_phase(clock):
-    task = Parts("analysing", clock=clock)
+    task = Phases("analysing", clock=clock)
     clock.now += 7
     assert task.words() == ("7 s",)
     for number in range(11):

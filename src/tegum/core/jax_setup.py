@@ -19,8 +19,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, final
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-KEPT = 16
-"""Compiled programs of one function that are kept: each takes 5 to 20 MB."""
+KEPT_PROGRAMS = 16
+"""The number of compiled programs of one function that are kept: each takes 5 to 20 MB."""
 
 _forked = False
 """Whether this process was forked from one in which JAX had started."""
@@ -109,7 +109,7 @@ class Compiled(Generic[_P, _R]):
         import jax
 
         self._jitted: Any = jax.jit(function, **options)
-        self.keep = KEPT
+        self.keep = KEPT_PROGRAMS
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """What the function returns."""

@@ -7,6 +7,9 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+TASKS_PER_THREAD = 4
+"""The number of tasks that work is dealt out in for each thread, so that one that is done early finds more to do."""
+
 _Engine = TypeVar("_Engine", bound="Threaded")
 
 

@@ -57,7 +57,7 @@ def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: s
     return matrix.astype(np.float64) if matrix.dtype.itemsize > 8 else matrix
 
 
-_KINDS = {
+_DTYPES = {
     "BOOL": "bool", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
 }  # fmt: skip
@@ -82,8 +82,8 @@ def _from_safetensors(file: Path, key: str | None) -> np.ndarray:
             header = json.loads(stream.read(length), object_pairs_hook=_once)
         name = chosen(key, [each for each in header if each != "__metadata__"], file)
         kind, shape, (start, _) = (header[name][field] for field in ("dtype", "shape", "data_offsets"))
-        if kind in _KINDS:
-            dtype = np.dtype(_KINDS[kind])
+        if kind in _DTYPES:
+            dtype = np.dtype(_DTYPES[kind])
         elif kind in _NARROW:
             import ml_dtypes
 

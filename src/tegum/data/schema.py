@@ -108,7 +108,8 @@ FIELDS: Mapping[str, Field] = {
 }
 """Every variable of a trajectory by its name; a measure made by analysis is no part of it."""
 
-_KINDS = {"int64": "iu", "float32": "f", "float64": "f", "str": "UO"}
+_NUMPY_KINDS = {"int64": "iu", "float32": "f", "float64": "f", "str": "UO"}
+"""NumPy's letters for the kinds of dtype that a variable of each dtype of the schema may have."""
 _WORDS = {
     "int64": "integers",
     "float32": "floating-point numbers",
@@ -259,7 +260,7 @@ def _check_field(dataset: xr.Dataset, name: str, field: Field, call: str) -> Non
     if variable.dims not in allowed:
         rule = " or ".join(_tuple(dims) for dims in allowed)
         raise ValueError(f"{call}: {name} has the dimensions {_tuple(variable.dims)}; it must have {rule}")
-    if variable.dtype.kind not in _KINDS[field.dtype]:
+    if variable.dtype.kind not in _NUMPY_KINDS[field.dtype]:
         raise ValueError(f"{call}: {name} has the dtype {variable.dtype}; it must hold {_WORDS[field.dtype]}")
     if field.coordinate and name not in dataset.coords:
         raise ValueError(f"{call}: {name} is a data variable; it must be a coordinate: dataset.set_coords({name!r})")

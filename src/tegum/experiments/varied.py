@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
-    from tegum.training.spec.overrides import Change
+    from tegum.training.spec.overrides import KeyChange
     from tegum.training.spec.spec import Spec
 
 
@@ -68,7 +68,7 @@ SAMPLING: Mapping[str, Range] = {
 """Where all training is on mini-batches: how it goes, besides its optimiser and its steps."""
 
 
-def refuse(name: str, varies: Mapping[str, Range], changes: Iterable[Change]) -> None:
+def refuse(name: str, varies: Mapping[str, Range], changes: Iterable[KeyChange]) -> None:
     """Refuse changes of what does not vary in an experiment, or beyond where it does.
 
     Args:
@@ -108,7 +108,7 @@ def _quoted(text: str, limit: int = 120) -> str:
     return line if len(line) <= limit else f"{line[:limit]}…"
 
 
-def _key(change: Change) -> str:
+def _key(change: KeyChange) -> str:
     """The key that a change names, without the numbers of sets and in its long form."""
     path = [part for part in change.path if not part.isdecimal()]
     if path == ["snapshots"]:

@@ -23,14 +23,11 @@ COLOURS = {"0": "#0072B2", "1": "#009E73", "2": "#CC79A7", "3": "#D55E00", "PCA"
 _PAIRS = ("#D55E00", "#009E73", "#0072B2")
 """Of the three pairs."""
 
-_HEIGHT = 7.4
-"""Inches that all panels take."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+_PANELS_HEIGHT = 7.4
+"""The height of all panels together, in inches."""
 
 
-class Picture(NamedTuple):
+class SolutionPicture(NamedTuple):
     """A solution to be drawn."""
 
     name: str
@@ -39,7 +36,7 @@ class Picture(NamedTuple):
     weights: Float[np.ndarray, "6 2"]
 
 
-class Curve(NamedTuple):
+class BestAlongDensity(NamedTuple):
     """The best solutions along density."""
 
     density: Float[np.ndarray, " density"]
@@ -51,8 +48,8 @@ class Curve(NamedTuple):
 
 
 def collapse(
-    pictures: Sequence[Picture],
-    best: Curve,
+    pictures: Sequence[SolutionPicture],
+    best: BestAlongDensity,
     others: Sequence[tuple[float, float, str]],
     branches: Sequence[tuple[str, Float[np.ndarray, "_ 2"]]],
     changes: Sequence[tuple[str, float]],
@@ -75,9 +72,9 @@ def collapse(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.7 + _LINE * (text.count("\n") + 1)
-        height = below + _HEIGHT
+        told = style.Caption(caption)
+        below = 0.7 + told.height
+        height = below + _PANELS_HEIGHT
         figure = new_figure(figsize=(style.WIDTH, height))
         top, bottom = 1 - 0.36 / height, below / height
         row = 1.35 / height
@@ -96,7 +93,7 @@ def collapse(
         _draw_changes((first, second, third), changes, published, float(best.density[0]))
         _scale_densities((first, second, third), float(best.density[0]))
         figure.align_ylabels((first, second, third))
-        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.55)
     return figure
 
 
@@ -111,7 +108,7 @@ def _scale_densities(panels: Sequence[Axes], least: float) -> None:
     panels[-1].set_xlabel("density p (log scale)")
 
 
-def _draw_picture(place: Axes, picture: Picture) -> None:
+def _draw_picture(place: Axes, picture: SolutionPicture) -> None:
     draw_pairs(place, picture.weights)
     title = "PCA" if picture.name == "PCA" else f"{picture.name} collapsed"
     place.set_title(f"{title}\np = {picture.density:.2g}", color=COLOURS.get(picture.name, style.INK), pad=2)
@@ -139,7 +136,7 @@ def draw_pairs(place: Axes, weights: Float[np.ndarray, "6 2"]) -> None:
     place.set_axis_off()
 
 
-def _draw_losses(place: Axes, best: Curve) -> None:
+def _draw_losses(place: Axes, best: BestAlongDensity) -> None:
     place.plot(best.density, best.ratio, color=style.INK, lw=0.8, zorder=2)
     for name, colour in COLOURS.items():
         at = [k for k, each in enumerate(best.names) if each == name]
@@ -158,7 +155,7 @@ def _draw_losses(place: Axes, best: Curve) -> None:
 
 def _draw_excess(
     place: Axes,
-    best: Curve,
+    best: BestAlongDensity,
     others: Sequence[tuple[float, float, str]],
     branches: Sequence[tuple[str, Float[np.ndarray, "_ 2"]]],
 ) -> None:
@@ -218,7 +215,7 @@ def _spans(changes: Mapping[str, tuple[float, float]], least: float) -> list[tup
     return [*found, (name, start, 1.0)] if name else []
 
 
-def _draw_shares(place: Axes, best: Curve, sampled: Sequence[tuple[float, int, int]]) -> None:
+def _draw_shares(place: Axes, best: BestAlongDensity, sampled: Sequence[tuple[float, int, int]]) -> None:
     place.plot(
         best.density, best.share, color=style.MUTED, lw=1.2, marker="o", ms=2.5, label="starts on the exact loss"
     )

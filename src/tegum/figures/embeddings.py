@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-_HEIGHT = 3.0
-"""Inches."""
+_FIGURE_HEIGHT = 3.0
+"""The height of the figure, in inches."""
 
 _POINTS = 5000
 """With more features than this every so-and-so-many-th is drawn."""
@@ -29,7 +29,7 @@ def embeddings(found: xr.Dataset, title: str = "") -> Figure:
 
     """
     with style.drawing():
-        figure = new_figure(figsize=(style.WIDTH, _HEIGHT))
+        figure = new_figure(figsize=(style.WIDTH, _FIGURE_HEIGHT))
         left, right = figure.subplots(1, 2)
         figure.subplots_adjust(0.085, 0.17, 0.985, 0.86 if title else 0.94, wspace=0.26)
         # A user's text: a dollar is no formula, and what the font does not have is told by its code.

@@ -27,17 +27,14 @@ TOGETHER = {
 }
 """Of what two families do."""
 
-_ROWS = (1.45, 2.0, 1.55)
-"""Inches of each row of panels."""
+_ROW_HEIGHTS = (1.45, 2.0, 1.55)
+"""The height of each row of panels, in inches."""
 
 _GAPS = (0.4, 0.95)
-"""Inches between them."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+"""The gaps between the rows of panels, in inches."""
 
 
-class Picture(NamedTuple):
+class OrientationPicture(NamedTuple):
     """Embeddings in the plane."""
 
     width: float
@@ -58,7 +55,7 @@ class Family(NamedTuple):
     """Width, and what changes there."""
 
 
-class Pair(NamedTuple):
+class FamilyPair(NamedTuple):
     """What two families do."""
 
     hidden: int
@@ -69,7 +66,7 @@ class Pair(NamedTuple):
 
 
 def equivariant(
-    pictures: Sequence[Picture], families: Sequence[Family], pairs: Sequence[Pair], caption: str = ""
+    pictures: Sequence[OrientationPicture], families: Sequence[Family], pairs: Sequence[FamilyPair], caption: str = ""
 ) -> Figure:
     """Three rows: pictures, shares of modes with the loss for each m, and what two families do for each m.
 
@@ -81,13 +78,13 @@ def equivariant(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 1.0 + _LINE * (text.count("\n") + 1)
-        height = below + sum(_ROWS) + sum(_GAPS) + 0.3
+        told = style.Caption(caption)
+        below = 1.0 + told.height
+        height = below + sum(_ROW_HEIGHTS) + sum(_GAPS) + 0.3
         figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.3
         rows = []
-        for inches, gap in zip(_ROWS, (*_GAPS, 0.0), strict=True):
+        for inches, gap in zip(_ROW_HEIGHTS, (*_GAPS, 0.0), strict=True):
             rows.append(((top - inches) / height, top / height))
             top -= inches + gap
         grid = figure.add_gridspec(1, 5, left=0.02, right=0.98, bottom=rows[0][0], top=rows[0][1], wspace=0.05)
@@ -106,11 +103,11 @@ def equivariant(
         frequencies = max(family.power.shape[1] for family in families)
         _legend(figure, [f"r = {r}" for r in range(frequencies)], MODES, (rows[1][0] * height - 0.5) / height, "mode:")
         _legend(figure, list(TOGETHER), tuple(TOGETHER.values()), (rows[2][0] * height - 0.5) / height, "")
-        figure.text(0.02, (below - 0.85) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.85)
     return figure
 
 
-def _draw_picture(place: Axes, picture: Picture) -> None:
+def _draw_picture(place: Axes, picture: OrientationPicture) -> None:
     from matplotlib import colormaps
 
     weights = canonical_pose(np.asarray(picture.weights))
@@ -151,7 +148,7 @@ def _draw_family(place: Axes, family: Family, *, first: bool) -> None:
         place.tick_params(axis="y", labelleft=False)
 
 
-def _draw_pair(place: Axes, pair: Pair, *, first: bool) -> None:
+def _draw_pair(place: Axes, pair: FamilyPair, *, first: bool) -> None:
     from matplotlib.colors import ListedColormap
 
     names = list(TOGETHER)

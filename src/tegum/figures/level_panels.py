@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from tegum.analysis.dynamics.levels import Jump
 
-_GAP = 0.35
-"""Of the width that a kind of jumps has, what is left between it and the next."""
+_KIND_GAP = 0.35
+"""The part of the width of a kind of jumps that is left free between it and the next."""
 _CROWD = 16
 """More jumps of a kind would melt into one block as arrows: they are thin lines, and the middle one is the arrow."""
 
@@ -48,7 +48,7 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
     ticks, names = [], []
     for place, kind in enumerate(order):
         own = sorted(kinds[kind], key=lambda jump: jump.after - jump.before)
-        width = (1 - _GAP) / max(len(own), 4)
+        width = (1 - _KIND_GAP) / max(len(own), 4)
         for number, jump in enumerate(own):
             at = place + (number + 0.5 - len(own) / 2) * width
             colour = style.ACCENTS[0] if jump.change > 0 else style.ACCENTS[1]

@@ -15,16 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 1.8
-"""Inches that a panel is high."""
+_ROW_HEIGHT = 1.8
+"""The height of a row of panels, in inches."""
 
-_GAP = 0.75
-"""Inches between two rows."""
+_ROW_GAP = 0.75
+"""The gap between two rows of panels, in inches."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
-_ROWS = 5
+_ROW_COUNT = 5
+"""The number of rows of panels."""
 
 _MARKERS = "os^Dv"
 
@@ -60,12 +58,12 @@ def linear_first(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.7 + _LINE * (text.count("\n") + 1)
-        height = below + _ROWS * _PANEL + (_ROWS - 1) * _GAP + 0.35
+        told = style.Caption(caption)
+        below = 0.7 + told.height
+        height = below + _ROW_COUNT * _ROW_HEIGHT + (_ROW_COUNT - 1) * _ROW_GAP + 0.35
         figure = new_figure(figsize=(style.WIDTH, height))
         sides = {"left": 0.085, "right": 0.945, "bottom": below / height, "top": (height - 0.35) / height}
-        grid = figure.add_gridspec(_ROWS, 6, wspace=2.3, hspace=_GAP / _PANEL, **sides)
+        grid = figure.add_gridspec(_ROW_COUNT, 6, wspace=2.3, hspace=_ROW_GAP / _ROW_HEIGHT, **sides)
         pairs = [[figure.add_subplot(grid[row, 3 * side : 3 * side + 3]) for side in (0, 1)] for row in (0, 1, 2, 4)]
         thirds = [figure.add_subplot(grid[3, 2 * side : 2 * side + 2]) for side in (0, 1, 2)]
         system, order = drawn
@@ -79,7 +77,7 @@ def linear_first(
         _draw_courses(thirds, onsets)
         _draw_onsets(pairs[3][0], onsets["adamw"])
         _draw_falls(pairs[3][1], onsets["adamw"])
-        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.55)
     return figure
 
 

@@ -21,13 +21,13 @@ Band = Float[np.ndarray, "place 3"]
 Row = Literal["ratio", "alone", "relative", "found"]
 Along = Literal["part", "sets", "density"]
 
-_ROWS: dict[Row, str] = {
+_ROW_LABELS: dict[Row, str] = {
     "ratio": "interference\nwithin / between",
     "alone": "missed by read-out,\nset alone",
     "relative": "missed by read-out,\nactive / everywhere",
     "found": "found by PCA,\n0 is chance",
 }
-_COLUMNS: dict[Along, str] = {
+_COLUMN_LABELS: dict[Along, str] = {
     "part": "set size / m",
     "sets": "number of sets of 10 (log scale)",
     "density": "density p (log scale)",
@@ -42,14 +42,11 @@ _TICKS = {
     "found": [-1, -0.5, 0, 0.5, 1],
 }
 
-_SETS = {4: style.ACCENTS[0], 10: style.ACCENTS[1], 20: style.ACCENTS[2]}
-"""Colours of numbers of sets."""
+_COLOURS_BY_COUNT = {4: style.ACCENTS[0], 10: style.ACCENTS[1], 20: style.ACCENTS[2]}
+"""The colour of a line by the number of its sets."""
 
-_PANEL = 1.5
-"""Inches that a panel is high."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+_MEASURE_HEIGHT = 1.5
+"""The height of a row of panels, one for each measure, in inches."""
 
 
 class Curve(NamedTuple):
@@ -81,15 +78,15 @@ def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, flo
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.65 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 0.65 + told.height
         above = 0.12 + 0.145 * max(len(curves) for curves in columns.values())
-        height = below + len(_ROWS) * _PANEL + above
+        height = below + len(_ROW_LABELS) * _MEASURE_HEIGHT + above
         figure = new_figure(figsize=(style.WIDTH, height))
-        panels = figure.subplots(len(_ROWS), len(_COLUMNS), sharex="col", sharey="row", squeeze=False)
+        panels = figure.subplots(len(_ROW_LABELS), len(_COLUMN_LABELS), sharex="col", sharey="row", squeeze=False)
         figure.subplots_adjust(0.12, below / height, 0.985, 1 - above / height, wspace=0.08, hspace=0.12)
-        for column, (along, what) in enumerate(_COLUMNS.items()):
-            for row, (name, label) in enumerate(_ROWS.items()):
+        for column, (along, what) in enumerate(_COLUMN_LABELS.items()):
+            for row, (name, label) in enumerate(_ROW_LABELS.items()):
                 place = panels[row, column]
                 for curve in columns[along]:
                     _draw(place, curve, name, limits.get(name))
@@ -103,12 +100,12 @@ def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, flo
                 handletextpad=0.5, fontsize=7.5,
             )  # fmt: skip
         figure.align_ylabels(panels[:, 0])
-        figure.text(0.02, (below - 0.5) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.5)
     return figure
 
 
 def _draw(place: Axes, curve: Curve, row: str, limit: float | None) -> None:
-    colour = style.INK if curve.sets is None else _SETS.get(curve.sets, style.MUTED)
+    colour = style.INK if curve.sets is None else _COLOURS_BY_COUNT.get(curve.sets, style.MUTED)
     mean, low, high = curve.bands[row].T
     kept = np.isfinite(mean)
     low, high = (np.where(np.isfinite(ends), ends, mean) for ends in (low, high))

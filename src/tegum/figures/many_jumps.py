@@ -15,11 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ROWS = (1.9, 2.0)
-"""Inches that the panels are high."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+_HEIGHTS_OF_ROWS = (1.9, 2.0)
+"""The heights of the rows of single runs and of panels, in inches."""
 
 _OWN, _OTHERS, _SHIFTED, _COURSE = style.ACCENTS[0], style.ACCENTS[1], style.MUTED, style.INK
 _LOOKS = {
@@ -75,14 +72,16 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 1.12 + _LINE * (text.count("\n") + 1)
-        height = below + sum(_ROWS) + 1.35
+        told = style.Caption(caption)
+        below = 1.12 + told.height
+        height = below + sum(_HEIGHTS_OF_ROWS) + 1.35
         figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.45
         if not ones:
-            figure.text(0.5, (top - _ROWS[0] / 2) / height, "nothing to show: no two runs of a size", ha="center")
-        for row, (content, high) in enumerate(zip((ones, panels), _ROWS, strict=True)):
+            figure.text(
+                0.5, (top - _HEIGHTS_OF_ROWS[0] / 2) / height, "nothing to show: no two runs of a size", ha="center"
+            )
+        for row, (content, high) in enumerate(zip((ones, panels), _HEIGHTS_OF_ROWS, strict=True)):
             if not content:
                 top -= high + 0.9
                 continue
@@ -99,7 +98,7 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
                     _draw_panel(place, each)
             top = bottom - 0.9
         _explain(figure, below - 0.62, height)
-        figure.text(0.02, (below - 0.87) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.87)
     return figure
 
 

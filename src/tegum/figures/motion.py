@@ -21,7 +21,7 @@ from tegum.data.schema import SPEC_HASH
 from tegum.figures.films import FASTEST_GIF, LONGEST_GIF, Image, film_bytes, film_file, write_gif, write_mp4
 from tegum.figures.frames import Clock, Film
 from tegum.progress.showing import shown
-from tegum.progress.tasks import Parts
+from tegum.progress.tasks import Phases
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -124,7 +124,7 @@ def render(
     with Room(path.absolute().parent, film_bytes(drawn, int(width), gif=gif), call=call, what="the film"):
         pass  # It is there now; a film grows as it is written, and cannot take what is held for it.
 
-    with shown(progress, Parts(path.name), "render") as told:
+    with shown(progress, Phases(path.name), "render") as told:
 
         def images() -> Iterator[Image]:
             for number, at in enumerate(frames.tolist()):

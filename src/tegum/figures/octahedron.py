@@ -17,14 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SETS = (style.ACCENTS[0], style.ACCENTS[1])
-_ROW = 1.0
-_LOSS = 2.3
-_TREE = 1.9
-"""Inches that the three parts take."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+_SET_COLOURS = (style.ACCENTS[0], style.ACCENTS[1])
+_POLYHEDRA_HEIGHT = 1.0
+_LOSS_HEIGHT = 2.3
+_TREE_HEIGHT = 1.9
+"""The heights of the row of polyhedra, of the loss and of the tree of routes, in inches."""
 
 _PAIR = -0.9
 """Features of different sets with a lower cosine are joined."""
@@ -59,20 +56,20 @@ def octahedron(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.15 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 0.15 + told.height
         shown = curve is not None and len(pictures) > 0
-        height = below + _TREE + ((_LOSS + _ROW + 0.85) if shown else 0.1)
+        height = below + _TREE_HEIGHT + ((_LOSS_HEIGHT + _POLYHEDRA_HEIGHT + 0.85) if shown else 0.1)
         figure = new_figure(figsize=(style.WIDTH, height))
         if shown:
             assert curve is not None
-            top = 1 - (0.25 + _ROW) / height
-            _draw_row(figure, pictures, top, _ROW / height)
-            bottom = (below + _TREE + 0.45) / height
+            top = 1 - (0.25 + _POLYHEDRA_HEIGHT) / height
+            _draw_row(figure, pictures, top, _POLYHEDRA_HEIGHT / height)
+            bottom = (below + _TREE_HEIGHT + 0.45) / height
             place = figure.add_axes((0.11, bottom, 0.865, top - bottom - 0.08 / height))
             _draw_loss(place, *curve, bands, [each.step for each in pictures])
-        _draw_tree(figure.add_axes((0.02, below / height, 0.96, (_TREE - 0.1) / height)), tree)
-        figure.text(0.02, (below - 0.1) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        _draw_tree(figure.add_axes((0.02, below / height, 0.96, (_TREE_HEIGHT - 0.1) / height)), tree)
+        told.write(figure, below - 0.1)
     return figure
 
 
@@ -108,7 +105,7 @@ def draw_polyhedron(place: Axes, points: Float[np.ndarray, "6 3"]) -> None:
         for other in range(3, 6):
             if directions[one] @ directions[other] <= _PAIR and min(norms[one], norms[other]) > 0.3:
                 place.plot(*flat[[one, other]].T, color=style.MUTED, lw=0.7, ls=(0, (3, 2)), zorder=1)
-    for number, colour in enumerate(_SETS):
+    for number, colour in enumerate(_SET_COLOURS):
         own = np.arange(3 * number, 3 * number + 3)
         place.fill(*flat[own].T, color=colour, alpha=0.16, lw=0, zorder=1.5)
         for pair in combinations(own.tolist(), 2):

@@ -15,11 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 2.5
-"""Inches that a panel is high."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+_HEIGHT = 2.5
+"""The height of the three panels, in inches."""
 
 
 def pair(
@@ -42,12 +39,12 @@ def pair(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.75 + _LINE * (text.count("\n") + 1)
-        height = below + _PANEL + 0.4
+        told = style.Caption(caption)
+        below = 0.75 + told.height
+        height = below + _HEIGHT + 0.4
         figure = new_figure(figsize=(style.WIDTH, height))
         left, middle, right = figure.subplots(1, 3)
-        figure.subplots_adjust(0.08, below / height, 0.985, (below + _PANEL) / height, wspace=0.5)
+        figure.subplots_adjust(0.08, below / height, 0.985, (below + _HEIGHT) / height, wspace=0.5)
         _draw_angles(left, angles, boundary)
         _draw_reductions(middle, *principal)
         _draw_shares(right, *shares, ends)
@@ -56,7 +53,7 @@ def pair(
             panel.set_xlim(right=1.0)
             panel.set_xticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
             panel.set_xlabel("density p (log scale)")
-        figure.text(0.02, (below - 0.6) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.6)
     return figure
 
 

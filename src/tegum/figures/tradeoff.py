@@ -17,23 +17,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 3.1
-"""Inches that a map is high."""
+_MAP_HEIGHT = 3.1
+"""The height of a map, in inches."""
 
-_PICTURE = 1.15
-"""Inches that a row of pictures is high."""
+_PICTURE_HEIGHT = 1.15
+"""The height of a row of pictures, in inches."""
 
-_ROW = 6
+_MOST_IN_ROW = 6
 """The most pictures in a row."""
 
-_ABOVE = 0.5
-"""Inches above the maps, for what their colours mean."""
-
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
+_LEGEND_HEIGHT = 0.5
+"""The height above the maps, for what their colours mean, in inches."""
 
 
-class Lines(NamedTuple):
+class MapOverlay(NamedTuple):
     """What is drawn over the maps, in density and strength."""
 
     boundaries: Sequence[Float[np.ndarray, "point 2"]]
@@ -45,7 +42,7 @@ def tradeoff(
     grid: tuple[Float[np.ndarray, " density"], Float[np.ndarray, " strength"]],
     names: Sequence[Sequence[str]],
     ratios: Float[np.ndarray, "density strength"],
-    lines: Lines,
+    lines: MapOverlay,
     pictures: Sequence[tuple[str, tuple[float, float], Float[np.ndarray, "6 2"]]],
     caption: str = "",
 ) -> Figure:
@@ -61,15 +58,15 @@ def tradeoff(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        rows = max(-(-len(pictures) // _ROW), 1)
+        told = style.Caption(caption)
+        rows = max(-(-len(pictures) // _MOST_IN_ROW), 1)
         columns = -(-len(pictures) // rows)
-        below = 0.2 + _LINE * (text.count("\n") + 1)
-        height = below + rows * _PICTURE + 0.75 + _PANEL + _ABOVE
+        below = 0.2 + told.height
+        height = below + rows * _PICTURE_HEIGHT + 0.75 + _MAP_HEIGHT + _LEGEND_HEIGHT
         figure = new_figure(figsize=(style.WIDTH, height))
-        bottom = (below + rows * _PICTURE + 0.75) / height
+        bottom = (below + rows * _PICTURE_HEIGHT + 0.75) / height
         panels = figure.add_gridspec(
-            1, 2, left=0.075, right=0.985, bottom=bottom, top=bottom + _PANEL / height, wspace=0.16
+            1, 2, left=0.075, right=0.985, bottom=bottom, top=bottom + _MAP_HEIGHT / height, wspace=0.16
         )
         left, right = (figure.add_subplot(panels[k]) for k in (0, 1))
         _draw_names(left, grid, names)
@@ -83,11 +80,11 @@ def tradeoff(
             left.text(*place, letter, ha="center", va="center", fontsize=7.5, bbox=box, zorder=6)
         places = figure.add_gridspec(
             rows, max(columns, 4), left=0.01, right=0.99, bottom=below / height,
-            top=(below + rows * _PICTURE) / height, wspace=0.0, hspace=0.3,
+            top=(below + rows * _PICTURE_HEIGHT) / height, wspace=0.0, hspace=0.3,
         )  # fmt: skip
         for number, (letter, picture) in enumerate(zip(ascii_uppercase, pictures, strict=False)):
             _draw_picture(figure.add_subplot(places[number // columns, number % columns]), letter, *picture)
-        figure.text(0.02, (below - 0.1) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.1)
     return figure
 
 
@@ -142,7 +139,7 @@ def _draw_ratios(
     bar.set_label("loss / loss of the best linear model", fontsize=8.0, labelpad=2)
 
 
-def _draw_lines(panel: Axes, lines: Lines) -> None:
+def _draw_lines(panel: Axes, lines: MapOverlay) -> None:
     for each in lines.boundaries:
         panel.plot(each[:, 0], each[:, 1], color="white", lw=2.2, zorder=3, solid_capstyle="round")
     for each in lines.boundaries:

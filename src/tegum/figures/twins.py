@@ -15,17 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 2.9
-"""Inches that a panel is high."""
+_PANEL_HEIGHT = 2.9
+"""The height of a panel, in inches."""
 
 _NARROW = 2
 """A band whose last step is less than so many times its first has no room for a word."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
 
-
-class Panel(NamedTuple):
+class TwinPanel(NamedTuple):
     """One run and its twin."""
 
     title: str
@@ -37,7 +34,7 @@ class Panel(NamedTuple):
     """First and last step, and what stands at it."""
 
 
-def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
+def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
     """Panels one below the other, loss and step both on log axes.
 
     Args:
@@ -51,9 +48,9 @@ def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
     if not panels:
         raise ValueError("twins([]): there must be at least one panel")
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.65 + _LINE * (text.count("\n") + 1)
-        height = below + _PANEL * len(panels) + 0.35
+        told = style.Caption(caption)
+        below = 0.65 + told.height
+        height = below + _PANEL_HEIGHT * len(panels) + 0.35
         figure = new_figure(figsize=(style.WIDTH, height))
         axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
         figure.subplots_adjust(0.1, below / height, 0.98, 1 - 0.35 / height, hspace=0.22)
@@ -61,11 +58,11 @@ def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
             _draw(place, panel)
         axes[0].legend(loc="lower left")
         axes[-1].set_xlabel("training step (log scale)")
-        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.55)
     return figure
 
 
-def _draw(place: Axes, panel: Panel) -> None:
+def _draw(place: Axes, panel: TwinPanel) -> None:
     for start, end, label in panel.plateaus:
         place.axvspan(start, end, color=style.BAND, lw=0, zorder=0)
         name = label if label in ("min", "?") else f"index {label}"

@@ -100,7 +100,7 @@ class Stage(Task):
 
 
 @final
-class Parts(Task):
+class Phases(Task):
     """Work in one or more phases; told (what, part of it that is done, or None where that is not known)."""
 
     _what: str | None = None

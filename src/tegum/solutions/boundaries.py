@@ -19,9 +19,9 @@ from jaxtyping import Float
 
 from tegum.solutions.boundary_curves import (
     Boundaries,
-    Curve,
+    BoundaryCurve,
+    BoundaryPoint,
     Finish,
-    Pair,
     Point,
     Triple,
     crossed,
@@ -31,11 +31,12 @@ from tegum.solutions.boundary_curves import (
     unlike,
     within,
 )
-from tegum.solutions.descent import ACCURACY
-from tegum.solutions.plane import ALIKE, End, Map, Place
+from tegum.solutions.descent import LOSS_ACCURACY
+from tegum.solutions.plane import ALIKE, Minimum, Place, PlaneMap
 
-LONGEST, SHORTEST = 0.03, 3e-5
-"""Steps along a curve: none is longer than the first, and below the second the curve ends."""
+LONGEST_STEP, SHORTEST_STEP = 0.03, 3e-5
+"""Steps along a curve, in coordinates of the plane, whose sides are 1: none is longer than the first, and where one
+would have to be shorter than the second the curve ends."""
 
 STRAIGHT, BENT = 0.995, 0.98
 """Steps become longer if the cosine between two tangents is above the first, and shorter if it is below the second."""
@@ -77,18 +78,18 @@ MEET = 1e-3
 """Triple points that are nearer to one another are one."""
 
 
-def boundaries(of: Map) -> Boundaries:
+def boundaries(of: PlaneMap) -> Boundaries:
     """All boundaries between lowest solutions of a map."""
     return _Tracer(of).trace()
 
 
 class _Tracer:
-    def __init__(self, of: Map) -> None:
+    def __init__(self, of: PlaneMap) -> None:
         self.map, self.plane = of, of.plane
         self.grid = 1 / max(len(self.plane.densities) - 1, len(self.plane.strengths) - 1)
-        self.curves: list[Curve] = []
+        self.curves: list[BoundaryCurve] = []
         self.triples: list[Triple] = []
-        self.waiting: list[Pair] = []
+        self.waiting: list[BoundaryPoint] = []
 
     def trace(self) -> Boundaries:
         ends = self.map.ends
@@ -118,7 +119,7 @@ class _Tracer:
             tuple((places[i][j], places[x][y]) for (i, j), (x, y) in missing),
         )
 
-    def _add(self, pair: Pair) -> None:
+    def _add(self, pair: BoundaryPoint) -> None:
         """The curve through a point, and those that begin where it ends."""
         back, first = self._followed(pair, -1)
         forth, last = self._followed(pair, 1)
@@ -131,24 +132,24 @@ class _Tracer:
             if line:
                 self._keep([start, *line], ("triple", end))
 
-    def _keep(self, pairs: Sequence[Pair], finish: tuple[Finish, Finish]) -> None:
+    def _keep(self, pairs: Sequence[BoundaryPoint], finish: tuple[Finish, Finish]) -> None:
         """The curve, unless it is next to nothing: a point where both solutions grow out of one another."""
         length = sum(float(np.linalg.norm(b.point - a.point)) for a, b in pairwise(pairs))
         if length > SMALLEST or finish == ("triple", "triple"):
             places = tuple(self.plane.place(each.point) for each in pairs)
-            self.curves.append(Curve(tuple(pairs), places, finish))
+            self.curves.append(BoundaryCurve(tuple(pairs), places, finish))
 
-    def _followed(self, start: Pair, sign: int) -> tuple[list[Pair], Finish]:
+    def _followed(self, start: BoundaryPoint, sign: int) -> tuple[list[BoundaryPoint], Finish]:
         """The curve from a point on, and how it ends; a positive sign is the tangent's own direction."""
-        step = LONGEST
+        step = LONGEST_STEP
         ahead = sign * tangent(start.slope)
         now, line = start, []
-        while len(line) < FARTHEST / LONGEST:
+        while len(line) < FARTHEST / LONGEST_STEP:
             target, along = within(now.point, step * ahead)
             there = self._corrected(target, now.a, now.b, now.slope, along, step)
             if there is None or (along is None and outside(there.point)):
                 step /= 2
-                if step < SHORTEST:
+                if step < SHORTEST_STEP:
                     return line, self._end(now, line)
                 continue
             if (third := self._lower(there)) is not None:
@@ -165,19 +166,21 @@ class _Tracer:
                 return line, "closed"
             # Where the curve turns it is drawn with shorter steps.
             if turned @ ahead < BENT:
-                step = max(step / 2, SHORTEST)
+                step = max(step / 2, SHORTEST_STEP)
             elif turned @ ahead > STRAIGHT:
-                step = min(1.5 * step, LONGEST)
+                step = min(1.5 * step, LONGEST_STEP)
             now, ahead = there, turned
         return line, "lost"
 
-    def _end(self, last: Pair, line: Sequence[Pair]) -> Finish:
+    def _end(self, last: BoundaryPoint, line: Sequence[BoundaryPoint]) -> Finish:
         """Where no step leads on: whether both solutions come together there."""
         before = [unlike(each.a, each.b) for each in line[-6:-1]]
         now = unlike(last.a, last.b)
         return "merged" if now < 0.1 and (not before or now < 0.7 * max(before)) else "lost"
 
-    def _corrected(self, point: Point, a: End, b: End, slope: Point, along: Point | None, reach: float) -> Pair | None:
+    def _corrected(
+        self, point: Point, a: Minimum, b: Minimum, slope: Point, along: Point | None, reach: float
+    ) -> BoundaryPoint | None:
         """The point of the boundary next to one, across it or along a direction; None where it is not a and b's."""
         a0, b0, last = a, b, None
         for attempt in range(TRIED):
@@ -198,24 +201,24 @@ class _Tracer:
                 return None
             step = -difference / rise * across
             size = float(np.linalg.norm(step))
-            if size > 2 * reach + SHORTEST:
+            if size > 2 * reach + SHORTEST_STEP:
                 return None
             if size < CLOSE:
                 # Where both are all but one, it is everywhere and nowhere.
-                error = size + 2 * ACCURACY / abs(rise)
-                return Pair(point, a, b, slope, error) if error < VAGUE * self.grid else None
+                error = size + 2 * LOSS_ACCURACY / abs(rise)
+                return BoundaryPoint(point, a, b, slope, error) if error < VAGUE * self.grid else None
             last = point, difference
             point = point + step
             if along is not None and outside(point):
                 return None
         return None
 
-    def _slope(self, point: Point, a: End, b: End) -> Point:
+    def _slope(self, point: Point, a: Minimum, b: Minimum) -> Point:
         """Of L_a − L_b, at fixed weights."""
         slopes = self._slopes(point, (a, b))
         return slopes[0] - slopes[1]
 
-    def _slopes(self, point: Point, ends: Sequence[End]) -> Float[np.ndarray, "solution xy"]:
+    def _slopes(self, point: Point, ends: Sequence[Minimum]) -> Float[np.ndarray, "solution xy"]:
         """Of the losses of some solutions along both coordinates, at fixed weights."""
         from tegum.core.population.evaluate import evaluate
 
@@ -226,7 +229,7 @@ class _Tracer:
             np.repeat([each.bias for each in ends], 4, 0),
             features * len(ends),
             order=0,
-            tol=ACCURACY,
+            tol=LOSS_ACCURACY,
             activation=self.plane.spec.activation,
             strict=False,
             # The direction of a step needs no bound.
@@ -236,12 +239,12 @@ class _Tracer:
         losses = found.loss.reshape(-1, 2, 2)
         return (losses[:, :, 0] - losses[:, :, 1]) @ np.linalg.inv(widths)
 
-    def _lower(self, pair: Pair) -> End | None:
+    def _lower(self, pair: BoundaryPoint) -> Minimum | None:
         """The lowest of the solutions nearby, brought here, if it is lower than both."""
         best = min(self._nearby(pair.point), key=lambda each: each.loss)
         return best if best.loss < (1 - LOWER) * min(pair.a.loss, pair.b.loss) else None
 
-    def _nearby(self, point: Point) -> list[End]:
+    def _nearby(self, point: Point) -> list[Minimum]:
         rows, columns = (
             _around(x, len(own)) for x, own in zip(point, (self.plane.densities, self.plane.strengths), strict=True)
         )
@@ -253,7 +256,7 @@ class _Tracer:
         (found,) = self.plane.descended([self.plane.place(point)], [around])
         return found
 
-    def _to_triple(self, there: Pair, third: End, line: list[Pair]) -> bool:
+    def _to_triple(self, there: BoundaryPoint, third: Minimum, line: list[BoundaryPoint]) -> bool:
         """Whether the line can be taken to where a third solution becomes lower, shortly before a point."""
         triple = self._triple(there.point, (there.a, there.b, third))
         for _ in range(2):
@@ -266,7 +269,7 @@ class _Tracer:
             return False
         slopes = self._slopes(triple.point, triple.ends)
         error = triple.away
-        line.append(Pair(triple.point, *triple.ends[:2], slopes[0] - slopes[1], error))
+        line.append(BoundaryPoint(triple.point, *triple.ends[:2], slopes[0] - slopes[1], error))
         if any(np.linalg.norm(each.point - triple.point) < MEET for each in self.triples):
             return True
         self.triples.append(triple)
@@ -275,19 +278,19 @@ class _Tracer:
             # Away from where the third one is lower.
             if tangent(slope) @ (slopes[rest] - slopes[one]) < 0:
                 one, other, slope = other, one, -slope
-            self.waiting.append(Pair(triple.point, triple.ends[one], triple.ends[other], slope, error))
+            self.waiting.append(BoundaryPoint(triple.point, triple.ends[one], triple.ends[other], slope, error))
         return True
 
-    def _instead(self, there: Pair, third: End) -> Pair | None:
+    def _instead(self, there: BoundaryPoint, third: Minimum) -> BoundaryPoint | None:
         """The boundary of a third solution with that of two to which it is less alike; None where there is none.
 
         Where a solution has lost a symmetry, or was another minimum next to the lowest, it takes that one's place.
         """
         a, b = (third, there.b) if unlike(third, there.a) < unlike(third, there.b) else (there.a, third)
-        pair = self._corrected(there.point, a, b, there.slope, None, LONGEST)
+        pair = self._corrected(there.point, a, b, there.slope, None, LONGEST_STEP)
         return None if pair is None or outside(pair.point) or self._lower(pair) is not None else pair
 
-    def _triple(self, point: Point, ends: tuple[End, End, End]) -> Triple | None:
+    def _triple(self, point: Point, ends: tuple[Minimum, Minimum, Minimum]) -> Triple | None:
         """Where three solutions have the same loss, next to a point."""
         begin, starts = point, ends
         for _ in range(2 * TRIED):
@@ -303,7 +306,7 @@ class _Tracer:
             step = -np.linalg.solve(matrix, differences)
             size = float(np.linalg.norm(step))
             if size < CLOSE:
-                left = size + float(np.linalg.norm(np.linalg.inv(matrix), 2)) * 2 * ACCURACY
+                left = size + float(np.linalg.norm(np.linalg.inv(matrix), 2)) * 2 * LOSS_ACCURACY
                 place, aside = self.plane.place(point), self.plane.place(point + left)
                 low = min(each.loss for each in self._nearby(point))
                 error = Place(abs(aside.density - place.density), abs(aside.strength - place.strength))
@@ -313,13 +316,13 @@ class _Tracer:
                 return None
         return None
 
-    def _on_edge(self, at: tuple[int, int], there: tuple[int, int], depth: int = 2) -> list[Pair]:
+    def _on_edge(self, at: tuple[int, int], there: tuple[int, int], depth: int = 2) -> list[BoundaryPoint]:
         """Points of boundaries on an edge of the grid."""
         ends = [self.plane.point(self.plane.places[i][j]) for i, j in (at, there)]
         a, b = (self.map.ends[i][j] for i, j in (at, there))
         return self._between(ends[0], a, ends[1], b, depth)
 
-    def _between(self, low: Point, a: End, high: Point, b: End, depth: int) -> list[Pair]:
+    def _between(self, low: Point, a: Minimum, high: Point, b: Minimum, depth: int) -> list[BoundaryPoint]:
         """Where on a straight line a, the lowest at its beginning, and b, at its end, change places."""
         start, stop, first, last = low, high, a, b
         for _ in range(HALVED):
@@ -350,7 +353,7 @@ class _Tracer:
             *self._between(pair.point, third, stop, last, depth - 1),
         ]
 
-    def _known(self, pair: Pair, curve: Curve) -> bool:
+    def _known(self, pair: BoundaryPoint, curve: BoundaryCurve) -> bool:
         """Whether a curve passes through a point with the same two solutions."""
         points = np.array([each.point for each in curve.pairs])
         nearest = int(np.linalg.norm(points - pair.point, axis=1).argmin())
@@ -363,7 +366,7 @@ class _Tracer:
         )
 
 
-def _moved(now: End, before: End) -> float:
+def _moved(now: Minimum, before: Minimum) -> float:
     from tegum.analysis.landscape.surface import distance
 
     return distance(now.weights, now.bias, before.weights, before.bias)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, final
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tegum.solutions.plane import End, Place, Plane
+from tegum.solutions.plane import Minimum, Place, Plane
 
 Point = Float[np.ndarray, " xy"]
 """Coordinates of `Plane`, from 0 to 1."""
@@ -22,12 +22,12 @@ Finish = Literal["edge", "triple", "merged", "closed", "lost"]
 where no step leads on."""
 
 
-class Pair(NamedTuple):
-    """A point of a boundary."""
+class BoundaryPoint(NamedTuple):
+    """A point of a boundary, with the two minima that have the same loss there."""
 
     point: Point
-    a: End
-    b: End
+    a: Minimum
+    b: Minimum
     slope: Point
     """Of L_a − L_b."""
     error: float
@@ -36,10 +36,10 @@ class Pair(NamedTuple):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Curve:
+class BoundaryCurve:
     """A boundary between two solutions."""
 
-    pairs: tuple[Pair, ...] = field(repr=False)
+    pairs: tuple[BoundaryPoint, ...] = field(repr=False)
     places: tuple[Place, ...]
     finish: tuple[Finish, Finish]
     """At its first and its last point."""
@@ -73,7 +73,7 @@ class Triple:
     place: Place
     error: Place
     """How far from it the true one may lie."""
-    ends: tuple[End, End, End] = field(repr=False)
+    ends: tuple[Minimum, Minimum, Minimum] = field(repr=False)
     lowest: bool
     """Whether none of the solutions nearby is lower."""
 
@@ -83,13 +83,13 @@ class Triple:
 class Boundaries:
     """Everything that was found."""
 
-    curves: tuple[Curve, ...]
+    curves: tuple[BoundaryCurve, ...]
     triples: tuple[Triple, ...]
     open: tuple[tuple[Place, Place], ...]
     """Neighbours of the grid between which the lowest solution changes, but no curve was found."""
 
 
-def unlike(a: End, b: End) -> float:
+def unlike(a: Minimum, b: Minimum) -> float:
     """The largest difference between two solutions of sorted entries of W Wᵀ, and of sorted biases.
 
     Neither rotations of hidden space nor permutations of features change them.
@@ -98,13 +98,13 @@ def unlike(a: End, b: End) -> float:
     return float(max(np.abs(grams[0] - grams[1]).max(), np.abs(np.sort(a.bias) - np.sort(b.bias)).max()))
 
 
-def crossed(plane: Plane, edge: Edge, curves: Iterable[Curve]) -> bool:
+def crossed(plane: Plane, edge: Edge, curves: Iterable[BoundaryCurve]) -> bool:
     """Whether a curve crosses an edge of the grid."""
     p, q = (plane.point(plane.places[i][j]) for i, j in edge)
     return any(crossings(p, q, curve) for curve in curves)
 
 
-def crossings(p: Point, q: Point, curve: Curve) -> list[tuple[float, int]]:
+def crossings(p: Point, q: Point, curve: BoundaryCurve) -> list[tuple[float, int]]:
     """Where a curve crosses the line from p to q, as shares of it, and the curve's nearest points by their numbers."""
     points = np.array([each.point for each in curve.pairs])
     found = []

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 
-ACCURACY, GRADIENT = 1e-8, 1e-6
-"""Of losses that are compared away from roots, and the norm of the gradient where descent ends."""
+LOSS_ACCURACY, GRADIENT_TOLERANCE = 1e-8, 1e-6
+"""The absolute error of losses that are compared away from roots, and the norm of the gradient where descent ends."""
 
 KEY = 10
 """The base seed of fresh starts, which no grid may have: they would be its own."""
@@ -84,7 +84,7 @@ def rough() -> Training:
     """Descent by which losses are known well enough to be told apart."""
     from tegum.training.spec.methods import Exact
 
-    return Exact(accuracy=ACCURACY, gradient_tolerance=GRADIENT)
+    return Exact(accuracy=LOSS_ACCURACY, gradient_tolerance=GRADIENT_TOLERANCE)
 
 
 def descent(

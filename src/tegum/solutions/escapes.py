@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from tegum.training.spec.snapshots import Snapshots
     from tegum.training.spec.spec import Spec
 
-RTOL, ACCURACY = 1e-4, 1e-5
-"""Of the flows: their loss is followed through plateaus a thousand times as far apart."""
+FLOW_RTOL, FLOW_ACCURACY = 1e-4, 1e-5
+"""The relative error of a flow's steps, and the absolute error of its loss, which is followed through plateaus a
+thousand times as far apart."""
 
 FINEST = 200
 """Parts of a flow's time in which the places of its snapshots are chosen."""
@@ -51,7 +52,7 @@ def flown(
     from tegum.training.engine import train
     from tegum.training.spec.methods import Flow
 
-    training = Flow(steps=FINEST, duration=float(duration), rtol=RTOL, accuracy=ACCURACY)
+    training = Flow(steps=FINEST, duration=float(duration), rtol=FLOW_RTOL, accuracy=FLOW_ACCURACY)
     run = train(spec.continued_from(weights, bias, training=training, snapshots=snapshots))
     found = run["weights"].transpose("seed", "step", "feature", "hidden").values
     # All runs have the same times.

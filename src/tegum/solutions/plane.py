@@ -51,8 +51,8 @@ class Place(NamedTuple):
     strength: float
 
 
-class End(NamedTuple):
-    """Where descent ends."""
+class Minimum(NamedTuple):
+    """A local minimum of the exact loss, where a descent ends."""
 
     weights: Float[np.ndarray, "feature hidden"]
     bias: Float[np.ndarray, " feature"]
@@ -61,7 +61,7 @@ class End(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Shape(State):
+class SolutionShape(State):
     """What a solution is, and what it looks like."""
 
     represented: int
@@ -141,7 +141,7 @@ class Plane:
             ]
         )
 
-    def descended(self, places: Sequence[Place], starts: Sequence[Sequence[End]]) -> list[list[End]]:
+    def descended(self, places: Sequence[Place], starts: Sequence[Sequence[Minimum]]) -> list[list[Minimum]]:
         """Where descent at each point ends from next to each of its starts: as many at every point."""
         if not places:
             return []
@@ -156,15 +156,15 @@ class Plane:
         end = trained(specs).isel(step=-1)
         weights, bias, loss = (end[name].values for name in ("weights", "bias", "loss"))
         return [
-            [End(weights[k, seed], bias[k, seed], float(loss[k, seed])) for seed in range(weights.shape[1])]
+            [Minimum(weights[k, seed], bias[k, seed], float(loss[k, seed])) for seed in range(weights.shape[1])]
             for k in range(len(places))
         ]
 
-    def shape(self, place: Place, of: End) -> Shape:
+    def shape(self, place: Place, of: Minimum) -> SolutionShape:
         """What a solution at a point is."""
         state = state_of(of.weights, of.loss, self.features(place))
         norms = np.linalg.norm(of.weights, axis=1)
-        return Shape(
+        return SolutionShape(
             state.collapsed,
             state.angle,
             state.ratio,
@@ -179,7 +179,7 @@ def place_of(spec: Spec) -> Place:
     return Place(float(np.ravel(first.density)[0]), float(getattr(first, "strength", 1.0)))
 
 
-def symmetry(of: End, permutations: Int[np.ndarray, "permutation feature"]) -> int:
+def symmetry(of: Minimum, permutations: Int[np.ndarray, "permutation feature"]) -> int:
     """How many of the permutations leave the Gram matrix and the biases as they are."""
     gram = of.weights @ of.weights.T
     found = 0
@@ -192,14 +192,14 @@ def symmetry(of: End, permutations: Int[np.ndarray, "permutation feature"]) -> i
 
 @final
 @dataclass(frozen=True, eq=False)
-class Map:
+class PlaneMap:
     """The lowest solution at every point of a grid; lists of lists are over densities and strengths."""
 
     plane: Plane
-    ends: list[list[End]] = field(repr=False)
-    rivals: list[list[list[End]]] = field(repr=False)
+    ends: list[list[Minimum]] = field(repr=False)
+    rivals: list[list[list[Minimum]]] = field(repr=False)
     """Other minima that starts have found."""
-    shapes: list[list[Shape]] = field(repr=False)
+    shapes: list[list[SolutionShape]] = field(repr=False)
     reached: Bool[np.ndarray, "density strength 4"]
     """Whether descent leads from each of the neighbours (`SIDES`) to the lowest solution here."""
     improved: int
@@ -223,7 +223,7 @@ class Map:
                     yield (i, j), side, (x, y)
 
 
-def map_of(run: xr.Dataset, specs: Sequence[Spec]) -> Map:
+def map_of(run: xr.Dataset, specs: Sequence[Spec]) -> PlaneMap:
     """The map of a trajectory with the dim `spec`, one for each Spec of the grid.
 
     Raises:
@@ -234,19 +234,19 @@ def map_of(run: xr.Dataset, specs: Sequence[Spec]) -> Map:
     shape = len(plane.densities), len(plane.strengths)
     # Their values are the numbers of the Specs.
     best = lowest(run, list(map(float, range(len(specs)))))
-    rivals: list[list[End]] = [[] for _ in best]
+    rivals: list[list[Minimum]] = [[] for _ in best]
     for each in others(run, best):
         if each.loss <= (1 + RIVALS) * best[int(each.value)].loss:
-            rivals[int(each.value)].append(End(each.weights, each.bias, each.loss))
+            rivals[int(each.value)].append(Minimum(each.weights, each.bias, each.loss))
     ends = np.empty(shape, object)
     for at, each in zip(np.ndindex(*shape), best, strict=True):
-        ends[at] = End(each.weights, each.bias, each.loss)
+        ends[at] = Minimum(each.weights, each.bias, each.loss)
     reached = _spread(plane, ends)
     losses = np.array([[each.loss for each in row] for row in ends])
     first = np.array([each.loss for each in best]).reshape(shape)
     found = run["loss"].isel(step=-1).values.reshape(*shape, -1)
     rows = [slice(k, k + shape[1]) for k in range(0, len(best), shape[1])]
-    return Map(
+    return PlaneMap(
         plane,
         ends.tolist(),
         [rivals[row] for row in rows],
@@ -285,6 +285,6 @@ def _spread(plane: Plane, ends: np.ndarray) -> Float[np.ndarray, "density streng
     return reached
 
 
-def _beside(ends: np.ndarray, at: tuple[int, int], side: tuple[int, int]) -> End | None:
+def _beside(ends: np.ndarray, at: tuple[int, int], side: tuple[int, int]) -> Minimum | None:
     i, j = at[0] + side[0], at[1] + side[1]
     return ends[i, j] if 0 <= i < ends.shape[0] and 0 <= j < ends.shape[1] else None

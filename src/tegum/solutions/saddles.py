@@ -16,8 +16,9 @@ from tegum.analysis.landscape.surface import distance
 if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
-TOL, FINE = 1e-6, 1e-8
-"""Of the gradient at a critical point; the second where that leaves it, or its index, undecided."""
+POINT_TOLERANCE, EIGENVALUE_TOLERANCE = 1e-6, 1e-8
+"""The largest norm of the gradient at a critical point, and the smaller one that is asked for where the first leaves
+eigenvalues undecided."""
 
 STEPS = 40
 """The most steps to it."""
@@ -37,9 +38,9 @@ def critical_near(
     search = partial(
         critical_point, features=spec.features, steps=STEPS, reach=reach, corners=corners, activation=spec.activation
     )
-    point = search(weights, bias, tol=TOL)
-    if point.index is not None or point.gradient_norm > TOL or point.kinks or point.moved > reach:
+    point = search(weights, bias, tol=POINT_TOLERANCE)
+    if point.index is not None or point.gradient_norm > POINT_TOLERANCE or point.kinks or point.moved > reach:
         return point
-    finer = search(point.weights, point.bias, tol=FINE)
+    finer = search(point.weights, point.bias, tol=EIGENVALUE_TOLERANCE)
     # From the state, and not from where the rougher search ended.
     return replace(finer, moved=distance(finer.weights, finer.bias, weights, bias))

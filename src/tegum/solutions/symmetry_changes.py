@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never, final
 import numpy as np
 
 from tegum.solutions.boundary_curves import Boundaries, Edge, Point, crossings, unlike
-from tegum.solutions.plane import End, Map, Place, Shape, symmetry
+from tegum.solutions.plane import Minimum, Place, PlaneMap, SolutionShape, symmetry
+from tegum.solutions.saddles import EIGENVALUE_TOLERANCE
 
 if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
-
-FINE = 1e-8
-"""The tolerance of critical points of which eigenvalues are asked."""
 
 JUMP = 0.05
 """Solutions on both sides of a change of symmetry that are less unlike go over into one another."""
@@ -33,8 +31,8 @@ FOLLOWED = (0.3, 0.1)
 BISECTED = 1e-4
 """Where a solution changes its symmetry is bisected so far, as a part of the piece."""
 
-SHORTEST = 1e-3
-"""Shorter pieces are not looked at."""
+SHORTEST_PIECE = 1e-3
+"""The part of an edge of the grid below which a piece of it is not looked at."""
 
 
 How = Literal["passes", "jumps", "unseen"]
@@ -48,9 +46,9 @@ class _Piece(NamedTuple):
     edge: Edge
     low: Point
     high: Point
-    first: tuple[End, Shape]
+    first: tuple[Minimum, SolutionShape]
     """The best at its beginning …"""
-    last: tuple[End, Shape]
+    last: tuple[Minimum, SolutionShape]
     """… and at its end."""
 
 
@@ -63,7 +61,7 @@ class Breaking:
     place: Place
     error: float
     """How far from it the true one may lie, in coordinates of the plane."""
-    shapes: tuple[Shape, Shape]
+    shapes: tuple[SolutionShape, SolutionShape]
     """At both ends, rising in density or in strength."""
     gap: float
     """How unlike both solutions are there."""
@@ -76,7 +74,7 @@ class Breaking:
         return self.gap < JUMP
 
 
-def along(of: Map, lines: Boundaries, *, examined: bool) -> tuple[list[Breaking], list[tuple[str, str, int]]]:
+def along(of: PlaneMap, lines: Boundaries, *, examined: bool) -> tuple[list[Breaking], list[tuple[str, str, int]]]:
     """Every change of symmetry along one branch; and names that change without, and on how many edges.
 
     Args:
@@ -96,13 +94,13 @@ def along(of: Map, lines: Boundaries, *, examined: bool) -> tuple[list[Breaking]
     return breakings, [(*names, count) for names, count in sorted(named.items())]
 
 
-def _pieces(of: Map, lines: Boundaries) -> Iterator[_Piece]:
+def _pieces(of: PlaneMap, lines: Boundaries) -> Iterator[_Piece]:
     """The parts of all edges of the grid between boundaries."""
     plane = of.plane
     for at, _, there in of.edges():
         p, q = (plane.point(plane.places[i][j]) for i, j in (at, there))
         # Share of the edge, and the best solutions before and after: of a curve those at its nearest point.
-        cuts: list[tuple[float, End, End]] = []
+        cuts: list[tuple[float, Minimum, Minimum]] = []
         for curve in lines.curves:
             for share, number in crossings(p, q, curve):
                 pair = curve.pairs[number]
@@ -114,17 +112,17 @@ def _pieces(of: Map, lines: Boundaries) -> Iterator[_Piece]:
         firsts = [(of.ends[i][j], of.shapes[i][j]), *(_brought(of, p + share * (q - p), end) for share, _, end in cuts)]
         lasts = [*(_brought(of, p + share * (q - p), end) for share, end, _ in cuts), (of.ends[x][y], of.shapes[x][y])]
         for (begin, stop), first, last in zip(pairwise(shares), firsts, lasts, strict=True):
-            if stop - begin > SHORTEST:
+            if stop - begin > SHORTEST_PIECE:
                 yield _Piece((at, there), p + begin * (q - p), p + stop * (q - p), first, last)
 
 
-def _brought(of: Map, point: Point, end: End) -> tuple[End, Shape]:
+def _brought(of: PlaneMap, point: Point, end: Minimum) -> tuple[Minimum, SolutionShape]:
     place = of.plane.place(point)
     ((there,),) = of.plane.descended([place], [[end]])
     return there, of.plane.shape(place, there)
 
 
-def _breaking(of: Map, piece: _Piece, examined: bool) -> Breaking:
+def _breaking(of: PlaneMap, piece: _Piece, examined: bool) -> Breaking:
     """Where on a piece the symmetry changes."""
     plane, ((end, one), (far, other)) = of.plane, (piece.first, piece.last)
     more = max(one.symmetry, other.symmetry)
@@ -155,7 +153,7 @@ def _breaking(of: Map, piece: _Piece, examined: bool) -> Breaking:
     )
 
 
-def _passage(of: Map, middle: Point, way: Point, end: End) -> tuple[How, float, float]:
+def _passage(of: PlaneMap, middle: Point, way: Point, end: Minimum) -> tuple[How, float, float]:
     """What an eigenvalue does as the more symmetric solution, followed that way, loses its symmetry; where, ± what."""
     from tegum.analysis.landscape.continuation import follow
     from tegum.analysis.landscape.critical_points import critical_point
@@ -167,7 +165,7 @@ def _passage(of: Map, middle: Point, way: Point, end: End) -> tuple[How, float, 
         # From where the eigenvalue is well above its error.
         ((start,),) = of.plane.descended([of.plane.place(middle - reach * way)], [[end]])
         try:
-            point = critical_point(start.weights, start.bias, features(-reach), tol=FINE)
+            point = critical_point(start.weights, start.bias, features(-reach), tol=EIGENVALUE_TOLERANCE)
             branch = follow(point, features, [-reach, reach])
         except ValueError:
             continue

@@ -21,8 +21,8 @@ from tegum.progress.tasks import Counts
 if TYPE_CHECKING:
     import xarray as xr
 
-_AT_ONCE = 4096
-"""Snapshots between two reports of progress."""
+_SNAPSHOTS_AT_ONCE = 4096
+"""The number of snapshots between two reports of progress."""
 
 
 @refusing
@@ -62,8 +62,8 @@ def population_loss_along(
     with shown(progress, Counts("population loss", "snapshots"), "population_loss_along") as told:
         for number, of in enumerate(models.specs):
             finite = models.finite(number)
-            for start in range(0, len(finite), _AT_ONCE):
-                some = finite[start : start + _AT_ONCE]
+            for start in range(0, len(finite), _SNAPSHOTS_AT_ONCE):
+                some = finite[start : start + _SNAPSHOTS_AT_ONCE]
                 loss[number, some] = population_loss(
                     w[number, some], b[number, some], of.features,
                     tol=float(tol), activation=of.activation, threads=int(threads or available_cores()),

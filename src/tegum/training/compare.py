@@ -28,8 +28,8 @@ from tegum.training.spec.methods import Training
 if TYPE_CHECKING:
     import xarray as xr
 
-_AT_ONCE = 512
-"""Models between two reports of progress."""
+_MODELS_AT_ONCE = 512
+"""The most models between two reports of progress."""
 
 _ERRORS = 64
 """So many standard errors are computed where a loss is shown; the others are interpolated in the loss."""
@@ -74,8 +74,8 @@ def loss_error(run: xr.Dataset, *, progress: bool | Callable[[int, int], None] |
     with shown(progress, Counts("errors of the loss", "snapshots"), "loss_error") as told:
         for number, of in enumerate(models.specs):
             samples, finite = _samples(of, call), models.finite(number)
-            for start in range(0, len(finite), _AT_ONCE):
-                some = finite[start : start + _AT_ONCE]
+            for start in range(0, len(finite), _MODELS_AT_ONCE):
+                some = finite[start : start + _MODELS_AT_ONCE]
                 found[number, some] = 0.0 if samples is None else _errors(models, number, some, samples)
                 told(number * found.shape[1] + start + len(some), found.size)
     return models.shaped(found, "loss_error", {"long_name": "standard error of the recorded loss", "units": "1"})
@@ -356,7 +356,7 @@ def _exact(
         wild = losses[spec, finite[spec]] > _WILD
         calm, start = finite[spec][~wild], 0
         while start < len(calm):
-            size = int(min(_AT_ONCE, max(1, _LOOKED_AT * seconds / pace)))
+            size = int(min(_MODELS_AT_ONCE, max(1, _LOOKED_AT * seconds / pace)))
             yield calm[start : start + size]
             start += size
         # Where a run diverges, its loss is large, and known to so many digits only: each by itself.

@@ -44,7 +44,7 @@ def plain_loss(weights: np.ndarray, bias: np.ndarray, floor: float = 0.0) -> flo
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in another process: no activations are known."""
     monkeypatch.setattr(kept, "_HELD", type(kept._HELD)())
-    monkeypatch.setattr(kept, "_LAST", type(kept._LAST)(maxlen=kept.KEPT))
+    monkeypatch.setattr(kept, "_LAST", type(kept._LAST)(maxlen=kept.KEPT_SAMPLES))
 
 
 @pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csc_matrix, scipy.sparse.coo_array])
@@ -216,7 +216,7 @@ def test_json_finds_the_data_by_their_digest():
 def test_data_that_nobody_describes_any_more_are_let_go():
     first = tg.Empirical(np.ones((2, 2)))
     digest = first.digest
-    for number in range(kept.KEPT):
+    for number in range(kept.KEPT_SAMPLES):
         tg.Empirical(np.full((2, 2), 2.0 + number))
     assert kept.recalled(digest) is not None
     del first

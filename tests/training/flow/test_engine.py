@@ -319,14 +319,14 @@ def test_the_kernel_refuses_buffers_of_other_sizes():
     import jax.numpy as jnp
 
     from tegum.core.population.kernel import tables as population_tables
-    from tegum.core.population.kernel.xla_calls import GRADIENT, SLOPES, Block, register
+    from tegum.core.population.kernel.xla_calls import GRADIENT, SLOPES, RunBlock, register
 
     register()
     group = population_tables.groups([spec().features], np.zeros(1, int), 2)[0]
     columns = [group.tables.reshape(-1, 8)[:, 0]]
-    block = Block(group.plan, columns, 32, 32)
+    block = RunBlock(group.plan, columns, 32, 32)
     with pytest.raises(ValueError, match="must be 1 to 8 columns of shape"):
-        Block(group.plan, [columns[0][1:]], 32, 32)
+        RunBlock(group.plan, [columns[0][1:]], 32, 32)
 
     def call(name, result, *arguments):
         out = jax.ShapeDtypeStruct(result, np.float64)
@@ -367,12 +367,12 @@ def test_the_slopes_of_a_gradient_are_those_of_the_run_in_its_lane():
     import jax
 
     from tegum.core.population.kernel import tables as population_tables
-    from tegum.core.population.kernel.xla_calls import SLOPES, Block, register
+    from tegum.core.population.kernel.xla_calls import SLOPES, RunBlock, register
 
     register()
     distributions = [tg.FeatureDistribution([tg.Correlated(3, 0.1 + 0.1 * lane)]) for lane in range(8)]
     group = population_tables.groups(distributions, np.arange(8), 2)[0]
-    block = Block(group.plan, list(group.tables.reshape(-1, 8).T), 512, 512)
+    block = RunBlock(group.plan, list(group.tables.reshape(-1, 8).T), 512, 512)
     theta = np.random.default_rng(0).normal(size=9) / 2
     with jax.enable_x64(True):
         for lane in (0, 5):

@@ -30,7 +30,7 @@ def spec(given: Any = ROWS, **changes: Any) -> tg.Spec:
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "_HELD", type(kept._HELD)())
-    monkeypatch.setattr(kept, "_LAST", type(kept._LAST)(maxlen=kept.KEPT))
+    monkeypatch.setattr(kept, "_LAST", type(kept._LAST)(maxlen=kept.KEPT_SAMPLES))
 
 
 def test_batches_are_rows_each_as_often():

@@ -13,7 +13,7 @@ from tegum.core.arguments import refusing
 from tegum.core.description import short
 from tegum.core.outside.arrays import numbers_of
 from tegum.progress.showing import shown
-from tegum.progress.tasks import Parts
+from tegum.progress.tasks import Phases
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -86,7 +86,7 @@ def analyse(
     _check_features(features, x, n)
     largest = geometry.peak(W, "analyse")
     # First what may be refused, and then what takes long.
-    with shown(progress, Parts(f"analysing {n:,} × {W.shape[1]:,}"), "analyse") as told:
+    with shown(progress, Phases(f"analysing {n:,} × {W.shape[1]:,}"), "analyse") as told:
         activity = {} if x is None else _activity(W, x, features, companions, key, told)
         measured = _geometry(W, largest, threshold, scale, neighbours, key, told) | activity
     names = {

@@ -10,9 +10,9 @@ each other in the middle of the gap is the *drop* there: a steady decline has no
   is made at every place and with gaps of many widths, and compared with its own noise: the median of its distance
   from its median, over the places in the late part of the run that hold none of the drops found before (first it is
   judged by the places of the least sizes; then drops are looked for again until they stay the same). A drop is where
-  it exceeds `LEAST` of these (in units of a standard deviation), where the loss falls at least `SUDDEN` times as fast
-  as on both lines, lies on both, and stays down. Of those closer together than the lines are long only the clearest
-  counts: a shoulder makes no second one.
+  it exceeds `LEAST_DEVIATIONS` of these (in units of a standard deviation), where the loss falls at least `SUDDEN`
+  times as fast as on both lines, lies on both, and stays down. Of those closer together than the lines are long only
+  the clearest counts: a shoulder makes no second one.
 
 Times are in optimiser steps; the loss is a sum over features.
 """
@@ -40,9 +40,10 @@ settling, by as much as half the height of a jump."""
 FEWEST_SHIFTS = 20
 """Places that a null needs at least: with fewer it would have no 95 % quantile."""
 
-LEAST = 6.0
-"""Standard deviations of the noise that a drop must exceed. In 1,000 runs of noise alone, white or with a memory of 300
-to 10,000 steps, at most 3 exceed 5 somewhere, and 1 exceeds 6; the estimate of the noise itself varies."""
+LEAST_DEVIATIONS = 6.0
+"""The size that a drop must exceed, in standard deviations of the noise. In 1,000 runs of noise alone, white or with a
+memory of 300 to 10,000 steps, at most 3 exceed 5 somewhere, and 1 exceeds 6; the estimate of the noise itself
+varies."""
 
 SUDDEN = 3.0
 """So many times as fast as on the lines beside it the loss must fall."""
@@ -64,8 +65,8 @@ FREE = 0.1
 PASSES = 5
 """Times at most that drops are looked for, each time with the noise of the places where none was found before."""
 
-WHOLE = 0.9
-"""A gap holds a whole drop when it shows so much of the most that a wider one shows."""
+WHOLE_DROP = 0.9
+"""The part of the largest drop that any gap around it shows, from which on a narrower gap holds the whole drop."""
 
 
 Kind = TypeVar("Kind", bound=Window)
@@ -116,7 +117,7 @@ class LossDrop:
 
 @refusing
 def find_drops(
-    loss: xr.DataArray, *, least: float = LEAST, side: int = REST, longest: int = LONGEST, late: float = LATE
+    loss: xr.DataArray, *, least: float = LEAST_DEVIATIONS, side: int = REST, longest: int = LONGEST, late: float = LATE
 ) -> list[LossDrop]:
     """All late drops of all runs, ordered by seed and start, found without a look at anything but the loss.
 
@@ -318,7 +319,7 @@ def _chosen(candidates: Sequence[LossDrop], side: int) -> list[LossDrop]:
 def _whole(clearest: LossDrop, candidates: Sequence[LossDrop], chosen: Sequence[LossDrop], side: int) -> LossDrop:
     """The drop of which the clearest measurement may be a part, as narrow gaps have the least noise.
 
-    Of the gaps that meet that one it is the narrowest which shows at least `WHOLE` of what any of them shows.
+    Of the gaps that meet that one it is the narrowest which shows at least `WHOLE_DROP` of what any of them shows.
     """
     meeting = [
         drop
@@ -328,7 +329,7 @@ def _whole(clearest: LossDrop, candidates: Sequence[LossDrop], chosen: Sequence[
         and all(drop.end + side <= other.start or other.end + side <= drop.start for other in chosen)
     ]
     most = max(drop.size for drop in meeting)
-    whole = [drop for drop in meeting if drop.size >= WHOLE * most]
+    whole = [drop for drop in meeting if drop.size >= WHOLE_DROP * most]
     return min(whole, key=lambda drop: (drop.end - drop.start, -drop.size))
 
 

@@ -51,8 +51,8 @@ LATE = 0.1
 FEWEST = 4
 """Snapshots that a plateau, or a line fitted to the loss, needs at least."""
 
-ABSENT = 0.1
-"""A feature of at most this dimensionality is not represented: between it and 1/2 lie four times HEIGHT."""
+ABSENT_DIMENSIONALITY = 0.1
+"""The dimensionality up to which a feature is not represented: between it and 1/2 lie four times HEIGHT."""
 
 NEAR = HEIGHT / 2
 """A feature is at a level within this of it: what a plateau may vary by."""
@@ -92,10 +92,10 @@ class Jump:
 class Event:
     """Jumps of one run that overlap in time, in the order in which they start, and what they are called.
 
-    Names go by dimensionality alone: absent is at most `ABSENT`, in a digon is 1/2 to within `NEAR`. Which features
-    face each other only weights tell (`tegum.analysis.dynamics.rearrangements`). Two features are a pair only where
-    their jumps overlap in time, and no feature is in two: first come as many swaps and completions as can be, then
-    births and deaths of the features that are left.
+    Names go by dimensionality alone: absent is at most `ABSENT_DIMENSIONALITY`, in a digon is 1/2 to within `NEAR`.
+    Which features face each other only weights tell (`tegum.analysis.dynamics.rearrangements`). Two features are a pair
+    only where their jumps overlap in time, and no feature is in two: first come as many swaps and completions as can
+    be, then births and deaths of the features that are left.
     """
 
     jumps: tuple[Jump, ...]
@@ -143,7 +143,7 @@ class Event:
     @property
     def deaths(self) -> tuple[tuple[int, ...], ...]:
         """Features that become absent without another in their place: pairs that fall from 1/2 together, or one."""
-        dying = [jump for jump in self._free if jump.change < 0 and jump.after <= ABSENT]
+        dying = [jump for jump in self._free if jump.change < 0 and jump.after <= ABSENT_DIMENSIONALITY]
         pairs = _together([jump for jump in dying if _half(jump.before)])
         paired = {feature for pair in pairs for feature in pair}
         return pairs + tuple((feature,) for feature in dict.fromkeys(j.feature for j in dying) if feature not in paired)
@@ -257,7 +257,7 @@ def level_of(dimensionality: float, near: float = AT) -> str:
         near: the largest distance from a level; of two levels that are near the nearer one counts.
 
     """
-    if dimensionality <= ABSENT:
+    if dimensionality <= ABSENT_DIMENSIONALITY:
         return "0"
     level = min(LEVELS.values(), key=lambda level: abs(float(level) - dimensionality))
     return str(level) if abs(float(level) - dimensionality) <= near else "elsewhere"
@@ -314,7 +314,7 @@ def _order(jump: Jump) -> tuple[int, int]:
 
 
 def _newcomer(jump: Jump) -> bool:
-    return jump.before <= ABSENT and _half(jump.after)
+    return jump.before <= ABSENT_DIMENSIONALITY and _half(jump.after)
 
 
 def _swap(up: Jump, down: Jump) -> bool:

@@ -51,8 +51,8 @@ from tegum.core.features.distribution import FeatureDistribution
 ORDER = ("inflation", "separation", "opening", "twist", "turn")
 """In which motions are told from one another."""
 
-WHOLE = ("scaling", "stretch")
-"""Motions of the whole, which are made of the others."""
+WHOLE_MOTIONS = ("scaling", "stretch")
+"""Names of motions of the whole configuration, which are made of those in `ORDER`."""
 
 PARALLEL = np.pi / 12
 """Two subspaces are parallel if no principal angle between them is larger, in radians."""
@@ -61,8 +61,8 @@ ZERO = 1e-7
 """Of the length of a vector: what is left of it by projections and is shorter is rounding. So is a width that is a
 smaller part of the length of W."""
 
-ROUNDING = 1e-13
-"""Of the length of W: less than that is no motion."""
+NO_MOTION = 1e-13
+"""The part of the length of W up to which a displacement is rounding and no motion."""
 
 _AT_ONCE = 1024
 """So many motions stay in a processor's cache."""
@@ -111,7 +111,7 @@ def motions(
     Args:
         weights: of snapshots in their order, at least two.
         features: whose sets they are.
-        order: names out of `ORDER` and `WHOLE`, each once.
+        order: names out of `ORDER` and `WHOLE_MOTIONS`, each once.
         parallel: as `PARALLEL`, in radians.
 
     Raises:
@@ -123,8 +123,8 @@ def motions(
     check_features("motions", weights, features)
     if weights.ndim < 3 or weights.shape[-3] < 2:
         raise ValueError(f"motions(weights of shape {weights.shape}): it needs at least two snapshots, (step, n, m)")
-    if len(set(order)) < len(order) or not set(order) <= {*ORDER, *WHOLE}:
-        known = ", ".join((*ORDER, *WHOLE))
+    if len(set(order)) < len(order) or not set(order) <= {*ORDER, *WHOLE_MOTIONS}:
+        known = ", ".join((*ORDER, *WHOLE_MOTIONS))
         raise ValueError(f"motions(order={tuple(order)!r}): each must be one of {known}, once")
     if not 0 <= parallel <= np.pi / 2:
         raise ValueError(f"motions(parallel={parallel!r}): parallel must be an angle in [0, π/2]")
@@ -233,7 +233,7 @@ def _parted(
         if name == "twist":
             squares[~np.any([each.member.any(-1) for each in groups], 0), number] = np.nan
     total = np.square(dW).sum((1, 2))
-    still = total <= (ROUNDING * np.linalg.norm(M, axis=(1, 2))) ** 2
+    still = total <= (NO_MOTION * np.linalg.norm(M, axis=(1, 2))) ** 2
     # As a difference the rest may be slightly negative.
     squares[:, -1] = np.maximum(total - np.nansum(squares[:, :-1], -1), 0.0)
     dimensions[:, -1] += n * m - frame.count

@@ -24,8 +24,8 @@ from tegum.core.arguments import refusing
 if TYPE_CHECKING:
     import xarray as xr
 
-ROUNDING = 1e-9
-"""Dimensionalities of a steady drift are equal up to rounding, which is no excess."""
+NO_EXCESS = 1e-9
+"""The dimensionality by which a move may exceed its limit by rounding alone, as in a steady drift."""
 
 Kind = TypeVar("Kind", bound=Window)
 
@@ -63,7 +63,7 @@ class Move(Generic[Kind]):
     @property
     def significant(self) -> bool:
         """Whether the change exceeds the null's 95 % quantile, as it does by chance once in twenty times."""
-        return self.measurable and abs(self.change) > self.limit + ROUNDING
+        return self.measurable and abs(self.change) > self.limit + NO_EXCESS
 
 
 @refusing

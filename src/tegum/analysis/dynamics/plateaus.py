@@ -12,8 +12,8 @@ from tegum.core.arguments import refusing
 
 SLOW = 0.1
 """On a plateau the loss falls by less than this part while the number of steps grows e-fold."""
-LEAST = 1.2
-"""A plateau's last step is at least so many times its first."""
+LEAST_STRETCH = 1.2
+"""The least ratio of a plateau's last step to its first."""
 FALL = 0.1
 """A plateau is escaped when the loss falls by at least this part afterwards."""
 
@@ -74,7 +74,7 @@ def plateaus_of(loss: ArrayLike, steps: ArrayLike, call: str) -> list[Plateau]:
     slow = np.concatenate([[False], rate <= SLOW, [False]])
     starts, ends = np.flatnonzero(~slow[:-1] & slow[1:]), np.flatnonzero(slow[:-1] & ~slow[1:])
     # Interval i lies between snapshots i and i + 1: intervals a … b − 1 are snapshots a … b.
-    long = time[ends] - time[starts] >= np.log(LEAST)
+    long = time[ends] - time[starts] >= np.log(LEAST_STRETCH)
     starts, ends = starts[long], ends[long]
     plateaus = []
     for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.dynamics.levels import ABSENT, Event
+from tegum.analysis.dynamics.levels import ABSENT_DIMENSIONALITY, Event
 from tegum.analysis.dynamics.windows import arranged, labels
 from tegum.analysis.geometry.measures import dimensionality
 from tegum.analysis.geometry.polytopes import COMPARABLE_NORMS
@@ -69,7 +69,7 @@ def digons(weights: Float[np.ndarray, "feature hidden"]) -> tuple[tuple[int, int
 
     """
     norms = np.linalg.norm(weights, axis=1)
-    present = np.flatnonzero((dimensionality(weights) > ABSENT) & (norms > 0))
+    present = np.flatnonzero((dimensionality(weights) > ABSENT_DIMENSIONALITY) & (norms > 0))
     if len(present) < 2:
         return ()
     unit = weights[present] / norms[present, None]
@@ -105,6 +105,6 @@ def rearrangements(events: Iterable[Event], weights: xr.DataArray) -> list[Rearr
         own = values[seeds.index(event.seed)]
         before, after = (own[np.searchsorted(step, at)] for at in (event.start, event.end))
         old, new = ({(names[a], names[b]) for a, b in digons(each)} for each in (before, after))
-        absent = frozenset(names[at] for at in np.flatnonzero(dimensionality(before) <= ABSENT))
+        absent = frozenset(names[at] for at in np.flatnonzero(dimensionality(before) <= ABSENT_DIMENSIONALITY))
         found.append(Rearrangement(event, tuple(sorted(new - old)), tuple(sorted(old - new)), absent))
     return found

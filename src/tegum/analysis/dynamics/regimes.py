@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.analysis.dynamics.motions import Parts, shares
-from tegum.analysis.dynamics.plateaus import FALL, LEAST, plateaus_of
+from tegum.analysis.dynamics.plateaus import FALL, LEAST_STRETCH, plateaus_of
 from tegum.core.arguments import refusing
 
 DIP = 0.5
@@ -49,7 +49,7 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
     Plateaus are those of `find_plateaus`. What lies between two of them is a fall if the loss falls there by `FALL` of
     itself or more, and otherwise belongs to the plateaus around it. A fall is parted where its rate,
     −d ln loss / d ln step, has a dip between two peaks to `DIP` of the lower one or less, if both parts fall by `FALL`
-    and last `LEAST`-fold.
+    and last `LEAST_STRETCH`-fold.
 
     Args:
         loss: of each snapshot, above zero; NaN from a divergence on. Where it is nearly without noise.
@@ -144,7 +144,8 @@ def _parted(begin: int, end: int, rate: np.ndarray, time: np.ndarray, height: np
         place = begin + cut + (1 if cut + 1 < len(inner) and inner[cut + 1] > inner[cut - 1] else 0)
         parts = [(begin, place), (place, end)]
         if all(
-            b > a and height[a] - height[b] >= -np.log1p(-FALL) and time[b] - time[a] >= np.log(LEAST) for a, b in parts
+            b > a and height[a] - height[b] >= -np.log1p(-FALL) and time[b] - time[a] >= np.log(LEAST_STRETCH)
+            for a, b in parts
         ):
             return [piece for part in parts for piece in _parted(part[0], part[1], rate, time, height)]
     return [(begin, end)]

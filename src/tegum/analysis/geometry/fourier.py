@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tegum.analysis.geometry.measures import Kind, Matrices, Measure
+from tegum.analysis.geometry.measures import ArrayMeasure, Kind, Matrices
 from tegum.analysis.linear.subspaces import PerMatrix, matrix_shape, renamed
 from tegum.core.arguments import refusing
 
@@ -67,7 +67,7 @@ def mode_power(weights: Kind) -> Kind:
         # As long as the axis that it stands for.
         return np.pad(shares, ((0, 0), (0, size - len(twice))))
 
-    answer = Measure("mode_power", "share of the Fourier mode").of(kernel, weights)
+    answer = ArrayMeasure("mode_power", "share of the Fourier mode").of(kernel, weights)
     return renamed(answer, "feature", "frequency", np.arange(len(twice)))
 
 
@@ -94,7 +94,7 @@ def equivariance_defect(weights: Kind) -> Kind:
         means = gram.reshape(len(W), -1) @ member.T
         return np.linalg.norm(gram - means[:, difference], axis=(-2, -1)) / norm
 
-    return Measure("equivariance_defect", "distance from equivariance", dims=(), pairwise=True).of(kernel, weights)
+    return ArrayMeasure("equivariance_defect", "distance from equivariance", dims=(), pairwise=True).of(kernel, weights)
 
 
 @refusing
@@ -122,7 +122,9 @@ def kept_rotations(weights: Kind, tolerance: float = ALIKE) -> Kind:
         ]
         return (np.array(changes) <= tolerance * norm).sum(0)
 
-    measure = Measure("kept_rotations", "rotations that are kept", dims=(), dtype=np.int64, undefined=-1, pairwise=True)
+    measure = ArrayMeasure(
+        "kept_rotations", "rotations that are kept", dims=(), dtype=np.int64, undefined=-1, pairwise=True
+    )
     return measure.of(kernel, weights)
 
 

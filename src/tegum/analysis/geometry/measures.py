@@ -57,7 +57,7 @@ def gram(weights: Kind) -> Kind:
 
     Raises ValueError as said for the module.
     """
-    measure = Measure("gram", "inner products of embeddings", dims=("feature", "feature_other"))
+    measure = ArrayMeasure("gram", "inner products of embeddings", dims=("feature", "feature_other"))
     return measure.of(inner_products, weights)
 
 
@@ -68,7 +68,7 @@ def interference(weights: Kind) -> Kind:
     def kernel(W: Matrices) -> Float[np.ndarray, "matrix feature feature"]:
         return inner_products(W) * (1.0 - np.eye(W.shape[-2]))
 
-    return Measure("interference", "interference", dims=("feature", "feature_other")).of(kernel, weights)
+    return ArrayMeasure("interference", "interference", dims=("feature", "feature_other")).of(kernel, weights)
 
 
 def total_interference(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) -> Kind:
@@ -85,7 +85,7 @@ def total_interference(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) ->
         others = np.divide(overlaps, squares, out=np.zeros_like(squares), where=nonzero) - squares
         return np.where(nonzero, np.maximum(others, 0.0), 0.0) * peak[:, None] ** 2
 
-    return Measure("total_interference", "total interference with other features").of(kernel, weights)
+    return ArrayMeasure("total_interference", "total interference with other features").of(kernel, weights)
 
 
 @refusing
@@ -110,7 +110,7 @@ def dimensionality(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) -> Kin
         nonzero = _nonzero(squares, zero_tolerance)
         return np.divide(squares**2, overlaps, out=np.zeros_like(squares), where=nonzero)
 
-    return Measure("dimensionality", "feature dimensionality").of(kernel, weights)
+    return ArrayMeasure("dimensionality", "feature dimensionality").of(kernel, weights)
 
 
 @refusing
@@ -125,7 +125,7 @@ def dimensions_per_feature(weights: Kind) -> Kind:
         squares = np.square(W).sum((-2, -1))
         return np.divide(W.shape[-1], squares, out=np.full_like(squares, np.inf), where=squares > 1e-300)
 
-    return Measure("dimensions_per_feature", "dimensions per feature", dims=()).of(kernel, weights)
+    return ArrayMeasure("dimensions_per_feature", "dimensions per feature", dims=()).of(kernel, weights)
 
 
 @refusing
@@ -147,7 +147,7 @@ def represented(weights: Kind, threshold: float = 0.5, scale: float | None = Non
 
     """
     check_representation("represented", threshold, scale)
-    measure = Measure("represented", "feature is represented", dtype=np.bool_, undefined=False)
+    measure = ArrayMeasure("represented", "feature is represented", dtype=np.bool_, undefined=False)
     return measure.of(lambda W: _represented(W, threshold, scale), weights)
 
 
@@ -173,7 +173,7 @@ def tegum_factors(
     """
     check_part("tegum_factors", "tolerance", tolerance)
     check_representation("tegum_factors", threshold, scale)
-    measure = Measure("tegum_factors", "number of its factor", dtype=np.int64, undefined=-1, pairwise=True)
+    measure = ArrayMeasure("tegum_factors", "number of its factor", dtype=np.int64, undefined=-1, pairwise=True)
     return measure.of(lambda W: _factor_labels(W, tolerance, _represented(W, threshold, scale)), weights)
 
 
@@ -201,7 +201,7 @@ def canonical_pose(weights: Kind, reference: Kind | None = None) -> Kind:
         ValueError: as said for the module, or the reference does not broadcast against them.
 
     """
-    measure = Measure("weights", "weights in canonical pose", dims=("feature", "hidden"))
+    measure = ArrayMeasure("weights", "weights in canonical pose", dims=("feature", "hidden"))
     if reference is None:
         return measure.of(_pose, weights, call="canonical_pose")
     return measure.of(_posed_on, weights, reference, call="canonical_pose")
@@ -233,7 +233,7 @@ def align_steps(weights: Kind) -> Kind:
 
 
 @dataclass(frozen=True)
-class Measure:
+class ArrayMeasure:
     """How a kernel on a stack of matrices becomes a measure on arrays and DataArrays.
 
     The kernel gets a float64 stack (matrix, feature, hidden) of finite weights and returns (matrix, *dims).

@@ -216,7 +216,7 @@ def polytope_names(
     """The names of the polytopes of many matrices, as text of shape (...); otherwise like `name_polytope`."""
     geometry.check_part("polytope_names", "tolerance", tolerance)
     geometry.check_representation("polytope_names", threshold, scale)
-    measure = geometry.Measure("polytope", "name of the polytope", dims=(), dtype=object, undefined=DIVERGED)
+    measure = geometry.ArrayMeasure("polytope", "name of the polytope", dims=(), dtype=object, undefined=DIVERGED)
 
     def kernel(W: Float[np.ndarray, "matrix feature hidden"]) -> np.ndarray:
         return np.array([_polytope(matrix, tolerance, threshold, scale).name for matrix in W], object)

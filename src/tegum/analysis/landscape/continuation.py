@@ -20,13 +20,13 @@ from jaxtyping import Float
 
 from tegum.analysis.landscape.critical_points import CriticalPoint
 from tegum.analysis.landscape.surface import checked
-from tegum.analysis.landscape.tracks import Change, Parameter, Path, Track, vary
+from tegum.analysis.landscape.tracks import BranchChange, Parameter, Path, Track, vary
 from tegum.core.arguments import refusing
 from tegum.core.description import short
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
 
-__all__ = ["Branch", "Change", "Parameter", "follow", "vary"]
+__all__ = ["Branch", "BranchChange", "Parameter", "follow", "vary"]
 
 
 @final
@@ -39,7 +39,7 @@ class Branch:
     """Those asked for, as far as it exists, and those between that the steps needed."""
     points: tuple[CriticalPoint, ...] = field(repr=False)
     """One for each value."""
-    changes: tuple[Change, ...]
+    changes: tuple[BranchChange, ...]
     """In the order in which they are met."""
 
     @property
@@ -104,12 +104,12 @@ def follow(
     span = abs(targets[-1] - targets[0]) or abs(targets[0]) or 1.0
     with shown(progress, Counts(f"branch along {path.name}", "values"), "follow") as told:
         track = Track(path, point, path.start(point, targets[0]), span, "follow(point)")
-        changes: list[Change] = []
-        if isinstance(found := track.at(targets[0]), Change):
+        changes: list[BranchChange] = []
+        if isinstance(found := track.at(targets[0]), BranchChange):
             raise ValueError(f"follow(values={short(targets)}): there is no branch at the first value; {found}")
         for number, target in enumerate(targets[1:], 1):
             told(number, len(targets))
-            if isinstance(found := track.at(target), Change):
+            if isinstance(found := track.at(target), BranchChange):
                 changes = [found]
                 break
         else:

@@ -14,11 +14,11 @@ from jaxtyping import Float
 
 from tegum.analysis.landscape.critical_points import CriticalPoint, critical_point
 from tegum.analysis.landscape.surface import checked, distance
-from tegum.analysis.landscape.tracks import Change, Parameter, Path, Track, root_of
+from tegum.analysis.landscape.tracks import BranchChange, Parameter, Path, Track, root_of
 from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.progress.showing import shown
-from tegum.progress.tasks import Parts
+from tegum.progress.tasks import Phases
 
 MERGED = 1e-3
 """Branches nearer than this part of their distance at the ends of the range, where their losses cross, cross
@@ -106,7 +106,7 @@ def phase_boundary(
     if isinstance(parameter, str) and not isinstance(features, FeatureDistribution):
         raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
     with shown(
-        progress, Parts(f"boundary in {parameter if isinstance(parameter, str) else 'a parameter'}"), call
+        progress, Phases(f"boundary in {parameter if isinstance(parameter, str) else 'a parameter'}"), call
     ) as told:
         tracks = []
         for name, config in (("config_a", config_a), ("config_b", config_b)):
@@ -142,10 +142,10 @@ class _Difference(NamedTuple):
         return self.distance < IDENTICAL
 
 
-class _EndedError(Exception):
+class _OneBranchEndedError(Exception):
     """One of the branches ends before the value asked for."""
 
-    def __init__(self, number: int, change: Change) -> None:
+    def __init__(self, number: int, change: BranchChange) -> None:
         super().__init__(number, change)
         self.number, self.change = number, change
 
@@ -159,13 +159,13 @@ class _Pair:
         self.evaluated: dict[float, float] = {}
 
     def difference(self, value: float) -> _Difference:
-        """L_a − L_b; _EndedError where one of the branches does not reach it."""
+        """L_a − L_b; _OneBranchEndedError where one of the branches does not reach it."""
         self.told(f"{self.name} = {value:.6g}", None)
-        if isinstance(a := self.tracks[0].at(value), Change):
+        if isinstance(a := self.tracks[0].at(value), BranchChange):
             # The other one is not followed to where it is not needed.
-            raise _EndedError(0, a)
-        if isinstance(b := self.tracks[1].at(value), Change):
-            raise _EndedError(1, b)
+            raise _OneBranchEndedError(0, a)
+        if isinstance(b := self.tracks[1].at(value), BranchChange):
+            raise _OneBranchEndedError(1, b)
         self.evaluated[value] = a.loss - b.loss
         return _Difference(a.loss - b.loss, _loss_error(a) + _loss_error(b), a, b)
 
@@ -174,7 +174,7 @@ class _Pair:
         for value in (self.low, self.high):
             try:
                 ends.append((value, self.difference(value)))
-            except _EndedError as error:
+            except _OneBranchEndedError as error:
                 if merged := self._merged(error):
                     return merged
                 # The losses may change their order before.
@@ -208,10 +208,10 @@ class _Pair:
         """The difference where both branches must exist."""
         try:
             return self.difference(value)
-        except _EndedError as error:
+        except _OneBranchEndedError as error:
             raise ValueError(self._told(error)) from None
 
-    def _told(self, ended: _EndedError) -> str:
+    def _told(self, ended: _OneBranchEndedError) -> str:
         name, where = ("config_a", "config_b")[ended.number], f"between {self.name} = {self.low:g} and {self.high:g}"
         return f"phase_boundary({name}): its branch must not end {where}; {ended.change}"
 
@@ -228,7 +228,7 @@ class _Pair:
         where = f"at {self.name} = {same:g}, and no eigenvalue passes zero there"
         raise ValueError(f"phase_boundary(config_a, config_b): they become one critical point {where}")
 
-    def _merged(self, ended: _EndedError) -> Boundary | None:
+    def _merged(self, ended: _OneBranchEndedError) -> Boundary | None:
         """The boundary where one branch ends in the other one; None where it does not."""
         change, track, other = ended.change, self.tracks[ended.number], self.tracks[1 - ended.number]
         last, point = min(track.known, key=lambda each: abs(each[0] - change.value))
@@ -244,7 +244,7 @@ class _Pair:
         at = _Difference(a.loss - b.loss, _loss_error(a) + _loss_error(b), a, b)
         return self._made(passage.value, passage.error, self._slope(last, at), "continuous", a, b)
 
-    def _passage(self, number: int, value: float) -> Change | None:
+    def _passage(self, number: int, value: float) -> BranchChange | None:
         """Where an eigenvalue of one branch passes zero, around a value."""
         track, width = self.tracks[number], AROUND * (self.high - self.low)
         for _ in range(4):

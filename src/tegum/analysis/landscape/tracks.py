@@ -49,7 +49,7 @@ CORRECTIONS = 8
 
 @final
 @dataclass(frozen=True)
-class Change:
+class BranchChange:
     """What happens to a branch at one value of the parameter."""
 
     kind: Literal["eigenvalue", "jump", "touch", "fold", "merger", "lost"]
@@ -168,19 +168,19 @@ class Track:
             raise ValueError(f"{call}: there must be a critical point nearby at {path.name} = {start:g}; {found}")
         self.known = [(start, found)]
         """Values and points, rising."""
-        self._ends: dict[bool, Change] = {}
+        self._ends: dict[bool, BranchChange] = {}
         """Where it ends, above (True) and below."""
 
-    def at(self, value: float) -> CriticalPoint | Change:
+    def at(self, value: float) -> CriticalPoint | BranchChange:
         """The point there, or where and how the branch ends before."""
         place = bisect.bisect_left(self.known, value, key=lambda each: each[0])
         beside = self.known[max(place - 1, 0) : place + 1]
         nearer, *other = sorted(beside, key=lambda each: abs(each[0] - value))
         found = self._walk(*nearer, value)
         # Next to a fold it may have to be reached from the other side.
-        return self._walk(*other[0], value) if isinstance(found, Change) and other else found
+        return self._walk(*other[0], value) if isinstance(found, BranchChange) and other else found
 
-    def _walk(self, at: float, point: CriticalPoint, value: float) -> CriticalPoint | Change:
+    def _walk(self, at: float, point: CriticalPoint, value: float) -> CriticalPoint | BranchChange:
         """Along the branch from a known point."""
         upwards = value > at
         step, growth = value - at, 2
@@ -239,7 +239,7 @@ class Track:
         turned = (foreseen * point.eigenvalues < 0) & (found.eigenvalues * point.eigenvalues > 0)
         return bool((clear & turned).any())
 
-    def _end(self, at: float, point: CriticalPoint, beyond: float) -> Change:
+    def _end(self, at: float, point: CriticalPoint, beyond: float) -> BranchChange:
         # Just beyond a fold ∇L is all but zero still.
         try:
             surface = self.path.surface(beyond + PROBE * self.span * np.sign(beyond - at))
@@ -253,7 +253,7 @@ class Track:
             kind = "merger"
         else:
             kind = "fold"
-        return Change(kind, *self._extrapolated(at, beyond, kind))
+        return BranchChange(kind, *self._extrapolated(at, beyond, kind))
 
     def near(self, end: float) -> float:
         """The distance at which another configuration meets the branch where it ends."""
@@ -291,7 +291,7 @@ class Track:
             return plain
         return float(at + fine), float(5 * abs(fine - rough) + 1e-8 * self.span)
 
-    def passages(self, known: Sequence[tuple[float, CriticalPoint]]) -> list[Change]:
+    def passages(self, known: Sequence[tuple[float, CriticalPoint]]) -> list[BranchChange]:
         """Where eigenvalues pass zero between known points, rising in the parameter."""
         found = []
         for number in range(max((point.negative + point.undecided for _, point in known), default=0)):
@@ -310,20 +310,20 @@ class Track:
                     if same:
                         change = found[same[0]]
                         numbers = (*change.eigenvalues, number)
-                        found[same[0]] = Change(change.kind, change.value, change.error, numbers)
+                        found[same[0]] = BranchChange(change.kind, change.value, change.error, numbers)
                     elif passage := self.passage(number, last[0], value):
                         found.append(passage)
                 if sign:
                     last = value, sign, modes
         return sorted(found + _touches(known), key=lambda change: change.value)
 
-    def passage(self, number: int, low: float, high: float) -> Change | None:
+    def passage(self, number: int, low: float, high: float) -> BranchChange | None:
         """Where an eigenvalue that has different signs at two values passes zero; None if the branch ends between."""
 
         def eigenvalue(value: float) -> float:
             point = self.at(value)
-            if isinstance(point, Change):
-                raise _EndedError
+            if isinstance(point, BranchChange):
+                raise _TrackEndedError
             return float(point.eigenvalues[number])
 
         precision = 1e-9 * self.span
@@ -336,23 +336,23 @@ class Track:
             rise = eigenvalue(near[1]) - eigenvalue(near[0])
             slope = (eigenvalue(far[1]) - eigenvalue(far[0])) / (far[1] - far[0])
             point = self.at(root)
-        except _EndedError:
+        except _TrackEndedError:
             return None
         assert isinstance(point, CriticalPoint)
         unsure = float(point.eigenvalue_error[number])
         if abs(rise) > 1e-2 * whole + 10 * unsure:
-            return Change("jump", root, near[1] - near[0], (number,))
+            return BranchChange("jump", root, near[1] - near[0], (number,))
         error = 2 * precision + (abs(float(point.eigenvalues[number])) + unsure) / max(abs(slope), 1e-300)
-        return Change("eigenvalue", root, error, (number,))
+        return BranchChange("eigenvalue", root, error, (number,))
 
 
-class _EndedError(Exception):
+class _TrackEndedError(Exception):
     pass
 
 
-def _touches(known: Sequence[tuple[float, CriticalPoint]]) -> list[Change]:
+def _touches(known: Sequence[tuple[float, CriticalPoint]]) -> list[BranchChange]:
     """Where an eigenvalue comes down to zero and rises again at once, with a corner and not smoothly."""
-    found: list[Change] = []
+    found: list[BranchChange] = []
     lowest = max((point.negative for _, point in known), default=0)
     for number in range(lowest + 1):
         series = [
@@ -376,7 +376,7 @@ def _touches(known: Sequence[tuple[float, CriticalPoint]]) -> list[Change]:
             if gap < 0.15 * (right[1][0] - left[1][0]):
                 middle = float(sum(zeros)) / 2
                 if all(abs(middle - change.value) > change.error + gap for change in found):
-                    found.append(Change("touch", middle, float(gap) + (right[1][0] - left[1][0]) / 10, (number,)))
+                    found.append(BranchChange("touch", middle, float(gap) + (right[1][0] - left[1][0]) / 10, (number,)))
     return found
 
 

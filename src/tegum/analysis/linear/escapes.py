@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Num
 
-from tegum.analysis.geometry.measures import Kind, Matrices, Measure
+from tegum.analysis.geometry.measures import ArrayMeasure, Kind, Matrices
 from tegum.analysis.linear.pca import principal_axes
 from tegum.analysis.linear.subspaces import check_features, matrix_shape, renamed
 from tegum.core.arguments import refusing
@@ -47,7 +47,7 @@ def mode_strengths(weights: Kind, features: FeatureDistribution, count: int) -> 
 
     """
     axes = _leading(weights, features, count, "mode_strengths")[1]
-    measure = Measure("mode_strengths", "strength of a principal direction", dims=("feature",))
+    measure = ArrayMeasure("mode_strengths", "strength of a principal direction", dims=("feature",))
 
     def kernel(W: Matrices) -> Float[np.ndarray, "matrix feature"]:
         strengths = np.square(axes.T @ W).sum(-1)

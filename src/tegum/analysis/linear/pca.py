@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.geometry.measures import ZERO_TOLERANCE, Kind, Matrices, Measure
+from tegum.analysis.geometry.measures import ZERO_TOLERANCE, ArrayMeasure, Kind, Matrices
 from tegum.analysis.linear.subspaces import (
     Angles,
     PerMatrix,
@@ -37,8 +37,8 @@ from tegum.core.limits import check_memory
 DEGENERATE = 1e-6
 """Eigenvalues that differ by no more than this part of the largest one count as equal."""
 
-ROUNDING = 1e-12
-"""Of the total variance: a smaller difference of losses, or covariance, is rounding."""
+VARIANCE_ROUNDING = 1e-12
+"""The part of the total variance up to which a difference of losses, or a covariance, is rounding."""
 
 
 class LinearOptimum(NamedTuple):
@@ -140,7 +140,9 @@ def principal_axes(
     spread = np.sqrt(weighted.diagonal())
     from scipy.sparse.csgraph import connected_components
 
-    groups, label = connected_components(np.abs(weighted) > ROUNDING * np.outer(spread, spread), directed=False)
+    groups, label = connected_components(
+        np.abs(weighted) > VARIANCE_ROUNDING * np.outer(spread, spread), directed=False
+    )
     values, axes = np.zeros(features.n), np.zeros_like(weighted)
     for group in range(groups):
         own = np.flatnonzero(label == group)
@@ -186,7 +188,7 @@ def pca_likeness(
         basis = basis_of(W, tolerance, rank)
         return np.clip((basis * (weighted @ basis)).sum((-2, -1)) / most, 0.0, 1.0)
 
-    return Measure("pca_likeness", "captured part of the principal variance", dims=()).of(kernel, weights)
+    return ArrayMeasure("pca_likeness", "captured part of the principal variance", dims=()).of(kernel, weights)
 
 
 @refusing
@@ -227,7 +229,7 @@ def angle_to_pca(
         angle = np.maximum(*(_largest(angles_between(basis, side)) for side in sides))
         return np.where(dimensions(basis) < needed, np.pi / 2, angle)
 
-    measure = Measure("angle_to_pca", "angle to the principal subspace", units="rad", dims=(), pairwise=True)
+    measure = ArrayMeasure("angle_to_pca", "angle to the principal subspace", units="rad", dims=(), pairwise=True)
     return measure.of(kernel, weights)
 
 
@@ -242,7 +244,7 @@ def _closed_form(
     bound = total * spectrum[rank:].sum() / (spectrum.sum() or 1.0)
     for W in (lasting, first):
         # The loss exceeds the bound by the square of what fails to commute.
-        if _loss(W, *scaled)[0] <= bound + ROUNDING * total:
+        if _loss(W, *scaled)[0] <= bound + VARIANCE_ROUNDING * total:
             return W
     return None
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tegum.analysis.geometry.measures import ZERO_TOLERANCE, Kind, Matrices, Measure
+from tegum.analysis.geometry.measures import ZERO_TOLERANCE, ArrayMeasure, Kind, Matrices
 from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 
@@ -43,7 +43,7 @@ def principal_angles(a: Kind, b: Kind, tolerance: float = ZERO_TOLERANCE) -> Kin
     """
     check_tolerance("principal_angles", tolerance)
     wide, other, width = _columns_alike(a, b)
-    measure = Measure("principal_angles", "principal angle between column spaces", units="rad", dims=("hidden",))
+    measure = ArrayMeasure("principal_angles", "principal angle between column spaces", units="rad", dims=("hidden",))
 
     def kernel(A: Matrices, B: Matrices) -> Float[np.ndarray, "matrix hidden"]:
         angles = angles_between(basis_of(A, tolerance), basis_of(B, tolerance))

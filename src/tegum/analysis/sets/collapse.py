@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tegum.analysis.geometry.measures import Kind, Matrices, Measure
+from tegum.analysis.geometry.measures import ArrayMeasure, Kind, Matrices
 from tegum.analysis.geometry.polytopes import COLLAPSED_COSINE
 from tegum.analysis.linear.subspaces import check_features, renamed
 from tegum.core.arguments import refusing
@@ -25,8 +25,9 @@ from tegum.core.features.distribution import FeatureDistribution
 NORM_RATIO = 0.5
 """The least ratio of norms of two collapsed features: a nearly dropped one points anywhere."""
 
-ABSENT = 0.1
-"""A row shorter than this part of the longest is absent. Each of k collapsed features has 1/√k of a full norm."""
+ABSENT_NORM = 0.1
+"""The part of the longest row of W below which a row is absent. Each of k collapsed features has 1/√k of a full
+norm."""
 
 PerSet = Float[np.ndarray, "matrix set"]
 
@@ -38,7 +39,7 @@ def collapsed_sets(
     *,
     cosine: float = COLLAPSED_COSINE,
     norm_ratio: float = NORM_RATIO,
-    absent: float = ABSENT,
+    absent: float = ABSENT_NORM,
 ) -> Kind:
     """Which sets have collapsed into one direction; bool, shape (..., set).
 
@@ -57,7 +58,7 @@ def collapsed_sets(
         ValueError: as said for the module, or a threshold lies outside its range.
 
     """
-    measure = Measure("collapsed", "set is collapsed", dtype=np.bool_, undefined=False)
+    measure = ArrayMeasure("collapsed", "set is collapsed", dtype=np.bool_, undefined=False)
     kernel = _collapse("collapsed_sets", weights, features, cosine, norm_ratio, absent)
     return of_sets(measure, features, kernel, weights, "collapsed_sets")
 
@@ -69,16 +70,16 @@ def collapsed_count(
     *,
     cosine: float = COLLAPSED_COSINE,
     norm_ratio: float = NORM_RATIO,
-    absent: float = ABSENT,
+    absent: float = ABSENT_NORM,
 ) -> Kind:
     """How many sets have collapsed, as `collapsed_sets` defines it; int, shape (...), −1 for a diverged matrix."""
-    measure = Measure("collapsed_count", "number of collapsed sets", dims=(), dtype=np.int64, undefined=-1)
+    measure = ArrayMeasure("collapsed_count", "number of collapsed sets", dims=(), dtype=np.int64, undefined=-1)
     kernel = _collapse("collapsed_count", weights, features, cosine, norm_ratio, absent)
     return measure.of(lambda W: kernel(W).sum(-1), weights)
 
 
 @refusing
-def interference_within(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT) -> Kind:
+def interference_within(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT_NORM) -> Kind:
     """The mean squared cosine between embeddings of one set, over its pairs; in [0, 1], shape (..., set).
 
     0 where the set is represented without superposition. Random directions have 1/m in expectation, and k > m features
@@ -94,19 +95,19 @@ def interference_within(weights: Kind, features: FeatureDistribution, *, absent:
         ValueError: as said for the module, or absent lies outside [0, 1).
 
     """
-    measure = Measure("interference_within", "mean squared cosine within the set", pairwise=True)
+    measure = ArrayMeasure("interference_within", "mean squared cosine within the set", pairwise=True)
     kernel = _interference("interference_within", weights, features, absent, within=True)
     return of_sets(measure, features, kernel, weights, "interference_within")
 
 
 @refusing
-def interference_between(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT) -> Kind:
+def interference_between(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT_NORM) -> Kind:
     """The mean squared cosine between embeddings of one set and those of all other sets; in [0, 1], (..., set).
 
     NaN where the set, or all the others together, have no represented feature; in everything else like
     `interference_within`.
     """
-    measure = Measure("interference_between", "mean squared cosine to other sets", pairwise=True)
+    measure = ArrayMeasure("interference_between", "mean squared cosine to other sets", pairwise=True)
     kernel = _interference("interference_between", weights, features, absent, within=False)
     return of_sets(measure, features, kernel, weights, "interference_between")
 
@@ -117,7 +118,7 @@ def slices(features: FeatureDistribution) -> list[slice]:
     return [slice(end - each.features, end) for end, each in zip(ends, features.sets, strict=True)]
 
 
-def of_sets(measure: Measure, features: FeatureDistribution, kernel: Any, weights: Any, call: str) -> Any:
+def of_sets(measure: ArrayMeasure, features: FeatureDistribution, kernel: Any, weights: Any, call: str) -> Any:
     """The measure of a kernel that answers (matrix, set): of shape (..., set), errors name `call`.
 
     Measures know features and not sets, so that on its way each feature has the answer of its set. Raises ValueError

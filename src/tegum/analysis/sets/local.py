@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.geometry.measures import ZERO_TOLERANCE, Kind, Matrices, Measure
+from tegum.analysis.geometry.measures import ZERO_TOLERANCE, ArrayMeasure, Kind, Matrices
 from tegum.analysis.linear.subspaces import (
     PerMatrix,
     basis_of,
@@ -154,8 +154,8 @@ def local_pca(
     def spectrum(W: Matrices) -> Float[np.ndarray, "matrix hidden"]:
         return np.maximum(lapack.eigvalsh(covariances(W, number))[:, ::-1], 0.0)
 
-    directions = Measure("directions", "principal directions of hidden activations", dims=("feature", "hidden"))
-    variances = Measure("variances", "variance along principal directions", dims=("hidden",))
+    directions = ArrayMeasure("directions", "principal directions of hidden activations", dims=("feature", "hidden"))
+    variances = ArrayMeasure("variances", "variance along principal directions", dims=("hidden",))
     return LocalBasis(
         _components(directions.of(rows, weights, call="local_pca"), count),
         renamed(variances.of(spectrum, weights, call="local_pca"), "hidden", "axis", np.arange(m)),
@@ -202,7 +202,7 @@ def captured_variance(directions: Kind, basis: Kind) -> Kind:
     def kernel(W: Matrices, B: Matrices) -> PerMatrix:
         return _share(W, basis_of(B.swapaxes(-1, -2), ZERO_TOLERANCE).swapaxes(-1, -2))
 
-    measure = Measure("captured_variance", "part of the squared norm in the span of the basis", dims=())
+    measure = ArrayMeasure("captured_variance", "part of the squared norm in the span of the basis", dims=())
     return measure.of(kernel, directions, basis)
 
 
@@ -241,7 +241,7 @@ def local_capture(
             shares.append(_share(W[:, own], np.sqrt(part)[..., None] * axes.swapaxes(-1, -2)))
         return np.stack(shares, -1)
 
-    measure = Measure("local_capture", "part of the set's embeddings that local PCA finds")
+    measure = ArrayMeasure("local_capture", "part of the set's embeddings that local PCA finds")
     return of_sets(measure, features, kernel, weights, "local_capture")
 
 
@@ -305,7 +305,7 @@ def readout_error(
             errors.append(1 + (s * s * power - 2 * s * signal) / np.trace(covariance))
         return np.maximum(np.stack(errors, -1), 0.0)
 
-    measure = Measure("readout_error", "part of the set's variance that its tied read-out misses")
+    measure = ArrayMeasure("readout_error", "part of the set's variance that its tied read-out misses")
     return of_sets(measure, features, kernel, weights, "readout_error")
 
 

@@ -190,13 +190,13 @@ def _sets(item: Any, room: int) -> list[FeatureSet]:
     return [of_kind(FeatureSet.kinds, values)] * copies
 
 
-_AT_ONCE = 2**22
-"""Numbers that are drawn in one call of NumPy, which nothing can stop."""
+_DRAWN_AT_ONCE = 2**22
+"""The most numbers that are drawn in one call of NumPy, which nothing can stop."""
 
 
 def _drawn(each: FeatureSet, uniforms: Uniforms, batch: int) -> Any:
     """`each.draw(uniforms, batch)`, by NumPy a piece of the batch after the other."""
-    rows = max(_AT_ONCE // each.features, 1)
+    rows = max(_DRAWN_AT_ONCE // each.features, 1)
     if batch <= rows or not isinstance(generator := getattr(uniforms, "__self__", None), np.random.Generator):
         return each.draw(uniforms, batch)
     shapes: list[tuple[int, ...]] = []

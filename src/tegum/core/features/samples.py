@@ -1,7 +1,7 @@
 """A matrix of feature activations that a user brings: rows are samples, columns features; dense or sparse.
 
 The matrix itself is no part of a description, which knows it by the digest of its numbers. It is kept beside, in this
-process, for as long as a description of it lives, and the last `KEPT` that were given stay in any case.
+process, for as long as a description of it lives, and the last `KEPT_SAMPLES` that were given stay in any case.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ SMALLEST, LARGEST = 1e-30, 1e15
 """Between which activations other than 0 lie: training computes in float32, which must hold their squares' sum, and
 must not round them to zero."""
 
-BLOCK_ELEMENTS = 2**20
-"""Elements of a block of rows that is looked at at once (8 MiB in float64)."""
+CHECKED_ELEMENTS = 2**20
+"""The most elements in a block of rows that is checked at once (8 MiB in float64)."""
 
-KEPT = 4
+KEPT_SAMPLES = 4
+"""The number of samples, those given last, that are kept though no description of them lives."""
 
 SPARSE_DENSITY = 0.25
 """Sparse matrices with more entries than this part are multiplied as dense ones."""
@@ -175,7 +176,7 @@ def recalled(digest: str) -> Activations | None:
 
 
 _HELD: WeakValueDictionary[str, Activations] = WeakValueDictionary()
-_LAST: deque[Activations] = deque(maxlen=KEPT)
+_LAST: deque[Activations] = deque(maxlen=KEPT_SAMPLES)
 
 
 def _remembered(activations: Activations) -> Activations:
@@ -242,7 +243,7 @@ def _check(values: Any) -> None:
 
 def _parts(values: Any) -> Iterator[slice]:
     """Slices of rows that make blocks of a bounded size."""
-    size = max(1, BLOCK_ELEMENTS // values.shape[1])
+    size = max(1, CHECKED_ELEMENTS // values.shape[1])
     for start in range(0, values.shape[0], size):
         yield slice(start, min(start + size, values.shape[0]))
 

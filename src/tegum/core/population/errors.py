@@ -7,19 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.population.autodiff.set_arrays import Group, series_of
+from tegum.core.population.autodiff.set_arrays import AlikeSets, series_of
 from tegum.core.population.truncation import MARGIN, UNCOUPLED
 from tegum.core.population.truncation_tail import HARDLY, lingering
 
-_STEP = 2e-6
-"""Of a central difference, relative to the scale of the parameter: its own error, a third derivative times the square
-of it, and the rounding of gradients divided by it are then both about 1e-10 of the Hessian."""
+_DIFFERENCE_STEP = 2e-6
+"""The step of a central difference, relative to the scale of the parameter: its own error, a third derivative times the
+square of it, and the rounding of gradients divided by it are then both about 1e-10 of the Hessian."""
 
 _LEAST_SCALE = 1e-3
 """Below it differences would be nothing but rounding."""
 
-_AT_ONCE = 2**22
-"""Numbers in the displaced models, or the couplings, of one call."""
+_NUMBERS_AT_ONCE = 2**22
+"""The most numbers in the displaced models, or the couplings, of one call."""
 
 
 def kernel_values(
@@ -64,7 +64,7 @@ def differences(
     parameters = theta.shape[1]
     steps = times * _steps(theta, shape)
     found = Differences(*np.empty((2, len(theta), parameters, parameters)))
-    together = max(1, _AT_ONCE // (2 * parameters**2))
+    together = max(1, _NUMBERS_AT_ONCE // (2 * parameters**2))
     moves = np.concatenate([np.eye(parameters), -np.eye(parameters)])
     for start in range(0, len(theta), together):
         some = slice(start, start + together)
@@ -97,8 +97,8 @@ def _steps(theta: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     reach = np.abs(bias) + np.abs(_couplings(weights)).sum(2)
     size = np.maximum(np.abs(weights).max((1, 2)), _LEAST_SCALE)
     steps = np.empty_like(theta)
-    steps[:, : n * m] = _STEP * size[:, None]
-    plain = _STEP * np.maximum(reach, _LEAST_SCALE)
+    steps[:, : n * m] = _DIFFERENCE_STEP * size[:, None]
+    plain = _DIFFERENCE_STEP * np.maximum(reach, _LEAST_SCALE)
     steps[:, n * m :] = np.minimum(plain, np.maximum(np.abs(bias) / 4, plain / 100))
     return steps
 
@@ -148,7 +148,7 @@ def _left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureD
         mine = np.array([features[r] is distribution for r in run.tolist()])
         r, j = run[mine], output[mine]
         own = np.arange(n) == j[:, None]
-        groups: tuple[Group, ...] = series_of(distribution).groups
+        groups: tuple[AlikeSets, ...] = series_of(distribution).groups
         bounds = lingering(couplings[r, j], bias[r, j], own, coupled[r, j], scale[r, j], count, groups)
         of_each[:, mine] = np.stack(bounds) * distribution.importance[j]
     for order in range(3):
@@ -163,7 +163,7 @@ def _in_parts(
     function: Any, theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], *rest: Any
 ) -> np.ndarray:
     """A function of models, of as many at a time as have room: each has n² couplings."""
-    together = max(1, _AT_ONCE // shape[0] ** 2)
+    together = max(1, _NUMBERS_AT_ONCE // shape[0] ** 2)
     parts = [slice(start, start + together) for start in range(0, len(theta), together)]
     return np.concatenate([function(theta[part], shape, features[part], *rest) for part in parts])
 

@@ -19,8 +19,8 @@ from tegum.core.model import Activation, exact_path
 from tegum.core.population.errors import Differences, always, differences, kernel_values, left_out, unevenness
 from tegum.core.stopping import current, interruptible
 
-FIRST, LAST = 32, 2**16
-"""The fewest frequencies and the most."""
+FEWEST_FREQUENCIES, MOST_FREQUENCIES = 32, 2**16
+"""The fewest and the most frequencies of the compiled kernel's series."""
 
 _LARGEST = 1e70
 """Of the parameters: those of larger ones have losses beyond what a float64 holds, or none."""
@@ -186,9 +186,9 @@ def _by_kernel(
     waiting = np.arange(len(theta))
     # The gradient and the Hessian with half as many frequencies, and how much each had then changed.
     last: list[Any] = [None, None, np.full(len(theta), np.inf), np.full(len(theta), np.inf)]
-    count = FIRST if order == 0 else FIRST // 4
+    count = FEWEST_FREQUENCIES if order == 0 else FEWEST_FREQUENCIES // 4
     remains = always(theta, shape, features)
-    at_best = remains + left_out(theta, shape, features, LAST)
+    at_best = remains + left_out(theta, shape, features, MOST_FREQUENCIES)
     while waiting.size:
         here = [features[run] for run in waiting.tolist()]
         lost = remains[waiting] + left_out(theta[waiting], shape, here, count)
@@ -212,7 +212,7 @@ def _by_kernel(
             error = np.maximum(2 * now[3], last[3])
             target = 1e3 * tol * np.maximum(1, np.linalg.norm(now[1], axis=(1, 2)))
             # The wider differences cost as much again: only where all else is well.
-            last_look = certain & ((done & (error <= target)) | (count >= LAST))
+            last_look = certain & ((done & (error <= target)) | (count >= MOST_FREQUENCIES))
             uneven = np.zeros(len(waiting))
             if last_look.any():
                 some, same = waiting[last_look], [each for each, so in zip(here, last_look, strict=True) if so]
@@ -220,7 +220,7 @@ def _by_kernel(
                 uneven[last_look] = unevenness(Differences(*(each[last_look] for each in near)), wide)
             found.hessian[waiting], found.hessian_error[waiting] = now[1], error + uneven + lost[:, 2]
             done &= _enough(error, uneven + lost[:, 2], uneven + at_best[waiting, 2], target)
-        if count >= LAST:
+        if count >= MOST_FREQUENCIES:
             return found
         waiting = waiting[~done]
         last = [None if each is None else each[~done] for each in now]

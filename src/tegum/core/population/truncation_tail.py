@@ -15,7 +15,7 @@ import math
 from typing import Any, assert_never
 
 from tegum.core.features.tables import MixtureTable, RayTable
-from tegum.core.population.autodiff.set_arrays import Group
+from tegum.core.population.autodiff.set_arrays import AlikeSets
 
 HARDLY = 3.0
 """A feature lingers while its coupling times the highest frequency at full weight is below this."""
@@ -38,7 +38,7 @@ LEFT_OUT = (
 
 
 def lingering(
-    a: Any, b: Any, own: Any, coupled: Any, scale: Any, count: Any, groups: tuple[Group, ...]
+    a: Any, b: Any, own: Any, coupled: Any, scale: Any, count: Any, groups: tuple[AlikeSets, ...]
 ) -> tuple[Any, Any, Any]:
     """Bounds of what K frequencies leave out of outputs that change their sign.
 
@@ -78,7 +78,7 @@ def lingering(
     return loss, slope * loose**0.5, curvature * loose
 
 
-def _together(xp: Any, waves: Any, coupled: Any, groups: tuple[Group, ...]) -> Any:
+def _together(xp: Any, waves: Any, coupled: Any, groups: tuple[AlikeSets, ...]) -> Any:
     """The probability that two features or more are active that are coupled, and all of them weakly."""
     weakly: list[Any] = []
     for group in groups:

@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
     from tegum.training.spec.spec import Spec
 
-ALMOST = (0.9, 0.95)
-"""Other parts of the loss of the best linear model, to see how much depends on the 1 %."""
+RELATIVE_LOSSES = (0.9, 0.95)
+"""Other ratios to the loss of the best linear model than the 0.99 of PCA, to see how much depends on that choice."""
 
-PICTURE: Mapping[str, tuple[float, float]] = {
+PUBLISHED: Mapping[str, tuple[float, float]] = {
     "0 → 1": (0.05, 0.05),
     "1 → 2": (0.15, 0.15),
     "2 → 3": (0.2, 0.25),
     "3 → PCA": (0.5, 0.5),
 }
-"""The densities of the changes in the picture of Elhage et al. (2022)."""
+"""Densities of the changes as read off the figure of Elhage et al. (2022): the least and the largest."""
 
-WIDER = 1.25
-"""The factor by which these ranges are widened."""
+AGREEMENT_FACTOR = 1.25
+"""A change agrees with the published one up to this factor below or above the published range of densities."""
 
-DENSE, SPARSE = 0.8, 0.5
-"""The densities from which the best solution should be PCA, and up to which the null should not collapse."""
+PCA_FROM, NULL_UP_TO = 0.8, 0.5
+"""Densities: from the first on the best solution should be PCA; up to the second the null should not collapse."""
 
-BEYOND = 1.25
-"""Branches are shown beyond where they are the best, up to this ratio of densities."""
+SHOWN_BEYOND = 1.25
+"""Each branch is followed beyond the crossing up to which it is the best, over this ratio of densities."""
 
 
 @final
 @dataclass(frozen=True)
-class Change:
+class NameChange:
     """Where the best solution gets another name."""
 
     name: str
@@ -78,7 +78,7 @@ class Landscape:
     best: tuple[Solution, ...]
     states: tuple[State, ...]
     crossings: tuple[Crossing, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[NameChange, ...]
     seen: tuple[tuple[Solution, State], ...] = field(repr=False)
     """Every other solution that starts found."""
     branches: tuple[tuple[str, Float[np.ndarray, "_ 2"]], ...] = field(repr=False)
@@ -86,10 +86,12 @@ class Landscape:
     loss is above that of the best."""
     almost: tuple[tuple[float, float, float], ...]
     """From which density on the best solution has so large a part of the loss of the best linear model, ± an error."""
-    median: tuple[Change, ...]
+    median: tuple[NameChange, ...]
     """Where the median start changes its number of collapsed pairs."""
     sampled: tuple[tuple[float, int, int], ...]
     """Density, and how many of so many runs on mini-batches found the best."""
+    null: tuple[int, ...]
+    """Collapsed pairs in the best solution of independent features, for each density of the null."""
 
     @property
     def agreeing(self) -> list[str]:
@@ -102,16 +104,16 @@ class Landscape:
 
 
 def agrees(name: str, density: float) -> bool:
-    """Whether a change at a density lies where the picture of the text has it, within `WIDER`."""
-    low, high = PICTURE.get(name, (np.inf, -np.inf))
-    return low / WIDER <= density <= high * WIDER
+    """Whether a change at a density lies where the picture of the text has it, within `AGREEMENT_FACTOR`."""
+    low, high = PUBLISHED.get(name, (np.inf, -np.inf))
+    return low / AGREEMENT_FACTOR <= density <= high * AGREEMENT_FACTOR
 
 
 def agreement(name: str, density: float) -> str:
     """Of a change at a density with the picture of the text, in words."""
-    if name not in PICTURE:
+    if name not in PUBLISHED:
         return "the picture has no such change"
-    low, high = PICTURE[name]
+    low, high = PUBLISHED[name]
     told = f"about {low:g}" if low == high else f"{low:g} to {high:g}"
     return f"the picture has it at {told}: {'agreement' if agrees(name, density) else 'disagreement'}"
 
@@ -139,10 +141,11 @@ def state_of(spec: Spec, of: Solution) -> State:
     return naming.state_of(of.weights, of.loss, features_at(spec, of.value))
 
 
-def landscape(spec: Spec, runs: Mapping[str, xr.Dataset]) -> Landscape:
+def find(runs: Mapping[str, xr.Dataset]) -> Landscape:
     """The lowest solutions over density, and where they change places."""
     run = runs["run"]
-    densities = [density_of(each) for each in specs_of(run)]
+    specs = specs_of(run)
+    spec, densities = specs[0], [density_of(each) for each in specs]
     best = lowest(run, densities)
     states = [state_of(spec, each) for each in best]
     # Beyond the first density with PCA, principal subspaces change places that are all but equally good.
@@ -161,11 +164,18 @@ def landscape(spec: Spec, runs: Mapping[str, xr.Dataset]) -> Landscape:
         almost=tuple(_almost(spec, best, states)),
         median=tuple(_median(spec, run, densities)),
         sampled=tuple(_sampled(spec, runs["sampled"], best)),
+        null=tuple(_null(spec, runs["null"])),
     )
 
 
+def _null(spec: Spec, run: xr.Dataset) -> list[int]:
+    """How many pairs of the correlated Spec have collapsed in the best solutions without correlation."""
+    best = lowest(run, [density_of(each) for each in specs_of(run)])
+    return [state_of(spec, each).collapsed for each in best]
+
+
 def _lines(spec: Spec, best: Sequence[Solution], met: Sequence[Crossing]) -> list[tuple[str, Float[np.ndarray, "_ 2"]]]:
-    lines = beyond(spec, "density", met, BEYOND)
+    lines = beyond(spec, "density", met, SHOWN_BEYOND)
     # What is the best between two densities of the grid is one of what is the best beside them.
     known = [*best, *(line[0] for line in lines)]
     places = [each.value for line in lines for each in line]
@@ -185,7 +195,7 @@ def _lines(spec: Spec, best: Sequence[Solution], met: Sequence[Crossing]) -> lis
 
 def _almost(spec: Spec, best: Sequence[Solution], states: Sequence[State]) -> list[tuple[float, float, float]]:
     found = []
-    for part in ALMOST:
+    for part in RELATIVE_LOSSES:
         enough = [state.ratio >= part for state in states]
         first = enough.index(True) if True in enough else 0
         if first:
@@ -195,7 +205,7 @@ def _almost(spec: Spec, best: Sequence[Solution], states: Sequence[State]) -> li
     return found
 
 
-def _median(spec: Spec, run: xr.Dataset, densities: Sequence[float]) -> list[Change]:
+def _median(spec: Spec, run: xr.Dataset, densities: Sequence[float]) -> list[NameChange]:
     """Where on the grid half of all starts have more collapsed pairs, there and wherever it is denser below 1."""
     from tegum.analysis.sets.collapse import collapsed_count
 
@@ -207,18 +217,20 @@ def _median(spec: Spec, run: xr.Dataset, densities: Sequence[float]) -> list[Cha
         less = [k for k in correlated.tolist() if (counts[k] > count).mean() < 0.5]
         if less and less[-1] < correlated[-1]:
             low, high = densities[less[-1]], densities[less[-1] + 1]
-            found.append(Change(f"{count} → {count + 1}", (low + high) / 2, (high - low) / 2, "median start", True))
+            found.append(NameChange(f"{count} → {count + 1}", (low + high) / 2, (high - low) / 2, "median start", True))
     return found
 
 
-def _changes(spec: Spec, best: Sequence[Solution], states: Sequence[State], met: Sequence[Crossing]) -> list[Change]:
+def _changes(
+    spec: Spec, best: Sequence[Solution], states: Sequence[State], met: Sequence[Crossing]
+) -> list[NameChange]:
     """Every change of the name of the best solution, rising in density, up to the first PCA."""
-    found: list[Change] = []
+    found: list[NameChange] = []
 
     def gradual(before: str, after: str, low: Solution, high: Solution) -> None:
         if before != after:
             there = passage(spec, "density", low, high, lambda each: state_of(spec, each).name != before)
-            found.append(Change(f"{before} → {after}", there.value, there.error, "gradual", True))
+            found.append(NameChange(f"{before} → {after}", there.value, there.error, "gradual", True))
 
     for (first, before), (last, after) in pairwise(zip(best, states, strict=True)):
         low, name = first, before.name
@@ -230,7 +242,7 @@ def _changes(spec: Spec, best: Sequence[Solution], states: Sequence[State], met:
             gradual(name, state_of(spec, below).name, low, below)
             name, next_name, low = state_of(spec, below).name, state_of(spec, above).name, above
             if name != next_name:
-                found.append(Change(f"{name} → {next_name}", root.value, root.error, root.kind, crossing.confirmed))
+                found.append(NameChange(f"{name} → {next_name}", root.value, root.error, root.kind, crossing.confirmed))
             name = next_name
         gradual(name, after.name, low, last)
         if after.pca:
@@ -249,3 +261,13 @@ def _sampled(spec: Spec, run: xr.Dataset, best: Sequence[Solution]) -> list[tupl
         known = by_density[density].loss if density in by_density else np.nanmin(losses)
         found.append((density, int((losses <= (1 + SAME) * known).sum()), int(np.isfinite(losses).sum())))
     return found
+
+
+def hexagon(weights: Float[np.ndarray, "6 2"]) -> bool:
+    """Whether six embeddings form a hexagon in which 0 and 1, 2 and 3, 4 and 5 are neighbours."""
+    norms, angles = np.linalg.norm(weights, axis=1), np.arctan2(weights[:, 1], weights[:, 0])
+    order = np.argsort(angles)
+    gaps = np.diff(angles[order], append=angles[order[0]] + 2 * np.pi)
+    beside = {frozenset(pair) for pair in pairwise([*order.tolist(), int(order[0])])}
+    partners = all(frozenset((k, k + 1)) in beside for k in (0, 2, 4))
+    return bool(partners and norms.min() >= 0.9 * norms.max() and np.abs(gaps - np.pi / 3).max() <= np.pi / 12)

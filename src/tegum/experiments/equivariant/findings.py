@@ -1,29 +1,18 @@
-"""What the experiment `equivariant` finds: what is kept of one family of orientations, and of two."""
+"""What the experiment `equivariant` finds: the best solutions of rotating features, and where they change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, final
 
 import numpy as np
-from jaxtyping import Float
 
-from tegum.analysis.geometry.fourier import (
-    ALIKE,
-    equivariance_defect,
-    kept_rotations,
-    mode_power,
-    mode_variances,
-    multiplicities,
-)
-from tegum.analysis.linear.pca import angle_to_pca, linear_optimum
-from tegum.analysis.linear.subspaces import principal_angles
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.features.sets import Equivariant
+from tegum.experiments.equivariant.families import FamilyState, TwoFamilies, rotating, state_of, together_of
 from tegum.experiments.equivariant.rotated_descent import (
-    CLOSE,
+    CLOSE_LOSSES,
     COARSE,
     STEPS,
     descended,
@@ -34,101 +23,36 @@ from tegum.experiments.equivariant.rotated_descent import (
     starts,
 )
 from tegum.solutions.descent import KEY
-from tegum.solutions.naming import is_pca
-from tegum.solutions.solution import SAME, Solution
+from tegum.solutions.solution import SAME, Solution, density_of, lowest
 from tegum.solutions.transitions import Passage
 from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
-ALONE = 0.99
-"""A frequency that holds so large a share of |W|² is alone."""
+WIDTHS = tuple(np.round(np.geomspace(0.15, 2.5, 17), 3).tolist())
+"""Tuning widths at which one family is looked at, in radians."""
 
-DROPPED = 0.05
-"""A family with a smaller share of |W|² is dropped."""
+PAIR_WIDTHS = (0.3, 0.5, 0.6, 0.7, 1.0, 1.5)
+"""Tuning widths at which two families are looked at, in radians."""
 
-PRESENT = 0.2
-"""Singular values of a family's embeddings below this part of its largest do not count towards its dimensions."""
+CHANGES_AT_WIDTH = 0.6
+"""The tuning width, in radians, at which changes of two families along density are looked for."""
 
-APART, WITHIN = 1.2, 0.3
-"""All principal angles above the first, in radians: dimensions of their own. All below the second: shared ones."""
+POLYGON_WIDTHS = (0.4, 0.85)
+"""The least and the largest tuning width, in radians, at which a regular polygon is expected."""
 
-AT_ONCE = 0.05
-"""A change of a share of |W|², or of the distance from equivariance, that is no smaller comes at once."""
+HALF_LINEAR_LOSS = 0.5
+"""Half of the best linear model's loss, as a ratio: polygons should cost no more; the width at which the best solution
+costs as much is looked for."""
 
-
-@final
-@dataclass(frozen=True, eq=False)
-class State:
-    """What a solution keeps of one family."""
-
-    power: Float[np.ndarray, " frequency"]
-    """Shares of |W|²."""
-    defect: float
-    """The distance from equivariance."""
-    kept: int
-    """How many rotations leave the Gram matrix as it is."""
-    shortest: float
-    """The shortest embedding over the longest one."""
-    angle: float
-    """To the nearest principal subspace, in radians."""
-    ratio: float
-    """Loss over that of the best linear model."""
-
-    @property
-    def name(self) -> str:
-        """One of "PCA", "regular" if all orientations are treated alike, and "uneven"."""
-        if is_pca(self.angle, self.ratio):
-            return "PCA"
-        return "regular" if self.defect < ALIKE else "uneven"
-
-    @property
-    def polygon(self) -> bool:
-        """Whether it is a regular polygon of all orientations: one frequency, of two dimensions."""
-        frequency = int(self.power.argmax())
-        two = frequency > 0 and 2 * frequency < self.size
-        return two and bool(self.power[frequency] >= ALONE) and self.defect < ALIKE
-
-    size: int = 0
-    """How many orientations there are."""
+JUMP_FROM = 0.05
+"""The least change of a share of |W|², or of the distance from equivariance, with which a solution changes at once."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Together:
-    """What a solution keeps of two families."""
-
-    share: float
-    """The smaller family's of |W|²."""
-    angles: Float[np.ndarray, " angle"]
-    """Principal angles between the hidden dimensions of both, in radians."""
-    families: tuple[State, State]
-    """Of each family by itself; angle and ratio are those of both together."""
-
-    @property
-    def name(self) -> str:
-        """One of "one dropped", "own dimensions", "shared dimensions" and "partly shared"."""
-        if self.share < DROPPED:
-            return "one dropped"
-        if (self.angles > APART).all():
-            return "own dimensions"
-        return "shared dimensions" if (self.angles < WITHIN).all() else "partly shared"
-
-    @property
-    def pca(self) -> bool:
-        """Whether it is the principal components of both together."""
-        return is_pca(self.families[0].angle, self.families[0].ratio)
-
-    @property
-    def polygons(self) -> bool:
-        """Whether each family is a regular polygon in dimensions of its own."""
-        return self.name == "own dimensions" and all(each.polygon for each in self.families)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Change:
+class StateChange:
     """Where the best solution becomes another, rising in a parameter."""
 
     hidden: int
@@ -146,7 +70,7 @@ class Change:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Map:
+class FamilyMap:
     """The lowest solutions of one family, or of two, over density and width, with so many hidden dimensions."""
 
     hidden: int
@@ -155,56 +79,70 @@ class Map:
     widths: tuple[float, ...]
     best: tuple[tuple[Solution, ...], ...]
     """By density, then width."""
-    states: tuple[tuple[State, ...], ...]
+    states: tuple[tuple[FamilyState, ...], ...]
     """Empty for two families."""
-    together: tuple[tuple[Together, ...], ...]
+    together: tuple[tuple[TwoFamilies, ...], ...]
     """Empty for one."""
 
 
-def rotating(size: int, density: float, width: float, families: int = 1) -> FeatureDistribution:
-    """So many families of orientations."""
-    return FeatureDistribution([Equivariant(size, float(density), float(width))] * families)
+@final
+@dataclass(frozen=True, eq=False)
+class RotatedSolutions:
+    """The best solutions of one family and of two, of the null, and where they change."""
+
+    one: tuple[FamilyMap, ...]
+    """One family, for each m."""
+    two: tuple[FamilyMap, ...]
+    """Two families, for each m."""
+    changes: tuple[StateChange, ...]
+    """Of one family along width, at the first density."""
+    halves: tuple[StateChange, ...]
+    """From where on the loss is half that of the best linear model."""
+    family_changes: tuple[StateChange, ...]
+    """Of two families along density."""
+    null: tuple[FamilyState, ...]
+    """Best solutions of independent features."""
+    sampled: tuple[tuple[float, int, int, float], ...]
+    """Width, how many of so many runs on mini-batches come to the best solution, and the share of exact starts."""
 
 
-def leading_modes(size: int, density: float, width: float, hidden: int) -> Float[np.ndarray, " frequency"]:
-    """The shares of |W|² in a principal subspace: dimensions by falling variance, all of the same length."""
-    left, share = hidden, np.zeros(size // 2 + 1)
-    dimensions = multiplicities(size)
-    for frequency in np.argsort(-mode_variances(size, density, width)[1]).tolist():
-        share[frequency] = min(left, int(dimensions[frequency]))
-        left -= int(share[frequency])
-    return share / share.sum()
-
-
-def state_of(solution: Solution, features: FeatureDistribution, rows: slice = slice(None)) -> State:
-    """Of all rows, or of one family's."""
-    weights = solution.weights[rows]
-    norms = np.linalg.norm(weights, axis=1)
-    return State(
-        power=mode_power(weights),
-        defect=float(equivariance_defect(weights)),
-        kept=int(kept_rotations(weights)),
-        shortest=float(norms.min() / norms.max()) if norms.max() > 0 else 0.0,
-        angle=float(angle_to_pca(solution.weights, features)),
-        ratio=solution.loss / linear_optimum(features, weights.shape[1]).loss,
-        size=len(weights),
+def find(runs: Mapping[str, xr.Dataset]) -> RotatedSolutions:
+    """The maps of one family and of two, their changes, the null, and what runs on mini-batches come to."""
+    one: list[FamilyMap] = []
+    two: list[FamilyMap] = []
+    null: list[FamilyState] = []
+    changed, halves, along = [], [], []
+    for name, run in runs.items():
+        if not name.startswith("null"):
+            continue
+        specs = specs_of(run)
+        first, densities = specs[0], [density_of(spec) for spec in specs]
+        families = 2 if name.startswith("null-two") else 1
+        size, count = first.features.n // families, first.seeds
+        widths = PAIR_WIDTHS if families == 2 else WIDTHS
+        found = mapped(size, first.hidden, densities, widths, first.base_seed, count, families)
+        null += [state_of(best, spec.features) for best, spec in zip(lowest(run, densities), specs, strict=True)]
+        if families == 1:
+            one.append(found)
+            changed += changes(found, count)
+            halves += [each for each in [half(found, count)] if each is not None]
+        else:
+            two.append(found)
+            along += family_changes(found, CHANGES_AT_WIDTH, count)
+    sampled = sampled_ends(runs["sampled"], one[0])
+    return RotatedSolutions(
+        tuple(one), tuple(two), tuple(changed), tuple(halves), tuple(along), tuple(null), tuple(sampled)
     )
 
 
-def together_of(solution: Solution, features: FeatureDistribution) -> Together:
-    """How two rotating features share the hidden space of a solution."""
-    size = features.n // 2
-    one, other = solution.weights[:size], solution.weights[size:]
-    parts = [float(np.square(each).sum()) for each in (one, other)]
-    # Row spaces: what hidden dimensions each family takes.
-    angles = principal_angles(one.T, other.T, PRESENT)
-    first, second = (state_of(solution, features, rows) for rows in (slice(size), slice(size, None)))
-    return Together(min(parts) / sum(parts), angles[np.isfinite(angles)], (first, second))
+def polygon_width(width: float) -> bool:
+    """Whether a regular polygon is expected at this tuning width."""
+    return POLYGON_WIDTHS[0] <= width <= POLYGON_WIDTHS[1]
 
 
 def mapped(
     size: int, hidden: int, densities: Sequence[float], widths: Sequence[float], key: int, count: int, families: int
-) -> Map:
+) -> FamilyMap:
     """The lowest solutions of `count` starts of the base seed `key` everywhere, and of those from beside."""
     begin = starts(key, count, size * families, hidden)
     best = [[least(rotating(size, p, w, families), float(w), *begin) for w in widths] for p in densities]
@@ -216,7 +154,7 @@ def mapped(
             one.append(tuple(state_of(*each) for each in zip(row, features, strict=True)))
         else:
             two.append(tuple(together_of(*each) for each in zip(row, features, strict=True)))
-    return Map(
+    return FamilyMap(
         hidden, size, tuple(map(float, densities)), tuple(map(float, widths)), tuple(map(tuple, best)), tuple(one),
         tuple(two),
     )  # fmt: skip
@@ -236,13 +174,13 @@ def _spread(best: list[list[Solution]], size: int, densities: Sequence[float], f
             models = np.array([each.weights for each in known]), np.array([each.bias for each in known])
             # Roughly at first: most neighbours lead nowhere new.
             rough = min(descended(features, own.value, *models, STEPS, COARSE), key=lambda each: each.loss)
-            if rough.loss < (1 - CLOSE) * exact_loss(own, features, COARSE):
+            if rough.loss < (1 - CLOSE_LOSSES) * exact_loss(own, features, COARSE):
                 there = lower(features, own.value, [rough])
                 if there.loss < (1 - SAME) * own.loss:
                     best[row][column] = there._replace(hits=0, starts=own.starts)
 
 
-def changes(found: Map, count: int) -> list[Change]:
+def changes(found: FamilyMap, count: int) -> list[StateChange]:
     """Where the name of the lowest solution of one family changes along width, at the first density."""
     density, states = found.densities[0], found.states[0]
 
@@ -258,14 +196,14 @@ def changes(found: Map, count: int) -> list[Change]:
     return result
 
 
-def half(found: Map, count: int) -> Change | None:
+def half(found: FamilyMap, count: int) -> StateChange | None:
     """From which width on the loss is at least half that of the best linear model, at the first density."""
     density, states = found.densities[0], found.states[0]
 
     def much(each: Solution) -> bool:
-        return state_of(each, rotating(found.size, density, each.value)).ratio >= 0.5
+        return state_of(each, rotating(found.size, density, each.value)).ratio >= HALF_LINEAR_LOSS
 
-    last = max((k for k, state in enumerate(states) if state.ratio < 0.5), default=len(states))
+    last = max((k for k, state in enumerate(states) if state.ratio < HALF_LINEAR_LOSS), default=len(states))
     if last + 1 >= len(states):
         return None
     ends = found.best[0][last], found.best[0][last + 1]
@@ -273,13 +211,13 @@ def half(found: Map, count: int) -> Change | None:
 
 
 def _change(
-    found: Map,
+    found: FamilyMap,
     density: float,
     ends: tuple[Solution, Solution],
     passed: Callable[[Solution], bool],
     count: int,
     name: Callable[[Solution], str],
-) -> Change:
+) -> StateChange:
     there = passage(
         lambda width: rotating(found.size, density, width),
         *ends,
@@ -288,10 +226,10 @@ def _change(
     )
     low, high = (state_of(each, rotating(found.size, density, each.value)) for each in (there.low, there.high))
     step = max(float(np.abs(high.power - low.power).max()), abs(high.defect - low.defect))
-    return Change(found.hidden, name(there.low), name(there.high), there, step >= AT_ONCE)
+    return StateChange(found.hidden, name(there.low), name(there.high), there, step >= JUMP_FROM)
 
 
-def family_changes(found: Map, width: float, count: int) -> list[Change]:
+def family_changes(found: FamilyMap, width: float, count: int) -> list[StateChange]:
     """Where the name of the lowest solution of two families changes along density, at one of the widths."""
     at = found.widths.index(width)
     column = [row[at]._replace(value=density) for density, row in zip(found.densities, found.best, strict=True)]
@@ -311,11 +249,11 @@ def family_changes(found: Map, width: float, count: int) -> list[Change]:
         there = passage(features, low, high, lambda each, after=after: name(each) == after, fresh, error=1e-3)
         one, other = (together_of(each, features(each.value)) for each in (there.low, there.high))
         step = max(float(np.abs(a.power - b.power).max()) for a, b in zip(one.families, other.families, strict=True))
-        result.append(Change(found.hidden, name(there.low), name(there.high), there, step >= AT_ONCE))
+        result.append(StateChange(found.hidden, name(there.low), name(there.high), there, step >= JUMP_FROM))
     return result
 
 
-def sampled_ends(run: xr.Dataset, plane: Map) -> list[tuple[float, int, int, float]]:
+def sampled_ends(run: xr.Dataset, plane: FamilyMap) -> list[tuple[float, int, int, float]]:
     """Width, how many of so many runs on mini-batches come to the best solution, and the share of exact starts."""
     found = []
     count = plane.best[0][0].starts
@@ -327,5 +265,7 @@ def sampled_ends(run: xr.Dataset, plane: Map) -> list[tuple[float, int, int, flo
         best = least(spec.features, width, *starts(spec.base_seed, count, plane.size, plane.hidden))
         ends = [each.loss for each in descended(spec.features, width, weights, bias)] if whole.any() else []
         low = min([best.loss, *ends])
-        found.append((width, sum(loss <= (1 + CLOSE) * low for loss in ends), len(ends), best.hits / best.starts))
+        found.append(
+            (width, sum(loss <= (1 + CLOSE_LOSSES) * low for loss in ends), len(ends), best.hits / best.starts)
+        )
     return found

@@ -23,20 +23,19 @@ if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
 
 STEPS, MORE = 250, 4_000
-"""At most so many of a start, and of the lowest ends, which go on."""
+"""The most steps of a descent from a start, and of one that goes on from one of the lowest ends."""
 
 GRADIENT = 1e-7
 """The largest entry of the gradient at which a descent has converged, where the loss of nothing represented is 1."""
 
 STILL = 1e-13
-"""A step that lowers it by less ends a descent."""
+"""The decrease of the loss in a step up to which it counts as idle, where the loss of nothing represented is 1."""
 
-CLOSE, FEW = 1e-3, 2
-"""Ends whose losses are that near to the lowest one go on, the lowest few of them."""
-
+CLOSE_LOSSES, LOWEST_ENDS = 1e-3, 2
+"""Ends whose loss is within the first, a part of the lowest one, go on; of these at most the second, a number."""
 
 COARSE, USUAL, FINE = Resolution(127, 13, 6), Resolution(511, 17, 8), Resolution(2047, 64, 12)
-"""For all starts, for the lowest of them, and to see what these miss."""
+"""Numbers of nodes of the exact loss: for all starts, for the lowest of them, and to see what these miss."""
 
 
 @kernel
@@ -155,9 +154,9 @@ def least(
     """The lowest solution of these starts, and how many of them come near to its loss."""
     ends = descended(features, value, weights, bias, STEPS, COARSE)
     ends.sort(key=lambda end: end.loss)
-    chosen = [end for end in ends if end.loss <= (1 + CLOSE) * ends[0].loss][:FEW]
+    chosen = [end for end in ends if end.loss <= (1 + CLOSE_LOSSES) * ends[0].loss][:LOWEST_ENDS]
     best = lower(features, value, chosen)
-    hits = sum(end.loss <= (1 + CLOSE) * ends[0].loss for end in ends)
+    hits = sum(end.loss <= (1 + CLOSE_LOSSES) * ends[0].loss for end in ends)
     return best._replace(hits=hits, starts=len(ends))
 
 
@@ -200,7 +199,7 @@ def passage(
             below, above = (below, there) if passed(there) else (there, above)
         middle = (below.value + above.value) / 2
         third = least(features_at(middle), middle, *fresh)
-        confirmed = third.loss > (1 - CLOSE) * min(below.loss, above.loss)
+        confirmed = third.loss > (1 - CLOSE_LOSSES) * min(below.loss, above.loss)
         if confirmed:
             break
         low, high = (low, third) if passed(third) else (third, high)

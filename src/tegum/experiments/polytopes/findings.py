@@ -167,7 +167,7 @@ def ideal_levels() -> list[float]:
     return [float(level) for level in LEVELS.values()]
 
 
-def models_of(run: xr.Dataset) -> list[Model]:
+def find(run: xr.Dataset) -> list[Model]:
     """All models of a trajectory with the dim `spec` that trained to their end, in its order."""
     from tegum.analysis.runs import completed_runs
 

@@ -34,7 +34,7 @@ AGAIN = 2
 """A polytope is found if it is at so many densities."""
 
 
-def measures_of(models: Sequence[Model]) -> list[Measure]:
+def measures(models: Sequence[Model]) -> list[Measure]:
     """All measures; models are independent if their densities differ, and some are in the range of the levels."""
     ranged = [model for model in models if model.in_range]
     last = min(model.density for model in ranged)

@@ -1,168 +1,121 @@
-"""What the experiment `tradeoff` finds on one plane: the map, its boundaries, and of which order each of them is."""
+"""What the experiment `tradeoff` finds: the phase maps of all planes, and what happens without correlation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 from jaxtyping import Float
 
-from tegum.solutions.boundaries import boundaries
-from tegum.solutions.boundary_curves import Boundaries, Curve
-from tegum.solutions.descent import KEY, rough, trained
-from tegum.solutions.plane import End, Map, Place, Shape, map_of
-from tegum.solutions.solution import SAME
-from tegum.solutions.symmetry_changes import Breaking, along
+from tegum.experiments.tradeoff.phase_map import PhaseMap, phase_map
+from tegum.solutions.plane import Place, SolutionShape
+from tegum.solutions.solution import density_of, lowest
+from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.landscape.critical_points import CriticalPoint
-    from tegum.core.features.distribution import FeatureDistribution
-    from tegum.training.spec.spec import Spec
+SPARSE_UP_TO, CORRELATED_FROM = 0.5, 0.5
+"""Features are sparse up to the first, a density, and correlated from the second on, a correlation strength."""
 
-ASIDE = 2e-3
-"""So far to both sides of a boundary its order is determined, in coordinates of the plane."""
+NO_FALL = 1e-6
+"""The relative loss falls between two points of the grid only if it does by more than this."""
 
-COARSE = 1e-6
-"""The tolerance of critical points there."""
+FRESH_STARTS_AT_MOST = 64
+"""The number of fresh starts in the middle of each boundary and at each triple point, or twice the number of starts at
+a point of the grid where that is less."""
 
-PRECISION = 1e-4
-"""Of roots, as a part of twice `ASIDE`."""
+
+@final
+@dataclass(frozen=True)
+class LossFalls:
+    """How often the relative loss falls where it should not."""
+
+    fallen: int
+    steps: int
+    largest: float
+    """The most it falls by, in one step."""
+    clear: float | None
+    """The density from which on it never does."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Border:
-    """A boundary where the best solution changes at once, and what it parts."""
+class TradeoffPlanes:
+    """The plane of the claim, the full form's other planes, and the null."""
 
-    curve: Curve = field(repr=False)
-    shapes: tuple[Shape, Shape]
-    """Of both solutions in the middle of the curve, the one at lower density first."""
-    kind: str
-    """ "first order" or "continuous" by `tegum.phase_boundary` in the middle; empty where that found no root."""
-    off: float
-    """The distance of that root to the curve, with its error."""
-    confirmed: bool
-    """Whether fresh starts in the middle find nothing lower."""
-
-    @property
-    def name(self) -> str:
-        """Of both shapes: "1/6/4 | 2/6/8"."""
-        return " | ".join(each.label for each in self.shapes)
+    main: PhaseMap
+    """Of three pairs in two hidden dimensions."""
+    others: Mapping[str, PhaseMap]
+    """Of other sizes of sets and hidden dimensions: "3-in-2"."""
+    null: tuple[tuple[float, bool], ...]
+    """Density, and whether two features share a direction in the best solution without correlation."""
+    along_density: LossFalls
+    """How often the relative loss falls as density rises."""
+    along_strength: LossFalls
+    """How often the relative loss falls as the correlation strength rises."""
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Trades:
-    """Everything that was found on one plane."""
-
-    map: Map = field(repr=False)
-    found: Boundaries = field(repr=False)
-    borders: tuple[Border, ...]
-    corners: tuple[str, ...]
-    """Labels of the three solutions of each triple point."""
-    breakings: tuple[Breaking, ...]
-    """Where the best solution changes its symmetry along one branch."""
-    open: tuple[tuple[Place, Place], ...]
-    """Neighbours of the grid between which the best solution changes, but no boundary was found."""
-    gradual: tuple[tuple[str, str, int], ...]
-    """Names that change along one branch without a change of symmetry, and between how many neighbours."""
-    unconfirmed: int
-    """At so many triple points fresh starts find something lower."""
-
-    def share(self, chosen: Callable[[Place, Shape], bool]) -> float:
-        """The part of the grid's points of which something is true."""
-        pairs = zip(self.map.plane.places, self.map.shapes, strict=True)
-        return float(np.mean([chosen(*each) for row in pairs for each in zip(*row, strict=True)]))
-
-    @property
-    def ratios(self) -> Float[np.ndarray, "density strength"]:
-        """Of the best loss and that of the best linear model."""
-        return np.array([[shape.ratio for shape in row] for row in self.map.shapes])
-
-    @property
-    def collapsed(self) -> np.ndarray:
-        """The number of collapsed sets, of integers (density, strength)."""
-        return np.array([[shape.collapsed for shape in row] for row in self.map.shapes])
+def find(runs: Mapping[str, xr.Dataset]) -> TradeoffPlanes:
+    """The phase map of each plane, in the order of the trainings, and the null."""
+    maps = {}
+    for name, run in runs.items():
+        if name != "null":
+            specs = specs_of(run)
+            many = specs[0].seeds >= FRESH_STARTS_AT_MOST // 2
+            fresh = min(FRESH_STARTS_AT_MOST, 2 * specs[0].seeds)
+            maps[name] = phase_map(run, specs, fresh=fresh, orders=many)
+    main = maps.pop("run")
+    null = tuple(_null(runs["null"]))
+    return TradeoffPlanes(main, maps, null, falls(main, 0), falls(main, 1))
 
 
-def trades(run: xr.Dataset, specs: Sequence[Spec], *, fresh: int, orders: bool) -> Trades:
-    """What there is on the plane of a trajectory.
+def mixture(shape: SolutionShape) -> bool:
+    """Whether a solution is neither superposition alone nor PCA."""
+    return shape.collapsed > 0 and not shape.pca
 
-    Args:
-        run: with the dim `spec`.
-        specs: one for each, in its order.
-        fresh: so many new starts in the middle of every boundary and at every triple point.
-        orders: whether the order of every boundary is determined, and eigenvalues are looked at where the best
-            solution changes continuously: that takes seconds for each.
 
-    """
-    found = map_of(run, specs)
-    lines = boundaries(found)
-    plane = found.plane
-    shapes = [_shapes(found, curve) for curve in lines.curves]
-    places = [curve.places[curve.middle] for curve in lines.curves] + [each.place for each in lines.triples]
-    known = [curve.pairs[curve.middle].a.loss for curve in lines.curves]
-    known += [each.ends[0].loss for each in lines.triples]
-    confirmed = [below > (1 - SAME) * loss for below, loss in zip(_fresh(found, places, fresh), known, strict=True)]
-    borders = [
-        Border(curve, shape, *(_order(found, curve) if orders else ("", np.nan)), fine)
-        for curve, shape, fine in zip(lines.curves, shapes, confirmed[: len(lines.curves)], strict=True)
+def points_of(found: PhaseMap) -> list[tuple[Place, SolutionShape]]:
+    """Every point of the grid with its best solution."""
+    rows = zip(found.map.plane.places, found.map.shapes, strict=True)
+    return [each for row in rows for each in zip(*row, strict=True)]
+
+
+def sparse_and_correlated(found: PhaseMap) -> list[SolutionShape]:
+    """The best solutions at points that are both sparse and correlated."""
+    return [
+        shape
+        for place, shape in points_of(found)
+        if place.density <= SPARSE_UP_TO and place.strength >= CORRELATED_FROM
     ]
-    corners = [", ".join(sorted(plane.shape(each.place, end).label for end in each.ends)) for each in lines.triples]
-    breakings, gradual = along(found, lines, examined=orders)
-    return Trades(
-        map=found,
-        found=lines,
-        borders=tuple(sorted(borders, key=lambda each: each.name)),
-        corners=tuple(corners),
-        breakings=tuple(breakings),
-        open=(
-            *(edge for edge in lines.open if all(edge != each.edge for each in breakings)),
-            *(each.edge for each in breakings if not each.continuous),
-        ),
-        gradual=tuple(gradual),
-        unconfirmed=sum(not each for each in confirmed[len(lines.curves) :]),
-    )
 
 
-def _shapes(of: Map, curve: Curve) -> tuple[Shape, Shape]:
-    pair, place = curve.pairs[curve.middle], curve.places[curve.middle]
-    a, b = (of.plane.shape(place, end) for end in (pair.a, pair.b))
-    # Where L_a − L_b rises with density, a is the better one below.
-    return (a, b) if pair.slope[0] > 0 else (b, a)
+def falls(found: PhaseMap, axis: int) -> LossFalls:
+    """How often the relative loss falls from a point of the grid to the next in density (0) or strength (1)."""
+    change = np.diff(found.ratios, axis=axis)
+    fallen = change < -NO_FALL
+    densities = found.map.plane.densities
+    bad = [k for k in range(len(fallen)) if fallen[k].any()]
+    clear = densities[0] if not bad else densities[bad[-1] + 1] if bad[-1] + 1 < len(densities) else None
+    return LossFalls(int(fallen.sum()), change.size, float(max(-change.min(), 0.0)), clear)
 
 
-def _fresh(of: Map, places: Sequence[Place], starts: int) -> list[float]:
-    """The lowest loss of new starts at some points."""
-    if not places:
-        return []
-    specs = [of.plane.at(each).replace(training=rough(), seeds=starts, base_seed=KEY) for each in places]
-    return np.nanmin(trained(specs)["loss"].isel(step=-1).values, 1).tolist()
+def _null(run: xr.Dataset) -> list[tuple[float, bool]]:
+    """Density, and whether two features share a direction in the best solution without correlation."""
+    specs = specs_of(run)
+    best = lowest(run, [density_of(spec) for spec in specs])
+    return [(each.value, _shared(each.weights)) for each in best]
 
 
-def _order(of: Map, curve: Curve) -> tuple[str, float]:
-    """Of a boundary in its middle, and how far from the curve `phase_boundary` has it; "" where it finds none."""
-    from tegum.analysis.landscape.phases import phase_boundary
+def _shared(weights: Float[np.ndarray, "feature hidden"]) -> bool:
+    """Whether any two features are collapsed: without correlation sets mean nothing."""
+    from tegum.analysis.sets.collapse import ABSENT_NORM, collapsed_count
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.core.features.sets import Correlated
 
-    pair = curve.pairs[curve.middle]
-    across = pair.slope / np.linalg.norm(pair.slope)
-
-    def features(distance: float) -> FeatureDistribution:
-        return of.plane.features(of.plane.place(pair.point + distance * across))
-
-    try:
-        a, b = (_critical(features(0.0), each, COARSE) for each in (pair.a, pair.b))
-        found = phase_boundary(a, b, a.features, features, -ASIDE, ASIDE, tol=PRECISION, start=0.0)
-    except ValueError:
-        return "", np.nan
-    return found.kind, abs(found.value) + found.error
-
-
-def _critical(features: FeatureDistribution, end: End, tol: float) -> CriticalPoint:
-    from tegum.analysis.landscape.critical_points import critical_point
-
-    return critical_point(end.weights, end.bias, features, tol=tol)
+    norms = np.linalg.norm(weights, axis=1)
+    two = FeatureDistribution([Correlated(2, 0.5)])
+    present = np.flatnonzero(norms > ABSENT_NORM * norms.max())
+    return any(collapsed_count(weights[[i, j]], two) for k, i in enumerate(present) for j in present[k + 1 :])

@@ -1,172 +1,166 @@
-"""Boundaries on a plane as measures: all together, each by its places, triple points, and continuous changes."""
+"""The findings of the experiment `tradeoff` as measures; those of boundaries stand in `boundary_measures`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tegum.experiments.reporting import Measure
-from tegum.experiments.tradeoff.findings import Border, Trades
-from tegum.solutions.boundary_curves import Pair
-from tegum.solutions.plane import Place, Plane
-from tegum.solutions.symmetry_changes import Breaking, by_symmetry
+from tegum.experiments.reporting import Measure, average, share
+from tegum.experiments.tradeoff.boundary_measures import of_boundaries
+from tegum.experiments.tradeoff.findings import (
+    CORRELATED_FROM,
+    SPARSE_UP_TO,
+    TradeoffPlanes,
+    mixture,
+    points_of,
+    sparse_and_correlated,
+)
 
-LISTED = 5
-"""So many edges without a boundary are named."""
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tegum.experiments.tradeoff.phase_map import PhaseMap
 
 
-def of_boundaries(found: Trades, key: str = "", of: str = "") -> list[Measure]:
-    """Every boundary and triple point with its place, and what is to be said of them together.
+def measures(found: TradeoffPlanes, run: xr.Dataset) -> list[Measure]:
+    """Everything that is reported of all planes, and of how the starts of the main one ended."""
+    listed = [*_of_main(found, run)]
+    for name, other in found.others.items():
+        listed += _of_other(name, other)
+    return listed
 
-    Solutions are named by collapsed sets (or PCA), represented features, and symmetry: "1/6/4".
 
-    Args:
-        found: on one plane.
-        key: stands before every key, where there are several planes.
-        of: stands before every name, where there are several planes.
-
-    """
-    plane, starts = found.map.plane, found.map.starts
-    measures = [*_together(found, key, of)]
-    for number, border in enumerate(found.borders, 1):
-        name = f"{of}boundary {number}: {border.name}"
-        measures += _of_border(plane, border, f"{key}boundary_{number}.density", name, starts)
-    for number, ((low, high), places) in enumerate(by_symmetry(found.breakings).items(), 1):
-        ends = [sorted(values) for values in zip(*(each.place for each in places), strict=True)]
-        known = [each.error for each in places if each.how in ("passes", "jumps")]
-        error = f"; places to {max(known):.1g} of the plane's sides there" if known else ""
-        kinds = sorted({" → ".join(shape.label for shape in each.shapes) for each in places})
-        measures.append(
+def _of_main(planes: TradeoffPlanes, run: xr.Dataset) -> list[Measure]:
+    found, rising, growing = planes.main, planes.along_density, planes.along_strength
+    here, starts = found.map, found.map.starts
+    ended = run["result"].values
+    points = here.reached.shape[0] * here.reached.shape[1]
+    mixed = [place for place, shape in points_of(found) if mixture(shape)]
+    sparse = [place for place in mixed if place.density <= SPARSE_UP_TO]
+    both = sparse_and_correlated(found)
+    free = float(np.mean([shared for density, shared in planes.null if density <= SPARSE_UP_TO]))
+    hits = here.hits.ravel() / starts
+    listed = [
+        Measure("grid_points", "points of the grid", points, "point", n=starts, meaning=f"with {starts} starts each"),
+        share(
+            "converged_starts",
+            "starts that converge",
+            int((ended == "converged").sum()),
+            ended.size,
+            "others end beside kinks",
+        ),
+        average(
+            "starts_that_find_best",
+            "starts that find the best",
+            hits,
+            "1",
+            f"mean over all points; from {hits.min():.3g} to {hits.max():.3g}",
+        ),
+        Measure(
+            "points_improved_by_neighbours",
+            "points where neighbours knew better",
+            here.improved,
+            "point",
+            n=points,
+            meaning="than all starts",
+        ),
+        Measure(
+            "mixtures",
+            "mixtures",
+            found.share(lambda _, shape: mixture(shape)),
+            "1",
+            n=points,
+            meaning="part of the plane, log density by strength",
+        ),
+        share(
+            "sparse_and_correlated.mixtures",
+            "mixtures where sparse and correlated",
+            sum(mixture(shape) for shape in both),
+            len(both),
+            f"points of density up to {SPARSE_UP_TO:g} and strength from {CORRELATED_FROM:g}; null: any two features "
+            "that share a direction at strength 0",
+            null=free,
+        ),
+        Measure(
+            "superposition_without_collapse",
+            "superposition without collapse",
+            found.share(lambda _, shape: shape.collapsed == 0 and not shape.pca),
+            "1",
+            n=points,
+            meaning="part of the plane",
+        ),
+        Measure("pca", "PCA", found.share(lambda _, shape: shape.pca), "1", n=points, meaning="part of the plane"),
+    ]
+    if sparse:
+        where = f"among points of the grid of density up to {SPARSE_UP_TO:g}"
+        listed += [
             Measure(
-                f"{key}continuous_boundary_{number}.edges",
-                f"{of}continuous boundary {number}: symmetry {low} | {high}",
-                len(places),
-                "edge of the grid",
-                n=starts,
-                meaning=f"continuous: {_seen(places)}{error}; densities {ends[0][0]:.5f} to {ends[0][-1]:.5f}, "
-                f"strengths {ends[1][0]:.4f} to {ends[1][-1]:.4f}; {', '.join(kinds)}",
+                "least_density_of_mixture",
+                "least density of a mixture",
+                min(place.density for place in sparse),
+                "density",
+                n=points,
+            ),
+            Measure(
+                "least_strength_of_mixture",
+                "least strength of a mixture",
+                min(place.strength for place in sparse),
+                "strength",
+                n=points,
+                meaning=f"{where}; where it is denser, pairs are hardly correlated and share directions by chance",
+            ),
+        ]
+    for name, step in (("density", rising), ("strength", growing)):
+        text = f"{step.fallen} of {step.steps} steps of the grid; the largest is {step.largest:.2g}"
+        listed.append(
+            Measure(
+                f"falls_of_relative_loss_with_{name}",
+                f"falls of the relative loss with {name}",
+                step.fallen / step.steps,
+                "1",
+                n=step.steps,
+                meaning=text,
             )
         )
-    for number, (corner, names) in enumerate(zip(found.found.triples, found.corners, strict=True), 1):
-        for unit, value, error in zip(("density", "strength"), corner.place, corner.error, strict=True):
-            name = f"{of}triple point {number}, {names}: {unit}"
-            meaning = "three solutions have the same loss"
-            own = f"{key}triple_point_{number}.{unit}"
-            measures.append(Measure(own, name, value, unit, value - error, value + error, starts, meaning=meaning))
-    for one, other, count in found.gradual:
-        meaning = "rising in density or strength, along one branch and without a change of its symmetry"
-        own = f"{key}gradual_{one}_to_{other}.edges".lower()
-        measures.append(
-            Measure(own, f"{of}gradual: {one} → {other}", count, "edge of the grid", n=starts, meaning=meaning)
-        )
-    return measures
-
-
-def _together(found: Trades, key: str, of: str) -> list[Measure]:
-    borders, corners, starts = found.borders, found.found.triples, found.map.starts
-    checked = [each for each in borders if each.kind]
-    first = sum(each.kind == "first order" for each in checked)
-    smooth = [each for each in found.breakings if each.continuous]
-    return [
+    counts = np.diff(found.collapsed, axis=1)
+    listed.append(
         Measure(
-            f"{key}boundaries",
-            f"{of}boundaries",
-            len(borders),
-            "curve",
-            n=starts,
-            meaning="on which the best solution changes at once; its loss may differ by more than 1e-6 beside them",
-        ),
-        Measure(
-            f"{key}first_order_boundaries",
-            f"{of}boundaries of first order",
-            first if checked else None,
-            "curve",
-            n=len(checked),
-            meaning=f"of {len(checked)} whose order was determined in the middle",
-        ),
-        Measure(
-            f"{key}confirmed_boundaries",
-            f"{of}boundaries that are confirmed",
-            sum(each.confirmed for each in borders),
-            "curve",
-            n=len(borders),
-            meaning="fresh starts in the middle find nothing lower",
-        ),
-        Measure(
-            f"{key}largest_distance_to_root",
-            f"{of}largest distance to the root of phase_boundary",
-            max((each.off for each in checked), default=None),
+            "falls_of_collapsed_pairs_with_strength",
+            "falls of the number of collapsed pairs with strength",
+            float((counts < 0).mean()),
             "1",
-            n=len(checked),
-            meaning="errors included; the plane's sides are 1",
-        ),
+            n=counts.size,
+            meaning=f"{(counts < 0).sum()} of {counts.size} steps of the grid; it rises in {(counts > 0).sum()}",
+        )
+    )
+    listed.append(
         Measure(
-            f"{key}triple_points",
-            f"{of}triple points",
-            len(corners),
-            "point",
-            n=starts,
-            meaning="three solutions have the same loss",
-        ),
-        Measure(
-            f"{key}confirmed_triple_points",
-            f"{of}triple points that are confirmed",
-            len(corners) - found.unconfirmed,
-            "point",
-            n=len(corners),
-            meaning="fresh starts there find nothing lower",
-        ),
-        Measure(
-            f"{key}continuous_symmetry_changes",
-            f"{of}continuous changes of symmetry",
-            len(smooth),
-            "edge of the grid",
-            n=starts,
-            meaning=_seen(smooth),
-        ),
-        Measure(
-            f"{key}edges_without_boundary",
-            f"{of}edges without a boundary",
-            len(found.open),
-            "edge of the grid",
-            n=starts,
-            meaning="the best solution changes at once, and no curve was found"
-            + "".join(f"; {_text(one)} to {_text(other)}" for one, other in found.open[:LISTED]),
-        ),
-    ]
+            "density_from_which_relative_loss_rises_with_strength",
+            "density from which on the relative loss rises with strength",
+            growing.clear,
+            "density",
+            n=points,
+            meaning="in every step; none if it falls at the highest density of the grid",
+        )
+    )
+    return [*listed, *of_boundaries(found)]
 
 
-def _of_border(plane: Plane, border: Border, key: str, name: str, starts: int) -> list[Measure]:
-    """Where a boundary ends at its stronger correlated side, and in words where it comes from."""
-    pairs, places, finish = border.curve.pairs, border.curve.places, border.curve.finish
-    ends = (0, -1) if places[0].strength < places[-1].strength else (-1, 0)
-    way = " to ".join(f"{_text(places[k])} ({finish[k]})" for k in ends)
-    low, high = _interval(plane, pairs[ends[1]])
-    order = border.kind or "order not determined"
-    confirmed = "" if border.confirmed else ", not confirmed"
+def _of_other(name: str, found: PhaseMap) -> list[Measure]:
+    """What there is on another plane."""
+    key, of, points = f"plane_{name.replace('-', '_')}.", f"{name}: ", found.map.hits.size
     return [
         Measure(
-            key, name, places[ends[1]].density, "density", low, high, starts, meaning=f"{order}{confirmed}; from {way}"
-        )
+            f"{key}mixtures",
+            f"{of}mixtures",
+            found.share(lambda _, shape: mixture(shape)),
+            "1",
+            n=points,
+            meaning="of the plane",
+        ),
+        Measure(
+            f"{key}pca", f"{of}PCA", found.share(lambda _, shape: shape.pca), "1", n=points, meaning="of the plane"
+        ),
+        *of_boundaries(found, key, of),
     ]
-
-
-def _interval(plane: Plane, pair: Pair) -> tuple[float, float]:
-    """The least and the largest density within the error of a point."""
-    aside = pair.error * np.array([1.0, 0.0])
-    return plane.place(pair.point - aside).density, plane.place(pair.point + aside).density
-
-
-def _seen(places: Sequence[Breaking]) -> str:
-    """What eigenvalues do where a symmetry is lost."""
-    passes, jumps, looked = (
-        sum(each.how in hows for each in places) for hows in (("passes",), ("jumps",), ("passes", "jumps", "unseen"))
-    )
-    return (
-        f"an eigenvalue passes zero at {passes} and jumps over it on a kink at {jumps} of {looked} that were looked at"
-    )
-
-
-def _text(place: Place) -> str:
-    return f"density {place.density:.5f}, strength {place.strength:.4f}"

@@ -20,8 +20,8 @@ from jaxtyping import Float, Int64
 NEAR = 1e-3
 """Features whose couplings to others and biases are smaller may be on their way to a corner."""
 
-FEWEST, MOST = 64, 4096
-"""Frequencies: on the corners few are enough."""
+FEWEST_CORNER_FREQUENCIES, MOST_CORNER_FREQUENCIES = 64, 4096
+"""The fewest and the most frequencies of losses on corners, where few are enough."""
 
 _STEPS = 8
 """Of Newton's method, at most."""
@@ -29,8 +29,8 @@ _STEPS = 8
 _DISPLACED = 1e-6
 """By how much parameters are displaced for a product with the Hessian."""
 
-_REDUCTION = 1e-4
-"""A step of Newton's method solves its equation to this part of the gradient."""
+_NEWTON_REDUCTION = 1e-4
+"""The part of the norm of the gradient to which a step of Newton's method solves its equation."""
 
 Parameters: TypeAlias = Float[np.ndarray, " parameter"]
 Losses: TypeAlias = Callable[[Float[np.ndarray, "point parameter"], int], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -57,8 +57,8 @@ def settled(
     if found is None:
         return None
     theta, project = found
-    count = FEWEST
-    while count <= MOST:
+    count = FEWEST_CORNER_FREQUENCIES
+    while count <= MOST_CORNER_FREQUENCIES:
         gradient, finer = (project(losses(theta[None], each)[2]) for each in (count, 2 * count))
         if np.linalg.norm(finer - gradient) <= 0.1 * tolerance:
             break
@@ -74,7 +74,7 @@ def settled(
         theta = theta + step
         gradient = project(losses(theta[None], count)[2])
     # Over all parameters, and judged as every other run is. What leads off the corners may need more frequencies.
-    while count <= MOST:
+    while count <= MOST_CORNER_FREQUENCIES:
         (value,), _, gradient = losses(theta[None], count)
         (finer_value,), (error,), finer = losses(theta[None], 2 * count)
         within = max(np.linalg.norm(gradient), np.linalg.norm(finer) + np.linalg.norm(finer - gradient)) <= tolerance
@@ -146,7 +146,7 @@ def _newton(
     step, residual = np.zeros_like(theta), -gradient
     direction, square = residual, residual @ residual
     for _ in range(2 * theta.size):
-        if np.sqrt(square) <= _REDUCTION * np.linalg.norm(gradient):
+        if np.sqrt(square) <= _NEWTON_REDUCTION * np.linalg.norm(gradient):
             break
         length = _DISPLACED / np.linalg.norm(direction)
         slopes = losses(theta + length * np.array([[1.0], [-1.0]]) * direction, count)[2].reshape(2, -1)

@@ -16,7 +16,7 @@ from tegum.core.model import is_linear
 from tegum.core.population.kernel.memory import scale_rows
 from tegum.core.population.kernel.tables import Plan, aligned, frequencies, groups, scratch
 from tegum.core.stopping import Stop, all_done, current
-from tegum.core.threads import Threaded, available_cores
+from tegum.core.threads import TASKS_PER_THREAD, Threaded, available_cores
 from tegum.training.exact.corners import settled
 from tegum.training.exact.kernels import descent, lbfgs
 from tegum.training.exact.kernels import memory as memory_of
@@ -31,7 +31,8 @@ from tegum.training.state import Recorded, TrainingState
 if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
-FEWEST_FREQUENCIES, MOST_FREQUENCIES = 32, lbfgs.MOST_FREQUENCIES
+FEWEST_FREQUENCIES = 32
+"""The fewest frequencies that a loss is computed with."""
 _FIRST_FREQUENCIES = 64
 """Of the loss of a snapshot; rarely are fewer enough."""
 _MOST_FOLLOWED = 4096
@@ -43,8 +44,8 @@ CHECKED_EVERY = 50
 """Steps of Adam and gradient descent after which the number of frequencies is chosen anew, counted from step 0. On the
 way it is doubled where the estimated error says so."""
 
-TASKS_PER_THREAD, LEAST_RUNS = 4, 32
-"""Runs are dealt out in so many groups a thread, but not in smaller ones: lanes should be full."""
+LEAST_RUNS = 32
+"""The least number of runs in a task of a thread: lanes should be full."""
 
 
 class _Family(NamedTuple):
@@ -103,7 +104,7 @@ class ExactEngine(Threaded):
         self._size = self._n * (self._m + 1)
         trainings = [spec.training for spec in self.specs if isinstance(spec.training, Exact)]
         self._training = trainings[0]
-        self._rule: Rule = known_rule(self._training, self.name, ("lbfgs", *descent.UPDATES))
+        self._rule: Rule = known_rule(self._training, self.name, ("lbfgs", *descent.EXACT_UPDATES))
         # Most sweeps differ in features alone: what belongs to a training is computed once.
         self._trainings = list(dict.fromkeys(trainings))
         setting_of_spec = np.array([self._trainings.index(each) for each in trainings])
@@ -359,7 +360,7 @@ class ExactEngine(Threaded):
         rates = [each.rate * each.rates(start, stop) for each in self._trainings]
         updates = np.arange(start + 1, stop + 1)
         return descent.Settings(
-            optimiser=descent.UPDATES[self._rule],
+            optimiser=descent.EXACT_UPDATES[self._rule],
             steps=stop - start,
             setting=self._setting_of_run,
             rate=np.concatenate(rates),
@@ -381,7 +382,7 @@ class ExactEngine(Threaded):
         """The losses at points (point, P) of these runs, to the training's accuracy."""
         loss, error = np.full(len(points), np.nan), np.full(len(points), np.inf)
         left, count = np.arange(len(points)), _FIRST_FREQUENCIES
-        while len(left) and count <= MOST_FREQUENCIES:
+        while len(left) and count <= lbfgs.MOST_FREQUENCIES:
             values, errors, _ = _losses(tools, points[left], runs[left], count)
             # An error that no longer shrinks is rounding.
             rounding = (errors > 0.9 * error[left]) & (count >= 1024)

@@ -29,7 +29,7 @@ from tegum.core.model import is_linear
 from tegum.core.population.autodiff.series import series_of
 from tegum.core.population.evaluate import evaluate
 from tegum.core.population.kernel.tables import Plan, groups
-from tegum.core.population.kernel.xla_calls import Block, register
+from tegum.core.population.kernel.xla_calls import RunBlock, register
 from tegum.core.stopping import Stop, all_done
 from tegum.core.threads import Threaded, available_cores
 from tegum.training.flow.fields import Field, examine
@@ -41,12 +41,15 @@ from tegum.training.state import Recorded, TrainingState
 if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
-FEWEST, MOST = 32, 2**12
-"""Frequencies of the kernel. Where the asked accuracy needs more than the most (at a kink of the loss no number is
-enough), a leg is integrated with the most, and the error is told."""
+FEWEST_FLOW_FREQUENCIES, MOST_FLOW_FREQUENCIES = 32, 2**12
+"""The fewest and the most frequencies that a leg is integrated with. Where the asked accuracy needs more than the most
+(at a kink of the loss no number is enough), a leg is integrated with the most, and the error is told."""
 COARSER = 4
 """The slopes for Newton's method are computed with so many times fewer frequencies."""
-_COUNTS = [FEWEST // 2 * 2**level for level in range((4 * MOST // FEWEST).bit_length())]
+_COUNTS = [
+    FEWEST_FLOW_FREQUENCIES // 2 * 2**level
+    for level in range((4 * MOST_FLOW_FREQUENCIES // FEWEST_FLOW_FREQUENCIES).bit_length())
+]
 """Those with which a gradient is looked at: half of the fewest to twice the most."""
 PIECES = 50
 """Legs without snapshots: what can be interrupted, and seen."""
@@ -196,7 +199,7 @@ class FlowEngine(Threaded):
         begin, newton, errors = runs.parameters.copy(), runs.newton.copy(), runs.errors.copy()
         needed = runs.frequencies.copy()
         first = np.where(runs.step > 0, runs.step, _first_step(runs, length))
-        frequencies = np.minimum(np.maximum(runs.frequencies, FEWEST), MOST)
+        frequencies = np.minimum(np.maximum(runs.frequencies, FEWEST_FLOW_FREQUENCIES), MOST_FLOW_FREQUENCIES)
         waiting = alive
         failed = np.zeros(len(begin), bool)
         counts = np.zeros((len(begin), 2))
@@ -228,9 +231,9 @@ class FlowEngine(Threaded):
             self._all(follow, jobs)
             state.second[waiting, :2] += counts[waiting]
             self._look(runs, waiting)
-            enough = np.minimum(runs.frequencies, MOST) <= 2 * frequencies
+            enough = np.minimum(runs.frequencies, MOST_FLOW_FREQUENCIES) <= 2 * frequencies
             again = waiting[~enough[waiting] & ~failed[waiting]]
-            frequencies[again] = np.minimum(runs.frequencies[again], MOST)
+            frequencies[again] = np.minimum(runs.frequencies[again], MOST_FLOW_FREQUENCIES)
             waiting = again
         for ends, enough in ((errors, needed), (runs.errors, runs.frequencies)):
             level = np.searchsorted(_COUNTS, np.minimum(frequencies, enough))[alive]
@@ -251,7 +254,7 @@ class FlowEngine(Threaded):
                 some = mine[at : at + WIDE_LANES]
                 plan = self._columns[some[0]][0]
                 columns = [self._columns[run][1] for run in some]
-                block = Block(plan, columns, count, max(count // COARSER, FEWEST), self._stop)
+                block = RunBlock(plan, columns, count, max(count // COARSER, FEWEST_FLOW_FREQUENCIES), self._stop)
                 yield np.array(some), "population", block
 
     def _look(self, runs: _Runs, some: Int64[np.ndarray, " some"]) -> None:

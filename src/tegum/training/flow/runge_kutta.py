@@ -54,8 +54,9 @@ would damp what grows faster, and miss the escape from a saddle."""
 _STABLE, _WORTH = 2.5, 12.0
 """Length of a step times the largest curvature: above the first an explicit step is near the end of its stability, at
 3.5; below the second an implicit one does not pay."""
-_SHORT, _LONGEST, _PATIENCE = 15, 240, 4
-"""Steps in a row after which an explicit run turns to implicit ones, at first and at most; and an implicit one back."""
+_SHORT, _LONGEST, _BACK_TO_EXPLICIT = 15, 240, 4
+"""Numbers of steps in a row: after the first, and at most after the second, an explicit run turns to implicit steps;
+after the third an implicit run turns back."""
 
 
 class Newton(NamedTuple):
@@ -243,7 +244,7 @@ def _judged(newton: Newton, trial: Trial, tried: Any, keep: Any, whole: Any, len
     # An explicit step cut short says nothing.
     counts = keep & (stiff | whole)
     count = jnp.where(counts, jnp.where(wrong, newton.count + 1, 0), newton.count)
-    turn = count >= jnp.where(stiff, _PATIENCE, newton.patience)
+    turn = count >= jnp.where(stiff, _BACK_TO_EXPLICIT, newton.patience)
     # Who turned to implicit steps for nothing waits for longer the next time.
     patience = jnp.where(stiff & turn, jnp.minimum(2 * newton.patience, _LONGEST), newton.patience)
     patience = jnp.where(stiff & counts & ~wrong, _SHORT, patience)

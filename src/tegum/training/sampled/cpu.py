@@ -13,8 +13,16 @@ from jaxtyping import Float32, Int64
 
 from tegum.core.model import ACTIVATIONS
 from tegum.core.stopping import Stop, all_done
-from tegum.core.threads import Threaded, available_cores
-from tegum.training.sampled.kernels.advance import UPDATES, Plan, Record, Runs, advance, block_groups, scratch
+from tegum.core.threads import TASKS_PER_THREAD, Threaded, available_cores
+from tegum.training.sampled.kernels.advance import (
+    SAMPLED_UPDATES,
+    Record,
+    RunArrays,
+    TrainingPlan,
+    advance,
+    block_groups,
+    scratch,
+)
 from tegum.training.sampled.kernels.draw import STREAM_WORDS, draw_batch
 from tegum.training.sampled.kernels.tables import compile_tables
 from tegum.training.spec.methods import Sampled, known_rule
@@ -23,9 +31,6 @@ from tegum.training.state import Recorded, TrainingState
 
 if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
-
-TASKS_PER_THREAD = 4
-"""Runs are dealt out in so many groups a thread, so that a thread that is done early finds more to do."""
 
 
 @final
@@ -48,7 +53,7 @@ class KernelEngine(Threaded):
         # Most sweeps differ in features alone: what belongs to a training is kept and computed once.
         self._training = list(dict.fromkeys(trainings))
         setting_of_spec = np.array([self._training.index(each) for each in trainings])
-        self._update = UPDATES[known_rule(self._training[0], self.name, UPDATES)]
+        self._update = SAMPLED_UPDATES[known_rule(self._training[0], self.name, SAMPLED_UPDATES)]
         self._tables = compile_tables([spec.features for spec in self.specs], self._training[0].batch)
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         self._setting_of_run = setting_of_spec[self._spec_of_run]
@@ -69,7 +74,7 @@ class KernelEngine(Threaded):
         runs = len(state.weights)
         recorded = Recorded.empty(snapshots, runs, self._n, self._m)
         plan = self._plan(state.step, stop)
-        arrays = Runs(
+        arrays = RunArrays(
             state.weights,
             state.bias,
             state.first,
@@ -108,11 +113,11 @@ class KernelEngine(Threaded):
             draw_batch(self._tables, distribution, self._n, batch, groups, stream, x, each)
         return drawn
 
-    def _plan(self, start: int, stop: int) -> Plan:
+    def _plan(self, start: int, stop: int) -> TrainingPlan:
         first = self._training[0]
         betas = np.array([each.averaging for each in self._training])
         updates = np.arange(start + 1, stop + 1)
-        return Plan(
+        return TrainingPlan(
             features=self._n,
             hidden=self._m,
             batch=first.batch,

@@ -22,13 +22,13 @@ from tegum.core.features.sets import FeatureSet, GatedSet
 from tegum.core.jax_setup import scope
 from tegum.core.model import Purpose
 from tegum.core.stopping import Stop, all_done
-from tegum.core.threads import Threaded, available_cores
+from tegum.core.threads import TASKS_PER_THREAD, Threaded, available_cores
 from tegum.training.sampled.jax_programs import (
-    UPDATES,
+    JAX_UPDATES,
     Constants,
+    JaxRuns,
     Mixtures,
     Program,
-    Runs,
     Table,
     draw_batches,
     evaluate,
@@ -50,14 +50,11 @@ WORKING_BYTES = 2**30
 RUNS_AT_ONCE, STATE_BYTES = 64, 2**24
 """Room for runs in one call where they are trained one after the other: so many, but fewer if they are large."""
 
-CALLS_PER_THREAD = 4
-"""Runs are dealt out to so many calls a thread, so that a thread that is done early finds more to do."""
-
 STEPS_AT_ONCE = 512
 """Most steps in one call of a program."""
 
-STREAM_WORDS = 2
-"""uint32 words of a run's stream: the key of its random numbers. Where it stands is the step itself."""
+JAX_STREAM_WORDS = 2
+"""The number of uint32 words of a run's stream in JAX: the key of its random numbers. Where it stands is the step."""
 
 _BEYOND = 2.0
 """Larger than every uniform."""
@@ -101,7 +98,7 @@ class JaxEngine(Threaded):
         self.specs = tuple(specs)
         self._n, self._m = self.specs[0].features.n, self.specs[0].hidden
         self._training = [spec.training for spec in self.specs if isinstance(spec.training, Sampled)]
-        known_rule(self._training[0], self.name, UPDATES)
+        known_rule(self._training[0], self.name, JAX_UPDATES)
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         with scope(double=False):
             (self._device,) = jnp.zeros(()).devices()
@@ -110,7 +107,7 @@ class JaxEngine(Threaded):
 
     def start(self) -> TrainingState:
         """The state before the first step."""
-        return starting_state(self.specs, STREAM_WORDS)
+        return starting_state(self.specs, JAX_STREAM_WORDS)
 
     def advance(
         self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
@@ -153,14 +150,14 @@ class JaxEngine(Threaded):
         number = self._spec_of_run[run]
         spec, training = self.specs[number], self._training[number]
         program, tables = _program(spec, training, self._together), _constants(spec, training).tables
-        stream = streams(self.specs, purpose, STREAM_WORDS)[run]
+        stream = streams(self.specs, purpose, JAX_STREAM_WORDS)[run]
         data = tuple(each.arrays() for each in _ungated(spec.features))
         with scope(double=False):
             return np.asarray(draw_batches(program, tables, stream, np.arange(count, dtype=np.int32), data))
 
     def _advance_chunk(
         self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
-    ) -> tuple[Runs, list[tuple[np.ndarray, np.ndarray]]]:
+    ) -> tuple[JaxRuns, list[tuple[np.ndarray, np.ndarray]]]:
         """The runs of a chunk after all pieces, and the parameters and losses of its snapshots."""
         # Settings are of the thread they are set in.
         with scope(double=False):
@@ -168,7 +165,7 @@ class JaxEngine(Threaded):
 
     def _advanced(
         self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
-    ) -> tuple[Runs, list[tuple[np.ndarray, np.ndarray]]]:
+    ) -> tuple[JaxRuns, list[tuple[np.ndarray, np.ndarray]]]:
         runs, taken = _gathered(state, chunk.where), []
         always = chunk.constants, np.int32(chunk.count)
         # Only programs for a CPU can look at the flag; others are short, and it is looked at between them.
@@ -199,7 +196,7 @@ class JaxEngine(Threaded):
         pairs = list(zip(self.specs, self._training, strict=True))
         programs = [(_program(*pair, self._together), _ungated(pair[0].features)) for pair in pairs]
         of_spec = [_constants(*pair) for pair in pairs]
-        evaluation = streams(self.specs, "evaluation", STREAM_WORDS)
+        evaluation = streams(self.specs, "evaluation", JAX_STREAM_WORDS)
         make_room(len(dict.fromkeys(program for program, _ in programs)))
         chunks = []
         for program, sets in dict.fromkeys(programs):
@@ -227,7 +224,7 @@ class JaxEngine(Threaded):
         if not program.together:
             state_bytes = 3 * 4 * self._n * (self._m + 1)
             room = min(RUNS_AT_ONCE, max(1, STATE_BYTES // state_bytes))
-            return max(-(-runs // room), min(runs, CALLS_PER_THREAD * self.threads)), room
+            return max(-(-runs // room), min(runs, TASKS_PER_THREAD * self.threads)), room
         batch_bytes = 4 * program.piece * (5 * self._n + 3 * self._m)
         calls = -(-runs // max(1, WORKING_BYTES // batch_bytes))
         return calls, -(-runs // calls)
@@ -248,7 +245,7 @@ def _program(spec: Spec, training: Sampled, together: bool) -> Program:
 def _constants(spec: Spec, training: Sampled) -> Constants:
     """Of a run of this Spec, but for its evaluation sample."""
     return Constants(
-        evaluation=np.zeros(STREAM_WORDS, np.uint32),
+        evaluation=np.zeros(JAX_STREAM_WORDS, np.uint32),
         importance=spec.features.importance.astype(np.float32),
         tables=tuple(_table(sets) for gated, sets in _neighbours(spec.features) if gated),
         settings=np.array(_NUMBERS[training.rule].settings(training), np.float32),
@@ -329,7 +326,7 @@ _NUMBERS: dict[Rule, _Numbers] = {
     "adam": _Numbers(_adam_settings, _adam_columns),
     "momentum": _Numbers(_momentum_settings, _momentum_columns),
 }
-"""Of the same rules as `UPDATES`."""
+"""Of the same rules as `JAX_UPDATES`."""
 
 
 def _pieces(start: int, stop: int, snapshots: list[int]) -> Iterator[tuple[int, int, bool]]:
@@ -349,10 +346,10 @@ def _pieces(start: int, stop: int, snapshots: list[int]) -> Iterator[tuple[int, 
         start = end
 
 
-def _gathered(state: TrainingState, where: Int64[np.ndarray, " run"]) -> Runs:
+def _gathered(state: TrainingState, where: Int64[np.ndarray, " run"]) -> JaxRuns:
     """The state of some runs, in arrays of their own."""
     weights = state.weights[where].reshape(len(where), -1)
-    return Runs(
+    return JaxRuns(
         stream=state.stream[where],
         parameters=np.concatenate([weights, state.bias[where]], axis=1),
         first=state.first[where],

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float32, Int32, UInt32
 from tegum.core.compiled.xla_ffi import counted
 from tegum.core.features.empirical import Matrix
 from tegum.core.features.sets import FeatureSet
-from tegum.core.jax_setup import KEPT, compiled
+from tegum.core.jax_setup import KEPT_PROGRAMS, compiled
 from tegum.core.model import ACTIVATIONS, Activation
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Constants(NamedTuple):
     """AdamW: β₁, 1 − β₁, β₂, 1 − β₂, ε. SGD: momentum, weight decay."""
 
 
-class Runs(NamedTuple):
+class JaxRuns(NamedTuple):
     """The state of a run; with a leading axis, of several."""
 
     stream: UInt32[Any, "*run word"]
@@ -209,11 +209,11 @@ def _weights_and_bias(
 
 
 def _adamw(
-    run: Runs,
+    run: JaxRuns,
     gradient: Float32[Array, " parameter"],
     constants: Constants,
     schedule: Float32[Array, " coefficient"],
-) -> Runs:
+) -> JaxRuns:
     """Decoupled weight decay and bias-corrected moments (Loshchilov & Hutter 2019), as PyTorch orders them."""
     beta1, rest1, beta2, rest2, eps = constants.settings
     step, scale, keep = schedule
@@ -224,30 +224,30 @@ def _adamw(
 
 
 def _sgd(
-    run: Runs,
+    run: JaxRuns,
     gradient: Float32[Array, " parameter"],
     constants: Constants,
     schedule: Float32[Array, " coefficient"],
-) -> Runs:
+) -> JaxRuns:
     """Coupled weight decay and heavy-ball momentum, as PyTorch orders them."""
     momentum, decay = constants.settings
     first = momentum * run.first + (gradient + decay * run.parameters)
     return run._replace(parameters=run.parameters + schedule[0] * first, first=first)
 
 
-UPDATES: dict[Rule, Callable[..., Runs]] = {"adam": _adamw, "momentum": _sgd}
-"""The rules that these programs know."""
+JAX_UPDATES: dict[Rule, Callable[..., JaxRuns]] = {"adam": _adamw, "momentum": _sgd}
+"""The step in JAX of each rule of an optimiser."""
 
 
 def _step(
     program: Program,
     number: Int32[Array, ""],
-    run: Runs,
+    run: JaxRuns,
     constants: Constants,
     schedule: Float32[Array, " coefficient"],
     data: tuple[Any, ...],
     stop: UInt32[Any, " 2"] | None,
-) -> Runs:
+) -> JaxRuns:
     """One step of one run. A run whose loss is not finite stays as it is from there on."""
 
     def share(piece: Any) -> tuple[Float32[Array, ""], Float32[Array, " parameter"]]:
@@ -259,7 +259,7 @@ def _step(
         nothing = jnp.zeros((), jnp.float32), jnp.zeros_like(run.parameters)
         pieces = np.int32(program.pieces)
         loss, gradient = counted(pieces, lambda piece, sums: jax.tree.map(jnp.add, sums, share(piece)), nothing, stop)
-    new = UPDATES[program.rule](run, gradient, constants, schedule)
+    new = JAX_UPDATES[program.rule](run, gradient, constants, schedule)
     running = run.diverged_at < 0
     new = jax.tree.map(lambda new, old: jnp.where(running & jnp.isfinite(loss), new, old), new, run)
     return new._replace(diverged_at=_diverged(run, loss, number))
@@ -267,7 +267,7 @@ def _step(
 
 def _of_piece(
     program: Program,
-    run: Runs,
+    run: JaxRuns,
     constants: Constants,
     stream: UInt32[Array, " word"],
     number: Any,
@@ -283,16 +283,18 @@ def _of_piece(
     return _share(run.parameters, x, importance, program.activation, program.batch)
 
 
-def _diverged(run: Runs, loss: Float32[Array, ""], number: Int32[Array, ""]) -> Int32[Array, ""]:
+def _diverged(run: JaxRuns, loss: Float32[Array, ""], number: Int32[Array, ""]) -> Int32[Array, ""]:
     return jnp.where((run.diverged_at < 0) & ~jnp.isfinite(loss), number, run.diverged_at)
 
 
-def _of_each(program: Program, change: Callable[..., Runs], runs: Runs, others: tuple[Any, ...], count: Any) -> Runs:
+def _of_each(
+    program: Program, change: Callable[..., JaxRuns], runs: JaxRuns, others: tuple[Any, ...], count: Any
+) -> JaxRuns:
     """The first `count` runs changed, each with its own of the others; if they go together, all of them."""
     if program.together:
         return jax.vmap(change)(runs, *others)
 
-    def one(number: Int32[Array, ""], runs: Runs) -> Runs:
+    def one(number: Int32[Array, ""], runs: JaxRuns) -> JaxRuns:
         new = change(*jax.tree.map(itemgetter(number), (runs, *others)))
         return jax.tree.map(lambda all_runs, run: all_runs.at[number].set(run), runs, new)
 
@@ -302,7 +304,7 @@ def _of_each(program: Program, change: Callable[..., Runs], runs: Runs, others: 
 @compiled(static_argnames="program")
 def train(
     program: Program,
-    runs: Runs,
+    runs: JaxRuns,
     constants: Constants,
     count: Int32[Any, ""],
     schedule: Float32[Any, "run step coefficient"],
@@ -310,14 +312,14 @@ def train(
     steps: Int32[Any, ""],
     data: tuple[Any, ...] = (),
     stop: UInt32[Any, " 2"] | None = None,
-) -> Runs:
+) -> JaxRuns:
     """Several steps; how many they are is no part of the program.
 
     On a CPU `stop` is the address of a flag: when it is raised, anything is returned soon.
     """
 
-    def trained(run: Runs, constants: Constants, schedule: Float32[Array, "step coefficient"]) -> Runs:
-        def step(done: Int32[Array, ""], run: Runs) -> Runs:
+    def trained(run: JaxRuns, constants: Constants, schedule: Float32[Array, "step coefficient"]) -> JaxRuns:
+        def step(done: Int32[Array, ""], run: JaxRuns) -> JaxRuns:
             return _step(program, start + done, run, constants, schedule[done], data, stop)
 
         return counted(steps, step, run, stop)
@@ -329,16 +331,16 @@ def train(
 @compiled(static_argnames="program")
 def evaluate(
     program: Program,
-    runs: Runs,
+    runs: JaxRuns,
     constants: Constants,
     count: Int32[Any, ""],
     number: Int32[Any, ""],
     data: tuple[Any, ...] = (),
     stop: UInt32[Any, " 2"] | None = None,
-) -> Runs:
+) -> JaxRuns:
     """The loss after `number` steps, on the evaluation sample; `stop` as in `train`."""
 
-    def evaluated(run: Runs, constants: Constants) -> Runs:
+    def evaluated(run: JaxRuns, constants: Constants) -> JaxRuns:
         def evaluate(count: Int32[Array, ""], losses: Float32[Array, " count"]) -> Float32[Array, " count"]:
             batch, piece = count // pieces, count % pieces
             share = _of_piece(program, run, constants, constants.evaluation, batch, piece, data)[0]
@@ -376,4 +378,4 @@ def make_room(count: int) -> None:
     """Let so many programs be kept as one training needs, and a few of those before it."""
     for each in (train, evaluate, draw_batches):
         # On devices where runs go together the last call may be a smaller one.
-        each.keep = KEPT + 2 * count
+        each.keep = KEPT_PROGRAMS + 2 * count

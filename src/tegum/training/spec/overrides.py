@@ -27,7 +27,7 @@ Changes = Iterable[str] | Mapping[str, Any]
 """Changes as a command line writes them, ["training.steps=20000"], or {"training.steps": 20000}."""
 
 
-class Change(NamedTuple):
+class KeyChange(NamedTuple):
     """One change, as `read_changes` reads it."""
 
     text: str
@@ -68,7 +68,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{name}: the file is no valid TOML: {_one_line(error, text)}") from None
 
 
-def read_changes(changes: Changes) -> list[Change]:
+def read_changes(changes: Changes) -> list[KeyChange]:
     """Changes as text, each "key=value", or as a dictionary of values by key.
 
     A key is dotted. A value in text is TOML, or a bare word, which is a string; the word `none` is None.
@@ -78,15 +78,15 @@ def read_changes(changes: Changes) -> list[Change]:
 
     """
     if isinstance(changes, Mapping):
-        return [Change(f"{key}={short(value)}", _path(key, key), value) for key, value in changes.items()]
+        return [KeyChange(f"{key}={short(value)}", _path(key, key), value) for key, value in changes.items()]
     return [_parse(text) for text in ([changes] if isinstance(changes, str) else changes)]
 
 
-def _parse(text: str) -> Change:
+def _parse(text: str) -> KeyChange:
     key, equals, written = (part.strip() for part in text.partition("="))
     if not equals:
         raise ValueError(f"override {short(text)}: must be written key=value, for instance hidden=3")
-    return Change(text, _path(key, text), _value(text, written))
+    return KeyChange(text, _path(key, text), _value(text, written))
 
 
 def _path(key: str, text: str) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def _path(key: str, text: str) -> tuple[str, ...]:
     return path
 
 
-def override(values: Mapping[str, Any], changes: Iterable[Change]) -> dict[str, Any]:
+def override(values: Mapping[str, Any], changes: Iterable[KeyChange]) -> dict[str, Any]:
     """A copy of nested dictionaries and lists (as from TOML or JSON) in which some values are changed.
 
     In a list, a number picks an item, counted from 0, and any other key changes every item:
@@ -126,7 +126,7 @@ def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _set(container: Any, change: Change, depth: int) -> None:
+def _set(container: Any, change: KeyChange, depth: int) -> None:
     here, key, rest = ".".join(change.path[:depth]), change.path[depth], change.path[depth + 1 :]
     if isinstance(container, list):
         if not key.isdecimal():

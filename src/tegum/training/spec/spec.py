@@ -23,7 +23,7 @@ from tegum.core.outside.arrays import numbers_of
 from tegum.core.outside.files import ADDRESS, shown
 from tegum.core.words import on_one_line
 from tegum.training.spec.methods import Exact, Flow, Sampled, Training
-from tegum.training.spec.overrides import Change, Changes, override, read_changes, read_toml
+from tegum.training.spec.overrides import Changes, KeyChange, override, read_changes, read_toml
 from tegum.training.spec.snapshots import Snapshots
 
 __all__ = ["Exact", "Flow", "Sampled", "Snapshots", "Spec", "Start", "Training"]
@@ -324,7 +324,7 @@ def _with_places(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
     return {**values, "features": moved}
 
 
-def _changed(values: Mapping[str, Any], changes: list[Change]) -> dict[str, Any]:
+def _changed(values: Mapping[str, Any], changes: list[KeyChange]) -> dict[str, Any]:
     """The values with changes, where a change may also lead into what was written in its short form."""
     values = dict(values)
     if not changes:

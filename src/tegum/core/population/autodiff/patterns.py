@@ -18,7 +18,7 @@ from tegum.core.features.tables import MixtureTable, RayTable
 from tegum.core.population.truncation_tail import all_but_one
 
 if TYPE_CHECKING:
-    from tegum.core.population.autodiff.set_arrays import Group
+    from tegum.core.population.autodiff.set_arrays import AlikeSets
 
 
 class Events(NamedTuple):
@@ -51,7 +51,7 @@ def _rest(p: Any) -> Any:
     return all_but_one(jax.lax.stop_gradient(constant))[:, None] * others
 
 
-def events(a: Any, own: Any, coupled: Any, groups: tuple[Group, ...]) -> Events:
+def events(a: Any, own: Any, coupled: Any, groups: tuple[AlikeSets, ...]) -> Events:
     """The events of one output.
 
     Args:
@@ -81,7 +81,7 @@ def events(a: Any, own: Any, coupled: Any, groups: tuple[Group, ...]) -> Events:
     return Events(none, _times(weighted, rest_mine), one, one_marked)
 
 
-def _set_events(group: Group, a: Any, own: Any, coupled: Any) -> tuple[Any, Any, Any, Any]:
+def _set_events(group: AlikeSets, a: Any, own: Any, coupled: Any) -> tuple[Any, Any, Any, Any]:
     """The events within each set: none and none marked, (set, 3), one and one marked, (set, size, 3).
 
     A set without the output's own feature is not marked: its "one marked" is "one".
@@ -95,7 +95,7 @@ def _set_events(group: Group, a: Any, own: Any, coupled: Any) -> tuple[Any, Any,
             assert_never(table)
 
 
-def _ray_events(group: Group, table: RayTable, a: Any, own: Any, coupled: Any) -> tuple[Any, Any, Any, Any]:
+def _ray_events(group: AlikeSets, table: RayTable, a: Any, own: Any, coupled: Any) -> tuple[Any, Any, Any, Any]:
     """Nothing of the set active, and never one feature alone; or, if none is coupled, anything."""
     loosely = jnp.where(coupled, 0.0, a)
     idle, loose = 1 - table.weights.sum(-1), ~coupled.any(-1)
@@ -137,7 +137,7 @@ def _gated_events(table: MixtureTable, a: Any, own: Any, coupled: Any) -> tuple[
     return (weight * whole).sum(1), (weight * marked).sum(1), one, one_marked
 
 
-class Segment(NamedTuple):
+class SegmentIntegrals(NamedTuple):
     """Integrals over U in [0, 1] of functions of z = b + aU."""
 
     square: Any
@@ -156,14 +156,14 @@ class Segment(NamedTuple):
     """d/db ∫ U sign z"""
 
 
-def segment(b: Any, a: Any) -> Segment:
+def segment(b: Any, a: Any) -> SegmentIntegrals:
     """The integrals along b + aU; elementwise. Where z keeps its sign they are polynomials, so a may be tiny."""
     crosses = ((b < 0) & (b + a > 0)) | ((b > 0) & (b + a < 0))
     length = jnp.where(crosses, a, 1.0)
     c = jnp.where(crosses, -b / length, 0.5)
     up, size = jnp.sign(length), jnp.abs(length)
     s = jnp.sign(b + a / 2)
-    return Segment(
+    return SegmentIntegrals(
         square=jnp.where(crosses, up * size**2 * ((1 - c) ** 3 - c**3) / 3, s * (b * b + a * b + a * a / 3)),
         size=jnp.where(crosses, size * (0.5 - c + c * c), s * (b + a / 2)),
         sign=jnp.where(crosses, up * (1 - 2 * c), s),

@@ -35,12 +35,12 @@ from tegum.core.features.tables import RayTable
 from tegum.core.jax_setup import compiled, scope
 from tegum.core.model import Activation, exact_path
 from tegum.core.population.autodiff.patterns import events, segment
-from tegum.core.population.autodiff.set_arrays import Group, Moments, Series, series_of
+from tegum.core.population.autodiff.set_arrays import AlikeSets, Moments, Series, series_of
 from tegum.core.population.truncation import MARGIN, SHORTER, TRUST, UNCOUPLED, window
 from tegum.core.population.truncation_tail import lingering
 
-FIRST, LAST = 32, 2**15
-"""The fewest frequencies and the most."""
+FEWEST_AUTODIFF_FREQUENCIES, MOST_AUTODIFF_FREQUENCIES = 32, 2**15
+"""The fewest and the most frequencies of the series in JAX."""
 
 _RAYS_AT_ONCE = 2**23
 """Rays of sets with a quadrature, outputs and frequencies that are multiplied out at once: about a second's work."""
@@ -65,7 +65,7 @@ def _output(a: Any, b: Any, own: Any) -> _Output:
     return _Output(own, jnp.abs(a) > UNCOUPLED * scale, scale, (lower >= 0) & (upper > 0), upper <= 0)
 
 
-def _closed(a: Any, b: Any, output: _Output, groups: tuple[Group, ...], moments: Moments) -> Any:
+def _closed(a: Any, b: Any, output: _Output, groups: tuple[AlikeSets, ...], moments: Moments) -> Any:
     """The loss of one output without its series."""
     own = output.own
     spread = moments.covariance @ a
@@ -94,7 +94,7 @@ def _closed(a: Any, b: Any, output: _Output, groups: tuple[Group, ...], moments:
     return jnp.where(output.above, own_power - 2 * own_z + square, jnp.where(output.below, own_power, series))
 
 
-def _terms(a: Any, b: Any, output: _Output, groups: tuple[Group, ...], number: Any, count: Any) -> Any:
+def _terms(a: Any, b: Any, output: _Output, groups: tuple[AlikeSets, ...], number: Any, count: Any) -> Any:
     """What some frequencies add to the loss of one output: for all of `count`, and for fewer (`SHORTER`)."""
     k = 2 * number + 1.0
     t = k * jnp.pi / output.scale
@@ -130,7 +130,9 @@ def _per_output(function: Callable[..., Any], gram: Any, b: Any, *rest: Any, whi
 def _summed(order: int, gram: Any, b: Any, groups: Any, count: Any, stop: Any) -> Any:
     """The series over `count` frequencies, or its first or second derivative in (a, b): shape (3, n, …)."""
     n = len(b)
-    chunk = int(np.clip(2 ** np.floor(np.log2(2**18 / (n**2 * (1 + n * (order == 2))))), 1, FIRST))
+    chunk = int(
+        np.clip(2 ** np.floor(np.log2(2**18 / (n**2 * (1 + n * (order == 2))))), 1, FEWEST_AUTODIFF_FREQUENCIES)
+    )
     # Sets with a quadrature have thousands of rays, and nothing can stop what is done between two looks at the flag.
     rays = n * sum(math.prod(each.table.weights.shape) for each in groups if isinstance(each.table, RayTable))
     while chunk > 1 and chunk * rays > _RAYS_AT_ONCE:
@@ -199,7 +201,7 @@ def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[An
         return tol if order == 0 else jnp.maximum(1.0, _norm(value)) * tol * (1.0 if order == 1 else 1e3)
 
     # Where even the most frequencies would leave out too much there is no use in more.
-    at_best = _lingering(order, gram, b, series, LAST)
+    at_best = _lingering(order, gram, b, series, MOST_AUTODIFF_FREQUENCIES)
 
     def left_out(value: Any, count: Any) -> Any:
         lost = _lingering(order, gram, b, series, count)
@@ -207,7 +209,7 @@ def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[An
 
     def unfinished(state: Any) -> Any:
         count, value, error = state
-        return (error + left_out(value, count)[1] > target(value)) & (count < LAST)
+        return (error + left_out(value, count)[1] > target(value)) & (count < MOST_AUTODIFF_FREQUENCIES)
 
     def more(state: Any) -> Any:
         count = 2 * state[0]
@@ -216,7 +218,9 @@ def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[An
         change = (trust * jnp.abs(sums[1:] - sums[0])).max(0) * weight
         return count, weight * (closed + sums[0]), (change.sum() if order == 0 else _norm(change)) + floor
 
-    count, value, error = jax.lax.while_loop(unfinished, more, (jnp.asarray(FIRST / 2), weight * closed, jnp.inf))
+    count, value, error = jax.lax.while_loop(
+        unfinished, more, (jnp.asarray(FEWEST_AUTODIFF_FREQUENCIES / 2), weight * closed, jnp.inf)
+    )
     error = error + left_out(value, count)[0]
     if series.coarse:
         other = weight * _derivative_of_closed(order, gram, b, series.coarse, series.moments)
@@ -290,7 +294,7 @@ def jax_loss(weights: Any, bias: Any, features: FeatureDistribution, tol: float,
             run = int(jnp.argmin(jnp.isfinite(loss)))
             raise ValueError(
                 f"population_loss(tol={tol!r}): tol cannot be reached: the loss of model {run} has an error of up to "
-                f"{float(error[run]):.2g} with {LAST} frequencies"
+                f"{float(error[run]):.2g} with {MOST_AUTODIFF_FREQUENCIES} frequencies"
             )
         loss, error = loss.reshape(lead), error.reshape(lead)
         if single:

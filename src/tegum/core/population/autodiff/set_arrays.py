@@ -10,7 +10,7 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.tables import MixtureTable, RayTable
 
 
-class Group(NamedTuple):
+class AlikeSets(NamedTuple):
     """Sets of one form and one shape."""
 
     features: Any
@@ -36,8 +36,8 @@ class Moments(NamedTuple):
 class Series(NamedTuple):
     """A feature distribution as the series needs it: a tree of arrays."""
 
-    groups: tuple[Group, ...]
-    coarse: tuple[Group, ...]
+    groups: tuple[AlikeSets, ...]
+    coarse: tuple[AlikeSets, ...]
     """The same with half the quadrature, where there is one; else empty."""
     moments: Moments
     stop: Any = None
@@ -68,7 +68,7 @@ def series_of(features: FeatureDistribution, form: bool = True) -> Series:
     return Series(_groups(features, coarse=False) if form else (), coarse, moments)
 
 
-def _groups(features: FeatureDistribution, coarse: bool) -> tuple[Group, ...]:
+def _groups(features: FeatureDistribution, coarse: bool) -> tuple[AlikeSets, ...]:
     collected: dict[Any, list[Any]] = {}
     mean, second = features.first_moment(), features.second_moment()
     end = 0
@@ -85,14 +85,14 @@ def _groups(features: FeatureDistribution, coarse: bool) -> tuple[Group, ...]:
             ]
         for index, piece in pieces:
             key = (type(piece), *(np.shape(array) for array in piece))
-            group = Group(index, piece, mean[index], second[np.ix_(index, index)])
+            group = AlikeSets(index, piece, mean[index], second[np.ix_(index, index)])
             collected.setdefault(key, []).append(group)
     return tuple(_stacked(groups) for groups in collected.values())
 
 
-def _stacked(groups: list[Group]) -> Group:
+def _stacked(groups: list[AlikeSets]) -> AlikeSets:
     tables: list[Any] = [group.table for group in groups]
     table = type(tables[0])(*(np.stack(arrays) for arrays in zip(*tables, strict=True)))
     rest = zip(*((group.features, group.mean, group.second) for group in groups), strict=True)
     features, mean, second = (np.stack(arrays) for arrays in rest)
-    return Group(features, table, mean, second)
+    return AlikeSets(features, table, mean, second)

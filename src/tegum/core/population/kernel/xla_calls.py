@@ -235,7 +235,7 @@ def _register() -> list[CFunc]:
     return [known_to_xla(GRADIENT, _gradient), known_to_xla(SLOPES, _slopes)]
 
 
-class Block:
+class RunBlock:
     """Eight runs of one structure as the two functions are told of them: an address, and what lies there."""
 
     def __init__(
@@ -261,7 +261,7 @@ class Block:
         """
         if not 1 <= len(columns) <= L or any(column.shape != (plan.rows,) for column in columns):
             shapes = [column.shape for column in columns]
-            raise ValueError(f"Block(columns of shapes {shapes}): must be 1 to {L} columns of shape ({plan.rows},)")
+            raise ValueError(f"RunBlock(columns of shapes {shapes}): must be 1 to {L} columns of shape ({plan.rows},)")
         lanes = [*columns, *[columns[-1]] * (L - len(columns))]
         table = aligned(plan.rows * L)
         table[:] = np.stack(lanes, -1).ravel()

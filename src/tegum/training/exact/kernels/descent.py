@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tegum.training.spec.optimisers import Rule
 
 ADAM, GD = 0, 1
-UPDATES: dict[Rule, int] = {"adam": ADAM, "momentum": GD}
-"""The rules that `follow` knows, as its settings say them."""
+EXACT_UPDATES: dict[Rule, int] = {"adam": ADAM, "momentum": GD}
+"""The number by which the kernel of exact training knows each rule of an optimiser."""
 
 
 class Settings(NamedTuple):
@@ -203,7 +203,7 @@ def follow(
     """
     linear, rows, adam = tables.linear, plan.rows, settings.optimiser == ADAM
     if settings.optimiser != ADAM and settings.optimiser != GD:
-        raise ValueError("the settings' optimiser must be one of UPDATES")
+        raise ValueError("the settings' optimiser must be one of EXACT_UPDATES")
     plan, s, b, tables = pointers(plan), pointers(s), pointers(working_memory), pointers(tables)
     settings, runs, series = pointers(settings), pointers(runs), pointer_at(series, 0)
     size = plan.features * (plan.hidden + 1)

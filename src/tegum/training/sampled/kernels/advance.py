@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from tegum.training.spec.optimisers import Rule
 
 ADAMW, SGD = 0, 1
-UPDATES: dict[Rule, int] = {"adam": ADAMW, "momentum": SGD}
-"""The rules that the kernel knows, as its plans say them."""
+SAMPLED_UPDATES: dict[Rule, int] = {"adam": ADAMW, "momentum": SGD}
+"""The number by which the kernel of sampled training knows each rule of an optimiser."""
 
 _MOST_BLOCK_BYTES = 64 * 1024
 _MOST_GROUPS, _FEWEST_GROUPS = 64, 8
 
 
-class Plan(NamedTuple):
+class TrainingPlan(NamedTuple):
     """What does not change during a call: shapes, settings, and which run has which."""
 
     features: int
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     weight_decay: Float[np.ndarray, " setting"]
 
 
-class Runs(NamedTuple):
+class RunArrays(NamedTuple):
     """The state of all runs, changed in place."""
 
     weights: Float32[np.ndarray, "run feature hidden"]
@@ -338,7 +338,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
     features, hidden, batch, floor = plan.features, plan.hidden, plan.batch, np.float32(plan.floor)
     split = features * hidden
     if plan.optimiser != ADAMW and plan.optimiser != SGD:
-        raise ValueError("the plan's optimiser must be one of UPDATES")
+        raise ValueError("the plan's optimiser must be one of SAMPLED_UPDATES")
     features_padded, row = -(-features // TILE) * TILE, -(-hidden // LANES) * LANES
     for run in range(first_run, last_run):
         distribution, setting = plan.distribution[run], plan.setting[run]

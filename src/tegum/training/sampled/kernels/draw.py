@@ -13,7 +13,7 @@ from tegum.core.compiled.lanes import LANES, gather, lane_numbers, load, pointer
 from tegum.training.sampled.kernels.tables import GUIDE
 
 STREAM_WORDS = 4 * LANES
-"""uint32 words of a run's stream."""
+"""The number of uint32 words of a run's stream in the kernel: four for each lane."""
 
 FEW_COMPONENTS = 4
 """Up to so many, choosing a lane's component by comparisons is faster than a gather."""

@@ -32,7 +32,7 @@ GUIDE = 256
 _FULL = 2.0**32
 
 
-class Tables(NamedTuple):
+class DistributionTables(NamedTuple):
     """Several distributions of the same number of features, flat; numba takes it as it is."""
 
     importance: Float[np.ndarray, " distribution_feature"]
@@ -63,7 +63,7 @@ class Tables(NamedTuple):
     """For each of `GUIDE` equal parts of [0, 1), the count at its lower end."""
 
 
-def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> Tables:
+def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> DistributionTables:
     """Pack distributions of equal size for batches of `batch` samples.
 
     Raises:
@@ -108,7 +108,7 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
     pattern_limit, pattern_kept, pattern_alias = (
         np.concatenate([np.zeros(0, np.uint32), *(each[k] for each in entries)]) for k in range(3)
     )
-    return Tables(
+    return DistributionTables(
         importance.ravel(),
         np.array(sets_of, np.int64),
         set_first,

@@ -1,0 +1,82 @@
+"""The criteria of the experiment `equivariant`, fixed before the run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tegum.experiments.equivariant.families import leading_modes
+from tegum.experiments.equivariant.findings import HALF_LINEAR_LOSS, POLYGON_WIDTHS, RotatedSolutions, polygon_width
+from tegum.experiments.framework import Criterion
+
+PCA_FROM_WIDTH, UNEVEN_UP_TO_WIDTH = 1.5, 0.25
+"""Tuning widths, in radians: from the first on PCA is expected, up to the second an uneven solution."""
+
+OWN_PLANES_WIDTHS = (0.5, 0.7)
+"""The least and the largest tuning width, in radians, at which two families are judged."""
+
+OWN_PLANES_DENSITY, SHARED_PLANES_DENSITY = 0.7, 0.03
+"""The density at which two families should have planes of their own, and the one at which they should not."""
+
+UNEVEN_DISTANCE = 0.2
+"""The distance from equivariance above which a solution is clearly uneven."""
+
+MODE_SHARE_TOLERANCE = 0.02
+"""The largest difference of a Fourier mode's share of |W|² from its share in PCA."""
+
+
+def criteria(found: RotatedSolutions) -> tuple[Criterion, ...]:
+    """Whether each part of the claim holds."""
+    plane = next(each for each in found.one if each.hidden == 2)
+    wide = [
+        state.name == "PCA"
+        and np.abs(state.power - leading_modes(each.size, p, width, each.hidden)).max() <= MODE_SHARE_TOLERANCE
+        for each in found.one
+        for p, row in zip(each.densities, each.states, strict=True)
+        for width, state in zip(each.widths, row, strict=True)
+        if width >= PCA_FROM_WIDTH
+    ]
+    flat = [(width, state) for row in plane.states for width, state in zip(plane.widths, row, strict=True)]
+    middle = [state.polygon and state.ratio <= HALF_LINEAR_LOSS for width, state in flat if polygon_width(width)]
+    narrow = [
+        state.name == "uneven" and state.defect > UNEVEN_DISTANCE
+        for width, state in flat
+        if width <= UNEVEN_UP_TO_WIDTH
+    ]
+    four = next(each for each in found.two if each.hidden == 4)
+    planes = {
+        density: [
+            state
+            for width, state in zip(four.widths, row, strict=True)
+            if OWN_PLANES_WIDTHS[0] <= width <= OWN_PLANES_WIDTHS[1]
+        ]
+        for density, row in zip(four.densities, four.together, strict=True)
+    }
+    own = all(state.polygons for state in planes[OWN_PLANES_DENSITY])
+    none = all(state.name != "own dimensions" for state in planes[SHARED_PLANES_DENSITY])
+    return (
+        Criterion(
+            "pca_when_wide",
+            f"From width {PCA_FROM_WIDTH:g} on the best solution is PCA, of the leading Fourier modes.",
+            all(wide),
+        ),
+        Criterion(
+            "polygons_when_narrower",
+            "At m = 2 and widths "
+            f"{POLYGON_WIDTHS[0]:g} to {POLYGON_WIDTHS[1]:g} it is a regular polygon of all orientations.",
+            all(middle),
+        ),
+        Criterion(
+            "uneven_when_narrowest", f"At m = 2 and widths up to {UNEVEN_UP_TO_WIDTH:g} it is uneven.", all(narrow)
+        ),
+        Criterion(
+            "no_polygons_without_rotation",
+            "Without rotation no best solution is a regular polygon.",
+            not any(s.polygon for s in found.null),
+        ),
+        Criterion(
+            "two_families_in_own_planes_only_when_dense",
+            f"Two families at m = 4 are polygons in planes of their own at density {OWN_PLANES_DENSITY:g}, and not at "
+            f"{SHARED_PLANES_DENSITY:g}.",
+            own and none,
+        ),
+    )

@@ -1,0 +1,63 @@
+"""The figure of the experiment `equivariant`, and its caption."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tegum.experiments.equivariant.findings import RotatedSolutions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DRAWN_WIDTHS = (0.15, 0.25, 0.4, 0.7, 1.5)
+"""Tuning widths, in radians; embeddings are drawn at the width of the grid next to each."""
+
+
+def figure(found: RotatedSolutions, caption: str) -> Figure:
+    """Embeddings along width, shares of |W|² in the Fourier modes, the loss, and two families over density.
+
+    Args:
+        found: what is drawn.
+        caption: set below the panels.
+
+    """
+    from tegum.figures.equivariant import Family, FamilyPair, OrientationPicture, equivariant
+
+    plane = found.one[0]
+    chosen = [int(np.argmin(np.abs(np.log(np.array(plane.widths) / width)))) for width in DRAWN_WIDTHS]
+    return equivariant(
+        [OrientationPicture(plane.widths[k], plane.states[0][k].name, plane.best[0][k].weights) for k in chosen],
+        [
+            Family(
+                each.hidden,
+                np.array(each.widths),
+                np.array([state.power for state in each.states[0]]),
+                np.array([state.ratio for state in each.states[0]]),
+                [(change.there.value, change.name) for change in found.changes if change.hidden == each.hidden],
+            )
+            for each in found.one
+        ],
+        [
+            FamilyPair(each.hidden, each.widths, each.densities, [[one.name for one in row] for row in each.together])
+            for each in found.two
+        ],
+        caption,
+    )
+
+
+def caption(found: RotatedSolutions) -> str:
+    """What the figure shows, in sentences."""
+    told = [
+        f"m = {each.hidden}: {each.name} at {each.there.value:.3f} ({'at once' if each.jump else 'gradual'})"
+        for each in found.changes
+    ]
+    first = found.one[0]
+    return (
+        f"One family of {first.size} orientations, density {first.densities[0]:g}, best of "
+        f"{first.best[0][0].starts} starts. Top: embeddings for m = 2, coloured by orientation and joined in their "
+        "order. Below, for each m: shares of |W|² in the Fourier modes (stacked), and loss over that of the best "
+        f"linear model (line); {'; '.join(told)}. Bottom: two families of {found.two[0].size} orientations each, over "
+        "width and density: who has which of the m hidden dimensions."
+    )

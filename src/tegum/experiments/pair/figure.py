@@ -1,0 +1,45 @@
+"""The figure of the experiment `pair`, and its caption."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tegum.experiments.pair.findings import OTHER_FEATURES, PairSolutions, variance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def figure(found: PairSolutions, caption: str) -> Figure:
+    """The angle over density and strength, both reductions of the loss, and the second component's share.
+
+    Args:
+        found: what is drawn.
+        caption: set below the panels.
+
+    """
+    from tegum.figures.pair import pair
+
+    return pair(
+        (found.densities, found.strengths, np.degrees(found.angles)),
+        [(each.at, each.there.value) for each in found.principal],
+        (found.along, 2 * variance(found.along) - found.symmetric[0]),
+        (found.room, dict(zip(OTHER_FEATURES, found.shares, strict=True))),
+        {int(each.at): each.there.value for each in found.second},
+        caption,
+    )
+
+
+def caption(found: PairSolutions) -> str:
+    """What the figure shows, in sentences."""
+    second = [f"{begin.there.value:.4f} beside {begin.at:g}" for begin in found.second]
+    return (
+        "Left: angle of the represented direction to (a + b)/√2 in the best of "
+        f"{found.starts} starts, two features, m = 1; line: where the principal component begins to be the best. "
+        "Middle: by how much the loss falls when the principal component alone, or one feature alone, is represented "
+        "(correlation strength 1; lines: closed forms, dots: found by descent). Right: share of the second "
+        "principal component of a pair beside 1, 2 and 3 other features, m = 2"
+        f"{'; it is represented up to density ' + ', '.join(second) if second else ''}."
+    )

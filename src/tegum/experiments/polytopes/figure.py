@@ -1,0 +1,73 @@
+"""The figure of the experiment `polytopes`, and its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tegum.experiments.polytopes.findings import COUNTED, TOLERANCES, Model, examples_of, found_of
+from tegum.experiments.polytopes.measures import with_tolerance
+from tegum.experiments.reporting import Measure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def figure(models: Sequence[Model], caption: str) -> Figure:
+    """Dimensionalities over 1/p, the shapes found at each, and a factor of each shape.
+
+    Args:
+        models: what is drawn.
+        caption: set below the panels.
+
+    """
+    from tegum.figures.polytopes import Dots, polytopes
+
+    dots = [
+        Dots(
+            1 / model.density,
+            model.per_feature,
+            model.levels,
+            model.counted.shapes,
+            model.named[-1].shapes,
+            model.rest,
+        )
+        for model in models
+    ]
+    return polytopes(dots, examples_of(models), caption)
+
+
+def caption(models: Sequence[Model], measures: Mapping[str, Measure]) -> str:
+    """What the figure shows, in sentences."""
+    if not models:
+        return "No model trained to its end."
+    densities, hidden = len({model.density for model in models}), models[0].weights.shape[1]
+    counted, widest = TOLERANCES[COUNTED], TOLERANCES[-1]
+    text = (
+        f"Top: dimensionality of every feature (models: {len(models)}, densities: {densities}, m = {hidden}): "
+        "represented ones as dots, a colour for each polytope, light where it has its name only with a tolerance of "
+        f"cosines of {widest:g} and not of {counted:g}, grey where it has none; the others as specks; dashed: ideal "
+        "levels; line: dimensions per feature. Middle: the share of represented features in polytopes of each name. "
+        "Bottom: one of each as found, commonest first, the third dimension drawn obliquely. Found are "
+        f"{_found(models, COUNTED)}; with {widest:g} {_found(models, len(TOLERANCES) - 1)}."
+    )
+    ranged = [1 / model.density for model in models if model.in_range]
+    if not ranged:
+        return f"{text} No model is in the range of the levels."
+    key = "features_in_named_polytopes"
+    sparser = measures[f"sparser.{key}"].value
+    return (
+        f"{text} In the range of the levels (1/p from {min(ranged):.3g} to {max(ranged):.3g}) "
+        f"{_percent(measures[key].value)} of the represented features lie in named polytopes "
+        f"({_percent(measures[f'{with_tolerance(len(TOLERANCES) - 1)[0]}{key}'].value)} with {widest:g})"
+        f"{'' if sparser is None else f', in sparser models {_percent(sparser)}'}."
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.0f} %"
+
+
+def _found(models: Sequence[Model], tolerance: int) -> str:
+    found = found_of(models, tolerance).most_common()
+    return ", ".join(f"{count} × {name}" for name, count in found) or "none with a name"
