@@ -135,19 +135,34 @@ def forward(
     x: Shaped[Any, "batch feature"],
     activation: Activation = "relu",
 ) -> Shaped[Any, "*run batch feature"]:
-    """The model's output x̂ = act(W Wᵀ x + b) for every run and sample.
+    """Compute the model's reconstruction x̂ = act(W Wᵀ x + b), for every run and every sample.
+
+    Row i of W is the embedding of feature i: here features are rows, W has shape (features, hidden dimensions), and
+    the hidden activations of one sample are h = Wᵀ x. Elhage et al. 2022 ("Toy Models of Superposition", section
+    "Demonstrating Superposition"), and the ARENA exercises after them, store features as columns and write h = W x
+    and x̂ = ReLU(Wᵀ W x + b); transpose their W to use it here.
 
     Args:
-        weights: embeddings as rows, shape (..., n, m).
-        bias: shape (..., n), the leading dimensions those of `weights`.
-        x: features in [0, 1], shape (batch, n).
-        activation: a name in `ACTIVATIONS`.
+        weights: W, the embeddings, shape (..., n, m); leading axes are runs.
+        bias: b, shape (..., n), with the leading axes of `weights`.
+        x: feature values in [0, 1], shape (batch, n); all runs see the same samples.
+        activation: "relu" or "linear".
 
     Returns:
-        Shape (..., batch, n); a JAX array if any argument is one, else a NumPy array.
+        x̂, shape (..., batch, n): a JAX array if any argument is one, otherwise a NumPy array.
 
     Raises:
-        ValueError: the shapes do not fit, or there is no such activation.
+        ValueError: the shapes do not fit together, or there is no activation of that name.
+
+    Example:
+        Two features as an antipodal pair (a digon) in one dimension: the ReLU removes their interference when only
+        one is active, and nothing is recovered when both are.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> W, b = np.array([[1.0], [-1.0]]), np.zeros(2)
+        >>> tg.forward(W, b, np.array([[0.5, 0.0], [0.0, 0.8], [0.6, 0.6]])).tolist()
+        [[0.5, 0.0], [0.0, 0.8], [0.0, 0.0]]
 
     """
     weights, bias, x = (_computed(each) for each in model_arrays("forward", weights, bias, x))
