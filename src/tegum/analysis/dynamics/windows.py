@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Window(Protocol):
-    """A stretch of one run, as an event and a drop are."""
+    """A stretch of one run, such as an event or a drop of the loss."""
 
     @property
     def seed(self) -> int:
-        """The run."""
+        """The seed of the run."""
         ...
 
     @property
