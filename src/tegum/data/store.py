@@ -55,21 +55,33 @@ _NUMBERS = (
 
 @refusing
 def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a trajectory to the new folder `path`, which appears complete or not at all.
+    """Save a trajectory as a new store at `path`, which appears complete or not at all.
 
-    A process killed in between leaves a hidden folder beside `path`; the next `save` to `path` removes it.
+    The store is a folder in zarr format 3, with checksums. If the process is killed meanwhile, a hidden folder stays
+    beside `path`, which the next `save` to `path` removes.
 
     Args:
-        dataset: a trajectory (see `schema.check`); further variables may hold numbers, truth values or text.
-        path: the folder to make, in a folder that exists.
-        overwrite: replace a tegum store at `path`, which stays whole until the new one is; and nothing else.
+        dataset: a trajectory (see `tegum.data.schema`); further variables may hold numbers, booleans or text.
+        path: the folder to create, in a folder that exists.
+        overwrite: whether to replace a tegum store at `path`, which stays until the new one is complete. Nothing but
+            a store is ever replaced.
 
     Raises:
-        ValueError: the dataset is no trajectory of this schema version, or could not be given back exactly
-            (another dtype, an attribute that is not JSON, a name that cannot name a file, a MultiIndex).
-        FileExistsError: what is at `path` is not to be replaced, or something in it that is no part of a store.
+        ValueError: the dataset is not a trajectory of this schema version, or could not be read back exactly
+            (because of an unsupported dtype, an attribute that is not JSON, a name that cannot name a file, or a
+            MultiIndex).
+        FileExistsError: what is at `path` may not be replaced, or contains something that is not part of a store.
         FileNotFoundError: the folder above `path` does not exist.
         OSError: the disk is full, or nothing can be written there; the sentence names the place.
+
+    Example:
+        >>> import tempfile
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=5), seeds=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tg.save(tg.train(spec), f"{folder}/run.zarr")
+        ...     tg.load(f"{folder}/run.zarr").sizes["seed"]
+        2
 
     """
     write(dataset, path, overwrite=overwrite, call=f"save(dataset, {os.fspath(path)!r})")
@@ -129,15 +141,32 @@ def foreign(root: Path) -> str | None:
 
 @refusing
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
-    """The trajectory at `path`, exactly as it was saved; numbers are read when they are used, text at once.
+    """Load the trajectory at `path`, exactly as it was saved.
 
-    Should the store be damaged or replaced after this, using the numbers raises ValueError. A store that
-    `Dataset.to_zarr` wrote has no checksums: it is read at once where no chunk is missing, with a warning.
+    Numbers are read when they are used, and text at once. If the store is damaged or replaced after this, using the
+    numbers raises ValueError. A store written by `Dataset.to_zarr` has no checksums: it is read at once if no chunk
+    is missing, with a warning.
+
+    Args:
+        path: the folder of the store.
+
+    Returns:
+        The trajectory.
 
     Raises:
-        ValueError: no tegum store, one of another schema version, or a damaged one (naming the file).
-        FileNotFoundError: nothing is at `path`.
-        OSError: it cannot be read; the sentence names the file.
+        ValueError: there is no tegum store, or it has another schema version, or it is damaged; the sentence names
+            the file.
+        FileNotFoundError: there is nothing at `path`.
+        OSError: the store cannot be read; the sentence names the file.
+
+    Example:
+        >>> import tempfile
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=5), seeds=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = tg.train(spec, out=f"{folder}/run.zarr")
+        ...     tg.load(f"{folder}/run.zarr").identical(run)
+        True
 
     """
     return read(path, call=f"load({os.fspath(path)!r})")
