@@ -37,19 +37,20 @@ def _is_number(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ActivationFunction:
-    """An activation of the form max(z, floor): all that compiled kernels and closed gradients know.
+    """An activation of the form max(z, floor), the only form that compiled kernels and closed gradients know.
 
     Raises:
-        ValueError: the floor is no number below infinity, or not that of the exact path.
+        ValueError: the floor is not a number below infinity, or not that of the exact path.
 
     """
 
     name: str
+    """The name by which a Spec and the functions of the loss select it."""
     floor: float
-    """The activation is max(z, floor), and its derivative is 1 where z > floor and 0 elsewhere."""
+    """The floor: the activation is max(z, floor), and its derivative is 1 where z > floor and 0 elsewhere."""
     exact: ExactPath | None = None
     """How everything exact (the population loss and its derivatives, `Exact`, `Flow`, critical points) treats it; None
-    is not at all: such calls refuse it. A finite population needs no path."""
+    means not at all: such calls refuse it. A finite population needs no path."""
 
     def __post_init__(self) -> None:
         call = f"ActivationFunction({self.name!r}, floor={self.floor!r})"

@@ -62,7 +62,7 @@ def find_plateaus(loss: ArrayLike, steps: ArrayLike) -> list[Plateau]:
 
         >>> import tegum as tg
         >>> import numpy as np
-        >>> steps = np.geomspace(1, 100_000, 51)
+        >>> steps = np.unique(np.geomspace(1, 100_000, 51).round().astype(int))
         >>> loss = np.clip(100 / steps, 0.1, 1)
         >>> [(plateau.start, plateau.end, plateau.escaped) for plateau in tg.find_plateaus(loss, steps)]
         [(1, 100, True), (1000, 100000, False)]

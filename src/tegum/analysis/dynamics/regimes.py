@@ -69,7 +69,7 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
 
         >>> import tegum as tg
         >>> import numpy as np
-        >>> steps = np.geomspace(1, 100_000, 51)
+        >>> steps = np.unique(np.geomspace(1, 100_000, 51).round().astype(int))
         >>> loss = np.clip(100 / steps, 0.1, 1)
         >>> [(regime.kind, regime.start, regime.end) for regime in tg.find_regimes(loss, steps)]
         [('plateau', 1, 100), ('fall', 100, 1000), ('plateau', 1000, 100000)]

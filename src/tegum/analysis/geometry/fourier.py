@@ -26,7 +26,7 @@ from tegum.analysis.linear.subspaces import PerMatrix, matrix_shape, renamed
 from tegum.core.arguments import refusing
 
 ALIKE = 0.05
-"""Gram matrices that differ by no more than this part of their norm are the same."""
+"""Gram matrices that differ by no more than this fraction of their norm count as equal."""
 
 _HARMONICS = 1e-18
 """Squares of Fourier coefficients that are less, of coefficients of at most 1, are left out."""

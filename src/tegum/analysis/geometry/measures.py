@@ -45,10 +45,10 @@ LARGEST_WEIGHT = 1e70
 """An entry beyond this counts as diverged: sums of fourth powers must stay below 1e308."""
 
 ZERO_TOLERANCE = 1e-6
-"""A row shorter than this part of the longest row is a zero row: float32 weights resolve no less."""
+"""A row shorter than this fraction of the longest row counts as zero: float32 weights resolve no less."""
 
 TOLERANCE = 0.1
-"""The largest difference of a cosine from its ideal (0 between tegum factors, see also `polytopes`)."""
+"""The largest difference of a cosine from its ideal (0 between tegum factors; see also `polytopes`)."""
 
 
 @refusing
@@ -350,24 +350,39 @@ def align_steps(weights: Kind) -> Kind:
 class Measure:
     """How a kernel on a stack of matrices becomes a measure on arrays and DataArrays.
 
-    The kernel gets a float64 stack (matrix, feature, hidden) of finite weights and returns (matrix, *dims).
+    The kernel takes a float64 stack (matrix, feature, hidden) of finite weights and returns (matrix, *dims).
     """
 
     name: str
+    """The name of the measure, which a DataArray gets."""
     long_name: str
+    """What is measured, in words, for the attributes of a DataArray."""
     units: str = "1"
+    """The unit, for the attributes of a DataArray; "1" for none."""
     dims: tuple[str, ...] = ("feature",)
-    """The axes of the answer for one matrix."""
+    """The axes of the result for one matrix."""
     dtype: Any = np.float64
+    """The dtype of the result."""
     undefined: float | int | str = np.nan
-    """The answer for a diverged matrix."""
+    """The result for a diverged matrix."""
     pairwise: bool = False
-    """Whether the kernel makes feature × feature temporaries besides those of its answer."""
+    """Whether the kernel makes feature × feature temporaries in addition to those of its result."""
 
     def of(self, kernel: Callable[..., np.ndarray], *weights: Kind, call: str | None = None) -> Kind:
-        """The measure of weights that broadcast together, of the kind of the first; errors name `call`.
+        """Apply the measure to weights that broadcast together.
 
-        Raises ValueError as said for the module.
+        Args:
+            kernel: the function on stacks of matrices.
+            weights: arrays or DataArrays; the result is of the kind of the first.
+            call: the call that errors name; None is the name of the measure.
+
+        Returns:
+            The measure, with the leading axes of the weights.
+
+        Raises:
+            ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty, or do
+                not broadcast together.
+
         """
         call = call or self.name
         given: Any = weights
@@ -526,13 +541,23 @@ def _dims_of(weights: Any, call: str, needed: tuple[str, ...]) -> list[str]:
 
 
 def check_part(call: str, name: str, value: float) -> None:
-    """Refuse, in the name of `call`, what does not lie in [0, 1): raises ValueError."""
+    """Refuse, in the name of `call`, a value outside [0, 1).
+
+    Raises:
+        ValueError: the value lies outside [0, 1).
+
+    """
     if not 0 <= value < 1:
         raise ValueError(f"{call}({name}={value!r}): {name} must lie in [0, 1)")
 
 
 def check_representation(call: str, threshold: float, scale: float | None) -> None:
-    """Refuse, in the name of `call`, what `represented` cannot take: raises ValueError."""
+    """Refuse, in the name of `call`, what `represented` does not accept.
+
+    Raises:
+        ValueError: threshold lies outside [0, 1), or scale is not positive and finite.
+
+    """
     check_part(call, "threshold", threshold)
     if scale is not None and not 0 < scale < np.inf:
         raise ValueError(f"{call}(scale={scale!r}): scale must be positive and finite, or None")

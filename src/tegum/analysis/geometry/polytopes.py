@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     import xarray
 
 COLLAPSED_COSINE = 0.95
-"""Features of one direction: their pairwise cosines exceed this."""
+"""The cosine that all pairs of features in one direction exceed."""
 
 COMPARABLE_NORMS = 0.7
-"""Norms are comparable if the shortest is at least this part of the longest (1/√2 still is)."""
+"""Norms are comparable if the shortest is at least this fraction of the longest (1/√2 still is)."""
 
 DIVERGED = "diverged"
 """The name of what holds an entry that is not finite."""
@@ -116,9 +116,17 @@ class Polytope:
 
 
 def simplex(count: int) -> Shape:
-    """The regular simplex of `count` ≥ 1 vectors in count − 1 dimensions; one alone is a point in one.
+    """The regular simplex of `count` vectors in count − 1 dimensions; one vector alone is a point in one dimension.
 
-    Raises ValueError for a smaller count.
+    Args:
+        count: the number of vectors, at least 1.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ValueError: `count` is less than 1.
+
     """
     _check_count("simplex", count, 1)
     check_memory(f"simplex({count})", f"{count:,} vectors in as many dimensions", 40 * count**2, "fewer fit")
@@ -131,14 +139,36 @@ def simplex(count: int) -> Shape:
 
 
 def regular_polygon(count: int) -> Shape:
-    """The regular polygon of `count` ≥ 3 vectors in two dimensions. Raises ValueError for a smaller count."""
+    """The regular polygon of `count` vectors in two dimensions.
+
+    Args:
+        count: the number of vectors, at least 3.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ValueError: `count` is less than 3.
+
+    """
     _check_count("regular_polygon", count, 3)
     check_memory(f"regular_polygon({count})", f"{count:,} vectors", 80 * count, "fewer fit")
     return Shape(_POLYGONS.get(count, f"{count}-gon"), _circle(count))
 
 
 def orthoplex(digons: int) -> Shape:
-    """The cross-polytope: `digons` ≥ 1 orthogonal digons. Raises ValueError for a smaller number."""
+    """The cross-polytope of `digons` orthogonal digons.
+
+    Args:
+        digons: the number of digons, at least 1.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ValueError: `digons` is less than 1.
+
+    """
     _check_count("orthoplex", digons, 1)
     check_memory(f"orthoplex({digons})", f"{digons:,} digons in as many dimensions", 40 * digons**2, "fewer fit")
     axes = np.eye(digons)
@@ -146,10 +176,18 @@ def orthoplex(digons: int) -> Shape:
 
 
 def name_factor(vectors: Num[np.ndarray, "*shape"], tolerance: float = TOLERANCE) -> str:
-    """The name of one factor, as the module describes; "diverged" if an entry is not finite.
+    """Name one factor, by the rules of the module.
 
-    Its vectors are of shape (feature, hidden), and their cosines may differ from a shape's by the tolerance.
-    Raises ValueError if they are no such matrix or empty, or if the tolerance lies outside [0, 1).
+    Args:
+        vectors: the features' embeddings, shape (feature, hidden).
+        tolerance: the largest difference of a cosine from its ideal, in [0, 1).
+
+    Returns:
+        The name; "diverged" if an entry is not finite.
+
+    Raises:
+        ValueError: `vectors` is not a matrix or is empty, or the tolerance lies outside [0, 1).
+
     """
     _check("name_factor", vectors, tolerance)
     if not (np.abs(vectors) <= geometry.LARGEST_WEIGHT).all():
@@ -159,10 +197,20 @@ def name_factor(vectors: Num[np.ndarray, "*shape"], tolerance: float = TOLERANCE
 
 
 def collapsed_groups(vectors: Num[np.ndarray, "*shape"]) -> tuple[tuple[int, ...], ...]:
-    """Groups of two and more collapsed features, by position: norms comparable and all cosines above 0.95.
+    """Find groups of at least two collapsed features: norms comparable and all cosines above 0.95.
 
-    Vectors are of shape (feature, hidden). Features linked only through others (a fan of directions) are no
-    group; zero rows and rows that are not finite collapse with none. Raises ValueError for what is no matrix.
+    Features that are linked only through others (a fan of directions) do not form a group; zero rows and rows that
+    are not finite collapse with none.
+
+    Args:
+        vectors: the features' embeddings, shape (feature, hidden).
+
+    Returns:
+        The positions of each group's features.
+
+    Raises:
+        ValueError: `vectors` is not a matrix or is empty.
+
     """
     _check("collapsed_groups", vectors, 0.0)
     sound = (np.abs(vectors) <= geometry.LARGEST_WEIGHT).all(1, keepdims=True)

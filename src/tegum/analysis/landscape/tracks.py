@@ -117,19 +117,24 @@ def _varied(features: FeatureDistribution, chosen: Sequence[int], key: str, valu
 @final
 @dataclass(frozen=True)
 class Path:
-    """The surfaces along a parameter."""
+    """The losses along a parameter of the features."""
 
     name: str
+    """The name of the parameter."""
     features_at: Callable[[float], FeatureDistribution]
+    """The features at a value of the parameter."""
     own: Callable[[FeatureDistribution], float | None]
-    """The value of the parameter in some features, None if it cannot be told."""
+    """The value of the parameter in given features, None if they have no single one."""
     count: int
-    """Of features."""
+    """The number n of features."""
     hidden: int
+    """The number m of hidden dimensions."""
     activation: Activation
+    """The activation of the model."""
     tol: float
+    """The tolerance of critical points."""
     call: str
-    """What errors name."""
+    """The call that errors name."""
 
     @classmethod
     def of(

@@ -34,10 +34,10 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.limits import check_memory
 
 DEGENERATE = 1e-6
-"""Eigenvalues that differ by no more than this part of the largest one count as equal."""
+"""Eigenvalues that differ by no more than this fraction of the largest one count as equal."""
 
 ROUNDING = 1e-12
-"""Of the total variance: a smaller difference of losses, or covariance, is rounding."""
+"""The fraction of the total variance below which a difference of losses, or a covariance, is rounding."""
 
 
 class LinearOptimum(NamedTuple):

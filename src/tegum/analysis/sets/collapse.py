@@ -22,10 +22,10 @@ from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 
 NORM_RATIO = 0.5
-"""The least ratio of norms of two collapsed features: a nearly dropped one points anywhere."""
+"""The least ratio of norms of two collapsed features: the direction of a nearly dropped feature is arbitrary."""
 
 ABSENT = 0.1
-"""A row shorter than this part of the longest is absent. Each of k collapsed features has 1/√k of a full norm."""
+"""A row shorter than this fraction of the longest is absent. Each of k collapsed features has 1/√k of a full norm."""
 
 PerSet = Float[np.ndarray, "matrix set"]
 

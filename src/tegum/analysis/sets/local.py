@@ -62,7 +62,7 @@ _SAMPLES: dict[Where, _Samples] = {
 }
 
 TIE = 1e-9
-"""Variances that differ by less than this part of the largest are equal."""
+"""Variances that differ by less than this fraction of the largest count as equal."""
 
 HiddenCovariances = Float[np.ndarray, "matrix hidden hidden"]
 PerSet = Float[np.ndarray, "matrix set"]

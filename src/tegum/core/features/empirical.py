@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 
 class Matrix(NamedTuple):
-    """A matrix of activations as compiled programs know it: any other of that shape needs no other program."""
+    """A matrix of activations as compiled programs know it: any other matrix of that shape needs no other program."""
 
     samples: int
+    """The number of samples, the rows of the matrix."""
     size: int
+    """The number of features, the columns of the matrix."""
     longest: int
+    """The largest number of non-zero entries in a row of a sparse matrix."""
 
     @property
     def features(self) -> int:

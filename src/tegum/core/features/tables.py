@@ -33,3 +33,4 @@ class RayTable(NamedTuple):
     weights: Float[np.ndarray, " ray"]
     """The probability of each ray; with the remaining probability no feature is active."""
     directions: Float[np.ndarray, "ray size"]
+    """The direction of each ray, shape (ray, size): the values of the features where the amplitude is 1."""
