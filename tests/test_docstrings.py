@@ -168,6 +168,24 @@ def test_an_example_runs_as_it_stands(
     assert not list(tmp_path.iterdir())
 
 
+def test_constants_that_are_named_exist() -> None:
+    """A constant that is renamed leaves no docstring behind that speaks of it."""
+    known, named = set(), set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(source(path)):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                known.add(node.id)
+            elif (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                named |= {(path.name, each) for each in re.findall(r"`(?:\w+\.)*([A-Z][A-Z_]{2,})`", node.value.value)}
+    # Variables of the environment have their package's name in front.
+    assert not {each for each in named if each[1] not in known and not each[1].startswith("TEGUM_")}
+    assert named
+
+
 def test_the_checks_find_what_is_missing() -> None:
     [function] = ast.parse(
         "def f(a, *, b=1) -> int:\n    '''Do it.\n\n    Args:\n        a: it.\n\n    '''\n    raise E(a)"
