@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 
 def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
-    """What was trained, as (what, value) rows.
+    """Describe what was trained, in (name, value) rows.
+
+    Args:
+        trajectory: a trajectory.
+
+    Returns:
+        The rows, as text.
 
     Raises:
-        ValueError: the Dataset is no trajectory.
+        ValueError: the Dataset is not a trajectory.
 
     """
     schema.check(trajectory, call="describe(trajectory)")
@@ -58,7 +64,18 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
 
 
 def last_snapshots(trajectory: xr.Dataset) -> xr.Dataset:
-    """The last snapshot of each run whose loss is finite, without the dimension `step`; the first where none is."""
+    """Select the last snapshot of each run whose loss is finite, without the dimension `step`; the first if none is.
+
+    Args:
+        trajectory: a trajectory.
+
+    Returns:
+        The snapshots, one per run.
+
+    Raises:
+        ValueError: the Dataset has no loss or result.
+
+    """
     import xarray as xr
 
     schema.check(trajectory, ["loss", "result"], call="last_snapshots(trajectory)")
@@ -75,15 +92,19 @@ def last_snapshots(trajectory: xr.Dataset) -> xr.Dataset:
 def endings(
     last: xr.Dataset, loss: xr.DataArray, error: xr.DataArray | None, exact: bool = False
 ) -> list[tuple[str, str, str, str, str]]:
-    """For each way runs ended: how many, and the mean, least and largest of their finite losses, as text.
+    """Summarise in text how runs ended: their number, and the mean, least and largest of their losses.
 
-    The mean has the mean error: runs share an evaluation sample, and may all be off to the same side.
+    There is a row for each result; only finite losses count. The mean has the mean error: runs share an evaluation
+    sample, and may all be off in the same direction.
 
     Args:
-        last: the last snapshots of runs, as `last_snapshots` gives them.
-        loss: of these snapshots.
-        error: of these losses; None where it is not known.
-        exact: whether it is the exact loss, and the error a bound.
+        last: the last snapshots of runs, as `last_snapshots` returns them.
+        loss: the losses of these snapshots.
+        error: the errors of these losses; None if they are not known.
+        exact: whether the losses are exact, and the errors bounds.
+
+    Returns:
+        Rows (result, number of runs, mean, least, largest).
 
     """
     dims = last["result"].dims
@@ -103,10 +124,19 @@ def endings(
 
 
 def with_error(value: float, error: float, exact: bool = False) -> str:
-    """A number with the digits that its error allows.
+    """Write a number with as many digits as its error allows.
 
-    An exact one has up to six digits, as far as the bound of its error goes. Any other has its standard error beside
-    it, with two digits; where that is not known (NaN), three digits of the number.
+    An exact number has up to six digits, as far as the bound of its error permits. Any other is followed by its
+    standard error with two digits; if that is not known (NaN), the number has three digits.
+
+    Args:
+        value: the number.
+        error: its standard error, or for an exact number a bound of its error.
+        exact: whether the number is exact.
+
+    Returns:
+        The number as text; "none" if it is not finite.
+
     """
     if not np.isfinite(value):
         return "none"
@@ -131,7 +161,19 @@ def _magnitude(value: float) -> int:
 
 
 def polytopes_found(trajectory: xr.Dataset, most: int = 12) -> list[tuple[str, str, str]]:
-    """The names of the polytopes at each run's last recorded step, with counts and shares, the most frequent first."""
+    """Count the polytopes at each run's last recorded step, the most frequent first.
+
+    Args:
+        trajectory: a trajectory.
+        most: the number of names listed; the rest are counted together.
+
+    Returns:
+        Rows (name, count, share), as text.
+
+    Raises:
+        ValueError: the Dataset has no weights.
+
+    """
     schema.check(trajectory, ["weights"], call="polytopes_found(trajectory)")
     names = Counter(np.ravel(polytope_names(trajectory["weights"].isel(step=-1)).values).tolist())
     runs = sum(names.values())

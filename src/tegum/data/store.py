@@ -1,18 +1,18 @@
-"""Trajectories on disk: zarr format 3, written complete or not at all, never read unchecked.
+"""Trajectories on disk: zarr format 3, written completely or not at all, never read unchecked.
 
-A store is a folder with one zarr array per variable. Its chunks are compressed (zstd) and end in a crc32c, so
-any zarr reader notices an altered chunk. What zarr cannot notice (a missing chunk reads as the fill value,
-one copied over another reads as the other) is noticed here, by a manifest of every file's length and sha256:
+A store is a folder with one zarr array per variable. Its chunks are compressed (zstd) and end in a crc32c, so that
+any zarr reader notices an altered chunk. What zarr cannot notice (a missing chunk reads as the fill value, and one
+copied over another reads as the other) is noticed here, by a manifest of the length and the sha256 of every file:
 
-- `load` compares all lengths, and the digests of all that describes the data; those of the data as well where
-  the store takes no more than EAGER_BYTES.
+- `load` compares all lengths, and the digests of everything that describes the data; those of the data as well if
+  the store takes at most EAGER_BYTES.
 - Whatever the size, a chunk is compared when it is read: lazy loading cannot return wrong numbers.
 - `verify` compares everything.
 
-zarr 3 has no stable form for text: it is kept as integer codes, with the words in the array's attributes.
+zarr 3 has no stable form for text: text is stored as integer codes, with the words in the array's attributes.
 
-An append along `seed` has its place here: new chunks beside the old ones, then the metadata and the manifest
-exchanged last. Files the manifest does not name are never read.
+Appending along `seed` would belong here: new chunks beside the old ones, with the metadata and the manifest
+exchanged last. Files that the manifest does not name are never read.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EAGER_BYTES = 256 * 2**20
-"""Up to this size on disk `load` compares every file; beyond it, a chunk is compared when it is read."""
+"""Up to this size on disk, in bytes, `load` compares every file; beyond it, a chunk is compared when it is read."""
 
 CHUNK_BYTES = 2**20
-"""The largest chunk, before compression."""
+"""The size of the largest chunk before compression, in bytes."""
 
 _RUN_DIMS = (schema.SPEC, "seed", "step")
 _COORDINATES = "coordinates"
@@ -107,13 +107,18 @@ def write(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool,
 
 
 def check_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: str | None = None) -> Path:
-    """Whether a trajectory can be saved at `path`: worth asking before a long training, for the call that errors name.
+    """Check whether a trajectory can be saved at `path`: worth asking before a long training.
+
+    Args:
+        path: the folder to create.
+        overwrite: whether a store at `path` may be replaced.
+        call: what errors begin with; None is that of `save`.
 
     Returns:
         The absolute path.
 
     Raises:
-        FileExistsError: what is at `path` is not to be replaced, or something in it that is no part of a store.
+        FileExistsError: what is at `path` may not be replaced, or contains something that is not part of a store.
         FileNotFoundError: the folder above `path` does not exist.
         OSError: nothing can be written there, or under such a name; or zarr does not work here.
 
@@ -135,7 +140,7 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: 
 
 
 def foreign(root: Path) -> str | None:
-    """Something in the folder of a store that is no part of it; None if there is none."""
+    """Something in the folder of a store that is not part of it; None if there is nothing."""
     return foreign_in(root, STORE)
 
 
@@ -209,9 +214,12 @@ def _read(root: Path, call: str) -> xr.Dataset:
 def verify(path: str | os.PathLike[str]) -> None:
     """Compare every file of the store at `path` with its manifest, however large the store is.
 
+    Args:
+        path: the folder of the store.
+
     Raises:
         ValueError: as from `load`, for any file of the store.
-        FileNotFoundError: nothing is at `path`.
+        FileNotFoundError: there is nothing at `path`.
 
     """
     call = f"verify({os.fspath(path)!r})"

@@ -44,8 +44,8 @@ class LinearOptimum(NamedTuple):
     """A best linear model x̂ = W Wᵀ x + b, and the losses of the best models of lower rank.
 
     Example:
-        A correlated pair of density 0.36 has the covariance [[0.0876, 0.0576], [0.0576, 0.0876]]: along its
-        principal component lie 0.1452, and the best model of one dimension loses the remaining 0.03.
+        A correlated pair of density 0.36 has the covariance [[0.0876, 0.0576], [0.0576, 0.0876]]. Its principal
+        component has the variance 0.1452, and the best model in one dimension loses the remaining 0.03.
 
         >>> import tegum as tg
         >>> pair = tg.FeatureDistribution([tg.Correlated(size=2, density=0.36)])

@@ -1,4 +1,4 @@
-"""Feature distributions: independent sets of features, one after the other (`sets`: their kinds)."""
+"""Feature distributions: independent sets of features, one after another (see `sets` for their kinds)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     """An int or a sequence of ints (NumPy), or a JAX random key (JAX)."""
 
 MOST_SETS = 1_000_000
-"""In a distribution: each is described, copied and looked at by itself. A single set may have more features."""
+"""The most sets in a distribution, since each is described and copied separately. A single set may have more features.
+"""
 
 
 class FeatureDistribution(Description):

@@ -1,4 +1,4 @@
-"""A feature set made of samples that a user brings: real co-activation statistics in place of synthetic ones."""
+"""A feature set made of samples that a user brings: real co-activation statistics instead of synthetic ones."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Kinds of feature set.
 
-Every *gated* kind compiles itself to a `MixtureTable`: components of weight `w_c` in which the features of
-the set are independent with densities `q_ci`, magnitudes uniform on [0, 1]. Samplers, moments and training
-kernels know only that table, so a new gated kind is one class here. A kind that is no such mixture derives
-from `FeatureSet` itself and brings its own moments, its own `draw` and its own characteristic function. Where it is
-made of data, these are its `arrays`, and compiled programs know no more than their shapes (`traced`).
+Every *gated* kind compiles itself to a `MixtureTable`: components of weight `w_c` in which the features of the set
+are independent with densities `q_ci`, and magnitudes uniform on [0, 1]. Samplers, moments and training kernels know
+only that table, so that a new gated kind is one class here. A kind that is not such a mixture derives from
+`FeatureSet` itself and provides its own moments, its own `draw` and its own characteristic function. If it is made
+of data, these are its `arrays`, and compiled programs know only their shapes (`traced`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _numbers(value: Any) -> Any:
 
 
 PerFeature = Annotated[float | tuple[float, ...], PlainValidator(_numbers)]
-"""A number for every feature of the set alike, or one for each."""
+"""A number for every feature of the set, or one for each."""
 
 
 class FeatureSet(Description, abc.ABC):
@@ -409,7 +409,7 @@ class Correlated(_NestedSet, kind="correlated"):
         ValueError: a field breaks its rule; the sentence names it.
 
     Example:
-        A third of the samples have both features active; with density p, E[x₀ x₁] = p/4 and E[x₀²] = p/3.
+        Both are active in a share p of the samples, so that E[x₀ x₁] = p/4, while E[x₀²] = p/3.
 
         >>> import tegum as tg
         >>> tg.Correlated(size=2, density=0.36).second_moment().round(6).tolist()

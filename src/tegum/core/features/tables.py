@@ -1,4 +1,4 @@
-"""The two forms of a set of features that samplers, moments and exact losses know."""
+"""The two forms of a feature set that samplers, moments and exact losses know."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tegum.core.arguments import refusing
 from tegum.core.model import Activation, activation_named, forward, model_arrays, namespace_of
 
 BLOCK_ELEMENTS = 2**18
-"""Elements of the largest temporary (2 MiB in float64): several of them stay in a processor's cache."""
+"""The elements of the largest temporary (2 MiB in float64): several of them fit into a processor's cache."""
 
 
 @refusing

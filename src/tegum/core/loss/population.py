@@ -1,4 +1,4 @@
-"""The loss of a model in expectation: that on samples (`empirical`) for an infinite batch, to any asked accuracy."""
+"""The loss of a model in expectation: the loss on samples (`empirical`) for an infinite batch, to any accuracy."""
 
 from __future__ import annotations
 
