@@ -32,7 +32,8 @@ def test_help_tells_the_meaning_of_every_field_on_few_lines(kind):
     assert kind.meanings().keys() == kind.model_fields.keys()
     for name, meaning in kind.meanings().items():
         assert f"{name}: {meaning.rstrip('.')}" in words
-    assert len(text.splitlines()) < 160
+    # That of an ordinary pydantic model is several hundred lines long.
+    assert len(text.splitlines()) < 240
     assert "model_dump" not in text
     assert "Annotated" not in text
 

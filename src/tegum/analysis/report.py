@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 
 def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
-    """What was trained, as (what, value) rows.
+    """Describe what was trained, in (name, value) rows.
+
+    Args:
+        trajectory: a trajectory.
+
+    Returns:
+        The rows, as text.
 
     Raises:
-        ValueError: the Dataset is no trajectory.
+        ValueError: the Dataset is not a trajectory.
 
     """
     schema.check(trajectory, call="describe(trajectory)")
@@ -58,7 +64,18 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
 
 
 def last_snapshots(trajectory: xr.Dataset) -> xr.Dataset:
-    """The last snapshot of each run whose loss is finite, without the dimension `step`; the first where none is."""
+    """Select the last snapshot of each run whose loss is finite, without the dimension `step`; the first if none is.
+
+    Args:
+        trajectory: a trajectory.
+
+    Returns:
+        The snapshots, one per run.
+
+    Raises:
+        ValueError: the Dataset has no loss or result.
+
+    """
     import xarray as xr
 
     schema.check(trajectory, ["loss", "result"], call="last_snapshots(trajectory)")
@@ -108,10 +125,19 @@ def endings(
 
 
 def with_error(value: float, error: float, exact: bool = False) -> str:
-    """A number with the digits that its error allows.
+    """Write a number with as many digits as its error allows.
 
-    An exact one has up to six digits, as far as the bound of its error goes. Any other has its standard error beside
-    it, with two digits; where that is not known (NaN), three digits of the number.
+    An exact number has up to six digits, as far as the bound of its error permits. Any other is followed by its
+    standard error with two digits; if that is not known (NaN), the number has three digits.
+
+    Args:
+        value: the number.
+        error: its standard error, or for an exact number a bound of its error.
+        exact: whether the number is exact.
+
+    Returns:
+        The number as text; "none" if it is not finite.
+
     """
     if not np.isfinite(value):
         return "none"

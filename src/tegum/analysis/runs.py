@@ -14,10 +14,26 @@ if TYPE_CHECKING:
 
 
 def completed(run: xr.Dataset) -> Bool[np.ndarray, "*run"]:
-    """Whether each run took all its steps, or converged before; others diverged, or were interrupted."""
+    """Find the runs that took all their steps or converged before; the others diverged or were interrupted.
+
+    Args:
+        run: a trajectory.
+
+    Returns:
+        Booleans, shaped like `run.result`.
+
+    """
     return np.isin(run["result"].values, WHOLE)
 
 
 def completed_runs(run: xr.Dataset) -> xr.Dataset:
-    """The runs of one Spec that came to their end."""
+    """Select the runs of one Spec that came to their end.
+
+    Args:
+        run: a trajectory of one Spec.
+
+    Returns:
+        The trajectory of those runs.
+
+    """
     return run.isel(seed=np.flatnonzero(completed(run)))

@@ -1,4 +1,4 @@
-"""Intervals for what an ensemble of runs shows: a share, or a mean over runs."""
+"""Intervals and p-values for what an ensemble of runs shows: a share, or a mean over runs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,30 @@ _Z = 1.959963984540054
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of a probability of which a share was seen in n independent trials.
+    """Compute the 95 % interval of a probability from the share of successes in n independent trials.
 
-    It stays inside [0, 1] and is honest at its ends, where bootstrapping shows no spread at all (Wilson,
-    Journal of the American Statistical Association 22, 1927). Where trials come in groups that may be alike,
-    as the jumps of one run, n is best the number of groups: that is the interval if all of a group are
-    equal and groups are of one size.
+    The interval (Wilson, Journal of the American Statistical Association 22, 1927) stays inside [0, 1] and remains
+    valid at its ends, where bootstrapping shows no spread at all. If trials come in groups that may be alike, such
+    as the jumps of one run, n is best taken as the number of groups: that is the interval if all trials of a group
+    are equal and groups have the same size.
 
     Args:
-        share: in [0, 1].
-        n: number of independent trials; with none the interval is [0, 1].
+        share: the share of successes, in [0, 1].
+        n: the number of independent trials; with none the interval is [0, 1].
+
+    Returns:
+        The lower and the upper end.
 
     Raises:
         ValueError: the share lies outside [0, 1], or n is negative.
+
+    Example:
+        Without a success in n trials the upper end is z² / (n + z²), with z = 1.96.
+
+        >>> from tegum.analysis.statistics import wilson
+        >>> low, high = wilson(0.0, 10)
+        >>> round(low, 4), round(high, 4), round(1.96**2 / (10 + 1.96**2), 4)
+        (0.0, 0.2775, 0.2775)
 
     """
     if not 0 <= share <= 1:
@@ -43,20 +54,20 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def bootstrap_mean(values: Num[np.ndarray, " run"], *, resamples: int = 10_000, key: int = 0) -> tuple[float, float]:
-    """The 95 % interval of a mean over independent runs: percentiles of resampled means, stretched for few runs.
+    """Compute the 95 % bootstrap interval of a mean over independent runs, widened for few runs.
 
-    Runs are drawn with replacement. The percentiles alone are too narrow where there are few runs: of five they cover
-    the mean of a normal distribution four times in five, of two once in two. So both sides are stretched by what widens
-    Student's interval from the normal one, t √(n / (n − 1)) / z (Hesterberg, American Statistician 69, 2015): a tenth
-    for 20 runs.
+    Runs are resampled with replacement, and percentiles of the resampled means are taken. For few runs percentiles
+    alone are too narrow: with five runs they cover the mean of a normal distribution four times in five, with two
+    once in two. Both sides are therefore stretched by the factor by which Student's interval is wider than the
+    normal one, t √(n / (n − 1)) / z (Hesterberg, American Statistician 69, 2015): a tenth for 20 runs.
 
     Args:
-        values: one number for each run, of any unit.
-        resamples: how many means.
-        key: of the random numbers.
+        values: one number per run, in any unit.
+        resamples: the number of resampled means.
+        key: the seed of the resampling.
 
     Returns:
-        Low and high, in the unit of the values; NaN where there are fewer than two, which show no spread.
+        The lower and the upper end, in the unit of the values; NaN for fewer than two values, which show no spread.
 
     """
     if len(values) < 2:
@@ -74,20 +85,28 @@ def bootstrap_mean(values: Num[np.ndarray, " run"], *, resamples: int = 10_000, 
 
 
 def permutation_p(pairs: Float[np.ndarray, "run run"], *, draws: int = 10_000, key: int = 0) -> float:
-    """How often as much as the diagonal adds up to where columns are dealt to rows at random.
+    """Compute how often randomly permuted columns give at least the observed sum of the diagonal.
 
-    `pairs[i, j]` is what belongs to run i beside what belongs to run j. If no run's own has to do with it, every order
-    of the columns is as good as theirs, and this p-value is exact: below any level as often as it says, for few runs as
-    well. So columns are dealt to their own rows too; orders in which none is would make it too small. All orders are
-    looked at where there are no more than `draws`, else so many by chance.
+    `pairs[i, j]` compares what belongs to run i with what belongs to run j. Under the null hypothesis that a run's
+    own is not special, every order of the columns is as good as the observed one, and the p-value is exact even for
+    few runs. Permutations may leave columns in place; only counting those that leave none would make the p-value too
+    small. All orders are evaluated if there are at most `draws`, otherwise as many random ones.
 
     Args:
-        pairs: of any unit.
-        draws: of orders, at least 1.
-        key: of the random numbers.
+        pairs: a square matrix over runs, in any unit.
+        draws: the number of random orders, at least 1.
+        key: the seed of the random orders.
 
     Returns:
-        At least 1 / (1 + draws), or 1 over the number of orders; NaN with no run.
+        The p-value, at least 1 / (1 + draws), or one over the number of orders; NaN without runs.
+
+    Example:
+        Three runs whose diagonal is the best of the 3! = 6 orders.
+
+        >>> import numpy as np
+        >>> from tegum.analysis.statistics import permutation_p
+        >>> round(permutation_p(np.eye(3)), 6)
+        0.166667
 
     """
     count = len(pairs)

@@ -75,13 +75,13 @@ class _Described(ModelMetaclass):
 class Description(BaseModel, metaclass=_Described):
     """A frozen, hashable pydantic model whose errors are single sentences.
 
-    A validator raises `ValueError("must …")` for the field it checks, or `broken(key, value, "must …")` where
-    it checks several.
+    A validator raises `ValueError("must …")` for the field it checks, or `broken(key, value, "must …")` if it checks
+    several.
 
     Raises:
-        ValueError: quoting the call, the value and the rule, and for an unknown key the nearest known one.
-            Where the value stood in a nested dictionary the key is dotted:
-            `Spec(training.steps=-5): training.steps must be …`.
+        ValueError: quoting the call, the value and the rule, and for an unknown key the nearest known one. If the
+            value stood in a nested dictionary the key is dotted: `Spec(training.steps=-5): training.steps must be
+            …`.
 
     """
 
@@ -110,20 +110,40 @@ class Description(BaseModel, metaclass=_Described):
 
     @classmethod
     def read(cls: type[Described], values: Mapping[Any, Any]) -> Described:
-        """The description that a dictionary (from TOML or JSON) holds."""
+        """Build a description from a dictionary, such as one read from TOML or JSON.
+
+        Args:
+            values: the fields by their names.
+
+        Returns:
+            The description.
+
+        Raises:
+            ValueError: a key is unknown or a value breaks its rule.
+
+        """
         return cls(**{str(key): value for key, value in values.items()})
 
     @classmethod
     def inner_keys(cls) -> Iterable[str]:
-        """The keys that may follow this description's own in a dotted key, to suggest them."""
+        """The keys that may follow this description's own in a dotted key, for suggestions after a misspelt one.
+
+        Returns:
+            The names of the fields.
+
+        """
         return cls.model_fields
 
     @classmethod
     def meanings(cls) -> dict[str, str]:
         """What each field means: the text under it in its class, for help and labels.
 
-        It is read from the source when asked for, as pydantic's own way to do so makes every import slow; a
-        field has none where there is no source.
+        It is read from the source when asked for, because pydantic's own way of doing so slows every import; a field
+        has no meaning if there is no source.
+
+        Returns:
+            The meanings by the names of the fields.
+
         """
         found: dict[str, str] = {}
         for owner in reversed(cls.__mro__):
@@ -135,7 +155,18 @@ class Description(BaseModel, metaclass=_Described):
         raise AttributeError(f"{type(self).__name__}.{name} = {short(value)}: a description is frozen; use replace()")
 
     def replace(self: Described, **changes: Any) -> Described:
-        """A copy with some fields changed, checked anew (pydantic's own `model_copy` does not check)."""
+        """Make a copy with some fields changed, checked anew (pydantic's own `model_copy` does not check).
+
+        Args:
+            changes: the new values, by the names of the fields.
+
+        Returns:
+            The changed copy; this description stays as it is.
+
+        Raises:
+            ValueError: a key is unknown or a value breaks its rule.
+
+        """
         return type(self)(**({name: getattr(self, name) for name in self.model_fields_set} | changes))
 
 

@@ -1,4 +1,4 @@
-"""The model: x̂ = act(W Wᵀ x + b), its activations, its forward pass and its starts."""
+"""The model x̂ = act(W Wᵀ x + b): its activations, its forward pass and its initial weights."""
 
 from __future__ import annotations
 
@@ -37,19 +37,20 @@ def _is_number(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ActivationFunction:
-    """An activation of the form max(z, floor): all that compiled kernels and closed gradients know.
+    """An activation of the form max(z, floor), the only form that compiled kernels and closed gradients know.
 
     Raises:
-        ValueError: the floor is no number below infinity, or not that of the exact path.
+        ValueError: the floor is not a number below infinity, or not that of the exact path.
 
     """
 
     name: str
+    """The name by which a Spec and the functions of the loss select it."""
     floor: float
-    """The activation is max(z, floor), and its derivative is 1 where z > floor and 0 elsewhere."""
+    """The floor: the activation is max(z, floor), and its derivative is 1 where z > floor and 0 elsewhere."""
     exact: ExactPath | None = None
     """How everything exact (the population loss and its derivatives, `Exact`, `Flow`, critical points) treats it; None
-    is not at all: such calls refuse it. A finite population needs no path."""
+    means not at all: such calls refuse it. A finite population needs no path."""
 
     def __post_init__(self) -> None:
         call = f"ActivationFunction({self.name!r}, floor={self.floor!r})"
@@ -65,7 +66,15 @@ class ActivationFunction:
         object.__setattr__(self, "floor", float(self.floor))
 
     def function(self, z: Any) -> Any:
-        """The activation of each element, NumPy or JAX alike; NaN stays NaN."""
+        """Apply the activation to each element.
+
+        Args:
+            z: a NumPy or JAX array.
+
+        Returns:
+            max(z, floor), an array of the same kind; NaN stays NaN.
+
+        """
         if self.floor == -np.inf:
             return z
         # Not maximum(z, floor): to that JAX gives the derivative ½ at z = floor, where a zero row with a zero bias is.
@@ -81,14 +90,21 @@ ACTIVATIONS: dict[str, ActivationFunction] = {
     )
 }
 """Every activation by its name. One that is added here is trained by both engines of sampled training, has an empirical
-loss, and a population loss where `exact` says how."""
+loss, and a population loss if `exact` says how."""
 
 
 def activation_named(call: str, name: str) -> ActivationFunction:
-    """The activation of that name, for the call that asks.
+    """Look up an activation by its name.
+
+    Args:
+        call: what errors begin with.
+        name: the name.
+
+    Returns:
+        The activation.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no activation of that name.
 
     """
     if not isinstance(name, str) or name not in ACTIVATIONS:
@@ -97,10 +113,17 @@ def activation_named(call: str, name: str) -> ActivationFunction:
 
 
 def exact_path(call: str, name: str) -> ExactPath:
-    """How the population loss of an activation is known, for the call that asks.
+    """Look up how the population loss of an activation is computed.
+
+    Args:
+        call: what errors begin with.
+        name: the name of the activation.
+
+    Returns:
+        The path: "series" or "moments".
 
     Raises:
-        ValueError: there is no such activation, or it has no population loss.
+        ValueError: there is no activation of that name, or it has no population loss.
 
     """
     if (path := activation_named(call, name).exact) is None:
@@ -113,10 +136,17 @@ def exact_path(call: str, name: str) -> ExactPath:
 
 
 def is_linear(call: str, name: str) -> bool:
-    """Whether the exact loss of an activation is that in moments, smooth and simple, and not the series of the ReLU.
+    """Whether the exact loss of an activation is the simple, smooth one in moments rather than the series of the ReLU.
+
+    Args:
+        call: what errors begin with.
+        name: the name of the activation.
+
+    Returns:
+        True for moments, False for the series.
 
     Raises:
-        ValueError: as `exact_path`.
+        ValueError: as for `exact_path`.
 
     """
     match path := exact_path(call, name):
@@ -135,19 +165,34 @@ def forward(
     x: Shaped[Any, "batch feature"],
     activation: Activation = "relu",
 ) -> Shaped[Any, "*run batch feature"]:
-    """The model's output x̂ = act(W Wᵀ x + b) for every run and sample.
+    """Compute the model's reconstruction x̂ = act(W Wᵀ x + b), for every run and every sample.
+
+    Row i of W is the embedding of feature i: here features are rows, W has shape (features, hidden dimensions), and
+    the hidden activations of one sample are h = Wᵀ x. Elhage et al. 2022 ("Toy Models of Superposition", section
+    "Demonstrating Superposition"), and the ARENA exercises after them, store features as columns and write h = W x
+    and x̂ = ReLU(Wᵀ W x + b); transpose their W to use it here.
 
     Args:
-        weights: embeddings as rows, shape (..., n, m).
-        bias: shape (..., n), the leading dimensions those of `weights`.
-        x: features in [0, 1], shape (batch, n).
-        activation: a name in `ACTIVATIONS`.
+        weights: W, the embeddings, shape (..., n, m); leading axes are runs.
+        bias: b, shape (..., n), with the leading axes of `weights`.
+        x: feature values in [0, 1], shape (batch, n); all runs see the same samples.
+        activation: "relu" or "linear".
 
     Returns:
-        Shape (..., batch, n); a JAX array if any argument is one, else a NumPy array.
+        x̂, shape (..., batch, n): a JAX array if any argument is one, otherwise a NumPy array.
 
     Raises:
-        ValueError: the shapes do not fit, or there is no such activation.
+        ValueError: the shapes do not fit together, or there is no activation of that name.
+
+    Example:
+        Two features as an antipodal pair (a digon) in one dimension: the ReLU removes their interference when only
+        one is active, and nothing is recovered when both are.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> W, b = np.array([[1.0], [-1.0]]), np.zeros(2)
+        >>> tg.forward(W, b, np.array([[0.5, 0.0], [0.0, 0.8], [0.6, 0.6]])).tolist()
+        [[0.5, 0.0], [0.0, 0.8], [0.0, 0.0]]
 
     """
     weights, bias, x = (_computed(each) for each in model_arrays("forward", weights, bias, x))
@@ -161,10 +206,19 @@ def _computed(array: Any) -> Any:
 
 
 def model_arrays(call: str, weights: Any, bias: Any, x: Any) -> tuple[Any, Any, Any]:
-    """A model and its samples as arrays of one kind: JAX if any is, else NumPy.
+    """Return a model and its samples as arrays of one kind: JAX if any of them is, otherwise NumPy.
+
+    Args:
+        call: what errors begin with.
+        weights: W, shape (..., n, m).
+        bias: b, shape (..., n).
+        x: samples, shape (batch, n).
+
+    Returns:
+        The three arrays.
 
     Raises:
-        ValueError: naming `call`, when weights (..., n, m), bias (..., n) and x (batch, n) do not fit.
+        ValueError: the shapes do not fit together.
 
     """
     weights, bias, x = arrays_of(call, weights=weights, bias=bias, x=x)
@@ -183,7 +237,15 @@ def model_arrays(call: str, weights: Any, bias: Any, x: Any) -> tuple[Any, Any, 
 
 
 def namespace_of(*arrays: Any) -> Any:
-    """The array namespace to compute in: jax.numpy if any of the arrays comes from it, else numpy."""
+    """The array namespace in which to compute: jax.numpy if any of the arrays comes from it, otherwise numpy.
+
+    Args:
+        arrays: arrays and other arguments of a call.
+
+    Returns:
+        The namespace.
+
+    """
     spaces = [array.__array_namespace__() for array in arrays if hasattr(array, "__array_namespace__")]
     space = next((space for space in spaces if space is not np), np)
     if space is not np:
@@ -192,12 +254,15 @@ def namespace_of(*arrays: Any) -> Any:
 
 
 def stream_seed(base_seed: int | np.integer, run: int | np.integer, purpose: Purpose) -> np.random.SeedSequence:
-    """The seed of one run's random numbers for one purpose, with a stream independent of every other.
+    """Derive the seed of one run's random numbers for one purpose, with a stream independent of every other.
 
     Args:
         base_seed: an int in [0, 2⁶⁴).
-        run: the run's number, an int in [0, 2⁶⁴).
+        run: the number of the run, an int in [0, 2⁶⁴).
         purpose: "start", "training" or "evaluation".
+
+    Returns:
+        The seed sequence.
 
     Raises:
         ValueError: a number is out of range, or there is no such purpose.
@@ -221,21 +286,21 @@ def initial_weights(
     m: int | np.integer,
     scale: float | int | None = None,
 ) -> Float[np.ndarray, "{n} {m}"]:
-    """A run's weights before training, normally distributed around 0; its bias starts at zero.
+    """Draw a run's initial weights, normally distributed around 0; its bias starts at zero.
 
     Args:
-        base_seed: with `run`, the key of the stream (see `stream_seed`): the same key gives the same bits.
-        run: the run's number.
-        n: number of features.
-        m: hidden dimension.
-        scale: standard deviation; None is Xavier's √(2 / (n + m)) (Glorot & Bengio 2010, equation 12, as a
-            normal distribution). It stretches the same draw.
+        base_seed: with `run`, the key of the stream (see `stream_seed`): the same key gives bit-identical weights.
+        run: the number of the run.
+        n: the number of features.
+        m: the hidden dimension.
+        scale: the standard deviation; None is Xavier's √(2 / (n + m)) (Glorot & Bengio 2010, equation 12, as a
+            normal distribution). It scales the same draw.
 
     Returns:
         float32, shape (n, m).
 
     Raises:
-        ValueError: a size is no positive int, the scale is no positive finite number, or the key is out of
+        ValueError: a size is not a positive int, the scale is not a positive finite number, or the key is out of
             range.
 
     """

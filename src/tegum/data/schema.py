@@ -215,21 +215,21 @@ def trajectory(
 
 
 def check(dataset: xr.Dataset, needs: Iterable[str] | None = None, *, call: str = "check(dataset)") -> None:
-    """Refuse a Dataset that is no trajectory; variables the schema does not know are let pass.
+    """Check that a Dataset is a trajectory; variables that the schema does not know are accepted.
 
-    A Dataset made by hand need not have tegum's attributes, and its floating-point numbers may have any
-    width. Only `step`, `result`, `diverged_at` and `converged_at` are read; of the rest, dimensions and dtype
-    are looked at.
+    A Dataset made by hand need not have tegum's attributes, and its floating-point numbers may have any width. Only
+    `step`, `result`, `diverged_at` and `converged_at` are read; of all others, dimensions and dtype are checked.
 
     Args:
-        dataset: with the dimensions (seed, step, feature, hidden), after `spec` if there are several Specs.
-        needs: the variables that must be there, for a measure that needs few; None means all of a trajectory.
-        call: what the sentence starts with.
+        dataset: a Dataset with the dimensions (seed, step, feature, hidden), after `spec` if there are several
+            Specs.
+        needs: the variables that must be present, for a measure that needs few; None means all of a trajectory.
+        call: what errors begin with.
 
     Raises:
-        ValueError: for the first variable that is missing, misshapen, of the wrong dtype, or a coordinate (or
-            none) by mistake; for steps that do not increase; for a result no run can have, or one that its
-            `diverged_at` or `converged_at` contradicts.
+        ValueError: for the first variable that is missing, misshapen, of the wrong dtype, or mistaken for a
+            coordinate (or not one); for steps that do not increase; for a result that no run can have, or one that
+            its `diverged_at` or `converged_at` contradicts.
 
     """
     required = [name for name, field in FIELDS.items() if not field.optional] if needs is None else list(needs)

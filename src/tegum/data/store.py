@@ -1,18 +1,18 @@
-"""Trajectories on disk: zarr format 3, written complete or not at all, never read unchecked.
+"""Trajectories on disk: zarr format 3, written completely or not at all, never read unchecked.
 
-A store is a folder with one zarr array per variable. Its chunks are compressed (zstd) and end in a crc32c, so
-any zarr reader notices an altered chunk. What zarr cannot notice (a missing chunk reads as the fill value,
-one copied over another reads as the other) is noticed here, by a manifest of every file's length and sha256:
+A store is a folder with one zarr array per variable. Its chunks are compressed (zstd) and end in a crc32c, so that
+any zarr reader notices an altered chunk. What zarr cannot notice (a missing chunk reads as the fill value, and one
+copied over another reads as the other) is noticed here, by a manifest of the length and the sha256 of every file:
 
-- `load` compares all lengths, and the digests of all that describes the data; those of the data as well where
-  the store takes no more than EAGER_BYTES.
+- `load` compares all lengths, and the digests of everything that describes the data; those of the data as well if
+  the store takes at most EAGER_BYTES.
 - Whatever the size, a chunk is compared when it is read: lazy loading cannot return wrong numbers.
 - `verify` compares everything.
 
-zarr 3 has no stable form for text: it is kept as integer codes, with the words in the array's attributes.
+zarr 3 has no stable form for text: text is stored as integer codes, with the words in the array's attributes.
 
-An append along `seed` has its place here: new chunks beside the old ones, then the metadata and the manifest
-exchanged last. Files the manifest does not name are never read.
+Appending along `seed` would belong here: new chunks beside the old ones, with the metadata and the manifest
+exchanged last. Files that the manifest does not name are never read.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EAGER_BYTES = 256 * 2**20
-"""Up to this size on disk `load` compares every file; beyond it, a chunk is compared when it is read."""
+"""Up to this size on disk, in bytes, `load` compares every file; beyond it, a chunk is compared when it is read."""
 
 CHUNK_BYTES = 2**20
-"""The largest chunk, before compression."""
+"""The size of the largest chunk before compression, in bytes."""
 
 _RUN_DIMS = (schema.SPEC, "seed", "step")
 _COORDINATES = "coordinates"
@@ -55,21 +55,33 @@ _NUMBERS = (
 
 @refusing
 def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a trajectory to the new folder `path`, which appears complete or not at all.
+    """Save a trajectory as a new store at `path`, which appears complete or not at all.
 
-    A process killed in between leaves a hidden folder beside `path`; the next `save` to `path` removes it.
+    The store is a folder in zarr format 3, with checksums. If the process is killed meanwhile, a hidden folder stays
+    beside `path`, which the next `save` to `path` removes.
 
     Args:
-        dataset: a trajectory (see `schema.check`); further variables may hold numbers, truth values or text.
-        path: the folder to make, in a folder that exists.
-        overwrite: replace a tegum store at `path`, which stays whole until the new one is; and nothing else.
+        dataset: a trajectory (see `tegum.data.schema`); further variables may hold numbers, booleans or text.
+        path: the folder to create, in a folder that exists.
+        overwrite: whether to replace a tegum store at `path`, which stays until the new one is complete. Nothing but
+            a store is ever replaced.
 
     Raises:
-        ValueError: the dataset is no trajectory of this schema version, or could not be given back exactly
-            (another dtype, an attribute that is not JSON, a name that cannot name a file, a MultiIndex).
-        FileExistsError: what is at `path` is not to be replaced, or something in it that is no part of a store.
+        ValueError: the dataset is not a trajectory of this schema version, or could not be read back exactly
+            (because of an unsupported dtype, an attribute that is not JSON, a name that cannot name a file, or a
+            MultiIndex).
+        FileExistsError: what is at `path` may not be replaced, or contains something that is not part of a store.
         FileNotFoundError: the folder above `path` does not exist.
         OSError: the disk is full, or nothing can be written there; the sentence names the place.
+
+    Example:
+        >>> import tempfile
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=5), seeds=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tg.save(tg.train(spec), f"{folder}/run.zarr")
+        ...     tg.load(f"{folder}/run.zarr").sizes["seed"]
+        2
 
     """
     write(dataset, path, overwrite=overwrite, call=f"save(dataset, {os.fspath(path)!r})")
@@ -95,13 +107,18 @@ def write(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool,
 
 
 def check_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: str | None = None) -> Path:
-    """Whether a trajectory can be saved at `path`: worth asking before a long training, for the call that errors name.
+    """Check whether a trajectory can be saved at `path`: worth asking before a long training.
+
+    Args:
+        path: the folder to create.
+        overwrite: whether a store at `path` may be replaced.
+        call: what errors begin with; None is that of `save`.
 
     Returns:
         The absolute path.
 
     Raises:
-        FileExistsError: what is at `path` is not to be replaced, or something in it that is no part of a store.
+        FileExistsError: what is at `path` may not be replaced, or contains something that is not part of a store.
         FileNotFoundError: the folder above `path` does not exist.
         OSError: nothing can be written there, or under such a name; or zarr does not work here.
 
@@ -123,21 +140,38 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: 
 
 
 def foreign(root: Path) -> str | None:
-    """Something in the folder of a store that is no part of it; None if there is none."""
+    """Something in the folder of a store that is not part of it; None if there is nothing."""
     return foreign_in(root, STORE)
 
 
 @refusing
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
-    """The trajectory at `path`, exactly as it was saved; numbers are read when they are used, text at once.
+    """Load the trajectory at `path`, exactly as it was saved.
 
-    Should the store be damaged or replaced after this, using the numbers raises ValueError. A store that
-    `Dataset.to_zarr` wrote has no checksums: it is read at once where no chunk is missing, with a warning.
+    Numbers are read when they are used, and text at once. If the store is damaged or replaced after this, using the
+    numbers raises ValueError. A store written by `Dataset.to_zarr` has no checksums: it is read at once if no chunk
+    is missing, with a warning.
+
+    Args:
+        path: the folder of the store.
+
+    Returns:
+        The trajectory.
 
     Raises:
-        ValueError: no tegum store, one of another schema version, or a damaged one (naming the file).
-        FileNotFoundError: nothing is at `path`.
-        OSError: it cannot be read; the sentence names the file.
+        ValueError: there is no tegum store, or it has another schema version, or it is damaged; the sentence names
+            the file.
+        FileNotFoundError: there is nothing at `path`.
+        OSError: the store cannot be read; the sentence names the file.
+
+    Example:
+        >>> import tempfile
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=5), seeds=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = tg.train(spec, out=f"{folder}/run.zarr")
+        ...     tg.load(f"{folder}/run.zarr").identical(run)
+        True
 
     """
     return read(path, call=f"load({os.fspath(path)!r})")
@@ -180,9 +214,12 @@ def _read(root: Path, call: str) -> xr.Dataset:
 def verify(path: str | os.PathLike[str]) -> None:
     """Compare every file of the store at `path` with its manifest, however large the store is.
 
+    Args:
+        path: the folder of the store.
+
     Raises:
         ValueError: as from `load`, for any file of the store.
-        FileNotFoundError: nothing is at `path`.
+        FileNotFoundError: there is nothing at `path`.
 
     """
     call = f"verify({os.fspath(path)!r})"

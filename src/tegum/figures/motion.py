@@ -1,4 +1,4 @@
-"""A run to watch: its embeddings in the plane or in space, beside the loss, as an MP4 or a GIF.
+"""A film of one run: its embeddings in the plane or in space, beside the loss, as an MP4 or a GIF.
 
 The embeddings keep one pose (`tegum.analysis.geometry.views`): what moves is learning, not the gauge.
 """
@@ -52,39 +52,50 @@ def render(
     overwrite: bool = False,
     progress: bool | Callable[[str, float], None] | None = True,
 ) -> Path:
-    """Write one run of a trajectory as a film: an MP4 or a GIF, by the ending of `target`.
+    """Render one run of a trajectory as a film of its embeddings beside its loss.
 
-    A frame shows the last snapshot recorded up to its step; nothing is made up between snapshots. The loss is the exact
-    one where that takes less than about 20 seconds, else the recorded one with its standard error. Of a diverged run
-    the finite snapshots are shown, and of their embeddings what has room beside those of most snapshots; the frame says
-    so.
+    The ending of `target` decides between an MP4 and a GIF. A frame shows the last snapshot recorded up to its step;
+    nothing is interpolated. The loss is the exact one if that takes less than about 20 seconds, otherwise the
+    recorded one with its standard error. Of a diverged run the finite snapshots are shown, and of their embeddings
+    what fits beside those of most snapshots; the frame says so.
 
     Args:
         run: a trajectory, or one run of it.
-        target: the file; it appears complete or not at all.
-        seed: of the run; by default the first.
-        spec: the number of its Spec, where there are several.
-        dimensions: 2 or 3; by default 2 where m ≤ 2, and 3 otherwise. More hidden dimensions are projected on the
+        target: the file to write, which appears complete or not at all.
+        seed: the seed of the run; None is the first one.
+        spec: the number of its Spec, if there are several.
+        dimensions: 2 or 3; None is 2 if m ≤ 2, and otherwise 3. More hidden dimensions are projected onto the
             leading principal directions of the last embeddings, and the frame says so.
-        clock: what goes on evenly; by default each snapshot is shown for as long.
-        start: no snapshot before this step.
-        stop: no snapshot after this step.
-        every: only every so many snapshots, and the last.
-        fps: frames per second, from 1 to 60; a GIF has 50 at most.
-        seconds: how long, up to a day; by default there are as many frames as snapshots.
-        width: of a frame, in pixels, even; it is half as high.
-        turn: by how many degrees the camera turns over the whole film, in three dimensions.
-        overwrite: replace a file.
-        progress: as in `train`; a function is called with "frames" and the part that is done.
+        clock: the time axis: equal time per snapshot ("snapshots"), per step ("linear"), or per logarithm of the
+            step ("logarithmic").
+        start: the first step to show; None is the beginning.
+        stop: the last step to show; None is the end.
+        every: use every N-th snapshot, and the last one.
+        fps: frames per second, from 1 to 60; a GIF has at most 50.
+        seconds: the length of the film, up to a day; None gives as many frames as there are snapshots.
+        width: the width of a frame in pixels, an even number from 320 to 3840; the height is half of it.
+        turn: the angle by which the camera turns over the whole film, in degrees, in three dimensions.
+        overwrite: whether to replace an existing file.
+        progress: whether to show progress, as in `train`; or a function that is called with "frames" and the
+            fraction done.
 
     Returns:
         The path of the file.
 
     Raises:
-        ValueError: an option is out of range, there is no such run, or nothing to animate.
-        FileExistsError: the file is there and is not to be replaced.
-        FileNotFoundError: its folder is not there.
+        ValueError: an option is out of range, there is no such run, or there are fewer than two finite snapshots.
+        FileExistsError: the file exists and may not be replaced.
+        FileNotFoundError: its folder does not exist.
         OSError: the file could not be written.
+
+    Example:
+        >>> import tempfile
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=2, training=tg.Sampled(steps=2), snapshots=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     film = tg.render(tg.train(spec), f"{folder}/run.gif", width=320)
+        ...     film.name, film.read_bytes()[:6]
+        ('run.gif', b'GIF89a')
 
     """
     path = Path(target)

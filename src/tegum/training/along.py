@@ -33,20 +33,33 @@ def population_loss_along(
     threads: int | None = None,
     progress: bool | Callable[[int, int], None] | None = True,
 ) -> xr.DataArray:
-    """The population loss of every snapshot of a trajectory: the loss without the noise of an evaluation sample.
+    """Compute the exact population loss of every snapshot of a trajectory, free of the noise of an evaluation sample.
 
     Args:
-        run: a trajectory, with its Spec in the attribute `spec`; one run or one snapshot of it will do.
-        tol: the largest error of a loss.
-        threads: of a CPU; None is all cores.
-        progress: as in `train`; a function is called with the snapshots done and all of them.
+        run: a trajectory with its Spec in the attribute `spec`; one run or one snapshot of it will do.
+        tol: the largest permissible error of a loss.
+        threads: the number of CPU threads; None is all cores.
+        progress: whether to show progress, as in `train`; or a function that is called with the number of snapshots
+            done and of all snapshots.
 
     Returns:
-        Shaped like `run.loss`, named "population_loss", float64; NaN where the run had diverged or was not recorded.
+        Losses, shaped like `run.loss`, named "population_loss", float64; NaN where the run had diverged or was not
+        recorded.
 
     Raises:
-        ValueError: there is no Spec, a set of its features has no characteristic function, or `tol` is no positive
-            number or cannot be reached.
+        ValueError: there is no Spec, a set of its features has no characteristic function, `threads` is not a
+            positive int, or `tol` is not a positive number or cannot be reached.
+
+    Example:
+        The exact loss at a start without weights is the sum of the features' second moments, 3 · 0.1/3.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> spec = tg.Spec(
+        ...     features=[tg.Independent(3, 0.1)], hidden=1, start=np.zeros((3, 1)), training=tg.Sampled(steps=1)
+        ... )
+        >>> round(float(tg.population_loss_along(tg.train(spec)).isel(seed=0, step=0)), 8)
+        0.1
 
     """
     call = "population_loss_along(run)"
@@ -74,12 +87,14 @@ def population_loss_along(
 
 
 class Described(NamedTuple):
-    """What a Spec says of the losses of its runs."""
+    """What a Spec says about the losses of its runs."""
 
     features: FeatureDistribution
+    """The feature distribution."""
     activation: Any
+    """The activation of the model's output."""
     training: Any
-    """As in the JSON form of a Spec."""
+    """The way of training, as in the JSON form of a Spec."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +102,13 @@ class Models:
     """All models of a trajectory, Spec by Spec."""
 
     specs: list[Described]
+    """What each Spec says about its losses."""
     weights: Shaped[np.ndarray, "spec model feature hidden"]
+    """The weights W of every model, shape (spec, model, n, m)."""
     bias: Shaped[np.ndarray, "spec model feature"]
+    """The biases b of every model, shape (spec, model, n)."""
     like: xr.DataArray
-    """The bias as it lies in the trajectory, with a leading `spec` if it has one."""
+    """The bias as it is laid out in the trajectory, with a leading `spec` if it has one."""
 
     def finite(self, spec: int) -> Int[np.ndarray, " model"]:
         """The models of a Spec whose parameters are finite."""

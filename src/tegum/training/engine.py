@@ -1,7 +1,7 @@
 """Training as a resumable iterator, and `train`, the loop over it that returns a trajectory.
 
 Whatever watches, pauses, steers or saves training uses the same piece: `iterate` yields segments, each with the
-snapshots taken in it and a `TrainingState` from which it can be continued, by the same Spec or a changed one.
+snapshots taken in it and a `TrainingState` from which training can continue, by the same Spec or a changed one.
 """
 
 from __future__ import annotations
@@ -46,23 +46,49 @@ as long as that takes."""
 @final
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """A piece of training: the snapshots taken in it, and the state at its end."""
+    """A piece of training: the snapshots taken in it, and the state at its end.
+
+    Example:
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=10), snapshots=2)
+        >>> segments = list(tg.iterate(spec))
+        >>> [step for segment in segments for step in segment.recorded.steps.tolist()]
+        [0, 5, 10]
+
+    """
 
     start: int
-    """The step it began at; it ended at `state.step`."""
+    """The step at which the segment began; it ended at `state.step`."""
     state: TrainingState
+    """The state of all runs at the end of the segment."""
     recorded: Recorded
+    """The snapshots taken in the segment."""
     steps: int
-    """Steps that the whole training takes; it is over when `state.step` has reached them."""
+    """The number of steps of the whole training, which is over once `state.step` has reached it."""
     seconds: float
-    """Wall time of this segment."""
+    """The wall time that the segment took, in seconds."""
     time: float | None = None
-    """The time of a flow at the end of this segment; None for other training."""
+    """The time of a flow at the end of the segment; None for other training."""
 
 
 @final
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during `train`; `run` is the trajectory up to its last snapshot, with the result "interrupted"."""
+    """Raised on Ctrl-C during `train`; `run` is the trajectory up to its last snapshot, with the result "interrupted".
+
+    Example:
+        A function that is called with each segment can stop training in the same way.
+
+        >>> import tegum as tg
+        >>> def stop(segment):
+        ...     raise KeyboardInterrupt
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=100_000))
+        >>> try:
+        ...     tg.train(spec, progress=stop)
+        ... except tg.TrainingInterrupted as interrupted:
+        ...     print(interrupted.run.result.values.tolist())
+        ['interrupted']
+
+    """
 
     def __init__(self, run: xr.Dataset) -> None:
         super().__init__("training was interrupted; the trajectory up to there is in the attribute `run`")
@@ -78,26 +104,38 @@ def iterate(
     engine: EngineName = "auto",
     segment_seconds: float = _SEGMENT_SECONDS,
 ) -> Iterator[Segment]:
-    """Train in segments.
+    """Train in segments, as a generator that can be left at any time and continued from a state.
 
-    Runs of several Specs follow one another along the `run` axis of states and snapshots. The bits do not depend on
-    where segments end, and continuing from a segment's state gives those that not stopping would have given.
+    Runs of several Specs follow one another along the `run` axis of states and snapshots. Results do not depend on
+    where segments end, and continuing from a segment's state is bit-identical to not stopping.
 
     Args:
         specs: one Spec, or several that agree in shapes, snapshots, number of seeds, kind of training, and the
             fields that this kind names as `shared`.
-        state: where to go on; None starts at step 0. It is not changed.
-        threads: of a CPU; None is all cores.
-        engine: of sampled training, "kernel" (CPU), "jax", or "auto": the kernel wherever it covers the Spec. Other
-            kinds have one engine each, and "auto" alone.
-        segment_seconds: about how long a segment should take.
+        state: the state from which to continue, which is not changed; None starts at step 0.
+        threads: the number of CPU threads; None is all cores.
+        engine: the engine of sampled training: "kernel" (CPU), "jax", or "auto", which is the kernel wherever it
+            covers the Spec. Other kinds of training have one engine each, and accept only "auto".
+        segment_seconds: about how long a segment should take, in seconds.
 
     Yields:
-        At least one segment; the last one's `state.step` is the number of steps.
+        Segments, at least one; the last one's `state.step` is the number of steps.
 
     Raises:
-        ValueError: the Specs cannot be trained together, the state does not fit them, or the engine does not
-            cover them.
+        ValueError: the Specs cannot be trained together, the state does not fit them, the engine does not cover
+            them, or `segment_seconds` is negative.
+
+    Example:
+        Stop after the first segment, and continue from its state later.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=20))
+        >>> first = next(tg.iterate(spec))
+        >>> *_, last = tg.iterate(spec, first.state)
+        >>> *_, undisturbed = tg.iterate(spec)
+        >>> last.state.step, np.array_equal(last.state.weights, undisturbed.state.weights)
+        (20, True)
 
     """
     specs = together(specs, "iterate")
@@ -149,45 +187,54 @@ def train(
     resume: bool = False,
     checkpoint_seconds: float = EVERY_SECONDS,
 ) -> xr.Dataset:
-    """Train all runs of a Spec, or of several Specs in one call.
+    """Train all runs of a Spec, or of several Specs in one call, and return their trajectory.
 
-    Runs of the same number and base seed start alike and draw from the same stream in every Spec: members of a sweep
-    are paired (common random numbers). Where they should be independent, give each Spec a base seed of its own.
+    Runs with the same number and base seed start alike and draw from the same stream in every Spec: members of a
+    sweep are paired (common random numbers). If they should be independent, give each Spec a base seed of its own.
 
-    With `out` the trajectory is saved there as soon as it is whole. Until then what is done is kept beside it
-    (`run.partial.zarr` beside `run.zarr`) every `checkpoint_seconds`, and wherever training ends early;
-    `resume=True` goes on from there, to the bits that an undisturbed training would have given.
+    With `out` the trajectory is saved there as soon as it is complete. Until then the work done so far is kept
+    beside it (`run.partial.zarr` beside `run.zarr`), every `checkpoint_seconds` and wherever training ends early;
+    `resume=True` continues from there, bit-identical to undisturbed training.
 
     Args:
         specs: one Spec, or several that agree in shapes, snapshots, number of seeds, kind of training, and the
-            fields that this kind names as `shared`. Several give a leading dimension `spec`, with what differs between
-            them as coordinates.
-        threads: of a CPU; None is all cores. The numbers do not depend on it.
-        engine: of sampled training, "kernel" (CPU), "jax", or "auto": the kernel wherever it covers the Spec. Other
-            kinds have one engine each, and "auto" alone.
-        progress: by default shown on standard error, in terminals and notebooks, after a second; False is silent. A
-            function is called with each `Segment` as it is done, instead.
-        out: the store to make, in a folder that exists; None keeps the trajectory in memory alone.
-        overwrite: replace a store at `out`, which stays until the new one is whole.
-        resume: go on from what an unfinished training of these Specs has left beside `out`; where there is nothing,
-            begin.
-        checkpoint_seconds: how long training goes on before what is done is kept again; longer where keeping it
-            takes more than a thirtieth of that.
+            fields that this kind names as `shared`. Several give a leading dimension `spec`, with what differs
+            between them as coordinates.
+        threads: the number of CPU threads; None is all cores. Results do not depend on it.
+        engine: the engine of sampled training: "kernel" (CPU), "jax", or "auto", which is the kernel wherever it
+            covers the Spec. Other kinds of training have one engine each, and accept only "auto".
+        progress: True shows progress on standard error, in terminals and notebooks, if training takes longer than a
+            second; False shows nothing. A function is called with each `Segment` instead.
+        out: the store to create, in a folder that exists; None keeps the trajectory only in memory.
+        overwrite: whether to replace a store at `out`, which stays until the new one is complete.
+        resume: whether to continue what an unfinished training of these Specs has left beside `out`; if there is
+            nothing, training begins.
+        checkpoint_seconds: how often the work so far is saved, in seconds; less often if saving takes more than a
+            thirtieth of that.
 
     Returns:
-        The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step),
-        result and diverged_at (seed), described in `tegum.data.schema`. Exact training adds converged_at (seed), a
-        flow gradient_error (seed) and the coordinate time (seed, step).
+        The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step), result
+        and diverged_at (seed), as described in `tegum.data.schema`. Exact training adds converged_at (seed); a flow
+        adds gradient_error (seed) and the coordinate time (seed, step).
 
     Raises:
-        ValueError: the Specs cannot be trained together, the engine does not cover them, or what is to be resumed is of
-            another Spec, engine or version of the code.
-        FileExistsError: something is at `out`, or an unfinished training beside it, and is not to be replaced.
-        OSError: nothing can be written at `out`, or the disk has no room. Where it fills up meanwhile the trajectory is
-            kept in another folder, which the sentence names (`tegum.data.keeping.KeptElsewhereError`); the exception
-            carries it as well, in its attribute `run`.
-        TrainingInterrupted: on Ctrl-C; it carries what was done, and with `out` a note says where that is kept. Any
-            other exception that ends training early, such as one raised by `progress`, carries both as well.
+        ValueError: the Specs cannot be trained together, the engine does not cover them, or what is to be resumed
+            belongs to another Spec, engine or version of the code.
+        FileExistsError: there is something at `out`, or an unfinished training beside it, that may not be replaced.
+        OSError: nothing can be written at `out`, or the disk has no room. If the disk fills up during training the
+            trajectory is saved in another folder, which the sentence names
+            (`tegum.data.keeping.KeptElsewhereError`); the exception also holds it as its attribute `run`.
+        TrainingInterrupted: on Ctrl-C. It holds what was done as its attribute `run`, and with `out` a note says
+            where that is saved; so does any other exception that ends training early, such as one raised by
+            `progress`.
+
+    Example:
+        >>> import tegum as tg
+        >>> training = tg.Sampled(steps=20)
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=training, snapshots=4, seeds=2)
+        >>> run = tg.train(spec)
+        >>> dict(run.weights.sizes), run.step.values.tolist(), run.result.values.tolist()
+        ({'seed': 2, 'step': 5, 'feature': 3, 'hidden': 1}, [0, 5, 10, 15, 20], ['completed', 'completed'])
 
     """
     specs = together(specs)

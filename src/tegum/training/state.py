@@ -17,44 +17,72 @@ _PIECE = 2**24
 @final
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """All runs after `step` updates; continuing from it gives the bits that not stopping would have given.
+    """The state of all runs after `step` updates; continuing from it is bit-identical to not stopping.
 
-    Plain arrays, so `np.savez(path, **state.arrays())` is a checkpoint and `TrainingState.from_arrays(np.load(path))`
-    reads it back. Runs of several Specs follow one another, Spec by Spec.
+    It consists of plain arrays, so that `np.savez(path, **state.arrays())` is a checkpoint, which
+    `TrainingState.from_arrays(np.load(path))` reads back. Runs of several Specs follow one another, Spec by Spec.
+
+    Example:
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=5), seeds=4)
+        >>> *_, last = tg.iterate(spec)
+        >>> last.state.step, last.state.weights.shape
+        (5, (4, 3, 1))
+        >>> tg.TrainingState.from_arrays(last.state.arrays()).step
+        5
+
     """
 
     step: int
+    """The number of updates made so far."""
     weights: Float[np.ndarray, "run feature hidden"]
-    """float32 in sampled training, float64 in training on the exact loss; so is the bias."""
+    """The weights W of every run, shape (run, n, m); float32 in sampled training, float64 on the exact loss."""
     bias: Float[np.ndarray, "run feature"]
+    """The biases b of every run, shape (run, n), of the dtype of the weights."""
     first: Float[np.ndarray, "run _first"]
-    """What the optimiser remembers of each run; its form belongs to the engine that made it. For AdamW and SGD the
-    mean gradient, or the momentum: of the weights, row by row, then of the bias."""
+    """The first part of what the optimiser remembers of each run, in a form that belongs to the engine. For AdamW and
+    SGD it is the mean gradient, or the momentum: of the weights, row by row, and then of the bias."""
     second: Float[np.ndarray, "run _second"]
-    """The rest of what it remembers. For AdamW the mean squared gradient, in the same order."""
+    """The rest of what the optimiser remembers. For AdamW it is the mean squared gradient, in the same order."""
     stream: UInt32[np.ndarray, "run word"]
-    """Where each run's stream of random numbers stands; its form belongs to the engine that made it. No words at all
-    where training draws none."""
+    """The position of each run in its stream of random numbers, in a form that belongs to the engine; empty if training
+    draws none."""
     diverged_at: Int64[np.ndarray, " run"]
-    """The step at which a run's loss stopped being finite, −1 where it did not."""
+    """The step at which a run's loss stopped being finite, −1 if it did not."""
     converged_at: Int64[np.ndarray, " run"]
-    """The step at which a run came to its end by its tolerance, −1 where it has not; always −1 in sampled training."""
+    """The step at which a run ended by its tolerance, −1 if it has not; always −1 in sampled training."""
 
     def copy(self) -> TrainingState:
-        """The same state in arrays of its own."""
+        """Copy the state into arrays of its own.
+
+        Returns:
+            An equal state that shares no memory with this one.
+
+        """
         copies: dict[str, Any] = {name: value.copy() for name, value in self.arrays().items() if name != "step"}
         return replace(self, **copies)
 
     def arrays(self) -> dict[str, Any]:
-        """The state as named arrays."""
+        """Return the state as named arrays.
+
+        Returns:
+            The fields by their names.
+
+        """
         return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> TrainingState:
-        """The state whose `arrays()` these are.
+        """Rebuild a state from its named arrays.
+
+        Args:
+            arrays: what `arrays()` returned, such as a loaded .npz file.
+
+        Returns:
+            The state.
 
         Raises:
-            ValueError: one is missing.
+            ValueError: an array is missing.
 
         """
         if missing := [field.name for field in fields(cls) if field.name not in arrays]:
@@ -70,11 +98,14 @@ class Recorded:
     """Snapshots of all runs at some steps; NaN from where a run diverged."""
 
     steps: Int64[np.ndarray, " snapshot"]
+    """The steps of the snapshots."""
     weights: Float[np.ndarray, "run snapshot feature hidden"]
-    """float32 or float64, as in the state; so is the bias."""
+    """The weights W of every run at each snapshot, shape (run, snapshot, n, m), of the dtype of the state's."""
     bias: Float[np.ndarray, "run snapshot feature"]
+    """The biases b of every run at each snapshot, shape (run, snapshot, n), of the dtype of the state's."""
     loss: Float64[np.ndarray, "run snapshot"]
-    """The exact loss; in sampled training that on the evaluation sample."""
+    """The exact loss of each snapshot, or in sampled training the loss on the evaluation sample; summed over features.
+    """
 
     @classmethod
     def empty(

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
-"""Probabilities for which quantiles of cosines are told."""
+"""The probabilities at which quantiles of cosines are given."""
 
 BINS = 101
-"""Of the histogram of cosines."""
+"""The number of bins in the histogram of cosines."""
 
 LOCAL = 32
-"""So many features are looked at by themselves where none are named."""
+"""The number of features whose local bases are measured if none are named."""
 
 
 @refusing
@@ -41,37 +41,51 @@ def analyse(
     key: int = 0,
     progress: bool | geometry.Progress | None = True,
 ) -> xr.Dataset:
-    """Geometry of feature directions, and with activations also co-activation and local bases.
+    """Measure the geometry of feature directions that you bring, with activations also their co-activation.
 
-    The Gram matrix of all features is never made: 100,000 directions in 1,024 dimensions need less than 4 GB, and the
-    search for neighbours, which grows with n² m, some minutes of two cores. All else takes seconds.
+    With activations, local bases are measured too. The directions may be the decoder of a sparse autoencoder or any
+    other matrix. The Gram matrix of all features is never built: 100,000 directions in 1,024 dimensions take less
+    than 4 GB, and the search for neighbours, which grows as n² m, some minutes on two cores. Everything else takes
+    seconds.
 
-    Chance is told beside each measure: `*_null` variables are what random directions have. Dimensionality is that of
-    Elhage et al. (2022), and so is the question of the local measures, whether features that are active together have
-    nearly orthogonal directions and fill the local principal subspace.
+    Every measure comes with its null: variables named `*_null` are what random directions have. Dimensionality is
+    that of Elhage et al. 2022, "Feature Dimensionality". The local measures ask the question of "Local
+    Almost-Orthogonal Bases": whether features that are active together have nearly orthogonal directions and fill
+    the local principal subspace.
 
     Args:
-        weights: shape (n features, m), rows being directions; an array, perhaps mapped from a file, or a tensor.
-        activations: shape (samples, n), an array, a tensor, or a sparse matrix; a feature is active where it is not 0.
-        threshold: a feature is represented if its row is at least threshold × scale long.
-        scale: None is the longest row.
-        neighbours: whether to search for the nearest and the most opposite feature of each.
-        features: those whose local bases are measured; None is the 32 most correlated with their companions, among
-            those active in at least 100 samples.
-        companions: of how many of the most correlated features, for each feature, is told.
-        key: of the random numbers.
-        progress: by default shown on standard error, in terminals and notebooks, after a second; False is silent. A
-            function is called with what is being done, and the part of it that is done, instead.
+        weights: shape (n, m), with feature directions as rows; an array, possibly memory-mapped from a file, or a
+            tensor.
+        activations: shape (samples, n), an array, a tensor or a sparse matrix; a feature is active where it is not
+            0.
+        threshold: the fraction of the scale that the row of a represented feature must reach, in [0, 1).
+        scale: the norm of a fully represented feature; None is the longest row.
+        neighbours: whether to search for the nearest and the most opposite feature of each feature.
+        features: the features whose local bases are measured; None is the 32 most correlated with their companions,
+            among those active in at least 100 samples.
+        companions: the number of most correlated features that are listed for each feature.
+        key: the seed of the random samples.
+        progress: whether to show progress, as in `train`; or a function that is called with the name of the present
+            part and the fraction of it that is done.
 
     Returns:
-        Variables by feature: norm, dimensionality, represented, nearest, opposite and their cosines; with activations
-        density, mean_activation, companion and correlation (feature, place); by `local`, the features looked at:
-        local_capture and what it is compared with. The spectrum by axis; quantiles and a histogram of cosines. Single
-        numbers, such as total_dimensions, have no dimension.
+        A Dataset. By feature: norm, dimensionality, represented, nearest, opposite and their cosines; with
+        activations density, mean_activation, companion and correlation (feature, place). By `local`, the features
+        whose local bases are measured: local_capture and what it is compared with. By axis the spectrum of WᵀW;
+        quantiles and a histogram of cosines. Single numbers, such as total_dimensions, have no dimension.
 
     Raises:
-        ValueError: in one sentence, weights or activations are no matrices of finite real numbers that fit together,
-            or an option lies outside its range.
+        ValueError: weights or activations are not matrices of finite real numbers that fit together, or an option is
+            out of range.
+
+    Example:
+        Two antipodal pairs in the plane, which is a square: each feature has half a dimension, all of them two.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> found = tg.analyse(np.concatenate([np.eye(2), -np.eye(2)]))
+        >>> found.opposite.values.tolist(), found.dimensionality.values.tolist(), float(found.total_dimensions)
+        ([2, 3, 0, 1], [0.5, 0.5, 0.5, 0.5], 2.0)
 
     """
     import xarray as xr
@@ -212,9 +226,16 @@ def _activity(
 
 
 def summary(found: xr.Dataset) -> dict[str, Any]:
-    """Every number of an analysis, JSON-able: single ones, and mean and quantiles of those by feature; with meanings.
+    """Summarise an analysis in JSON-able numbers with their meanings: single ones, means and quantiles.
 
-    NaN and infinity, which JSON does not know, are None.
+    NaN and infinity, which JSON lacks, become None.
+
+    Args:
+        found: what `analyse` returned.
+
+    Returns:
+        The probabilities of the quantiles, and the measures by name.
+
     """
     numbers: dict[str, Any] = {}
     for name, variable in found.data_vars.items():

@@ -1,7 +1,7 @@
-"""Sudden drops of the loss: across windows that are given, and found in the loss alone.
+"""Sudden drops of the loss: across given windows, and found in the loss alone.
 
-Two lines are fitted by least squares to the loss, one just before and one just after a gap. By how much they miss
-each other in the middle of the gap is the *drop* there: a steady decline has none.
+Two lines are fitted to the loss by least squares, one just before and one just after a gap. The amount by which they
+miss each other in the middle of the gap is the *drop* there: a steady decline has none.
 
 - The drop *across a window*, such as an event of `tegum.analysis.dynamics.levels`, has a null: the same number for the
   same
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MARGIN = REST // 2
-"""Steps beside an event that count neither to it nor to the loss before or after: a feature at rest may still be
-settling, by as much as half the height of a jump."""
+"""Steps on either side of an event that count neither to it nor to the loss before or after it: a feature at rest may
+still be settling, by up to half the height of a jump."""
 
 FEWEST_SHIFTS = 20
-"""Places that a null needs at least: with fewer it would have no 95 % quantile."""
+"""The least number of places in a null; with fewer it has no 95 % quantile."""
 
 LEAST_DEVIATIONS = 6.0
 """The size that a drop must exceed, in standard deviations of the noise. In 1,000 runs of noise alone, white or with a
@@ -46,24 +46,24 @@ memory of 300 to 10,000 steps, at most 3 exceed 5 somewhere, and 1 exceeds 6; th
 varies."""
 
 SUDDEN = 3.0
-"""So many times as fast as on the lines beside it the loss must fall."""
+"""The factor by which the loss must fall faster in a drop than on the lines beside it."""
 
 STRAIGHT = 0.25
-"""The loss lies on the lines but for so much of the drop, as a root mean square: a line with a step in it, up or
-down, points elsewhere, and misses the other one where nothing happens."""
+"""The largest root-mean-square distance of the loss from its lines, as a fraction of the drop. A line fitted across a
+step has the wrong slope, and misses the other line where nothing happens."""
 
 LOW = 0.05
-"""The part of all places, those of the least sizes, by which noise is judged as long as no drop is known: with many
-drops in a run most places hold a part of one."""
+"""The fraction of all places, those of the least sizes, from which the noise is estimated while no drop is known: in a
+run with many drops most places hold part of one."""
 
 LOW_NORMAL = 0.0627
-"""The distance from its mean, in standard deviations, that so many draws of a normal distribution stay within."""
+"""The distance from the mean, in standard deviations, within which that fraction of a normal distribution lies."""
 
 FREE = 0.1
-"""The part of all places that must hold no drop for the noise to be taken from them."""
+"""The fraction of all places that must be free of drops for the noise to be estimated from them."""
 
 PASSES = 5
-"""Times at most that drops are looked for, each time with the noise of the places where none was found before."""
+"""The most times that drops are searched, each time with the noise of the places where none was found before."""
 
 WHOLE_DROP = 0.9
 """The part of the largest drop that any gap around it shows, from which on a narrower gap holds the whole drop."""
@@ -78,63 +78,91 @@ class Drop(Generic[Kind]):
     """The drop of the loss across an event, and what the same measurement gives elsewhere in the run."""
 
     event: Kind
+    """The event across which the drop is measured."""
     size: float
-    """In the loss summed over features; NaN where there is too little undisturbed loss around the event."""
+    """The drop, in units of the loss (summed over features); NaN if there is too little undisturbed loss around the
+    event."""
     null: Float[np.ndarray, " shift"]
-    """The same measurement at every other place where nothing jumps."""
+    """The same measurement at every other place where nothing jumps, in units of the loss."""
 
     @property
     def measurable(self) -> bool:
-        """Whether there is a drop and a null to compare it with."""
+        """Whether there is a drop, and a null large enough to compare it with."""
         return bool(np.isfinite(self.size)) and len(self.null) >= FEWEST_SHIFTS
 
     @property
     def limit(self) -> float:
-        """The null's 95 % quantile."""
+        """The 95 % quantile of the null, in units of the loss."""
         return float(np.quantile(self.null, 0.95)) if self.measurable else np.nan
 
     @property
     def significant(self) -> bool:
-        """Whether the drop exceeds the null's 95 % quantile, as it does by chance once in twenty times."""
+        """Whether the drop exceeds the 95 % quantile of the null, as happens by chance one time in twenty."""
         return self.measurable and self.size > self.limit
 
 
 @final
 @dataclass(frozen=True)
 class LossDrop:
-    """A sudden drop that was found in the loss alone."""
+    """A sudden drop that was found in the loss alone.
+
+    Example:
+        >>> import tegum as tg
+        >>> drop = tg.LossDrop(seed=0, start=4_900, end=5_100, size=0.2, strength=25.0)
+        >>> drop.end - drop.start
+        200
+
+    """
 
     seed: int
+    """The seed of the run."""
     start: int
-    """The last step of the line before it."""
+    """The last step of the line fitted before the drop."""
     end: int
-    """The first step of the line after it."""
+    """The first step of the line fitted after the drop."""
     size: float
-    """In the loss summed over features."""
+    """The drop, in units of the loss (summed over features)."""
     strength: float
-    """In standard deviations of the noise of the same measurement elsewhere in the run."""
+    """The drop in standard deviations of the noise of the same measurement elsewhere in the run."""
 
 
 @refusing
 def find_drops(
     loss: xr.DataArray, *, least: float = LEAST_DEVIATIONS, side: int = REST, longest: int = LONGEST, late: float = LATE
 ) -> list[LossDrop]:
-    """All late drops of all runs, ordered by seed and start, found without a look at anything but the loss.
+    """Find the sudden drops in the late part of every run, from the loss alone.
 
-    A run has none where its loss is not finite. Stationary normal noise, white or with a memory, makes one in at most 1
-    of 100 runs; noise that comes in bursts, several times stronger than in the rest of the run, makes many more.
+    The definition is in `tegum.analysis.dynamics.drops`. A run whose loss is not finite has none. Stationary normal
+    noise, white or correlated, produces a drop in at most 1 of 100 runs; noise that comes in bursts, several times
+    stronger than in the rest of the run, produces many more.
 
     Args:
-        loss: dims (seed, step), summed over features, recorded at evenly spaced steps, on one sample of each
-            run (or the population), so that two snapshots can be compared.
-        least: how far a drop must exceed the noise, in standard deviations.
-        side: length of a line, in steps; also the least distance of two drops.
+        loss: dims (seed, step), summed over features, at evenly spaced steps; either exact, or recorded on one
+            sample of each run, so that snapshots can be compared.
+        least: the standard deviations of the noise that a drop must exceed.
+        side: the length of a line, in steps; also the least distance between two drops.
         longest: the widest gap, in steps.
-        late: the first part of training, in which no drop is looked for; one that is under way at its end may be found
+        late: the initial fraction of training in which no drop is searched; a drop under way at its end may be found
             from there on.
 
+    Returns:
+        The drops, ordered by seed and start.
+
     Raises:
-        ValueError: the dims are others, the steps are not evenly spaced, or a number is not positive.
+        ValueError: the dims are others, the steps are not evenly spaced, or a number is out of its range.
+
+    Example:
+        A loss with a little noise that steps down by 0.2 at step 5,000.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> step = np.arange(0, 10_001, 100)
+        >>> noise = 1e-3 * np.random.default_rng(0).normal(size=len(step))
+        >>> loss = np.where(step < 5_000, 1.0, 0.8) + noise
+        >>> drops = tg.find_drops(xr.DataArray(loss[None], {"seed": [0], "step": step}, ("seed", "step")))
+        >>> [(drop.start < 5_000 <= drop.end, round(drop.size, 2)) for drop in drops]
+        [(True, 0.2)]
 
     """
     for name, value in (("least", least), ("side", side), ("longest", longest)):
@@ -168,25 +196,42 @@ def loss_drops(
     margin: int = MARGIN,
     late: float = LATE,
 ) -> list[Drop[Kind]]:
-    """The drop of the loss across each event, with its time-shifted null.
+    """Measure the drop of the loss across each event, with a time-shifted null.
 
-    Lines are fitted by least squares to `side` steps of the loss before the event and to as many after it,
-    `margin` away from it, and compared in the middle of the event. They are shorter where other jumps of the
-    run would lie in them. The null moves the whole window to every other place in the late part of the run at
-    which it meets no jump: that is the exact distribution of a shift drawn at random.
+    Lines are fitted by least squares to `side` steps of the loss before the event and to as many after it, `margin`
+    away from it, and compared in the middle of the event. They are shorter if other jumps of the run would lie in
+    them. The null moves the whole window to every other place in the late part of the run at which it meets no jump:
+    that is the exact distribution of a randomly drawn shift.
 
     Args:
-        events: of the runs in `loss`.
-        loss: dims (seed, step), summed over features, recorded at evenly spaced steps, on one sample of each
-            run (or the population), so that two snapshots can be compared.
-        jumps: everything that jumps, early jumps included: the null steers clear of them.
-        side: length of a line, in steps.
-        margin: steps beside the event that belong to no line.
-        late: the first part of training, which the null leaves out.
+        events: events of the runs in `loss`.
+        loss: dims (seed, step), summed over features, at evenly spaced steps; either exact, or recorded on one
+            sample of each run, so that snapshots can be compared.
+        jumps: everything that jumps, early jumps included: the null avoids them.
+        side: the length of a line, in steps.
+        margin: steps on either side of the event that belong to no line.
+        late: the initial fraction of training, which the null leaves out.
+
+    Returns:
+        One `Drop` per event, with its size, its null and whether it is significant.
 
     Raises:
         ValueError: the dims are others, the steps are not evenly spaced, `side` is not positive or `margin`
-            negative, or an event belongs to no run in `loss`.
+            negative, `late` lies outside [0, 1), or an event belongs to no run in `loss`.
+
+    Example:
+        The loss declines steadily by 1e-5 per step, and by another 0.2 at step 5,000, where a feature jumps.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> step = np.arange(0, 10_001, 100)
+        >>> loss = 1 - 1e-5 * step - 0.2 * (step >= 5_000)
+        >>> jump = tg.Jump(0, 3, 4_900, 5_000, before=0.0, after=0.5)
+        >>> loss = xr.DataArray(loss[None], {"seed": [0], "step": step}, ("seed", "step"))
+        >>> [drop] = tg.loss_drops(tg.group_jumps([jump]), loss, [jump])
+        >>> round(drop.size, 6), drop.significant
+        (0.2, True)
 
     """
     if not side > 0:

@@ -1,19 +1,18 @@
-"""Energy levels: jumps of features between plateaus of dimensionality, and the events that they make.
+"""Energy levels: jumps of features between plateaus of dimensionality, and the events that they form.
 
-Elhage et al., "Toy Models of Superposition" (2022), saw features jump between dimensionalities while a model
-trains, and the loss drop as they do. Here both are defined so that they can be measured and can be absent:
+Elhage et al. 2022 ("Discrete 'Energy Level' Jumps") saw features jump between dimensionalities during training, and
+the loss drop as they did. Here both are defined so that they can be measured, and can be absent:
 
-- A feature is *at rest* while its dimensionality stays within a band of height / 2 for `rest` steps. Maximal
-  times at rest are its plateaus.
-- A *jump* leads from one plateau to the next within `longest` steps, over a distance of at least `height`, at
-  least half of it between the plateaus and not on them. A slow drift is no jump, a bump that comes back is none,
-  and a pause shorter than `rest` makes no second one.
-- An *event* is a group of jumps in one run whose times overlap. Some have names: in a swap two features change
-  places, at a birth two absent features become a digon, at a completion a lone feature gets a partner, and at a
-  death features become absent.
+- A feature is *at rest* while its dimensionality stays within a band of height / 2 for `rest` steps. Maximal times
+  at rest are its plateaus.
+- A *jump* leads from one plateau to the next within `longest` steps, over a distance of at least `height`, with at
+  least half of that distance between the plateaus rather than on them. A slow drift is not a jump, nor is a bump
+  that returns to where it was, and a pause shorter than `rest` does not divide one jump into two.
+- An *event* is a group of jumps in one run whose times overlap. Some events have names: in a swap two features
+  change places, at a birth two absent features become a digon, at a completion a lone feature gains a partner, and
+  at a death features become absent.
 
-What the loss does then is for `tegum.analysis.dynamics.drops`. Times are in optimiser steps; dimensionality has no
-unit.
+What the loss does meanwhile is measured by `tegum.analysis.dynamics.drops`. Times are in optimiser steps.
 """
 
 from __future__ import annotations
@@ -36,61 +35,87 @@ if TYPE_CHECKING:
     import xarray as xr
 
 HEIGHT = 0.1
-"""The least distance of a jump: that between a digon (1/2) and the level next to it, the pentagon's (2/5)."""
+"""The least distance of a jump in dimensionality: from a digon (1/2) to the next level, the pentagon's (2/5)."""
 
 REST = 1_000
-"""The least length of a plateau, in steps. Adam at its usual rate of 1e-3 moves a weight by no more than about 1
-in this time, so that it is about the least in which a whole embedding can come or go."""
+"""The least length of a plateau, in steps. At its usual rate of 1e-3 Adam moves a weight by at most about 1 in this
+time, so that it is about the least in which a whole embedding can appear or vanish."""
 
 LONGEST = 2_000
-"""The longest jump, in steps: one up and one down in sequence, at that speed."""
+"""The longest jump, in steps: one feature up and another down in sequence, at that speed."""
 
 LATE = 0.1
-"""Jumps in this first part of training overlap, and are one decline of the loss rather than many events."""
+"""The initial fraction of training that is left out: its jumps overlap, and form one decline rather than many events.
+"""
 
 FEWEST = 4
-"""Snapshots that a plateau, or a line fitted to the loss, needs at least."""
+"""The least number of snapshots in a plateau, or in a line fitted to the loss."""
 
 ABSENT_DIMENSIONALITY = 0.1
 """The dimensionality up to which a feature is not represented: between it and 1/2 lie four times HEIGHT."""
 
 NEAR = HEIGHT / 2
-"""A feature is at a level within this of it: what a plateau may vary by."""
+"""The largest distance in dimensionality at which a feature is at a level: what a plateau may vary by."""
 
 AT = 0.02
-"""A feature that jumps is at a known level within this of it: the noise of AdamW at its usual rate, twice."""
+"""The largest distance in dimensionality at which a jumping feature is at a known level: twice AdamW's noise."""
 
 Kind = Literal["swap", "birth", "completion", "death", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What an event may be, by its features' dimensionalities."""
+"""What an event may be, judged by the dimensionalities of its features."""
 
 
 @final
 @dataclass(frozen=True)
 class Jump:
-    """One feature's passage from one plateau to the next."""
+    """One feature's passage from one plateau of dimensionality to the next.
+
+    Example:
+        A feature that was absent becomes part of a digon.
+
+        >>> import tegum as tg
+        >>> tg.Jump(seed=0, feature=3, start=4_000, end=4_500, before=0.0, after=0.5).change
+        0.5
+
+    """
 
     seed: int
+    """The seed of the run."""
     feature: int
+    """The label of the feature."""
     start: int
     """The last step at rest on the old plateau."""
     end: int
-    """The first step at rest on the new one."""
+    """The first step at rest on the new plateau."""
     before: float
     """The dimensionality at the end of the old plateau."""
     after: float
-    """The dimensionality at the beginning of the new one."""
+    """The dimensionality at the beginning of the new plateau."""
 
     @property
     def change(self) -> float:
-        """By how much the dimensionality rises; negative where it falls."""
+        """The change in dimensionality, positive for a jump up."""
         return self.after - self.before
 
 
 @final
 @dataclass(frozen=True)
 class Event:
-    """Jumps of one run that overlap in time, in the order in which they start, and what they are called.
+    """Jumps of one run that overlap in time, in the order in which they start, and the names of what they do.
+
+    The names are decided by dimensionality alone: a feature is absent up to `ABSENT`, and in a digon within `NEAR`
+    of 1/2. Which features face each other can be told only from the weights (`rearrangements`). Two features form a
+    pair only if their jumps overlap in time, and no feature is in two pairs: first as many swaps and completions as
+    possible are matched, then births and deaths among the remaining features.
+
+    Example:
+        Two absent features rise to 1/2 together: a digon is born.
+
+        >>> import tegum as tg
+        >>> jumps = [tg.Jump(0, feature, 4_000, 4_500, before=0.0, after=0.5) for feature in (3, 7)]
+        >>> event = tg.Event(jumps=tuple(jumps))
+        >>> event.kinds, event.births
+        (('birth',), ((3, 7),))
 
     Names go by dimensionality alone: absent is at most `ABSENT_DIMENSIONALITY`, in a digon is 1/2 to within `NEAR`.
     Which features face each other only weights tell (`tegum.analysis.dynamics.rearrangements`). Two features are a pair
@@ -99,10 +124,11 @@ class Event:
     """
 
     jumps: tuple[Jump, ...]
+    """The jumps, in the order in which they start."""
 
     @property
     def seed(self) -> int:
-        """The run."""
+        """The seed of the run."""
         return self.jumps[0].seed
 
     @property
@@ -127,17 +153,17 @@ class Event:
 
     @property
     def swaps(self) -> tuple[tuple[int, int], ...]:
-        """Pairs (rising, falling) that swap places: by HEIGHT at least the lower one becomes the higher."""
+        """Pairs (rising, falling) that swap places: the lower becomes the higher, by `HEIGHT` before and after."""
         return tuple((up.feature, down.feature) for up, down in self._traded if _swap(up, down))
 
     @property
     def completions(self) -> tuple[tuple[int, int], ...]:
-        """Pairs (newcomer, lone) of which a digon is made: an absent feature rises to 1/2, one above it falls there."""
+        """Pairs (newcomer, lone) that become a digon: an absent feature rises to 1/2, one above 1/2 falls to it."""
         return tuple((up.feature, down.feature) for up, down in self._traded if not _swap(up, down))
 
     @property
     def births(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of which a digon is born: two absent features, in no swap or completion, rise to 1/2 together."""
+        """Pairs of absent features, in no swap or completion, that rise to 1/2 together."""
         return _together([jump for jump in self._free if _newcomer(jump)])
 
     @property
@@ -150,7 +176,7 @@ class Event:
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """What the event is: every kind that it holds, or other."""
+        """Every kind of change that the event contains, or "other" if it contains none."""
         found = {"swap": self.swaps, "birth": self.births, "completion": self.completions, "death": self.deaths}
         return tuple(kind for kind in KINDS if found.get(kind)) or ("other",)
 
@@ -178,18 +204,33 @@ class Event:
 def find_jumps(
     dimensionality: xr.DataArray, *, height: float = HEIGHT, rest: int = REST, longest: int = LONGEST
 ) -> list[Jump]:
-    """All jumps of all runs, ordered by seed, start, and feature.
+    """Find every jump of a feature from one plateau of dimensionality to another, in every run.
 
-    A run has none where its dimensionality is not finite, nor across such a gap.
+    The definition is in `tegum.analysis.dynamics.levels`. A run that diverged, with a dimensionality that is not
+    finite, has no jumps from there on, nor across such a gap.
 
     Args:
-        dimensionality: dims (seed, step, feature), dimensionless, recorded at evenly spaced steps.
+        dimensionality: of every feature at every snapshot, dims (seed, step, feature), at evenly spaced steps.
         height: the least distance of a jump, above 0.
-        rest: the least length of a plateau, in steps; of at least four snapshots where these lie far apart.
-        longest: the longest jump, in steps.
+        rest: the least length of a plateau, in steps; at least four snapshots.
+        longest: the longest duration of a jump, in steps.
+
+    Returns:
+        The jumps, ordered by seed, start and feature.
 
     Raises:
         ValueError: the dims are others, the steps are not evenly spaced, or a number is not positive.
+
+    Example:
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> step = np.arange(0, 10_001, 100)
+        >>> level = np.where(step < 5_000, 0.0, 0.5)[None, :, None]
+        >>> coords = {"seed": [0], "step": step, "feature": [0]}
+        >>> jumps = tg.find_jumps(xr.DataArray(level, coords, ("seed", "step", "feature")))
+        >>> [(jump.start, jump.end, jump.before, jump.after) for jump in jumps]
+        [(4900, 5000, 0.0, 0.5)]
 
     """
     for name, value in (("height", height), ("rest", rest), ("longest", longest)):
@@ -223,10 +264,26 @@ def find_jumps(
 
 @refusing
 def late_jumps(jumps: Iterable[Jump], steps: int, late: float = LATE) -> list[Jump]:
-    """Those that start after the first part `late` of a training of `steps` steps.
+    """Select the jumps that start after the initial fraction `late` of training.
+
+    Early jumps overlap and form one decline of the loss, in which single events cannot be distinguished.
+
+    Args:
+        jumps: jumps of any runs.
+        steps: the length of training, in steps.
+        late: the initial fraction of training that is left out, in [0, 1).
+
+    Returns:
+        The jumps with start ≥ late × steps, in the order given.
 
     Raises:
         ValueError: `late` lies outside [0, 1).
+
+    Example:
+        >>> import tegum as tg
+        >>> jumps = [tg.Jump(0, 0, start, start + 100, before=0.0, after=0.5) for start in (500, 6_000)]
+        >>> [jump.start for jump in tg.late_jumps(jumps, steps=10_000)]
+        [6000]
 
     """
     if not 0 <= late < 1:
@@ -236,7 +293,22 @@ def late_jumps(jumps: Iterable[Jump], steps: int, late: float = LATE) -> list[Ju
 
 @refusing
 def group_jumps(jumps: Iterable[Jump]) -> list[Event]:
-    """Events, ordered by seed and start: jumps of one run that overlap in time, or in a chain of such."""
+    """Group jumps of the same run that overlap in time, directly or in a chain, into events.
+
+    Args:
+        jumps: jumps of any runs, in any order.
+
+    Returns:
+        The events, ordered by seed and start.
+
+    Example:
+        >>> import tegum as tg
+        >>> times = [(1_000, 1_400), (1_300, 1_600), (5_000, 5_200)]
+        >>> jumps = [tg.Jump(0, i, start, end, before=0.0, after=0.5) for i, (start, end) in enumerate(times)]
+        >>> [(event.start, event.end, len(event.jumps)) for event in tg.group_jumps(jumps)]
+        [(1000, 1600, 2), (5000, 5200, 1)]
+
+    """
     events: list[list[Jump]] = []
     end = 0
     for jump in sorted(jumps, key=lambda jump: (jump.seed, jump.start, jump.feature)):
@@ -250,11 +322,14 @@ def group_jumps(jumps: Iterable[Jump]) -> list[Event]:
 
 
 def level_of(dimensionality: float, near: float = AT) -> str:
-    """The known level at which a feature is: "0" where it is absent, "1/2" and the like, or "elsewhere".
+    """Name the known level at which a feature is: "0" if it is absent, "1/2" and the like, or "elsewhere".
 
     Args:
-        dimensionality: of the feature.
-        near: the largest distance from a level; of two levels that are near the nearer one counts.
+        dimensionality: the dimensionality of the feature.
+        near: the largest distance from a level; if two are within it, the nearer one counts.
+
+    Returns:
+        The level as a fraction, "0" or "elsewhere".
 
     """
     if dimensionality <= ABSENT_DIMENSIONALITY:
@@ -264,25 +339,34 @@ def level_of(dimensionality: float, near: float = AT) -> str:
 
 
 def transitions(jumps: Iterable[Jump], near: float = AT) -> Counter[tuple[str, str]]:
-    """How many jumps lead from one known level to another: counts by (from, to), in the words of `level_of`."""
+    """Count how many jumps lead from each known level to each other one.
+
+    Args:
+        jumps: jumps of any runs.
+        near: the largest distance from a level, as in `level_of`.
+
+    Returns:
+        Counts by (from, to), with levels named as `level_of` names them.
+
+    """
     return Counter((level_of(jump.before, near), level_of(jump.after, near)) for jump in jumps)
 
 
 def steadied(dimensionality: xr.DataArray, *, rest: int = REST, late: float = LATE, key: int = 0) -> xr.DataArray:
-    """The null of late jumps: the same late changes and the same noise, but nothing sudden.
+    """Make the null model of late jumps: the same late changes and the same noise, but nothing sudden.
 
-    Each feature goes from where it is when late training begins to where it ends at a steady rate. To that is
-    added noise as strong and as quick as its own: what is left of its dimensionality around a running median,
-    with the phases of its Fourier components drawn anew (Theiler et al., Physica D 58, 1992).
+    Each feature goes at a steady rate from where it is when late training begins to where it ends. Noise as strong
+    and as fast as its own is added: the deviation of its dimensionality from a running median, with the phases of
+    its Fourier components randomised (Theiler et al., Physica D 58, 1992).
 
     Args:
-        dimensionality: dims (seed, step, feature), recorded at evenly spaced steps.
-        rest: length of the running median, in steps.
-        late: the first part of training, which stays as it is.
-        key: of the random numbers.
+        dimensionality: of every feature at every snapshot, dims (seed, step, feature), at evenly spaced steps.
+        rest: the length of the running median, in steps.
+        late: the initial fraction of training, which stays as it is.
+        key: the seed of the random phases.
 
     Returns:
-        The same, with the dims in the order (seed, feature, step).
+        Surrogate dimensionalities, with the dims in the order (seed, feature, step).
 
     Raises:
         ValueError: the dims are others, or the steps are not evenly spaced.

@@ -1,14 +1,14 @@
-"""Whether two kinds of windows, such as events and drops of the loss, meet more often than chance lets them.
+"""Whether two kinds of windows, such as events and drops of the loss, meet more often than by chance.
 
-Chance is a shift in time: all windows of one kind are moved together, by the same time in one run and by another in
-the next, around the late part of training as around a circle. Their number, their lengths and their distances stay,
-and only where they lie is left to chance. Every shift by whole snapshots is looked at, so that the null has no
-noise of its own; a p-value joins the runs by drawing one shift for each.
+Chance is a shift in time: all windows of one kind are moved together, by one time in each run, around the late part
+of training as around a circle. Their number, lengths and distances stay, and only their position is left to chance.
+Every shift by whole snapshots is evaluated, so that the null has no noise of its own; a p-value combines the runs by
+drawing one shift for each.
 
-A shift takes every time of late training for equally likely. Where windows and drops both crowd soon after its
-beginning, in every run alike, they meet more often than that without having to do with each other. A second null keeps
-the time profile: the windows of each run are laid on what happens in another run at the same times. Its p-value deals
-what happens to the runs anew (`tegum.analysis.statistics.permutation_p`).
+A shift treats every time of late training as equally likely. If windows and drops both crowd soon after its
+beginning, in every run alike, they meet more often than that without being related. A second null keeps the time
+profile: the windows of each run are laid on what happens in another run at the same times. Its p-value permutes the
+runs (`tegum.analysis.statistics.permutation_p`).
 
 Times are in optimiser steps; the loss is a sum over features.
 """
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     import xarray as xr
 
 DRAWS = 10_000
-"""Draws of one shift for each run: the least p-value is about one in so many."""
+"""The number of draws of one shift for each run; its reciprocal is about the least p-value."""
 
 FEWEST_RUNS = 3
-"""Runs that the null of other runs needs at least, and a standard error between runs."""
+"""The least number of runs for the null of other runs, and for a standard error between runs."""
 
 CLEAR = 3.0
-"""Standard errors that the late decrease of all runs must exceed: a share of noise is no number between 0 and 1."""
+"""Standard errors that the late decrease of all runs must exceed; a share of mere noise need not lie between 0 and 1.
+"""
 
 
 @final
@@ -47,19 +48,20 @@ class Coincidence:
     """How many windows meet one of the other kind, and how many would by chance."""
 
     hits: tuple[bool, ...]
-    """Of each window, in the order given."""
+    """Whether each window meets one of the other kind, in the order given."""
     null: float | None
-    """The share that meets one where times are shifted, the mean over all shifts; None without windows."""
+    """The share of windows that meet one if times are shifted, the mean over all shifts; None without windows."""
     p: float
-    """How often a draw of shifts gives at least as many hits."""
+    """The probability that a draw of shifts gives at least as many hits."""
     others: float = np.nan
-    """The share that meets one of another run at the same time, the mean over all pairings; NaN with few runs."""
+    """The share of windows that meet one of another run at the same time, the mean over all pairings; NaN with fewer
+    than three runs."""
     p_others: float = np.nan
-    """How often runs dealt to each other at random give at least as many hits; NaN with fewer than three runs."""
+    """The probability that runs paired at random give at least as many hits; NaN with fewer than three runs."""
 
     @property
     def share(self) -> float | None:
-        """Of windows that meet another; None without windows."""
+        """The share of windows that meet one of the other kind; None without windows."""
         return sum(self.hits) / len(self.hits) if self.hits else None
 
 
@@ -69,29 +71,34 @@ class ShareInside:
     """How much of the late decrease of the loss lies inside windows, and how much would by chance."""
 
     inside: Float[np.ndarray, " run"]
-    """The decrease of each run inside its windows."""
+    """The decrease of each run's loss inside its windows, shape (run,)."""
     total: Float[np.ndarray, " run"]
-    """Its whole late decrease."""
+    """The whole late decrease of each run's loss, shape (run,)."""
     time: float
     """The share of late time that the windows take."""
     null: float
-    """The share of the decrease inside windows that are shifted, the mean over all shifts."""
+    """The share of the decrease inside shifted windows, the mean over all shifts."""
     limit: float
-    """Its 95 % quantile over draws of one shift for each run."""
+    """The 95 % quantile of that share over draws of one shift for each run."""
     p: float
-    """How often a draw gives at least the share that was seen."""
+    """The probability that a draw gives at least the observed share."""
     others: float = np.nan
-    """The share inside windows of another run, the mean over all pairings; NaN with fewer than three runs."""
+    """The share inside the windows of another run, the mean over all pairings; NaN with fewer than three runs."""
     p_others: float = np.nan
-    """How often runs dealt to each other at random give at least the share seen; NaN with fewer than three."""
+    """The probability that runs paired at random give at least the observed share; NaN with fewer than three runs."""
 
     @property
     def share(self) -> float:
-        """The decrease inside windows of all runs, of the whole; NaN where the whole is not clear of noise."""
+        """The share of all runs' decrease that lies inside windows; NaN if the whole decrease is not clear of noise."""
         return float(self.inside.sum() / self.total.sum()) if np.isfinite(self.null) else np.nan
 
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the share, by runs drawn with replacement (linearised: a ratio of two sums)."""
+        """The 95 % bootstrap interval of the share over runs (linearised, as the share is a ratio of two sums).
+
+        Returns:
+            The lower and the upper end; NaN where the share is.
+
+        """
         if not np.isfinite(self.share):
             return np.nan, np.nan
         residual = (self.inside - self.share * self.total) / self.total.mean()
@@ -110,24 +117,37 @@ def coincidence(
     key: int = 0,
     runs: Sequence[int] | None = None,
 ) -> Coincidence:
-    """Which of the windows overlap one of the others in the same run, and both nulls of that.
+    """Find which windows overlap one of another kind in the same run, and how many would by chance.
 
-    Windows that share no more than an end do not overlap. A window that lasts no time (both ends at one step) meets
-    nothing.
+    Windows that share no more than an end do not overlap, and a window that starts and ends at the same step meets
+    nothing. The two nulls, shifts in time and other runs, are described in `tegum.analysis.dynamics.matches`.
 
     Args:
-        windows: in the late part of training.
-        others: the same.
-        step: of the snapshots, evenly spaced.
-        late: the first part of training, in which no window lies.
-        draws: of shifts, for the p-value.
-        key: of the random numbers.
-        runs: the seeds of all runs that were looked at, for the null of other runs; those with a window of either kind
-            if not given.
+        windows: windows with a seed, a start and an end in the late part of training, such as events or drops.
+        others: windows of the other kind.
+        step: the steps of all snapshots, evenly spaced.
+        late: the initial fraction of training, in which no window lies.
+        draws: the number of draws for the p-values.
+        key: the seed of the random draws.
+        runs: the seeds of all runs that were searched, for the null of other runs; None is those with a window.
+
+    Returns:
+        The hits, the share expected by chance under both nulls, and their p-values.
 
     Raises:
-        ValueError: `late` lies outside [0, 1), there are no draws, or a window lies outside the late part of training
-            or belongs to none of the runs.
+        ValueError: `late` lies outside [0, 1), there are no draws, or a window lies outside the late part of
+            training or belongs to none of the runs.
+
+    Example:
+        One jump lies inside a drop and one far from it.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> jumps = [tg.Jump(0, i, at, at + 100, before=0.0, after=0.5) for i, at in enumerate((4_900, 8_000))]
+        >>> drops = [tg.LossDrop(seed=0, start=4_800, end=5_200, size=0.2, strength=25.0)]
+        >>> found = tg.coincidence(jumps, drops, np.arange(0, 10_001, 100))
+        >>> found.hits, found.share
+        ((True, False), 0.5)
 
     """
     _check("coincidence", late, draws)
@@ -168,22 +188,40 @@ def coincidence(
 def share_inside(
     loss: xr.DataArray, windows: Sequence[Window], *, late: float = LATE, draws: int = DRAWS, key: int = 0
 ) -> ShareInside:
-    """The share of the late decrease of the loss that lies inside windows, all runs together, with both nulls.
+    """Compute the share of the late decrease of the loss that lies inside windows, and how much would by chance.
 
-    The share and its nulls are NaN where the decrease of all runs does not exceed `CLEAR` standard errors: those of the
-    sum over runs, of which there must be three for that, and those that white noise of the loss gives its two ends
-    (from second differences), whichever are larger. The p-values stay, as they need no share.
+    All runs count together. The share and its nulls are NaN if their decrease does not exceed `CLEAR` standard
+    errors: those of the sum over runs (which needs three of them), or those that white noise of the loss gives its
+    two ends (from second differences), whichever are larger. The p-values remain, as they need no share. The two
+    nulls, shifts in time and other runs, are described in `tegum.analysis.dynamics.matches`.
 
     Args:
-        loss: dims (seed, step), finite, summed over features, recorded at evenly spaced steps.
-        windows: of the runs in `loss`; what lies before the late part does not count.
-        late: the first part of training, which is left out.
-        draws: of shifts, for the null's quantile and the p-value.
-        key: of the random numbers.
+        loss: dims (seed, step), finite, summed over features, at evenly spaced steps.
+        windows: windows of the runs in `loss`, such as events; what lies before the late part does not count.
+        late: the initial fraction of training, which is left out.
+        draws: the number of draws of shifts, for the quantile of the null and the p-values.
+        key: the seed of the random draws.
+
+    Returns:
+        The decrease inside windows and in all, and the share expected by chance.
 
     Raises:
-        ValueError: the dims are others, the steps are not evenly spaced, a loss is not finite, a window belongs to no
-            run in `loss`, the loss does not decrease, `late` lies outside [0, 1), or there are no draws.
+        ValueError: the dims are others, the steps are not evenly spaced, a loss is not finite, a window belongs to
+            no run in `loss`, the loss does not decrease, `late` lies outside [0, 1), or there are no draws.
+
+    Example:
+        After step 1,000 the loss falls by 0.09 along a line and by 0.21 during an event of 100 steps, which takes
+        1/90 of the time: the event holds 0.211 of 0.3.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> step = np.arange(0, 10_001, 100)
+        >>> loss = 1 - 1e-5 * step - 0.21 * (step >= 5_000)
+        >>> loss = xr.DataArray(loss[None], {"seed": [0], "step": step}, ("seed", "step"))
+        >>> found = tg.share_inside(loss, [tg.Jump(0, 3, 4_900, 5_000, before=0.0, after=0.5)])
+        >>> round(found.share, 4), round(found.time, 4)
+        (0.7033, 0.0111)
 
     """
     _check("share_inside", late, draws)

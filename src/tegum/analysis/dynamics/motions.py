@@ -1,36 +1,36 @@
-"""What moves while a model trains: the motion of its embeddings between two snapshots, in parts that have a name.
+"""What moves during training: the motion of the embeddings between two snapshots, in parts that have a name.
 
-Elhage et al., "Toy Models of Superposition" (2022), see learning as "a sequence of simple, independent geometric
-transformations". Here a motion dW is parted into such transformations of sets of features. A set g has the centroid
-c_g, the mean of its embeddings, and the deviations V_g of its embeddings from it, V_g = Σ_i σ_i u_i v_iᵀ with widths
-σ_i and axes v_i. To every transformation belongs the space of the motions that it can make:
+Elhage et al. 2022 ("Learning as Geometric Transformations") see learning as "a sequence of simple, independent
+geometric transformations". Here a motion dW is decomposed into such transformations of sets of features. A set g has
+the centroid c_g, the mean of its embeddings, and the deviations V_g of its embeddings from it, V_g = Σ_i σ_i u_i
+v_iᵀ with widths σ_i and axes v_i. Each transformation has the space of motions that it can make:
 
 - *inflation*: a centroid grows or shrinks along itself, each set at its own rate.
-- *separation*: centroids change their directions relative to one another, all members of a set going along. Centroids
-  that rotate as one do not: but for a rotation of hidden space that is a turn of all deviations, and counts as *turn*.
-- *opening*: the widths of a set change, each by itself: members leave their centroid along the axes (or come back).
-- *twist*: the deviations of a set turn within their own subspace, V_g A with A antisymmetric there. It has a meaning
-  only for two sets whose deviation subspaces are parallel (all principal angles at most `PARALLEL`), and is undefined
-  otherwise.
-- *turn*: the deviations of a set turn in any other way, as where its plane tilts. Turns of all deviations as one, with
-  centroids at rest, come before separation wherever the others stand.
-- *scaling* (W itself) and *stretch* (W S, S symmetric) of the whole. They are made of the others, as growth of
-  centroids and widths at one rate is scaling; they therefore stand in no order unless asked for.
-  `order=("scaling",)` tells how much scaling alone explains.
+- *separation*: centroids change their directions relative to one another, and all members of a set go along. A
+  common rotation of all centroids is none: up to a rotation of hidden space it is a turn of all deviations, and
+  counts as *turn*.
+- *opening*: the widths of a set change independently: members leave their centroid along the axes, or return to it.
+- *twist*: the deviations of a set rotate within their own subspace, V_g A with A antisymmetric there. This is
+  meaningful only for two sets whose deviation subspaces are parallel (all principal angles at most `PARALLEL`), and
+  undefined otherwise.
+- *turn*: the deviations of a set rotate in any other way, as when its plane tilts. Common turns of all deviations,
+  with centroids at rest, come before separation wherever the others stand in the order.
+- *scaling* (W itself) and *stretch* (W S, S symmetric) of the whole. They are composed of the others, as growth of
+  centroids and widths at one rate is scaling, and therefore take part only if asked for: `order=("scaling",)` tells
+  how much scaling alone explains.
 
 What none of them can make is the *rest*.
 
-The loss does not change in a rotation of hidden space, W A with A antisymmetric, so that such a part of a motion means
-nothing. It is removed: each snapshot is rotated on the one before (orthogonal Procrustes), which makes dW orthogonal to
-the rotations of the midpoint of both exactly, and every space is projected on what is orthogonal to them.
+The loss is unchanged by a rotation of hidden space, W A with A antisymmetric, so that this part of a motion means
+nothing. It is removed: each snapshot is rotated onto the one before (orthogonal Procrustes), which makes dW exactly
+orthogonal to the rotations of the midpoint of both, and every space is projected onto the complement of the
+rotations.
 
-The spaces are not orthogonal to one another. They are made so by Gram and Schmidt in the order in which they are named,
+The spaces are not orthogonal to one another. They are made so by Gram–Schmidt in the order in which they are named,
 so that what two of them can make counts for the first. The squared lengths of the parts then add up to that of the
-motion. Where two widths of a set are equal their axes are arbitrary, and with them what of a change of shape is opening
-and what is rest. Two centroids in three dimensions have one separation, their angle, but two if they stand exactly
+motion. If two widths of a set are equal, their axes are arbitrary, and so is the division of a change of shape into
+opening and rest. Two centroids in three dimensions have one separation, their angle, but two if they are exactly
 opposite: a rotation about their axis then moves neither.
-
-Numbers have no unit.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 
 ORDER = ("inflation", "separation", "opening", "twist", "turn")
-"""In which motions are told from one another."""
+"""The order in which motions are separated from one another."""
 
 WHOLE_MOTIONS = ("scaling", "stretch")
 """Names of motions of the whole configuration, which are made of those in `ORDER`."""
 
 PARALLEL = np.pi / 12
-"""Two subspaces are parallel if no principal angle between them is larger, in radians."""
+"""Two subspaces are parallel if no principal angle between them exceeds this, in radians."""
 
 ZERO = 1e-7
-"""Of the length of a vector: what is left of it by projections and is shorter is rounding. So is a width that is a
-smaller part of the length of W."""
+"""The fraction of a vector's length below which what projections leave of it is rounding; also the fraction of the
+length of W below which a width is."""
 
 NO_MOTION = 1e-13
 """The part of the length of W up to which a displacement is rounding and no motion."""
@@ -72,28 +72,51 @@ Weights = Float[np.ndarray, "motion feature hidden"]
 
 @final
 class Parts(NamedTuple):
-    """Squared lengths of the parts of motions."""
+    """The squared lengths of the parts of motions."""
 
     names: tuple[str, ...]
-    """The order, and "rest"."""
+    """The names of the parts: the order, and then "rest"."""
     squares: Float[np.ndarray, "*run part"]
-    """Of each part; NaN for a motion that is undefined there, and everywhere where weights are not finite."""
+    """The squared length of each part, shape (..., part); NaN for a motion that is undefined there, and in all parts if
+    weights are not finite."""
     dimensions: Float[np.ndarray, "*run part"]
-    """Of the space of each part: a motion in a random direction has shares in the proportion of these."""
+    """The dimension of each part's space, shape (..., part): a motion in a random direction has shares proportional to
+    these."""
 
     def share(self) -> Float[np.ndarray, "*run part"]:
-        """Of each part in its motion; they add up to 1, but for what is undefined, and are NaN where nothing moves."""
+        """The share of each part in its motion.
+
+        Returns:
+            Shares, shape (..., part), adding up to 1 apart from undefined parts; NaN where nothing moves.
+
+        """
         return shares(self.squares)
 
 
 def shares(squares: Float[np.ndarray, "*run part"]) -> Float[np.ndarray, "*run part"]:
-    """Squared lengths over their sum along the last axis; NaN where that is zero, and where they are NaN."""
+    """Divide squared lengths by their sum along the last axis.
+
+    Args:
+        squares: squared lengths, shape (..., part).
+
+    Returns:
+        Shares, shape (..., part); NaN where the sum is zero, and where `squares` is.
+
+    """
     total = np.nansum(squares, -1, keepdims=True)
     return np.divide(squares, total, out=np.full_like(squares, np.nan), where=total > 0)
 
 
 def moved(weights: Float[np.ndarray, "*run step feature hidden"]) -> Float[np.ndarray, "*run interval feature hidden"]:
-    """From each snapshot to the next, without the rotation between them, W_{t+1} R − W_t; seen from snapshot t."""
+    """Compute the motion from each snapshot to the next without the rotation between them, W_{t+1} R − W_t.
+
+    Args:
+        weights: W of snapshots in their order, shape (..., step, n, m).
+
+    Returns:
+        Motions as seen from the earlier snapshot, shape (..., step − 1, n, m).
+
+    """
     before, after = weights[..., :-1, :, :], weights[..., 1:, :, :]
     return canonical_pose(np.asarray(after, np.float64), np.asarray(before, np.float64)) - before
 
@@ -106,7 +129,10 @@ def motions(
     order: Sequence[str] = ORDER,
     parallel: float = PARALLEL,
 ) -> Parts:
-    """The parts of the motion from each snapshot to the next; shape (..., interval, part).
+    """Decompose the motion of the embeddings between consecutive snapshots into named geometric transformations.
+
+    The names (inflation, separation, opening, twist, turn) and the decomposition, which quantifies Elhage et al.
+    2022, "Learning as Geometric Transformations", are defined in `tegum.analysis.dynamics.motions`.
 
     Args:
         weights: of snapshots in their order, at least two.
@@ -115,8 +141,19 @@ def motions(
         parallel: as `PARALLEL`, in radians.
 
     Raises:
-        ValueError: shapes do not fit, there is no second snapshot, a name is unknown or stands twice, or the angle lies
-            outside [0, π/2].
+        ValueError: the shapes do not fit, there is no second snapshot, a name is unknown or appears twice, or the
+            angle lies outside [0, π/2].
+
+    Example:
+        Two collapsed pairs, both of which grow by half along their directions: pure inflation.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> W = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> parts = tg.motions(np.stack([W, 1.5 * W]), pairs)
+        >>> parts.names[0], round(float(parts.squares[0, 0]), 6), round(float(parts.share()[0, 0]), 6)
+        ('inflation', 1.0, 1.0)
 
     """
     weights = np.asarray(weights)

@@ -1,8 +1,8 @@
-"""Which feature moves in a window, such as a drop of the loss without a jump, and whether it moves more than at rest.
+"""Which feature moves most in a window, such as a drop of the loss, and whether it moves more than at rest.
 
-Of all features of a run the one is told whose dimensionality differs most between the ends of the window. Its null is
-the same number for windows of the same length at every other place in the late part of the run where nothing jumps:
-the largest of many features is never 0, since noise and slow drifts move them all.
+It is the feature whose dimensionality differs most between the ends of the window. Its null is the same number for
+windows of the same length at every other place in the late part of the run where nothing jumps: the largest change
+of many features is never 0, since noise and slow drifts move all of them.
 
 Times are in optimiser steps.
 """
@@ -36,28 +36,29 @@ class Move(Generic[Kind]):
     """The feature that moves most in a window, and what the same measurement gives elsewhere in the run."""
 
     window: Kind
+    """The window in which the motion is measured."""
     feature: int
-    """Its label."""
+    """The label of the feature that moves most."""
     before: float
-    """Dimensionality where the window starts; NaN in a run that diverged."""
+    """The feature's dimensionality where the window starts; NaN in a run that diverged."""
     after: float
-    """Dimensionality where it ends."""
+    """The feature's dimensionality where the window ends; NaN in a run that diverged."""
     null: Float[np.ndarray, " shift"]
-    """The largest change of any feature, without its sign, at every other place where nothing jumps."""
+    """The largest absolute change of any feature's dimensionality at every other place where nothing jumps."""
 
     @property
     def change(self) -> float:
-        """Up or down."""
+        """The change in dimensionality, positive for a rise."""
         return self.after - self.before
 
     @property
     def measurable(self) -> bool:
-        """Whether there is a change and a null to compare it with."""
+        """Whether there is a change, and a null large enough to compare it with."""
         return bool(np.isfinite(self.change)) and len(self.null) >= FEWEST_SHIFTS
 
     @property
     def limit(self) -> float:
-        """The null's 95 % quantile."""
+        """The 95 % quantile of the null, in dimensionality."""
         return float(np.quantile(self.null, 0.95)) if self.measurable else np.nan
 
     @property
@@ -70,20 +71,38 @@ class Move(Generic[Kind]):
 def largest_moves(
     windows: Sequence[Kind], dimensionality: xr.DataArray, jumps: Iterable[Window], *, late: float = LATE
 ) -> list[Move[Kind]]:
-    """Of each window the feature that moves most, with its time-shifted null.
+    """Find the feature that moves most in each window, with a time-shifted null.
 
     The null moves the window to every other place in the late part of the run at which it meets no jump and none of
-    the windows: that is the exact distribution of a shift drawn at random.
+    the windows: that is the exact distribution of a randomly drawn shift.
 
     Args:
-        windows: of the runs in `dimensionality`, with ends at its steps.
-        dimensionality: dims (seed, step, feature), dimensionless, recorded at evenly spaced steps.
-        jumps: everything that jumps, early jumps included: the null steers clear of them.
-        late: the first part of training, which the null leaves out.
+        windows: windows of the runs in `dimensionality`, with their ends at its steps.
+        dimensionality: of every feature at every snapshot, dims (seed, step, feature), at evenly spaced steps.
+        jumps: everything that jumps, early jumps included: the null avoids them.
+        late: the initial fraction of training, which the null leaves out.
+
+    Returns:
+        One `Move` per window, with the feature, its change and the null.
 
     Raises:
         ValueError: the dims are others, the steps are not evenly spaced, there is no feature, `late` lies outside
             [0, 1), or a window belongs to no run or has an end at no snapshot.
+
+    Example:
+        In a drop of the loss, feature 1 slides from 0.5 to 0.56, too little for a jump; elsewhere nothing moves.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> step = np.arange(0, 10_001, 100)
+        >>> slide = 0.5 + 0.06 * (step >= 5_000)
+        >>> levels = np.stack([np.full(len(step), 0.5), slide], axis=-1)[None]
+        >>> levels = xr.DataArray(levels, {"seed": [0], "step": step, "feature": [0, 1]}, ("seed", "step", "feature"))
+        >>> drop = tg.LossDrop(seed=0, start=4_900, end=5_100, size=0.2, strength=25.0)
+        >>> [move] = tg.largest_moves([drop], levels, jumps=[])
+        >>> move.feature, round(move.change, 6), move.significant
+        (1, 0.06, True)
 
     """
     if not 0 <= late < 1:

@@ -1,4 +1,4 @@
-"""Where training hardly lowers the loss: plateaus, and where it lowers it fastest between them."""
+"""Where training hardly lowers the loss (plateaus), and where it lowers it fastest between them."""
 
 from __future__ import annotations
 
@@ -15,43 +15,57 @@ SLOW = 0.1
 LEAST_STRETCH = 1.2
 """The least ratio of a plateau's last step to its first."""
 FALL = 0.1
-"""A plateau is escaped when the loss falls by at least this part afterwards."""
+"""A plateau is escaped if the loss falls by at least this fraction afterwards."""
 
 
 @final
 @dataclass(frozen=True)
 class Plateau:
-    """Observed slow loss; whether a saddle is near is for the Hessian to say."""
+    """A stretch of observed slow loss; whether a saddle is near is decided by the Hessian (`critical_point`)."""
 
     start: int
+    """The first step of the plateau."""
     end: int
-    """First and last step."""
+    """The last step of the plateau."""
     slowest: int
-    """Position among the snapshots at which the loss falls most slowly."""
+    """The position among the snapshots at which the loss falls most slowly."""
     loss: float
-    """There."""
+    """The loss where it falls most slowly."""
     escaped: bool
-    """Whether the loss falls afterwards by at least `FALL` of itself."""
+    """Whether the loss falls by at least the fraction `FALL` afterwards."""
     fastest: int | None
-    """Position of the snapshot from which on the loss falls fastest between this plateau and the next; None if it is
-    not escaped, or if no snapshot follows it: a slow drift can be a plateau from end to end, and fall in all by more
-    than `FALL`."""
+    """The position of the snapshot from which the loss falls fastest between this plateau and the next. None if the
+    plateau is not escaped, or if no snapshot follows it: a slow drift can be a plateau throughout and still fall by
+    more than `FALL`."""
 
 
 @refusing
 def find_plateaus(loss: ArrayLike, steps: ArrayLike) -> list[Plateau]:
-    """The plateaus of one run, in order.
+    """Find the plateaus of one run: stretches of at least a factor 1.2 in time on which the loss hardly falls.
 
-    Training from a small start takes its steps on many scales, so slow is judged against the logarithm of the step:
-    −d ln loss / d ln step, which is `SLOW` at most. What the loss does before step 1 is no part of any plateau.
+    Training from a small start passes through many time scales, so that slowness is judged against the logarithm of
+    the step: on a plateau, −d ln loss / d ln step is at most `SLOW`. The loss before step 1 belongs to no plateau.
 
     Args:
-        loss: of each snapshot of one run, above zero and without noise; NaN from a divergence on.
-        steps: of each snapshot, rising.
+        loss: the loss at each snapshot of one run, positive and without noise; NaN from a divergence on.
+        steps: the step of each snapshot, rising.
+
+    Returns:
+        The plateaus, in order of time.
 
     Raises:
-        ValueError: loss and steps are no two rows of numbers of one length; a loss is not positive, or steps do not
-            rise.
+        ValueError: loss and steps are not two rows of numbers of equal length, a loss is not positive, or steps do
+            not rise.
+
+    Example:
+        A loss that stays at 1 until step 100, falls as 1/step until step 1,000, and then stays at 0.1.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> steps = np.unique(np.geomspace(1, 100_000, 51).round().astype(int))
+        >>> loss = np.clip(100 / steps, 0.1, 1)
+        >>> [(plateau.start, plateau.end, plateau.escaped) for plateau in tg.find_plateaus(loss, steps)]
+        [(1, 100, True), (1000, 100000, False)]
 
     """
     return plateaus_of(loss, steps, "find_plateaus")

@@ -1,7 +1,8 @@
 """What events do to digons, seen in the weights: which pairs face each other before and after.
 
 Dimensionality alone (`Event.births`, `Event.deaths`) cannot tell who faces whom when several features jump together.
-Here a digon is two represented features, antipodal and of comparable norms, each the other's most opposite one.
+Here a digon is two represented features that are antipodal, of comparable norms, and each other's most opposite
+feature.
 """
 
 from __future__ import annotations
@@ -31,24 +32,32 @@ Change = Literal["birth", "completion", "exchange", "death"]
 @final
 @dataclass(frozen=True)
 class Rearrangement:
-    """The digons that an event makes and ends."""
+    """The digons that an event makes and breaks."""
 
     event: Event
+    """The event."""
     born: tuple[tuple[int, int], ...]
-    """Pairs that face each other after it and did not before."""
+    """The pairs of features that face each other after the event and did not before."""
     ended: tuple[tuple[int, int], ...]
-    """Pairs that faced each other before it and no longer do."""
+    """The pairs of features that faced each other before the event and no longer do."""
     absent: frozenset[int]
-    """Features that were not represented before it."""
+    """The features that were not represented before the event."""
 
     def change(self, pair: tuple[int, int]) -> Change:
-        """What happened to a pair that was born or has ended.
+        """Name what happened to a pair that was born or has ended.
 
-        Born of two absent features it is a birth, of one a completion, and where a member had another partner before
-        an exchange. A pair that has ended is a death, unless a member has a new partner.
+        A pair that is born is an exchange if a member had another partner before, a birth if both members were
+        absent, and otherwise a completion. A pair that has ended is an exchange if a member has a new partner, and
+        otherwise a death.
+
+        Args:
+            pair: one of `born` or `ended`.
+
+        Returns:
+            "birth", "completion", "exchange" or "death".
 
         Raises:
-            ValueError: it was neither born nor has it ended.
+            ValueError: the pair was neither born nor has it ended.
 
         """
         if pair in self.born:
@@ -62,10 +71,13 @@ class Rearrangement:
 
 
 def digons(weights: Float[np.ndarray, "feature hidden"]) -> tuple[tuple[int, int], ...]:
-    """Pairs of represented features that face each other, by position, the lower one first.
+    """Find the pairs of represented features that face each other in one model.
 
     Args:
-        weights: of one model.
+        weights: W, shape (n, m); features are rows.
+
+    Returns:
+        Pairs of positions, the lower one first.
 
     """
     norms = np.linalg.norm(weights, axis=1)
@@ -86,14 +98,31 @@ def digons(weights: Float[np.ndarray, "feature hidden"]) -> tuple[tuple[int, int
 
 @refusing
 def rearrangements(events: Iterable[Event], weights: xr.DataArray) -> list[Rearrangement]:
-    """What each event does to the digons of its run.
+    """Find which digons each event makes and breaks, from the weights before and after it.
 
     Args:
-        events: of the runs in `weights`.
-        weights: dims (seed, step, feature, hidden), recorded at evenly spaced steps.
+        events: events of the runs in `weights`.
+        weights: W at every snapshot, dims (seed, step, feature, hidden), at evenly spaced steps.
+
+    Returns:
+        One `Rearrangement` per event.
 
     Raises:
         ValueError: the dims are others, or an event belongs to no run in `weights`.
+
+    Example:
+        Feature 0 has a dimension to itself until feature 1, absent so far, appears opposite to it: a completion.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> weights = np.array([[[1.0], [0.0]], [[1.0], [-1.0]]])[None]
+        >>> coords = {"seed": [0], "step": [0, 100], "feature": [0, 1]}
+        >>> weights = xr.DataArray(weights, coords, ("seed", "step", "feature", "hidden"))
+        >>> event = tg.Event((tg.Jump(0, 1, start=0, end=100, before=0.0, after=0.5),))
+        >>> [found] = tg.rearrangements([event], weights)
+        >>> found.born, found.change((0, 1))
+        (((0, 1),), 'completion')
 
     """
     values, step = arranged(weights, ("seed", "step", "feature", "hidden"), "rearrangements(weights)")

@@ -1,9 +1,9 @@
 """Regimes of training: stretches on which the loss falls and on which it does not, and what moves on each.
 
-Elhage et al., "Toy Models of Superposition" (2022): "The learning proceeds in distinct regimes which are visible in the
-loss curve, with each regime corresponding to a distinct geometric transformation". Regimes are found in the loss alone,
-and what moves in the weights alone (`tegum.analysis.dynamics.motions`), so that whether they belong together can be
-asked.
+Elhage et al. 2022 ("Learning as Geometric Transformations"): "The learning proceeds in distinct regimes which are
+visible in the loss curve, with each regime corresponding to a distinct geometric transformation". Regimes are found
+in the loss alone, and motions in the weights alone (`tegum.analysis.dynamics.motions`), so that one can ask whether
+they belong together.
 
 Time is the logarithm of the step, as for plateaus (`tegum.analysis.dynamics.plateaus`).
 """
@@ -21,30 +21,33 @@ from tegum.analysis.dynamics.plateaus import FALL, LEAST_STRETCH, plateaus_of
 from tegum.core.arguments import refusing
 
 DIP = 0.5
-"""A fall is two where the rate between two peaks is at most this part of the lower one."""
+"""A fall is divided in two where its rate between two peaks is at most this fraction of the lower peak."""
 
 
 @final
 @dataclass(frozen=True)
 class Regime:
-    """A stretch of training."""
+    """A stretch of training on which the loss falls, or on which it does not."""
 
     kind: Literal["plateau", "fall"]
+    """Whether the loss stays ("plateau") or falls ("fall")."""
     first: int
-    """Position of its first snapshot …"""
+    """The position of the regime's first snapshot."""
     last: int
-    """… and of its last one, which is the first one of the next regime."""
+    """The position of its last snapshot, which is the first one of the next regime."""
     start: int
-    """The steps of these."""
+    """The step of its first snapshot."""
     end: int
+    """The step of its last snapshot."""
     before: float
-    """The loss there."""
+    """The loss at its first snapshot."""
     after: float
+    """The loss at its last snapshot."""
 
 
 @refusing
 def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step"]) -> list[Regime]:
-    """The regimes of one run, in order, one after the other from step 1 on.
+    """Divide one run into plateaus and falls of the loss, one after another from step 1 on.
 
     Plateaus are those of `find_plateaus`. What lies between two of them is a fall if the loss falls there by `FALL` of
     itself or more, and otherwise belongs to the plateaus around it. A fall is parted where its rate,
@@ -52,11 +55,24 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
     and last `LEAST_STRETCH`-fold.
 
     Args:
-        loss: of each snapshot, above zero; NaN from a divergence on. Where it is nearly without noise.
-        steps: of each snapshot, rising.
+        loss: the loss at each snapshot, positive and nearly without noise; NaN from a divergence on.
+        steps: the step of each snapshot, rising.
+
+    Returns:
+        The regimes, in order of time.
 
     Raises:
         ValueError: a loss is not positive, or steps do not rise.
+
+    Example:
+        A loss that stays at 1 until step 100, falls as 1/step until step 1,000, and then stays at 0.1.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> steps = np.unique(np.geomspace(1, 100_000, 51).round().astype(int))
+        >>> loss = np.clip(100 / steps, 0.1, 1)
+        >>> [(regime.kind, regime.start, regime.end) for regime in tg.find_regimes(loss, steps)]
+        [('plateau', 1, 100), ('fall', 100, 1000), ('plateau', 1000, 100000)]
 
     """
     loss, steps = np.asarray(loss), np.asarray(steps)
@@ -101,21 +117,32 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
 
 @refusing
 def motion_shares(parts: Parts, steps: Int[np.ndarray, " step"], first: int, last: int) -> dict[str, float]:
-    """The share of each motion in all that moves between two snapshots of a run, as those of a regime.
+    """Compute the share of each motion in all that moves between two snapshots of a run, such as the ends of a regime.
 
-    With τ = ln step it is ∫ |part of dW/dτ|² dτ over ∫ |dW/dτ|² dτ.
+    With τ = ln step the share is ∫ ‖part of dW/dτ‖² dτ / ∫ ‖dW/dτ‖² dτ.
 
     Args:
-        parts: of the motions between all snapshots of that run, shape (interval, part).
-        steps: of its snapshots.
-        first: position of the first snapshot, of a step of at least 1.
-        last: of the last one, after it.
+        parts: the motions between all consecutive snapshots of that run, shape (interval, part), as `motions`
+            returns them.
+        steps: the steps of its snapshots.
+        first: the position of the first snapshot, at step 1 or later.
+        last: the position of the last snapshot, after the first.
 
     Returns:
-        By names; they add up to 1. NaN for a motion that is undefined throughout, and for all if nothing moves.
+        Shares by name, adding up to 1; NaN for a motion that is undefined throughout, and for all if nothing moves.
 
     Raises:
-        ValueError: the last snapshot does not come after the first, or that one is of step 0.
+        ValueError: the last snapshot does not come after the first, the first is at step 0, or there is not one
+            snapshot more than there are motions.
+
+    Example:
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> W = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> parts = tg.motions(np.stack([W, 1.5 * W, 2 * W]), pairs)
+        >>> round(tg.motion_shares(parts, np.array([1, 10, 100]), first=0, last=2)["inflation"], 6)
+        1.0
 
     """
     if np.ndim(steps) != 1 or len(steps) != len(parts.squares) + 1:

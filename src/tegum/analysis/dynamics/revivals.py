@@ -1,11 +1,11 @@
-"""Outputs that are dead, and come back to life: drops of the loss that no dimensionality shows.
+"""Outputs that are dead and come back to life: drops of the loss that no dimensionality shows.
 
-An output x̂_i = ReLU(W_i·Wx + b_i) is dead while it is constantly 0: nothing that the features do moves it, and no
-gradient reaches its bias through it. When it comes back, its constant part alone lowers the loss, by up to E[x_i]²
-for a feature that is not represented; its dimensionality stays where it is. Counted with jumps, such a drop would
-be one without an event.
+An output x̂_i = ReLU(W_i·Wx + b_i) is dead while it is constantly 0: no input changes it, and no gradient reaches
+its bias through it. When it comes back, its constant part alone lowers the loss, by up to E[x_i]² for a feature that
+is not represented, while its dimensionality stays where it is. Counted together with jumps, such a drop would be one
+without an event.
 
-Times are in optimiser steps; dimensionality has no unit.
+Times are in optimiser steps.
 """
 
 from __future__ import annotations
@@ -27,27 +27,29 @@ if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
 
 FAR = 4.0
-"""An output is dead where so many standard deviations above its mean it still does not come above 0."""
+"""An output is dead if it is not positive even this many standard deviations above its mean."""
 
 SETTLED = 0.9
-"""A revival is over when so much of what the bias rises is done."""
+"""A revival is over when this fraction of the bias's rise is done."""
 
 
 @final
 @dataclass(frozen=True)
 class Revival:
-    """One output that was dead and lives, for at least the time of a plateau each."""
+    """An output that was dead and then alive, each for at least the length of a plateau."""
 
     seed: int
+    """The seed of the run."""
     feature: int
+    """The label of the feature."""
     start: int
-    """The last step at which it is dead."""
+    """The last step at which the output is dead."""
     end: int
     """The step at which its bias has done most of its rise."""
     before: float
     """The feature's dimensionality at the start."""
     after: float
-    """And at the end."""
+    """The feature's dimensionality at the end."""
 
     @property
     def visible(self) -> bool:
@@ -59,20 +61,36 @@ class Revival:
 def dead_outputs(
     weights: xr.DataArray, bias: xr.DataArray, features: FeatureDistribution
 ) -> Bool[np.ndarray, "seed step feature"]:
-    """Which outputs of a ReLU model are constantly 0.
+    """Find which outputs of a ReLU model are constantly 0.
 
-    z_i = Σ_j (W Wᵀ)_ij x_j + b_i is never above 0 if b_i plus all positive couplings is not, since 0 ≤ x ≤ 1. With many
-    features that bound is never met: an output counts as dead as well where the mean of z_i plus `FAR` times its
-    standard deviation is not above 0, and no one feature alone brings it there: b_i + max_j (W Wᵀ)_ij ≤ 0. (At a low
-    density most of the mean is made by inputs that are 0, and one active feature is many standard deviations away.)
+    Since 0 ≤ x ≤ 1, the pre-activation z_i = Σ_j (W Wᵀ)_ij x_j + b_i is never positive if b_i plus all positive
+    couplings is not. With many features that bound is never met. An output therefore also counts as dead if the mean
+    of z_i plus `FAR` times its standard deviation is not positive, and no single feature makes it so: b_i + max_j (W
+    Wᵀ)_ij ≤ 0. (At low density most of the mean comes from inputs that are 0, and one active feature is many
+    standard deviations away.)
 
     Args:
-        weights: dims (seed, step, feature, hidden).
-        bias: dims (seed, step, feature).
-        features: with values in [0, 1].
+        weights: W at every snapshot, dims (seed, step, feature, hidden).
+        bias: b at every snapshot, dims (seed, step, feature).
+        features: the feature distribution, with values in [0, 1].
+
+    Returns:
+        Booleans, shape (seed, step, feature).
 
     Raises:
-        ValueError: the dims are others, or the features are not as many.
+        ValueError: the dims are others, or the numbers of features differ.
+
+    Example:
+        With W = 0 an output is dead exactly if its bias is not positive.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> coords = {"seed": [0], "step": [0], "feature": [0, 1]}
+        >>> weights = xr.DataArray(np.zeros((1, 1, 2, 1)), coords, ("seed", "step", "feature", "hidden"))
+        >>> bias = xr.DataArray([[[-0.1, 0.1]]], coords, ("seed", "step", "feature"))
+        >>> tg.dead_outputs(weights, bias, tg.FeatureDistribution([tg.Independent(2, 0.1)])).tolist()
+        [[[True, False]]]
 
     """
     values, _ = arranged(weights, ("seed", "step", "feature", "hidden"), "dead_outputs(weights)")
@@ -102,17 +120,34 @@ def find_revivals(
     rest: int = REST,
     longest: int = LONGEST,
 ) -> list[Revival]:
-    """All revivals of all runs, ordered by seed, start and feature.
+    """Find every output that was dead and comes back to life, in every run.
 
     Args:
-        weights: dims (seed, step, feature, hidden), recorded at evenly spaced steps.
-        bias: dims (seed, step, feature).
-        features: with values in [0, 1].
+        weights: W at every snapshot, dims (seed, step, feature, hidden), at evenly spaced steps.
+        bias: b at every snapshot, dims (seed, step, feature).
+        features: the feature distribution, with values in [0, 1].
         rest: how long an output must be dead, and then alive, in steps.
-        longest: the time in which the bias is followed, in steps.
+        longest: how long its bias is followed afterwards, in steps.
+
+    Returns:
+        The revivals, ordered by seed, start and feature.
 
     Raises:
-        ValueError: as `dead_outputs`, or a number is not positive.
+        ValueError: as for `dead_outputs`, or a number is not positive.
+
+    Example:
+        The bias of a model without weights becomes positive at step 5,000.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> step = np.arange(0, 10_001, 100)
+        >>> coords = {"seed": [0], "step": step, "feature": [0]}
+        >>> bias = xr.DataArray(np.where(step < 5_000, -0.1, 0.1)[None, :, None], coords, ("seed", "step", "feature"))
+        >>> weights = xr.zeros_like(bias).expand_dims("hidden", -1)
+        >>> found = tg.find_revivals(weights, bias, tg.FeatureDistribution([tg.Independent(1, 0.1)]))
+        >>> [(revival.start, revival.end, revival.visible) for revival in found]
+        [(4900, 5000, False)]
 
     """
     for name, value in (("rest", rest), ("longest", longest)):

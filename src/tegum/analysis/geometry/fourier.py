@@ -1,18 +1,17 @@
 """One feature in k orientations: Fourier modes of its embeddings, the rotations they keep, and variances of modes.
 
-The k orientations of a set on a circle (`Equivariant`) are turned into one another by the cyclic group: a rotation by
-s steps makes feature i feature i + s. Its real irreducible representations are the Fourier modes: with the frequency
-r = 0, 1, …, ⌊k/2⌋, of one dimension for r = 0 and, if k is even, for r = k/2, and of two for all others. Embeddings
-W have the transform Ŵ_r = Σ_i W_i e^{−2πi ri/k}, a vector in hidden space, whose length no rotation of hidden
-space and none of the orientations changes.
+The k orientations of a set on a circle (`Equivariant`) are permuted by the cyclic group: a rotation by s steps turns
+feature i into feature i + s. The real irreducible representations of this group are the Fourier modes, of frequency
+r = 0, 1, …, ⌊k/2⌋. They have dimension 1 for r = 0 and, if k is even, for r = k/2, and dimension 2 otherwise.
+Embeddings W have the transform Ŵ_r = Σ_i W_i e^{−2πi ri/k}, a vector in hidden space whose length is unchanged by
+rotations of hidden space and of the orientations.
 
-A model treats all orientations alike where the Gram matrix W Wᵀ is circulant: then rotating the features is the same
-as rotating hidden space. Embeddings of a single frequency 0 < r < k/2 that do are a regular polygon in a plane: the
-star polygon {k/r}, if r and k have no common divisor.
+A model treats all orientations alike if the Gram matrix W Wᵀ is circulant: rotating the features is then the same as
+rotating hidden space. Embeddings with a single frequency 0 < r < k/2 that do so form a regular polygon in a plane:
+the star polygon {k/r}, if r and k are coprime.
 
-Weights are those of one set: its rows of W, in the order of its orientations. They come as numpy arrays or DataArrays,
-and diverged ones are treated, as in `tegum.analysis.geometry.measures`; every measure raises ValueError as said there.
-It says itself what else it refuses.
+Weights are the rows of W that belong to one set, in the order of its orientations, as NumPy arrays or DataArrays.
+Diverged matrices and malformed weights are treated as in `tegum.analysis.geometry.measures`.
 """
 
 from __future__ import annotations
@@ -27,16 +26,24 @@ from tegum.analysis.linear.subspaces import PerMatrix, matrix_shape, renamed
 from tegum.core.arguments import refusing
 
 ALIKE = 0.05
-"""Gram matrices that differ by no more than this part of their norm are the same."""
+"""Gram matrices that differ by no more than this fraction of their norm count as equal."""
 
 _HARMONICS = 1e-18
 """Squares of Fourier coefficients that are less, of coefficients of at most 1, are left out."""
 
 
 def multiplicities(size: int) -> Int[np.ndarray, " frequency"]:
-    """The dimensions of the irreducible representations r = 0, …, ⌊size/2⌋: 1 for r = 0 and r = size/2, else 2.
+    """The dimensions of the irreducible representations r = 0, …, ⌊size/2⌋: 1 for r = 0 and r = size/2, otherwise 2.
 
-    Raises ValueError if the size is no int of at least 1.
+    Args:
+        size: k, the number of orientations.
+
+    Returns:
+        Dimensions, shape (frequency,).
+
+    Raises:
+        ValueError: `size` is not an int of at least 1.
+
     """
     _check_size("multiplicities", size)
     frequencies = np.arange(size // 2 + 1)
@@ -45,16 +52,30 @@ def multiplicities(size: int) -> Int[np.ndarray, " frequency"]:
 
 @refusing
 def mode_power(weights: Kind) -> Kind:
-    """The share of |W|² in each Fourier mode over the orientations: in [0, 1], (..., frequency), summing to 1.
+    """Compute the share of ‖W‖² in each Fourier mode over the orientations of a set.
 
-    |Ŵ_r|² counts twice for modes of two dimensions (Parseval). Zero where W is zero. Where orientations are relabelled
-    at random, each frequency is expected to have its multiplicity/(k − 1) of what r = 0 leaves.
+    ‖Ŵ_r‖² counts twice for modes of dimension 2 (Parseval). As a null: if the orientations are relabelled at random,
+    each frequency is expected to hold its dimension/(k − 1) of what r = 0 leaves.
 
     Args:
-        weights: shape (..., k, m), the rows of one set.
+        weights: the rows of one set in the order of its orientations, shape (..., k, m).
+
+    Returns:
+        Shares in [0, 1], shape (..., ⌊k/2⌋ + 1), summing to 1; zero where W is zero, NaN for a diverged matrix.
 
     Raises:
-        ValueError: as said for the module.
+        ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty.
+
+    Example:
+        A regular pentagon, in its own order, is a pure mode of frequency 1; visiting its corners in steps of two
+        makes the frequency 2.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> angles = 2 * np.pi * np.arange(5) / 5
+        >>> pentagon = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        >>> tg.mode_power(np.stack([pentagon, pentagon[[0, 2, 4, 1, 3]]])).round(6).tolist()
+        [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
 
     """
     size = (matrix_shape(weights) or (1, 1))[0]
@@ -73,16 +94,31 @@ def mode_power(weights: Kind) -> Kind:
 
 @refusing
 def equivariance_defect(weights: Kind) -> Kind:
-    """The distance of the Gram matrix from the nearest circulant one, over its norm; in [0, 1], shape (...).
+    """Measure how far a set is from treating its orientations alike: how far W Wᵀ is from circulant.
 
-    0 where all orientations are treated alike, and for W = 0. The nearest circulant matrix has the means along
-    wrapped diagonals; norms are Frobenius.
+    The distance is that from the nearest circulant matrix, which has the means along the wrapped diagonals; it is
+    relative to the norm of W Wᵀ, both in the Frobenius norm.
 
     Args:
-        weights: shape (..., k, m), the rows of one set.
+        weights: the rows of one set in the order of its orientations, shape (..., k, m).
+
+    Returns:
+        Relative distance in [0, 1], shape (...): 0 if all orientations are treated alike, and for W = 0; NaN for a
+        diverged matrix.
 
     Raises:
-        ValueError: as said for the module.
+        ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty.
+
+    Example:
+        A square is equivariant. Keeping one of its four corners leaves a Gram matrix with a single entry 1, whose
+        nearest circulant matrix has 1/4 on the diagonal: the distance is √(1 − 1/4).
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> square = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+        >>> one_corner = square * [[1], [0], [0], [0]]
+        >>> tg.equivariance_defect(np.stack([square, one_corner])).round(4).tolist()
+        [0.0, 0.866]
 
     """
     size = (matrix_shape(weights) or (1, 1))[0]
@@ -99,17 +135,30 @@ def equivariance_defect(weights: Kind) -> Kind:
 
 @refusing
 def kept_rotations(weights: Kind, tolerance: float = ALIKE) -> Kind:
-    """How many of the k rotations leave the Gram matrix as it is: an int from 1 to k, shape (...), −1 if diverged.
+    """Count how many of the k rotations of the orientations leave the Gram matrix unchanged.
 
-    k where all orientations are treated alike, and 1, the rotation by nothing, where none is kept. Otherwise often a
-    divisor of k: the rotations that a matrix keeps exactly are a subgroup.
+    The answer is k if all orientations are treated alike, and 1 (the identity) if no rotation is kept. Otherwise it
+    is usually a divisor of k, because the rotations that a matrix keeps exactly form a subgroup.
 
     Args:
-        weights: shape (..., k, m), the rows of one set.
-        tolerance: by how large a part of its norm the Gram matrix may change, in [0, 1).
+        weights: the rows of one set in the order of its orientations, shape (..., k, m).
+        tolerance: the largest change of the Gram matrix that counts as none, as a fraction of its norm, in [0, 1).
+
+    Returns:
+        Counts from 1 to k, shape (...); −1 for a diverged matrix.
 
     Raises:
-        ValueError: as said for the module, or the tolerance lies outside [0, 1).
+        ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty, or the
+            tolerance lies outside [0, 1).
+
+    Example:
+        A square keeps all four rotations; if only two opposite corners are left, half of them.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> square = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+        >>> tg.kept_rotations(np.stack([square, square * [[1], [0], [1], [0]]])).tolist()
+        [4, 2]
 
     """
     if not 0 <= tolerance < 1:
@@ -132,23 +181,32 @@ def kept_rotations(weights: Kind, tolerance: float = ALIKE) -> Kind:
 def mode_variances(
     size: int, density: float, width: float
 ) -> tuple[Float[np.ndarray, " frequency"], Float[np.ndarray, " frequency"]]:
-    """Second moments and variances along one direction of each Fourier mode of an `Equivariant` set, in closed form.
+    """Compute the second moment and variance along one direction of each Fourier mode of an `Equivariant` set.
 
-    The tuning κ(θ) = exp((cos θ − 1)/width²) has the Fourier coefficients κ_q = e^{−β} I_q(β), β = 1/width², with the
-    modified Bessel functions I_q (Abramowitz & Stegun 9.6.34). Over k orientations the frequencies q ≡ ±r (mod k)
-    look alike, so that the second moment is (p/3) k Σ_l κ_{r+lk}², an eigenvalue of E[x xᵀ] as that is circulant. The
-    variance differs at r = 0 alone, by k (p κ_mean/2)² with κ_mean = κ_0.
+    Both are in closed form. The tuning curve κ(θ) = exp((cos θ − 1)/width²) has the Fourier coefficients κ_q =
+    e^{−β} I_q(β) with β = 1/width² and the modified Bessel functions I_q (Abramowitz & Stegun 9.6.34). On k
+    orientations the frequencies q ≡ ±r (mod k) are indistinguishable, so that the second moment is (p/3) k Σ_l
+    κ_{r+lk}², an eigenvalue of the circulant matrix E[x xᵀ]. The variance differs at r = 0 only, by k (p κ_0/2)².
 
     Args:
         size: k, the number of orientations, at least 1.
         density: p, in (0, 1].
-        width: of the tuning, in radians, above 0.
+        width: the width of the tuning curve, in radians, above 0.
 
     Returns:
-        Second moments and variances, for r = 0, …, ⌊k/2⌋.
+        Second moments and variances, each of shape (⌊k/2⌋ + 1,), for r = 0, …, ⌊k/2⌋.
 
     Raises:
         ValueError: a number is out of its range.
+
+    Example:
+        Weighted by the modes' dimensions, the second moments add up to the trace of E[x xᵀ].
+
+        >>> import tegum as tg
+        >>> moments, variances = tg.mode_variances(size=5, density=0.1, width=1.0)
+        >>> trace = tg.Equivariant(size=5, density=0.1, width=1.0).second_moment().trace()
+        >>> bool(abs(moments @ [1, 2, 2] - trace) < 1e-12)
+        True
 
     """
     from scipy.special import ive

@@ -1,15 +1,15 @@
 """Geometry of the embeddings: Gram matrix, interference, dimensionality, tegum factors, canonical pose.
 
-Weights W are a numpy array with the trailing axes (feature, hidden) and any leading axes, or an
-`xarray.DataArray` with the dims `feature` and `hidden` and any others. Every measure is of the same kind: a
-DataArray keeps its other dims and its coordinates and says its long name and unit. All is done in float64, a
-bounded piece of the leading axes at a time. Weights have no unit, and so no measure of them has: "1".
+The weights W are a NumPy array whose last two axes are (feature, hidden), or an `xarray.DataArray` with the dims
+`feature` and `hidden`; all other axes, such as seeds and steps, are carried along. A DataArray keeps its other dims
+and its coordinates, and the result carries a long name and a unit. Everything is computed in float64, a bounded
+piece of the leading axes at a time. Weights have no unit, and so neither have their measures.
 
-A diverged matrix (an entry is not finite, or so large that its fourth power would overflow) yields NaN, or
-False or -1 where the answer is not a number; the other matrices of the same array are untouched by it.
+A matrix has diverged if an entry is not finite, or so large that its fourth power would overflow. Its measures are
+NaN, or False or -1 where the answer is not a number; other matrices in the same array are unaffected.
 
-Every function raises ValueError, in one sentence, if the trailing axes or the dims are not (feature, hidden),
-if one of the two is empty, or if the entries are not real numbers. It says itself what else it refuses.
+Every function raises ValueError if the last two axes (or the dims) are not (feature, hidden), if one of them is
+empty, or if the entries are not real numbers.
 """
 
 from __future__ import annotations
@@ -45,17 +45,31 @@ LARGEST_WEIGHT = 1e70
 """An entry beyond this counts as diverged: sums of fourth powers must stay below 1e308."""
 
 ZERO_TOLERANCE = 1e-6
-"""A row shorter than this part of the longest row is a zero row: float32 weights resolve no less."""
+"""A row shorter than this fraction of the longest row counts as zero: float32 weights resolve no less."""
 
 TOLERANCE = 0.1
-"""The largest difference of a cosine from its ideal (0 between tegum factors, see also `polytopes`)."""
+"""The largest difference of a cosine from its ideal (0 between tegum factors; see also `polytopes`)."""
 
 
 @refusing
 def gram(weights: Kind) -> Kind:
-    """The Gram matrix W Wᵀ, shape (..., feature, feature_other), dimensionless.
+    """Compute the Gram matrix W Wᵀ of the embeddings: their squared norms, and off the diagonal their interference.
 
-    Raises ValueError as said for the module.
+    Args:
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+
+    Returns:
+        Inner products, shape (..., n, n), with dims (feature, feature_other); NaN for a diverged matrix.
+
+    Raises:
+        ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty.
+
+    Example:
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> tg.gram(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])).tolist()
+        [[1.0, 0.0, -1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 1.0]]
+
     """
     measure = ArrayMeasure("gram", "inner products of embeddings", dims=("feature", "feature_other"))
     return measure.of(inner_products, weights)
@@ -63,7 +77,28 @@ def gram(weights: Kind) -> Kind:
 
 @refusing
 def interference(weights: Kind) -> Kind:
-    """The Gram matrix with a zero diagonal, in everything else like `gram`."""
+    """Compute how much each feature's embedding overlaps with every other one: W Wᵀ without its diagonal.
+
+    Args:
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+
+    Returns:
+        Inner products of different features, shape (..., n, n), zero on the diagonal; NaN for a diverged matrix.
+
+    Raises:
+        ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty.
+
+    Example:
+        Neighbours in a regular pentagon overlap by cos 72° = 0.309, the others by cos 144° = −0.809.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> angles = 2 * np.pi * np.arange(5) / 5
+        >>> pentagon = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        >>> tg.interference(pentagon)[0].round(3).tolist()
+        [0.0, 0.309, -0.809, -0.809, 0.309]
+
+    """
 
     def kernel(W: Matrices) -> Float[np.ndarray, "matrix feature feature"]:
         return inner_products(W) * (1.0 - np.eye(W.shape[-2]))
@@ -72,10 +107,21 @@ def interference(weights: Kind) -> Kind:
 
 
 def total_interference(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) -> Kind:
-    """Σ_{j≠i} (Ŵ_i·W_j)², all that disturbs feature i; shape (..., feature), dimensionless, 0 for a zero row.
+    """Compute Σ_{j≠i} (Ŵ_i·W_j)², everything that disturbs feature i; 0 for a zero row.
 
-    The sum of the definition of `dimensionality` without its term j = i. Computed as a difference, it is
-    exact to about 1e-16 |W|² and not below. `zero_tolerance` and errors are as in `dimensionality`.
+    This is the denominator of `dimensionality` without its term j = i. Computed as a difference, it is exact to
+    about 1e-16 ‖W‖².
+
+    Args:
+        weights: W, shape (..., n, m); features are rows.
+        zero_tolerance: a row no longer than this fraction of the longest row of its matrix counts as zero.
+
+    Returns:
+        Total interference, shape (..., n).
+
+    Raises:
+        ValueError: as for `dimensionality`.
+
     """
     check_part("total_interference", "zero_tolerance", zero_tolerance)
 
@@ -90,17 +136,31 @@ def total_interference(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) ->
 
 @refusing
 def dimensionality(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) -> Kind:
-    """The feature dimensionality D_i = |W_i|² / Σ_j (Ŵ_i·W_j)² in [0, 1], no unit; shape (..., feature).
+    """Compute the feature dimensionality D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)², the fraction of a dimension that feature i has.
 
-    From Elhage et al., "Toy Models of Superposition" (2022). The sum over j is computed as Ŵ_iᵀ (WᵀW) Ŵ_i,
-    the same number at a cost of n m² instead of n² m. A zero row has dimensionality 0.
+    From Elhage et al. 2022, "Feature Dimensionality". The sum over j is computed as Ŵ_iᵀ (WᵀW) Ŵ_i, the same number
+    at a cost of n m² instead of n² m. A zero row has dimensionality 0.
 
     Args:
-        weights: shape (..., feature, hidden).
-        zero_tolerance: a row no longer than this part of the longest row of its matrix is a zero row.
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+        zero_tolerance: a row no longer than this fraction of the longest row of its matrix counts as zero.
+
+    Returns:
+        Dimensionality of each feature, in [0, 1], shape (..., n); NaN for a diverged matrix.
 
     Raises:
-        ValueError: as said for the module, or zero_tolerance lies outside [0, 1).
+        ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty, or
+            `zero_tolerance` lies outside [0, 1).
+
+    Example:
+        Five features that form a regular pentagon share two dimensions equally: D = 2/5.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> angles = 2 * np.pi * np.arange(5) / 5
+        >>> pentagon = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        >>> tg.dimensionality(pentagon).round(6).tolist()
+        [0.4, 0.4, 0.4, 0.4, 0.4]
 
     """
     check_part("dimensionality", "zero_tolerance", zero_tolerance)
@@ -115,10 +175,28 @@ def dimensionality(weights: Kind, zero_tolerance: float = ZERO_TOLERANCE) -> Kin
 
 @refusing
 def dimensions_per_feature(weights: Kind) -> Kind:
-    """Hidden dimensions spent on one feature, m / |W|²_F; shape (...), dimensionless, infinite where W = 0.
+    """Compute the hidden dimensions spent per represented feature, m / ‖W‖²_F.
 
-    From Elhage et al. (2022): |W|²_F counts the represented features, each of which has a norm of about 1.
-    Raises ValueError as said for the module.
+    From Elhage et al. 2022, "The Geometry of Superposition": ‖W‖²_F counts the represented features, because each of
+    them has a norm of about 1.
+
+    Args:
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+
+    Returns:
+        Dimensions per feature, shape (...); infinite where W = 0, NaN for a diverged matrix.
+
+    Raises:
+        ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty.
+
+    Example:
+        A digon stores two features in one dimension.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> float(tg.dimensions_per_feature(np.array([[1.0], [-1.0]])))
+        0.5
+
     """
 
     def kernel(W: Matrices) -> Float[np.ndarray, " matrix"]:
@@ -130,20 +208,30 @@ def dimensions_per_feature(weights: Kind) -> Kind:
 
 @refusing
 def represented(weights: Kind, threshold: float = 0.5, scale: float | None = None) -> Kind:
-    """Which features are represented: |W_i| ≥ threshold × scale and not zero; bool, shape (..., feature).
+    """Find which features are represented: those with ‖W_i‖ ≥ threshold × scale.
 
-    The norm alone decides. By default the scale is the longest row of the same matrix, so that the answer
-    does not depend on the size of W, and nearly all rows of a random start are represented. `scale=1.0` asks
-    instead for rows that carry their feature through W Wᵀ at full strength: that count grows while a model
-    trains.
+    The norm alone decides; a zero row is never represented. By default the scale is the longest row of the same
+    matrix, so that the answer does not depend on the size of W, and nearly all rows of a random start count as
+    represented. With `scale=1.0` a row has to carry its feature through W Wᵀ at full strength: that count grows
+    during training.
 
     Args:
-        weights: shape (..., feature, hidden).
-        threshold: the part of the scale that counts, in [0, 1).
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+        threshold: the fraction of the scale that a row must reach, in [0, 1).
         scale: the norm of a fully represented feature, or None for the longest row of each matrix.
 
+    Returns:
+        Booleans, shape (..., n); False for a diverged matrix.
+
     Raises:
-        ValueError: as said for the module, or threshold not in [0, 1), or scale not positive and finite.
+        ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty; threshold
+            lies outside [0, 1); or scale is not positive and finite.
+
+    Example:
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> tg.represented(np.array([[2.0, 0.0], [0.0, 0.9], [0.0, 0.0]])).tolist()
+        [True, False, False]
 
     """
     check_representation("represented", threshold, scale)
@@ -155,20 +243,32 @@ def represented(weights: Kind, threshold: float = 0.5, scale: float | None = Non
 def tegum_factors(
     weights: Kind, tolerance: float = TOLERANCE, threshold: float = 0.5, scale: float | None = None
 ) -> Kind:
-    """Each feature's tegum factor, numbered 0, 1, … by first feature, -1 if not represented; (..., feature).
+    """Divide the represented features into tegum factors: groups that lie in mutually orthogonal subspaces.
 
-    Factors are the connected blocks of the graph that joins two represented features whose |cosine| exceeds
-    the tolerance; features of different factors are orthogonal within it. The numbers of two matrices are
-    comparable only through the features they share.
+    Factors are the connected components of the graph that joins two represented features whose |cosine| exceeds the
+    tolerance. Elhage et al. 2022 ("The Geometry of Superposition") observe that solutions are tegum products of such
+    factors. The numbering of two matrices can be compared only through the features they share.
 
     Args:
-        weights: shape (..., feature, hidden).
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
         tolerance: the largest |cosine| that still counts as orthogonal, in [0, 1).
-        threshold: as in `represented`.
-        scale: as in `represented`.
+        threshold: the fraction of the scale that a represented row must reach, as in `represented`.
+        scale: the norm of a fully represented feature, as in `represented`.
+
+    Returns:
+        For each feature the number of its factor, shape (..., n). Factors are numbered 0, 1, … by their first
+        features; −1 stands for a feature that is not represented, and for every feature of a diverged matrix.
 
     Raises:
-        ValueError: as `represented`, or tolerance lies outside [0, 1).
+        ValueError: as for `represented`, or tolerance lies outside [0, 1).
+
+    Example:
+        A square is the tegum product of two digons; the last feature is not represented.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> tg.tegum_factors(np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [0, 0]])).tolist()
+        [0, 1, 0, 1, -1]
 
     """
     check_part("tegum_factors", "tolerance", tolerance)
@@ -179,26 +279,38 @@ def tegum_factors(
 
 @refusing
 def canonical_pose(weights: Kind, reference: Kind | None = None) -> Kind:
-    """W rotated and reflected in hidden space into a pose that does not depend on the gauge; shape as given.
+    """Rotate and reflect W in hidden space into a pose that does not depend on the gauge.
 
-    Without a reference the pose is a function of the Gram matrix: equal Gram matrices get equal coordinates,
-    to rounding, however degenerate their spectrum (a regular polygon has no principal axes). Its basis is
-    made by Gram–Schmidt from chosen rows: the first chosen row lies on the positive first axis, the next in
-    the plane of the first two axes with a positive second coordinate, and so on. Chosen is always the first
-    feature whose part outside the axes so far is at least 0.37 of the largest such part, so that short or
-    nearly dependent rows set no axis. Equal Gram matrices may differ in pose only where that comparison is a
-    tie to rounding, which no regular shape has. Axes beyond the rank of W are exactly zero.
+    The loss depends on W only through W Wᵀ, so that two runs can find the same solution in different orientations.
+    Without a reference the pose is a function of the Gram matrix: equal Gram matrices get equal coordinates, to
+    rounding, however degenerate their spectrum is (a regular polygon has no principal axes). The basis is built by
+    Gram–Schmidt from selected rows: the first of them lies on the positive first axis, the next in the plane of the
+    first two axes with a positive second coordinate, and so on. Each time, the first feature is selected whose part
+    outside the axes so far is at least 0.37 of the largest such part, so that short or nearly dependent rows define
+    no axis. Equal Gram matrices can end in different poses only if that comparison is a tie to rounding, which does
+    not happen in regular shapes. Axes beyond the rank of W are exactly zero.
 
-    With a reference the pose is the closest one to it: orthogonal Procrustes, argmin over orthogonal R of
-    |W R − reference|_F (Schönemann, Psychometrika 31, 1966). It is unique where Wᵀ reference has full rank;
-    otherwise directions of W without a counterpart in the reference may come out in any orientation.
+    With a reference the pose is the one closest to it, by orthogonal Procrustes: argmin over orthogonal R of ‖W R −
+    reference‖_F (Schönemann, Psychometrika 31, 1966). It is unique if Wᵀ reference has full rank; otherwise,
+    directions of W without a counterpart in the reference may come out in any orientation.
 
     Args:
-        weights: shape (..., feature, hidden).
-        reference: of the same kind, shape (feature, hidden) or one that broadcasts against the weights.
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+        reference: weights of the same kind to align with, shape (n, m) or one that broadcasts against `weights`.
+
+    Returns:
+        The rotated weights, shaped as given; NaN for a diverged matrix.
 
     Raises:
-        ValueError: as said for the module, or the reference does not broadcast against them.
+        ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty, or the
+            reference does not broadcast against them.
+
+    Example:
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> W = np.array([[0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+        >>> tg.canonical_pose(W).tolist()
+        [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]
 
     """
     measure = ArrayMeasure("weights", "weights in canonical pose", dims=("feature", "hidden"))
@@ -208,17 +320,19 @@ def canonical_pose(weights: Kind, reference: Kind | None = None) -> Kind:
 
 
 def align_steps(weights: Kind) -> Kind:
-    """A trajectory in one pose, so that a movie of it does not spin; shape as given.
+    """Put a whole trajectory into one pose, so that a movie of it does not spin.
 
-    The last step takes its canonical pose and every earlier step the pose closest to its successor
-    (`canonical_pose` with a reference). Where a run has diverged, the chain starts from its last step before
-    that.
+    The last step takes its canonical pose, and every earlier step the pose closest to its successor
+    (`canonical_pose` with a reference). For a diverged run the chain starts from the last step before it diverged.
 
     Args:
-        weights: a DataArray with the dim `step`, or an array of shape (..., step, feature, hidden).
+        weights: a DataArray with the dim `step`, or an array of shape (..., step, n, m).
+
+    Returns:
+        The rotated weights, shaped as given.
 
     Raises:
-        ValueError: as said for the module, or there is no step axis.
+        ValueError: weights are not real matrices with the axes (feature, hidden), or there is no step axis.
 
     """
     given: Any = weights
@@ -236,24 +350,39 @@ def align_steps(weights: Kind) -> Kind:
 class ArrayMeasure:
     """How a kernel on a stack of matrices becomes a measure on arrays and DataArrays.
 
-    The kernel gets a float64 stack (matrix, feature, hidden) of finite weights and returns (matrix, *dims).
+    The kernel takes a float64 stack (matrix, feature, hidden) of finite weights and returns (matrix, *dims).
     """
 
     name: str
+    """The name of the measure, which a DataArray gets."""
     long_name: str
+    """What is measured, in words, for the attributes of a DataArray."""
     units: str = "1"
+    """The unit, for the attributes of a DataArray; "1" for none."""
     dims: tuple[str, ...] = ("feature",)
-    """The axes of the answer for one matrix."""
+    """The axes of the result for one matrix."""
     dtype: Any = np.float64
+    """The dtype of the result."""
     undefined: float | int | str = np.nan
-    """The answer for a diverged matrix."""
+    """The result for a diverged matrix."""
     pairwise: bool = False
-    """Whether the kernel makes feature × feature temporaries besides those of its answer."""
+    """Whether the kernel makes feature × feature temporaries in addition to those of its result."""
 
     def of(self, kernel: Callable[..., np.ndarray], *weights: Kind, call: str | None = None) -> Kind:
-        """The measure of weights that broadcast together, of the kind of the first; errors name `call`.
+        """Apply the measure to weights that broadcast together.
 
-        Raises ValueError as said for the module.
+        Args:
+            kernel: the function on stacks of matrices.
+            weights: arrays or DataArrays; the result is of the kind of the first.
+            call: the call that errors name; None is the name of the measure.
+
+        Returns:
+            The measure, with the leading axes of the weights.
+
+        Raises:
+            ValueError: weights are not real matrices with the axes (feature, hidden), neither of them empty, or do
+                not broadcast together.
+
         """
         call = call or self.name
         given: Any = weights
@@ -412,13 +541,23 @@ def _dims_of(weights: Any, call: str, needed: tuple[str, ...]) -> list[str]:
 
 
 def check_part(call: str, name: str, value: float) -> None:
-    """Refuse, in the name of `call`, what does not lie in [0, 1): raises ValueError."""
+    """Refuse, in the name of `call`, a value outside [0, 1).
+
+    Raises:
+        ValueError: the value lies outside [0, 1).
+
+    """
     if not 0 <= value < 1:
         raise ValueError(f"{call}({name}={value!r}): {name} must lie in [0, 1)")
 
 
 def check_representation(call: str, threshold: float, scale: float | None) -> None:
-    """Refuse, in the name of `call`, what `represented` cannot take: raises ValueError."""
+    """Refuse, in the name of `call`, what `represented` does not accept.
+
+    Raises:
+        ValueError: threshold lies outside [0, 1), or scale is not positive and finite.
+
+    """
     check_part(call, "threshold", threshold)
     if scale is not None and not 0 < scale < np.inf:
         raise ValueError(f"{call}(scale={scale!r}): scale must be positive and finite, or None")

@@ -1,18 +1,17 @@
 """Names of the shapes that embeddings form, by factor and as a whole, and their ideal dimensionalities.
 
-A factor (see `geometry.tegum_factors`) has the name of a shape if its features can be matched one to one with
-the vectors of the shape so that every cosine is within the tolerance of the ideal one, and its norms are
-comparable. Orientation, overall size and the order of the features do not matter; how the norms differ
-between factors does not either. Otherwise it is called by its numbers: "5 features in 3 dimensions".
+A factor (see `tegum_factors`) has the name of a shape if its features can be matched one to one with the vectors of
+the shape so that every cosine is within the tolerance of the ideal one, and if its norms are comparable.
+Orientation, overall size and the order of the features do not matter, nor do differences of norm between factors.
+Otherwise a factor is named by its numbers: "5 features in 3 dimensions".
 
-Collapsed features (comparable norms, pairwise cosines above 0.95) count as one direction, whose vector is
-that of their principal component (a + b + …)/√k, ΣW_i/√k. The name says so: "digon of collapsed pairs" if
-every direction holds the same number of features, "pentagon with 1 collapsed pair" if not, "collapsed pair"
-if they are alone.
+Collapsed features (comparable norms, pairwise cosines above 0.95) count as one direction, whose vector is that of
+their principal component (a + b + …)/√k, ΣW_i/√k. The name says so: "digon of collapsed pairs" if every direction
+holds the same number of features, "pentagon with 1 collapsed pair" if not, "collapsed pair" if they are alone.
 
-The name of the whole joins its factors by ⊕, the tegum product, equal ones counted, the most frequent first
-and then the larger: "3 × digon ⊕ triangle". Factors that are all digons have a name of their own: two are a
-square, three an octahedron, five a "5-orthoplex (5 digons)".
+The name of the whole joins its factors by ⊕, the tegum product; equal factors are counted, the most frequent first
+and then the larger: "3 × digon ⊕ triangle". Factors that are all digons have a name of their own: two are a square,
+three an octahedron, five a "5-orthoplex (5 digons)".
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ if TYPE_CHECKING:
     import xarray
 
 COLLAPSED_COSINE = 0.95
-"""Features of one direction: their pairwise cosines exceed this."""
+"""The cosine that all pairs of features in one direction exceed."""
 
 COMPARABLE_NORMS = 0.7
-"""Norms are comparable if the shortest is at least this part of the longest (1/√2 still is)."""
+"""Norms are comparable if the shortest is at least this fraction of the longest (1/√2 still is)."""
 
 DIVERGED = "diverged"
 """The name of what holds an entry that is not finite."""
@@ -53,19 +52,21 @@ _GROUPS = {2: "collapsed pair{}", 3: "collapsed triple{}"}
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """A polytope by its ideal vectors: unit rows v, all alike, that form a tight frame (Σ v vᵀ ∝ 1)."""
+    """A polytope by its ideal vectors: unit rows v that are all alike and form a tight frame (Σ v vᵀ ∝ 1)."""
 
     name: str
+    """The name of the shape, such as "pentagon"."""
     vectors: Float[np.ndarray, "vector dimension"]
+    """The unit vectors to the corners, shape (count, dimension)."""
 
     @property
     def count(self) -> int:
-        """How many vectors it has."""
+        """The number of corners."""
         return self.vectors.shape[0]
 
     @property
     def dimension(self) -> int:
-        """The dimension of the space that it spans."""
+        """The dimension of the space that the shape spans."""
         return self.vectors.shape[1]
 
     @property
@@ -76,43 +77,56 @@ class Shape:
 
 @dataclass(frozen=True)
 class Factor:
-    """One tegum factor of a matrix of weights."""
+    """One tegum factor of a weight matrix."""
 
     name: str
+    """The name of its shape, or its numbers: "5 features in 3 dimensions"."""
     features: tuple[int, ...]
-    """Positions of its features along the feature axis, ascending."""
+    """The positions of its features along the feature axis, ascending."""
     dimension: int
-    """Of the shape; or how many squared singular values of its directions exceed tolerance × largest."""
+    """The dimension of the shape; without one, the number of squared singular values of its directions above tolerance
+    times the largest."""
     dimensionality: float
     """The mean of its features' measured dimensionalities."""
     ideal: Fraction | None
-    """The dimensionality in the ideal shape, divided among collapsed features; None where it has none."""
+    """The dimensionality of each feature in the ideal shape, divided among collapsed features; None if there is none.
+    """
 
 
 @dataclass(frozen=True)
 class Polytope:
-    """The whole of a matrix of weights: its name, and its tegum factors by their first features."""
+    """What a weight matrix forms: the name of the whole, and its tegum factors ordered by their first features."""
 
     name: str
+    """The name of the whole, such as "octahedron"."""
     factors: tuple[Factor, ...]
+    """The tegum factors, ordered by their first features."""
     unrepresented: tuple[int, ...]
-    """Positions of the features that are not represented, ascending."""
+    """The positions of the features that are not represented, ascending."""
 
     @property
     def product(self) -> str:
-        """The tegum product of the factors' names, spelt out even where the whole has a name of its own."""
+        """The tegum product of the factors' names, spelt out even if the whole has a name of its own."""
         return _product(self.factors)
 
     @property
     def dimension(self) -> int:
-        """The sum of its factors' dimensions."""
+        """The sum of the factors' dimensions."""
         return sum(factor.dimension for factor in self.factors)
 
 
 def simplex(count: int) -> Shape:
-    """The regular simplex of `count` ≥ 1 vectors in count − 1 dimensions; one alone is a point in one.
+    """The regular simplex of `count` vectors in count − 1 dimensions; one vector alone is a point in one dimension.
 
-    Raises ValueError for a smaller count.
+    Args:
+        count: the number of vectors, at least 1.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ValueError: `count` is less than 1.
+
     """
     _check_count("simplex", count, 1)
     check_memory(f"simplex({count})", f"{count:,} vectors in as many dimensions", 40 * count**2, "fewer fit")
@@ -125,14 +139,36 @@ def simplex(count: int) -> Shape:
 
 
 def regular_polygon(count: int) -> Shape:
-    """The regular polygon of `count` ≥ 3 vectors in two dimensions. Raises ValueError for a smaller count."""
+    """The regular polygon of `count` vectors in two dimensions.
+
+    Args:
+        count: the number of vectors, at least 3.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ValueError: `count` is less than 3.
+
+    """
     _check_count("regular_polygon", count, 3)
     check_memory(f"regular_polygon({count})", f"{count:,} vectors", 80 * count, "fewer fit")
     return Shape(_POLYGONS.get(count, f"{count}-gon"), _circle(count))
 
 
 def orthoplex(digons: int) -> Shape:
-    """The cross-polytope: `digons` ≥ 1 orthogonal digons. Raises ValueError for a smaller number."""
+    """The cross-polytope of `digons` orthogonal digons.
+
+    Args:
+        digons: the number of digons, at least 1.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ValueError: `digons` is less than 1.
+
+    """
     _check_count("orthoplex", digons, 1)
     check_memory(f"orthoplex({digons})", f"{digons:,} digons in as many dimensions", 40 * digons**2, "fewer fit")
     axes = np.eye(digons)
@@ -140,10 +176,18 @@ def orthoplex(digons: int) -> Shape:
 
 
 def name_factor(vectors: Num[np.ndarray, "*shape"], tolerance: float = TOLERANCE) -> str:
-    """The name of one factor, as the module describes; "diverged" if an entry is not finite.
+    """Name one factor, by the rules of the module.
 
-    Its vectors are of shape (feature, hidden), and their cosines may differ from a shape's by the tolerance.
-    Raises ValueError if they are no such matrix or empty, or if the tolerance lies outside [0, 1).
+    Args:
+        vectors: the features' embeddings, shape (feature, hidden).
+        tolerance: the largest difference of a cosine from its ideal, in [0, 1).
+
+    Returns:
+        The name; "diverged" if an entry is not finite.
+
+    Raises:
+        ValueError: `vectors` is not a matrix or is empty, or the tolerance lies outside [0, 1).
+
     """
     _check("name_factor", vectors, tolerance)
     if not (np.abs(vectors) <= geometry.LARGEST_WEIGHT).all():
@@ -153,10 +197,20 @@ def name_factor(vectors: Num[np.ndarray, "*shape"], tolerance: float = TOLERANCE
 
 
 def collapsed_groups(vectors: Num[np.ndarray, "*shape"]) -> tuple[tuple[int, ...], ...]:
-    """Groups of two and more collapsed features, by position: norms comparable and all cosines above 0.95.
+    """Find groups of at least two collapsed features: norms comparable and all cosines above 0.95.
 
-    Vectors are of shape (feature, hidden). Features linked only through others (a fan of directions) are no
-    group; zero rows and rows that are not finite collapse with none. Raises ValueError for what is no matrix.
+    Features that are linked only through others (a fan of directions) do not form a group; zero rows and rows that
+    are not finite collapse with none.
+
+    Args:
+        vectors: the features' embeddings, shape (feature, hidden).
+
+    Returns:
+        The positions of each group's features.
+
+    Raises:
+        ValueError: `vectors` is not a matrix or is empty.
+
     """
     _check("collapsed_groups", vectors, 0.0)
     sound = (np.abs(vectors) <= geometry.LARGEST_WEIGHT).all(1, keepdims=True)
@@ -177,21 +231,33 @@ def name_polytope(
     threshold: float = 0.5,
     scale: float | None = None,
 ) -> Polytope:
-    """The polytope that one matrix of weights forms, with its tegum factors.
+    """Name the polytope that a weight matrix forms, and its tegum factors.
 
-    Its factors are those of `geometry.tegum_factors`, once collapsed features are merged into one direction.
-    One tolerance serves twice: cosines within it of zero separate factors, cosines within it of a shape's
-    name one. A diverged matrix has the name "diverged" and no factors, one of zeros the name "nothing
-    represented".
+    Collapsed features are first merged into one direction; factors are then those of `tegum_factors`. One tolerance
+    serves twice: cosines within it of zero separate factors, and cosines within it of a shape's identify the shape.
+    The shapes are those of Elhage et al. 2022, "The Geometry of Superposition", and their larger relatives.
 
     Args:
-        weights: shape (feature, hidden), or a DataArray of these two dims.
+        weights: W, shape (n, m) or a DataArray with these two dims; features are rows.
         tolerance: the largest difference of a cosine from its ideal, in [0, 1).
-        threshold: what counts as represented, as in `geometry.represented`.
-        scale: likewise.
+        threshold: the fraction of the scale that a represented row must reach, as in `represented`.
+        scale: the norm of a fully represented feature, as in `represented`.
+
+    Returns:
+        The polytope. A diverged matrix is named "diverged" and has no factors; a matrix of zeros is named "nothing
+        represented".
 
     Raises:
-        ValueError: weights are not one matrix, or as in `geometry.tegum_factors`.
+        ValueError: weights are not one matrix, or as for `tegum_factors`.
+
+    Example:
+        Six features in three antipodal pairs form an octahedron, the tegum product of three digons.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> octahedron = tg.name_polytope(np.concatenate([np.eye(3), -np.eye(3)]))
+        >>> octahedron.name, octahedron.product, octahedron.factors[0].ideal
+        ('octahedron', '3 × digon', Fraction(1, 2))
 
     """
     given: Any = weights
@@ -213,7 +279,29 @@ def name_polytope(
 def polytope_names(
     weights: Kind, tolerance: float = TOLERANCE, threshold: float = 0.5, scale: float | None = None
 ) -> Kind:
-    """The names of the polytopes of many matrices, as text of shape (...); otherwise like `name_polytope`."""
+    """Name the polytopes that many weight matrices form, such as all runs at all steps of a trajectory.
+
+    Args:
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+        tolerance: the largest difference of a cosine from its ideal, in [0, 1).
+        threshold: the fraction of the scale that a represented row must reach, as in `represented`.
+        scale: the norm of a fully represented feature, as in `represented`.
+
+    Returns:
+        Names as text, shape (...), as `name_polytope` gives them.
+
+    Raises:
+        ValueError: as for `tegum_factors`.
+
+    Example:
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> angles = 2 * np.pi * np.arange(3) / 3
+        >>> triangle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        >>> tg.polytope_names(np.stack([triangle, np.eye(3, 2), np.zeros((3, 2))])).tolist()
+        ['triangle', '2 × point', 'nothing represented']
+
+    """
     geometry.check_part("polytope_names", "tolerance", tolerance)
     geometry.check_representation("polytope_names", threshold, scale)
     measure = geometry.ArrayMeasure("polytope", "name of the polytope", dims=(), dtype=object, undefined=DIVERGED)

@@ -1,4 +1,4 @@
-"""Trajectories as they are looked at: embeddings in the plane or in space, in one pose through all steps."""
+"""Views of a trajectory: embeddings in the plane or in space, in one pose through all steps."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ _TIED = 1e-4
 
 
 class View(NamedTuple):
-    """A trajectory of one run, seen in few dimensions."""
+    """The trajectory of one run, projected to few dimensions."""
 
     positions: Float[np.ndarray, "step feature axis"]
-    """Embeddings in one pose: what only rotates in hidden space stands still."""
+    """The embeddings in one pose, shape (step, feature, axis): what only rotates in hidden space stands still."""
     share: float
-    """The part of |W|² of the last step that is seen: 1 where there are no more dimensions."""
+    """The share of ‖W‖² at the last step that is visible; 1 if there are no more dimensions than axes."""
 
 
 def view(weights: Trajectory, axes: int) -> View:
-    """The embeddings of one run over its steps, in so many dimensions and without the rotations of the gauge.
+    """Project the embeddings of one run over its steps to few dimensions, without rotations of the gauge.
 
-    The last step is in canonical pose and every earlier one in the pose nearest to its successor
-    (`tegum.analysis.geometry.measures.align_steps`), so that nothing jumps or spins but what the Gram matrix does. More
-    hidden dimensions than axes are projected on the leading principal directions of the last embeddings in hidden
-    space, which are the same at all steps, then turned so that the last step is in canonical pose. Where equal singular
-    values leave the directions open, the features decide: those that stand first in canonical pose are seen. Fewer
-    dimensions are filled up with zeros.
+    The last step is in canonical pose, and every earlier one in the pose nearest to its successor
+    (`tegum.analysis.geometry.measures.align_steps`), so that only what changes the Gram matrix moves. If there are
+    more hidden dimensions than axes they are projected onto the leading principal directions of the last embeddings
+    in hidden space, the same for all steps, and rotated so that the last step is in canonical pose. If equal
+    singular values leave the directions open the features decide: those that come first in canonical pose are
+    visible. Missing dimensions are filled with zeros.
 
-    Where embeddings span fewer dimensions than those of the step before, nothing says how the latter lie in the others:
-    there, and there only, the view depends on the gauge.
+    Where embeddings span fewer dimensions than at the step before, their pose relative to the others is
+    undetermined; there, and only there, the view depends on the gauge.
 
     Args:
-        weights: of one run, shape (step, feature, hidden), all finite and none beyond
+        weights: W of one run, shape (step, feature, hidden), all finite and none beyond
             `tegum.analysis.geometry.measures.LARGEST_WEIGHT`.
-        axes: 2 or 3.
+        axes: the number of dimensions, 2 or 3.
+
+    Returns:
+        The positions, and the share of ‖W‖² that is visible.
 
     Raises:
-        ValueError: the weights are not of that shape, not finite or too large, there is no step, or axes is another
-            number.
+        ValueError: the weights are not of that shape, not finite or too large, there is no step, or `axes` is
+            neither 2 nor 3.
 
     """
     if axes not in (2, 3):

@@ -1,20 +1,21 @@
 """The landscape of the population loss: critical points, their index, and the directions in which they are left.
 
-The loss L(W, b) of the model x̂ = act(W Wᵀ x + b) of Elhage et al., "Toy Models of Superposition" (2022), is exact here
-(`tegum.core.population.evaluate`), and so are its critical points: a plateau of training is a saddle when one lies
-there and its Hessian has negative eigenvalues. Parameters are θ = (W row by row, b), P = nm + n of them.
+The loss L(W, b) of the model x̂ = act(W Wᵀ x + b) (Elhage et al. 2022) is exact here
+(`tegum.core.population.evaluate`), and so are its critical points: a plateau of training is a saddle if one lies
+there and its Hessian has negative eigenvalues. The parameters are θ = (W row by row, b), P = nm + n of them.
 
-L depends on W through W Wᵀ alone: rotations of hidden space move a critical point along an orbit, whose directions
-W A, A antisymmetric, are zero modes. They are projected out and counted, and never told from other modes by the size
-of an eigenvalue. An orbit has m(m − 1)/2 directions, less (m − r)(m − r − 1)/2 where W has the rank r.
+L depends on W through W Wᵀ alone. Rotations of hidden space therefore move a critical point along an orbit, whose
+directions W A, A antisymmetric, are zero modes. They are projected out and counted, and never identified by the size
+of an eigenvalue. An orbit has m(m − 1)/2 directions, less (m − r)(m − r − 1)/2 if W has rank r.
 
 Every eigenvalue is an interval. It is as wide as the error of the Hessian and, where the Hessian itself is not
-unique, as the values it may have: an output of bias 0 has a kink where nothing active is coupled to it (its z is
-then 0 and its second derivative jumps), and perfect embeddings sit on just such kinks; one of bias −|W_j|², another
-where feature j alone is active with magnitude 1, and outputs that are never positive end on those. By Weyl's
-inequality every eigenvalue grows from one side of a kink to the other, so that both sides bound it.
+unique, as the range of values it may have. An output of bias 0 has a kink if no feature that is active is coupled to
+it (its z is then 0 and its second derivative jumps), and perfect embeddings sit on just such kinks; an output of
+bias −‖W_j‖² has another one where feature j alone is active with magnitude 1, and outputs that are never positive
+end on those. By Weyl's inequality every eigenvalue grows from one side of a kink to the other, so that the two sides
+bound it.
 
-Numbers have no unit; the loss is the importance-weighted sum over features.
+The loss is the importance-weighted sum over features.
 """
 
 from __future__ import annotations
@@ -41,81 +42,101 @@ TOL = 1e-10
 """The largest norm of the gradient at a critical point, and the largest error of what is computed there."""
 
 STEPS = 100
-"""The most steps to a critical point."""
+"""The most Newton steps to a critical point."""
 
 CORNERS = (0.01, 0.03, 0.1)
-"""Biases and couplings smaller than that are tried at exactly 0 where no critical point is found otherwise."""
+"""Biases and couplings smaller than each of these are tried at exactly 0 if no critical point is found otherwise."""
 
 AWAY = (1e-3, 2e-3)
-"""Distances at which it is seen whether the loss falls on one side of a kink."""
+"""The distances in θ at which to test whether the loss falls on one side of a kink."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class CriticalPoint:
-    """A point where the gradient vanishes, and the curvature there. As text it is what it is: "saddle of index 2"."""
+    """A point at which the gradient of the population loss vanishes, and the curvature there.
+
+    As text it says what it is, such as "minimum" or "saddle of index 2".
+
+    Example:
+        A model of zeros with the best constant output is a critical point for one feature: along W its curvature is
+        −4 Var x, and along b it is 2.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> feature = tg.FeatureDistribution([tg.Independent(count=1, density=0.3)])
+        >>> point = tg.critical_point(np.zeros((1, 1)), np.array([0.15]), feature)
+        >>> print(point, point.eigenvalues.round(6).tolist())
+        saddle of index 1 [-0.31, 2.0]
+
+    """
 
     weights: Float[np.ndarray, "feature hidden"]
+    """The weights W of the point, shape (n, m)."""
     bias: Float[np.ndarray, " feature"]
+    """The biases b of the point, shape (n,)."""
     features: FeatureDistribution = field(repr=False)
-    """Of the loss."""
+    """The feature distribution of the loss."""
     activation: Activation = field(repr=False)
+    """The activation of the model, "relu" or "linear"."""
     tol: float
-    """That was asked for."""
+    """The tolerance that was asked for."""
     loss: float
+    """The population loss at the point, summed over features."""
     loss_error: float
-    """A bound."""
+    """A bound of the error of the loss."""
     gradient_norm: float
-    """Euclidean, over all parameters."""
+    """The Euclidean norm of the gradient over all parameters."""
     gradient_error: float
     """A bound of the norm of the gradient's error."""
     moved: float
-    """The distance from the start: √(|W − W₀|² + |b − b₀|²), least over rotations of hidden space."""
+    """The distance from the start, √(‖W − W₀‖² + ‖b − b₀‖²), minimised over rotations of hidden space."""
     converged: bool
-    """Whether the norm of the gradient, and its error, are at most `tol`."""
+    """Whether the norm of the gradient, and the bound of its error, are at most `tol`."""
     eigenvalues: Float[np.ndarray, " mode"]
-    """Of the Hessian, rising, without the zero modes of rotation."""
+    """The eigenvalues of the Hessian, rising, without the zero modes of rotation."""
     eigenvalue_error: Float[np.ndarray, " mode"]
-    """How far each may lie on either side: the error of the Hessian, and the jump where it has a kink."""
+    """How far each eigenvalue may lie to either side: the Hessian's error, and its jump on a kink."""
     zero_modes: int
-    """The directions in which a rotation of hidden space moves the weights."""
+    """The number of directions in which a rotation of hidden space moves the weights."""
     kinks: tuple[int, ...]
-    """Outputs whose bias sits on a kink of the loss."""
+    """The features whose output has its bias on a kink of the loss."""
     mode_weights: Float[np.ndarray, "mode feature hidden"] = field(repr=False)
-    """The eigenvectors: their part in W …"""
+    """The part of each eigenvector in W, shape (mode, n, m); together with its part in b it has length 1."""
     mode_bias: Float[np.ndarray, "mode feature"] = field(repr=False)
-    """… and in b. Together each has length 1."""
+    """The part of each eigenvector in b, shape (mode, n); together with its part in W it has length 1."""
     edge_curvature: Float[np.ndarray, " edge"]
-    """Of directions in which the loss falls from a kink, at another rate than in the opposite ones if it does there:
-    the second derivative along each."""
+    """The second derivative of the loss along each one-sided direction in which it falls from a kink, in `edge_weights`
+    and `edge_bias`; in the opposite direction it rises, or falls at another rate."""
     edge_weights: Float[np.ndarray, "edge feature hidden"] = field(repr=False)
-    """Those directions: their part in W …"""
+    """The part in W of each one-sided direction in which the loss falls, shape (edge, n, m)."""
     edge_bias: Float[np.ndarray, "edge feature"] = field(repr=False)
-    """… and in b. Together each has length 1."""
+    """The part in b of each one-sided direction in which the loss falls, shape (edge, n); the whole direction has
+    length 1."""
 
     @property
     def theta(self) -> Float[np.ndarray, " parameter"]:
-        """The parameters, W row by row and then b."""
+        """The parameters θ as one vector: W row by row, and then b."""
         return np.concatenate([self.weights.ravel(), self.bias])
 
     @property
     def negative(self) -> int:
-        """How many eigenvalues are negative beyond their error: the least the index may be."""
+        """The number of eigenvalues that are negative beyond their errors, a lower bound of the index."""
         return int((self.eigenvalues + self.eigenvalue_error < 0).sum())
 
     @property
     def undecided(self) -> int:
-        """How many eigenvalues may have either sign."""
+        """The number of eigenvalues whose sign is undecided within their errors."""
         return int((np.abs(self.eigenvalues) <= self.eigenvalue_error).sum())
 
     @property
     def index(self) -> int | None:
-        """The number of negative eigenvalues; None where that is undecided, or no critical point was found."""
+        """The number of negative eigenvalues; None if it is undecided, or if no critical point was found."""
         return self.negative if self.converged and not self.undecided else None
 
     @property
     def unstable(self) -> bool:
-        """Whether the loss falls in some direction to second order; on an edge also where the index is undecided."""
+        """Whether the loss falls in some direction to second order; on a kink, even if the index is undecided."""
         return self.converged and (self.negative > 0 or len(self.edge_curvature) > 0)
 
     def __str__(self) -> str:
@@ -130,35 +151,38 @@ class CriticalPoint:
 @final
 @dataclass(frozen=True, eq=False)
 class UnstableDirection:
-    """A direction in which a saddle is left, of length 1 over all parameters, and what it does to each feature.
+    """A direction in which gradient flow leaves a saddle, and its effect on each feature.
 
-    Its sign is the only one, or that in which embeddings grow: all together, or, where some shrink as much as others
-    grow, the first of those that change most; where none does either, a bias or a weight rises. Of equal eigenvalues
-    any combination of directions is one; shares are therefore means over all directions of the same rate.
+    Its length is 1 over all parameters. Its sign is chosen so that embeddings grow in total; failing that, so that
+    the first of those that change most grows; and failing that, so that a bias or a weight rises. A one-sided
+    direction has its only sign. If eigenvalues are equal, any combination of their directions is one; shares are
+    therefore means over all directions of the same rate.
     """
 
     rate: float
-    """−λ: distances grow as exp(rate · time) under the gradient flow dθ/dt = −∇L."""
+    """The rate −λ of growth: distances grow as exp(rate · time) under the gradient flow dθ/dt = −∇L."""
     rate_error: float
+    """A bound of the error of the rate."""
     multiplicity: int
-    """How many directions have this rate, within errors."""
+    """The number of directions with this rate, within errors."""
     weights: Float[np.ndarray, "feature hidden"]
-    """dW"""
+    """The part of the direction in W, dW, shape (n, m)."""
     bias: Float[np.ndarray, " feature"]
-    """db"""
+    """The part of the direction in b, db, shape (n,)."""
     growth: Float[np.ndarray, " feature"]
-    """d|W_i| / |W_i|; infinite where a zero row grows."""
+    """The relative growth of each embedding, d‖W_i‖ / ‖W_i‖, per unit of the direction; infinite where a zero row
+    grows."""
     turn: Float[np.ndarray, " feature"]
-    """The length of the part of dW_i that is orthogonal to W_i, over |W_i|, in radians; 0 for a zero row."""
+    """The rotation of each embedding, ‖part of dW_i orthogonal to W_i‖ / ‖W_i‖, in radians; 0 for a zero row."""
     share: Float[np.ndarray, " feature"]
-    """Of the squared direction, |dW_i|² + db_i²; they add up to 1."""
+    """The share of each feature in the squared direction, ‖dW_i‖² + db_i²; shares add up to 1."""
     one_sided: bool = False
-    """Whether it is a ray from a kink: in the opposite direction the loss rises, or falls at another rate. The rate
-    is then one to about a tenth of it."""
+    """Whether the direction is a ray from a kink: in the opposite direction the loss rises, or falls at another rate.
+    The rate is then accurate to about a tenth of itself."""
 
     @property
     def mainly(self) -> tuple[int, ...]:
-        """The features it mainly affects: those of at least half the largest share."""
+        """The features that the direction mainly affects: those with at least half of the largest share."""
         return tuple(np.flatnonzero(self.share >= (0.5 - 1e-6) * self.share.max()).tolist())
 
 
@@ -174,30 +198,44 @@ def critical_point(
     corners: Sequence[float] = CORNERS,
     activation: Activation = "relu",
 ) -> CriticalPoint:
-    """The critical point near a model, a minimum or a saddle of any index.
+    """Find the critical point near a model, a minimum or a saddle of any index.
 
-    Newton's method on ∇L = 0, in the complement of the rotations, inside a region of trust: a step minimises the
-    linear model of |∇L| (Levenberg and Marquardt), not that of L, and so leads to saddles as well as to minima.
+    Newton's method is applied to ∇L = 0 in the complement of the rotations, within a trust region. A step minimises
+    the linear model of ‖∇L‖ (Levenberg–Marquardt) rather than that of L, and therefore leads to saddles as well as
+    to minima.
 
     Args:
-        weights: W, shape (n, m); or a snapshot of a trajectory, `run.isel(seed=0, step=-1)`, a Dataset that brings
-            the bias, the features and the activation.
+        weights: W, shape (n, m); or a snapshot of a trajectory such as `run.isel(seed=0, step=-1)`, a Dataset that
+            provides the bias, the features and the activation.
         bias: b, shape (n,).
-        features: the distribution of the population; with a snapshot, another one than its own.
-        tol: the largest norm of the gradient, and the largest error of it and of the loss; that of the Hessian is
-            a thousand times as much, relative to max(1, |Hessian|), and at best about 1e-8.
-        steps: at most.
-        reach: the search ends farther than this from the model; a positive number.
-        corners: where no critical point is found, biases and couplings smaller than each of these are tried at exactly
-            0, where kinks are; none saves the time of that in large models.
-        activation: a name in `ACTIVATIONS`.
+        features: the feature distribution of the loss; with a snapshot, one that replaces its own.
+        tol: the largest norm of the gradient, and the largest error of it and of the loss. That of the Hessian is a
+            thousand times larger, relative to max(1, ‖Hessian‖), and at best about 1e-8.
+        steps: the most Newton steps.
+        reach: the distance from the model at which the search ends; a positive number.
+        corners: if no critical point is found, biases and couplings smaller than each of these are tried at exactly
+            0, where kinks are; an empty sequence saves the time that this takes in large models.
+        activation: "relu" or "linear".
 
     Returns:
-        Where the steps ended, whether or not that is a critical point (`converged`).
+        The point at which the steps ended, with its curvature; `converged` says whether it is a critical point.
 
     Raises:
-        ValueError: shapes do not fit, a number is not finite, a Dataset is no snapshot of one run, or the features
-            have no population loss.
+        ValueError: the shapes do not fit together, a number is not finite or out of range, a Dataset is not a
+            snapshot of one run, or the features have no population loss.
+
+    Example:
+        The best linear model of two features in one dimension keeps the more important one. Keeping the other one is
+        a saddle.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> sets = [tg.Independent(count=1, density=0.3, importance=each) for each in (1.0, 0.5)]
+        >>> for W in ([[1.0], [0.0]], [[0.0], [1.0]]):
+        ...     bias = 0.15 * (1 - np.ravel(W))
+        ...     print(tg.critical_point(W, bias, tg.FeatureDistribution(sets), activation="linear"))
+        minimum
+        saddle of index 1
 
     """
     return _critical_point("critical_point", weights, bias, features, tol, steps, reach, corners, activation)
@@ -251,9 +289,31 @@ def saddle_index(
     steps: int = STEPS,
     activation: Activation = "relu",
 ) -> int | None:
-    """The number of negative eigenvalues at the critical point near a model; None where that is undecided.
+    """Find the index of the critical point near a model: the number of its Hessian's negative eigenvalues.
 
-    Arguments and errors are those of `critical_point`.
+    Args:
+        weights: W, shape (n, m), or a snapshot of a trajectory, as in `critical_point`.
+        bias: b, shape (n,).
+        features: the feature distribution of the loss; with a snapshot, one that replaces its own.
+        tol: the largest norm of the gradient, as in `critical_point`.
+        steps: the most Newton steps.
+        activation: "relu" or "linear".
+
+    Returns:
+        The index; 0 is a minimum, None undecided or no critical point nearby.
+
+    Raises:
+        ValueError: as for `critical_point`.
+
+    Example:
+        At W = 0 every one of the n·m entries of W leads downwards: here 2 features in 1 dimension.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> features = tg.FeatureDistribution([tg.Independent(count=2, density=0.3)])
+        >>> tg.saddle_index(np.zeros((2, 1)), np.array([0.15, 0.15]), features)
+        2
+
     """
     call = "saddle_index"
     return _critical_point(call, weights, bias, features, tol, steps, float("inf"), CORNERS, activation).index
@@ -261,7 +321,28 @@ def saddle_index(
 
 @refusing
 def unstable_directions(point: CriticalPoint) -> list[UnstableDirection]:
-    """The directions of the negative eigenvalues, the fastest first; none at a minimum."""
+    """List the directions in which gradient flow leaves a saddle, the fastest first.
+
+    They are the eigenvectors of the negative eigenvalues of the Hessian, followed by one-sided directions from a
+    kink.
+
+    Args:
+        point: a critical point, as `critical_point` returns it.
+
+    Returns:
+        The directions with their rates and their effect on each feature; none at a minimum.
+
+    Example:
+        From W = 0, an embedding grows at the rate 4 Var x = 4 (p/3 − p²/4).
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> feature = tg.FeatureDistribution([tg.Independent(count=1, density=0.3)])
+        >>> point = tg.critical_point(np.zeros((1, 1)), np.array([0.15]), feature)
+        >>> [(round(each.rate, 6), each.mainly) for each in tg.unstable_directions(point)]
+        [(0.31, (0,))]
+
+    """
     squares = np.square(point.mode_weights).sum(2) + np.square(point.mode_bias)
     norms = np.linalg.norm(point.weights, axis=1)
     found = []

@@ -1,6 +1,7 @@
-"""The value of a parameter at which two configurations cost the same: a phase boundary, as a root with an error bar.
+"""Phase boundaries: where two configurations have equal losses, as roots in a parameter with an error bar.
 
-Each configuration is a branch of critical points (`continuation`), refined at every value that is looked at.
+Each configuration is a branch of critical points (`tegum.analysis.landscape.continuation`), refined at every value
+at which the two are compared.
 """
 
 from __future__ import annotations
@@ -21,41 +22,58 @@ from tegum.progress.showing import shown
 from tegum.progress.tasks import Phases
 
 MERGED = 1e-3
-"""Branches nearer than this part of their distance at the ends of the range, where their losses cross, cross
+"""Branches closer than this fraction of their distance at the ends of the range, where their losses cross, cross
 themselves there."""
 
 IDENTICAL = 1e-5
-"""Configurations nearer than this are one."""
+"""Configurations closer than this, in the distance of their parameters, are the same."""
 
 AROUND = 1e-3
-"""How far around the end of one branch an eigenvalue of the other is first looked for, relative to the range."""
+"""How far around the end of one branch an eigenvalue of the other is first searched, as a fraction of the range."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Boundary:
-    """Where two configurations have the same loss."""
+    """The value of a parameter at which two configurations have the same loss.
+
+    Example:
+        One dimension, two features: which of them a linear model should keep changes where their importances are
+        equal.
+
+        >>> import tegum as tg
+        >>> sets = [tg.Independent(count=1, density=0.3, importance=each) for each in (0.5, 1.0)]
+        >>> features = tg.FeatureDistribution(sets)
+        >>> first = tg.critical_point([[1.0], [0.0]], [0.0, 0.15], features, activation="linear")
+        >>> second = tg.critical_point([[0.0], [1.0]], [0.15, 0.0], features, activation="linear")
+        >>> boundary = tg.phase_boundary(first, second, features, "0.importance", low=0.5, high=1.5)
+        >>> boundary.kind, round(boundary.value, 6), round(boundary.slope, 6)
+        ('first order', 1.0, -0.0775)
+
+    """
 
     parameter: str
+    """The name of the parameter that changes."""
     value: float
-    """Of the parameter."""
+    """The value of the parameter at the boundary."""
     error: float
-    """How far from it the true value may lie: what the root finder leaves, and (error_a + error_b) / |slope|."""
+    """How far from `value` the true value may lie: what the root finder leaves, and (error_a + error_b) / |slope|."""
     loss: float
-    """Of both configurations."""
+    """The loss of both configurations at the boundary, summed over features."""
     slope: float
-    """d(L_a − L_b) / d parameter at the boundary; negative where a is the better one beyond it."""
+    """The derivative of L_a − L_b with respect to the parameter; negative if a is the better one beyond the boundary.
+    """
     kind: Literal["first order", "continuous"]
-    """Two branches cross, and the better configuration changes at once; or one grows out of the other, where an
-    eigenvalue passes zero."""
+    """"first order" if two branches cross and the better configuration changes at once, or "continuous" if one grows
+    out of the other where an eigenvalue passes zero."""
     a: CriticalPoint = field(repr=False)
-    """The first configuration at the boundary (next to it, if it ends there) …"""
+    """The first configuration at the boundary, or next to it if it ends there."""
     b: CriticalPoint = field(repr=False)
-    """… and the second."""
+    """The second configuration at the boundary, or next to it if it ends there."""
     values: Float[np.ndarray, " evaluated"] = field(repr=False)
-    """The values at which both were computed, rising …"""
+    """The values of the parameter at which both configurations were computed, rising."""
     differences: Float[np.ndarray, " evaluated"] = field(repr=False)
-    """… and L_a − L_b there."""
+    """The difference L_a − L_b at each of these values."""
 
     def __str__(self) -> str:
         return f"{self.kind} boundary at {self.parameter} = {self.value:.10g} ± {self.error:.1g}"
@@ -74,29 +92,46 @@ def phase_boundary(
     start: float | None = None,
     progress: bool | Callable[[str, None], None] | None = True,
 ) -> Boundary:
-    """The value of a parameter at which two configurations have the same loss.
+    """Find the value of a parameter at which two configurations have the same loss.
 
-    Both are followed from where they were found, and refined at every value, so that their losses are exact and
-    they stay themselves. Where one of them grows out of the other within the range, the boundary is where that
-    happens: an eigenvalue of the other passes zero.
+    Both are followed from where they were found and refined at every value, so that their losses are exact and they
+    keep their identity. If one of them grows out of the other within the range, the boundary is where that happens:
+    an eigenvalue of the other passes zero. Compare Elhage et al. 2022, "Superposition as a Phase Change".
 
     Args:
         config_a: a `CriticalPoint`, or (weights, bias) near one.
-        config_b: the other one.
-        features: in which the parameter is varied; of a function only those it returns count.
-        parameter: as in `follow`.
-        low: one end of the range.
-        high: the other, above it.
-        tol: of the root, relative to the range; and, as in `critical_point`, of what is computed at each value.
-        start: the value at which both configurations were found; by default that in the features of each (those of
-            the point, or `features`), or `low` where these have none.
-        progress: as in `train`; a function is called with each value at which the losses are compared, as text, and
-            with None, as how many there will be is not known.
+        config_b: the other configuration.
+        features: the feature distribution in which the parameter is varied; if the parameter is a function, only
+            those it returns count.
+        parameter: what changes: a key as `vary` takes it, or a function from a number to a FeatureDistribution.
+        low: the lower end of the range of the parameter.
+        high: the upper end of the range.
+        tol: the precision of the root, as a fraction of the range; and, as in `critical_point`, of what is computed
+            at each value.
+        start: the value at which both configurations were found; None is the value in each one's features (those of
+            the point, or `features`), or `low` if these have none.
+        progress: whether to show progress, as in `train`; or a function that is called with each value at which the
+            losses are compared, as text, and with None, as their number is not known in advance.
+
+    Returns:
+        The boundary, with its error, its kind and both configurations there.
 
     Raises:
-        ValueError: the range is empty, `tol` does not lie between 0 and 1, the configurations are one and the same,
-            none of them is cheaper at one end of the range and dearer at the other, or a branch ends within it
-            otherwise than in the other one.
+        ValueError: the range is empty, `tol` does not lie between 0 and 1, the configurations are the same, neither
+            has the lower loss at one end of the range and the higher at the other, or a branch ends within the range
+            other than in the other branch.
+
+    Example:
+        One dimension, two features: which of them a linear model should keep changes where their importances are
+        equal.
+
+        >>> import tegum as tg
+        >>> sets = [tg.Independent(count=1, density=0.3, importance=each) for each in (0.5, 1.0)]
+        >>> features = tg.FeatureDistribution(sets)
+        >>> first = tg.critical_point([[1.0], [0.0]], [0.0, 0.15], features, activation="linear")
+        >>> second = tg.critical_point([[0.0], [1.0]], [0.15, 0.0], features, activation="linear")
+        >>> print(tg.phase_boundary(first, second, features, "0.importance", low=0.5, high=1.5))
+        first order boundary at 0.importance = 1 ± 2e-09
 
     """
     call = "phase_boundary"

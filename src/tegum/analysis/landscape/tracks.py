@@ -53,15 +53,15 @@ class BranchChange:
     """What happens to a branch at one value of the parameter."""
 
     kind: Literal["eigenvalue", "jump", "touch", "fold", "merger", "lost"]
-    """An eigenvalue passes zero; it jumps over it, on a kink; it comes down to zero and rises again, as where the
-    branch goes over into one with more symmetry. Or the branch ends: it turns back; it meets another one; or no step
-    leads on and neither of these is seen."""
+    """What happens. An eigenvalue passes zero ("eigenvalue"), jumps over it on a kink ("jump"), or comes down to zero
+    and rises again ("touch"), as where the branch turns into one with more symmetry. Or the branch ends: it folds
+    back ("fold"), meets another one ("merger"), or no step leads on and neither of these is seen ("lost")."""
     value: float
-    """Of the parameter."""
+    """The value of the parameter at which it happens."""
     error: float
-    """How far from it the true value may lie."""
+    """How far from that value the true one may lie, in units of the parameter."""
     eigenvalues: tuple[int, ...] = ()
-    """The numbers, from 0 for the lowest, of those that pass zero."""
+    """The numbers of the eigenvalues that pass zero, counted from 0 for the lowest."""
 
     def __str__(self) -> str:
         count = f"{len(self.eigenvalues)} eigenvalue(s)"
@@ -78,16 +78,26 @@ class BranchChange:
 
 @refusing
 def vary(features: FeatureDistribution, parameter: str, value: float) -> FeatureDistribution:
-    """The features with another value of one key in every set that has it, or in one set.
+    """Change one key of the features, such as their density, in every set that has it or in one set.
 
     Args:
-        features: not changed.
-        parameter: a key of a set, "density", "importance" or "strength"; with a number before it, "0.density", of
-            that set alone, counted from 0.
-        value: a number, for every feature of a set alike.
+        features: the feature distribution, which is not changed itself.
+        parameter: a key of a set: "density", "importance", "strength" or "width"; with a number before it, as in
+            "0.density", that of one set, counted from 0.
+        value: the new value, for every feature of a set alike.
+
+    Returns:
+        A new feature distribution.
 
     Raises:
-        ValueError: there is no such set, no set has such a key, or the value is out of its range.
+        ValueError: `features` is not a FeatureDistribution, there is no such set, no set has such a key, or the
+            value is out of range.
+
+    Example:
+        >>> import tegum as tg
+        >>> features = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> tg.vary(features, "1.density", 0.4).density.tolist()
+        [0.1, 0.1, 0.4, 0.4]
 
     """
     if not isinstance(features, FeatureDistribution):
@@ -107,19 +117,24 @@ def _varied(features: FeatureDistribution, chosen: Sequence[int], key: str, valu
 @final
 @dataclass(frozen=True)
 class Path:
-    """The surfaces along a parameter."""
+    """The losses along a parameter of the features."""
 
     name: str
+    """The name of the parameter."""
     features_at: Callable[[float], FeatureDistribution]
+    """The features at a value of the parameter."""
     own: Callable[[FeatureDistribution], float | None]
-    """The value of the parameter in some features, None if it cannot be told."""
+    """The value of the parameter in given features, None if they have no single one."""
     count: int
-    """Of features."""
+    """The number n of features."""
     hidden: int
+    """The number m of hidden dimensions."""
     activation: Activation
+    """The activation of the model."""
     tol: float
+    """The tolerance of critical points."""
     call: str
-    """What errors name."""
+    """The call that errors name."""
 
     @classmethod
     def of(

@@ -1,1 +1,1 @@
-"""Beside the linear model: principal components, subspaces, escapes from the start."""
+"""The linear model as a reference: principal components, subspaces, and escapes from the start."""

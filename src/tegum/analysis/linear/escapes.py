@@ -1,15 +1,15 @@
-"""Principal directions that a model learns one after the other: how strong each is, when it comes, and when it should.
+"""Principal directions that a model learns one after another: how strong each one is, and when it should appear.
 
-From a small start the gradient flow of the tied linear model x̂ = W Wᵀ x + b goes from saddle to saddle, each the best
-linear solution of one more rank. Write w_k = v_kᵀ W for the row that a principal direction v_k of the weighted
-covariance has in hidden space, λ_k for its eigenvalue, and g_kj = w_k · w_j. With the bias at its best,
+From a small start the gradient flow of the tied linear model x̂ = W Wᵀ x + b moves from saddle to saddle, each the
+best linear solution of one more rank. Write w_k = v_kᵀ W for the row of hidden space that belongs to a principal
+direction v_k of the weighted covariance, λ_k for its eigenvalue, and g_kj = w_k · w_j. With the bias at its optimum,
 
     dw_k/dt = 4 λ_k w_k − 2 Σ_j (λ_k + λ_j) g_kj w_j.
 
-Alone, |w_k|² follows the logistic equation of rate 8 λ_k. Where a stronger direction j has grown to |w_j| = 1, what w_k
-has along w_j decays, at the rate 2 (λ_j − λ_k), and what is perpendicular to it goes on growing: only the part of the
-start that is perpendicular to all stronger directions counts. (For linear networks in general: Saxe, McClelland &
-Ganguli, 2014; for autoencoders Gidel, Bach & Lacoste-Julien, 2019.)
+On its own, ‖w_k‖² follows the logistic equation of rate 8 λ_k. Once a stronger direction j has grown to ‖w_j‖ = 1,
+the part of w_k along w_j decays at the rate 2 (λ_j − λ_k), while the perpendicular part keeps growing: only the part
+of the start that is perpendicular to all stronger directions counts. (For linear networks in general: Saxe,
+McClelland & Ganguli 2014; for autoencoders: Gidel, Bach & Lacoste-Julien 2019.)
 """
 
 from __future__ import annotations
@@ -26,24 +26,37 @@ from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 
 HALF = 0.5
-"""The strength at which a direction has escaped from the saddle before it."""
+"""The strength ‖v_kᵀ W‖² at which a direction counts as having escaped from the saddle before it."""
 
 
 @refusing
 def mode_strengths(weights: Kind, features: FeatureDistribution, count: int) -> Kind:
-    """|v_kᵀ W|² of the leading principal directions v_k, in falling order of their eigenvalues; shape (..., mode).
+    """Compute how strongly a model has learned each leading principal direction v_k: ‖v_kᵀ W‖².
 
-    It is 1 where the best linear model has the direction, and 0 where it has not. Where eigenvalues are equal the
-    directions are a choice (`tegum.analysis.linear.pca.principal_axes`), and only the sum over them has a meaning.
+    A strength is 1 where the best linear model has the direction and 0 where it has not. If eigenvalues are equal
+    the directions are a choice of the solver, and only the sum over them is meaningful.
 
     Args:
-        weights: shape (..., feature, hidden).
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
         features: the feature distribution, with its importances.
-        count: how many directions, from 1 to n.
+        count: the number of directions, from 1 to n.
+
+    Returns:
+        Strengths, shape (..., count), in falling order of the eigenvalues of the weighted covariance; NaN for a
+        diverged matrix.
 
     Raises:
-        ValueError: as said for `tegum.analysis.geometry.measures`; features do not fit the weights, or count is out of
-        range.
+        ValueError: weights are not real matrices with the axes (feature, hidden), `features` is not a distribution
+            of as many features, or `count` is out of range.
+
+    Example:
+        Two correlated features, collapsed into one direction, are exactly their principal component (a + b)/√2.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pair = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)])
+        >>> tg.mode_strengths(np.array([[1.0], [1.0]]) / np.sqrt(2), pair, count=2).round(6).tolist()
+        [1.0, 0.0]
 
     """
     axes = _leading(weights, features, count, "mode_strengths")[1]
@@ -60,21 +73,38 @@ def mode_strengths(weights: Kind, features: FeatureDistribution, count: int) -> 
 def predicted_escapes(
     weights: Num[Any, "*run feature hidden"], features: FeatureDistribution, count: int
 ) -> Float[np.ndarray, "*run mode"]:
-    """When the gradient flow of the tied linear model gives each leading direction a strength of 1/2; in its time.
+    """Predict when gradient flow of the tied linear model learns each leading direction, from the weights at the start.
 
-    ln((1 − q_k)/q_k) / (8 λ_k) with q_k the squared length of the part of w_k at the start that is perpendicular to
-    those of all stronger directions. The loss is the weighted sum over features of squared errors. Infinite where
-    nothing is left to grow, as beyond m directions; 0 where a direction has escaped at the start; NaN where weights
-    are. The formula is that of a start so small, and of eigenvalues so distinct, that directions come one after the
-    other.
+    The prediction is ln((1 − q_k)/q_k) / (8 λ_k), the time at which the strength of `mode_strengths` reaches 1/2.
+    Here λ_k is the eigenvalue of direction k, and q_k the squared length of the part of w_k = v_kᵀ W that is
+    perpendicular to those of all stronger directions. The formula (derived in `tegum.analysis.linear.escapes`) holds
+    for starts so small and eigenvalues so distinct that the directions come one after another. The loss is the
+    importance-weighted sum over features.
 
     Args:
-        weights: at the start, shape (..., feature, hidden).
-        features: as in `mode_strengths`.
-        count: as there.
+        weights: W at the start, shape (..., n, m); features are rows.
+        features: the feature distribution, with its importances.
+        count: the number of directions, from 1 to n.
+
+    Returns:
+        Escape times, shape (..., count), in units of flow time; infinite where nothing is left to grow, as for
+        directions beyond m; 0 where a direction has already escaped; NaN where weights are not finite.
 
     Raises:
-        ValueError: as there.
+        ValueError: weights have no axes (feature, hidden), `features` is not a distribution of as many features, or
+            `count` is out of range.
+
+    Example:
+        One feature of density 0.3 has the variance λ = 0.1 − 0.15². From W = 0.1 its weight reaches ‖W‖² = 1/2 at
+        ln(0.99/0.01)/(8λ).
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> feature = tg.FeatureDistribution([tg.Independent(count=1, density=0.3)])
+        >>> float(tg.predicted_escapes(np.array([[0.1]]), feature, count=1).round(4)[0])
+        7.4115
+        >>> float(np.round(np.log(0.99 / 0.01) / (8 * (0.1 - 0.15**2)), 4))
+        7.4115
 
     """
     values, axes = _leading(weights, features, count, "predicted_escapes")
@@ -100,16 +130,18 @@ def predicted_escapes(
 def escape_times(
     strengths: Float[np.ndarray, "*run step mode"], time: Float[np.ndarray, " time"]
 ) -> Float[np.ndarray, "*run mode"]:
-    """When each direction first has a strength of 1/2, interpolated between snapshots; infinite if it never has.
-
-    NaN is no strength of 1/2.
+    """Find when each direction first reaches a strength of 1/2, interpolated between snapshots.
 
     Args:
-        strengths: of each snapshot, as `mode_strengths` tells them.
-        time: of the snapshots, rising, in any unit.
+        strengths: strengths of each snapshot as `mode_strengths` returns them, shape (..., step, mode); NaN never
+            reaches 1/2.
+        time: the times of the snapshots, rising, in any unit.
+
+    Returns:
+        Times in that unit, shape (..., mode); infinite for a direction that never reaches 1/2.
 
     Raises:
-        ValueError: there are not as many times as snapshots, or they do not rise.
+        ValueError: the numbers of times and snapshots differ, or times do not rise.
 
     """
     if strengths.shape[-2] != len(time):

@@ -1,7 +1,7 @@
-"""Column spaces of embeddings and the angles between them, and what measures that know the features share.
+"""Column spaces of embeddings, the angles between them, and checks shared by measures that know the features.
 
-Weights come as numpy arrays or DataArrays, and diverged ones are treated, as in `tegum.analysis.geometry.measures`;
-every measure raises ValueError as said there. It says itself what else it refuses.
+Weights are NumPy arrays or DataArrays. Diverged matrices and malformed weights are treated as in
+`tegum.analysis.geometry.measures`.
 """
 
 from __future__ import annotations
@@ -24,21 +24,36 @@ Angles = Float[np.ndarray, "matrix angle"]
 
 @refusing
 def principal_angles(a: Kind, b: Kind, tolerance: float = ZERO_TOLERANCE) -> Kind:
-    """The principal angles between the column spaces of two matrices, in radians, rising; shape (..., angle).
+    """Compute the principal angles between the column spaces of two weight matrices.
 
-    There are min(rank a, rank b) of them in [0, π/2]; up to the smaller number of columns, the rest are NaN. A
-    direction of a column space counts towards the rank if its singular value is more than `tolerance` times the
-    largest of its matrix. Angles below π/4 are taken from their sines and so are accurate to about 1e-15, also where
-    cosines would all round to 1 (Björck & Golub, Mathematics of Computation 27, 1973).
+    Angles below π/4 are computed from their sines and so are accurate to about 1e-15 even where all cosines would
+    round to 1 (Björck & Golub, Mathematics of Computation 27, 1973). A direction counts towards the rank of its
+    matrix if its singular value is more than `tolerance` times the largest.
 
     Args:
-        a: shape (..., feature, hidden).
-        b: of the same kind and number of features, and leading axes that broadcast; its number of columns may differ.
-        tolerance: in [0, 1). The default is what weights in float32 resolve; larger ones leave out directions that
+        a: W of one model, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+        b: W of another model, of the same kind and number of features, with leading axes that broadcast; its number
+            of columns may differ.
+        tolerance: in [0, 1). The default is what float32 weights resolve; a larger one leaves out directions that
             have hardly grown.
 
+    Returns:
+        Angles in [0, π/2], in radians, rising, shape (..., k) with k the smaller number of columns; NaN beyond the
+        smaller of the two ranks, and for a diverged matrix.
+
     Raises:
-        ValueError: as said for the module, the two do not fit together, or the tolerance lies outside [0, 1).
+        ValueError: weights are not real matrices with the axes (feature, hidden), the two do not fit together, or
+            the tolerance lies outside [0, 1).
+
+    Example:
+        Two planes in space that share the first axis and are tilted by 30°.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> tilt = np.radians(30)
+        >>> tilted = np.array([[1, 0], [0, np.cos(tilt)], [0, np.sin(tilt)]])
+        >>> np.degrees(tg.principal_angles(np.eye(3, 2), tilted)).round(6).tolist()
+        [0.0, 30.0]
 
     """
     check_tolerance("principal_angles", tolerance)

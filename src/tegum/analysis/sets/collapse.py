@@ -1,11 +1,10 @@
-"""What becomes of the features of a set: collapsed into one direction, or apart; interference within and between sets.
+"""What becomes of the features of a set: collapse into one direction, interference within and between sets.
 
-Correlated features may share one direction, that of their principal component (Elhage et al., "Toy Models of
-Superposition", 2022). Or they stand apart, nearly orthogonal, while they interfere with other sets.
+Correlated features may share one direction, that of their principal component (Elhage et al. 2022, "Collapsing of
+Correlated Features"), or stay apart and nearly orthogonal while they interfere with other sets.
 
-Weights come as numpy arrays or DataArrays, and diverged ones are treated, as in `tegum.analysis.geometry.measures`;
-every measure raises ValueError as said there, or where features are no FeatureDistribution of as many features as the
-weights. It says itself what else it refuses. Measures of sets are of shape (..., set), in the order of the sets.
+Weights are NumPy arrays or DataArrays. Diverged matrices and malformed weights are treated as in
+`tegum.analysis.geometry.measures`. Measures of sets have the shape (..., set), in the order of the sets.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 
 NORM_RATIO = 0.5
-"""The least ratio of norms of two collapsed features: a nearly dropped one points anywhere."""
+"""The least ratio of norms of two collapsed features: the direction of a nearly dropped feature is arbitrary."""
 
 ABSENT_NORM = 0.1
 """The part of the longest row of W below which a row is absent. Each of k collapsed features has 1/√k of a full
@@ -41,21 +40,35 @@ def collapsed_sets(
     norm_ratio: float = NORM_RATIO,
     absent: float = ABSENT_NORM,
 ) -> Kind:
-    """Which sets have collapsed into one direction; bool, shape (..., set).
+    """Find which sets of features have collapsed into one direction.
 
-    A pair of features is collapsed if the cosine of their embeddings exceeds `cosine`, the shorter is at least
-    `norm_ratio` times as long as the longer, and neither is absent. A set is collapsed if it has two features or more
-    and all of its pairs are. A set that is parted into two collapsed groups is not.
+    Two features have collapsed if the cosine of their embeddings exceeds `cosine`, the shorter embedding is at least
+    `norm_ratio` times as long as the longer, and neither is absent. A set has collapsed if it has at least two
+    features and all of its pairs have; a set that is split into two collapsed groups has not. See Elhage et al.
+    2022, "Collapsing of Correlated Features".
 
     Args:
-        weights: shape (..., n, m).
-        features: the sets.
-        cosine: in [0, 1).
-        norm_ratio: in [0, 1].
-        absent: a row shorter than this part of the longest of its matrix is absent, in [0, 1); a zero row always is.
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+        features: the feature distribution, which says which features form a set.
+        cosine: the cosine that every pair must exceed, in [0, 1).
+        norm_ratio: the least ratio of two norms, in [0, 1].
+        absent: a row shorter than this fraction of the longest of its matrix is absent, in [0, 1); a zero row always
+            is.
+
+    Returns:
+        Booleans, shape (..., set); False for a diverged matrix.
 
     Raises:
-        ValueError: as said for the module, or a threshold lies outside its range.
+        ValueError: weights are not real matrices with the axes (feature, hidden), `features` is not a distribution
+            of as many features, or a threshold is out of range.
+
+    Example:
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> W = np.array([[0.7, 0.0], [0.7, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> tg.collapsed_sets(W, pairs).tolist()
+        [True, False]
 
     """
     measure = ArrayMeasure("collapsed", "set is collapsed", dtype=np.bool_, undefined=False)
@@ -82,17 +95,33 @@ def collapsed_count(
 def interference_within(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT_NORM) -> Kind:
     """The mean squared cosine between embeddings of one set, over its pairs; in [0, 1], shape (..., set).
 
-    0 where the set is represented without superposition. Random directions have 1/m in expectation, and k > m features
-    cannot have less than (k − m)/(m (k − 1)) (Welch, IEEE Transactions on Information Theory 20, 1974). NaN where
-    fewer than two features of the set are represented.
+    It is 0 if the set is represented without superposition. As a null, random directions have 1/m in expectation,
+    and k > m features cannot have less than (k − m)/(m (k − 1)) (Welch, IEEE Transactions on Information Theory 20,
+    1974).
 
     Args:
-        weights: shape (..., n, m).
-        features: the sets.
-        absent: features whose row is shorter than this part of the longest are left out, in [0, 1).
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+        features: the feature distribution, which says which features form a set.
+        absent: features whose row is shorter than this fraction of the longest are left out, in [0, 1).
+
+    Returns:
+        Mean squared cosines in [0, 1], shape (..., set); NaN if fewer than two features of a set are represented,
+        and for a diverged matrix.
 
     Raises:
-        ValueError: as said for the module, or absent lies outside [0, 1).
+        ValueError: weights are not real matrices with the axes (feature, hidden), `features` is not a distribution
+            of as many features, or `absent` lies outside [0, 1).
+
+    Example:
+        Three features in the plane have at least (3 − 2)/(2 · 2) = 1/4, which a triangle reaches.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> angles = 2 * np.pi * np.arange(3) / 3
+        >>> triangle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        >>> one_set = tg.FeatureDistribution([tg.Correlated(size=3, density=0.1)])
+        >>> tg.interference_within(triangle, one_set).round(6).tolist()
+        [0.25]
 
     """
     measure = ArrayMeasure("interference_within", "mean squared cosine within the set", pairwise=True)
@@ -104,8 +133,6 @@ def interference_within(weights: Kind, features: FeatureDistribution, *, absent:
 def interference_between(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT_NORM) -> Kind:
     """The mean squared cosine between embeddings of one set and those of all other sets; in [0, 1], (..., set).
 
-    NaN where the set, or all the others together, have no represented feature; in everything else like
-    `interference_within`.
     """
     measure = ArrayMeasure("interference_between", "mean squared cosine to other sets", pairwise=True)
     kernel = _interference("interference_between", weights, features, absent, within=False)

@@ -1,21 +1,20 @@
 """Local bases: whether features that are active together are represented without superposition among themselves.
 
-They may be, although the whole model is in superposition (Elhage et al., "Toy Models of Superposition", 2022, on
-local almost-orthogonal bases). Then, on the samples where one set is active, PCA of the hidden activations h = Wᵀ x
-finds the subspace that its embeddings span, and their own rows read them out of h. Both are measures here, with what
-chance gives; a third is `tegum.analysis.sets.collapse.interference_within`. PCA finds the subspace, and not the axes in
-it: among features of equal variance no direction is principal.
+They may be, even though the model as a whole is in superposition (Elhage et al. 2022, "Local Almost-Orthogonal
+Bases"). On the samples on which one set is active, PCA of the hidden activations h = Wᵀ x then finds the subspace
+that its embeddings span, and their own rows read the features out of h. Both are measured here, each with what
+chance gives; a third measure is `interference_within`. PCA finds the subspace, and not the axes in it: among
+features of equal variance no direction is principal.
 
-A set is active where at least one of its features is. All moments are exact; means are taken off. `where` says on
-which samples:
+A set is active if at least one of its features is. All moments are exact, and means are subtracted. `where` selects
+the samples:
 
-- "active": the set is active, the others are as they come;
-- "alone": the set is active and all others are not;
+- "active": the set is active, and the others as they come;
+- "alone": the set is active, and all others are not;
 - "everywhere": the whole distribution, for comparison.
 
-Weights come as numpy arrays or DataArrays, and diverged ones are treated, as in `tegum.analysis.geometry.measures`;
-every measure raises ValueError as said there, or where features are no FeatureDistribution of as many features as the
-weights. It says itself what else it refuses. Measures of sets are of shape (..., set), in the order of the sets.
+Weights are NumPy arrays or DataArrays. Diverged matrices and malformed weights are treated as in
+`tegum.analysis.geometry.measures`. Measures of sets have the shape (..., set), in the order of the sets.
 """
 
 from __future__ import annotations
@@ -63,43 +62,60 @@ _SAMPLES: dict[Where, _Samples] = {
 }
 
 TIE = 1e-9
-"""Variances that differ by less than this part of the largest are equal."""
+"""Variances that differ by less than this fraction of the largest count as equal."""
 
 HiddenCovariances = Float[np.ndarray, "matrix hidden hidden"]
 PerSet = Float[np.ndarray, "matrix set"]
 
 
 class LocalMoments(NamedTuple):
-    """Moments of x on some of the samples."""
+    """The moments of x on some of the samples."""
 
     mean: Float[np.ndarray, " feature"]
+    """The mean of each feature on these samples, shape (n,)."""
     covariance: Float[np.ndarray, "feature feature"]
+    """The covariance of all pairs of features on these samples, shape (n, n)."""
 
 
 class LocalBasis(NamedTuple):
     """Principal directions of hidden activations, as arrays or DataArrays."""
 
     directions: Any
-    """Orthonormal rows (..., component, hidden) of free sign, by falling variance."""
+    """The principal directions as orthonormal rows, by falling variance; shape (..., component, hidden). Their signs
+    are arbitrary."""
     variances: Any
-    """Variance along every principal direction, those that were left out as well; (..., axis)."""
+    """The variance along every principal direction, including those left out of `directions`; shape (..., axis)."""
 
 
 @refusing
 def local_moments(features: FeatureDistribution, number: int, where: Where = "active") -> LocalMoments:
-    """Mean and covariance of x where one set is active, exact.
+    """Compute the exact mean and covariance of x on the samples on which one set is active.
 
-    Sets are independent and an inactive one is 0: given that set S is active, the moments of x_S are those of the
-    whole distribution divided by the probability of that, and the others keep theirs, or are 0.
+    Sets are independent, and an inactive set is 0: given that set S is active, the second moments of x_S are those
+    of the whole distribution divided by the probability that S is active, while the other features keep theirs, or
+    are 0.
 
     Args:
         features: the feature distribution.
-        number: of the set, from 0.
-        where: on which samples, as said for the module.
+        number: the number of the set, from 0.
+        where: the samples: "active" (the set is active), "alone" (and no other set is), or "everywhere".
+
+    Returns:
+        The mean, shape (n,), and the covariance, shape (n, n).
 
     Raises:
-        ValueError: features are no FeatureDistribution, there is no such set, no such `where`, or it is not known
-            how often a set of this kind is active.
+        ValueError: `features` is not a FeatureDistribution, there is no such set, `where` is none of the three, or
+            the probability that a set of this kind is active is not known.
+
+    Example:
+        Where a correlated pair is active, both of its features are uniform on [0, 1]: mean 1/2, variance 1/12,
+        independent.
+
+        >>> import tegum as tg
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> moments = tg.local_moments(pairs, number=0)
+        >>> moments.mean.round(6).tolist(), moments.covariance[0, :2].round(6).tolist()
+        ([0.5, 0.5, 0.05, 0.05], [0.083333, 0.0])
 
     """
     check_distribution("local_moments", features)
@@ -120,22 +136,35 @@ def local_moments(features: FeatureDistribution, number: int, where: Where = "ac
 def local_pca(
     weights: Kind, features: FeatureDistribution, number: int, rank: int | None = None, where: Where = "active"
 ) -> LocalBasis:
-    """PCA of the hidden activations h = Wᵀ x where one set is active: eigenvectors of Wᵀ Cov(x | active) W, exact.
+    """Compute the principal directions of the hidden activations h = Wᵀ x on the samples on which one set is active.
+
+    They are the eigenvectors of Wᵀ Cov(x | active) W, with exact moments.
 
     Args:
-        weights: shape (..., n, m).
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
         features: the feature distribution.
-        number: of the set, from 0.
-        rank: how many directions, from 1 to min(n, m); by default the size of the set, or that if it is less.
-        where: on which samples, as said for the module.
+        number: the number of the set, from 0.
+        rank: the number of directions, from 1 to min(n, m); None is the size of the set, or m if that is smaller.
+        where: the samples: "active" (the set is active), "alone" (and no other set is), or "everywhere".
 
     Returns:
-        Directions of shape (..., component, hidden), and variances of shape (..., axis) in the square of the unit of
-        hidden activations, that is "1"; NaN for a diverged matrix. Of equal variances
-        the directions are the solver's choice.
+        Directions, shape (..., rank, m), and variances, shape (..., m), in squared units of hidden activations; NaN
+        for a diverged matrix. Among equal variances the directions are the solver's choice.
 
     Raises:
-        ValueError: as said for the module; rank is out of its range; or as `local_moments`.
+        ValueError: weights are not real matrices with the axes (feature, hidden), `features` is not a distribution
+            of as many features, `rank` is out of range, or as for `local_moments`.
+
+    Example:
+        Two pairs whose embeddings share a plane; on samples on which only the first is active, the plane has the
+        variance 1/12 along each of that pair's two features.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> basis = tg.local_pca(np.concatenate([np.eye(2), -np.eye(2)]), pairs, number=0, where="alone")
+        >>> basis.variances.round(6).tolist()
+        [0.083333, 0.083333]
 
     """
     check_features("local_pca", weights, features)
@@ -163,14 +192,17 @@ def local_pca(
 
 
 def sampled_pca(samples: Float[np.ndarray, "sample hidden"], rank: int) -> LocalBasis:
-    """PCA of samples, of hidden activations or of anything else, with the mean taken off; variances are divided by N.
+    """Compute the principal directions of samples, such as hidden activations; the mean is subtracted.
 
     Args:
-        samples: shape (N, m), a numpy array.
-        rank: how many directions, from 1 to m.
+        samples: shape (N, m), a NumPy array.
+        rank: the number of directions, from 1 to m.
+
+    Returns:
+        Directions, shape (rank, m), and all m variances, with the sum of squares divided by N.
 
     Raises:
-        ValueError: there are no samples, one is not finite, or rank lies outside its range.
+        ValueError: there are no samples, one is not finite, or `rank` is out of range.
 
     """
     if 0 in samples.shape or not np.isfinite(samples).all():
@@ -183,18 +215,28 @@ def sampled_pca(samples: Float[np.ndarray, "sample hidden"], rank: int) -> Local
 
 @refusing
 def captured_variance(directions: Kind, basis: Kind) -> Kind:
-    """The part of Σ_i |W_i|² that lies in the span of a basis, over the rows W_i of `directions`; in [0, 1], (...).
+    """Compute the fraction of Σ_i ‖W_i‖² that lies in the span of a basis, over the rows W_i of `directions`.
 
-    |W P|² / |W|² with the projector P on the span. A random subspace of rank r captures r/m in expectation, whatever
-    the directions. NaN where all directions are zero.
+    This is ‖W P‖² / ‖W‖² with the projector P on the span. As a null, a random subspace of rank r captures r/m in
+    expectation, whatever the directions are.
 
     Args:
-        directions: shape (..., feature, hidden), such as the embeddings of one set.
-        basis: of the same kind, shape (..., component, hidden), such as `LocalBasis.directions`, with leading axes
-            that broadcast. Its rows may be of any length and dependent.
+        directions: rows such as the embeddings of one set, shape (..., k, m) or a DataArray with dims feature and
+            hidden.
+        basis: rows that span the subspace, shape (..., r, m), such as `LocalBasis.directions`; of the same kind,
+            with leading axes that broadcast. The rows may have any length, and be dependent.
+
+    Returns:
+        Fractions in [0, 1], shape (...); NaN if all directions are zero, and for a diverged matrix.
 
     Raises:
-        ValueError: as said for the module, or the two do not fit together.
+        ValueError: an argument has no axes (feature, hidden), holds no real numbers, or the two do not fit together.
+
+    Example:
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> float(tg.captured_variance(np.array([[3.0, 0.0], [0.0, 4.0]]), np.array([[2.0, 0.0]])))
+        0.36
 
     """
     directions, basis = _rows_alike(directions, basis)
@@ -210,21 +252,34 @@ def captured_variance(directions: Kind, basis: Kind) -> Kind:
 def local_capture(
     weights: Kind, features: FeatureDistribution, rank: int | None = None, where: Where = "active"
 ) -> Kind:
-    """How much of each set's embeddings the local PCA of the same set finds: `captured_variance`; shape (..., set).
+    """Compute how much of each set's embeddings the local PCA of that set finds.
 
-    The basis is that of `local_pca`. Where variances tie at its end, the expectation over all choices is taken. What
-    chance gives is `chance_capture`; a basis as large as hidden space holds everything, and where="alone" finds
-    everything by construction, as nothing but the set is there. With where="everywhere" the basis is the principal
-    subspace of the whole model, of the same rank.
+    This is `captured_variance` of the set's rows in the basis of `local_pca`; if variances tie at the end of the
+    basis, the expectation over all choices is taken. For the null see `chance_capture`. A basis as large as hidden
+    space captures everything, and where="alone" does so by construction, as nothing but the set is active. With
+    where="everywhere" the basis is the principal subspace of the whole model, of the same rank. See Elhage et al.
+    2022, "Local Almost-Orthogonal Bases".
 
     Args:
-        weights: shape (..., n, m).
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
         features: the feature distribution.
-        rank: of the bases, from 1 to min(n, m); by default the size of each set, or m if that is less.
-        where: on which samples, as said for the module.
+        rank: the rank of the bases, from 1 to min(n, m); None is the size of each set, or m if that is smaller.
+        where: the samples: "active" (the set is active), "alone" (and no other set is), or "everywhere".
+
+    Returns:
+        Fractions in [0, 1], shape (..., set); NaN for a diverged matrix.
 
     Raises:
-        ValueError: as `local_pca`.
+        ValueError: as for `local_pca`.
+
+    Example:
+        Two pairs in orthogonal planes are found completely, although chance gives 2/4.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> tg.local_capture(np.eye(4), pairs).round(6).tolist()
+        [1.0, 1.0]
 
     """
     check_features("local_capture", weights, features)
@@ -246,15 +301,19 @@ def local_capture(
 
 
 def chance_capture(features: FeatureDistribution, hidden: int, rank: int | None = None) -> Float[np.ndarray, " set"]:
-    """What random subspaces in place of local PCA would capture in expectation: rank / m, for each set.
+    """Compute what random subspaces would capture in place of local PCA, in expectation: rank / m for each set.
 
     Args:
         features: the feature distribution.
-        hidden: m.
-        rank: as in `local_capture`.
+        hidden: m, the number of hidden dimensions.
+        rank: the rank of the bases, as in `local_capture`.
+
+    Returns:
+        Fractions in [0, 1], shape (set,).
 
     Raises:
-        ValueError: features are no FeatureDistribution, hidden is no int of at least 1, or rank not in its range.
+        ValueError: `features` is not a FeatureDistribution, `hidden` is not an int of at least 1, or `rank` is out
+            of range.
 
     """
     check_distribution("chance_capture", features)
@@ -269,21 +328,36 @@ def chance_capture(features: FeatureDistribution, hidden: int, rank: int | None 
 def readout_error(
     weights: Kind, features: FeatureDistribution, where: Where = "active", scale: float | None = None
 ) -> Kind:
-    """How badly each set's own embeddings read it out of h: E|x_S − s W_S h − c|² / E|x_S − E x_S|²; (..., set).
+    """Compute how badly each set's own embeddings read its features out of the hidden activations.
 
-    The read-out is linear and tied, W_S h = W_S Wᵀ x, with the best constant c; expectations are over the samples of
-    `where`. 0 is perfect; a read-out that knows nothing has 1. What is lost is interference within the set, and (but
-    for where="alone") between sets. A regression would be perfect wherever W_S has independent rows and nothing else
-    is active: this one is only if they are orthogonal and of one length. Importances do not count.
+    The error is E‖x_S − s W_S h − c‖² / E‖x_S − E x_S‖², with the linear, tied read-out W_S h = W_S Wᵀ x and the
+    best constant c; expectations are over the samples of `where`. 0 is perfect, and a read-out that knows nothing
+    has 1. What is lost is due to interference within the set and, except for where="alone", between sets. A linear
+    regression would be perfect whenever W_S has independent rows and nothing else is active; the tied read-out is so
+    only if these rows are orthogonal and of equal length. Importances do not enter.
 
     Args:
-        weights: shape (..., n, m).
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
         features: the feature distribution.
-        where: on which samples, as said for the module.
+        where: the samples: "active" (the set is active), "alone" (and no other set is), or "everywhere".
         scale: s, the same for all features; None is the best one for each set, with which the error is at most 1.
 
+    Returns:
+        Relative errors, at least 0, shape (..., set); NaN for a diverged matrix.
+
     Raises:
-        ValueError: as said for the module; scale is not finite; or as `local_moments`.
+        ValueError: weights are not real matrices with the axes (feature, hidden), `features` is not a distribution
+            of as many features, `scale` is not finite, or as for `local_moments`.
+
+    Example:
+        Orthogonal embeddings are read out perfectly; a pair that shares one direction gets only its sum across,
+        which leaves half of the variance.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pair = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)])
+        >>> tg.readout_error(np.stack([np.eye(2), [[1, 0], [1, 0]]]), pair).round(6).tolist()
+        [[0.0], [0.5]]
 
     """
     check_features("readout_error", weights, features)

@@ -17,7 +17,7 @@ import numpy as np
 from tegum.core.features.tables import MixtureTable, RayTable
 
 _TERMS = 9
-"""Of the Taylor series in s², for |s| < 1: the next one is below 1e-16."""
+"""The terms of the Taylor series in s², for |s| < 1; the next one is below 1e-16."""
 
 
 @functools.cache

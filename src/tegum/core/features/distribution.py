@@ -1,4 +1,4 @@
-"""Feature distributions: independent sets of features, one after the other (`sets`: their kinds)."""
+"""Feature distributions: independent sets of features, one after another (see `sets` for their kinds)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,37 @@ if TYPE_CHECKING:
     """An int or a sequence of ints (NumPy), or a JAX random key (JAX)."""
 
 MOST_SETS = 1_000_000
-"""In a distribution: each is described, copied and looked at by itself. A single set may have more features."""
+"""The most sets in a distribution, since each is described and copied separately. A single set may have more features.
+"""
 
 
 class FeatureDistribution(Description):
-    """Independent sets of features, one after the other: the distribution of x in [0, 1]^n.
+    """The distribution of the feature vector x: independent sets of features, placed one after another.
 
-    Activations of an `Empirical` set may exceed 1.
+    Features are numbered through the sets in order. Values lie in [0, 1], except those of an `Empirical` set, which
+    may exceed 1. The JSON form (`to_json`) is the list of sets; in JSON and TOML an entry may carry `copies = k` to
+    stand for k equal sets.
 
-    Its JSON-able form (`to_json`) is the list of its sets; there and in TOML a set may carry `copies = k`.
+    Raises:
+        ValueError: `sets` is not a list of feature sets (or of tables that describe them), or it is empty.
+
+    Example:
+        Three pairs of correlated features. The members of a pair are active together, so E[x₀ x₁] = p/4; across
+        pairs it is p²/4; and E[x₀²] = p/3, for magnitudes uniform on [0, 1].
+
+        >>> import tegum as tg
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.12)] * 3)
+        >>> pairs.n
+        6
+        >>> pairs.second_moment()[0, :3].round(4).tolist()
+        [0.04, 0.03, 0.0036]
+
     """
 
     positional: ClassVar[tuple[str, ...]] = ("sets",)
     unnamed: ClassVar[str | None] = "sets"
     sets: tuple[FeatureSet, ...]
-    """One or more; features are numbered through them in this order."""
+    """The independent sets of features, at least one; features are numbered through them in this order."""
 
     if TYPE_CHECKING:
 
@@ -68,7 +84,7 @@ class FeatureDistribution(Description):
 
     @classmethod
     def inner_keys(cls) -> set[str]:
-        """The keys of every kind of set."""
+        """The keys of every kind of set, for suggestions after a misspelt key."""
         return {key for kind in FeatureSet.kinds.values() for key in kind.model_fields}
 
     @model_serializer(mode="plain")
@@ -76,24 +92,32 @@ class FeatureDistribution(Description):
         return [each.model_dump() for each in self.sets]
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The distribution as JSON-able lists and dictionaries; `FeatureDistribution(that)` gives it back."""
+        """Describe the distribution as lists and dictionaries that JSON can hold.
+
+        Returns:
+            One dictionary per set; `FeatureDistribution` of that list is equal to this distribution.
+
+        """
         return self.model_dump(mode="json")  # pyright: ignore[reportReturnType]
 
     @cached_property
     def n(self) -> int:
-        """How many features there are."""
+        """The number of features."""
         return sum(each.features for each in self.sets)
 
     @cached_property
     def gated(self) -> bool:
-        """Whether every set is a mixture table, as the fused kernels need."""
+        """Whether every set is a mixture of independent gates, which the compiled training kernel requires."""
         return all(isinstance(each, GatedSet) for each in self.sets)
 
     def tables(self) -> Iterator[MixtureTable]:
-        """The mixture table of each set.
+        """Iterate over the sets' mixture tables.
+
+        Returns:
+            An iterator over one `MixtureTable` per set.
 
         Raises:
-            ValueError: a set is no mixture.
+            ValueError: a set is not a mixture of independent gates (`Equivariant`, `Empirical`).
 
         """
         yield from self._tables
@@ -109,30 +133,46 @@ class FeatureDistribution(Description):
 
     @property
     def set_of_feature(self) -> Int[np.ndarray, " feature"]:
-        """The number of each feature's set."""
+        """For each feature, the number of its set, counted from 0; shape (n,)."""
         return np.repeat(np.arange(len(self.sets)), [each.features for each in self.sets])
 
     @property
     def kind_of_feature(self) -> list[str]:
-        """The kind of each feature's set."""
+        """For each feature, the kind of its set as files name it, such as "correlated"."""
         return [each.kind for each in self.sets for _ in range(each.features)]
 
     @property
     def density(self) -> Float[np.ndarray, " feature"]:
-        """The probability that each feature is active."""
+        """The probability that each feature is active; shape (n,)."""
         return np.concatenate([each.active() for each in self.sets])
 
     @property
     def importance(self) -> Float[np.ndarray, " feature"]:
-        """The weight of each feature's squared error."""
+        """The weight of each feature's squared error in the loss; shape (n,)."""
         return np.concatenate([each.importances for each in self.sets])
 
     def first_moment(self) -> Float[np.ndarray, " feature"]:
-        """E[x_i], exact."""
+        """The exact mean of each feature.
+
+        Returns:
+            E[x_i], shape (n,).
+
+        Raises:
+            ValueError: the second moments, which are computed alongside, do not fit in memory.
+
+        """
         return self._moments[0].copy()
 
     def second_moment(self) -> Float[np.ndarray, "feature feature"]:
-        """E[x_i x_j], exact."""
+        """The exact second moments of all pairs of features.
+
+        Returns:
+            E[x_i x_j], shape (n, n).
+
+        Raises:
+            ValueError: the matrix does not fit in memory.
+
+        """
         return self._moments[1].copy()
 
     @cached_property
@@ -148,20 +188,31 @@ class FeatureDistribution(Description):
         return mean, moment
 
     def covariance(self) -> Float[np.ndarray, "feature feature"]:
-        """E[x_i x_j] − E[x_i] E[x_j], exact; zero between sets."""
+        """The exact covariance of all pairs of features; features of different sets are uncorrelated.
+
+        Returns:
+            E[x_i x_j] − E[x_i] E[x_j], shape (n, n).
+
+        Raises:
+            ValueError: the matrix does not fit in memory.
+
+        """
         mean = self.first_moment()
         return self.second_moment() - np.outer(mean, mean)
 
     def sample(self, key: Key, batch: int | np.integer) -> Any:
-        """Draw samples (batch, n).
+        """Draw samples of the feature vector.
 
         Args:
-            key: an int or a sequence of ints for a NumPy array in float64, or a JAX random key for a JAX
-                array. The same key gives the same samples; 7 and [7] are one key, [7, 0] is another.
-            batch: how many, at least 1.
+            key: an int or a sequence of ints, for NumPy samples in float64, or a JAX random key, for a JAX array.
+                The same key always gives the same samples; 7 and [7] are the same key, [7, 0] is another one.
+            batch: the number of samples, at least 1.
+
+        Returns:
+            Samples, shape (batch, n).
 
         Raises:
-            ValueError: `batch` is not a positive int, or `key` is none of these.
+            ValueError: `batch` is not a positive int, `key` is none of these, or the samples do not fit in memory.
 
         """
         if not isinstance(batch, int | np.integer) or isinstance(batch, bool) or batch < 1:

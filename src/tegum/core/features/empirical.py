@@ -1,4 +1,4 @@
-"""A feature set made of samples that a user brings: real co-activation statistics in place of synthetic ones."""
+"""A feature set made of samples that a user brings: real co-activation statistics instead of synthetic ones."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 
 class Matrix(NamedTuple):
-    """A matrix of activations as compiled programs know it: any other of that shape needs no other program."""
+    """A matrix of activations as compiled programs know it: any other matrix of that shape needs no other program."""
 
     samples: int
+    """The number of samples, the rows of the matrix."""
     size: int
+    """The number of features, the columns of the matrix."""
     longest: int
+    """The largest number of non-zero entries in a row of a sparse matrix."""
 
     @property
     def features(self) -> int:
@@ -40,32 +43,40 @@ class Matrix(NamedTuple):
 
 
 class Empirical(FeatureSet, kind="empirical"):
-    """The distribution of rows drawn uniformly from a matrix of activations: rows are samples, columns features.
+    """The distribution of rows drawn uniformly from a matrix of activations that you bring.
 
-    The matrix is an array, a sparse matrix of scipy, or a file: .npy, or .npz with one array, the array `key`, or a
-    sparse matrix. Its entries are 0, or lie between 1e-30 and 1e15; unlike in other kinds of set they may exceed 1. The
-    population is finite, so that the population loss of a distribution that is this one set is an exact mean.
+    Rows are samples and columns are features. The matrix is an array, a SciPy sparse matrix, or a file: a .npy file,
+    or a .npz file with one array, with the array `key`, or with a sparse matrix. An entry is 0 or lies between 1e-30
+    and 1e15; unlike in other kinds of set, it may exceed 1. The population is finite, so that the population loss of
+    a distribution that consists of this one set is an exact mean over the rows.
 
-    The description holds a digest of the numbers and not the numbers: equal matrices have one, be they dense or sparse.
-    Read from JSON or TOML it takes the matrix that this process has been given under that digest, or else
-    the file at `path`, relative to the working directory (in a TOML file, to that file's folder). Where there is
-    neither the description can be looked at, and using the data is refused.
+    The description stores a digest of the numbers rather than the numbers: equal matrices have equal digests,
+    whether dense or sparse. Read from JSON or TOML, it takes the matrix with that digest that this process has been
+    given, or else the file at `path`, relative to the working directory (in a TOML file, relative to that file's
+    folder). If there is neither, the description can be inspected, and using the data raises ValueError.
 
     Raises:
-        ValueError: no matrix, one with other entries, or one whose digest or shape is not the one described.
+        ValueError: there is no matrix, its entries are out of range, or its digest or shape is not the one
+            described.
+
+    Example:
+        >>> import tegum as tg
+        >>> rows = tg.Empirical([[0.0, 2.0], [0.0, 0.0], [1.0, 0.0], [0.0, 4.0]])
+        >>> rows.active().tolist(), rows.first_moment().tolist()
+        ([0.25, 0.5], [0.25, 1.5])
 
     """
 
     positional: ClassVar[tuple[str, ...]] = ("activations", "importance")
     density: ClassVar[None] = None  # pyright: ignore[reportIncompatibleVariableOverride] - the data have their own
     digest: str
-    """Of the numbers, 32 hexadecimal digits; found from them where it is not given."""
+    """The digest of the numbers, 32 hexadecimal digits; computed from the matrix if it is not given."""
     samples: Count
-    """How many rows the matrix has."""
+    """The number of samples, the rows of the matrix."""
     size: Count
-    """How many columns it has."""
+    """The number of features, the columns of the matrix."""
     path: str | None = None
-    """The file it was read from."""
+    """The file from which the matrix was read."""
     key: str | None = None
     """The name of the array in the file."""
 
@@ -128,10 +139,10 @@ class Empirical(FeatureSet, kind="empirical"):
 
     @cached_property
     def data(self) -> Activations:
-        """The numbers themselves.
+        """The matrix itself.
 
         Raises:
-            ValueError: they are neither known to this process nor at the path.
+            ValueError: this process has not been given the matrix, and it is not at `path`.
 
         """
         data = recalled(self.digest)
@@ -148,33 +159,33 @@ class Empirical(FeatureSet, kind="empirical"):
 
     @property
     def features(self) -> int:
-        """How many features the set has."""
+        """The number of features in the set."""
         return self.size
 
     @property
     def table_size(self) -> int:
-        """None but the samples, which are there."""
+        """Zero: there is no table beside the samples themselves."""
         return 0
 
     @property
     def densities(self) -> Float[np.ndarray, " size"]:
-        """As `active`."""
+        """The share of samples in which each feature is active, as `active` returns it."""
         return self.active()
 
     def active(self) -> Float[np.ndarray, " size"]:
-        """The part of the samples in which each feature is active, exact; 0 of one that never is."""
+        """The share of samples in which each feature is active, exact; 0 for a feature that never is."""
         return self.data.active.copy()
 
     def first_moment(self) -> Float[np.ndarray, " size"]:
-        """E[x_i], the mean over the rows."""
+        """The mean of each feature over the rows."""
         return self.data.mean.copy()
 
     def second_moment(self) -> Float[np.ndarray, "size size"]:
-        """E[x_i x_j], the mean over the rows."""
+        """The second moments of all pairs of features, over the rows."""
         return self.data.second.copy()
 
     def arrays(self) -> Dense | Sparse:
-        """The matrix in float32."""
+        """The matrix in float32, dense or sparse."""
         return self.data.arrays()
 
     def traced(self) -> Matrix:
@@ -182,7 +193,7 @@ class Empirical(FeatureSet, kind="empirical"):
         return Matrix(self.samples, self.size, self.data.longest)
 
     def draw(self, uniforms: Uniforms, batch: int) -> Any:
-        """Samples (batch, size): rows of the matrix, each as often."""
+        """Draw rows of the matrix, uniformly and with replacement."""
         u = uniforms((batch, 2))
         if isinstance(u, np.ndarray):
             return self.data.rows(_uniform_rows(u, self.samples))

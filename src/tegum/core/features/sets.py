@@ -1,10 +1,10 @@
 """Kinds of feature set.
 
-Every *gated* kind compiles itself to a `MixtureTable`: components of weight `w_c` in which the features of
-the set are independent with densities `q_ci`, magnitudes uniform on [0, 1]. Samplers, moments and training
-kernels know only that table, so a new gated kind is one class here. A kind that is no such mixture derives
-from `FeatureSet` itself and brings its own moments, its own `draw` and its own characteristic function. Where it is
-made of data, these are its `arrays`, and compiled programs know no more than their shapes (`traced`).
+Every *gated* kind compiles itself to a `MixtureTable`: components of weight `w_c` in which the features of the set
+are independent with densities `q_ci`, and magnitudes uniform on [0, 1]. Samplers, moments and training kernels know
+only that table, so that a new gated kind is one class here. A kind that is not such a mixture derives from
+`FeatureSet` itself and provides its own moments, its own `draw` and its own characteristic function. If it is made
+of data, these are its `arrays`, and compiled programs know only their shapes (`traced`).
 """
 
 from __future__ import annotations
@@ -48,24 +48,35 @@ def _numbers(value: Any) -> Any:
 
 
 PerFeature = Annotated[float | tuple[float, ...], PlainValidator(_numbers)]
-"""A number for every feature of the set alike, or one for each."""
+"""A number for every feature of the set, or one for each."""
 
 
 class FeatureSet(Description, abc.ABC):
-    """A set of features that is independent of every other set.
+    """The base of all kinds of feature set: features that are independent of every other set.
 
-    `density` is a probability in (0, 1] and `importance` a weight of the squared error, at least 0; both are
-    one number, or one for each feature of the set.
+    `density` is a probability in (0, 1] and `importance` a weight of the squared error, at least 0. Each is one
+    number, or one number per feature of the set. A new kind is a subclass with a `kind` of its own, the moments and
+    `draw`.
+
+    Raises:
+        ValueError: a density lies outside (0, 1], an importance is neither 0 nor between 1e-30 and 1e30, or a
+            sequence has another length than the set.
+
+    Example:
+        >>> import tegum as tg
+        >>> tg.FeatureSet.kinds["anticorrelated"](size=4, density=0.2).active().round(6).tolist()
+        [0.05, 0.05, 0.05, 0.05]
+
     """
 
     kinds: ClassVar[dict[str, type[FeatureSet]]] = {}
-    """Every concrete kind by its name in files, filled as classes are defined."""
+    """Every concrete kind of set, by the name that files use for it; filled as classes are defined."""
     kind: ClassVar[str]
 
     density: PerFeature
-    """A probability in (0, 1], one for all features or one for each; of what, says the kind of set."""
+    """The probability of the set's gate, in (0, 1], one number or one per feature; the kind says what it does."""
     importance: PerFeature = 1.0
-    """Weight of the squared error, at least 0, one for all features or one for each."""
+    """The weight of each feature's squared error in the loss, at least 0; one number or one per feature."""
 
     def __init_subclass__(cls, kind: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -106,11 +117,11 @@ class FeatureSet(Description, abc.ABC):
     @property
     @abc.abstractmethod
     def features(self) -> int:
-        """How many features the set has."""
+        """The number of features in the set."""
 
     @property
     def table_size(self) -> int:
-        """How many numbers its table holds, at most, without making one."""
+        """An upper bound on the numbers in the set's table, known without building it."""
         return self.features * (self.features + 2)
 
     def _check_room(self, what: str, numbers: int) -> None:
@@ -118,60 +129,118 @@ class FeatureSet(Description, abc.ABC):
 
     @property
     def densities(self) -> Float[np.ndarray, " size"]:
-        """`density` for each feature."""
+        """`density` spelt out for each feature; shape (size,)."""
         self._check_room("the density of each", 2 * self.features)
         return np.array(np.broadcast_to(np.asarray(self.density, dtype=np.float64), self.features))
 
     @property
     def importances(self) -> Float[np.ndarray, " size"]:
-        """`importance` for each feature."""
+        """`importance` spelt out for each feature; shape (size,)."""
         self._check_room("the importance of each", 2 * self.features)
         return np.array(np.broadcast_to(np.asarray(self.importance, dtype=np.float64), self.features))
 
     @abc.abstractmethod
     def active(self) -> Float[np.ndarray, " size"]:
-        """The probability that each feature is active."""
+        """The probability that each feature is active.
+
+        Returns:
+            Probabilities, shape (size,).
+
+        """
 
     @abc.abstractmethod
     def first_moment(self) -> Float[np.ndarray, " size"]:
-        """E[x_i]."""
+        """The mean of each feature.
+
+        Returns:
+            E[x_i], shape (size,).
+
+        """
 
     @abc.abstractmethod
     def second_moment(self) -> Float[np.ndarray, "size size"]:
-        """E[x_i x_j]."""
+        """The second moments of all pairs of features.
+
+        Returns:
+            E[x_i x_j], shape (size, size).
+
+        """
 
     @abc.abstractmethod
     def draw(self, uniforms: Uniforms, batch: int) -> Any:
-        """Samples (batch, size), from fresh uniforms; NumPy or JAX, as the uniforms are."""
+        """Draw samples of the set.
+
+        Args:
+            uniforms: a function that returns fresh uniform numbers on [0, 1) of a given shape, as NumPy or JAX
+                arrays.
+            batch: the number of samples.
+
+        Returns:
+            Samples, shape (batch, size), an array of the kind that `uniforms` returns.
+
+        """
 
     def arrays(self) -> Any:
-        """What `draw_from` needs besides the description, as a tree of arrays; few kinds need any."""
+        """What `draw_from` needs besides the description.
+
+        Returns:
+            A tree of arrays; empty for all kinds but those made of data.
+
+        """
         return ()
 
     def traced(self) -> Any:
-        """What compiled programs are made for and draw from, by its `features` and its `draw_from`."""
+        """What compiled programs are specialised to; they draw by its `features` and its `draw_from`.
+
+        Returns:
+            The set itself, or for sets made of data an object that knows only their shapes.
+
+        """
         return self
 
     def draw_from(self, arrays: Any, uniforms: Uniforms, batch: int) -> Any:  # noqa: ARG002 (for those that need any)
-        """As `draw`, from what `arrays` gave."""
+        """Draw samples as `draw` does, from what `arrays` returned.
+
+        Args:
+            arrays: the arrays of this set.
+            uniforms: as in `draw`.
+            batch: the number of samples.
+
+        Returns:
+            Samples, shape (batch, size).
+
+        """
         return self.draw(uniforms, batch)
 
     def transform(self) -> MixtureTable | RayTable | None:
-        """What the characteristic function is made of, in one of the forms that `characteristic` knows.
+        """The ingredients of the characteristic function, in one of the forms of `tegum.core.features.characteristic`.
 
-        None where there is no such form: the set can be sampled, but has no population loss.
+        Returns:
+            A table, or None if there is no such form: the set can then be sampled, but has no population loss.
+
         """
         return None
 
     def coarse_transform(self) -> MixtureTable | RayTable | None:
-        """The same by half the quadrature, where there is one: the difference tells its error."""
+        """As `transform`, with half the nodes if there is a quadrature; the difference measures its error.
+
+        Returns:
+            A table, or None.
+
+        """
         return self.transform()
 
     def characteristic(self, s: Float[np.ndarray, "*batch size"]) -> Any:
-        """F(s) = E exp(i Σ_i s_i x_i), with the features last in `s`; complex128 of shape (...).
+        """The characteristic function of the set, F(s) = E exp(i Σ_i s_i x_i).
+
+        Args:
+            s: frequencies, shape (..., size); the last axis runs over the features.
+
+        Returns:
+            F(s), complex128, shape (...).
 
         Raises:
-            ValueError: the set has none in closed form or by quadrature.
+            ValueError: the set has no characteristic function in closed form or by quadrature.
 
         """
         table = self.transform()
@@ -183,11 +252,36 @@ class FeatureSet(Description, abc.ABC):
 
 
 class GatedSet(FeatureSet):
-    """A finite mixture of components with independent features; magnitudes are uniform on [0, 1]."""
+    """The base of sets that are finite mixtures of independent gates; magnitudes are uniform on [0, 1].
+
+    A new kind of this sort is one class with a `table`: moments, samples, the population loss and the compiled
+    training kernel all follow from it.
+
+    Example:
+        Two features of which exactly one is active at any time: E[x₀ x₁] = 0, and E[x_i²] = ½ · ⅓.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> class Either(tg.GatedSet):
+        ...     @property
+        ...     def features(self):
+        ...         return 2
+        ...
+        ...     def table(self):
+        ...         return tg.MixtureTable(weights=np.array([0.5, 0.5]), gates=np.eye(2))
+        >>> Either(density=0.5).second_moment().round(4).tolist()
+        [[0.1667, 0.0], [0.0, 0.1667]]
+
+    """
 
     @abc.abstractmethod
     def table(self) -> MixtureTable:
-        """The set as a mixture."""
+        """Write the set as a mixture.
+
+        Returns:
+            Components with their probabilities, and the features' densities within each.
+
+        """
 
     @cached_property
     def _mixture(self) -> MixtureTable:
@@ -197,16 +291,16 @@ class GatedSet(FeatureSet):
         return table
 
     def active(self) -> Float[np.ndarray, " size"]:
-        """The probability that each feature is active: Σ_c w_c q_ci."""
+        """The probability that each feature is active, Σ_c w_c q_ci."""
         weights, gates = self._mixture
         return weights @ gates
 
     def first_moment(self) -> Float[np.ndarray, " size"]:
-        """E[x_i] = ½ Σ_c w_c q_ci."""
+        """The mean of each feature, ½ Σ_c w_c q_ci."""
         return self.active() / 2
 
     def second_moment(self) -> Float[np.ndarray, "size size"]:
-        """E[x_i x_j] = ¼ Σ_c w_c q_ci q_cj for i ≠ j, and E[x_i²] = ⅓ Σ_c w_c q_ci."""
+        """The second moments: ¼ Σ_c w_c q_ci q_cj for i ≠ j, and E[x_i²] = ⅓ Σ_c w_c q_ci."""
         self._check_room("the second moments", 2 * self.features**2)
         weights, gates = self._mixture
         moment = (gates.T * weights) @ gates / 4
@@ -214,13 +308,13 @@ class GatedSet(FeatureSet):
         return moment
 
     def transform(self) -> MixtureTable:
-        """The table itself: F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci u(s_i)), u(s) = (e^{is} − 1)/(is)."""
+        """The table itself, as F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci u(s_i)) with u(s) = (e^{is} − 1)/(is)."""
         return self._mixture
 
     def draw(self, uniforms: Uniforms, batch: int) -> Any:
-        """Samples (batch, size): a component, then a gate and a magnitude for each feature.
+        """Draw a component, and then a gate and a magnitude for each feature.
 
-        One uniform u serves as both gate and magnitude: given u < q, u/q is uniform on [0, 1].
+        One uniform number u serves as gate and magnitude: given u < q, u/q is uniform on [0, 1].
         """
         weights, gates = self._mixture
         u = uniforms((batch, self.features))
@@ -238,11 +332,26 @@ Size = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Independent(GatedSet, kind="independent"):
-    """`count` features, each with a gate of its own."""
+    """Features that are active independently of one another; magnitudes are uniform on [0, 1].
+
+    The features of Elhage et al. 2022, section "Demonstrating Superposition"; their sparsity S is 1 − density.
+
+    Raises:
+        ValueError: a field breaks its rule; the sentence names it.
+
+    Example:
+        >>> import tegum as tg
+        >>> features = tg.Independent(count=3, density=0.3)
+        >>> features.first_moment().round(6).tolist()
+        [0.15, 0.15, 0.15]
+        >>> features.second_moment()[0].round(6).tolist()
+        [0.1, 0.0225, 0.0225]
+
+    """
 
     positional: ClassVar[tuple[str, ...]] = ("count", "density", "importance")
     count: Size
-    """Number of features."""
+    """The number of features in the set."""
 
     if TYPE_CHECKING:
 
@@ -250,16 +359,16 @@ class Independent(GatedSet, kind="independent"):
 
     @property
     def features(self) -> int:
-        """How many features the set has."""
+        """The number of features in the set."""
         return self.count
 
     @property
     def table_size(self) -> int:
-        """One number for each feature."""
+        """The numbers in the set's table: one per feature."""
         return self.count
 
     def table(self) -> MixtureTable:
-        """One component, whose densities are the features' own."""
+        """Write the set as a single component with the features' own densities."""
         return MixtureTable(np.ones(1), self.densities[None])
 
 
@@ -268,11 +377,11 @@ class _SizedSet(GatedSet):
 
     positional: ClassVar[tuple[str, ...]] = ("size", "density", "importance")
     size: Size
-    """Number of features."""
+    """The number of features in the set."""
 
     @property
     def features(self) -> int:
-        """How many features the set has."""
+        """The number of features in the set."""
         return self.size
 
     def _check_table(self) -> None:
@@ -284,16 +393,28 @@ class _NestedSet(_SizedSet):
 
     @property
     def table_size(self) -> int:
-        """Components, at most, times features."""
+        """An upper bound on the numbers in the set's table: components times features."""
         levels = len(set(self.density)) if isinstance(self.density, tuple) else 1
         return (levels + 2) * self.size
 
 
 class Correlated(_NestedSet, kind="correlated"):
-    """`size` features with one gate: all active together or none; their magnitudes are independent.
+    """Features that share one gate: all are active together, or none; their magnitudes are independent.
 
-    With unequal densities one uniform is shared, and feature i is active when it falls below `density[i]`:
-    the strongest correlation that such densities allow.
+    As in Elhage et al. 2022, "Correlated and Anticorrelated Features". With unequal densities the features share one
+    uniform number and feature i is active where it falls below `density[i]`: the strongest correlation that such
+    densities allow.
+
+    Raises:
+        ValueError: a field breaks its rule; the sentence names it.
+
+    Example:
+        Both are active in a share p of the samples, so that E[x₀ x₁] = p/4, while E[x₀²] = p/3.
+
+        >>> import tegum as tg
+        >>> tg.Correlated(size=2, density=0.36).second_moment().round(6).tolist()
+        [[0.12, 0.09], [0.09, 0.12]]
+
     """
 
     if TYPE_CHECKING:
@@ -301,15 +422,26 @@ class Correlated(_NestedSet, kind="correlated"):
         def __init__(self, size: int, density: Numbers, importance: Numbers = 1.0) -> None: ...
 
     def table(self) -> MixtureTable:
-        """Nested components: nothing active, then the densest features, …, then all."""
+        """Write the set as nested components: nothing active, then the densest features, up to all of them."""
         self._check_table()
         return _nested(self.densities)
 
 
 class Anticorrelated(_SizedSet, kind="anticorrelated"):
-    """`size` features of which at most one is active: a member is chosen, each as often, then gated.
+    """Features of which at most one is active: a member is chosen uniformly, then gated by its density.
 
-    `density` is the gate's, so a feature is active with probability density / size.
+    `density` belongs to the set's gate, so that a feature is active with probability density / size. As in Elhage et
+    al. 2022, "Correlated and Anticorrelated Features".
+
+    Raises:
+        ValueError: a field breaks its rule; the sentence names it.
+
+    Example:
+        >>> import tegum as tg
+        >>> pair = tg.Anticorrelated(size=2, density=0.3)
+        >>> pair.active().round(6).tolist(), pair.second_moment().round(6).tolist()
+        ([0.15, 0.15], [[0.05, 0.0], [0.0, 0.05]])
+
     """
 
     if TYPE_CHECKING:
@@ -317,7 +449,7 @@ class Anticorrelated(_SizedSet, kind="anticorrelated"):
         def __init__(self, size: int, density: Numbers, importance: Numbers = 1.0) -> None: ...
 
     def table(self) -> MixtureTable:
-        """Nothing active, or exactly feature i with weight density[i] / size."""
+        """Write the set as components with nothing active, or with exactly feature i, of weight density[i] / size."""
         self._check_table()
         each = self.densities / self.size
         weights = np.concatenate([[1 - each.sum()], each])
@@ -325,11 +457,30 @@ class Anticorrelated(_SizedSet, kind="anticorrelated"):
 
 
 class PartiallyCorrelated(_NestedSet, kind="partially-correlated"):
-    """`size` features that share one gate with probability `strength` and have their own gates otherwise."""
+    """Features that share one gate with probability `strength`, and otherwise have gates of their own.
+
+    A mixture of `Correlated` and `Independent`: strength 1 is the former, strength 0 the latter. The densities of
+    single features do not depend on the strength.
+
+    Raises:
+        ValueError: a field breaks its rule; the sentence names it.
+
+    Example:
+        The probability that both features of a pair are active goes from p² to p as the strength goes from 0 to 1.
+
+        >>> import tegum as tg
+        >>> for strength in (0.0, 0.5, 1.0):
+        ...     pair = tg.PartiallyCorrelated(size=2, density=0.2, strength=strength)
+        ...     print(strength, round(4 * pair.second_moment()[0, 1], 6))
+        0.0 0.04
+        0.5 0.12
+        1.0 0.2
+
+    """
 
     positional: ClassVar[tuple[str, ...]] = ("size", "density", "strength", "importance")
     strength: Annotated[float, Field(strict=True)]
-    """Probability that the features share one gate, in [0, 1]."""
+    """The probability that all features of the set share one gate, in [0, 1]."""
 
     if TYPE_CHECKING:
 
@@ -343,7 +494,7 @@ class PartiallyCorrelated(_NestedSet, kind="partially-correlated"):
         return value
 
     def table(self) -> MixtureTable:
-        """The components of a correlated set with weight `strength`, and an independent one with the rest."""
+        """Write the set as the components of a correlated set, with weight `strength`, and an independent one."""
         self._check_table()
         shared = _nested(self.densities)
         weights = np.concatenate([self.strength * shared.weights, [1 - self.strength]])
@@ -364,18 +515,31 @@ def _without_impossible(weights: np.ndarray, gates: np.ndarray) -> MixtureTable:
 
 
 class Equivariant(FeatureSet, kind="equivariant"):
-    """One feature in `size` orientations: its copies on a circle respond to an angle, which is anything.
+    """One feature in `size` orientations: copies on a circle, tuned to an angle that is uniformly distributed.
 
-    With probability `density` an angle θ, uniform on the circle, and an amplitude a, uniform on [0, 1], are drawn, and
-    feature i becomes a·κ(θ − 2πi/size), with the tuning κ(θ) = exp((cos θ − 1)/width²). `width` is in radians: narrow
-    tunings are features of their own, wide ones share a few Fourier modes.
+    With probability `density` an angle θ, uniform on the circle, and an amplitude a, uniform on [0, 1], are drawn;
+    feature i is then a·κ(θ − 2πi/size), with the von Mises tuning curve κ(θ) = exp((cos θ − 1)/width²). Narrow
+    tuning curves behave as separate features; wide ones share a few Fourier modes.
+
+    Raises:
+        ValueError: a field breaks its rule; the sentence names it.
+
+    Example:
+        All orientations are alike, so that the second moments form a circulant matrix.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> moments = tg.Equivariant(size=5, density=0.1, width=1.0).second_moment()
+        >>> bool(np.allclose(moments, np.roll(moments, (1, 1), (0, 1))))
+        True
+
     """
 
     positional: ClassVar[tuple[str, ...]] = ("size", "density", "width", "importance")
     size: Size
-    """Number of orientations, each of which is a feature."""
+    """The number of orientations; each is a feature of its own."""
     width: Positive
-    """Of the tuning, in radians."""
+    """The width of the tuning curve, in radians."""
 
     if TYPE_CHECKING:
 
@@ -390,17 +554,17 @@ class Equivariant(FeatureSet, kind="equivariant"):
 
     @property
     def features(self) -> int:
-        """How many features the set has."""
+        """The number of features in the set."""
         return self.size
 
     @property
     def table_size(self) -> int:
-        """The response of each feature at each angle."""
+        """The numbers in the set's table: the response of each feature at each angle of the quadrature."""
         return self._nodes * self.size
 
     @property
     def angles(self) -> Float[np.ndarray, " size"]:
-        """The orientation of each feature, in radians."""
+        """The preferred angle of each feature, in radians; shape (size,)."""
         return 2 * np.pi * np.arange(self.size) / self.size
 
     def _response(self, angle: Any) -> Any:
@@ -423,25 +587,25 @@ class Equivariant(FeatureSet, kind="equivariant"):
         return self._rays(self._nodes)
 
     def coarse_transform(self) -> RayTable:
-        """Half as many angles."""
+        """As `transform`, over half as many angles."""
         return self._rays(self._nodes // 2)
 
     def active(self) -> Float[np.ndarray, " size"]:
-        """The density: all features respond when one does, be it little."""
+        """The density, for every feature: all of them respond when one does, if only a little."""
         return self.densities
 
     def first_moment(self) -> Float[np.ndarray, " size"]:
-        """E[x_i] = ½ p mean_θ κ(θ)."""
+        """The mean of each feature, ½ p mean_θ κ(θ)."""
         weights, directions = self.transform()
         return weights @ directions / 2
 
     def second_moment(self) -> Float[np.ndarray, "size size"]:
-        """E[x_i x_j] = ⅓ p mean_θ κ(θ − θ_i) κ(θ − θ_j)."""
+        """The second moments, ⅓ p mean_θ κ(θ − θ_i) κ(θ − θ_j)."""
         weights, directions = self.transform()
         return (directions.T * weights) @ directions / 3
 
     def draw(self, uniforms: Uniforms, batch: int) -> Any:
-        """Samples (batch, size): one uniform is gate and amplitude, another the angle."""
+        """Draw samples; one uniform number is gate and amplitude, another one the angle."""
         u = uniforms((batch, 2))
         xp = u.__array_namespace__()
         p = float(self.densities[0])

@@ -1,4 +1,4 @@
-"""The two forms of a set of features that samplers, moments and exact losses know."""
+"""The two forms of a feature set that samplers, moments and exact losses know."""
 
 from __future__ import annotations
 
@@ -9,17 +9,28 @@ from jaxtyping import Float
 
 
 class MixtureTable(NamedTuple):
-    """A gated set as a mixture of components in which its features are independent."""
+    """A gated set written as a mixture of components; within a component the features are independent.
+
+    Example:
+        A correlated pair of density 0.1 is inactive with probability 0.9, and otherwise entirely active.
+
+        >>> import tegum as tg
+        >>> table = tg.Correlated(size=2, density=0.1).table()
+        >>> table.weights.round(6).tolist(), table.gates.tolist()
+        ([0.9, 0.1], [[0.0, 0.0], [1.0, 1.0]])
+
+    """
 
     weights: Float[np.ndarray, " component"]
-    """Probability of each component; they add up to 1."""
+    """The probability of each component; shape (component,), summing to 1."""
     gates: Float[np.ndarray, "component size"]
-    """Probability that a feature is active, given the component."""
+    """The probability that each feature is active, given the component; shape (component, size)."""
 
 
 class RayTable(NamedTuple):
-    """A set as a mixture of rays: x = a·direction with a uniform on [0, 1], or nothing active."""
+    """A set written as a mixture of rays: x = a · direction with a uniform on [0, 1], or x = 0."""
 
     weights: Float[np.ndarray, " ray"]
-    """Probability of each ray; with the rest of the probability nothing is active."""
+    """The probability of each ray; with the remaining probability no feature is active."""
     directions: Float[np.ndarray, "ray size"]
+    """The direction of each ray, shape (ray, size): the values of the features where the amplitude is 1."""

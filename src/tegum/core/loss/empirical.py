@@ -15,7 +15,7 @@ from tegum.core.arguments import refusing
 from tegum.core.model import Activation, activation_named, forward, model_arrays, namespace_of
 
 BLOCK_ELEMENTS = 2**18
-"""Elements of the largest temporary (2 MiB in float64): several of them stay in a processor's cache."""
+"""The elements of the largest temporary (2 MiB in float64): several of them fit into a processor's cache."""
 
 
 @refusing
@@ -26,25 +26,34 @@ def empirical_loss(
     importance: float | int | Shaped[Any, " feature"] | Shaped[Any, ""] = 1.0,
     activation: Activation = "relu",
 ) -> Float[Any, "*run"]:
-    """The mean over the batch of Σ_j I_j (x_j − x̂_j)², for every run on the same samples.
+    """Compute the mean over a batch of Σ_j I_j (x_j − x̂_j)², for every run on the same samples.
 
-    NumPy arrays are computed in float64 whatever their precision, a block at a time, so that no temporary
-    grows with the number of runs or samples. JAX arrays keep their precision, and the loss can be
+    This is the importance-weighted loss of Elhage et al. 2022 (section "Demonstrating Superposition") for one batch:
+    a sum over features, never a mean. NumPy arrays of any precision are computed in float64, a block at a time, so
+    that no temporary grows with the number of runs or samples. JAX arrays keep their precision; the loss can then be
     differentiated and compiled.
 
     Args:
-        weights: shape (..., n, m).
-        bias: shape (..., n).
+        weights: W, shape (..., n, m); features are rows.
+        bias: b, shape (..., n).
         x: samples, shape (batch, n).
-        importance: one number, or one for each feature, at least 0.
-        activation: a name in `ACTIVATIONS`.
+        importance: the weight I of each feature's squared error, one number or shape (n,), at least 0.
+        activation: "relu" or "linear".
 
     Returns:
-        Shape (...). A diverged run's loss is inf or NaN, without a warning.
+        The loss of each run, shape (...). That of a diverged run is inf or NaN, without a warning.
 
     Raises:
-        ValueError: shapes do not fit, an importance is negative or not finite, or there is no such
-            activation.
+        ValueError: the shapes do not fit together, an importance is negative or not finite, or there is no
+            activation of that name.
+
+    Example:
+        A model of zeros predicts nothing, so that its loss is the features' mean square, here (1 + 4) / 2.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> float(tg.empirical_loss(np.zeros((2, 1)), np.zeros(2), np.array([[1.0, 0.0], [0.0, 2.0]])))
+        2.5
 
     """
     xp = namespace_of(weights, bias, x, importance)
@@ -75,24 +84,25 @@ def empirical_gradient(
     importance: float | int | Shaped[np.ndarray, " feature"] = 1.0,
     activation: Activation = "relu",
 ) -> tuple[Float[np.ndarray, "*run feature hidden"], Float[np.ndarray, "*run feature"]]:
-    """The gradient of `empirical_loss` in weights and bias, in closed form and float64.
+    """Compute the gradient of `empirical_loss` in weights and bias, in closed form and float64.
 
-    With the batch as rows, h = x W, z = h Wᵀ + b and dz = 2 I (x̂ − x)·1[z > floor] / batch:
-    dW = dzᵀ h + xᵀ (dz W) and db = Σ_batch dz.
+    With samples as rows, h = x W, z = h Wᵀ + b and dz = 2 I (x̂ − x)·1[z > floor] / batch, backpropagation gives
+
+        dW = dzᵀ h + xᵀ (dz W),   db = Σ_batch dz.
 
     Args:
-        weights: shape (..., n, m).
-        bias: shape (..., n).
+        weights: W, shape (..., n, m); features are rows.
+        bias: b, shape (..., n).
         x: samples, shape (batch, n).
-        importance: one number, or one for each feature, at least 0.
-        activation: a name in `ACTIVATIONS`.
+        importance: the weight of each feature's squared error, one number or shape (n,), at least 0.
+        activation: "relu" or "linear".
 
     Returns:
-        (dW, db), shaped as weights and bias. A diverged run's gradient is inf or NaN, without a warning.
+        (dW, db), shaped as weights and bias. The gradient of a diverged run is inf or NaN, without a warning.
 
     Raises:
-        ValueError: shapes do not fit, an importance is negative or not finite, or there is no such
-            activation.
+        ValueError: the shapes do not fit together, an importance is negative or not finite, or there is no
+            activation of that name.
 
     """
     weights, bias, x = (np.asarray(array) for array in model_arrays("empirical_gradient", weights, bias, x))

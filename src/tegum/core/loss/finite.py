@@ -1,6 +1,6 @@
 """The population loss of features whose population is finite: the exact mean over the rows of an `Empirical` set.
 
-There is no series and no tolerance: what is left is rounding. Rows are looked at a block at a time.
+There is no series and no tolerance, and the only error is rounding. Rows are processed a block at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import jax
 
 ROWS_AT_ONCE = 1024
-"""Rows in a block, in JAX."""
+"""The rows in a block, in JAX."""
 
 
 def finite_loss(
@@ -30,7 +30,18 @@ def finite_loss(
     rows: Empirical,
     activation: Activation,
 ) -> Float[np.ndarray, "*run"]:
-    """The loss of NumPy arrays, float64, shape (...): the mean of `empirical_loss` over all rows."""
+    """Compute the loss of NumPy arrays in float64: the mean of `empirical_loss` over all rows.
+
+    Args:
+        weights: W, shape (..., n, m).
+        bias: b, shape (..., n).
+        rows: the set, with its importances.
+        activation: "relu" or "linear".
+
+    Returns:
+        The loss, shape (...).
+
+    """
     importance, total = rows.importances, np.zeros(bias.shape[:-1])
     for block in rows.data.blocks():
         total += empirical_loss(weights, bias, block, importance, activation) * (len(block) / rows.samples)
@@ -43,7 +54,18 @@ def finite_gradient(
     rows: Empirical,
     activation: Activation,
 ) -> tuple[Float[np.ndarray, "*run feature hidden"], Float[np.ndarray, "*run feature"]]:
-    """Its gradient in weights and bias."""
+    """Compute the gradient of `finite_loss` in weights and bias.
+
+    Args:
+        weights: W, shape (..., n, m).
+        bias: b, shape (..., n).
+        rows: the set, with its importances.
+        activation: "relu" or "linear".
+
+    Returns:
+        (dW, db), shaped as weights and bias.
+
+    """
     dW, db = np.zeros(weights.shape), np.zeros(bias.shape)
     for block in rows.data.blocks():
         share = len(block) / rows.samples
@@ -54,9 +76,18 @@ def finite_gradient(
 
 
 def rounding(weights: Any, bias: Any, rows: Empirical) -> Any:
-    """A bound of what rounding does to the loss, shape (...): number of terms × ε × their size.
+    """Bound the rounding error of the loss: number of terms × ε × their size.
 
-    The terms of x̂_j − x_j come to Σ_i (|W||W|ᵀ)_ji x_i + x_j + |b_j| at most, whose mean square is made of moments.
+    The terms of x̂_j − x_j sum to at most Σ_i (|W||W|ᵀ)_ji x_i + x_j + |b_j|, whose mean square consists of moments.
+
+    Args:
+        weights: W, shape (..., n, m).
+        bias: b, shape (..., n).
+        rows: the set, with its importances.
+
+    Returns:
+        The bound, shape (...).
+
     """
     traced = is_traced(weights) or is_traced(bias)
     xp, kind = (namespace_of(weights, bias), weights.dtype) if traced else (np, np.float64)

@@ -1,4 +1,4 @@
-"""The loss of a model in expectation: that on samples (`empirical`) for an infinite batch, to any asked accuracy."""
+"""The loss of a model in expectation: the loss on samples (`empirical`) for an infinite batch, to any accuracy."""
 
 from __future__ import annotations
 
@@ -52,33 +52,49 @@ def population_loss(
     with_error: bool = False,
     threads: int = 1,
 ) -> Any:
-    """The expectation of Σ_j I_j (x_j − x̂_j)² over the feature distribution, without samples, in float64.
+    """Compute the expectation of Σ_j I_j (x_j − x̂_j)² over the feature distribution, without sampling, in float64.
 
-    NumPy arrays go through a compiled kernel, JAX arrays through JAX in double precision, whatever JAX's own setting.
-    There the loss can be differentiated twice: the gradient is as accurate as `tol` relative to max(1, |gradient|),
-    second derivatives a thousand times less. Inside `jax.jit`, where nothing can be refused, what cannot be had to
-    that accuracy is NaN. Of arrays in single precision the derivatives are single, too.
+    This is the loss of Elhage et al. 2022 in the limit of an infinite batch. The ReLU is expanded in a Fourier
+    series, which turns the expectation into characteristic functions of the features (derived in ARCHITECTURE.md,
+    "The population loss").
 
-    The population of a distribution that is one `Empirical` set is finite: the loss is the exact mean over its rows,
-    and `tol` does not matter. In JAX its second derivatives need forward mode, as in `jax.hessian`.
+    NumPy arrays go through a compiled kernel. JAX arrays go through JAX in double precision, whatever JAX's own
+    setting, and the loss can then be differentiated twice: the gradient is as accurate as `tol` relative to max(1,
+    ‖gradient‖), second derivatives a thousand times less so. Inside `jax.jit`, where nothing can be refused, a value
+    that cannot be computed to that accuracy is NaN. Derivatives in arrays of single precision are of single
+    precision too.
+
+    If the distribution consists of one `Empirical` set, the population is finite: the loss is the exact mean over
+    its rows and `tol` plays no role. In JAX its second derivatives need forward mode, as in `jax.hessian`.
 
     Args:
-        weights: shape (..., n, m).
-        bias: shape (..., n).
-        features: the feature distribution, with its importances.
-        tol: the largest error of the loss; the number of frequencies is chosen for it.
-        activation: a name in `ACTIVATIONS`.
-        with_error: return a bound of the error as well, as it is estimated; in the middle of random models 25 times too
-            large.
-        threads: of a CPU, for NumPy arrays.
+        weights: W, shape (..., n, m); features are rows.
+        bias: b, shape (..., n).
+        features: the feature distribution, with its importances I.
+        tol: the largest permissible error of the loss; it determines the number of frequencies.
+        activation: "relu" or "linear".
+        with_error: whether to return an estimated bound of the error as well; for random models the bound is
+            typically 25 times the error.
+        threads: the number of CPU threads for NumPy arrays.
 
     Returns:
         The loss, shape (...), or (loss, error).
 
     Raises:
-        ValueError: shapes do not fit, a parameter is not finite, `tol` is no positive number or cannot be reached, a
-            set of features has no characteristic function (an `Empirical` set beside others, for instance), there
-            is no such activation, or it has no population loss.
+        ValueError: the shapes do not fit together, a parameter is not finite, `tol` is not a positive number or
+            cannot be reached, a set of features has no characteristic function (such as an `Empirical` set beside
+            others), there is no activation of that name, or the activation has no population loss.
+
+    Example:
+        A model of zeros predicts nothing, so that its loss is Σ E[x_i²]: two features of density 0.3 have 2 · 0.3/3.
+        A perfect embedding of the first feature leaves the second one's 0.1.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> features = tg.FeatureDistribution([tg.Independent(count=2, density=0.3)])
+        >>> W = np.array([[[0.0], [0.0]], [[1.0], [0.0]]])
+        >>> tg.population_loss(W, np.zeros((2, 2)), features).round(6).tolist()
+        [0.2, 0.1]
 
     """
     xp = namespace_of(weights, bias)
@@ -113,20 +129,31 @@ def population_gradient(
     tol: float = 1e-8,
     activation: Activation = "relu",
 ) -> tuple[Float[np.ndarray, "*run feature hidden"], Float[np.ndarray, "*run feature"]]:
-    """The gradient of `population_loss` in weights and bias, in float64.
+    """Compute the gradient of `population_loss` in weights and bias, in float64.
 
     Args:
-        weights: shape (..., n, m).
-        bias: shape (..., n).
+        weights: W, shape (..., n, m); features are rows.
+        bias: b, shape (..., n).
         features: the feature distribution, with its importances.
-        tol: the largest error, by the norm over all parameters of a model and relative to max(1, |gradient|).
-        activation: a name in `ACTIVATIONS`.
+        tol: the largest permissible error, in the norm over all parameters of a model and relative to max(1,
+            ‖gradient‖).
+        activation: "relu" or "linear".
 
     Returns:
         (dW, db), shaped as weights and bias.
 
     Raises:
-        ValueError: as `population_loss`.
+        ValueError: as for `population_loss`.
+
+    Example:
+        Where W = 0 and b > 0, x̂ = b, so that ∂L/∂b_i = 2 (b_i − E[x_i]): the best constant is the mean.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> features = tg.FeatureDistribution([tg.Independent(count=2, density=[0.2, 0.6])])
+        >>> dW, db = tg.population_gradient(np.zeros((2, 1)), np.array([0.2, 0.2]), features)
+        >>> db.round(6).tolist()
+        [0.2, -0.2]
 
     """
     weights, bias = (np.asarray(each) for each in _model("population_gradient", weights, bias, features))

@@ -34,22 +34,32 @@ if TYPE_CHECKING:
 
 
 class Training(Description, abc.ABC):
-    """A way of training. A new one is a class with a `kind` of its own, by which files and HTTP name it."""
+    """The base of all ways of training. A new one is a class with a `kind` of its own, by which files and HTTP name it.
+
+    Raises:
+        ValueError: a field breaks its rule; the sentence names it.
+
+    Example:
+        >>> import tegum as tg
+        >>> tg.Training.of({"kind": "exact", "steps": 500}) == tg.Exact(steps=500)
+        True
+
+    """
 
     kinds: ClassVar[dict[str, type[Training]]] = {}
-    """Every concrete kind by its name in files, filled as classes are defined."""
+    """Every concrete way of training, by the name that files use for it; filled as classes are defined."""
     kind: ClassVar[str]
     shared: ClassVar[tuple[str, ...]] = ("steps",)
     """The fields in which Specs that are trained in one call must agree."""
     default_kind: ClassVar[str] = "sampled"
     """The kind of a table that names none."""
     dtype: ClassVar[str] = "float64"
-    """Of the weights and biases that it trains and records."""
+    """The dtype of the weights and biases that are trained and recorded."""
     converges: ClassVar[bool] = False
-    """Whether a run may come to its end before the last step, by a tolerance."""
+    """Whether a run may end before the last step, by a tolerance."""
 
     steps: Whole
-    """How many steps, at most."""
+    """The number of steps, at most."""
 
     def __init_subclass__(cls, kind: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -59,10 +69,16 @@ class Training(Description, abc.ABC):
 
     @classmethod
     def of(cls, value: Any) -> Training:
-        """A training as it is, or the one that a dictionary describes, of kind "sampled" unless it says.
+        """Return a way of training as it is, or build the one that a dictionary describes.
+
+        Args:
+            value: a `Training`, or a dictionary of its fields with its `kind`, "sampled" by default.
+
+        Returns:
+            The way of training.
 
         Raises:
-            ValueError: it is neither, or it describes none.
+            ValueError: `value` is neither, or describes no way of training.
 
         """
         if isinstance(value, Training):
@@ -73,26 +89,42 @@ class Training(Description, abc.ABC):
 
     @classmethod
     def inner_keys(cls) -> Iterable[str]:
-        """The kind, this kind's fields, and those of the others."""
+        """The kind, this kind's fields, and those of the others, for suggestions after a misspelt key."""
         others = (name for kind in Training.kinds.values() for name in kind.model_fields)
         return dict.fromkeys(("kind", *cls.model_fields, *others))
 
     def time(self, step: Any) -> Float64[np.ndarray, "*shape"] | None:  # noqa: ARG002 (a flow needs it)
-        """The time at each of some steps, for training that goes on in time; None for any other."""
+        """The time at each of some steps, for training that proceeds in time.
+
+        Args:
+            step: one step, or an array of steps.
+
+        Returns:
+            Times as float64, of the shape of `step`; None for any training but a flow.
+
+        """
         return None
 
     @property
     def ends_early(self) -> bool:
-        """Whether the last step is only the most that a run may take, as where it goes on to convergence."""
+        """Whether the last step is only the most that a run may take, as with training to convergence."""
         return False
 
     @property
     def samples_evaluated(self) -> int | None:
-        """How many samples the loss of a snapshot is a mean over; None where it is the exact loss."""
+        """The number of samples over which the loss of a snapshot is a mean; None if it is the exact loss."""
         return None
 
     def gradient_error(self, state: TrainingState) -> Float64[np.ndarray, " run"] | None:  # noqa: ARG002 (as above)
-        """The largest error of the gradient that each run has met, for training that keeps it; None for any other."""
+        """The largest error of the gradient that each run has met, for training that records it.
+
+        Args:
+            state: the state of all runs.
+
+        Returns:
+            Errors, shape (run,); None for any training but a flow.
+
+        """
         return None
 
     @model_serializer(mode="wrap")
@@ -101,26 +133,27 @@ class Training(Description, abc.ABC):
 
 
 class Descent(Training):
-    """Training by an optimiser that takes steps of some rate: what those with samples and those without share."""
+    """Training by an optimiser whose steps have a learning rate: what training with and without samples share."""
 
     steps: Whole = 10_000
-    """How many steps."""
+    """The number of steps."""
     optimiser: Any
-    """One of those that `OPTIMISERS` has for the kind of training."""
+    """The optimiser, one of those that `OPTIMISERS` has for the kind of training."""
     rate: Positive = 1e-3
-    """Learning rate, before `schedule` and `warmup`."""
+    """The learning rate, before `schedule` and `warmup`."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """How the rate goes on after the warm-up: it stays, or decays to zero over the steps that are left."""
+    """The learning rate after the warm-up: constant, or decaying to zero over the remaining steps."""
     warmup: Whole = 0
-    """Steps over which the rate first grows linearly."""
+    """The number of steps over which the rate first grows linearly."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Adam's decay rates of the mean gradient and of the mean squared gradient."""
     eps: Positive = 1e-8
-    """Adam's smallest denominator."""
+    """Adam's term in the denominator."""
     weight_decay: NotNegative | None = None
-    """Decoupled with Adam, added to the gradient with plain descent (as PyTorch does); None is `decay`'s default."""
+    """The weight decay: decoupled with Adam, added to the gradient with plain descent (as PyTorch does); None is the
+    optimiser's default, as `decay` gives it."""
     momentum: Fraction = 0.0
-    """Momentum of plain descent, without dampening."""
+    """The momentum of plain descent, without dampening."""
 
     @field_validator("optimiser", mode="before")
     @classmethod
@@ -151,17 +184,17 @@ class Descent(Training):
 
     @property
     def rule(self) -> Rule:
-        """By which rule the optimiser steps."""
+        """The update rule of the optimiser's steps."""
         return self._optimiser.rule
 
     @property
     def memory(self) -> int:
-        """How many numbers the optimiser remembers of each parameter."""
+        """The numbers that the optimiser keeps per parameter."""
         return self._optimiser.memory
 
     @property
     def averaging(self) -> tuple[float, float]:
-        """How much of what is remembered stays in a step: of the mean gradient, or momentum, and of the mean square."""
+        """The fractions that carry over between steps: of the mean gradient, or momentum, and of the mean square."""
         match rule := self.rule:
             case "adam":
                 return self.betas
@@ -178,25 +211,25 @@ class Descent(Training):
 
     @property
     def decay(self) -> float:
-        """The weight decay in force: as given, or the optimiser's own, 0.01 with AdamW and 0 with all others.
+        """The weight decay in force: as given, or the optimiser's default, 0.01 for AdamW and 0 for all others.
 
-        It is multiplied by the rate in force, schedule and warm-up included.
+        It is multiplied by the learning rate in force, including schedule and warm-up.
         """
         return self._optimiser.decay if self.weight_decay is None else self.weight_decay
 
     def rates(self, start: int, stop: int) -> Float[np.ndarray, " step"]:
-        """What multiplies `rate` in the steps start, …, stop − 1, counted from 0.
+        """The factors that multiply `rate` in the steps start, …, stop − 1, counted from 0.
 
-        The first of w steps of warm-up has 1/w and the last 1. After it, with t the share of the remaining
-        steps that is done, the factor is 1 (constant), 1 − t (linear) or (1 + cos πt)/2 (cosine; Loshchilov &
-        Hutter 2017): it would be zero in the step after the last.
+        The first of w steps of warm-up has the factor 1/w and the last one 1. After the warm-up, with t the share of
+        the remaining steps that is done, the factor is 1 (constant), 1 − t (linear) or (1 + cos πt)/2 (cosine;
+        Loshchilov & Hutter 2017): it would reach zero in the step after the last.
 
         Args:
             start: the first step.
-            stop: one after the last.
+            stop: one after the last step.
 
         Returns:
-            float64, shape (stop − start,). A part is bit for bit what it is in the whole.
+            Factors as float64, shape (stop − start,). A part is bit-identical to the same part of the whole.
 
         Raises:
             ValueError: not 0 ≤ start ≤ stop ≤ steps.
@@ -228,18 +261,29 @@ class Descent(Training):
 
 
 class Sampled(Descent, kind="sampled"):
-    """Mini-batches of fresh samples, one for each step, and AdamW (Loshchilov & Hutter 2019) or SGD."""
+    """Train on mini-batches of fresh samples, one per step, with AdamW (Loshchilov & Hutter 2019) or SGD.
+
+    Raises:
+        ValueError: a field breaks its rule; the sentence names it.
+
+    Example:
+        >>> import tegum as tg
+        >>> training = tg.Sampled(steps=4, schedule="linear")
+        >>> training.rates(0, 4).tolist(), training.decay, training.samples_evaluated
+        ([1.0, 0.75, 0.5, 0.25], 0.01, 4096)
+
+    """
 
     shared: ClassVar[tuple[str, ...]] = ("steps", "optimiser", "batch", "evaluation")
     dtype: ClassVar[str] = "float32"
 
     optimiser: str = "adamw"
-    """AdamW, or stochastic gradient descent."""
+    """The optimiser: "adamw", or "sgd" for stochastic gradient descent."""
     batch: Count = 1024
-    """Samples in a mini-batch."""
+    """The number of samples in a mini-batch."""
     evaluation: Count = 4096
-    """Samples on which the loss of every snapshot is computed: the same in every snapshot, and for all runs of a base
-    seed. Whole batches are drawn, so this is rounded up to a multiple of `batch`."""
+    """The number of samples on which the loss of a snapshot is computed; they are the same for every snapshot and for
+    all runs of a base seed. Whole batches are drawn, so that it is rounded up to a multiple of `batch`."""
 
     if TYPE_CHECKING:
 
@@ -261,14 +305,17 @@ class Sampled(Descent, kind="sampled"):
 
     @property
     def samples_evaluated(self) -> int:
-        """How many samples the loss of a snapshot is a mean over: whole batches, at least `evaluation`."""
+        """The number of samples over which the loss of a snapshot is a mean: whole batches, at least `evaluation`."""
         return -(-self.evaluation // self.batch) * self.batch
 
     def noiseless(self, accuracy: float = 1e-8) -> Exact:
-        """The twin that follows the exact gradient: the same optimiser, rate, schedule and decay, without samples.
+        """Return the noiseless twin: the same optimiser, rate, schedule and decay on the exact gradient.
 
         Args:
-            accuracy: as in `Exact`.
+            accuracy: the largest error of the loss and of its gradient, as in `Exact`.
+
+        Returns:
+            The twin, an `Exact` with Adam or gradient descent.
 
         Raises:
             ValueError: exact training has no such optimiser.
@@ -292,24 +339,37 @@ class Sampled(Descent, kind="sampled"):
 
 
 class Exact(Descent, kind="exact"):
-    """The exact loss of the whole population of samples, without sampling noise, in float64."""
+    """Train on the exact loss of the whole population, without sampling noise, in float64.
+
+    The loss is `population_loss`. By default, L-BFGS takes each run to convergence.
+
+    Raises:
+        ValueError: a field breaks its rule; the sentence names it.
+
+    Example:
+        >>> import tegum as tg
+        >>> tg.Exact().ends_early, tg.Sampled(rate=0.01).noiseless().optimiser
+        (True, 'adam')
+
+    """
 
     shared: ClassVar[tuple[str, ...]] = ("steps", "optimiser", "accuracy", "gradient_tolerance")
     converges: ClassVar[bool] = True
 
     steps: Whole = 10_000
-    """How many steps, at most: a run of L-BFGS stops where it has converged."""
+    """The number of steps, at most; a run of L-BFGS stops where it has converged."""
     optimiser: str = "lbfgs"
-    """L-BFGS, each run to convergence; or the noiseless twins of AdamW and SGD: Adam with decoupled weight decay, and
-    gradient descent with momentum."""
+    """The optimiser: "lbfgs", which takes each run to convergence, or the noiseless twins of AdamW and SGD: "adam",
+    with decoupled weight decay, and "gd", gradient descent with momentum."""
     gradient_tolerance: Positive = 1e-9
-    """The norm of the gradient, over all parameters of a run, at which L-BFGS has converged."""
+    """The norm of the gradient over all parameters of a run at which L-BFGS has converged."""
     accuracy: Positive = 1e-8
-    """Largest error of the loss, and of its gradient's entries, for which the number of frequencies is chosen."""
+    """The largest error of the loss, and of the entries of its gradient, for which the number of frequencies is chosen.
+    """
 
     @property
     def ends_early(self) -> bool:
-        """With L-BFGS, each run at its convergence."""
+        """Whether runs end at convergence, as they do with L-BFGS."""
         match rule := self.rule:
             case "lbfgs":
                 return True
@@ -342,30 +402,40 @@ _MOST_STEPS = 2**53
 
 
 class Flow(Training, kind="flow"):
-    """Gradient flow of the exact loss, dW/dt = −∂L/∂W and db/dt = −∂L/∂b, in float64.
+    """Train by gradient flow of the exact loss, dW/dt = −∂L/∂W and db/dt = −∂L/∂b, in float64.
 
-    SGD of rate r takes time r a step, so this is its limit of small rates.
+    A step of SGD at rate r takes the time r, so that the flow is the limit of SGD at small rates. Snapshots of a
+    flow have a time as well as a step.
+
+    Raises:
+        ValueError: a field breaks its rule; the sentence names it.
+
+    Example:
+        >>> import tegum as tg
+        >>> float(tg.Flow(steps=10, duration=500.0).time(3))
+        150.0
+
     """
 
     shared: ClassVar[tuple[str, ...]] = ("steps", "duration", "solver", "rtol", "atol", "accuracy")
 
     steps: Whole = 1_000
-    """Equal intervals into which the duration is divided, and in which snapshots count; inside them the solver chooses
-    steps of its own."""
+    """The number of equal intervals into which the duration is divided, and in which snapshots are counted; inside them
+    the solver chooses steps of its own."""
     duration: Positive = 10_000.0
-    """Time at the end."""
+    """The time at the end of the flow."""
     solver: Literal["implicit", "explicit"] = "implicit"
-    """Whether steps may be implicit where the flow is stiff, as on long plateaus; elsewhere they are explicit, and
-    cheaper, with both."""
+    """Whether steps may be implicit where the flow is stiff, as on long plateaus; elsewhere both solvers take explicit
+    steps, which are cheaper."""
     rtol: Positive = 1e-6
-    """Error of a solver's step, relative to the root mean square of the weights, or of the biases."""
+    """The tolerated error of a solver's step, relative to the root mean square of the weights, or of the biases."""
     atol: Positive = 1e-9
-    """Error of a solver's step that is let pass however small the parameters."""
+    """The tolerated error of a solver's step, however small the parameters."""
     accuracy: Positive = 1e-7
-    """Largest error of the gradient's entries for which the number of frequencies is chosen: the flow is that of a loss
-    whose slopes are off by so much. There are 4,096 frequencies at most. Where these are not enough, as beside a kink
-    of the loss, the flow goes on with them, and the trajectory's `gradient_error` is larger than was asked for; so it
-    may be by up to ten times where the error grows between two snapshots."""
+    """The largest error of the gradient's entries, for which the number of frequencies is chosen: the flow is that of a
+    loss whose slopes are off by this much. At most 4,096 frequencies are used; where these do not suffice, as near a
+    kink of the loss, the flow continues with them and the trajectory's `gradient_error` exceeds this. It may also do
+    so, up to ten times, where the error grows between two snapshots."""
 
     if TYPE_CHECKING:
 
@@ -388,7 +458,7 @@ class Flow(Training, kind="flow"):
         return value
 
     def time(self, step: Any) -> Float64[np.ndarray, "*shape"]:
-        """The time at each of some steps: float64 of their shape, and `duration` to the bit at the last one."""
+        """The time at each of some steps, as float64 of their shape; at the last one exactly `duration`."""
         return np.asarray(self.duration * (np.asarray(step, np.float64) / max(self.steps, 1)))
 
     def gradient_error(self, state: TrainingState) -> Float64[np.ndarray, " run"]:

@@ -17,17 +17,28 @@ MOST_LISTED = 10_000_000
 
 
 class Snapshots(Description):
-    """The recorded steps: evenly spaced, evenly spaced on a logarithmic scale, or listed.
+    """The steps that are recorded: evenly spaced, evenly spaced on a logarithmic scale, or listed.
 
-    The start (step 0) and the last step are always among them.
+    The start (step 0) and the last step are always included.
+
+    Raises:
+        ValueError: a field breaks its rule, or `steps` is given together with another field.
+
+    Example:
+        >>> import tegum as tg
+        >>> tg.Snapshots(count=4).at(100).tolist()
+        [0, 25, 50, 75, 100]
+        >>> tg.Snapshots(spacing="logarithmic", count=3).at(100).tolist()
+        [0, 1, 10, 100]
+
     """
 
     spacing: Literal["linear", "logarithmic"] = "linear"
-    """Equal distances, or equal ratios from step 1 on."""
+    """Whether snapshots have equal distances, or equal ratios from step 1 on."""
     count: Count = 100
-    """How many besides the start; fewer are recorded where two would fall on one step."""
+    """The number of snapshots besides the start; fewer are recorded if two would fall on one step."""
     steps: tuple[int, ...] | None = None
-    """The steps themselves, in place of spacing and count."""
+    """The recorded steps themselves, in place of spacing and count."""
 
     if TYPE_CHECKING:
 
@@ -41,7 +52,15 @@ class Snapshots(Description):
 
     @staticmethod
     def table(value: Any) -> Any:
-        """The long form of the two short ones: a count, or a list of steps. What is neither comes back."""
+        """Spell out the two short forms, a count or a list of steps.
+
+        Args:
+            value: any description of snapshots.
+
+        Returns:
+            A dictionary of fields for a short form, and anything else as it is.
+
+        """
         value = plain(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return {"count": value}
@@ -51,10 +70,16 @@ class Snapshots(Description):
 
     @classmethod
     def of(cls, value: Any) -> Snapshots:
-        """Snapshots as they are, or those that a count, a list of steps or a dictionary describes.
+        """Return snapshots as they are, or build those that a count, a list of steps or a dictionary describes.
+
+        Args:
+            value: a `Snapshots`, a count, a list of steps, or a dictionary of the fields.
+
+        Returns:
+            The snapshots.
 
         Raises:
-            ValueError: it is none of these, or it describes none.
+            ValueError: `value` is none of these, or breaks a rule.
 
         """
         if isinstance(value, Snapshots):
@@ -91,10 +116,16 @@ class Snapshots(Description):
         return {key: value for key, value in fields(self).items() if (key == "steps") == listed}
 
     def at(self, last: int) -> Int64[np.ndarray, " step"]:
-        """The recorded steps of a run of `last` steps: int64, rising, from 0 to `last`.
+        """List the recorded steps of a run.
+
+        Args:
+            last: the last step of the run.
+
+        Returns:
+            Steps as int64, rising, from 0 to `last`.
 
         Raises:
-            ValueError: `last` is negative, or a listed step comes after it.
+            ValueError: `last` is negative, a listed step comes after it, or the list does not fit in memory.
 
         """
         if last < 0:

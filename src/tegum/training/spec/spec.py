@@ -1,4 +1,4 @@
-"""One frozen description of a run: the same in Python, TOML, on the command line and over HTTP."""
+"""One frozen description of a run, the same in Python, in TOML, on the command line and over HTTP."""
 
 from __future__ import annotations
 
@@ -36,13 +36,24 @@ else:
 
 
 class Start(Description):
-    """Given weights and biases to start from, the same for every run or each run's own."""
+    """Given weights and biases from which to start, the same for every run or one for each.
+
+    Raises:
+        ValueError: an array does not hold finite numbers of at most 1e30, or has the wrong number of axes.
+
+    Example:
+        >>> import tegum as tg
+        >>> weights, bias = tg.Start([[1.0], [-1.0]]).arrays()
+        >>> weights.shape, bias.tolist()
+        ((2, 1), [0.0, 0.0])
+
+    """
 
     positional: ClassVar[tuple[str, ...]] = ("weights", "bias")
     weights: tuple[Any, ...]
-    """Numbers of shape (n, m), or (seeds, n, m)."""
+    """The weights W at the start, of shape (n, m), or (seeds, n, m) for one start per run."""
     bias: tuple[Any, ...] | None = None
-    """Numbers of shape (n,), or (seeds, n); None is zero."""
+    """The biases b at the start, of shape (n,), or (seeds, n) for one start per run; None is zero."""
 
     if TYPE_CHECKING:
 
@@ -60,7 +71,15 @@ class Start(Description):
 
     @staticmethod
     def table(value: Any) -> Any:
-        """The long form of the two short ones: weights, or a tuple of weights and bias. Others come back."""
+        """Spell out the two short forms, weights or a tuple (weights, bias).
+
+        Args:
+            value: any description of a start.
+
+        Returns:
+            A dictionary of fields for a short form, and anything else as it is.
+
+        """
         if value is None or isinstance(value, Start | Mapping | str):
             return value
         if isinstance(value, tuple) and len(value) == 2:
@@ -72,10 +91,16 @@ class Start(Description):
 
     @classmethod
     def of(cls, value: Any) -> Start | None:
-        """A start as it is, or the one that weights, a tuple (weights, bias) or a dictionary describes.
+        """Return a start as it is, or build the one that weights, a tuple (weights, bias) or a dictionary describes.
+
+        Args:
+            value: a `Start`, weights, a tuple of weights and bias, a dictionary of the fields, or None.
+
+        Returns:
+            The start, or None for None.
 
         Raises:
-            ValueError: it is none of these, or it describes none.
+            ValueError: `value` is none of these, or breaks a rule.
 
         """
         value = cls.table(value)
@@ -84,7 +109,12 @@ class Start(Description):
         return cls.read(value) if isinstance(value, Mapping) else value
 
     def arrays(self) -> tuple[Float[np.ndarray, "*seed n m"], Float[np.ndarray, "*every n"]]:
-        """The weights, (n, m) or (seeds, n, m), and the bias, (n,) or (seeds, n), as given; float64."""
+        """Return the weights and the bias as arrays.
+
+        Returns:
+            Weights, shape (n, m) or (seeds, n, m), and bias, shape (n,) or (seeds, n), in float64.
+
+        """
         weights = np.array(self.weights, dtype=np.float64)
         return weights, np.zeros(weights.shape[-2]) if self.bias is None else np.array(self.bias, np.float64)
 
@@ -126,33 +156,42 @@ def _dimensions(value: Any) -> int:
 
 
 class Spec(Description):
-    """What to train: features, model, start, training, snapshots, and how many runs of it.
+    """Everything that defines a training run: features, model, start, training, snapshots, and the number of runs.
 
-    Two Specs are equal when all their values are, however they were written, and then share their `hash`.
+    Two Specs are equal if all their values are, however they were written, and then have the same `hash`.
 
     Raises:
-        ValueError: one sentence with the key, the value and the rule; see `Description`.
+        ValueError: a field breaks its rule, or two fields do not fit together; one sentence quotes the key, the
+            value and the rule.
+
+    Example:
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(count=6, density=0.05)], hidden=2, seeds=8)
+        >>> spec.features.n, spec.training.steps
+        (6, 10000)
+        >>> tg.Spec.from_json(spec.to_json()) == spec
+        True
 
     """
 
     features: FeatureDistribution
-    """The distribution of the features; a list of sets will do."""
+    """The feature distribution; a list of sets will do."""
     hidden: Count
-    """The hidden dimension, m."""
+    """The number m of hidden dimensions."""
     activation: KnownActivation = "relu"
-    """Of the model's output."""
+    """The activation of the model's output."""
     initial_scale: Positive | None = None
-    """Standard deviation of a normal start; None is Xavier's, √(2 / (n + m))."""
+    """The standard deviation of normally distributed initial weights; None is Xavier's, √(2 / (n + m))."""
     start: Start | None = None
-    """Given arrays to start from, in place of random ones."""
+    """Given weights and biases from which to start, in place of random ones."""
     training: SerializeAsAny[Training] = Sampled()
-    """How the weights are trained."""
+    """The way of training: `Sampled`, `Exact` or `Flow`."""
     snapshots: Snapshots = Snapshots()
     """The steps that are recorded; a count or a list of steps will do."""
     seeds: Count = 1
-    """Number of runs, which differ in their random numbers: 0, 1, …"""
+    """The number of runs, numbered 0, 1, … and different in their random numbers."""
     base_seed: Whole = 0
-    """Seed of all the runs' random numbers together; Specs that share it are paired, run by run."""
+    """The seed from which all runs' random numbers derive; Specs with the same one are paired run by run."""
 
     if TYPE_CHECKING:
 
@@ -213,14 +252,17 @@ class Spec(Description):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any] | str, changes: Changes = ()) -> Spec:
-        """The Spec that a dictionary (as from TOML or JSON) or a JSON text describes, with `changes` to it.
+        """Build the Spec that a dictionary (as from TOML or JSON) or a JSON text describes, with `changes` to it.
 
         Args:
             values: the fields by their names, nested ones as dictionaries, `features` as a list.
-            changes: to be made before it is checked, as `override` takes them.
+            changes: changes to make before the Spec is checked, as `override` takes them.
+
+        Returns:
+            The Spec.
 
         Raises:
-            ValueError: it is no JSON, or not the description of a Spec.
+            ValueError: `values` is not JSON, or does not describe a Spec.
 
         """
         if isinstance(values, str):
@@ -234,14 +276,21 @@ class Spec(Description):
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], changes: Changes = ()) -> Spec:
-        """The Spec in a TOML file, with `changes` to it.
+        """Read a Spec from a TOML file, with `changes` to it.
 
-        The keys are the fields. `[training]` is `Sampled` unless it has another `kind`; each set of features
-        is a table `[[features]]` with its `kind`, its values, and perhaps `copies`. The `path` of activations is
-        relative to the file's folder, and in a change to the working directory; the Spec has it from the root.
+        The keys are the fields. `[training]` is `Sampled` unless it has another `kind`; each set of features is a
+        table `[[features]]` with its `kind`, its values and possibly `copies`. The `path` of activations is relative
+        to the file's folder, and in a change to the working directory; the Spec holds the absolute path.
+
+        Args:
+            path: the TOML file.
+            changes: changes to make before the Spec is checked, as `override` takes them.
+
+        Returns:
+            The Spec.
 
         Raises:
-            ValueError: naming the file: it is not there, it is no TOML, or not the description of a Spec.
+            ValueError: naming the file: it does not exist, is not TOML, or does not describe a Spec.
 
         """
         values, read = read_toml(path), read_changes(changes)
@@ -252,14 +301,20 @@ class Spec(Description):
             raise ValueError(f"{shown(Path(path))}{on_one_line(changed)}: {error}") from None
 
     def override(self, changes: Changes) -> Spec:
-        """The Spec with changes as a command line writes them, ["hidden=3", "training.steps=20000"].
+        """Change a Spec as a command line does: ["hidden=3", "training.steps=20000"], or as {"hidden": 3}.
 
-        Or as a dictionary, {"hidden": 3}. A number in a key picks a set, counted from 0, and a key without
-        one changes every set: "features.0.density=0.1", "features.density=0.1". A change of `training.kind`
-        starts from that kind's defaults. The word `none` is None.
+        A number in a key selects a set, counted from 0, and a key without one changes every set:
+        "features.0.density=0.1", "features.density=0.1". A change of `training.kind` starts from that kind's
+        defaults. The word `none` is None.
+
+        Args:
+            changes: texts "key=value", or a dictionary of values by their keys.
+
+        Returns:
+            The changed Spec; this one stays as it is.
 
         Raises:
-            ValueError: a change cannot be read, its key is unknown, or its value out of range.
+            ValueError: a change cannot be read, its key is unknown, or its value is out of range.
 
         """
         return self.from_json(self.model_dump(mode="json", exclude_defaults=True), changes)
@@ -272,16 +327,16 @@ class Spec(Description):
         training: Training,
         snapshots: Any = 1,
     ) -> Spec:
-        """The Spec of runs that go on from given parameters, in another way of training.
+        """Return the Spec of runs that continue from given parameters, with another way of training.
 
         Args:
-            weights: of one run, (feature, hidden), or one after the other of several.
-            bias: of the same runs; None is zero.
-            training: how they go on.
+            weights: W of one run, shape (n, m), or of several, shape (seeds, n, m).
+            bias: b of the same runs; None is zero.
+            training: the way in which they continue.
             snapshots: as in a Spec; by default the beginning and the end.
 
         Returns:
-            A Spec of as many seeds, for the same features and hidden dimensions.
+            A Spec with that many seeds, for the same features and hidden dimensions.
 
         """
         seeds = len(weights) if np.ndim(weights) > 2 else 1
@@ -290,16 +345,21 @@ class Spec(Description):
         return self.replace(training=training, snapshots=snapshots, seeds=seeds, initial_scale=None, start=start)
 
     def to_json(self) -> dict[str, Any]:
-        """The Spec as JSON-able dictionaries, defaults included; `from_json` gives it back."""
+        """Describe the Spec as dictionaries that JSON can hold, defaults included.
+
+        Returns:
+            The fields by their names; `from_json` builds an equal Spec from them.
+
+        """
         return self.model_dump(mode="json")
 
     @cached_property
     def hash(self) -> str:
-        """The content's name: 16 hexadecimal digits, the same in every process, on every machine.
+        """A name for the content: 16 hexadecimal digits, the same in every process and on every machine.
 
-        It is the beginning of the SHA-256 of the JSON form with sorted keys and the shortest digits that give
-        each float back. Every value counts, defaults included: a density for all features and a list of the
-        same densities are different content. Only where activations were read from does not: their digest does.
+        It is the beginning of the SHA-256 of the JSON form with sorted keys and the shortest digits that reproduce
+        each float. Every value counts, defaults included: one density for all features and a list of equal densities
+        are different content. Only the place from which activations were read does not count; their digest does.
         """
         content = self.to_json()
         for each in content["features"]:
