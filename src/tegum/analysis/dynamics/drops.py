@@ -3,16 +3,15 @@
 Two lines are fitted to the loss by least squares, one just before and one just after a gap. The amount by which they
 miss each other in the middle of the gap is the *drop* there: a steady decline has none.
 
-- The drop *across a window*, such as an event of `tegum.analysis.dynamics.levels`, has a null: the same number for the
-  same
-  lengths of time at every other place in the late part of the run where nothing jumps.
-- Drops are *found* without any window, so that one can ask whether events and drops are the same. The measurement
-  is made at every place and with gaps of many widths, and compared with its own noise: the median of its distance
-  from its median, over the places in the late part of the run that hold none of the drops found before (first it is
-  judged by the places of the least sizes; then drops are looked for again until they stay the same). A drop is where
-  it exceeds `LEAST_DEVIATIONS` of these (in units of a standard deviation), where the loss falls at least `SUDDEN`
-  times as fast as on both lines, lies on both, and stays down. Of those closer together than the lines are long only
-  the clearest counts: a shoulder makes no second one.
+- The drop *across a window*, such as an event of `tegum.analysis.dynamics.levels`, has a null: the same number for
+  windows of the same lengths at every other place in the late part of the run where nothing jumps.
+- Drops are also *found* without any window, so that one can ask whether events and drops are the same. The
+  measurement is made at every place and with gaps of many widths, and compared with its own noise: its median
+  absolute deviation over the places in the late part of the run that hold no drop found before (at first, over the
+  places of the least sizes; drops are then searched again until they stay the same). A drop is a place where the
+  measurement exceeds `LEAST_DEVIATIONS` of these (in standard deviations), where the loss falls at least `SUDDEN`
+  times as fast as on both lines, follows both lines closely, and stays down. Of drops that are closer together than
+  the lines are long, only the clearest counts: a shoulder is not a second drop.
 
 Times are in optimiser steps; the loss is a sum over features.
 """
@@ -41,9 +40,8 @@ FEWEST_SHIFTS = 20
 """The least number of places in a null; with fewer it has no 95 % quantile."""
 
 LEAST_DEVIATIONS = 6.0
-"""The size that a drop must exceed, in standard deviations of the noise. In 1,000 runs of noise alone, white or with a
-memory of 300 to 10,000 steps, at most 3 exceed 5 somewhere, and 1 exceeds 6; the estimate of the noise itself
-varies."""
+"""Standard deviations of the noise that a drop must exceed. In 1,000 runs of pure noise, white or correlated over 300
+to 10,000 steps, at most 3 exceed 5 somewhere, and 1 exceeds 6; the estimate of the noise itself varies."""
 
 SUDDEN = 3.0
 """The factor by which the loss must fall faster in a drop than on the lines beside it."""
@@ -66,7 +64,7 @@ PASSES = 5
 """The most times that drops are searched, each time with the noise of the places where none was found before."""
 
 WHOLE_DROP = 0.9
-"""The part of the largest drop that any gap around it shows, from which on a narrower gap holds the whole drop."""
+"""A gap holds a whole drop if it shows this fraction of the most that a wider gap shows."""
 
 
 Kind = TypeVar("Kind", bound=Window)

@@ -52,7 +52,7 @@ FEWEST = 4
 """The least number of snapshots in a plateau, or in a line fitted to the loss."""
 
 ABSENT_DIMENSIONALITY = 0.1
-"""The dimensionality up to which a feature is not represented: between it and 1/2 lie four times HEIGHT."""
+"""A feature of at most this dimensionality is absent (not represented); from here to 1/2 is four times HEIGHT."""
 
 NEAR = HEIGHT / 2
 """The largest distance in dimensionality at which a feature is at a level: what a plateau may vary by."""
@@ -103,10 +103,10 @@ class Jump:
 class Event:
     """Jumps of one run that overlap in time, in the order in which they start, and the names of what they do.
 
-    The names are decided by dimensionality alone: a feature is absent up to `ABSENT`, and in a digon within `NEAR`
-    of 1/2. Which features face each other can be told only from the weights (`rearrangements`). Two features form a
-    pair only if their jumps overlap in time, and no feature is in two pairs: first as many swaps and completions as
-    possible are matched, then births and deaths among the remaining features.
+    The names are decided by dimensionality alone: a feature is absent up to `ABSENT_DIMENSIONALITY`, and in a digon
+    within `NEAR` of 1/2. Which features face each other can be told only from the weights (`rearrangements`). Two
+    features form a pair only if their jumps overlap in time, and no feature is in two pairs: first as many swaps and
+    completions as possible are matched, then births and deaths among the remaining features.
 
     Example:
         Two absent features rise to 1/2 together: a digon is born.
@@ -117,10 +117,6 @@ class Event:
         >>> event.kinds, event.births
         (('birth',), ((3, 7),))
 
-    Names go by dimensionality alone: absent is at most `ABSENT_DIMENSIONALITY`, in a digon is 1/2 to within `NEAR`.
-    Which features face each other only weights tell (`tegum.analysis.dynamics.rearrangements`). Two features are a pair
-    only where their jumps overlap in time, and no feature is in two: first come as many swaps and completions as can
-    be, then births and deaths of the features that are left.
     """
 
     jumps: tuple[Jump, ...]
@@ -168,7 +164,7 @@ class Event:
 
     @property
     def deaths(self) -> tuple[tuple[int, ...], ...]:
-        """Features that become absent without another in their place: pairs that fall from 1/2 together, or one."""
+        """Features that become absent and are not replaced: pairs that fall from 1/2 together, or single features."""
         dying = [jump for jump in self._free if jump.change < 0 and jump.after <= ABSENT_DIMENSIONALITY]
         pairs = _together([jump for jump in dying if _half(jump.before)])
         paired = {feature for pair in pairs for feature in pair}

@@ -52,7 +52,7 @@ ORDER = ("inflation", "separation", "opening", "twist", "turn")
 """The order in which motions are separated from one another."""
 
 WHOLE_MOTIONS = ("scaling", "stretch")
-"""Names of motions of the whole configuration, which are made of those in `ORDER`."""
+"""Motions of the whole, which are composed of the others."""
 
 PARALLEL = np.pi / 12
 """Two subspaces are parallel if no principal angle between them exceeds this, in radians."""
@@ -62,7 +62,7 @@ ZERO = 1e-7
 length of W below which a width is."""
 
 NO_MOTION = 1e-13
-"""The part of the length of W up to which a displacement is rounding and no motion."""
+"""The fraction of the length of W below which nothing moves."""
 
 _AT_ONCE = 1024
 """So many motions stay in a processor's cache."""
@@ -135,10 +135,14 @@ def motions(
     2022, "Learning as Geometric Transformations", are defined in `tegum.analysis.dynamics.motions`.
 
     Args:
-        weights: of snapshots in their order, at least two.
-        features: whose sets they are.
-        order: names out of `ORDER` and `WHOLE_MOTIONS`, each once.
-        parallel: as `PARALLEL`, in radians.
+        weights: W of snapshots in their order, at least two, shape (..., step, n, m); features are rows.
+        features: the feature distribution, which says which features form a set.
+        order: names from `ORDER` and `WHOLE_MOTIONS`, each once; what two motions can both make counts for the
+            first.
+        parallel: the largest principal angle between the subspaces of two parallel sets, in radians, in [0, π/2].
+
+    Returns:
+        The squared length and the dimension of every part, shape (..., step − 1, part).
 
     Raises:
         ValueError: the shapes do not fit, there is no second snapshot, a name is unknown or appears twice, or the

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 NO_EXCESS = 1e-9
-"""The dimensionality by which a move may exceed its limit by rounding alone, as in a steady drift."""
+"""Dimensionalities of a steady drift are equal up to this rounding error, which is not an excess."""
 
 Kind = TypeVar("Kind", bound=Window)
 
@@ -63,7 +63,7 @@ class Move(Generic[Kind]):
 
     @property
     def significant(self) -> bool:
-        """Whether the change exceeds the null's 95 % quantile, as it does by chance once in twenty times."""
+        """Whether the change exceeds the 95 % quantile of the null, as happens by chance one time in twenty."""
         return self.measurable and abs(self.change) > self.limit + NO_EXCESS
 
 

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from tegum.core.arguments import refusing
 
 SLOW = 0.1
-"""On a plateau the loss falls by less than this part while the number of steps grows e-fold."""
+"""On a plateau, −d ln loss / d ln step is at most this."""
 LEAST_STRETCH = 1.2
-"""The least ratio of a plateau's last step to its first."""
+"""The last step of a plateau is at least this many times its first."""
 FALL = 0.1
 """A plateau is escaped if the loss falls by at least this fraction afterwards."""
 

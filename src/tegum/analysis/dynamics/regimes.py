@@ -49,10 +49,10 @@ class Regime:
 def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step"]) -> list[Regime]:
     """Divide one run into plateaus and falls of the loss, one after another from step 1 on.
 
-    Plateaus are those of `find_plateaus`. What lies between two of them is a fall if the loss falls there by `FALL` of
-    itself or more, and otherwise belongs to the plateaus around it. A fall is parted where its rate,
-    −d ln loss / d ln step, has a dip between two peaks to `DIP` of the lower one or less, if both parts fall by `FALL`
-    and last `LEAST_STRETCH`-fold.
+    Plateaus are those of `find_plateaus`. What lies between two of them is a fall if the loss falls there by at
+    least the fraction `FALL`, and otherwise belongs to the surrounding plateaus. A fall is divided where its rate,
+    −d ln loss / d ln step, dips between two peaks to at most `DIP` times the lower one, provided that both parts
+    fall by `FALL` and last `LEAST_STRETCH`-fold.
 
     Args:
         loss: the loss at each snapshot, positive and nearly without noise; NaN from a divergence on.

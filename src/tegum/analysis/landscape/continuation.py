@@ -51,9 +51,9 @@ class Branch:
     """The values of the parameter: those asked for, as far as the branch exists, and those that the steps needed in
     between."""
     points: tuple[CriticalPoint, ...] = field(repr=False)
-    """One for each value."""
+    """The critical point at each value."""
     changes: tuple[BranchChange, ...]
-    """In the order in which they are met."""
+    """What happens to the branch, in the order in which it is met."""
 
     @property
     def complete(self) -> bool:

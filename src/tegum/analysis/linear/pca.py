@@ -37,7 +37,7 @@ DEGENERATE = 1e-6
 """Eigenvalues that differ by no more than this fraction of the largest one count as equal."""
 
 VARIANCE_ROUNDING = 1e-12
-"""The part of the total variance up to which a difference of losses, or a covariance, is rounding."""
+"""The fraction of the total variance below which a difference of losses, or a covariance, is rounding."""
 
 
 class LinearOptimum(NamedTuple):

@@ -25,8 +25,7 @@ NORM_RATIO = 0.5
 """The least ratio of norms of two collapsed features: the direction of a nearly dropped feature is arbitrary."""
 
 ABSENT_NORM = 0.1
-"""The part of the longest row of W below which a row is absent. Each of k collapsed features has 1/√k of a full
-norm."""
+"""A row shorter than this fraction of the longest is absent. Each of k collapsed features has 1/√k of a full norm."""
 
 PerSet = Float[np.ndarray, "matrix set"]
 
@@ -85,7 +84,30 @@ def collapsed_count(
     norm_ratio: float = NORM_RATIO,
     absent: float = ABSENT_NORM,
 ) -> Kind:
-    """How many sets have collapsed, as `collapsed_sets` defines it; int, shape (...), −1 for a diverged matrix."""
+    """Count the sets that have collapsed into one direction, by the definition of `collapsed_sets`.
+
+    Args:
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+        features: the feature distribution, which says which features form a set.
+        cosine: the cosine that every pair must exceed, in [0, 1).
+        norm_ratio: the least ratio of two norms, in [0, 1].
+        absent: a row shorter than this fraction of the longest of its matrix is absent, in [0, 1).
+
+    Returns:
+        Counts, shape (...); −1 for a diverged matrix.
+
+    Raises:
+        ValueError: as for `collapsed_sets`.
+
+    Example:
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> W = np.array([[0.7, 0.0], [0.7, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> int(tg.collapsed_count(W, pairs))
+        1
+
+    """
     measure = ArrayMeasure("collapsed_count", "number of collapsed sets", dims=(), dtype=np.int64, undefined=-1)
     kernel = _collapse("collapsed_count", weights, features, cosine, norm_ratio, absent)
     return measure.of(lambda W: kernel(W).sum(-1), weights)
@@ -93,7 +115,7 @@ def collapsed_count(
 
 @refusing
 def interference_within(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT_NORM) -> Kind:
-    """The mean squared cosine between embeddings of one set, over its pairs; in [0, 1], shape (..., set).
+    """Compute the mean squared cosine between the embeddings of one set, over its pairs of features.
 
     It is 0 if the set is represented without superposition. As a null, random directions have 1/m in expectation,
     and k > m features cannot have less than (k − m)/(m (k − 1)) (Welch, IEEE Transactions on Information Theory 20,
@@ -131,7 +153,29 @@ def interference_within(weights: Kind, features: FeatureDistribution, *, absent:
 
 @refusing
 def interference_between(weights: Kind, features: FeatureDistribution, *, absent: float = ABSENT_NORM) -> Kind:
-    """The mean squared cosine between embeddings of one set and those of all other sets; in [0, 1], (..., set).
+    """Compute the mean squared cosine between the embeddings of one set and those of all other sets.
+
+    Args:
+        weights: W, shape (..., n, m) or a DataArray with dims feature and hidden; features are rows.
+        features: the feature distribution, which says which features form a set.
+        absent: features whose row is shorter than this fraction of the longest are left out, in [0, 1).
+
+    Returns:
+        Mean squared cosines in [0, 1], shape (..., set); NaN if the set, or all others together, have no represented
+        feature, and for a diverged matrix.
+
+    Raises:
+        ValueError: as for `interference_within`.
+
+    Example:
+        Two orthogonal pairs on the same axes: each feature coincides with one of the two features of the other set.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> W = np.concatenate([np.eye(2), -np.eye(2)])
+        >>> tg.interference_within(W, pairs).tolist(), tg.interference_between(W, pairs).tolist()
+        ([0.0, 0.0], [0.5, 0.5])
 
     """
     measure = ArrayMeasure("interference_between", "mean squared cosine to other sets", pairwise=True)
