@@ -54,8 +54,10 @@ def losses(runs: Mapping[str, xr.Dataset], measures: Sequence[str], caption: str
         figure.subplots_adjust(
             0.1, below / height, 0.985, 1 - 0.35 / height, wspace=0.45, hspace=0.75 / _PANEL
         )  # fmt: skip
-        for place, (name, run) in zip(places, runs.items(), strict=False):
+        for number, (place, (name, run)) in enumerate(zip(places, runs.items(), strict=False)):
             _draw(place, name, run)
+            if number % _BESIDE == 0:
+                place.set_ylabel("loss, sum over features", labelpad=2)
         for place in places[len(runs) :]:
             place.set_visible(False)
         figure.text(0.02, (below - 0.6) / height, text, va="top", fontsize=8.0, linespacing=1.35)
@@ -86,7 +88,7 @@ def _draw(place: Axes, name: str, run: xr.Dataset) -> None:
     if len(positive) > 3 and positive[-1] - positive[-2] > 10 * (positive[1] - positive[0]):
         place.set_xscale("log")
     place.set_xlabel("time" if flow else "step")
-    place.set_ylabel("loss, sum over features", labelpad=2)
-    place.set_title(f"{style.printable(name)}: {loss.shape[0] * loss.shape[1]:,} runs", pad=4)
+    count = loss.shape[0] * loss.shape[1]
+    place.set_title(f"{style.printable(name)}: {count:,} run{'' if count == 1 else 's'}", pad=4)
     if several and told and loss.shape[0] > 1:
         place.legend(loc="best", handlelength=1.4, labelspacing=0.25)
