@@ -62,10 +62,10 @@ Whole = Parameter(converter=_whole)
 
 @app.command(name="list")
 def list_() -> None:
-    """List the experiments and their claims."""
+    """List the experiments, their claims, and where each comes from."""
     from tegum import experiments, terminal
 
-    terminal.table("Experiments", ("name", "claim"), sorted(experiments.claims().items()))
+    terminal.table("Experiments", ("name", "claim", "from"), experiments.listed())
 
 
 @app.command
@@ -84,7 +84,7 @@ def run(
     Parameters
     ----------
     name
-        An experiment that `tegum list` names.
+        An experiment that `tegum list` names; or a file of your own that holds one: mine.py, or mine.py:ClassName.
     out
         The folder for run.zarr, the figure (PNG, SVG) and summary.json; by default one with the experiment's name.
     quick
@@ -97,11 +97,17 @@ def run(
 
     if quick and full:
         raise ValueError("run --quick --full: an experiment is run either quick or full")
-    experiment = experiments.get(name)
-    folder = out if out is not None else Path(name)
     size: Literal["quick", "default", "full"] = "quick" if quick else "full" if full else "default"
-    with terminal.working(f"{name} ({size})"):
-        summary = experiment.run(folder, size=size, changes=changes, overwrite=overwrite, resume=resume)
+    experiment = None
+    try:
+        experiment = experiments.get(name)
+        folder = out if out is not None else Path(experiment.name)
+        with terminal.working(f"{experiment.name} ({size})"):
+            summary = experiment.run(folder, size=size, changes=changes, overwrite=overwrite, resume=resume)
+    except Exception as error:
+        if (lines := experiments.own_lines(error, experiment or name)) is None:
+            raise
+        raise _InTheirCodeError(name, lines) from error
     terminal.summary(summary)
 
 
@@ -322,6 +328,10 @@ def analyse(
     terminal.wrote([out / name for name in (results.TABLE, *files)])
 
 
+class _InTheirCodeError(Exception):
+    """An error out of an experiment that is not tegum's own: its name, and the lines of the traceback that are its."""
+
+
 def main() -> None:
     """Run the command line; a wrong value ends in one sentence, not in a traceback.
 
@@ -354,6 +364,12 @@ def _failed(error: BaseException) -> int:
         terminal.say("; ".join(["interrupted", *notes]))
         return 128 + (signal.SIGINT if number is None else number)
     match error:
+        case _InTheirCodeError(__cause__=BaseException() as cause):
+            name, lines = error.args
+            terminal.lines(lines)
+            what = ": ".join(part for part in (name, type(cause).__name__, " ".join(str(cause).split())) if part)
+            terminal.say("; ".join([what, *getattr(cause, "__notes__", ())]))
+            return 2
         case keeping.KeptElsewhereError():
             terminal.say(str(error))
             return 1

@@ -71,6 +71,12 @@ def say(sentence: str) -> None:
         print(f"tegum: {line(sentence)}", file=sys.stderr, flush=True)
 
 
+def lines(text: str) -> None:
+    """Print lines to standard error as they are, such as a traceback's; where nobody listens, the work goes on."""
+    with suppress(OSError, ValueError, AttributeError):
+        print("\n".join(map(line, text.splitlines())), file=sys.stderr, flush=True)
+
+
 def line(text: str) -> str:
     """A text on one line: names may hold line ends, and codes that a terminal would obey."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

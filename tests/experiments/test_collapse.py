@@ -25,7 +25,8 @@ def pairs(density):
 
 def test_it_writes_its_files_and_holds_but_for_the_published_densities(quick):
     summary, out, _ = quick
-    files = {"run.zarr", "null.zarr", "sampled.zarr", "collapse.png", "collapse.svg", "summary.json"}
+    stores = {f"{name}.zarr" for name in ("run", "null", "sampled", "sampled-refined")}
+    files = {*stores, "collapse.png", "collapse.svg", "summary.json"}
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
     # Three of the four published densities are others.

@@ -15,6 +15,7 @@ from tegum.experiments.reporting import Measure, by_key
 from tegum.experiments.varied import ANY
 from tegum.progress.displays import Display
 from tegum.progress.tasks import Stage
+from tegum.training.dataset import spec_of
 from tegum.training.engine import TrainingInterrupted
 
 FILES = ["run.zarr", "test-framework.png", "test-framework.svg", "summary.json"]
@@ -70,6 +71,24 @@ class Several(Tiny):
 
     def draw(self, runs, findings):
         return super().draw({"run": runs["one"]}, findings)
+
+
+class Staged(Tiny):
+    """Goes on from where its runs end, and once more from where these end."""
+
+    stages = ("second", "third")
+
+    def further(self, runs):
+        given, last = {}, "run"
+        for name in self.stages:
+            if last in runs:
+                end = runs[last].isel(step=-1)
+                training = tg.Sampled(steps=10, batch=64, evaluation=64)
+                given[name] = spec_of(runs[last]).continued_from(
+                    end["weights"].values, end["bias"].values, training=training, snapshots=2
+                )
+            last = name
+        return given
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +226,99 @@ def test_an_earlier_result_is_refused_before_training_and_replaced_on_demand(tmp
     assert second.spec["run"]["training"]["steps"] == 40
     assert int(tg.load(tmp_path / "run.zarr").step[-1]) == 40
     assert names_in(tmp_path) == sorted([*FILES, "notes.txt"])
+
+
+STAGED = ["run.zarr", "second.zarr", "third.zarr", *FILES[1:]]
+
+
+def stopped_in(stage):
+    """Progress of a run that is interrupted in one of its trainings."""
+    begun = []
+
+    def interrupt(segment):
+        if segment.start == 0:
+            begun.append(segment)
+        if len(begun) == stage:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def test_what_follows_from_trainings_is_trained_kept_and_gone_on_with(tmp_path):
+    summary = Staged().run(tmp_path / "whole", size="quick", changes=["seeds=3"])
+    assert [file.name for file in summary.files] == STAGED
+    assert names_in(tmp_path / "whole") == sorted(STAGED)
+    assert set(summary.spec) == set(summary.seed) == {"run"}
+    runs = {name: tg.load(tmp_path / "whole" / f"{name}.zarr") for name in ("run", "second", "third")}
+    for before, after in (("run", "second"), ("second", "third")):
+        assert runs[after].sizes["seed"] == 3
+        np.testing.assert_array_equal(runs[after].weights.isel(step=0), runs[before].weights.isel(step=-1))
+    out = tmp_path / "out"
+    with pytest.raises(TrainingInterrupted):
+        Staged().run(out, size="quick", changes=["seeds=3"], progress=stopped_in(2))
+    assert names_in(out / "partial") == ["run.zarr", "second.partial.zarr", "unfinished.json"]
+    with pytest.raises(FileExistsError, match="holds an unfinished result"):
+        Staged().run(out, size="quick", changes=["seeds=3"])
+    first = []
+    Staged().run(out, size="quick", changes=["seeds=3"], resume=True, progress=first.append)
+    assert [segment.state.step for segment in first if segment.state.step == segment.steps] == [10, 10]
+    assert names_in(out) == sorted(STAGED)
+    for name, run in runs.items():
+        assert tg.load(out / f"{name}.zarr").drop_attrs().identical(run.drop_attrs())
+    by_hand = Staged().train_all(Staged().changed("quick", ["seeds=3"]))
+    assert list(by_hand) == ["run", "second", "third"]
+    np.testing.assert_array_equal(by_hand["third"].weights, runs["third"].weights)
+
+
+def test_of_a_replaced_result_no_trajectory_is_left(tmp_path, monkeypatch):
+    Staged().run(tmp_path, size="quick")
+    (tmp_path / "mine.zarr").mkdir()
+    monkeypatch.setattr(Staged, "stages", ("second",))
+    with pytest.raises(ZeroDivisionError):
+        Staged().run(tmp_path, size="quick", overwrite=True, progress=lambda _: 1 / 0)
+    assert set(names_in(tmp_path)) == {*STAGED, "mine.zarr", "partial"}
+    Staged().run(tmp_path, size="quick", overwrite=True)
+    assert names_in(tmp_path) == sorted({*STAGED, "mine.zarr"} - {"third.zarr"})
+
+
+def test_what_stands_under_a_name_that_follows_is_left_alone(tmp_path):
+    (tmp_path / "second.zarr").mkdir()
+    (tmp_path / "second.zarr" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds second\.zarr already"):
+        Staged().run(tmp_path, size="quick")
+    assert names_in(tmp_path / "partial") == ["run.zarr"]
+    with pytest.raises(FileExistsError, match=r"second\.zarr': what is at this path is no tegum store"):
+        Staged().run(tmp_path, size="quick", overwrite=True)
+    assert names_in(tmp_path / "second.zarr") == ["notes.txt"]
+    assert not (tmp_path / "run.zarr").exists()
+
+
+def test_a_note_that_is_none_of_ours_is_left_alone(tmp_path):
+    (tmp_path / "partial").mkdir()
+    (tmp_path / "partial" / "unfinished.json").write_text('{"mine": 1}')
+    with pytest.raises(FileExistsError, match=r"holds unfinished\.json, which is no part"):
+        Staged().run(tmp_path, size="quick", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (None, r'further\(runs\) must give Specs by their names, such as \{"run": spec\}, not NoneType'),
+        ({"a/b": []}, r"further\(runs\) names a training 'a/b': use letters, digits, - and _ alone"),
+        ({"next": 3}, r"further\(runs\)\['next'\] must be a Spec, or a list of Specs"),
+        ({"next": []}, r"further\(runs\)\['next'\] must be a Spec, or a list of Specs"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_a_sentence(tmp_path, monkeypatch, given, sentence):
+    monkeypatch.setattr(Staged, "further", lambda *_: given)
+    with pytest.raises(ValueError, match=f"^test-framework: {sentence}"):
+        Staged().run(tmp_path, size="quick")
+
+
+def test_an_analysis_that_returns_nothing_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(Tiny, "analyse", lambda *_: None)
+    with pytest.raises(TypeError, match=r"^test-framework: analyse\(runs\) must return Findings, not NoneType"):
+        Tiny().run(tmp_path, size="quick")
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):

@@ -59,7 +59,8 @@ OCTAHEDRON = triangles(3**-0.5, np.pi)
 
 def test_it_writes_its_files_and_holds_in_part(quick, measured):
     summary, out, _ = quick
-    files = {"run.zarr", "dense.zarr", "turned.zarr", "octahedron.png", "octahedron.svg", "summary.json"}
+    stores = {f"{name}.zarr" for name in ("run", "dense", "turned", "continued", "dense-continued", "twins")}
+    files = {*stores, "octahedron.png", "octahedron.svg", "summary.json"}
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
     passed = {criterion.key: criterion.passed for criterion in summary.criteria}

@@ -1,44 +1,136 @@
-"""Experiments, a package each, found by its name: `energy_levels` is `energy-levels`.
+"""Experiments by their names: tegum's own, those of other packages, and one in a file of your own.
 
-A package here whose `__init__.py` holds one final `Experiment` is an experiment; there is no list to maintain.
+A package here whose `__init__.py` holds one `Experiment` is an experiment, `energy_levels` being `energy-levels`; a
+package that is installed beside tegum names its own as entry points of the group `tegum.experiments`; a file is named
+by its path. There is no list to maintain. What a new experiment is made of can be imported from here.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
-from typing import TYPE_CHECKING
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from tegum.experiments.framework import Experiment
+    from tegum.experiments.files import own_lines
+    from tegum.experiments.framework import Criterion, Experiment, Findings, Summary
+    from tegum.experiments.reporting import Measure, average, share
+    from tegum.experiments.varied import ANY, Range
 
-__all__ = ["claims", "get", "names"]
+__all__ = [
+    "ANY",
+    "Criterion",
+    "Experiment",
+    "Findings",
+    "Listed",
+    "Measure",
+    "Range",
+    "Summary",
+    "average",
+    "claims",
+    "get",
+    "listed",
+    "names",
+    "own_lines",
+    "share",
+]
+
+_HOME = {
+    "own_lines": "files",
+    **dict.fromkeys(("Criterion", "Experiment", "Findings", "Summary"), "framework"),
+    **dict.fromkeys(("Measure", "average", "share"), "reporting"),
+    **dict.fromkeys(("ANY", "Range"), "varied"),
+}
+
+
+class Listed(NamedTuple):
+    """An experiment as `tegum list` shows it."""
+
+    name: str
+    claim: str
+    origin: str
+    """ "tegum", or "package NAME VERSION"."""
 
 
 def names() -> list[str]:
-    """The names of all experiments, in alphabetical order."""
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    """The names of all experiments, tegum's own and those of other packages, in alphabetical order.
+
+    One of another package whose name is taken is called PACKAGE.NAME.
+    """
+    from tegum.experiments.installed import installed
+
+    own = _own()
+    return sorted([*own, *(each.name for each in installed(own))])
 
 
-def get(name: str) -> Experiment:
-    """The experiment of that name.
+def get(name: str | os.PathLike[str]) -> Experiment:
+    """The experiment of that name, or in that file.
+
+    Args:
+        name: one of `names()`; PACKAGE.NAME of one of another package; or the path of a file, as `Path` or as text that
+            ends with .py, or with .py:CLASS where the file holds several.
 
     Raises:
-        ValueError: there is none; the sentence names the nearest.
+        ValueError: there is none of this name (the sentence names the nearest), none in the file, or several; or the
+            package that has it cannot be imported.
+        FileNotFoundError: there is no such file.
+        Exception: whatever the file itself raises.
 
     """
-    if name not in names():
-        from tegum.core.description import nearest
+    from tegum.experiments.files import load, split
 
-        raise ValueError(f"experiment {name!r}: there is none of this name; {nearest(name, names())}")
-    from tegum.experiments.framework import Experiment
+    file = split(name)
+    if file is not None:
+        return load(*file)
+    own, name = _own(), str(name)
+    if name in own:
+        from tegum.experiments.framework import chosen, ready
 
-    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    own = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]
-    (kind,) = (each for each in own if issubclass(each, Experiment))
-    return kind()
+        module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+        return ready(chosen(module, None, name), None, name)
+    from tegum.experiments.installed import installed
+
+    others = installed(own)
+    for other in others:
+        if name in (other.name, other.qualified):
+            return other.load()
+    from tegum.core.description import nearest
+
+    known = nearest(name, [*own, *(other.name for other in others)])
+    beside = f"; the file {name}.py is run as {name}.py" if Path(f"{name}.py").is_file() else ""
+    raise ValueError(f"experiment {name!r}: there is none of this name; {known}{beside}")
+
+
+def listed() -> list[Listed]:
+    """All experiments with their claims, in the order of their names.
+
+    One of another package that cannot be imported is left out, with a warning.
+    """
+    from tegum.experiments.installed import installed
+
+    own = _own()
+    found = [Listed(name, get(name).claim, "tegum") for name in own]
+    for other in installed(own):
+        try:
+            found.append(Listed(other.name, other.load().claim, str(other)))
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=2)
+    return sorted(found)
 
 
 def claims() -> dict[str, str]:
     """The claim of each experiment, in one sentence, by its name."""
-    return {name: get(name).claim for name in names()}
+    return {each.name: each.claim for each in listed()}
+
+
+def _own() -> list[str]:
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__) if module.ispkg)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

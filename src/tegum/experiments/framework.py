@@ -1,7 +1,7 @@
 """What every experiment is: a claim, trainings, measures, criteria fixed beforehand, a figure, and a verdict.
 
-An experiment tells what to train (`trainings`), measures the trajectories (`analyse`) and draws what it found
-(`draw`): three calls, each usable alone. `run` joins them and writes a folder:
+An experiment says what to train (`trainings`, and `further` of what has been trained), measures the trajectories
+(`analyse`) and draws what it found (`draw`): calls that are usable alone. `run` joins them and writes a folder:
 
     run.zarr                     every snapshot, one such store for each training by its name
     NAME.png, NAME.svg           the figure
@@ -19,10 +19,12 @@ import json
 import os
 import platform
 import re
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast, final
 
 from tegum.data.results import SUMMARY
@@ -59,8 +61,9 @@ class Criterion:
     passed: bool
 
     def __post_init__(self) -> None:
-        """Refuse a key that is none."""
+        """Refuse a key that is none, and take numpy's truth values for Python's, which JSON knows."""
         check_key(self.key)
+        object.__setattr__(self, "passed", bool(self.passed))
 
 
 Shown = TypeVar("Shown")
@@ -84,6 +87,33 @@ class Findings(Generic[Shown]):
 
 @final
 @dataclass(frozen=True)
+class Origin:
+    """Where an experiment comes from that is not tegum's own."""
+
+    name: str
+    """By which it is found."""
+    told: Mapping[str, Any]
+    """For summary.json: a file with its sha256 and those of its neighbours, or a package with its version."""
+    root: Path
+    """The folder, or the single file, that holds its code."""
+
+    def owns(self, file: str) -> bool:
+        """Whether a file of Python code belongs to it, and not to tegum or to what is installed inside its folder."""
+        path = Path(file)
+        if path == self.root:
+            return True
+        if not path.is_relative_to(self.root) or path.is_relative_to(Path(__file__).parents[1]):
+            return False
+        return "site-packages" not in path.relative_to(self.root).parts
+
+    def __str__(self) -> str:
+        if "package" in self.told:
+            return f"package {self.told['package']} {self.told['version']}"
+        return str(self.told["file"])
+
+
+@final
+@dataclass(frozen=True)
 class Summary:
     """The result of a run of an experiment, as summary.json tells it."""
 
@@ -95,17 +125,24 @@ class Summary:
     caption: str
     size: Size
     spec: Mapping[str, Any]
-    """For each training its Spec in JSON form, or the list of them."""
+    """For each of `trainings` its Spec in JSON form, or the list of them; those of `further` follow from these runs,
+    and stand in their trajectories."""
     seed: Mapping[str, Any]
     """For each training the base seed of all its random numbers, or the list of them."""
     versions: Mapping[str, str]
     wall_time_s: float
     files: tuple[Path, ...]
     """Everything that was written, this summary last."""
+    source: Mapping[str, Any] | None = None
+    """Of an experiment that is not tegum's own: `file` with its `sha256` and those of its `neighbours`, the modules
+    beside it that it imports; or `package` and `version`. Left out of the JSON for tegum's own."""
 
     def to_json(self) -> dict[str, Any]:
         """The summary as JSON-able dictionaries and lists; files by their names in the folder."""
-        return {"schema": SCHEMA} | asdict(self) | {"files": [file.name for file in self.files]}
+        told = {"schema": SCHEMA} | asdict(self) | {"files": [file.name for file in self.files]}
+        if self.source is None:
+            del told["source"]
+        return told
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Summary:
@@ -144,7 +181,47 @@ class Summary:
 
 
 class Experiment(abc.ABC, Generic[Shown]):
-    """One claim, and how it is put to the test. A new one is a final class in a file of its own."""
+    """One claim, and how it is put to the test: the base class of every experiment, tegum's own and yours.
+
+    An experiment is a class without arguments. It defines
+
+    - `claim`: one sentence that can turn out wrong;
+    - `trainings(size)`: what to train, as Specs by name, in three sizes;
+    - `analyse(runs)`: the trajectories measured, and compared with criteria that were fixed before;
+    - `varies`: which keys of its Specs `--set` may change. Without it nothing can be changed;
+    - `further(runs)`, if some trainings depend on the outcome of others;
+    - `draw(runs, findings)`, if it needs another figure than the losses with the measures.
+
+    Everything else (progress, interruption, `--resume`, the folder of the result, the verdict) comes with `run`. In a
+    file `mine.py` it is run by `tegum run mine.py`, and found from Python by `tegum.experiments.get("mine.py")`.
+
+    Example:
+        >>> import tegum as tg
+        >>> from tegum.experiments import ANY, Criterion, Experiment, Findings, average
+        >>> class LossFalls(Experiment):
+        ...     claim = "In 200 steps of training the loss falls below a third of that of zero weights."
+        ...     varies = {"training.rate": ANY, "seeds": ANY}
+        ...
+        ...     def trainings(self, size):
+        ...         seeds = {"quick": 4, "default": 16, "full": 64}[size]
+        ...         features = [tg.Independent(4, density=0.5)]
+        ...         training = tg.Sampled(steps=200, batch=256, rate=0.03)
+        ...         return {"run": tg.Spec(features=features, hidden=3, training=training, snapshots=10, seeds=seeds)}
+        ...
+        ...     def analyse(self, runs):
+        ...         # With W = 0 and b = 0 the loss is E[x²] = p/3 for each of four features.
+        ...         ratio = runs["run"].loss.isel(step=-1).values / (4 * 0.5 / 3)
+        ...         mean = average("final_loss", "final loss / loss of zero weights", ratio, "1", "mean over runs")
+        ...         low = Criterion("below_a_third", "The mean final loss is below a third.", mean.high < 1 / 3)
+        ...         return Findings((mean,), (low,), "Losses of four features in three dimensions.")
+        >>> experiment = LossFalls()
+        >>> runs = {name: tg.train(spec, progress=False) for name, spec in experiment.trainings("quick").items()}
+        >>> experiment.analyse(runs).criteria[0].passed
+        True
+
+        `LossFalls().run("out", size="quick")` does the same, draws it and writes the folder.
+
+    """
 
     claim: ClassVar[str]
     """In one sentence."""
@@ -153,10 +230,19 @@ class Experiment(abc.ABC, Generic[Shown]):
     """The keys of its Specs that can be changed, with the values for which it measures, draws and tells what is right;
     any other is refused. A key names no set of features: "features.density" stands for "features.0.density" as well."""
 
+    origin: Origin | None = None
+    """Set by `tegum.experiments.get` where it comes from a file or from another package."""
+
     @property
     def name(self) -> str:
-        """That of its file, with hyphens."""
-        return type(self).__module__.rpartition(".")[2].replace("_", "-")
+        """That of its file, with hyphens; in a notebook, which has none, that of its class."""
+        if self.origin is not None:
+            return self.origin.name
+        module = type(self).__module__.rpartition(".")[2]
+        if module == "__main__":
+            file = getattr(sys.modules["__main__"], "__file__", None)
+            module = Path(file).stem if file else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(self).__name__).lower()
+        return module.replace("_", "-")
 
     @abc.abstractmethod
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
@@ -181,19 +267,55 @@ class Experiment(abc.ABC, Generic[Shown]):
 
         given = changes if isinstance(changes, str | Mapping) else list(changes)
         refuse(self.name, self.varies, read_changes(given))
-        specs = dict(self.trainings(size))
+        specs = self._checked(self.trainings(size), f"trainings({size!r})")
         if given:
             specs = {name: _each(spec, lambda one: one.override(given)) for name, spec in specs.items()}
         self.check(specs)
         return specs
 
+    def further(self, runs: Mapping[str, xr.Dataset]) -> Mapping[str, Spec | Sequence[Spec]]:  # noqa: ARG002 (for those that override it)
+        """What to train next, given all that has been trained: descent from where runs ended, say. By default nothing.
+
+        It is asked again after each answer, and names that are trained already are passed over: it may always give all
+        that can be named by now. Changes of `--set` are in the Specs of the runs (`tegum.training.dataset.specs_of`).
+        """
+        return {}
+
+    def train_all(
+        self,
+        specs: Mapping[str, Spec | Sequence[Spec]],
+        train: Callable[[str, Spec | Sequence[Spec]], xr.Dataset] | None = None,
+    ) -> dict[str, xr.Dataset]:
+        """The trajectories of the given trainings, and of those that `further` asks for until it asks for no more.
+
+        Args:
+            specs: as `trainings` or `changed` gives them.
+            train: called with the name of each and its Specs; by default `tegum.train`, which keeps nothing.
+
+        Raises:
+            ValueError: `further` gives something that cannot be trained.
+
+        """
+        if train is None:
+            from tegum.training import engine
+
+            train = lambda _, each: engine.train(each)  # noqa: E731 (a function of that name would hide the argument)
+        runs: dict[str, xr.Dataset] = {}
+        while specs:
+            runs |= {name: train(name, each) for name, each in specs.items()}
+            wanted = self._checked(self.further(runs), "further(runs)")
+            specs = {name: each for name, each in wanted.items() if name not in runs}
+        return runs
+
     @abc.abstractmethod
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Shown]:
         """Measure the trajectories, by the names of their trainings, and compare with the criteria."""
 
-    @abc.abstractmethod
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Shown]) -> Figure:
-        """The figure."""
+        """The figure; by default the losses of all runs, a panel for each training, over the measures."""
+        from tegum.figures.losses import losses
+
+        return losses(runs, [measure.line() for measure in findings.measures], findings.caption)
 
     def run(
         self,
@@ -244,14 +366,19 @@ class Experiment(abc.ABC, Generic[Shown]):
         specs = self.changed(size, changes)
         for spec in specs.values():
             check_training(together(spec, self.name), self.name, "auto", None, kept=True)
-        files = self._files(specs)
+        source = None if self.origin is None else self.origin.told
         with (
             shown(progress, Stage(f"{self.name} ({size})"), "run"),
-            Folder(Path(out), files, overwrite=overwrite, resume=resume, call=self.name, specs=specs) as folder,
-        ):
-            runs = {name: folder.train(name, spec, progress) for name, spec in specs.items()}
+            Folder(
+                Path(out), self._files(specs), overwrite=overwrite, resume=resume, call=self.name, specs=specs,
+                source=source,
+            ) as folder,
+        ):  # fmt: skip
+            runs = self.train_all(specs, lambda name, each: folder.train(name, each, progress))
             with shown(True, Stage("measuring"), "run"):
                 findings = self.analyse(runs)
+            if not isinstance(findings, Findings):
+                raise TypeError(f"{self.name}: analyse(runs) must return Findings, not {type(findings).__name__}")
             with shown(True, Stage("drawing"), "run"):
                 figure = self.draw(runs, findings)
                 pictures = {kind: rendered(figure, kind) for kind in ("png", "svg")}
@@ -269,14 +396,77 @@ class Experiment(abc.ABC, Generic[Shown]):
                 seed={name: _each(spec, lambda one: one.base_seed) for name, spec in specs.items()},
                 versions=_versions(),
                 wall_time_s=round(time.perf_counter() - begin, 3),
-                files=tuple(folder.path / file for file in files),
+                files=tuple(folder.path / file for file in self._files(runs)),
+                source=source,
             )
             text = json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
             folder.publish(f"{text}\n".encode())
         return summary
 
-    def _files(self, specs: Mapping[str, Any]) -> tuple[str, ...]:
-        return (*(f"{name}.zarr" for name in specs), f"{self.name}.png", f"{self.name}.svg", SUMMARY)
+    def _files(self, names: Iterable[str]) -> tuple[str, ...]:
+        return (*(f"{name}.zarr" for name in names), f"{self.name}.png", f"{self.name}.svg", SUMMARY)
+
+    def _checked(self, given: Any, call: str) -> dict[str, Spec | Sequence[Spec]]:
+        """What `trainings` or `further` has given, if it can be trained and kept under its names."""
+        from tegum.training.spec.spec import Spec
+
+        if not isinstance(given, Mapping):
+            rule = 'must give Specs by their names, such as {"run": spec}'
+            raise ValueError(f"{self.name}: {call} {rule}, not {type(given).__name__}")
+        for name, specs in given.items():
+            if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name)):
+                raise ValueError(f"{self.name}: {call} names a training {name!r}: use letters, digits, - and _ alone")
+            several = specs if isinstance(specs, Sequence) else [specs]
+            if not several or not all(isinstance(each, Spec) for each in several):
+                rule = "must be a Spec, or a list of Specs that are trained in one call"
+                raise ValueError(f"{self.name}: {call}[{name!r}] {rule}")
+        return dict(given)
+
+
+def chosen(module: ModuleType, kind: str | None, call: str) -> object:
+    """The class of the experiment in a module: the named one, or the only one from which no other there derives.
+
+    Raises:
+        ValueError: there is none of this name, none at all, or several.
+
+    """
+    own = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Experiment)]
+    kinds = list(dict.fromkeys(each for each in own if each.__module__ == module.__name__))
+    bases = {base for each in kinds for base in each.__mro__[1:]}
+    last = [each.__name__ for each in kinds if each not in bases]
+    if kind is not None:
+        if hasattr(module, kind):
+            return getattr(module, kind)
+        raise ValueError(f"{call}: there is no class {kind!r} in it; its experiments are {', '.join(last) or 'none'}")
+    match last:
+        case [only]:
+            return getattr(module, only)
+        case []:
+            raise ValueError(f"{call}: there is no experiment in it, a class derived from tegum.experiments.Experiment")
+        case _:
+            several = ", ".join(last)
+            raise ValueError(f"{call}: there are several experiments in it, {several}; choose one as FILE.py:{last[0]}")
+
+
+def ready(kind: object, origin: Origin | None, call: str) -> Experiment[Any]:
+    """The experiment of a class, which is whole.
+
+    Raises:
+        ValueError: it is no experiment, or something that an experiment must have is missing.
+
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Experiment)):
+        name = kind.__name__ if isinstance(kind, type) else type(kind).__name__
+        raise ValueError(f"{call}: {name} is no class derived from tegum.experiments.Experiment")
+    missing = sorted(kind.__abstractmethods__)
+    if not isinstance(getattr(kind, "claim", None), str):
+        missing.insert(0, "claim")
+    if missing:
+        raise ValueError(f"{call}: {kind.__name__} lacks {', '.join(missing)}")
+    experiment = kind()
+    if origin is not None:
+        object.__setattr__(experiment, "origin", origin)
+    return experiment
 
 
 def verdict(criteria: Sequence[Criterion]) -> Verdict:

@@ -39,12 +39,16 @@ class Measure:
     meaning: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a key that is none, and take NaN, which JSON does not know, for what could not be measured."""
+        """Refuse a key that is none, and take NaN, which JSON does not know, for what could not be measured.
+
+        Numbers of numpy and xarray become Python's, which JSON knows.
+        """
         check_key(self.key)
-        for name in ("value", "low", "high", "null"):
+        for name in ("value", "low", "high", "n", "null"):
             number = getattr(self, name)
-            if number is not None and not math.isfinite(number):
-                object.__setattr__(self, name, None)
+            if number is not None:
+                number = number.item() if hasattr(number, "item") else number
+                object.__setattr__(self, name, number if math.isfinite(number) else None)
 
     def text(self) -> str:
         """The value with its interval and its null: "0.82 [0.52, 0.95], null 0.05"."""
@@ -54,6 +58,11 @@ class Measure:
         if self.low is not None and self.high is not None:
             text += f" [{_number(self.low)}, {_number(self.high)}]"
         return text if self.null is None else f"{text}, null {_number(self.null)}"
+
+    def line(self) -> str:
+        """The name, the value as text, the unit and the number of runs, on one line."""
+        unit = "" if self.unit == "1" or self.value is None else f" ({self.unit})"
+        return f"{self.name}: {self.text()}{unit}{'' if self.n is None else f', n = {self.n}'}"
 
 
 def check_key(key: str) -> None:

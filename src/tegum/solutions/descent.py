@@ -38,8 +38,8 @@ def descended(spec: Spec, parameter: str, starts: Sequence[tuple[float, Solution
     ]
 
 
-def refined(spec: Spec, parameter: str, run: xr.Dataset, values: Sequence[float]) -> xr.Dataset:
-    """The end of every run brought by descent to a minimum of the exact loss: dims (spec, seed).
+def descents_of_ends(spec: Spec, parameter: str, run: xr.Dataset, values: Sequence[float]) -> list[Spec]:
+    """Of descent on the exact loss from the end of every run, a Spec for each value.
 
     Args:
         spec: tells the features.
@@ -49,12 +49,10 @@ def refined(spec: Spec, parameter: str, run: xr.Dataset, values: Sequence[float]
 
     """
     end = run.isel(step=-1)
-    return trained(
-        [
-            descent(varied(spec, parameter, value), end["weights"].values[number], end["bias"].values[number])
-            for number, value in enumerate(values)
-        ]
-    ).isel(step=-1)
+    return [
+        descent(varied(spec, parameter, value), end["weights"].values[number], end["bias"].values[number])
+        for number, value in enumerate(values)
+    ]
 
 
 def trained(specs: Sequence[Spec]) -> xr.Dataset:

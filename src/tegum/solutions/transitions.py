@@ -9,7 +9,6 @@ fresh starts there. If these find something lower already near the root, that co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 from jaxtyping import Bool
 
-from tegum.core.stopping import Stop, all_done
 from tegum.solutions.descent import descended, fresh, point_at
+from tegum.solutions.searches import searched
 from tegum.solutions.solution import SAME, Solution, solution
 
 if TYPE_CHECKING:
@@ -113,8 +112,7 @@ def crossings(
     ends = [brackets[k].ends for k in left]
     calls = [partial(_root, spec, parameter, *each, TOLERANCES[0]) for each in ends]
     calls += [partial(_root, spec, parameter, *each, TOLERANCES[1]) for each in ends if starts >= MANY]
-    with ThreadPoolExecutor() as pool:
-        met = all_done(pool, calls, Stop())
+    met = searched(calls, "searching for crossings", "roots")
     rough, fine = met[: len(ends)], met[len(ends) :]
     roots = list(zip(fine, rough, strict=True)) if fine else [(root, None) for root in rough]
     values = [brackets[k].guess if root is None else root.value for k, (root, _) in zip(left, roots, strict=True)]

@@ -75,6 +75,17 @@ class Collapse(Experiment["Landscape"]):
             "sampled": [pairs[k].replace(training=Sampled(), seeds=runs) for k in near],
         }
 
+    def further(self, runs: Mapping[str, xr.Dataset]) -> Mapping[str, Spec | Sequence[Spec]]:
+        """Runs on mini-batches go on to the minima of the exact loss in whose basins they have ended."""
+        from tegum.solutions.descent import descents_of_ends
+        from tegum.solutions.solution import density_of
+        from tegum.training.dataset import specs_of
+
+        sampled = runs["sampled"]
+        densities = [density_of(each) for each in specs_of(sampled)]
+        spec = specs_of(runs["run"])[0]
+        return {"sampled-refined": descents_of_ends(spec, "density", sampled, densities)}
+
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Landscape]:
         """Best solutions, branches and their crossings; `shown` is the `Landscape`."""
         from tegum.experiments.collapse.criteria import criteria

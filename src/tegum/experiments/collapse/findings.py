@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.solutions import naming
-from tegum.solutions.descent import KEY, descended, refined
+from tegum.solutions.descent import KEY, descended
 from tegum.solutions.naming import State
 from tegum.solutions.solution import SAME, Solution, density_of, lowest, others, solution
 from tegum.solutions.transitions import Crossing, beyond, continuous, crossings, passage
@@ -163,7 +163,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> Landscape:
         branches=tuple(_lines(spec, best, met)),
         almost=tuple(_almost(spec, best, states)),
         median=tuple(_median(spec, run, densities)),
-        sampled=tuple(_sampled(spec, runs["sampled"], best)),
+        sampled=tuple(_sampled(runs["sampled"], runs["sampled-refined"], best)),
         null=tuple(_null(spec, runs["null"])),
     )
 
@@ -250,14 +250,20 @@ def _changes(
     return found
 
 
-def _sampled(spec: Spec, run: xr.Dataset, best: Sequence[Solution]) -> list[tuple[float, int, int]]:
-    """Density, and how many of so many runs on mini-batches lie in the basin of the best solution."""
+def _sampled(run: xr.Dataset, refined: xr.Dataset, best: Sequence[Solution]) -> list[tuple[float, int, int]]:
+    """Density, and how many of so many runs on mini-batches lie in the basin of the best solution.
+
+    Args:
+        run: on mini-batches.
+        refined: the same, brought from their ends to minima of the exact loss.
+        best: the lowest solutions.
+
+    """
     densities = [density_of(each) for each in specs_of(run)]
-    ends = refined(spec, "density", run, densities)
     by_density = {each.value: each for each in best}
     found = []
     for number, density in enumerate(densities):
-        losses = ends["loss"].values[number]
+        losses = refined["loss"].isel(step=-1).values[number]
         known = by_density[density].loss if density in by_density else np.nanmin(losses)
         found.append((density, int((losses <= (1 + SAME) * known).sum()), int(np.isfinite(losses).sum())))
     return found

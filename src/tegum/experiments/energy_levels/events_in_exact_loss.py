@@ -9,7 +9,6 @@ step.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, final
@@ -18,10 +17,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from tegum.analysis.dynamics.levels import KINDS, Kind
-from tegum.core.stopping import Stop, all_done
 from tegum.experiments.reporting import Measure, average, mean, share
 from tegum.solutions.escapes import Flown, Leaving, crossing, flown, growth
 from tegum.solutions.saddles import critical_near
+from tegum.solutions.searches import searched
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -189,8 +188,7 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
 
     calls = [partial(point, at, int(time)) for at, time in enumerate(slowest)]
     calls += [partial(point, at, -1) for at in range(len(drops))]
-    with ThreadPoolExecutor() as pool:
-        found = all_done(pool, calls, Stop())
+    found = searched(calls, "searching for saddles", "states")
     looks = [
         Look(seed, int(steps[begin]), bool(gone), saddle)
         for (seed, begin, _), gone, saddle in zip(places, left, found[: len(places)], strict=True)

@@ -22,6 +22,8 @@ from tegum.experiments.equivariant.rotated_descent import (
     passage,
     starts,
 )
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Counts
 from tegum.solutions.descent import KEY
 from tegum.solutions.solution import SAME, Solution, density_of, lowest
 from tegum.solutions.transitions import Passage
@@ -145,7 +147,13 @@ def mapped(
 ) -> FamilyMap:
     """The lowest solutions of `count` starts of the base seed `key` everywhere, and of those from beside."""
     begin = starts(key, count, size * families, hidden)
-    best = [[least(rotating(size, p, w, families), float(w), *begin) for w in widths] for p in densities]
+    best: list[list[Solution]] = []
+    with shown(True, Counts(f"best of {count} starts", "points"), "mapped") as tell:
+        for p in densities:
+            best.append([])
+            for w in widths:
+                best[-1].append(least(rotating(size, p, w, families), float(w), *begin))
+                tell(sum(map(len, best)), len(densities) * len(widths))
     _spread(best, size, densities, families)
     one, two = [], []
     for p, row in zip(densities, best, strict=True):

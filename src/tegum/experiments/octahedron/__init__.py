@@ -73,6 +73,12 @@ class Octahedron(Experiment["Found"]):
         grid = [spec(density, scale, number, seeds) for number, (density, scale) in enumerate(cells)]
         return {"run": grid, "dense": spec(0.2, 0.05, len(cells), dense), "turned": again(grid[cells.index(TURNED)])}
 
+    def further(self, runs: Mapping[str, xr.Dataset]) -> Mapping[str, Spec | Sequence[Spec]]:
+        """Runs that are no octahedron yet go on to a minimum of the exact loss; twins of some go without noise."""
+        from tegum.experiments.octahedron.findings import further
+
+        return further(runs)
+
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Found]:
         """Regimes, ends, routes, saddles and what decides; `shown` is a `Found`."""
         from tegum.experiments.octahedron.findings import find

@@ -155,29 +155,23 @@ def kinds_of(stands: tuple[str, ...], routes: tuple[str, ...]) -> list[str]:
 
 def find(runs: Mapping[str, xr.Dataset]) -> Found:
     """Everything that is measured."""
-    from tegum.analysis.runs import completed
     from tegum.training.along import population_loss_along
-    from tegum.training.dataset import specs_of
 
     run = runs["run"].transpose("spec", "seed", ...)
-    specs = specs_of(run)
-    sound = completed(run)
-    cell, seed = np.nonzero(sound)
-    weights, bias = run["weights"].values[sound].astype(np.float64), run["bias"].values[sound].astype(np.float64)
-    loss = population_loss_along(run).transpose("spec", "seed", "step").values[sound]
+    sound = Sound.of(run)
+    specs, cell, seed, weights = sound.specs, sound.cell, sound.seed, sound.weights
+    loss = population_loss_along(run).transpose("spec", "seed", "step").values[cell, seed]
     steps = run["step"].values
     features = specs[0].features
     # Sets of three are all that matters here: densities do not.
     parts, told, chance = stages(weights, loss, steps, features, np.random.default_rng(0))
     seen = course(weights, features)
     routes, stands = tuple(seen.routes()), tuple(seen.stands())
-    ends = [along.ending(each, features) for each in weights[:, -1]]
+    ends = sound.ends()
     becomes = list(ends)
-    for number, spec in enumerate(specs):
-        left = [k for k in np.flatnonzero(cell == number).tolist() if ends[k] != "octahedron"]
-        if left:
-            for k, name in zip(left, _became(spec, weights[left, -1], bias[left, -1]), strict=True):
-                becomes[k] = name
+    if left := unfinished(ends):
+        for k, end in zip(left, runs["continued"]["weights"].isel(step=-1).values.reshape(-1, 6, 3), strict=True):
+            becomes[k] = along.ending(end, specs[int(cell[k])].features)
     small = np.array([specs[at].initial_scale in SMALL for at in cell.tolist()], bool)
     kinds = np.array(kinds_of(stands, routes))
     return Found(
@@ -195,29 +189,84 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
         stands=stands,
         ends=tuple(ends),
         becomes=tuple(becomes),
-        dense=_dense(runs["dense"]),
+        dense=_dense(runs["dense"], runs.get("dense-continued")),
         turned=_turned(runs["turned"], specs, cell, run["seed"].values[seed], stands, routes),
         agreement=_agreement(weights, loss, seen, kinds, cell, small & np.isin(kinds, KINDS)),
         decides=_decides(weights, seen, stands, routes, cell, small),
-        passed=_passed(specs, cell, weights, kinds, seen),
+        passed=_passed(twins_of(specs, cell, kinds, seen), runs.get("twins")),
     )
 
 
-def _became(spec: Spec, weights: np.ndarray, bias: np.ndarray) -> list[str]:
-    if not len(weights):
-        return []
-    end = along.continued(spec, weights, bias)
-    return [along.ending(each, spec.features) for each in end["weights"].values]
+@final
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """All runs of the grid, one after the other, that did not diverge."""
+
+    specs: list[Spec]
+    cell: Int[np.ndarray, " run"]
+    """The position of each run's Spec …"""
+    seed: Int[np.ndarray, " run"]
+    """… and its position among the runs of that."""
+    weights: Float[np.ndarray, "run step 6 3"]
+    bias: Float[np.ndarray, "run step 6"]
+
+    @classmethod
+    def of(cls, run: xr.Dataset) -> Sound:
+        """Those of a trajectory with the dims (spec, seed, …)."""
+        from tegum.analysis.runs import completed
+        from tegum.training.dataset import specs_of
+
+        sound = completed(run)
+        cell, seed = np.nonzero(sound)
+        weights, bias = (run[name].values[sound].astype(np.float64) for name in ("weights", "bias"))
+        return cls(specs_of(run), cell, seed, weights, bias)
+
+    def ends(self) -> list[str]:
+        """What each has become at the last step."""
+        return [along.ending(each, self.specs[0].features) for each in self.weights[:, -1]]
 
 
-def _dense(run: xr.Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def unfinished(ends: list[str]) -> list[int]:
+    """The positions of the runs that go on, as they are no octahedron at their end."""
+    return [k for k, end in enumerate(ends) if end != "octahedron"]
+
+
+def further(runs: Mapping[str, xr.Dataset]) -> dict[str, Spec | list[Spec]]:
+    """What goes on from the runs: those that are no octahedron yet, all dense ones, and twins without noise."""
+    from tegum.experiments.octahedron.saddles_en_route import twins
+
+    sound = Sound.of(runs["run"].transpose("spec", "seed", ...))
+    found: dict[str, Spec | list[Spec]] = {}
+    if left := unfinished(sound.ends()):
+        found["continued"] = [
+            along.continued(sound.specs[int(sound.cell[k])], sound.weights[k, -1], sound.bias[k, -1]) for k in left
+        ]
+    spec, weights, bias = _dense_ends(runs["dense"])
+    if len(weights):
+        found["dense-continued"] = along.continued(spec, weights, bias)
+    seen = course(sound.weights, sound.specs[0].features)
+    kinds = np.array(kinds_of(tuple(seen.stands()), tuple(seen.routes())))
+    if chosen := twins_of(sound.specs, sound.cell, kinds, seen):
+        at = [each for _, each in chosen]
+        found["twins"] = twins(sound.specs[int(sound.cell[at[0]])], sound.weights[at, 0])
+    return found
+
+
+def _dense_ends(run: xr.Dataset) -> tuple[Spec, Float[np.ndarray, "run 6 3"], Float[np.ndarray, "run 6"]]:
     from tegum.analysis.runs import completed
     from tegum.training.dataset import spec_of
 
-    spec = spec_of(run)
     end = run.isel(seed=completed(run), step=-1)
-    weights, bias = end["weights"].values.astype(np.float64), end["bias"].values.astype(np.float64)
-    return tuple(along.ending(each, spec.features) for each in weights), tuple(_became(spec, weights, bias))
+    return spec_of(run), end["weights"].values.astype(np.float64), end["bias"].values.astype(np.float64)
+
+
+def _dense(run: xr.Dataset, later: xr.Dataset | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    spec, weights, _ = _dense_ends(run)
+    became = [] if later is None else later["weights"].isel(step=-1).values
+    return (
+        tuple(along.ending(each, spec.features) for each in weights),
+        tuple(along.ending(each, spec.features) for each in became),
+    )
 
 
 def _turned(
@@ -296,15 +345,11 @@ def associations(
     return tuple(sorted(found, key=lambda each: -each.strength))
 
 
-def _passed(
-    specs: list[Spec], cell: np.ndarray, weights: np.ndarray, kinds: np.ndarray, seen: Course
-) -> tuple[tuple[str, int, tuple[Passed, ...]], ...]:
-    """Of one run of each kind at the middle density from the smallest start, that whose triangles turn longest.
+def twins_of(specs: list[Spec], cell: np.ndarray, kinds: np.ndarray, seen: Course) -> list[tuple[str, int]]:
+    """One run of each kind at the middle density from the smallest start: that whose triangles turn longest.
 
     Where there are few runs there is time for one kind only.
     """
-    from tegum.experiments.octahedron.saddles_en_route import passed, twins
-
     told = [(specs[at].features.density[0], specs[at].initial_scale) for at in cell.tolist()]
     used = np.array([each == (DENSITIES[1], SMALL[0]) for each in told], bool)
     chosen = []
@@ -312,8 +357,13 @@ def _passed(
         fitting = np.flatnonzero((kinds == kind) & used)
         if len(fitting):
             chosen.append((kind, int(fitting[np.argmax((seen.whole - seen.facing)[fitting])])))
-    if not chosen:
+    return chosen
+
+
+def _passed(chosen: list[tuple[str, int]], run: xr.Dataset | None) -> tuple[tuple[str, int, tuple[Passed, ...]], ...]:
+    """What the twins of these runs pass."""
+    from tegum.experiments.octahedron.saddles_en_route import passed
+
+    if run is None:
         return ()
-    spec = specs[int(cell[chosen[0][1]])]
-    run = twins(spec, weights[[at for _, at in chosen], 0])
     return tuple((kind, at, tuple(passed(run.isel(seed=number)))) for number, (kind, at) in enumerate(chosen))

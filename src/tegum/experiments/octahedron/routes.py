@@ -9,8 +9,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from tegum.core.features.distribution import FeatureDistribution
     from tegum.training.spec.spec import Spec
 
@@ -150,12 +148,11 @@ def ending(weights: Float[np.ndarray, "6 3"], features: FeatureDistribution) -> 
     return f"other: {name}"
 
 
-def continued(spec: Spec, weights: Float[np.ndarray, "run 6 3"], bias: Float[np.ndarray, "run 6"]) -> xr.Dataset:
-    """Runs brought from where they are to a minimum of the exact loss by L-BFGS: dims (seed,)."""
-    from tegum.training.engine import train
+def continued(spec: Spec, weights: Float[np.ndarray, "*run 6 3"], bias: Float[np.ndarray, "*run 6"]) -> Spec:
+    """Of one run, or several, on their way from where they are to a minimum of the exact loss by L-BFGS."""
     from tegum.training.spec.methods import Exact
 
-    return train(spec.continued_from(weights, bias, training=Exact(gradient_tolerance=1e-7))).isel(step=-1)
+    return spec.continued_from(weights, bias, training=Exact(gradient_tolerance=1e-7))
 
 
 def fingerprints(

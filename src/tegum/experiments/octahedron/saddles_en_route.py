@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from tegum.core.stopping import Stop, all_done
+from tegum.solutions.searches import searched
 from tegum.training.dataset import spec_of
 
 if TYPE_CHECKING:
@@ -55,9 +54,8 @@ class Passed:
         return str(self.point) if self.near else "none near"
 
 
-def twins(spec: Spec, weights: np.ndarray) -> xr.Dataset:
-    """Runs without noise from the starts of sampled ones: Adam with the same settings on the exact loss."""
-    from tegum.training.engine import train
+def twins(spec: Spec, weights: np.ndarray) -> Spec:
+    """Of runs without noise from the starts of sampled ones: Adam with the same settings on the exact loss."""
     from tegum.training.spec.methods import Sampled
     from tegum.training.spec.snapshots import Snapshots
 
@@ -65,7 +63,7 @@ def twins(spec: Spec, weights: np.ndarray) -> xr.Dataset:
     if not isinstance(training, Sampled):
         raise TypeError(f"twins(training={training.kind}): only sampled training has twins")
     snapshots = Snapshots(count=SNAPSHOTS, spacing="logarithmic")
-    return train(spec.continued_from(weights, training=training.noiseless(accuracy=ACCURACY), snapshots=snapshots))
+    return spec.continued_from(weights, training=training.noiseless(accuracy=ACCURACY), snapshots=snapshots)
 
 
 def passed(run: xr.Dataset) -> list[Passed]:
@@ -102,5 +100,4 @@ def passed(run: xr.Dataset) -> list[Passed]:
             fast_is_saddle = found and fast.unstable
         return Passed(start, end, turning, point, close, cosine, fast_is_saddle)
 
-    with ThreadPoolExecutor() as pool:
-        return all_done(pool, [partial(look, *each) for each in sorted(places)], Stop())
+    return searched([partial(look, *each) for each in sorted(places)], "searching for saddles", "plateaus")

@@ -1,0 +1,115 @@
+"""Experiments of other packages: those that their entry points of the group `tegum.experiments` name.
+
+A package declares them in its pyproject.toml, with a name and a class, or a module that holds one experiment:
+
+    [project.entry-points."tegum.experiments"]
+    my-jumps = "mylab.jumps:Jumps"
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import final
+
+from tegum.experiments.framework import Experiment, Origin, chosen, ready
+
+GROUP = "tegum.experiments"
+
+
+@final
+@dataclass(frozen=True)
+class Installed:
+    """An experiment that a package says it has; nothing of it is imported yet."""
+
+    name: str
+    """Under which it is listed."""
+    package: str
+    version: str
+    point: importlib.metadata.EntryPoint = field(repr=False)
+
+    @property
+    def qualified(self) -> str:
+        """Its name behind that of its package, by which it is always found."""
+        return f"{self.package}.{_name(self.point)}"
+
+    def __str__(self) -> str:
+        return f"package {self.package} {self.version}"
+
+    def load(self) -> Experiment:
+        """Import it.
+
+        Raises:
+            ValueError: that fails, or what its entry point names is no experiment.
+
+        """
+        call = f"experiment {self.name!r} of {self}"
+        try:
+            found = self.point.load()
+        except (Exception, SystemExit) as error:
+            why = " ".join(str(error).split())
+            raise ValueError(f"{call} cannot be imported: {type(error).__name__}{f': {why}' if why else ''}") from error
+        if isinstance(found, ModuleType):
+            found = chosen(found, None, call)
+        told = {"package": self.package, "version": self.version}
+        return ready(found, Origin(self.name, told, _root(found)), call)
+
+
+def installed(own: Collection[str]) -> list[Installed]:
+    """The experiments of all packages, by package and name.
+
+    Where its name is taken, by tegum itself or by another package, an experiment is listed as PACKAGE.NAME.
+
+    Args:
+        own: the names of tegum's own.
+
+    """
+    points = []
+    for point in _points():
+        name = _name(point)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name):
+            warnings.warn(f"{_package(point)} calls an experiment {point.name!r}, which is no name", stacklevel=2)
+        elif point.dist is not None:
+            points.append(point)
+    taken = Counter([*own, *map(_name, points)])
+    found = []
+    for point in points:
+        name, package = _name(point), point.dist.metadata["Name"]
+        listed = name if taken[name] == 1 else f"{package}.{name}"
+        found.append(Installed(listed, package, point.dist.version, point))
+    return sorted(found, key=lambda each: (each.package, each.name))
+
+
+def _points() -> Iterator[importlib.metadata.EntryPoint]:
+    try:
+        yield from importlib.metadata.entry_points(group=GROUP)
+    except Exception:  # Some package, perhaps one that has nothing to do with tegum, is installed badly.
+        for package in importlib.metadata.distributions():
+            try:
+                yield from package.entry_points.select(group=GROUP)
+            except Exception as error:
+                where = getattr(package, "_path", "a package")
+                warnings.warn(f"the entry points of {where} cannot be read: {error}", stacklevel=3)
+
+
+def _name(point: importlib.metadata.EntryPoint) -> str:
+    return point.name.replace("_", "-")
+
+
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return "a package" if point.dist is None else f"package {point.dist.metadata['Name']}"
+
+
+def _root(found: object) -> Path:
+    """The folder of the package that holds a class, or its file where it is a module alone."""
+    top = sys.modules[getattr(found, "__module__", "").partition(".")[0] or __name__]
+    folders = list(getattr(top, "__path__", ()))
+    return Path(folders[0] if folders else getattr(top, "__file__", None) or __file__)
