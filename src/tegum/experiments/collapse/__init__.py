@@ -80,6 +80,8 @@ class Collapse(Experiment["Landscape"]):
     def further(self, runs: Mapping[str, xr.Dataset]) -> Mapping[str, Spec | Sequence[Spec]]:
         """Runs on mini-batches go on to the minima of the exact loss in whose basins they have ended."""
         from tegum.solutions.descent import descents_of_ends
+        from tegum.solutions.solution import density_of
+        from tegum.training.dataset import specs_of
 
         sampled = runs["sampled"]
         densities = [density_of(each) for each in specs_of(sampled)]
