@@ -163,11 +163,7 @@ class _Tracer:
             turned = turned if turned @ ahead > 0 else -turned
             if len(line) > 4 and np.linalg.norm(there.point - start.point) < step:
                 return line, "closed"
-            # Where the curve turns it is drawn with shorter steps.
-            if turned @ ahead < BENT:
-                step = max(step / 2, SHORTEST)
-            elif turned @ ahead > STRAIGHT:
-                step = min(1.5 * step, LONGEST)
+            step = _next_step(step, float(turned @ ahead))
             now, ahead = there, turned
         return line, "lost"
 
@@ -361,6 +357,13 @@ class _Tracer:
             min(max(unlike(pair.a, own.a), unlike(pair.b, own.b)), max(unlike(pair.a, own.b), unlike(pair.b, own.a)))
             < 0.1
         )
+
+
+def _next_step(step: float, straightness: float) -> float:
+    """Of the curve, which is drawn with shorter steps where it turns; given the cosine between its last tangents."""
+    if straightness < BENT:
+        return max(step / 2, SHORTEST)
+    return min(1.5 * step, LONGEST) if straightness > STRAIGHT else step
 
 
 def _moved(now: End, before: End) -> float:

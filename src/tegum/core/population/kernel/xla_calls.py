@@ -166,13 +166,9 @@ def _slopes(frame):
     parameters = plan.features * (plan.hidden + 1)
     arguments = words(frame[ARGUMENTS])
     given, number, made = words(arguments[0]), words(arguments[2]), words(words(frame[RESULTS])[0])
-    if not (has(given, FLOAT64, 1) and has(number, INT64, 0) and has(made, FLOAT64, 2)):
+    if not _fit_slopes(given, number, made, parameters):
         return refused(frame, _SLOPES_RULE())
     own = words(number[BUFFER_DATA])[0]
-    if length(given, 0) != parameters or own < 0 or own >= L:
-        return refused(frame, _SLOPES_RULE())
-    if length(made, 0) != parameters or length(made, 1) != parameters:
-        return refused(frame, _SLOPES_RULE())
     theta, result = numbers(given[BUFFER_DATA]), numbers(made[BUFFER_DATA])
     tables, series, count = numbers(block[_TABLE]), numbers(block[_COARSE]), block[_COARSE_COUNT]
     room, spare = np.empty(_room(plan)), np.empty((plan.rows + 1) * L)
@@ -207,6 +203,17 @@ def _slopes(frame):
                 _write_column(result, column, slope, lane, base, moved, parameters)
     room[0], spare[0] = 0.0, 0.0
     return 0
+
+
+@inlined
+def _fit_slopes(given, number, made, parameters):
+    """Whether the buffers are those of which the rule speaks."""
+    fit = has(given, FLOAT64, 1) and has(number, INT64, 0) and has(made, FLOAT64, 2)
+    if fit:
+        own = words(number[BUFFER_DATA])[0]
+        square = length(made, 0) == parameters and length(made, 1) == parameters
+        fit = length(given, 0) == parameters and 0 <= own < L and square
+    return fit
 
 
 @inlined
