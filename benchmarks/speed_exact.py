@@ -25,7 +25,7 @@ import tegum as tg
 from tegum.core.model import initial_weights
 from tegum.core.population.evaluate import evaluate
 from tegum.core.population.kernel.evaluate import value_and_gradient
-from tegum.training.exact.kernels import search
+from tegum.training.exact.kernels.memory import saved_states
 from tegum.training.state import TrainingState
 
 FEATURES, HIDDEN, SET_SIZE, DENSITY = 6, 2, 2, 0.05
@@ -90,7 +90,7 @@ def train_tegum(spec: tg.Spec) -> tuple[float, TrainingState]:
 
 def true_gradients(spec: tg.Spec, state: TrainingState) -> np.ndarray:
     """Norms of the gradient with `FINER` times the frequencies that each run ended with."""
-    ended = state.second[:, search.FINE - search.SAVED].astype(int)
+    ended = saved_states(state.second)["fine"].astype(int)
     norms = np.empty(len(ended))
     for count in np.unique(ended).tolist():
         at = np.flatnonzero(ended == count)

@@ -24,17 +24,24 @@ def imports(package: Path) -> dict[str, set[str]]:
     for path in package.rglob("*.py"):
         parts = (package.name, *path.relative_to(package).with_suffix("").parts)
         names[".".join(parts).removesuffix(".__init__")] = path
-    found: dict[str, set[str]] = {name: set() for name in names}
-    for name, path in names.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found[name] |= {each.name for each in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                inner = {f"{node.module}.{each.name}" for each in node.names}
-                found[name] |= {each if each in names else str(node.module) for each in inner}
-        found[name] = {each for each in found[name] if each in names and each != name}
+    found = {name: _named(path) for name, path in names.items()}
+    for name, named in found.items():
+        # "from a import b" names a module a.b, or something in a module a.
+        whole = {each if each in names else each.rpartition(".")[0] for each in named}
+        found[name] = {each for each in whole if each in names and each != name}
     # Names of the package itself are looked up when they are used: it imports everything, and nothing imports it.
     return {name: each - {package.name} for name, each in found.items() if name != package.name}
+
+
+def _named(path: Path) -> set[str]:
+    """All that a file imports by full names, a.b for "import a.b" and for "from a import b" alike."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{each.name}" for each in node.names}
+    return found
 
 
 def layers() -> list[str]:

@@ -164,11 +164,7 @@ class _Tracer:
             turned = turned if turned @ ahead > 0 else -turned
             if len(line) > 4 and np.linalg.norm(there.point - start.point) < step:
                 return line, "closed"
-            # Where the curve turns it is drawn with shorter steps.
-            if turned @ ahead < BENT:
-                step = max(step / 2, SHORTEST_STEP)
-            elif turned @ ahead > STRAIGHT:
-                step = min(1.5 * step, LONGEST_STEP)
+            step = _next_step(step, float(turned @ ahead))
             now, ahead = there, turned
         return line, "lost"
 
@@ -364,6 +360,13 @@ class _Tracer:
             min(max(unlike(pair.a, own.a), unlike(pair.b, own.b)), max(unlike(pair.a, own.b), unlike(pair.b, own.a)))
             < 0.1
         )
+
+
+def _next_step(step: float, straightness: float) -> float:
+    """Of the curve, which is drawn with shorter steps where it turns; given the cosine between its last tangents."""
+    if straightness < BENT:
+        return max(step / 2, SHORTEST_STEP)
+    return min(1.5 * step, LONGEST_STEP) if straightness > STRAIGHT else step
 
 
 def _moved(now: Minimum, before: Minimum) -> float:

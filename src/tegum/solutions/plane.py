@@ -260,29 +260,38 @@ def map_of(run: xr.Dataset, specs: Sequence[Spec]) -> PlaneMap:
 
 def _spread(plane: Plane, ends: np.ndarray) -> Float[np.ndarray, "density strength 4"]:
     """Let every solution descend at the neighbours of its point, in place; returns the losses it ends with."""
-    rows, columns = ends.shape
-    reached = np.full((rows, columns, len(SIDES)), np.nan)
+    reached = np.full((*ends.shape, len(SIDES)), np.nan)
     changed = np.ones(ends.shape, bool)
     while changed.any():
-        beside = np.zeros_like(changed)
-        for i, j in np.argwhere(changed):
-            for x, y in SIDES:
-                if 0 <= i + x < rows and 0 <= j + y < columns:
-                    beside[i + x, j + y] = True
-        going = [(i, j) for i, j in np.argwhere(beside).tolist()]
-        around = [[_beside(ends, at, side) for side in SIDES] for at in going]
-        found = plane.descended(
-            [plane.places[i][j] for i, j in going],
-            [[ends[at] if each is None else each for each in own] for at, own in zip(going, around, strict=True)],
-        )
+        going = _next_to(changed)
+        found = _from_neighbours(plane, ends, going)
         changed[:] = False
-        for at, own, there in zip(going, around, found, strict=True):
-            here = [end for known, end in zip(own, there, strict=True) if known is not None]
-            reached[at] = [np.nan if known is None else end.loss for known, end in zip(own, there, strict=True)]
-            best = min(here, key=lambda each: each.loss)
+        for at, there in zip(going, found, strict=True):
+            reached[at] = [np.nan if end is None else end.loss for end in there]
+            best = min((end for end in there if end is not None), key=lambda each: each.loss)
             if best.loss < (1 - SAME) * ends[at].loss:
                 ends[at], changed[at] = best, True
     return reached
+
+
+def _from_neighbours(plane: Plane, ends: np.ndarray, going: Sequence[tuple[int, int]]) -> list[list[Minimum | None]]:
+    """Where the solutions of the neighbours (`SIDES`) of some places end there; None beyond the plane's edge."""
+    around = [[_beside(ends, at, side) for side in SIDES] for at in going]
+    found = plane.descended(
+        [plane.places[i][j] for i, j in going],
+        [[ends[at] if each is None else each for each in own] for at, own in zip(going, around, strict=True)],
+    )
+    return [
+        [None if known is None else end for known, end in zip(own, there, strict=True)]
+        for own, there in zip(around, found, strict=True)
+    ]
+
+
+def _next_to(changed: Bool[np.ndarray, "density strength"]) -> list[tuple[int, int]]:
+    """All places that have a neighbour which has changed."""
+    around = np.pad(changed, 1)
+    beside = around[:-2, 1:-1] | around[2:, 1:-1] | around[1:-1, :-2] | around[1:-1, 2:]
+    return [(i, j) for i, j in np.argwhere(beside).tolist()]
 
 
 def _beside(ends: np.ndarray, at: tuple[int, int], side: tuple[int, int]) -> Minimum | None:

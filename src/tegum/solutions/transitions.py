@@ -99,30 +99,46 @@ def crossings(
     if not pairs:
         return []
     brackets = _brackets(spec, parameter, pairs)
-    found: list[list[Crossing]] = [[] for _ in pairs]
     # First about where the roots are: what is put between there costs no root.
-    left = list(range(len(pairs)))
-    if depth:
-        guesses = [each.guess for each in brackets]
-        known = iter(descended(spec, parameter, [(each.guess, end) for each in brackets for end in each.ends]))
-        for k, third in enumerate(fresh(spec, parameter, guesses, starts, key)):
-            if third.loss < (1 - SAME) * min(next(known).loss, next(known).loss):
-                found[k] = _split(spec, parameter, pairs[k], third, starts, key, depth)
-                left.remove(k)
-    ends = [brackets[k].ends for k in left]
-    calls = [partial(_root, spec, parameter, *each, TOLERANCES[0]) for each in ends]
-    calls += [partial(_root, spec, parameter, *each, TOLERANCES[1]) for each in ends if starts >= MANY]
-    met = searched(calls, "searching for crossings", "roots")
-    rough, fine = met[: len(ends)], met[len(ends) :]
-    roots = list(zip(fine, rough, strict=True)) if fine else [(root, None) for root in rough]
+    below = _lower_at_guesses(spec, parameter, brackets, starts, key) if depth else {}
+    found = {k: _split(spec, parameter, pairs[k], third, starts, key, depth) for k, third in below.items()}
+    left = [k for k in range(len(pairs)) if k not in found]
+    roots = _roots(spec, parameter, [brackets[k] for k in left], fine=starts >= MANY)
     values = [brackets[k].guess if root is None else root.value for k, (root, _) in zip(left, roots, strict=True)]
-    for k, (root, other), below in zip(left, roots, fresh(spec, parameter, values, starts, key), strict=True):
-        crossing = Crossing(*brackets[k].ends, root, other, below.loss)
+    for k, (root, other), lowest_there in zip(left, roots, fresh(spec, parameter, values, starts, key), strict=True):
+        crossing = Crossing(*brackets[k].ends, root, other, lowest_there.loss)
         if root is not None and not crossing.confirmed and depth:
-            found[k] = _split(spec, parameter, pairs[k], below, starts, key, depth)
+            found[k] = _split(spec, parameter, pairs[k], lowest_there, starts, key, depth)
         else:
             found[k] = [crossing]
-    return [crossing for each in found for crossing in each]
+    return [crossing for k in range(len(pairs)) for crossing in found[k]]
+
+
+def _lower_at_guesses(
+    spec: Spec, parameter: str, brackets: Sequence[_Bracket], starts: int, key: int
+) -> dict[int, Solution]:
+    """By number of the bracket: what fresh starts find about where its root is, if lower than both branches there."""
+    known = iter(descended(spec, parameter, [(each.guess, end) for each in brackets for end in each.ends]))
+    guesses = [each.guess for each in brackets]
+    return {
+        k: third
+        for k, third in enumerate(fresh(spec, parameter, guesses, starts, key))
+        if third.loss < (1 - SAME) * min(next(known).loss, next(known).loss)
+    }
+
+
+def _roots(
+    spec: Spec, parameter: str, brackets: Sequence[_Bracket], *, fine: bool
+) -> list[tuple[Boundary | None, Boundary | None]]:
+    """The root of each bracket, and with `fine` first a finer one; otherwise the second is None."""
+    calls = [
+        partial(_root, spec, parameter, *each.ends, tolerance)
+        for tolerance in TOLERANCES[: 2 if fine else 1]
+        for each in brackets
+    ]
+    met = searched(calls, "searching for crossings", "roots")
+    rough, finer = met[: len(brackets)], met[len(brackets) :]
+    return list(zip(finer, rough, strict=True)) if finer else [(root, None) for root in rough]
 
 
 def _split(

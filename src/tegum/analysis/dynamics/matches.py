@@ -155,13 +155,7 @@ def coincidence(
         raise ValueError(f"coincidence(step of shape {np.shape(step)}): it must be the steps of all snapshots")
     seeds = list(dict.fromkeys(window.seed for window in (*windows, *others)) if runs is None else runs)
     for window in (*windows, *others):
-        if window.seed not in seeds:
-            raise ValueError(f"coincidence(window of the run {window.seed}): it must be of the runs given")
-        if not late * step[-1] <= window.start <= window.end <= step[-1]:
-            raise ValueError(
-                f"coincidence(window from {window.start} to {window.end}): it must lie between late = {late:g} of "
-                f"{step[-1]} steps and their end"
-            )
+        _check_window(window, seeds, step, late)
     hits = tuple(any(overlap(window, other) for other in others) for window in windows)
     own = [(window.seed, _covered([window], step, late)) for window in windows]
     places = {seed: _covered([other for other in others if other.seed == seed], step, late) for seed in seeds}
@@ -309,6 +303,16 @@ def _crossed(laid: Float[np.ndarray, "run run"], draws: int, key: int) -> tuple[
 def _p(drawn: Float[np.ndarray, " draw"], seen: float | int) -> float:
     """The seen arrangement is one of those that chance could give: no p-value is 0."""
     return float((1 + (drawn >= seen).sum()) / (1 + len(drawn)))
+
+
+def _check_window(window: Window, seeds: Sequence[int], step: Int[np.ndarray, " step"], late: float) -> None:
+    if window.seed not in seeds:
+        raise ValueError(f"coincidence(window of the run {window.seed}): it must be of the runs given")
+    if not late * step[-1] <= window.start <= window.end <= step[-1]:
+        raise ValueError(
+            f"coincidence(window from {window.start} to {window.end}): it must lie between late = {late:g} of "
+            f"{step[-1]} steps and their end"
+        )
 
 
 def _check(call: str, late: float, draws: int) -> None:

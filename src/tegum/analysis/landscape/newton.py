@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float
 
@@ -56,68 +58,113 @@ def solve(
     lengths: list[float] = []
     fine = False
     for _ in range(steps):
-        length = float(np.linalg.norm(at.gradient))
-        if at.gradient_error > surface.tol and not length > SURE * at.gradient_error:
+        if at.gradient_error > surface.tol and not _length(at) > SURE * at.gradient_error:
             # A step along an error leads away from a point that is already well.
             theta, at = _resolved(surface, theta, surface.tol)
-            length = float(np.linalg.norm(at.gradient))
-        if length <= surface.tol and at.gradient_error <= surface.tol:
+        if _length(at) <= surface.tol and at.gradient_error <= surface.tol:
             break
-        lengths.append(length)
-        if len(lengths) > PATIENCE and length > lengths[-1 - PATIENCE] / 2:
+        lengths.append(_length(at))
+        if len(lengths) > PATIENCE and lengths[-1] > lengths[-1 - PATIENCE] / 2:
             # A minimum of |g| that is none of its zeros.
             break
-        # Far from the end a gradient need not be more accurate than a step is.
-        tol = surface.tol if fine else max(surface.tol, min(ON_THE_WAY, 1e-3 * length))
-        basis = without_rotations(surface.split(theta)[0])
-        if corner and len(kept := pinned(surface, theta, corner)[1]):
-            # Only along what stays pinned.
-            _, values, axes = lapack.svd(kept @ basis)
-            basis = basis @ axes[int((values > 1e-9 * values[0]).sum()) :].T
-        curvatures, axes = lapack.eigh(basis.T @ surface.own_side(theta) @ basis)
-        axes = basis @ axes
-        slopes = axes.T @ at.gradient
-        if not length > 1e-3 * surface.tol:
+        modes = _modes(surface, theta, at, corner)
+        if not lengths[-1] > 1e-3 * surface.tol:
             break
-        while True:
-            amounts = newton_step(curvatures, slopes, radius)
-            moved = theta + axes @ amounts
-            trial, there = _resolved(surface, pinned(surface, moved, corner)[0] if corner else moved, tol)
-            foreseen = length - np.linalg.norm(slopes + curvatures * amounts)
-            gained = length - np.linalg.norm(there.gradient)
-            if there.gradient_error < 0.1 * at.gradient_error:
-                # What was known of the last gradient was less.
-                gained += at.gradient_error
-            step = float(np.linalg.norm(amounts))
-            # NaN compares as False: where the loss cannot be had, no step leads.
-            if taken := gained > 1e-4 * foreseen and gained > 0:
+        # Far from the end a gradient need not be more accurate than a step is.
+        tol = surface.tol if fine else max(surface.tol, min(ON_THE_WAY, 1e-3 * lengths[-1]))
+        step = _step(surface, theta, at, modes, radius, (1e-14 if fine else 1e-7) * size, tol, corner)
+        if step is not None:
+            radius = step.next_radius(largest)
+            theta, at = step.theta, step.at
+            if np.linalg.norm(theta - start) > reach:
                 break
-            # In a curved valley |g| rises for a while, as stiff directions outweigh the soft one that is followed.
-            # Newton's next step, were the Hessian the same, weighs all alike (Deuflhard, Newton Methods, 2004).
-            ahead = newton_step(curvatures, axes.T @ there.gradient, np.inf)
-            if taken := step < radius and np.linalg.norm(ahead) < 0.9 * step:
-                break
-            radius = step / 4
-            if radius < (1e-14 if fine else 1e-7) * size:
-                break
-        if not taken:
-            if fine:
-                break
+        elif not fine:
             # What looks like a step that leads nowhere may be an inaccurate gradient.
             fine = True
             theta, at = _resolved(surface, theta, surface.tol)
             radius = first
-            continue
-        if gained > 0.75 * foreseen:
-            radius = min(max(radius, 3 * step), largest)
-        elif 0 < gained < 0.25 * foreseen:
-            radius = step / 2
-        theta, at = trial, there
-        if np.linalg.norm(theta - start) > reach:
+        else:
             break
     if at.gradient_error > surface.tol:
         theta, at = _resolved(surface, theta, surface.tol)
     return theta, at
+
+
+class _Modes(NamedTuple):
+    """The Hessian at a point, and the gradient in its axes, both without rotations and along what stays pinned."""
+
+    curvatures: Float[np.ndarray, " mode"]
+    axes: Float[np.ndarray, "parameter mode"]
+    slopes: Float[np.ndarray, " mode"]
+
+
+class _Step(NamedTuple):
+    """A step that is taken, and where it leads."""
+
+    theta: Parameters
+    at: Slope
+    length: float
+    radius: float
+    gained: float
+    """By how much |g| has fallen, and …"""
+    foreseen: float
+    """… by how much it would have, were the Hessian constant."""
+
+    def next_radius(self, largest: float) -> float:
+        """Of the region in which the Hessian is trusted, by how well it has foretold this step."""
+        if self.gained > 0.75 * self.foreseen:
+            return min(max(self.radius, 3 * self.length), largest)
+        if 0 < self.gained < 0.25 * self.foreseen:
+            return self.length / 2
+        return self.radius
+
+
+def _modes(surface: Surface, theta: Parameters, at: Slope, corner: float) -> _Modes:
+    basis = without_rotations(surface.split(theta)[0])
+    if corner and len(kept := pinned(surface, theta, corner)[1]):
+        # Only along what stays pinned.
+        _, values, axes = lapack.svd(kept @ basis)
+        basis = basis @ axes[int((values > 1e-9 * values[0]).sum()) :].T
+    curvatures, axes = lapack.eigh(basis.T @ surface.own_side(theta) @ basis)
+    axes = basis @ axes
+    return _Modes(curvatures, axes, axes.T @ at.gradient)
+
+
+def _step(
+    surface: Surface,
+    theta: Parameters,
+    at: Slope,
+    modes: _Modes,
+    radius: float,
+    least: float,
+    tol: float,
+    corner: float,
+) -> _Step | None:
+    """The first of shorter and shorter steps that leads on; None where not even one of the least radius does."""
+    curvatures, axes, slopes = modes
+    length = _length(at)
+    while True:
+        amounts = newton_step(curvatures, slopes, radius)
+        moved = theta + axes @ amounts
+        trial, there = _resolved(surface, pinned(surface, moved, corner)[0] if corner else moved, tol)
+        foreseen = float(length - np.linalg.norm(slopes + curvatures * amounts))
+        gained = length - _length(there)
+        if there.gradient_error < 0.1 * at.gradient_error:
+            # What was known of the last gradient was less.
+            gained += at.gradient_error
+        size = float(np.linalg.norm(amounts))
+        step = _Step(trial, there, size, radius, gained, foreseen)
+        # NaN compares as False: where the loss cannot be had, no step leads.
+        if gained > 1e-4 * foreseen and gained > 0:
+            return step
+        # In a curved valley |g| rises for a while, as stiff directions outweigh the soft one that is followed.
+        # Newton's next step, were the Hessian the same, weighs all alike (Deuflhard, Newton Methods, 2004).
+        ahead = newton_step(curvatures, axes.T @ there.gradient, np.inf)
+        if size < radius and np.linalg.norm(ahead) < 0.9 * size:
+            return step
+        radius = size / 4
+        if radius < least:
+            return None
 
 
 def _resolved(surface: Surface, theta: Parameters, tol: float) -> tuple[Parameters, Slope]:
@@ -196,6 +243,10 @@ def pinned(
     constraints[np.arange(here.sum()), size + np.flatnonzero(here)] = 1
     constraints[here.sum() :, :size] = _products(weights, pairs)
     return np.concatenate([weights.ravel(), bias]), constraints
+
+
+def _length(slope: Slope) -> float:
+    return float(np.linalg.norm(slope.gradient))
 
 
 def _bound(slope: Slope) -> float:

@@ -375,24 +375,35 @@ def _touches(known: Sequence[tuple[float, CriticalPoint]]) -> list[BranchChange]
             for value, point in known
             if number < len(point.eigenvalues)
         ]
-        sizes = [size for _, size, _ in series]
         for i in range(2, len(series) - 2):
-            if not sizes[i - 1] >= sizes[i] <= sizes[i + 1]:
+            if (place := _corner(series, i)) is None:
                 continue
-            # The lines through two points well above it on either side.
-            clear = [(value, size) for value, size, error in series if size > max(3 * sizes[i], error)]
-            left = [each for each in clear if each[0] < series[i][0]][-2:]
-            right = [each for each in clear if each[0] > series[i][0]][:2][::-1]
-            if len(left) < 2 or len(right) < 2:
-                continue
-            zeros = [b[0] - b[1] * (b[0] - a[0]) / (b[1] - a[1]) if b[1] < a[1] else np.inf for a, b in (left, right)]
-            gap = abs(zeros[1] - zeros[0])
-            # A smooth minimum would leave half of the distance between them.
-            if gap < 0.15 * (right[1][0] - left[1][0]):
-                middle = float(sum(zeros)) / 2
-                if all(abs(middle - change.value) > change.error + gap for change in found):
-                    found.append(BranchChange("touch", middle, float(gap) + (right[1][0] - left[1][0]) / 10, (number,)))
+            middle, gap, width = place
+            if all(abs(middle - change.value) > change.error + gap for change in found):
+                found.append(BranchChange("touch", middle, gap + width / 10, (number,)))
     return found
+
+
+def _corner(series: Sequence[tuple[float, float, float]], i: int) -> tuple[float, float, float] | None:
+    """Where a size (value, size, error) comes down to zero next to point i in straight lines; None where it does not.
+
+    Returns:
+        Where both lines meet zero, how far apart they do, and the distance of the points that they go through.
+
+    """
+    at, size, _ = series[i]
+    if not series[i - 1][1] >= size <= series[i + 1][1]:
+        return None
+    # The lines through two points well above it on either side.
+    clear = [(value, other) for value, other, error in series if other > max(3 * size, error)]
+    left = [each for each in clear if each[0] < at][-2:]
+    right = [each for each in clear if each[0] > at][:2][::-1]
+    if len(left) < 2 or len(right) < 2:
+        return None
+    zeros = [b[0] - b[1] * (b[0] - a[0]) / (b[1] - a[1]) if b[1] < a[1] else np.inf for a, b in (left, right)]
+    gap, width = abs(zeros[1] - zeros[0]), right[1][0] - left[1][0]
+    # A smooth minimum would leave half of the distance between them.
+    return (float(sum(zeros)) / 2, float(gap), width) if gap < 0.15 * width else None
 
 
 def root_of(function: Callable[[float], float], low: float, high: float, precision: float) -> float:

@@ -62,12 +62,12 @@ _MASK_OF = {f32: mask, u32: mask, f64: wide_mask}
 _inferred: Any = infer_global
 
 
-def _operation(function: Callable[..., Any]) -> Any:
+def operation(function: Callable[..., Any]) -> Any:
     """An operation that kernels may call: `function` gives its type and writes its LLVM code."""
     return intrinsic(function)
 
 
-def _call(builder: Any, name: str, result: ir.Type, args: list[Any]) -> Any:
+def call_llvm(builder: Any, name: str, result: ir.Type, args: list[Any]) -> Any:
     """Call an LLVM intrinsic."""
     kind = ir.FunctionType(result, [arg.type for arg in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
@@ -80,13 +80,18 @@ def _splat(builder: Any, value: Any, lanes: int = LANES) -> Any:
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_U32, lanes), [0] * lanes))
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """LLVM's pointer to element `index` of an array, or of what a pointer points to."""
     is_pointer = isinstance(array_type, types.CPointer)
     data = array if is_pointer else context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [index])
 
 
-def _operator(op: Callable[..., Any], left: Lanes, right: Lanes, result: Lanes, emit: Callable[..., Any]) -> None:
+def define_operator(
+    op: Callable[..., Any], left: types.Type, right: types.Type, result: types.Type, emit: Callable[..., Any]
+) -> None:
+    """Let kernels apply an operator of Python to lanes; `emit` writes its LLVM code."""
+
     @_inferred(op)
     class _Template(ConcreteTemplate):
         cases = [signature(result, left, right)]  # noqa: RUF012 (numba's own convention)
@@ -97,28 +102,28 @@ def _operator(op: Callable[..., Any], left: Lanes, right: Lanes, result: Lanes, 
 
 
 for _floats, _truths in ((f32, mask), (f64, wide_mask)):
-    _operator(operator.add, _floats, _floats, _floats, lambda b, x, y: b.fadd(x, y))
-    _operator(operator.sub, _floats, _floats, _floats, lambda b, x, y: b.fsub(x, y))
-    _operator(operator.mul, _floats, _floats, _floats, lambda b, x, y: b.fmul(x, y))
-    _operator(operator.truediv, _floats, _floats, _floats, lambda b, x, y: b.fdiv(x, y))
-    _operator(operator.gt, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered(">", x, y))
-    _operator(operator.ge, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered(">=", x, y))
-    _operator(operator.lt, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered("<", x, y))
-    _operator(operator.le, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered("<=", x, y))
-    _operator(operator.ne, _floats, _floats, _truths, lambda b, x, y: b.fcmp_unordered("!=", x, y))
-    _operator(operator.and_, _truths, _truths, _truths, lambda b, x, y: b.and_(x, y))
-    _operator(operator.or_, _truths, _truths, _truths, lambda b, x, y: b.or_(x, y))
-_operator(operator.add, u32, u32, u32, lambda b, x, y: b.add(x, y))
-_operator(operator.xor, u32, u32, u32, lambda b, x, y: b.xor(x, y))
-_operator(operator.and_, u32, u32, u32, lambda b, x, y: b.and_(x, y))
-_operator(operator.lshift, u32, u32, u32, lambda b, x, y: b.shl(x, y))
-_operator(operator.rshift, u32, u32, u32, lambda b, x, y: b.lshr(x, y))
-_operator(operator.lt, u32, u32, mask, lambda b, x, y: b.icmp_unsigned("<", x, y))
-_operator(operator.le, u32, u32, mask, lambda b, x, y: b.icmp_unsigned("<=", x, y))
-_operator(operator.ne, u32, u32, mask, lambda b, x, y: b.icmp_unsigned("!=", x, y))
+    define_operator(operator.add, _floats, _floats, _floats, lambda b, x, y: b.fadd(x, y))
+    define_operator(operator.sub, _floats, _floats, _floats, lambda b, x, y: b.fsub(x, y))
+    define_operator(operator.mul, _floats, _floats, _floats, lambda b, x, y: b.fmul(x, y))
+    define_operator(operator.truediv, _floats, _floats, _floats, lambda b, x, y: b.fdiv(x, y))
+    define_operator(operator.gt, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered(">", x, y))
+    define_operator(operator.ge, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered(">=", x, y))
+    define_operator(operator.lt, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered("<", x, y))
+    define_operator(operator.le, _floats, _floats, _truths, lambda b, x, y: b.fcmp_ordered("<=", x, y))
+    define_operator(operator.ne, _floats, _floats, _truths, lambda b, x, y: b.fcmp_unordered("!=", x, y))
+    define_operator(operator.and_, _truths, _truths, _truths, lambda b, x, y: b.and_(x, y))
+    define_operator(operator.or_, _truths, _truths, _truths, lambda b, x, y: b.or_(x, y))
+define_operator(operator.add, u32, u32, u32, lambda b, x, y: b.add(x, y))
+define_operator(operator.xor, u32, u32, u32, lambda b, x, y: b.xor(x, y))
+define_operator(operator.and_, u32, u32, u32, lambda b, x, y: b.and_(x, y))
+define_operator(operator.lshift, u32, u32, u32, lambda b, x, y: b.shl(x, y))
+define_operator(operator.rshift, u32, u32, u32, lambda b, x, y: b.lshr(x, y))
+define_operator(operator.lt, u32, u32, mask, lambda b, x, y: b.icmp_unsigned("<", x, y))
+define_operator(operator.le, u32, u32, mask, lambda b, x, y: b.icmp_unsigned("<=", x, y))
+define_operator(operator.ne, u32, u32, mask, lambda b, x, y: b.icmp_unsigned("!=", x, y))
 
 
-@_operation
+@operation
 def pointers(typingctx: Any, arrays: Any) -> Any:
     """A named tuple with each array in it replaced by a pointer to its data; its arrays must outlive it."""
     is_array = [isinstance(item, types.Array) for item in arrays.types]
@@ -135,23 +140,23 @@ def pointers(typingctx: Any, arrays: Any) -> Any:
     return result(arrays), emit
 
 
-@_operation
+@operation
 def pointer_at(typingctx: Any, array: Any, index: Any) -> Any:
     """A pointer to element `index` of a flat array, which must outlive it."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _pointer(context, builder, sig.args[0], *args)
+        return pointer_to(context, builder, sig.args[0], *args)
 
     return types.CPointer(array.dtype)(array, index), emit
 
 
-@_operation
+@operation
 def load(typingctx: Any, array: Any, index: Any) -> Any:
     """Elements index … index + 15 of a flat float32 or uint32 array, or … index + 7 of a float64 array."""
     lanes = _LANES_OF[array.dtype]
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, sig.args[0], *args)
+        pointer = pointer_to(context, builder, sig.args[0], *args)
         value = builder.load(builder.bitcast(pointer, lanes.vector.as_pointer()))
         value.align = 4
         return value
@@ -159,25 +164,25 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
     return lanes(array, index), emit
 
 
-@_operation
+@operation
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """Write lanes to a flat array, from element `index` on."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
+        pointer = pointer_to(context, builder, sig.args[0], args[0], args[1])
         builder.store(args[2], builder.bitcast(pointer, args[2].type.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return types.void(array, index, value), emit
 
 
-@_operation
+@operation
 def gather(typingctx: Any, array: Any, base: Any, indices: Any) -> Any:
     """Elements base + indices of a flat array; `indices` are lanes of uint32."""
     lanes = _LANES_OF[array.dtype]
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        first = _pointer(context, builder, sig.args[0], args[0], args[1])
+        first = pointer_to(context, builder, sig.args[0], args[0], args[1])
         address = ir.IntType(64)
         wide = ir.VectorType(address, LANES)
         start = _splat(builder, builder.ptrtoint(first, address))
@@ -186,12 +191,12 @@ def gather(typingctx: Any, array: Any, base: Any, indices: Any) -> Any:
         everywhere = ir.Constant(mask.vector, [1] * LANES)
         nothing = ir.Constant(lanes.vector, ir.Undefined)
         name = f"llvm.masked.gather.v16{lanes.short}.v16p0"
-        return _call(builder, name, lanes.vector, [pointers, ir.Constant(_U32, 4), everywhere, nothing])
+        return call_llvm(builder, name, lanes.vector, [pointers, ir.Constant(_U32, 4), everywhere, nothing])
 
     return lanes(array, base, indices), emit
 
 
-@_operation
+@operation
 def splat(typingctx: Any, value: Any) -> Any:
     """One float32, uint32 or float64 in every lane."""
     result = _LANES_OF[value]
@@ -202,17 +207,17 @@ def splat(typingctx: Any, value: Any) -> Any:
     return result(value), emit
 
 
-@_operation
+@operation
 def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     """x·y + z, rounded once."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _call(builder, f"llvm.fma.v{x.lanes}{x.short}", x.vector, list(args))
+        return call_llvm(builder, f"llvm.fma.v{x.lanes}{x.short}", x.vector, list(args))
 
     return x(x, x, x), emit
 
 
-@_operation
+@operation
 def at_least(typingctx: Any, x: Any, y: Any) -> Any:
     """X, or y where x is smaller; a NaN in x stays one."""
 
@@ -222,7 +227,7 @@ def at_least(typingctx: Any, x: Any, y: Any) -> Any:
     return x(x, x), emit
 
 
-@_operation
+@operation
 def at_most(typingctx: Any, x: Any, y: Any) -> Any:
     """X, or y where x is larger; a NaN in x stays one."""
 
@@ -232,7 +237,7 @@ def at_most(typingctx: Any, x: Any, y: Any) -> Any:
     return x(x, x), emit
 
 
-@_operation
+@operation
 def negative(typingctx: Any, x: Any) -> Any:
     """−x."""
 
@@ -242,37 +247,37 @@ def negative(typingctx: Any, x: Any) -> Any:
     return x(x), emit
 
 
-@_operation
+@operation
 def absolute(typingctx: Any, x: Any) -> Any:
     """|x|."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _call(builder, f"llvm.fabs.v{x.lanes}{x.short}", x.vector, list(args))
+        return call_llvm(builder, f"llvm.fabs.v{x.lanes}{x.short}", x.vector, list(args))
 
     return x(x), emit
 
 
-@_operation
+@operation
 def nearest(typingctx: Any, x: Any) -> Any:
     """The integer next to x, the even one of two; still a float."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _call(builder, f"llvm.rint.v{x.lanes}{x.short}", x.vector, list(args))
+        return call_llvm(builder, f"llvm.rint.v{x.lanes}{x.short}", x.vector, list(args))
 
     return x(x), emit
 
 
-@_operation
+@operation
 def sqrt(typingctx: Any, x: Any) -> Any:
     """Square roots."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _call(builder, f"llvm.sqrt.v{x.lanes}{x.short}", x.vector, list(args))
+        return call_llvm(builder, f"llvm.sqrt.v{x.lanes}{x.short}", x.vector, list(args))
 
     return x(x), emit
 
 
-@_operation
+@operation
 def select(typingctx: Any, where: Any, x: Any, y: Any) -> Any:
     """X where the mask is true, y elsewhere."""
 
@@ -282,7 +287,7 @@ def select(typingctx: Any, where: Any, x: Any, y: Any) -> Any:
     return x(_MASK_OF[x], x, x), emit
 
 
-@_operation
+@operation
 def to_float(typingctx: Any, x: Any) -> Any:
     """Unsigned integers as float32, rounded."""
 
@@ -292,7 +297,7 @@ def to_float(typingctx: Any, x: Any) -> Any:
     return f32(u32), emit
 
 
-@_operation
+@operation
 def lane_numbers(typingctx: Any) -> Any:
     """0, 1, …, 15."""
 
@@ -302,31 +307,31 @@ def lane_numbers(typingctx: Any) -> Any:
     return u32(), emit
 
 
-@_operation
+@operation
 def count_lanes(typingctx: Any, where: Any) -> Any:
     """In how many lanes a mask is true, as an int64."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         bits = builder.zext(builder.bitcast(args[0], ir.IntType(where.lanes)), ir.IntType(64))
-        return _call(builder, "llvm.ctpop.i64", ir.IntType(64), [bits])
+        return call_llvm(builder, "llvm.ctpop.i64", ir.IntType(64), [bits])
 
     return types.int64(where), emit
 
 
-@_operation
+@operation
 def store_some(typingctx: Any, array: Any, index: Any, value: Any, where: Any) -> Any:
     """Write the lanes in which the mask is true to consecutive elements from `index` on."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
+        pointer = pointer_to(context, builder, sig.args[0], args[0], args[1])
         name = f"llvm.masked.compressstore.v16{sig.args[2].short}"
-        _call(builder, name, ir.VoidType(), [args[2], pointer, args[3]])
+        call_llvm(builder, name, ir.VoidType(), [args[2], pointer, args[3]])
         return context.get_dummy_value()
 
     return types.void(array, index, value, where), emit
 
 
-@_operation
+@operation
 def totals(typingctx: Any, array: Any, index: Any) -> Any:
     """The sums of sixteen vectors of a flat float32 array, from `index` on: lane k is the sum of the k-th.
 
@@ -334,7 +339,7 @@ def totals(typingctx: Any, array: Any, index: Any) -> Any:
     """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        first = builder.bitcast(_pointer(context, builder, sig.args[0], *args), f32.vector.as_pointer())
+        first = builder.bitcast(pointer_to(context, builder, sig.args[0], *args), f32.vector.as_pointer())
         vectors = []
         for k in range(LANES):
             vectors.append(builder.load(builder.gep(first, [ir.Constant(_U32, k)])))
@@ -351,7 +356,7 @@ def totals(typingctx: Any, array: Any, index: Any) -> Any:
     return f32(array, index), emit
 
 
-@_operation
+@operation
 def transpose(
     typingctx: Any,
     source: Any,
@@ -366,7 +371,7 @@ def transpose(
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         def rows(array_type: Any, array: Any, start: Any, step: Any) -> list[Any]:
             places = [builder.add(start, builder.mul(step, ir.Constant(step.type, k))) for k in range(LANES)]
-            pointers = [_pointer(context, builder, array_type, array, place) for place in places]
+            pointers = [pointer_to(context, builder, array_type, array, place) for place in places]
             return [builder.bitcast(pointer, f32.vector.as_pointer()) for pointer in pointers]
 
         vectors = []
@@ -391,7 +396,7 @@ def transpose(
     return types.void(source, at, stride, target, to, target_stride), emit
 
 
-@_operation
+@operation
 def is_set(typingctx: Any, flag: Any) -> Any:
     """Whether the first element of an array of int64 is not 0, as another thread may have made it by now.
 
@@ -399,14 +404,14 @@ def is_set(typingctx: Any, flag: Any) -> Any:
     """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, sig.args[0], args[0], ir.Constant(ir.IntType(64), 0))
+        pointer = pointer_to(context, builder, sig.args[0], args[0], ir.Constant(ir.IntType(64), 0))
         value = builder.load_atomic(pointer, "monotonic", 8)
         return builder.icmp_signed("!=", value, ir.Constant(value.type, 0))
 
     return types.boolean(flag), emit
 
 
-@_operation
+@operation
 def total(typingctx: Any, x: Any) -> Any:
     """The sum of the lanes, added pairwise in a fixed order."""
 

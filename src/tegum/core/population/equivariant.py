@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.core.compiled.compile import kernel
+from tegum.core.compiled.compile import inlined, kernel
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import Equivariant
 
@@ -132,13 +132,10 @@ def evaluate(
                 beta += before[u] * theta[j * m + u]
             d, o = direction[t, j], origin[t, j]
             error += d * d / 3 + d * o + o * o
-            low, high = 0.0, 1.0
-            if beta <= 0:
-                if beta + c <= 0:
-                    continue
-                low = -beta / c
-            elif beta + c < 0:
-                high = -beta / c
+            if beta <= 0 and beta + c <= 0:
+                continue
+            low = -beta / c if beta <= 0 else 0.0
+            high = -beta / c if beta > 0 and beta + c < 0 else 1.0
             first = high - low
             second = (high**2 - low**2) / 2
             third = (high**3 - low**3) / 3
@@ -156,10 +153,18 @@ def evaluate(
         if b > 0:
             total += silent * b * b
             gradient[n * m + j] += 2 * silent * b
-        for i in range(n):
-            for u in range(m):
-                gradient[j * m + u] += (slope[j, i] + slope[i, j]) * theta[i * m + u]
+    _fold(slope, theta, hidden, gradient)
     return total
+
+
+@inlined
+def _fold(slope: np.ndarray, theta: np.ndarray, hidden: int, gradient: np.ndarray) -> None:
+    """Add the slopes in the couplings W Wᵀ to the gradient of the weights; a coupling is felt by two rows."""
+    n = len(slope)
+    for j in range(n):
+        for i in range(n):
+            for u in range(hidden):
+                gradient[j * hidden + u] += (slope[j, i] + slope[i, j]) * theta[i * hidden + u]
 
 
 def loss_and_gradient(theta: Parameters, where: Segments, hidden: int) -> tuple[float, Parameters]:

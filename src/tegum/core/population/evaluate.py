@@ -76,15 +76,7 @@ def evaluate(
 
     """
     weights, bias = np.asarray(weights, dtype=np.float64), np.asarray(bias, dtype=np.float64)
-    if weights.ndim != 3 or weights.shape[2] < 1 or bias.shape != weights.shape[:2]:
-        raise ValueError(
-            f"evaluate(weights of shape {weights.shape}, bias of shape {bias.shape}): they must have the shapes "
-            "(run, feature, hidden) and (run, feature)"
-        )
-    if order not in (0, 1, 2):
-        raise ValueError(f"evaluate(order={order!r}): order must be 0, 1 or 2")
-    if not tol > 0:
-        raise ValueError(f"evaluate(tol={tol!r}): tol must be a positive number")
+    _check_call(weights, bias, order, tol)
     path = exact_path(f"evaluate(activation={activation!r})", activation)
     runs, n, m = weights.shape
     given = [features] * runs if isinstance(features, FeatureDistribution) else list(features)
@@ -127,6 +119,18 @@ def evaluate(
     if strict:
         _refuse_inaccurate(found, order, tol)
     return found
+
+
+def _check_call(weights: np.ndarray, bias: np.ndarray, order: int, tol: float) -> None:
+    if weights.ndim != 3 or weights.shape[2] < 1 or bias.shape != weights.shape[:2]:
+        raise ValueError(
+            f"evaluate(weights of shape {weights.shape}, bias of shape {bias.shape}): they must have the shapes "
+            "(run, feature, hidden) and (run, feature)"
+        )
+    if order not in (0, 1, 2):
+        raise ValueError(f"evaluate(order={order!r}): order must be 0, 1 or 2")
+    if not tol > 0:
+        raise ValueError(f"evaluate(tol={tol!r}): tol must be a positive number")
 
 
 def _check_room(runs: int, n: int, m: int, order: int) -> None:

@@ -20,7 +20,7 @@ from tegum.core.threads import TASKS_PER_THREAD, Threaded, available_cores
 from tegum.training.exact.corners import settled
 from tegum.training.exact.kernels import descent, lbfgs
 from tegum.training.exact.kernels import memory as memory_of
-from tegum.training.exact.kernels import search as row
+from tegum.training.exact.kernels.memory import Phase
 from tegum.training.exact.kernels.probe import Probe, Tables, probe
 from tegum.training.exact.kernels.settle import settle
 from tegum.training.spec.methods import Exact, known_rule
@@ -198,8 +198,8 @@ class ExactEngine(Threaded):
     ) -> np.ndarray:
         """Change `state` and `params`, fill `path` and `loss`; returns the steps at which runs have converged."""
         training = self._training
-        scalars = state.second[:, -row.SAVED :]
-        edited = np.flatnonzero((scalars[:, row.DIGEST] != memory_of.digests(params)) & (state.diverged_at < 0))
+        states = memory_of.saved_states(state.second)
+        edited = np.flatnonzero((states["digest"] != memory_of.digests(params)) & (state.diverged_at < 0))
         memory_of.begin(state.first, state.second, params, edited, state.step, FEWEST_FREQUENCIES)
         book = memory_of.Book(
             params.reshape(-1),
@@ -211,64 +211,63 @@ class ExactEngine(Threaded):
             memory_of.pairs(self._size),
             memory_of.length(self._size, self._n),
         )
-        tolerance, accuracy = training.gradient_tolerance, training.accuracy
 
         def work(family: _Family, runs: np.ndarray) -> None:
-            plan = family.plan
-            working = memory_of.block(self._size, self._n, plan.rows)
+            working = memory_of.block(self._size, self._n, family.plan.rows)
             tools = self._tools(family)
-            begun = scalars[runs, row.STEP].copy()
-            stalled = scalars[runs, row.PHASE] == memory_of.STALLED
+            begun = states["step"][runs].copy()
+            stalled = states["phase"][runs] == Phase.STALLED
             while True:
                 current().check()
-                phase = scalars[runs, row.PHASE]
-                asking = runs[phase == memory_of.CHECK]
-                if len(asking):
-                    wanted = scalars[asking, row.NEXT]
-                    fresh = np.isin(wanted, _CORNERED) & (scalars[asking, row.FINE] < wanted)
-                    if len(ended := self._on_corners(tools, params, scalars, asking[fresh])):
-                        asking = np.setdiff1d(asking, ended)
-                    if not len(asking):
-                        continue
-                    wanted = scalars[asking, row.NEXT]
-                    queue = asking[wanted == wanted.min()]
-                    found = _losses(tools, params[queue], queue, int(wanted.min()))
-                    settle(plan, book, queue, len(queue), *found, tolerance, accuracy)
+                phase = states["phase"][runs]
+                if len(asking := runs[phase == Phase.CHECK]):
+                    self._check(tools, params, book, states, asking)
                     continue
-                going = runs[
-                    (phase == memory_of.ANCHOR) | (phase == memory_of.DESCEND) & (scalars[runs, row.STEP] < stop)
-                ]
+                descending = (phase == Phase.DESCEND) & (states["step"][runs] < stop)
+                going = runs[(phase == Phase.ANCHOR) | descending]
                 if not len(going):
                     break
-                level = scalars[going, row.LEVEL]
-                queue = going[level == level.min()]
+                coarse = states["coarse"][going]
                 lbfgs.descend(
-                    plan, family.tables, *_series(int(level.min())), book, queue, len(queue), stop, len(snapshots),
-                    tolerance, tools.scratch, working,
+                    family.plan, family.tables, *_series(int(coarse.min())), book, going[coarse == coarse.min()], stop,
+                    training.gradient_tolerance, tools.scratch, working,
                 )  # fmt: skip
-            ended = scalars[runs, row.PHASE] > memory_of.CHECK
-            new = runs[(scalars[runs, row.PHASE] == memory_of.STALLED) & ~stalled]
+            ended = states["phase"][runs] > Phase.CHECK
+            new = runs[(states["phase"][runs] == Phase.STALLED) & ~stalled]
             if len(new):
-                scalars[new, row.VALUE] = self._measure(tools, params[new], new)
-                self._on_corners(tools, params, scalars, new)
+                states["value"][new] = self._measure(tools, params[new], new)
+                self._on_corners(tools, params, states, new)
             # Snapshots of runs that went on are measured, and those of runs that have ended repeat the end.
-            own = (snapshots >= begun[:, None]) & (snapshots <= scalars[runs, row.STEP][:, None])
-            repeated = ended[:, None] & (snapshots >= scalars[runs, row.STEP][:, None])
+            own = (snapshots >= begun[:, None]) & (snapshots <= states["step"][runs][:, None])
+            repeated = ended[:, None] & (snapshots >= states["step"][runs][:, None])
             at, column = np.nonzero(own & ~repeated)
             if len(at):
                 loss[runs[at], column] = self._measure(tools, path[runs[at], column], runs[at])
             at, column = np.nonzero(repeated)
             path[runs[at], column] = params[runs[at]]
-            loss[runs[at], column] = scalars[runs[at], row.VALUE]
+            loss[runs[at], column] = states["value"][runs[at]]
 
         self._each(work)
-        scalars[:, row.DIGEST] = memory_of.digests(params)
-        steps, phase = scalars[:, row.STEP].astype(np.int64), scalars[:, row.PHASE]
-        np.copyto(state.diverged_at, steps, where=phase == memory_of.DIVERGED)
-        return np.where(phase == memory_of.CONVERGED, steps, -1)
+        states["digest"] = memory_of.digests(params)
+        steps, phase = states["step"].astype(np.int64), states["phase"]
+        np.copyto(state.diverged_at, steps, where=phase == Phase.DIVERGED)
+        return np.where(phase == Phase.CONVERGED, steps, -1)
+
+    def _check(
+        self, tools: _Tools, params: np.ndarray, book: memory_of.Book, states: np.ndarray, asking: np.ndarray
+    ) -> None:
+        """Compute the gradients of runs whose phase is CHECK anew, of those that want the fewest frequencies."""
+        wanted = states["wanted"][asking]
+        fresh = np.isin(wanted, _CORNERED) & (states["fine"][asking] < wanted)
+        asking = np.setdiff1d(asking, self._on_corners(tools, params, states, asking[fresh]))
+        if len(asking):
+            wanted = states["wanted"][asking]
+            queue = asking[wanted == wanted.min()]
+            found = _losses(tools, params[queue], queue, int(wanted.min()))
+            settle(tools.family.plan, book, queue, *found, self._training.gradient_tolerance, self._training.accuracy)
 
     def _on_corners(
-        self, tools: _Tools, params: np.ndarray, scalars: np.ndarray, runs: np.ndarray
+        self, tools: _Tools, params: np.ndarray, states: np.ndarray, runs: np.ndarray
     ) -> Int64[np.ndarray, " run"]:
         """Those of the runs that can be settled on corners of the loss: they go there, and have converged."""
         training, ended = self._training, []
@@ -278,8 +277,8 @@ class ExactEngine(Threaded):
                 params[run], self._n, training.gradient_tolerance, training.accuracy,
             )  # fmt: skip
             if found and found[1] <= self._measure(tools, params[[run]], np.array([run]))[0] + 2 * training.accuracy:
-                params[run], scalars[run, row.VALUE] = found
-                scalars[run, row.PHASE] = memory_of.CONVERGED
+                params[run], states["value"][run] = found
+                states["phase"][run] = Phase.CONVERGED
                 ended.append(run)
         return np.array(ended, np.int64)
 
@@ -316,8 +315,8 @@ class ExactEngine(Threaded):
                     queue = alive[count[alive] == least]
                     accuracy = self._training.accuracy if least < _MOST_FOLLOWED else np.inf
                     descent.follow(
-                        family.plan, family.tables, *_series(int(least)), settings, start, memory, queue, len(queue),
-                        until, len(snapshots), accuracy, tools.scratch, working,
+                        family.plan, family.tables, *_series(int(least)), settings, start, memory, queue, until,
+                        accuracy, tools.scratch, working,
                     )  # fmt: skip
                     alive = alive[(steps[alive] < until) & (state.diverged_at[alive] < 0)]
                     count[np.intersect1d(queue, alive)] *= 2

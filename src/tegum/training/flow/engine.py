@@ -112,28 +112,29 @@ class FlowEngine(Threaded):
         self._prepare()
 
     def _prepare(self) -> None:
-        by_kernel = [not self._linear and spec.features.gated for spec in self.specs]
-        runs = np.flatnonzero(np.array(by_kernel)[self._spec_of_run])
-        if runs.size:
-            register()
-            distributions = [spec.features for spec in self.specs]
-            gated = [number for number, mine in enumerate(by_kernel) if mine]
-            number = np.searchsorted(gated, self._spec_of_run[runs])
-            for group in groups([distributions[each] for each in gated], number, self._m):
-                tables = group.tables.reshape(len(group.tables), -1, WIDE_LANES)
-                for block, table in zip(group.runs, tables, strict=True):
-                    for lane, run in enumerate(block.tolist()):
-                        self._columns[int(runs[run])] = group.plan, table[:, lane]
-        for number, (spec, mine) in enumerate(zip(self.specs, by_kernel, strict=True)):
-            if mine:
-                continue
-            features = spec.features
+        """Find out what the field of each run is computed from: by the kernel, or by a program of JAX."""
+        by_kernel = np.array([not self._linear and spec.features.gated for spec in self.specs])
+        if by_kernel.any():
+            self._prepare_kernel(np.flatnonzero(by_kernel))
+        for number in np.flatnonzero(~by_kernel).tolist():
+            features = self.specs[number].features
             if self._linear:
                 about: Any = features.first_moment(), features.second_moment(), features.importance
             else:
                 about = series_of(features)._replace(stop=self._stop.address), np.float64(self._training.accuracy)
             for run in np.flatnonzero(self._spec_of_run == number).tolist():
                 self._abouts[run] = ("linear" if self._linear else "series"), about
+
+    def _prepare_kernel(self, gated: Int64[np.ndarray, " some"]) -> None:
+        """Keep the plan and the numbers of each run of these specs."""
+        register()
+        runs = np.flatnonzero(np.isin(self._spec_of_run, gated))
+        number = np.searchsorted(gated, self._spec_of_run[runs])
+        for group in groups([self.specs[each].features for each in gated.tolist()], number, self._m):
+            tables = group.tables.reshape(len(group.tables), -1, WIDE_LANES)
+            for block, table in zip(group.runs, tables, strict=True):
+                for lane, run in enumerate(block.tolist()):
+                    self._columns[int(runs[run])] = group.plan, table[:, lane]
 
     def start(self) -> TrainingState:
         """The state before the first step."""

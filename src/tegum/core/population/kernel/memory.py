@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.core.compiled.compile import part
+from tegum.core.compiled.complex_lanes import load_complex, store_complex
 from tegum.core.compiled.lanes import WIDE_LANES as L
 from tegum.core.compiled.lanes import load, store
 from tegum.core.population.truncation import SHORTER
@@ -79,19 +80,6 @@ def aligned(size: int) -> Float[np.ndarray, " size"]:
 
 
 @part
-def store_pair(array, row, real, imaginary):
-    """Write the two parts of a complex number to neighbouring rows."""
-    store(array, row * L, real)
-    store(array, (row + 1) * L, imaginary)
-
-
-@part
-def load_pair(array, row):
-    """The two parts of a complex number from neighbouring rows."""
-    return load(array, row * L), load(array, (row + 1) * L)
-
-
-@part
 def get(s, p, row):
     """A row of the record of position p."""
     return load(s.records, (p * RECORD + row) * L)
@@ -104,13 +92,12 @@ def put(s, p, row, value):
 
 
 @part
-def get_pair(s, p, row):
-    """Two neighbouring rows of the record of position p."""
-    return get(s, p, row), get(s, p, row + 1)
+def get_complex(s, p, row):
+    """A complex number from two neighbouring rows of the record of position p."""
+    return load_complex(s.records, (p * RECORD + row) * L)
 
 
 @part
-def put_pair(s, p, row, real, imaginary):
-    """Write two neighbouring rows of the record of position p."""
-    put(s, p, row, real)
-    put(s, p, row + 1, imaginary)
+def put_complex(s, p, row, value):
+    """Write a complex number to two neighbouring rows of the record of position p."""
+    store_complex(s.records, (p * RECORD + row) * L, value)

@@ -9,7 +9,7 @@ the event, times that of the bias. The output's own feature always counts as cou
 
 from __future__ import annotations
 
-from tegum.core.compiled.compile import kernel
+from tegum.core.compiled.compile import kernel, part
 from tegum.core.compiled.lanes import WIDE_LANES as L
 from tegum.core.compiled.lanes import count_lanes, fma, load, negative, select, splat
 from tegum.core.population.kernel import memory as row
@@ -40,10 +40,10 @@ def probabilities(plan, table, s):
         for c in range(plan.component[g], plan.component[g + 1]):
             product = load(table, (plan.weight[g] + c - plan.component[g]) * L)
             first, last = plan.part[c], plan.part[c + 1] - 1
-            for part in range(first, last + 1):
-                p = plan.position[part]
+            for place in range(first, last + 1):
+                p = plan.position[place]
                 put(s, p, row.PARTIAL, product)
-                product = product * (one - get(s, p, row.COUPLED) * load(table, plan.gate[part] * L))
+                product = product * (one - get(s, p, row.COUPLED) * load(table, plan.gate[place] * L))
             none = none + product
             product = one
             for back in range(last + 1 - first):
@@ -129,42 +129,59 @@ def uncoupled_slopes(plan, table, s, j, bias, half_scale, own_sign):
         own_sign: ∫ U sign z dU for the output's own feature, less its series.
 
     """
-    zero, one, half = splat(0.0), splat(1.0), splat(0.5)
+    zero, half = splat(0.0), splat(0.5)
     added = zero
     for p in range(plan.features):
         loose = get(s, p, row.COUPLED) < half
         if count_lanes(loose) > 0:
-            g = plan.set_of[p]
-            first, end = plan.first[g], plan.first[g + 1]
-            # The mean of x_p, given that no coupled feature of its set is active.
-            mean = zero
-            if g < plan.singles:
-                mean = half * load(table, (2 * plan.features + p) * L)
-            elif g < plan.singles + plan.shared:
-                count = zero
-                for i in range(first, end):
-                    count = count + get(s, i, row.COUPLED)
-                mean = select(count > half, zero, half * load(table, (plan.weight[g] + 1) * L))
-            else:
-                none = get(s, plan.first[g], row.NONE)
-                mean = half * _joint(plan, table, s, g, p, -1) / select(none > zero, none, one)
-            correction = mean * bias
-            for i in range(first, end):
-                if i != p:
-                    lone = get(s, i, row.LONE)
-                    both = half * lone
-                    if g >= plan.singles + plan.shared:
-                        both = half * get(s, first, row.OTHERS) * get(s, i, row.COUPLED)
-                        both = both * _joint(plan, table, s, g, p, i)
-                    beyond = both - mean * lone
-                    correction = fma(beyond, get(s, i, row.SIZE) - half_scale - get(s, i, row.SEGMENT), correction)
-                    if i == j:
-                        correction = fma(negative(beyond), own_sign, correction)
+            mean = _mean_without_others(plan, table, s, p)
+            correction = _add_own_set(plan, table, s, j, p, mean, half_scale, own_sign, mean * bias)
             slope = get(s, p, row.SLOPE)
             put(s, p, row.SLOPE, select(loose, slope + correction, slope))
             # What is taken for uncoupled may since have become a little coupled.
             added = added + select(loose, correction * get(s, p, row.COUPLING), zero)
     return added
+
+
+@part
+def _mean_without_others(plan, table, s, p):
+    """The mean of x_p, given that no coupled feature of its set is active."""
+    zero, one, half = splat(0.0), splat(1.0), splat(0.5)
+    g = plan.set_of[p]
+    first, end = plan.first[g], plan.first[g + 1]
+    if g < plan.singles:
+        mean = half * load(table, (2 * plan.features + p) * L)
+    elif g < plan.singles + plan.shared:
+        count = zero
+        for i in range(first, end):
+            count = count + get(s, i, row.COUPLED)
+        # With a coupled feature that is not active none of the set is.
+        mean = select(count > half, zero, half * load(table, (plan.weight[g] + 1) * L))
+    else:
+        none = get(s, first, row.NONE)
+        mean = half * _joint(plan, table, s, g, p, -1) / select(none > zero, none, one)
+    return mean
+
+
+@part
+def _add_own_set(plan, table, s, j, p, mean, half_scale, own_sign, correction):
+    """Add what differs for events in p's own set: there x_p depends on which other feature is active."""
+    half = splat(0.5)
+    g = plan.set_of[p]
+    first = plan.first[g]
+    mixture = g >= plan.singles + plan.shared
+    for i in range(first, plan.first[g + 1]):
+        if i != p:
+            lone = get(s, i, row.LONE)
+            both = half * lone
+            if mixture:
+                both = half * get(s, first, row.OTHERS) * get(s, i, row.COUPLED)
+                both = both * _joint(plan, table, s, g, p, i)
+            beyond = both - mean * lone
+            correction = fma(beyond, get(s, i, row.SIZE) - half_scale - get(s, i, row.SEGMENT), correction)
+            if i == j:
+                correction = fma(negative(beyond), own_sign, correction)
+    return correction
 
 
 @kernel
@@ -175,9 +192,9 @@ def _joint(plan, table, s, g, p, i):
     for c in range(plan.component[g], plan.component[g + 1]):
         product = load(table, (plan.weight[g] + c - plan.component[g]) * L)
         found = 0
-        for part in range(plan.part[c], plan.part[c + 1]):
-            at = plan.position[part]
-            q = load(table, plan.gate[part] * L)
+        for place in range(plan.part[c], plan.part[c + 1]):
+            at = plan.position[place]
+            q = load(table, plan.gate[place] * L)
             if at in (p, i):
                 product = product * q
                 found += 1

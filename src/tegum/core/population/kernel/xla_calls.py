@@ -163,41 +163,25 @@ def _slopes(frame):
         return refused(frame, _SLOPES_RULE())
     block = words(address)
     plan = _plan_at(pointer_at(block, _PLAN))
-    n, hidden = plan.features, plan.hidden
-    parameters = n * (hidden + 1)
+    parameters = plan.features * (plan.hidden + 1)
     arguments = words(frame[ARGUMENTS])
     given, number, made = words(arguments[0]), words(arguments[2]), words(words(frame[RESULTS])[0])
-    if not (has(given, FLOAT64, 1) and has(number, INT64, 0) and has(made, FLOAT64, 2)):
+    if not _fit_slopes(given, number, made, parameters):
         return refused(frame, _SLOPES_RULE())
     own = words(number[BUFFER_DATA])[0]
-    if length(given, 0) != parameters or own < 0 or own >= L:
-        return refused(frame, _SLOPES_RULE())
-    if length(made, 0) != parameters or length(made, 1) != parameters:
-        return refused(frame, _SLOPES_RULE())
     theta, result = numbers(given[BUFFER_DATA]), numbers(made[BUFFER_DATA])
     tables, series, count = numbers(block[_TABLE]), numbers(block[_COARSE]), block[_COARSE_COUNT]
     room, spare = np.empty(_room(plan)), np.empty((plan.rows + 1) * L)
     lanes, slope, scale, value, error, scratch = _parts(plan, room, block)
     table = pointer_at(spare, -spare.ctypes.data % 64 // 8)
-    for row in range(plan.rows):
-        for lane in range(L):
-            table[row * L + lane] = tables[row * L + own]
-    for i in range(parameters):
-        for lane in range(L):
+    for lane in range(L):
+        _copy_lane(tables, own, table, lane, plan.rows)
+        for i in range(parameters):
             lanes[i * L + lane] = theta[i]
     # One scale for all: what the series is off by then varies as smoothly as the loss.
     refresh_scale(plan, lanes, scale, scratch)
     steps, base = np.empty(parameters), np.empty(parameters)
-    largest = 0.0
-    for i in range(n * hidden):
-        largest = max(largest, abs(theta[i]))
-    for i in range(n):
-        size = _LEAST * largest
-        for k in range(i * hidden, (i + 1) * hidden):
-            size = max(size, abs(theta[k]))
-        for k in range(i * hidden, (i + 1) * hidden):
-            steps[k] = _STEP * (size if size > 0 else 1.0)
-        steps[n * hidden + i] = _STEP * scale[i * L]
+    _fill_steps(plan, theta, scale, steps)
     # Model 0 is the one itself, model k has parameter k − 1 displaced.
     for first in range(0, parameters + 1, L):
         if is_set(scratch.stop):
@@ -213,12 +197,53 @@ def _slopes(frame):
         for lane in range(L):
             column = first + lane - 1
             if 0 <= column < parameters:
+                # As it was rounded: a difference is divided by the step that was taken.
                 moved = lanes[column * L + lane] - theta[column]
                 lanes[column * L + lane] = theta[column]
-                for i in range(parameters):
-                    result[i * parameters + column] = (slope[i * L + lane] - base[i]) / moved
+                _write_column(result, column, slope, lane, base, moved, parameters)
     room[0], spare[0] = 0.0, 0.0
     return 0
+
+
+@inlined
+def _fit_slopes(given, number, made, parameters):
+    """Whether the buffers are those of which the rule speaks."""
+    fit = has(given, FLOAT64, 1) and has(number, INT64, 0) and has(made, FLOAT64, 2)
+    if fit:
+        own = words(number[BUFFER_DATA])[0]
+        square = length(made, 0) == parameters and length(made, 1) == parameters
+        fit = length(given, 0) == parameters and 0 <= own < L and square
+    return fit
+
+
+@inlined
+def _copy_lane(source, its_lane, target, lane, rows):
+    """Copy the numbers of a lane to another one."""
+    for row in range(rows):
+        target[row * L + lane] = source[row * L + its_lane]
+
+
+@inlined
+def _write_column(result, column, slope, lane, base, moved, parameters):
+    """Write the difference of two gradients, over the step between them, to a column of the result."""
+    for i in range(parameters):
+        result[i * parameters + column] = (slope[i * L + lane] - base[i]) / moved
+
+
+@inlined
+def _fill_steps(plan, theta, scale, steps):
+    """By how much each parameter is displaced: in proportion to the largest of its row of weights, or to M."""
+    n, hidden = plan.features, plan.hidden
+    largest = 0.0
+    for i in range(n * hidden):
+        largest = max(largest, abs(theta[i]))
+    for i in range(n):
+        size = _LEAST * largest
+        for k in range(i * hidden, (i + 1) * hidden):
+            size = max(size, abs(theta[k]))
+        for k in range(i * hidden, (i + 1) * hidden):
+            steps[k] = _STEP * (size if size > 0 else 1.0)
+        steps[n * hidden + i] = _STEP * scale[i * L]
 
 
 _registering = threading.Lock()

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from tegum.core.compiled.compile import inlined, kernel
 from tegum.core.compiled.lanes import WIDE_LANES as L
 from tegum.core.compiled.lanes import fma, is_set, load, pointer_at, pointers, select, splat, sqrt, store
+from tegum.core.compiled.records import lane_of, lanes_of
 from tegum.core.population.kernel.evaluate import refresh_scale
 from tegum.core.population.kernel.memory import scale_rows
 from tegum.core.population.kernel.tables import aligned
@@ -60,6 +61,28 @@ class Runs(NamedTuple):
     snapshots: Int[np.ndarray, " snapshot"]
 
 
+class Factors(NamedTuple):
+    """What an update multiplies with, in each lane: numbers of the run's settings and its step."""
+
+    kept: float
+    """Of a parameter, with decoupled weight decay."""
+    decay: float
+    """Of a parameter that is added to its gradient: coupled weight decay."""
+    beta1: float
+    """Of the mean gradient, or momentum; then of the new gradient."""
+    new1: float
+    beta2: float
+    new2: float
+    step: float
+    """Minus the learning rate, bias correction included."""
+    root: float
+    """Of the root of the mean square: its bias correction."""
+    eps: float
+
+
+_factors_in_lane, _factors_in_lanes = lane_of(Factors), lanes_of(Factors)
+
+
 class Working(NamedTuple):
     """Working memory of `follow`: flat float64 lanes that start on a cache line."""
 
@@ -78,8 +101,8 @@ class Working(NamedTuple):
     error: Float[np.ndarray, " _"]
     moves: Float[np.ndarray, " _"]
     """1 in lanes that take the step, else 0."""
-    numbers: Float[np.ndarray, " _"]
-    """What an update multiplies with, a row each."""
+    factors: Float[np.ndarray, " _"]
+    """The `Factors` of each lane."""
 
 
 def working(parameters: int, features: int, rows: int) -> Working:
@@ -87,7 +110,10 @@ def working(parameters: int, features: int, rows: int) -> Working:
     p = parameters * L
     lanes = np.full(L, -1), np.zeros(L, np.int64)
     return Working(
-        *lanes, *map(aligned, (p, p, p, p, scale_rows(features) * L, features * L, rows * L, L, L, L, 8 * L))
+        *lanes,
+        *map(
+            aligned, (p, p, p, p, scale_rows(features) * L, features * L, rows * L, L, L, L, len(Factors._fields) * L)
+        ),
     )
 
 
@@ -99,38 +125,41 @@ def corrections(
 
 
 @inlined
-def _adam(b, plan, lane, setting, at):
+def _set_adam(b, plan, lane, setting, at):
+    """The factors of Adam for one lane."""
     rate, decay = plan.rate[at], plan.weight_decay[setting]
-    beta1, beta2 = plan.beta1[setting], plan.beta2[setting]
-    b.numbers[lane] = 1 - rate * decay
-    b.numbers[L + lane] = beta1
-    b.numbers[2 * L + lane] = 1 - beta1
-    b.numbers[3 * L + lane] = beta2
-    b.numbers[4 * L + lane] = 1 - beta2
-    b.numbers[5 * L + lane] = -rate / plan.correction1[at]
-    b.numbers[6 * L + lane] = 1 / math.sqrt(plan.correction2[at])
-    b.numbers[7 * L + lane] = plan.eps[setting]
+    factors = _factors_in_lane(b.factors, lane)
+    factors.kept = 1 - rate * decay
+    factors.beta1 = plan.beta1[setting]
+    factors.new1 = 1 - plan.beta1[setting]
+    factors.beta2 = plan.beta2[setting]
+    factors.new2 = 1 - plan.beta2[setting]
+    factors.step = -rate / plan.correction1[at]
+    factors.root = 1 / math.sqrt(plan.correction2[at])
+    factors.eps = plan.eps[setting]
 
 
 @inlined
-def _gd(b, plan, lane, setting, at):
-    b.numbers[lane] = plan.weight_decay[setting]
-    b.numbers[L + lane] = plan.beta1[setting]
-    b.numbers[2 * L + lane] = -plan.rate[at]
+def _set_gd(b, plan, lane, setting, at):
+    """The factors of gradient descent for one lane."""
+    factors = _factors_in_lane(b.factors, lane)
+    factors.decay = plan.weight_decay[setting]
+    factors.beta1 = plan.beta1[setting]
+    factors.step = -plan.rate[at]
 
 
 @kernel
 def _update_adam(b, size):
     """Decoupled weight decay and bias-corrected moments (Loshchilov & Hutter 2019), as PyTorch orders them."""
     moves = load(b.moves, 0) > splat(0.5)
-    keep, old1, new1 = load(b.numbers, 0), load(b.numbers, L), load(b.numbers, 2 * L)
-    old2, new2, step = load(b.numbers, 3 * L), load(b.numbers, 4 * L), load(b.numbers, 5 * L)
-    scale, small = load(b.numbers, 6 * L), load(b.numbers, 7 * L)
+    factors = _factors_in_lanes(b.factors)
+    kept, step, root, eps = factors.kept, factors.step, factors.root, factors.eps
+    beta1, new1, beta2, new2 = factors.beta1, factors.new1, factors.beta2, factors.new2
     for p in range(0, size * L, L):
         g, x = load(b.gradient, p), load(b.x, p)
-        first = fma(load(b.first, p), old1, g * new1)
-        second = fma(load(b.second, p), old2, g * g * new2)
-        moved = fma(step, first / fma(sqrt(second), scale, small), x * keep)
+        first = fma(load(b.first, p), beta1, g * new1)
+        second = fma(load(b.second, p), beta2, g * g * new2)
+        moved = fma(step, first / fma(sqrt(second), root, eps), x * kept)
         store(b.first, p, select(moves, first, load(b.first, p)))
         store(b.second, p, select(moves, second, load(b.second, p)))
         store(b.x, p, select(moves, moved, x))
@@ -140,10 +169,11 @@ def _update_adam(b, size):
 def _update_gd(b, size):
     """Coupled weight decay and heavy-ball momentum, as PyTorch orders them."""
     moves = load(b.moves, 0) > splat(0.5)
-    decayed, kept, step = load(b.numbers, 0), load(b.numbers, L), load(b.numbers, 2 * L)
+    factors = _factors_in_lanes(b.factors)
+    decay, momentum, step = factors.decay, factors.beta1, factors.step
     for p in range(0, size * L, L):
         x = load(b.x, p)
-        velocity = fma(kept, load(b.first, p), fma(decayed, x, load(b.gradient, p)))
+        velocity = fma(momentum, load(b.first, p), fma(decay, x, load(b.gradient, p)))
         store(b.first, p, select(moves, velocity, load(b.first, p)))
         store(b.x, p, select(moves, fma(step, velocity, x), x))
 
@@ -174,10 +204,56 @@ def _go_out(b, runs, size, adam, lane):
         leave(runs.second, run * size, b.second, size, lane)
 
 
+@inlined
+def _admit(b, runs, tables, rows, size, adam, queue, taken, snapshots):
+    """Let runs of the queue into free lanes; returns how many were taken so far, and how many lanes are in use."""
+    active = 0
+    for lane in range(L):
+        if b.run[lane] < 0 and taken < len(queue):
+            _come_in(b, runs, tables, rows, size, adam, lane, queue[taken], snapshots)
+            taken += 1
+        active += b.run[lane] >= 0
+    return taken, active
+
+
+@inlined
+def _sort_out(b, runs, settings, size, adam, count, origin, accuracy):
+    """See which runs take a step with these gradients, and with which factors; all others leave their lanes."""
+    for lane in range(L):
+        b.moves[lane] = 0.0
+        run = b.run[lane]
+        if run >= 0:
+            if not math.isfinite(b.value[lane]):
+                runs.diverged_at[run] = runs.step[run]
+                _go_out(b, runs, size, adam, lane)
+            elif GRADIENT_ERROR * count * b.error[lane] > accuracy:
+                _go_out(b, runs, size, adam, lane)
+            else:
+                b.moves[lane] = 1.0
+                setting = settings.setting[run]
+                at = setting * settings.steps + runs.step[run] - origin
+                if adam:
+                    _set_adam(b, settings, lane, setting, at)
+                else:
+                    _set_gd(b, settings, lane, setting, at)
+
+
+@inlined
+def _step_on(b, runs, size, adam, stop, snapshots):
+    """Book the steps that were taken: record them, and let runs out that have done all of theirs."""
+    for lane in range(L):
+        if b.moves[lane] > 0:
+            run, column = b.run[lane], b.column[lane]
+            runs.step[run] += 1
+            if column < snapshots and runs.snapshots[column] == runs.step[run]:
+                leave(runs.path, (run * snapshots + column) * size, b.x, size, lane)
+                b.column[lane] = column + 1
+            if runs.step[run] >= stop:
+                _go_out(b, runs, size, adam, lane)
+
+
 @kernel
-def follow(
-    plan, tables, series, count, settings, origin, runs, queue, amount, stop, snapshots, accuracy, s, working_memory
-):
+def follow(plan, tables, series, count, settings, origin, runs, queue, stop, accuracy, s, working_memory):
     """Train the runs of a queue with K frequencies, in place, each from its own step to `stop`.
 
     A run whose loss is not finite gets `diverged_at`, and stays where it is. One whose gradient seems to be less
@@ -191,64 +267,32 @@ def follow(
         count: its rows.
         settings: a `Settings`.
         origin: the step of its first column.
-        runs: a `Runs`; changed in place.
+        runs: a `Runs`; changed in place, with the snapshots at steps that are reached.
         queue: which runs.
-        amount: how many.
         stop: one after the last step.
-        snapshots: how many there are; those at steps that are reached are recorded.
         accuracy: of the gradient.
         s: a `Scratch`.
         working_memory: a `Working`.
 
     """
-    linear, rows, adam = tables.linear, plan.rows, settings.optimiser == ADAM
+    linear, rows, adam, snapshots = tables.linear, plan.rows, settings.optimiser == ADAM, len(runs.snapshots)
     if settings.optimiser != ADAM and settings.optimiser != GD:
         raise ValueError("the settings' optimiser must be one of EXACT_UPDATES")
     plan, s, b, tables = pointers(plan), pointers(s), pointers(working_memory), pointers(tables)
     settings, runs, series = pointers(settings), pointers(runs), pointer_at(series, 0)
     size = plan.features * (plan.hidden + 1)
     taken = 0
-    while True:
-        if is_set(s.stop):
-            return
-        active = 0
-        for lane in range(L):
-            if b.run[lane] < 0 and taken < amount:
-                _come_in(b, runs, tables, rows, size, adam, lane, queue[taken], snapshots)
-                taken += 1
-            active += b.run[lane] >= 0
+    while not is_set(s.stop):
+        taken, active = _admit(b, runs, tables, rows, size, adam, queue, taken, snapshots)
         if active == 0:
             return
         refresh_scale(plan, b.x, b.scale, s)
         loss_and_gradient(
             plan, linear, b.table, series, count, b.x, b.scale, b.value, b.gradient, b.error, s, b.spare,
         )  # fmt: skip
-        for lane in range(L):
-            b.moves[lane] = 0.0
-            run = b.run[lane]
-            if run >= 0:
-                if not math.isfinite(b.value[lane]):
-                    runs.diverged_at[run] = runs.step[run]
-                    _go_out(b, runs, size, adam, lane)
-                elif GRADIENT_ERROR * count * b.error[lane] > accuracy:
-                    _go_out(b, runs, size, adam, lane)
-                else:
-                    b.moves[lane] = 1.0
-                    at = settings.setting[run] * settings.steps + runs.step[run] - origin
-                    if adam:
-                        _adam(b, settings, lane, settings.setting[run], at)
-                    else:
-                        _gd(b, settings, lane, settings.setting[run], at)
+        _sort_out(b, runs, settings, size, adam, count, origin, accuracy)
         if adam:
             _update_adam(b, size)
         else:
             _update_gd(b, size)
-        for lane in range(L):
-            if b.moves[lane] > 0:
-                run, column = b.run[lane], b.column[lane]
-                runs.step[run] += 1
-                if column < snapshots and runs.snapshots[column] == runs.step[run]:
-                    leave(runs.path, (run * snapshots + column) * size, b.x, size, lane)
-                    b.column[lane] = column + 1
-                if runs.step[run] >= stop:
-                    _go_out(b, runs, size, adam, lane)
+        _step_on(b, runs, size, adam, stop, snapshots)

@@ -29,13 +29,12 @@ from tegum.core.compiled.lanes import (
 )
 from tegum.core.population.kernel.evaluate import refresh_scale
 from tegum.core.population.truncation import MARGIN
-from tegum.training.exact.kernels import search as row
-from tegum.training.exact.kernels.memory import ANCHOR, CHECK, DESCEND, DIVERGED, STALLED, come_in, forget, go_out
+from tegum.training.exact.kernels.memory import Phase, come_in, forget, go_out, state_in_lane, states_in_lanes
 from tegum.training.exact.kernels.probe import GRADIENT_ERROR, dot, leave, loss_and_gradient
-from tegum.training.exact.kernels.search import ACCEPT, FAIL, begin_search, next_step
+from tegum.training.exact.kernels.search import Verdict, begin_search, judge_trial
 
 MOST_FREQUENCIES = 65536
-MOST_BARREN = 2
+MOST_FAILURES = 2
 """Searches without result after which more frequencies are descended with: fewer are not smooth enough."""
 MOST_DESCENDED = 4096
 """More than that are not worth descending with."""
@@ -54,7 +53,7 @@ def _directions(b, size):
     """Directions of the lanes that need one, their slopes, and the length of the first step of those without pairs."""
     end = size * L
     half = splat(0.5)
-    needs = load(b.scalars, row.NEEDS * L) > half
+    needs = states_in_lanes(b.state).needs_direction > half
     for p in range(0, end, L):
         store(b.direction, p, select(needs, load(b.gradient, p), load(b.direction, p)))
     for k in range(b.pairs):
@@ -69,7 +68,7 @@ def _directions(b, size):
     length = sqrt(dot(b.x, b.x, end))
     length = splat(0.1) * at_least(length, splat(0.1))
     norm = at_least(sqrt(dot(b.gradient, b.gradient, end)), splat(1e-300))
-    gamma = select(load(b.rho, 0) > splat(0.0), load(b.scalars, row.GAMMA * L), length / norm)
+    gamma = select(load(b.rho, 0) > splat(0.0), states_in_lanes(b.state).gamma, length / norm)
     gamma = select(needs, gamma, splat(1.0))
     for p in range(0, end, L):
         store(b.direction, p, gamma * load(b.direction, p))
@@ -92,19 +91,27 @@ def _begin(b, size):
     """New searches, where they are needed."""
     _directions(b, size)
     for lane in range(L):
-        if b.scalars[row.NEEDS * L + lane] > 0:
-            b.scalars[row.NEEDS * L + lane] = 0.0
+        state = state_in_lane(b.state, lane)
+        if state.needs_direction > 0:
+            state.needs_direction = 0.0
             slope = b.slope[lane]
             if not slope < 0:
                 # Rounding has spoilt the pairs (or the gradient is zero): down the gradient.
-                gamma = b.square[lane]
-                forget(b, size, lane)
-                slope = 0.0
-                for p in range(size):
-                    g = b.gradient[p * L + lane]
-                    b.direction[p * L + lane] = -gamma * g
-                    slope -= gamma * g * g
-            begin_search(b.scalars, lane, slope)
+                slope = _steepest(b, size, lane)
+            begin_search(state, slope)
+
+
+@inlined
+def _steepest(b, size, lane):
+    """Forget the pairs of a lane and make its direction that of the gradient; returns the slope."""
+    gamma = b.square[lane]
+    forget(b, size, lane)
+    slope = 0.0
+    for p in range(lane, size * L, L):
+        g = b.gradient[p]
+        b.direction[p] = -gamma * g
+        slope -= gamma * g * g
+    return slope
 
 
 @kernel
@@ -135,8 +142,8 @@ def _accept(b, size):
         store(b.x, p, select(accept, trial, x))
         store(b.gradient, p, select(accept, trial_gradient, g))
     store(b.rho, 0, select(keep, one / curvature, load(b.rho, 0)))
-    old = load(b.scalars, row.GAMMA * L)
-    store(b.scalars, row.GAMMA * L, select(keep, curvature / square, old))
+    states = states_in_lanes(b.state)
+    states.gamma = select(keep, curvature / square, states.gamma)
 
 
 @kernel
@@ -156,9 +163,75 @@ def _fit(plan, b, s, size):
 
 
 @inlined
-def _coarse(scalars, lane):
-    """Whether what is descended is the very loss at K frequencies."""
-    return scalars[row.FINE * L + lane] == scalars[row.LEVEL * L + lane]
+def _uncorrected(state):
+    """Whether what is descended is the very loss at K frequencies, without c."""
+    return state.fine == state.coarse
+
+
+@inlined
+def _admit(b, book, tables, rows, size, queue, taken, snapshots):
+    """Let runs of the queue into lanes that are free; returns how many have been taken from it."""
+    for lane in range(L):
+        if b.run[lane] < 0 and taken < len(queue):
+            come_in(b, book, tables, rows, size, lane, queue[taken], snapshots)
+            taken += 1
+    return taken
+
+
+@inlined
+def _sort_out(b):
+    """Mark the lanes that are to be anchored; returns how many have runs, how many of these are anchored or search."""
+    active, anchors, searching = 0, 0, 0
+    for lane in range(L):
+        b.accept[lane] = 0.0
+        b.anchor[lane] = 0.0
+        b.grow[lane] = 0.0
+        state = state_in_lane(b.state, lane)
+        if b.run[lane] < 0:
+            state.needs_direction = 0.0
+            continue
+        active += 1
+        if state.phase == Phase.ANCHOR:
+            b.anchor[lane] = 1.0
+            # It has no direction until it has a gradient.
+            state.needs_direction = 0.0
+            anchors += 1
+        elif state.needs_direction > 0:
+            searching += 1
+    return active, anchors, searching
+
+
+@inlined
+def _renew_scales(plan, b, s):
+    """Give lanes that are anchored the scale that suits."""
+    refresh_scale(plan, b.x, b.fresh, s)
+    anchored = load(b.anchor, 0) > splat(0.5)
+    for p in range(0, b.scale_rows * L, L):
+        store(b.scale, p, select(anchored, load(b.fresh, p), load(b.scale, p)))
+
+
+@inlined
+def _try(plan, linear, series, count, b, s, size):
+    """Loss and gradient a step ahead, with c; of lanes that are anchored those where they are, without c."""
+    zero = splat(0.0)
+    end = size * L
+    states = states_in_lanes(b.state)
+    anchored = load(b.anchor, 0) > splat(0.5)
+    alpha = select(anchored, zero, states.alpha)
+    for p in range(0, end, L):
+        x = load(b.x, p)
+        store(b.trial, p, select(anchored, x, fma(alpha, load(b.direction, p), x)))
+    _grow(plan, b, s, count)
+    loss_and_gradient(
+        plan, linear, b.table, series, count, b.trial, b.scale, b.value, b.trial_gradient, b.error, s, b.spare,
+    )  # fmt: skip
+    corrected = load(b.value, 0) + states.offset
+    for p in range(0, end, L):
+        c = select(anchored, zero, load(b.correction, p))
+        store(b.trial_gradient, p, load(b.trial_gradient, p) + c)
+        corrected = fma(c, load(b.trial, p), corrected)
+    store(b.value, 0, select(anchored, load(b.value, 0), corrected))
+    store(b.slope, 0, dot(b.trial_gradient, b.direction, end))
 
 
 @inlined
@@ -166,9 +239,10 @@ def _grow(plan, b, s, count):
     """Let the scale follow a trial that gains far more than the error of the series: all a scale can change."""
     growing = 0
     for lane in range(L):
-        if b.run[lane] >= 0 and b.anchor[lane] == 0.0 and _coarse(b.scalars, lane):
-            gain = -b.scalars[row.ALPHA * L + lane] * b.scalars[row.SLOPE * L + lane]
-            if gain * GRADIENT_ERROR * count > _FAR * b.scalars[row.ESTIMATE * L + lane]:
+        state = state_in_lane(b.state, lane)
+        if b.run[lane] >= 0 and b.anchor[lane] == 0.0 and _uncorrected(state):
+            gain = -state.alpha * state.slope
+            if gain * GRADIENT_ERROR * count > _FAR * state.uncertainty:
                 b.grow[lane] = 1.0
                 growing += 1
     if growing > 0:
@@ -180,85 +254,150 @@ def _grow(plan, b, s, count):
 
 
 @inlined
-def _anchor(b, size, lane, value, count):
-    """The first loss at K frequencies, or with another scale: it becomes the loss, or c becomes what is missing."""
-    scalars = b.scalars
-    end = size * L
-    if _coarse(scalars, lane):
-        for p in range(lane, end, L):
-            b.gradient[p] = b.trial_gradient[p]
-            b.correction[p] = 0.0
-        scalars[row.VALUE * L + lane] = value
-        scalars[row.OFFSET * L + lane] = 0.0
-        scalars[row.ESTIMATE * L + lane] = GRADIENT_ERROR * count * b.error[lane]
-        scalars[row.MOVED * L + lane] = 0.0
-    else:
-        offset = scalars[row.VALUE * L + lane] - value
-        for p in range(lane, end, L):
-            c = b.gradient[p] - b.trial_gradient[p]
-            b.correction[p] = c
-            offset -= c * b.x[p]
-        scalars[row.OFFSET * L + lane] = offset
-    scalars[row.PHASE * L + lane] = DESCEND
+def _judge(b, size, count, tolerance):
+    """What the losses of this round say of each run; returns how many trials are accepted."""
+    accepted = 0
+    for lane in range(L):
+        if b.run[lane] >= 0:
+            if b.anchor[lane] > 0:
+                _anchor(b, size, lane, count, tolerance)
+            else:
+                state = state_in_lane(b.state, lane)
+                verdict = judge_trial(state, b.value[lane], b.slope[lane], b.error[lane])
+                if verdict == Verdict.ACCEPT:
+                    b.accept[lane] = 1.0
+                    accepted += 1
+                elif verdict == Verdict.FAIL:
+                    _failed(b, size, lane)
+    return accepted
 
 
 @inlined
-def _ask(scalars, lane, frequencies):
-    """The gradient is wanted with so many frequencies, or the run has stalled for want of more."""
-    scalars[row.NEXT * L + lane] = frequencies
-    scalars[row.PHASE * L + lane] = CHECK if frequencies <= MOST_FREQUENCIES else STALLED
+def _anchor(b, size, lane, count, tolerance):
+    """The first loss at K frequencies, or with another scale: it becomes the loss, or c becomes what is missing."""
+    state = state_in_lane(b.state, lane)
+    value = b.value[lane]
+    if math.isfinite(value):
+        if _uncorrected(state):
+            for p in range(lane, size * L, L):
+                b.gradient[p] = b.trial_gradient[p]
+                b.correction[p] = 0.0
+            state.value = value
+            state.offset = 0.0
+            state.uncertainty = GRADIENT_ERROR * count * b.error[lane]
+            state.moved = 0.0
+        else:
+            offset = state.value - value
+            for p in range(lane, size * L, L):
+                c = b.gradient[p] - b.trial_gradient[p]
+                b.correction[p] = c
+                offset -= c * b.x[p]
+            state.offset = offset
+        state.phase = Phase.DESCEND
+        state.needs_direction = 1.0
+        _after(b, size, lane, tolerance)
+    else:
+        state.value = math.nan
+        state.phase = Phase.DIVERGED
+
+
+@inlined
+def _step_on(b, book, size, lane, count, tolerance, snapshots):
+    """Book an accepted step: record it, and see whether the scale still suits and what comes next."""
+    state = state_in_lane(b.state, lane)
+    state.step += 1
+    state.value = b.value[lane]
+    state.moved = 1.0
+    state.needs_direction = 1.0
+    if _uncorrected(state):
+        state.uncertainty = GRADIENT_ERROR * count * b.error[lane]
+    column = int(state.column)
+    if column < snapshots and book.snapshots[column] == state.step:
+        leave(book.path, (b.run[lane] * snapshots + column) * size, b.x, size, lane)
+        state.column = column + 1
+    misfit = b.most[lane] > _TOO_SMALL or b.least[lane] < _TOO_LARGE
+    far = b.square[lane] > (_FAR * state.uncertainty) ** 2
+    if misfit and not (far and _uncorrected(state)):
+        # The loss and c belong to the old scale.
+        state.phase = Phase.ANCHOR
+    else:
+        if misfit:
+            for p in range(lane, b.scale_rows * L, L):
+                b.scale[p] = b.fresh[p]
+        _after(b, size, lane, tolerance)
 
 
 @inlined
 def _after(b, size, lane, tolerance):
     """What comes after a step or an anchor."""
-    scalars = b.scalars
+    state = state_in_lane(b.state, lane)
     square = 0.0
     for p in range(lane, size * L, L):
         square += b.gradient[p] * b.gradient[p]
     norm = math.sqrt(square)
-    level, fine = scalars[row.LEVEL * L + lane], scalars[row.FINE * L + lane]
-    estimate, moved = scalars[row.ESTIMATE * L + lane], scalars[row.MOVED * L + lane] > 0
-    target = max(0.5 * tolerance, estimate) if fine == level else scalars[row.TAU * L + lane]
-    value, step = scalars[row.VALUE * L + lane], scalars[row.STEP * L + lane]
+    target = max(0.5 * tolerance, state.uncertainty) if _uncorrected(state) else state.target
     if norm <= target:
-        if fine == level and moved and norm <= tolerance:
-            scalars[row.PHASE * L + lane] = ANCHOR
-        else:
-            # Where there are no more frequencies c alone can become better, and is worth it if little is missing.
-            last = 2 * fine > MOST_FREQUENCIES and scalars[row.REDUCED * L + lane] < LITTLE * tolerance
-            again = fine > level and moved and (last or estimate < 0.5 * max(norm, 0.5 * tolerance))
-            _ask(scalars, lane, fine if again else 2 * fine)
-    elif norm < 0.5 * scalars[row.MARK_NORM * L + lane] or (
-        value < scalars[row.MARK_VALUE * L + lane] - 1e-13 * scalars[row.SIZE * L + lane]
-    ):
-        scalars[row.MARK_NORM * L + lane] = norm
-        scalars[row.MARK_VALUE * L + lane] = value
-        scalars[row.MARK_STEP * L + lane] = step
-        scalars[row.BARREN * L + lane] = 0.0
-    elif step - scalars[row.MARK_STEP * L + lane] > _PATIENCE:
-        scalars[row.PHASE * L + lane] = STALLED
+        _arrive(state, norm, tolerance)
+    elif norm < 0.5 * state.mark_norm or state.value < state.mark_value - 1e-13 * state.size:
+        state.mark_norm = norm
+        state.mark_value = state.value
+        state.mark_step = state.step
+        state.failures = 0.0
+    elif state.step - state.mark_step > _PATIENCE:
+        state.phase = Phase.STALLED
+
+
+@inlined
+def _arrive(state, norm, tolerance):
+    """The gradient is as small as is worth while without another check."""
+    moved = state.moved > 0
+    if _uncorrected(state) and moved and norm <= tolerance:
+        # First with the scale that suits this place; if the gradient is still as small, a check follows.
+        state.phase = Phase.ANCHOR
+    else:
+        # Where there are no more frequencies c alone can become better, and is worth it if little is missing.
+        last = 2 * state.fine > MOST_FREQUENCIES and state.norm_at_check < LITTLE * tolerance
+        precise = state.uncertainty < 0.5 * max(norm, 0.5 * tolerance)
+        again = state.fine > state.coarse and moved and (last or precise)
+        _ask(state, state.fine if again else 2 * state.fine)
+
+
+@inlined
+def _ask(state, frequencies):
+    """The gradient is wanted with so many frequencies, or the run has stalled for want of more."""
+    state.wanted = frequencies
+    state.phase = Phase.CHECK if frequencies <= MOST_FREQUENCIES else Phase.STALLED
 
 
 @inlined
 def _failed(b, size, lane):
     """A search found nothing: forget the pairs; without pairs, ask for a better gradient; in the end, give up."""
-    scalars = b.scalars
-    scalars[row.BARREN * L + lane] += 1
-    if b.rho[lane] > 0 and scalars[row.BARREN * L + lane] <= MOST_BARREN:
+    state = state_in_lane(b.state, lane)
+    state.failures += 1
+    if b.rho[lane] > 0 and state.failures <= MOST_FAILURES:
         forget(b, size, lane)
-        scalars[row.NEEDS * L + lane] = 1.0
-        return
-    scalars[row.BARREN * L + lane] = MOST_BARREN + 1
-    fine, level = scalars[row.FINE * L + lane], scalars[row.LEVEL * L + lane]
-    again = fine > level and scalars[row.MOVED * L + lane] > 0
-    _ask(scalars, lane, fine if again else 2 * fine)
-    if level >= MOST_DESCENDED:
-        scalars[row.PHASE * L + lane] = STALLED
+        state.needs_direction = 1.0
+    else:
+        state.failures = MOST_FAILURES + 1
+        again = state.fine > state.coarse and state.moved > 0
+        _ask(state, state.fine if again else 2 * state.fine)
+        if state.coarse >= MOST_DESCENDED:
+            state.phase = Phase.STALLED
+
+
+@inlined
+def _retire(b, book, size, stop):
+    """Runs that have done their steps, or have something else to do, leave their lanes."""
+    for lane in range(L):
+        if b.run[lane] >= 0:
+            state = state_in_lane(b.state, lane)
+            arrived = state.phase == Phase.DESCEND and state.step >= stop
+            if state.phase > Phase.DESCEND or arrived:
+                go_out(b, book, size, lane)
 
 
 @kernel
-def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, tolerance, s, working):
+def descend(plan, tables, series, count, book, queue, stop, tolerance, s, working):
     """Take steps with K frequencies, until every run of a queue has done `stop` steps or has something else to do.
 
     When the flag of `s` is raised it returns soon, and what it has written is good for nothing.
@@ -270,117 +409,31 @@ def descend(plan, tables, series, count, book, queue, amount, stop, snapshots, t
         count: its rows.
         book: a `Book`; changed in place.
         queue: runs that descend with K frequencies.
-        amount: how many.
         stop: the step to stop at.
-        snapshots: how many there are in the book.
         tolerance: of the gradient's norm.
         s: a `Scratch`.
         working: a `Block`.
 
     """
-    linear, rows = tables.linear, plan.rows
+    linear, rows, snapshots = tables.linear, plan.rows, len(book.snapshots)
     plan, s, b, book, tables = pointers(plan), pointers(s), pointers(working), pointers(book), pointers(tables)
     size = plan.features * (plan.hidden + 1)
-    end = size * L
-    half, zero = splat(0.5), splat(0.0)
     series = pointer_at(series, 0)
-    scalars = b.scalars
     taken = 0
-    while True:
-        if is_set(s.stop):
-            return
-        active, anchors, needs = 0, 0, 0
-        for lane in range(L):
-            b.accept[lane] = 0.0
-            if b.run[lane] < 0 and taken < amount:
-                come_in(b, book, tables, rows, size, lane, queue[taken], snapshots)
-                taken += 1
-            b.anchor[lane] = 0.0
-            b.grow[lane] = 0.0
-            if b.run[lane] >= 0:
-                active += 1
-                if scalars[row.PHASE * L + lane] == ANCHOR:
-                    b.anchor[lane] = 1.0
-                    anchors += 1
-                elif scalars[row.NEEDS * L + lane] > 0:
-                    needs += 1
-            else:
-                scalars[row.NEEDS * L + lane] = 0.0
+    while not is_set(s.stop):
+        taken = _admit(b, book, tables, rows, size, queue, taken, snapshots)
+        active, anchors, searching = _sort_out(b)
         if active == 0:
             return
         if anchors > 0:
-            refresh_scale(plan, b.x, b.fresh, s)
-            fresh = load(b.anchor, 0) > half
-            for p in range(0, b.scale_rows * L, L):
-                store(b.scale, p, select(fresh, load(b.fresh, p), load(b.scale, p)))
-            for lane in range(L):
-                if b.anchor[lane] > 0:
-                    scalars[row.NEEDS * L + lane] = 0.0
-        if needs > 0:
+            _renew_scales(plan, b, s)
+        if searching > 0:
             _begin(b, size)
-        fresh = load(b.anchor, 0) > half
-        alpha = select(fresh, zero, load(scalars, row.ALPHA * L))
-        for p in range(0, end, L):
-            x = load(b.x, p)
-            trial = fma(alpha, load(b.direction, p), x)
-            store(b.trial, p, select(fresh, x, trial))
-        _grow(plan, b, s, count)
-        loss_and_gradient(
-            plan, linear, b.table, series, count, b.trial, b.scale, b.value, b.trial_gradient, b.error, s, b.spare,
-        )  # fmt: skip
-        corrected = load(b.value, 0) + load(scalars, row.OFFSET * L)
-        for p in range(0, end, L):
-            c = select(fresh, zero, load(b.correction, p))
-            store(b.trial_gradient, p, load(b.trial_gradient, p) + c)
-            corrected = fma(c, load(b.trial, p), corrected)
-        store(b.value, 0, select(fresh, load(b.value, 0), corrected))
-        store(b.slope, 0, dot(b.trial_gradient, b.direction, end))
-        accepted = 0
-        for lane in range(L):
-            if b.run[lane] >= 0:
-                if b.anchor[lane] > 0:
-                    if math.isfinite(b.value[lane]):
-                        _anchor(b, size, lane, b.value[lane], count)
-                        scalars[row.NEEDS * L + lane] = 1.0
-                        _after(b, size, lane, tolerance)
-                    else:
-                        scalars[row.VALUE * L + lane] = math.nan
-                        scalars[row.PHASE * L + lane] = DIVERGED
-                else:
-                    verdict = next_step(scalars, lane, b.value[lane], b.slope[lane], b.error[lane])
-                    if verdict == ACCEPT:
-                        b.accept[lane] = 1.0
-                        accepted += 1
-                    elif verdict == FAIL:
-                        _failed(b, size, lane)
-        if accepted > 0:
+        _try(plan, linear, series, count, b, s, size)
+        if _judge(b, size, count, tolerance) > 0:
             _accept(b, size)
             _fit(plan, b, s, size)
             for lane in range(L):
                 if b.accept[lane] > 0:
-                    step = scalars[row.STEP * L + lane] + 1
-                    scalars[row.STEP * L + lane] = step
-                    scalars[row.VALUE * L + lane] = b.value[lane]
-                    scalars[row.MOVED * L + lane] = 1.0
-                    scalars[row.NEEDS * L + lane] = 1.0
-                    if _coarse(scalars, lane):
-                        scalars[row.ESTIMATE * L + lane] = GRADIENT_ERROR * count * b.error[lane]
-                    column = int(scalars[row.COLUMN * L + lane])
-                    if column < snapshots and book.snapshots[column] == step:
-                        leave(book.path, (b.run[lane] * snapshots + column) * size, b.x, size, lane)
-                        scalars[row.COLUMN * L + lane] = column + 1
-                    misfit = b.most[lane] > _TOO_SMALL or b.least[lane] < _TOO_LARGE
-                    far = b.square[lane] > (_FAR * scalars[row.ESTIMATE * L + lane]) ** 2
-                    if misfit and not (far and _coarse(scalars, lane)):
-                        scalars[row.PHASE * L + lane] = ANCHOR
-                    else:
-                        if misfit:
-                            for p in range(lane, b.scale_rows * L, L):
-                                b.scale[p] = b.fresh[p]
-                        _after(b, size, lane, tolerance)
-        for lane in range(L):
-            if b.run[lane] >= 0:
-                phase = scalars[row.PHASE * L + lane]
-                arrived = phase == DESCEND and scalars[row.STEP * L + lane] >= stop
-                if phase > DESCEND or arrived:
-                    go_out(b, book, size, lane)
+                    _step_on(b, book, size, lane, count, tolerance, snapshots)
+        _retire(b, book, size, stop)

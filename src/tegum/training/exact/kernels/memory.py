@@ -7,6 +7,7 @@ memory is all there is, so that training can be cut after any step and runs can 
 from __future__ import annotations
 
 import zlib
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -14,16 +15,95 @@ from jaxtyping import Float, Int
 
 from tegum.core.compiled.compile import inlined
 from tegum.core.compiled.lanes import WIDE_LANES as L
+from tegum.core.compiled.records import lane_of, lanes_of, record_of
 from tegum.core.population.kernel.memory import scale_rows
 from tegum.core.population.kernel.tables import aligned
-from tegum.training.exact.kernels import search as row
 from tegum.training.exact.kernels.probe import enter, leave
 
 _MOST_PAIRS, _FEWEST_PAIRS, _MANY = 20, 10, 256
 """Pairs of a step and a change of the gradient that are remembered: of models with many parameters fewer."""
 
-ANCHOR, DESCEND, CHECK, CONVERGED, STALLED, DIVERGED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
-"""What comes next for a run: the loss with a fresh scale; steps; the gradient with more frequencies; or nothing."""
+
+class Phase(IntEnum):
+    """What comes next for a run; nothing from CONVERGED on."""
+
+    ANCHOR = 0
+    """The loss with a fresh scale, or with other frequencies, at the same place."""
+    DESCEND = 1
+    CHECK = 2
+    """The gradient with more frequencies, outside of `descend`."""
+    CONVERGED = 3
+    STALLED = 4
+    DIVERGED = 5
+
+
+class State(NamedTuple):
+    """All numbers of a run that are no vectors.
+
+    First what is kept between steps, up to the digest; then what belongs to one search.
+    """
+
+    value: float
+    """The loss: of the finer series, as far as it is known."""
+    offset: float
+    """What the loss that is descended has besides L_K(x) + c·x."""
+    step: float
+    coarse: float
+    """K, the frequencies that are descended with."""
+    fine: float
+    """The frequencies of the last check, which c stands for; K where there was none, and c is 0."""
+    wanted: float
+    """The frequencies that the next check is to have."""
+    target: float
+    """The norm of the gradient at which c has to be renewed."""
+    phase: float
+    """A `Phase`."""
+    uncertainty: float
+    """The estimated error of the gradient with `fine` frequencies."""
+    norm_at_check: float
+    failures: float
+    """Searches that found nothing since the last mark."""
+    moved: float
+    """1 where steps have been taken since the last check."""
+    gamma: float
+    """The inverse curvature with which the recursion of L-BFGS begins, from the newest pair."""
+    mark_step: float
+    """The step of the last mark: where the gradient had halved since the one before, or the loss had fallen."""
+    mark_value: float
+    mark_norm: float
+    digest: float
+    """Of the parameters, so that a run which was edited from outside is begun anew."""
+
+    needs_direction: float
+    """1 where the next step needs a new direction, else 0."""
+    alpha: float
+    """The step that is tried, as a part of the direction."""
+    low: float
+    """The lower end of the interval that has a minimum, with the loss and the slope there."""
+    low_value: float
+    low_slope: float
+    high: float
+    """The upper end, inf as long as there is none."""
+    high_slope: float
+    width: float
+    """Of the last interval."""
+    trials: float
+    blocked: float
+    """1 once a trial has left the range of the series."""
+    slope: float
+    """At the beginning of the search."""
+    column: float
+    """Of the run's next snapshot."""
+    size: float
+    """The loss where every output is zero: the measure of rounding."""
+    high_value: float
+
+
+SAVED = State._fields.index("digest") + 1
+"""How many numbers of a state are kept between steps."""
+_SAVED_TYPE = np.dtype([(name, np.float64) for name in State._fields[:SAVED]])
+
+saved_state, state_in_lane, states_in_lanes = record_of(State), lane_of(State), lanes_of(State)
 
 
 class Book(NamedTuple):
@@ -33,7 +113,8 @@ class Book(NamedTuple):
     first: Float[np.ndarray, " run_pairs_P"]
     """The steps, newest first."""
     second: Float[np.ndarray, " run_memory"]
-    """Changes of the gradient (pairs, P), gradient (P), c (P), scale, 1 / (s·y) (pairs), and scalars."""
+    """Changes of the gradient (pairs, P), gradient (P), c (P), scale, 1 / (s·y) (pairs), and what is saved of a
+    `State`."""
     size: Float[np.ndarray, " run"]
     """Loss where every output is zero: the measure of rounding."""
     path: Float[np.ndarray, " run_snapshot_P"]
@@ -54,12 +135,14 @@ class Block(NamedTuple):
     correction: Float[np.ndarray, " _"]
     direction: Float[np.ndarray, " _"]
     trial: Float[np.ndarray, " _"]
+    """Where the loss is computed next."""
     trial_gradient: Float[np.ndarray, " _"]
     steps: Float[np.ndarray, " _"]
     changes: Float[np.ndarray, " _"]
     rho: Float[np.ndarray, " _"]
     scale: Float[np.ndarray, " _"]
     fresh: Float[np.ndarray, " _"]
+    """The scale that would suit."""
     table: Float[np.ndarray, " _"]
     spare: Float[np.ndarray, " _"]
     shares: Float[np.ndarray, " _"]
@@ -68,12 +151,16 @@ class Block(NamedTuple):
     slope: Float[np.ndarray, " _"]
     square: Float[np.ndarray, " _"]
     accept: Float[np.ndarray, " _"]
-    keep: Float[np.ndarray, " _"]
+    """1 in lanes whose trial is accepted, else 0."""
     anchor: Float[np.ndarray, " _"]
+    """1 in lanes whose phase is ANCHOR, else 0."""
     grow: Float[np.ndarray, " _"]
+    """1 in lanes whose scale may follow the trial, else 0."""
     least: Float[np.ndarray, " _"]
+    """The least quotient of the scale that would suit and the one in use, of any output; then the largest."""
     most: Float[np.ndarray, " _"]
-    scalars: Float[np.ndarray, " _"]
+    state: Float[np.ndarray, " _"]
+    """The `State` of each lane."""
 
 
 def pairs(parameters: int) -> int:
@@ -83,13 +170,13 @@ def pairs(parameters: int) -> int:
 
 def length(parameters: int, features: int) -> int:
     """How many numbers of `Book.second` belong to a run."""
-    return (pairs(parameters) + 2) * parameters + scale_rows(features) + pairs(parameters) + row.SAVED
+    return (pairs(parameters) + 2) * parameters + scale_rows(features) + pairs(parameters) + SAVED
 
 
 def block(parameters: int, features: int, rows: int) -> Block:
     """Working memory for one thread and groups of these sizes; a table has so many rows."""
     p, n, m, one = parameters * L, scale_rows(features) * L, pairs(parameters) * L, L
-    sizes = [p] * 6 + [m * parameters] * 2 + [m, n, n, rows * L, features * L, m] + [one] * 10 + [row.SCALARS * L]
+    sizes = [p] * 6 + [m * parameters] * 2 + [m, n, n, rows * L, features * L, m] + [one] * 9 + [len(State._fields) * L]
     return Block(pairs(parameters), scale_rows(features), np.full(L, -1), *map(aligned, sizes))
 
 
@@ -108,17 +195,22 @@ def begin(
 ) -> None:
     """Let some runs start at a step, with so many frequencies, from where they are: they remember nothing."""
     first[runs], second[runs] = 0, 0
-    scalars = second[:, -row.SAVED :]
-    scalars[runs, row.PHASE] = ANCHOR
-    scalars[runs, row.STEP] = scalars[runs, row.MARK_STEP] = step
-    scalars[runs, row.LEVEL] = scalars[runs, row.FINE] = frequencies
-    scalars[runs, row.MARK_NORM] = np.inf
-    scalars[runs, row.DIGEST] = digests(params[runs])
+    states = saved_states(second)
+    states["phase"][runs] = Phase.ANCHOR
+    states["step"][runs] = states["mark_step"][runs] = step
+    states["coarse"][runs] = states["fine"][runs] = frequencies
+    states["mark_norm"][runs] = np.inf
+    states["digest"][runs] = digests(params[runs])
+
+
+def saved_states(second: Float[np.ndarray, "run _second"]) -> np.ndarray:
+    """What is saved of the `State` of each run, (run,) with its names as fields: a view of `Book.second`."""
+    return second[:, -SAVED:].view(_SAVED_TYPE)[:, 0]
 
 
 @inlined
 def come_in(b, book, tables, rows, size, lane, run, snapshots):
-    """A run comes into a lane."""
+    """A run comes into a lane; it begins with a new direction, as searches are not kept."""
     b.run[lane] = run
     enter(tables.values, tables.distribution[run] * rows, b.table, rows, lane)
     enter(book.params, run * size, b.x, size, lane)
@@ -130,15 +222,16 @@ def come_in(b, book, tables, rows, size, lane, run, snapshots):
     start += (b.pairs + 2) * size
     enter(book.second, start, b.scale, b.scale_rows, lane)
     enter(book.second, start + b.scale_rows, b.rho, b.pairs, lane)
-    enter(book.second, start + b.scale_rows + b.pairs, b.scalars, row.SAVED, lane)
-    b.scalars[row.NEEDS * L + lane] = 1.0
-    b.scalars[row.SIZE * L + lane] = book.size[run]
+    enter(book.second, start + b.scale_rows + b.pairs, b.state, SAVED, lane)
+    state = state_in_lane(b.state, lane)
+    state.needs_direction = 1.0
+    state.size = book.size[run]
     for p in range(size):
         b.direction[p * L + lane] = 0.0
     column = 0
-    while column < snapshots and book.snapshots[column] <= b.scalars[row.STEP * L + lane]:
+    while column < snapshots and book.snapshots[column] <= state.step:
         column += 1
-    b.scalars[row.COLUMN * L + lane] = column
+    state.column = column
 
 
 @inlined
@@ -155,7 +248,7 @@ def go_out(b, book, size, lane):
     start += (b.pairs + 2) * size
     leave(book.second, start, b.scale, b.scale_rows, lane)
     leave(book.second, start + b.scale_rows, b.rho, b.pairs, lane)
-    leave(book.second, start + b.scale_rows + b.pairs, b.scalars, row.SAVED, lane)
+    leave(book.second, start + b.scale_rows + b.pairs, b.state, SAVED, lane)
 
 
 @inlined

@@ -1,27 +1,17 @@
-"""The line search of L-BFGS: which step comes next, for one lane at a time.
+"""The line search of L-BFGS: which step comes next, for one run at a time.
 
 A step is accepted by the Wolfe conditions, or by the approximate ones of Hager & Zhang (2005, equation 4.1), which ask
 for the decrease of the loss by the slopes alone: near a minimum the decrease itself drowns in rounding long before the
 gradient does. Until then an interval is kept that has a slope downwards at its lower end, and a slope upwards or too
-high a loss at its upper one (their section 4).
+high a loss at its upper one (their section 4). A run's `State` holds the search.
 """
 
 from __future__ import annotations
 
 import math
+from enum import IntEnum
 
 from tegum.core.compiled.compile import inlined
-from tegum.core.compiled.lanes import WIDE_LANES as L
-
-# Rows of a lane's scalars. First what is kept between steps, …
-VALUE, OFFSET, STEP, LEVEL, FINE, NEXT, TAU, PHASE, ESTIMATE, REDUCED, BARREN, MOVED = range(12)
-GAMMA, MARK_STEP, MARK_VALUE, MARK_NORM, DIGEST = range(12, 17)
-SAVED = 17
-# … then what belongs to one search.
-NEEDS, ALPHA, LOW, LOW_VALUE, LOW_SLOPE, HIGH, HIGH_SLOPE, WIDTH, TRIALS, BLOCKED, SLOPE, COLUMN, SIZE, HIGH_VALUE = (
-    range(17, 31)
-)
-SCALARS = 31
 
 _DECREASE, _CURVATURE = 0.1, 0.9
 """δ and σ of Hager & Zhang."""
@@ -31,88 +21,127 @@ _JUMP = 1e-10
 """The most that the loss may rise for its estimated error, relative to that of no model at all."""
 _MOST_TRIALS = 20
 
-GO_ON, ACCEPT, FAIL = 0, 1, 2
+
+class Verdict(IntEnum):
+    """Of one trial."""
+
+    GO_ON = 0
+    ACCEPT = 1
+    FAIL = 2
 
 
 @inlined
-def begin_search(scalars, lane, slope):
+def begin_search(state, slope):
     """Start a search with the step 1 along a direction of this slope."""
-    scalars[SLOPE * L + lane] = slope
-    scalars[ALPHA * L + lane] = 1.0
-    scalars[LOW * L + lane] = 0.0
-    scalars[LOW_VALUE * L + lane] = scalars[VALUE * L + lane]
-    scalars[LOW_SLOPE * L + lane] = slope
-    scalars[HIGH * L + lane] = math.inf
-    scalars[HIGH_SLOPE * L + lane] = math.nan
-    scalars[WIDTH * L + lane] = math.inf
-    scalars[TRIALS * L + lane] = 0.0
-    scalars[BLOCKED * L + lane] = 0.0
+    state.slope = slope
+    state.alpha = 1.0
+    state.low = 0.0
+    state.low_value = state.value
+    state.low_slope = slope
+    state.high = math.inf
+    state.high_slope = math.nan
+    state.width = math.inf
+    state.trials = 0.0
+    state.blocked = 0.0
 
 
 @inlined
-def next_step(scalars, lane, value, slope, error):
-    """Judge the trial at ALPHA, of this loss and slope; unless it is accepted, write the next one to ALPHA.
+def judge_trial(state, value, slope, error):
+    """The `Verdict` of the trial at alpha, of this loss and slope; to go on, alpha becomes the next step to try."""
+    state.trials += 1
+    finite = math.isfinite(value) and math.isfinite(slope)
+    ceiling = _ceiling(state, error)
+    # After a trial outside of the range of the series the step cannot be made longer, however steep it still is.
+    flat = slope >= _CURVATURE * state.slope or state.blocked > 0
+    if finite and flat and _descends(state, value, slope, ceiling):
+        return Verdict.ACCEPT
+    if state.trials >= _MOST_TRIALS:
+        return Verdict.FAIL
+    if not finite:
+        _shorten(state)
+    elif slope < 0 and value <= ceiling:
+        _lengthen(state, value, slope)
+    else:
+        # Beyond the minimum: the upper end of the interval.
+        state.high = state.alpha
+        state.high_slope = slope
+        state.high_value = value
+        _inside(state)
+    narrow = math.isfinite(state.high) and state.high - state.low <= 1e-14 * state.high
+    return Verdict.FAIL if narrow else Verdict.GO_ON
+
+
+@inlined
+def _ceiling(state, error):
+    """The loss that counts as no rise with the approximate conditions.
 
     After a search that found nothing the loss may also rise by its estimated error: next to a corner what is summed in
     closed form changes from one trial to the next, and the loss jumps by as much, while the slopes stay right.
     """
-    alpha = scalars[ALPHA * L + lane]
-    before, downwards = scalars[VALUE * L + lane], scalars[SLOPE * L + lane]
-    low = scalars[LOW * L + lane]
-    ceiling = before + _ALLOWED * abs(before) + _ROUNDING * scalars[SIZE * L + lane]
-    if scalars[BARREN * L + lane] > 0:
-        ceiling += min(error, _JUMP * scalars[SIZE * L + lane])
-    finite = math.isfinite(value) and math.isfinite(slope)
-    enough = value <= before + _DECREASE * alpha * downwards
-    nearly = value <= ceiling and slope <= (2 * _DECREASE - 1) * downwards
-    scalars[TRIALS * L + lane] += 1
-    if finite and (enough or nearly) and (slope >= _CURVATURE * downwards or scalars[BLOCKED * L + lane] > 0):
-        return ACCEPT
-    if scalars[TRIALS * L + lane] >= _MOST_TRIALS:
-        return FAIL
-    if not finite:
-        # The step leaves the range of the series: something shorter, and any that descends enough.
-        scalars[BLOCKED * L + lane] = 1.0
-        scalars[HIGH * L + lane] = alpha
-        scalars[HIGH_SLOPE * L + lane] = math.nan
-        scalars[WIDTH * L + lane] = alpha - low
-        scalars[ALPHA * L + lane] = low + 0.4 * (alpha - low)
-    elif slope < 0 and value <= ceiling:
-        rise = slope - scalars[LOW_SLOPE * L + lane]
-        further = -slope * (alpha - low) / rise if rise > 0 else math.inf
-        high = scalars[HIGH * L + lane]
-        scalars[LOW * L + lane] = alpha
-        scalars[LOW_VALUE * L + lane] = value
-        scalars[LOW_SLOPE * L + lane] = slope
-        if math.isinf(high):
-            scalars[ALPHA * L + lane] = alpha + min(max(further, alpha), 9 * alpha)
-        else:
-            _inside(scalars, lane)
-    else:
-        scalars[HIGH * L + lane] = alpha
-        scalars[HIGH_SLOPE * L + lane] = slope
-        scalars[HIGH_VALUE * L + lane] = value
-        _inside(scalars, lane)
-    low, high = scalars[LOW * L + lane], scalars[HIGH * L + lane]
-    return FAIL if math.isfinite(high) and high - low <= 1e-14 * high else GO_ON
+    ceiling = state.value + _ALLOWED * abs(state.value) + _ROUNDING * state.size
+    if state.failures > 0:
+        ceiling += min(error, _JUMP * state.size)
+    return ceiling
 
 
 @inlined
-def _inside(scalars, lane):
-    """The secant's zero of the slope inside the interval, or its middle where intervals do not shrink."""
-    low, high = scalars[LOW * L + lane], scalars[HIGH * L + lane]
-    low_slope, high_slope = scalars[LOW_SLOPE * L + lane], scalars[HIGH_SLOPE * L + lane]
-    width = high - low
+def _descends(state, value, slope, ceiling):
+    """Whether the loss has fallen enough, by itself or, where that drowns in rounding, by the slopes."""
+    enough = value <= state.value + _DECREASE * state.alpha * state.slope
+    nearly = value <= ceiling and slope <= (2 * _DECREASE - 1) * state.slope
+    return enough or nearly
+
+
+@inlined
+def _shorten(state):
+    """The step leaves the range of the series: something shorter, and any that descends enough."""
+    reach = state.alpha - state.low
+    state.blocked = 1.0
+    state.high = state.alpha
+    state.high_slope = math.nan
+    state.width = reach
+    state.alpha = state.low + 0.4 * reach
+
+
+@inlined
+def _lengthen(state, value, slope):
+    """The slope still leads down: to where it would vanish on a straight line, or inside the interval that there is."""
+    rise = slope - state.low_slope
+    further = -slope * (state.alpha - state.low) / rise if rise > 0 else math.inf
+    state.low = state.alpha
+    state.low_value = value
+    state.low_slope = slope
+    if math.isinf(state.high):
+        state.alpha += min(max(further, state.alpha), 9 * state.alpha)
+    else:
+        _inside(state)
+
+
+@inlined
+def _inside(state):
+    """The minimum of the cubic through both ends, or the middle where intervals do not shrink."""
+    width = state.high - state.low
     share = 0.5
-    if not math.isnan(high_slope) and width <= 0.7 * scalars[WIDTH * L + lane]:
-        rise = scalars[HIGH_VALUE * L + lane] - scalars[LOW_VALUE * L + lane]
-        mean = low_slope + high_slope - 3 * rise / width
-        square = mean * mean - low_slope * high_slope
-        if square >= 0:
-            root = math.sqrt(square)
-            share = 1 - (high_slope + root - mean) / (high_slope - low_slope + 2 * root)
-        if high_slope >= 0 and (not 0 < share < 1 or abs(rise) < 1e-8 * abs(scalars[VALUE * L + lane])):
-            share = low_slope / (low_slope - high_slope)
-        share = min(max(share, 0.05), 0.95) if math.isfinite(share) else 0.5
-    scalars[WIDTH * L + lane] = width
-    scalars[ALPHA * L + lane] = low + share * width
+    if not math.isnan(state.high_slope) and width <= 0.7 * state.width:
+        share = _cubic_share(state, width)
+    state.width = width
+    state.alpha = state.low + share * width
+
+
+@inlined
+def _cubic_share(state, width):
+    """Where the minimum of the cubic lies in the interval, as a part of it (Nocedal & Wright 2006, equation 3.59).
+
+    Where that is no place inside, or the losses differ by little more than rounding, the secant's zero of the slope.
+    """
+    low_slope, high_slope = state.low_slope, state.high_slope
+    rise = state.high_value - state.low_value
+    mean = low_slope + high_slope - 3 * rise / width
+    square = mean * mean - low_slope * high_slope
+    share = 0.5
+    if square >= 0:
+        root = math.sqrt(square)
+        share = 1 - (high_slope + root - mean) / (high_slope - low_slope + 2 * root)
+    if high_slope >= 0 and (not 0 < share < 1 or abs(rise) < 1e-8 * abs(state.value)):
+        share = low_slope / (low_slope - high_slope)
+    return min(max(share, 0.05), 0.95) if math.isfinite(share) else 0.5

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from tegum.core.compiled.compile import kernel
-from tegum.training.exact.kernels import search as row
-from tegum.training.exact.kernels.lbfgs import LITTLE, MOST_BARREN, MOST_DESCENDED, MOST_FREQUENCIES
-from tegum.training.exact.kernels.memory import ANCHOR, CHECK, CONVERGED, DESCEND, STALLED
+from tegum.core.compiled.compile import inlined, kernel
+from tegum.training.exact.kernels.lbfgs import LITTLE, MOST_DESCENDED, MOST_FAILURES, MOST_FREQUENCIES
+from tegum.training.exact.kernels.memory import SAVED, Phase, saved_state
 from tegum.training.exact.kernels.probe import GRADIENT_ERROR
 
 _REDUCTION = 0.05
@@ -17,18 +16,17 @@ _CONTRACTION = 0.25
 
 
 @kernel
-def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accuracy):
-    """Take in the loss and gradient of runs with NEXT frequencies: a run has converged, or goes on with a better c.
+def settle(plan, book, queue, values, errors, gradients, tolerance, accuracy):
+    """Take in the loss and gradient of runs with `wanted` frequencies: a run has converged, or goes on with a better c.
 
-    It has converged where, at the same place, the norm of the gradient with FINE frequencies is within the tolerance,
-    that with NEXT, twice as many, by as much as they differ, and the two losses agree within the accuracy. Where FINE
-    is the most there are, NEXT is half as many.
+    It has converged where, at the same place, the norm of the gradient with `fine` frequencies is within the tolerance,
+    that with `wanted`, twice as many, by as much as they differ, and the two losses agree within the accuracy. Where
+    `fine` is the most there are, `wanted` is half as many.
 
     Args:
         plan: a `Plan`.
         book: a `Book`; changed in place.
         queue: runs whose phase is CHECK.
-        amount: how many.
         values: (queue,) losses.
         errors: (queue,) their estimated errors.
         gradients: (queue, P), flat.
@@ -37,63 +35,84 @@ def settle(plan, book, queue, amount, values, errors, gradients, tolerance, accu
 
     """
     size = plan.features * (plan.hidden + 1)
-    for at in range(amount):
+    for at in range(len(queue)):
         run = queue[at]
-        scalars = (run + 1) * book.length - row.SAVED
-        gradient = run * book.length + book.pairs * size
-        correction = gradient + size
-        old, new, difference, product = 0.0, 0.0, 0.0, 0.0
-        for p in range(size):
-            g, fine = book.second[gradient + p], gradients[at * size + p]
-            change = fine - g
-            old += g * g
-            new += fine * fine
-            difference += change * change
-            product += change * book.params[run * size + p]
-            book.second[gradient + p] = fine
-            book.second[correction + p] += change
-        old, new, difference = math.sqrt(old), math.sqrt(new), math.sqrt(difference)
-        change = values[at] - book.second[scalars + row.VALUE]
-        level, frequencies = book.second[scalars + row.LEVEL], book.second[scalars + row.NEXT]
-        corrected = book.second[scalars + row.FINE] > level
-        moved = book.second[scalars + row.MOVED] > 0
-        if frequencies < book.second[scalars + row.FINE]:
-            error = book.second[scalars + row.ESTIMATE] / (GRADIENT_ERROR * book.second[scalars + row.FINE])
+        state = saved_state(book.second, (run + 1) * book.length - SAVED)
+        old, new, difference, product = _take_in(book, run, size, gradients, at)
+        change = values[at] - state.value
+        if state.wanted < state.fine:
+            error = state.uncertainty / (GRADIENT_ERROR * state.fine)
             agree = old + difference <= tolerance and max(abs(change), error) <= accuracy
-            book.second[scalars + row.PHASE] = CONVERGED if agree else STALLED
-            continue
-        if frequencies > book.second[scalars + row.FINE]:
-            # Another function: what the last one had come to is no mark for it.
-            book.second[scalars + row.MARK_NORM] = new
-            book.second[scalars + row.MARK_VALUE] = values[at]
-            book.second[scalars + row.MARK_STEP] = book.second[scalars + row.STEP]
-        book.second[scalars + row.VALUE] = values[at]
-        book.second[scalars + row.OFFSET] += change - product
-        book.second[scalars + row.FINE] = frequencies
-        book.second[scalars + row.MOVED] = 0.0
-        estimate = GRADIENT_ERROR * frequencies * errors[at]
-        # There the estimate is mostly rounding.
-        most = 2 * frequencies > MOST_FREQUENCIES
-        book.second[scalars + row.ESTIMATE] = estimate
-        # What even more frequencies would change is taken to be no more than what these did.
-        within = max(old, new + difference) <= tolerance and max(abs(change), errors[at]) <= accuracy
-        if not math.isfinite(values[at]):
-            book.second[scalars + row.PHASE] = STALLED
-        elif within and not moved:
-            book.second[scalars + row.PHASE] = CONVERGED
-        elif new <= max(tolerance, estimate) and not (most and tolerance < new < LITTLE * tolerance):
-            # Small enough, as far as so many frequencies show.
-            book.second[scalars + row.NEXT] = frequencies / 2 if most else 2 * frequencies
-            book.second[scalars + row.PHASE] = STALLED if most and new > tolerance else CHECK
+            state.phase = Phase.CONVERGED if agree else Phase.STALLED
         else:
-            wrong = corrected and difference > _CONTRACTION * book.second[scalars + row.REDUCED]
-            barren = book.second[scalars + row.BARREN] > MOST_BARREN
-            if (wrong and level < MOST_DESCENDED) or barren:
-                book.second[scalars + row.LEVEL] = min((4 if barren else 2) * level, frequencies)
-                book.second[scalars + row.PHASE] = ANCHOR
-                book.second[scalars + row.BARREN] = 0.0
-                book.second[scalars + row.MARK_STEP] = book.second[scalars + row.STEP]
+            # What even more frequencies would change is taken to be no more than what these did.
+            within = max(old, new + difference) <= tolerance and max(abs(change), errors[at]) <= accuracy
+            converged = within and not state.moved > 0
+            corrected = state.fine > state.coarse
+            _renew(state, values[at], errors[at], new, change - product)
+            if not math.isfinite(values[at]):
+                state.phase = Phase.STALLED
+            elif converged:
+                state.phase = Phase.CONVERGED
             else:
-                book.second[scalars + row.PHASE] = DESCEND
-            book.second[scalars + row.REDUCED] = new
-            book.second[scalars + row.TAU] = max(0.5 * tolerance, 0.0 if most else estimate, _REDUCTION * new)
+                _choose(state, new, corrected and difference > _CONTRACTION * state.norm_at_check, tolerance)
+
+
+@inlined
+def _take_in(book, run, size, gradients, at):
+    """Replace a run's gradient by the one of this check, and add the change to c.
+
+    Returns:
+        The norms of the old gradient, of the new one and of the change, and the product of the change with θ.
+
+    """
+    gradient = run * book.length + book.pairs * size
+    correction = gradient + size
+    old, new, difference, product = 0.0, 0.0, 0.0, 0.0
+    for p in range(size):
+        before, after = book.second[gradient + p], gradients[at * size + p]
+        change = after - before
+        old += before * before
+        new += after * after
+        difference += change * change
+        product += change * book.params[run * size + p]
+        book.second[gradient + p] = after
+        book.second[correction + p] += change
+    return math.sqrt(old), math.sqrt(new), math.sqrt(difference), product
+
+
+@inlined
+def _renew(state, value, error, norm, offset):
+    """From now on the loss is the one of this check; `offset` is what the constant beside c·x changes by."""
+    if state.wanted > state.fine:
+        # Another function: what the last one had come to is no mark for it.
+        state.mark_norm = norm
+        state.mark_value = value
+        state.mark_step = state.step
+    state.value = value
+    state.offset += offset
+    state.fine = state.wanted
+    state.moved = 0.0
+    state.uncertainty = GRADIENT_ERROR * state.wanted * error
+
+
+@inlined
+def _choose(state, norm, wrong, tolerance):
+    """Another check with more frequencies, or steps again; with more frequencies where c was too wrong to help."""
+    # There are no more: then the uncertainty is mostly rounding.
+    most = 2 * state.fine > MOST_FREQUENCIES
+    if norm <= max(tolerance, state.uncertainty) and not (most and tolerance < norm < LITTLE * tolerance):
+        # Small enough, as far as so many frequencies show.
+        state.wanted = state.fine / 2 if most else 2 * state.fine
+        state.phase = Phase.STALLED if most and norm > tolerance else Phase.CHECK
+    else:
+        failed = state.failures > MOST_FAILURES
+        if (wrong and state.coarse < MOST_DESCENDED) or failed:
+            state.coarse = min((4 if failed else 2) * state.coarse, state.fine)
+            state.phase = Phase.ANCHOR
+            state.failures = 0.0
+            state.mark_step = state.step
+        else:
+            state.phase = Phase.DESCEND
+        state.norm_at_check = norm
+        state.target = max(0.5 * tolerance, 0.0 if most else state.uncertainty, _REDUCTION * norm)
