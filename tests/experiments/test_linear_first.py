@@ -8,12 +8,12 @@ from numpy.testing import assert_allclose
 import tegum as tg
 from tegum import experiments
 from tegum.analysis.dynamics.plateaus import Plateau
+from tegum.analysis.linear.losses import linear_losses
 from tegum.analysis.linear.pca import linear_optimum, principal_axes
 from tegum.experiments.linear_first import criteria as _linear_criteria
 from tegum.experiments.linear_first import measures as _linear_measures
 from tegum.experiments.linear_first.escape_order import Order, chance, order
 from tegum.experiments.linear_first.findings import Found, found_in
-from tegum.experiments.linear_first.losses import at_level, linear_losses, own_losses
 from tegum.experiments.linear_first.onset import Onset, when
 from tegum.experiments.linear_first.plateau_ranks import (
     Runs,
@@ -161,21 +161,6 @@ def test_antipodal_sets_are_no_linear_solution_though_a_relu_loses_little():
     best = linear_optimum(features, 8)
     loss = float(tg.population_loss(best.weights, best.bias, features))
     assert linear_rank(loss, float(linear_losses(best.weights, features)), 1.0, losses) == 8
-
-
-def test_linear_losses_are_population_losses_of_linear_models():
-    features = tg.FeatureDistribution([tg.Correlated(3, 0.2, importance=0.5), tg.Independent(2, 0.4)])
-    weights = np.random.default_rng(0).normal(size=(4, 5, 2))
-    mean = features.first_moment()
-    bias = np.array([mean - each @ each.T @ mean for each in weights])
-    expected = tg.population_loss(weights, bias, features, activation="linear")
-    assert_allclose(linear_losses(weights, features), expected, rtol=1e-6)
-    assert_allclose(linear_losses(linear_optimum(features, 2).weights, features), linear_optimum(features, 2).loss)
-
-
-def test_levels_are_met_by_both_losses():
-    loss, linear = np.array([1.0, 1.04, 1.06, 1.0]), np.array([1.0, 1.0, 1.0, 1.2])
-    assert at_level(loss, linear, 1.0).tolist() == [True, True, False, False]
 
 
 def test_cosines_of_sets_that_are_present():
@@ -533,12 +518,3 @@ def test_diverged_runs_are_left_out():
         features=[tg.Correlated(2, 0.3)], hidden=1, training=tg.Sampled(steps=20, optimiser="sgd", rate=1e6), seeds=2
     )
     assert len(order(tg.train(spec), spec).measured) == 0
-
-
-def test_a_flow_has_population_losses_already():
-    spec = tg.Spec(features=[tg.Correlated(2, 0.3)], hidden=1, training=tg.Sampled(steps=4), snapshots=2, seeds=2)
-    run = tg.train(spec)
-    expected = tg.population_loss(run.weights.values.astype(float), run.bias.values.astype(float), spec.features)
-    assert_allclose(own_losses(run, spec, 1e-5), expected, atol=1e-5)
-    flow = run.assign_coords(time=run.step * 0.1)
-    assert (own_losses(flow, spec, 1e-5) == run.loss.values).all()

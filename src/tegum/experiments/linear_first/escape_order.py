@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tegum.analysis.linear.losses import OTHER_LEVELS, at_level, linear_losses, own_losses
 from tegum.analysis.runs import completed_runs
-from tegum.experiments.linear_first.losses import SHIFTS, at_level, linear_losses, own_losses
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -138,7 +138,7 @@ class Order:
 
         For all of the ranks at once it is generous: so often is one of them met.
         """
-        found = [self.plateaus_at(rank, shift) for rank in ranks for shift in SHIFTS]
+        found = [self.plateaus_at(rank, shift) for rank in ranks for shift in OTHER_LEVELS]
         return float(np.mean(found)) if found else math.nan
 
     def rests(self) -> Float[np.ndarray, "some pair"]:
@@ -214,7 +214,7 @@ def order(run: xr.Dataset, spec: Spec) -> Order:
     return Order(
         time=time.astype(float),
         steps=kept["step"].values,
-        loss=own_losses(kept, spec, ACCURACY),
+        loss=own_losses(kept, spec.features, spec.activation, ACCURACY),
         linear=linear_losses(weights, spec.features),
         measured=escape_times(strengths, time.astype(float)),
         predicted=predicted_escapes(weights[:, 0], spec.features, modes),

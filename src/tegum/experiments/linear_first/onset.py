@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
+from tegum.analysis.linear.losses import own_losses
 from tegum.analysis.runs import completed_runs
-from tegum.experiments.linear_first.losses import own_losses
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -93,7 +93,7 @@ def onsets(run: xr.Dataset, specs: Sequence[Spec]) -> list[Onset]:
     found = []
     for number, spec in enumerate(specs):
         here = completed_runs(run.isel(spec=number))
-        weights, loss = here["weights"].values, own_losses(here, spec, ACCURACY)
+        weights, loss = here["weights"].values, own_losses(here, spec.features, spec.activation, ACCURACY)
         variance = float((spec.features.importance * spec.features.covariance().diagonal()).sum())
         fall = variance - loss[:, -1:]
         found.append(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tegum.analysis.linear.losses import AT_LEVEL, OTHER_LEVELS, at_level, linear_losses, own_losses
 from tegum.analysis.runs import completed_runs
-from tegum.experiments.linear_first.losses import SAME, SHIFTS, at_level, linear_losses, own_losses
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -97,13 +97,13 @@ class Runs:
         runs = [number for number, at in enumerate(places) if at >= 0]
         chosen = [places[number] for number in runs]
         loss, linear, inside = (each[runs, chosen] for each in (self.loss, self.linear, self.inside))
-        hits = [at_level(loss, linear, shift * self.losses[self.rank]) & (inside >= INSIDE) for shift in SHIFTS]
+        hits = [at_level(loss, linear, shift * self.losses[self.rank]) & (inside >= INSIDE) for shift in OTHER_LEVELS]
         return float(np.mean([each.sum() for each in hits]) / len(self.first))
 
     @property
     def passing(self) -> Float[np.ndarray, " run"]:
         """The share of |W|² in the principal subspace when the loss first is that of the best linear solution."""
-        below = self.loss <= self.losses[self.rank] * (1 + SAME)
+        below = self.loss <= self.losses[self.rank] * (1 + AT_LEVEL)
         return np.array([row[np.argmax(so)] for row, so in zip(self.inside, below, strict=True) if so.any()], float)
 
     def _ranks(self, places: Sequence[int]) -> Int[np.ndarray, " run"]:
@@ -214,7 +214,7 @@ def _runs(run: xr.Dataset, spec: Spec, losses: Float[np.ndarray, " rank"]) -> Ru
 
     kept = completed_runs(run)
     weights, steps = kept["weights"].values.astype(float), run["step"].values
-    loss, linear = own_losses(kept, spec, ACCURACY), linear_losses(weights, spec.features)
+    loss, linear = own_losses(kept, spec.features, spec.activation, ACCURACY), linear_losses(weights, spec.features)
     sets = len(spec.features.sets)
     # The principal direction of each set: any of them are as good where there is room for fewer.
     axes = principal_axes(spec.features)[1][:, :sets]

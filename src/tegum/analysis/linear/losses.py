@@ -11,23 +11,37 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.core.features.distribution import FeatureDistribution
-    from tegum.training.spec.spec import Spec
+    from tegum.core.model import Activation
 
-SAME = 0.05
+AT_LEVEL = 0.05
 """A loss is that of a linear optimum if it differs by at most this part."""
 
-SHIFTS = tuple(each for each in np.geomspace(0.5, 2.0, 29).tolist() if abs(np.log(each)) > np.log((1 + SAME) ** 2))
-"""Factors of levels that are no one's: what meets these as well as the levels themselves meets them by chance."""
+OTHER_LEVELS = tuple(
+    each for each in np.geomspace(0.5, 2.0, 29).tolist() if abs(np.log(each)) > np.log((1 + AT_LEVEL) ** 2)
+)
+"""Factors that move a level to where no linear optimum is: plateaus that meet the moved levels do so by chance."""
 
 
-def own_losses(run: xr.Dataset, spec: Spec, tol: float) -> Float[np.ndarray, "run step"]:
-    """The population loss of every snapshot, to an accuracy: a flow's own, and not that of a sample."""
+def own_losses(
+    run: xr.Dataset, features: FeatureDistribution, activation: Activation, tol: float
+) -> Float[np.ndarray, "run step"]:
+    """The population loss of every snapshot of the runs of one Spec.
+
+    A flow has recorded it; that of other trajectories is computed, for what they have recorded is the loss of a sample.
+
+    Args:
+        run: a trajectory, dims (seed, step).
+        features: the feature distribution that was trained on.
+        activation: of the model that was trained.
+        tol: the largest error of a loss; no loss is told to be smaller.
+
+    """
     if "time" in run.coords or not run.sizes["seed"]:
         return run["loss"].values.astype(float)
     from tegum.core.loss.population import population_loss
 
     weights, bias = run["weights"].values.astype(float), run["bias"].values.astype(float)
-    loss = population_loss(weights, bias, spec.features, tol=tol, activation=spec.activation)
+    loss = population_loss(weights, bias, features, tol=tol, activation=activation)
     return np.maximum(loss, tol)
 
 
@@ -46,5 +60,5 @@ def linear_losses(weights: Float[np.ndarray, "*run n m"], features: FeatureDistr
 def at_level(
     loss: Float[np.ndarray, "*run"], linear: Float[np.ndarray, "*run"], level: float
 ) -> Bool[np.ndarray, "*run"]:
-    """Whether both losses of each run are at the level, to `SAME`; NaN is not."""
-    return (np.abs(loss / level - 1) <= SAME) & (np.abs(linear / level - 1) <= SAME)
+    """Whether both losses of each run are at the level, to `AT_LEVEL`; NaN is not."""
+    return (np.abs(loss / level - 1) <= AT_LEVEL) & (np.abs(linear / level - 1) <= AT_LEVEL)
