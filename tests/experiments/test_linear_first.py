@@ -9,12 +9,13 @@ import tegum as tg
 from tegum import experiments
 from tegum.analysis.dynamics.plateaus import Plateau
 from tegum.analysis.linear.losses import linear_losses
+from tegum.analysis.linear.onset import SuperpositionOnset
 from tegum.analysis.linear.pca import linear_optimum, principal_axes
 from tegum.experiments.linear_first import criteria as _linear_criteria
 from tegum.experiments.linear_first import measures as _linear_measures
+from tegum.experiments.linear_first.criteria import when
 from tegum.experiments.linear_first.escape_order import Order, chance, order
-from tegum.experiments.linear_first.findings import Found, found_in
-from tegum.experiments.linear_first.onset import Onset, when
+from tegum.experiments.linear_first.findings import Found, OnsetEnsemble, found_in
 from tegum.experiments.linear_first.plateau_ranks import (
     Runs,
     System,
@@ -125,12 +126,13 @@ def test_close_eigenvalues_show_order_but_no_plateaus(quick):
 
 def test_superposition_of_independent_features_is_neither_early_nor_late_and_absent_from_linear_models(quick):
     summary, _, found = quick
-    for onset in found.onsets["adamw"]:
+    for ensemble in found.onsets["adamw"]:
+        onset = ensemble.onset
         assert np.isfinite(onset.begins("features")).all()
-        if not np.isnan(onset.scale):
+        if not np.isnan(ensemble.scale):
             assert (onset.surplus < onset.begins("features")).all()
             assert (onset.begins("features") < onset.done(0.9)).all()
-    for onset in found.onsets["linear"]:
+    for onset in [each.onset for each in found.onsets["linear"]]:
         assert np.isinf(onset.begins("features")).all()
         assert np.isinf(onset.begins("norm")).all()
         assert_allclose(onset.total[:, -1], onset.hidden, rtol=0.05)
@@ -357,9 +359,7 @@ def test_medians_have_intervals_of_order_statistics():
 
 def onset(count, fallen, total=None, steps=None):
     count = np.asarray(count)
-    return Onset(
-        density=0.1,
-        scale=0.01,
+    return SuperpositionOnset(
         hidden=2,
         steps=np.arange(0, 10 * count.shape[1], 10) if steps is None else steps,
         count=count,
@@ -370,18 +370,8 @@ def onset(count, fallen, total=None, steps=None):
     )
 
 
-def test_onsets_are_those_that_last():
-    found = onset(
-        [[3, 1, 2, 3, 3], [0, 1, 1, 2, 2]],
-        [[0, 0.2, 0.6, 0.95, 1.0], [0, 0.6, 0.4, 0.6, 1.0]],
-        total=np.array([[3, 2.1, 2.3, 2.3, 3], [0, 1, 2, 2.1, 2.2]]),
-    )
-    assert found.represented(2).tolist() == [20, 30]
-    assert found.begins("features").tolist() == [30, np.inf]
-    assert found.begins("norm").tolist() == [20, np.inf]
-    assert found.done(0.5).tolist() == [20, 30]
-    assert found.at(found.fallen, found.begins("features")).tolist() == [0.95]
-    assert found.linear_interference == pytest.approx(0.6)
+def ensemble(onset):
+    return OnsetEnsemble(density=0.1, scale=0.01, onset=onset)
 
 
 def test_early_and_late_are_told_by_a_rule():
@@ -397,7 +387,7 @@ def test_the_answer_says_what_was_measured(at, word):
     count = np.where(np.arange(11) >= at, 3, 0)[None].repeat(6, 0)
     fallen = np.linspace(0, 1, 11)[None].repeat(6, 0) + 0.01 * np.arange(6)[:, None]
     made = onset(count, fallen, total=count + 0.1)
-    found = Found((), {}, {"adamw": (made,)})
+    found = Found((), {}, {"adamw": (ensemble(made),)})
     measured = by_key(_linear_measures._of_onsets(found))
     text = _linear_criteria.answer(found, measured)
     assert f"by more than m represented, {word}: when" in text
@@ -417,7 +407,7 @@ def found_of(*systems):
         for training in ("flow", "sgd", "adamw")
         if (way, training) != ("apart-density", "flow")
     }
-    return Found(made, orders, {"adamw": (onset(np.zeros((8, 3), int), np.zeros((8, 3))),)})
+    return Found(made, orders, {"adamw": (ensemble(onset(np.zeros((8, 3), int), np.zeros((8, 3)))),)})
 
 
 MEASURES = {
@@ -464,7 +454,7 @@ def test_criteria_pass_and_fail_one_by_one():
 def test_too_few_runs_are_no_test():
     found = found_of((2, 4))
     assert _linear_criteria.testable(found)
-    few = dataclasses.replace(found, onsets={"adamw": (onset(np.zeros((3, 3), int), np.zeros((3, 3))),)})
+    few = dataclasses.replace(found, onsets={"adamw": (ensemble(onset(np.zeros((3, 3), int), np.zeros((3, 3)))),)})
     assert not _linear_criteria.testable(few)
     assert not _linear_criteria.testable(Found((), {}, {}))
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tegum.analysis.linear.onset import DEFINITIONS
 from tegum.experiments.framework import Criterion
-from tegum.experiments.linear_first.measures import place_key, where_key
-from tegum.experiments.linear_first.onset import DEFINITIONS, when
+from tegum.experiments.linear_first.measures import EARLY, LATE, place_key, where_key
 from tegum.experiments.linear_first.plateau_ranks import KINDS
 from tegum.experiments.reporting import Measure
 
@@ -126,7 +126,7 @@ def answer(found: Found, measured: Mapping[str, Measure]) -> str:
     chosen = [each for each in group if each.scale == np.nanmin([one.scale for one in group])]
     parts = []
     for by, rule in DEFINITIONS.items():
-        steps = {each: each.begins(by) for each in chosen}
+        steps = {each: each.onset.begins(by) for each in chosen}
         reached = [each for each in chosen if np.isfinite(steps[each]).all()]
         if not reached:
             parts.append(f"by {rule}, some runs have none")
@@ -137,6 +137,13 @@ def answer(found: Found, measured: Mapping[str, Measure]) -> str:
         done = _range([each.value for each in fallen if each.value is not None])
         parts.append(f"by {rule}, {' or '.join(words)}: when {done} of the loss's fall is done (densities {densities})")
     return f"Superposition of independent features begins, {'; '.join(parts)}."
+
+
+def when(low: float | None, high: float | None) -> str:
+    """Early, late or midway, by the interval of the part of the fall that is done when superposition begins."""
+    if low is None or high is None:
+        return "at an unknown time"
+    return "early" if high < EARLY else "late" if low > LATE else "midway"
 
 
 def _low(measure: Measure) -> float:

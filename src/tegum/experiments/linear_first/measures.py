@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from tegum.analysis.linear.onset import DEFINITIONS
 from tegum.experiments.linear_first.escape_order import TRAININGS, WAYS, chance
-from tegum.experiments.linear_first.onset import DEFINITIONS, EARLY, LATE
 from tegum.experiments.linear_first.plateau_ranks import KINDS, on
 from tegum.experiments.reporting import Measure, average, in_key, mean, share
 
 if TYPE_CHECKING:
+    from tegum.analysis.linear.onset import SuperpositionOnset
     from tegum.experiments.linear_first.escape_order import Order
-    from tegum.experiments.linear_first.findings import Found
-    from tegum.experiments.linear_first.onset import Onset
+    from tegum.experiments.linear_first.findings import Found, OnsetEnsemble
     from tegum.experiments.linear_first.plateau_ranks import Runs
+
+
+EARLY, LATE = 0.5, 0.9
+"""Superposition is early if it begins before the first part of the loss's fall is done, late if after the second."""
 
 
 def measures(found: Found) -> list[Measure]:
@@ -37,15 +41,15 @@ def place_key(way: str, training: str) -> str:
     return f"{way.replace('-', '_')}.{training}"
 
 
-def where(training: str, onset: Onset) -> str:
-    """The name of an ensemble of `Onset`."""
+def where(training: str, ensemble: OnsetEnsemble) -> str:
+    """The name of an ensemble of onsets."""
     model = "linear model" if training == "linear" else TRAININGS[training]
-    return f"{model}, density {onset.density:g}, scale {start(onset.scale)}"
+    return f"{model}, density {ensemble.density:g}, scale {start(ensemble.scale)}"
 
 
-def where_key(training: str, onset: Onset) -> str:
-    """An ensemble of `Onset`, at the start of its measures' keys: "onset_sgd.density_0_03.start_0_001"."""
-    return f"onset_{training}.density_{in_key(onset.density)}.start_{_start_key(onset.scale)}"
+def where_key(training: str, ensemble: OnsetEnsemble) -> str:
+    """An ensemble of onsets, at the start of its measures' keys: "onset_sgd.density_0_03.start_0_001"."""
+    return f"onset_{training}.density_{in_key(ensemble.density)}.start_{_start_key(ensemble.scale)}"
 
 
 def start(scale: float) -> str:
@@ -193,8 +197,8 @@ def _median(key: str, name: str, values: Float[np.ndarray, " run"], meaning: str
 
 def _of_onsets(found: Found) -> Iterator[Measure]:
     for training, group in found.onsets.items():
-        for onset in group:
-            key, name = where_key(training, onset), where(training, onset)
+        for ensemble in group:
+            key, name, onset = where_key(training, ensemble), where(training, ensemble), ensemble.onset
             for by, rule in DEFINITIONS.items():
                 begins = onset.begins(by)
                 yield share(
@@ -211,11 +215,11 @@ def _of_onsets(found: Found) -> Iterator[Measure]:
                         onset.at(onset.fallen, begins), "1",
                         f"part of the fall of the loss; early below {EARLY:g}, late above {LATE:g}",
                     )  # fmt: skip
-            if onset.scale == group[0].scale:
+            if ensemble.scale == group[0].scale:
                 yield from _in_time(key, name, onset)
 
 
-def _in_time(key: str, name: str, onset: Onset) -> Iterator[Measure]:
+def _in_time(key: str, name: str, onset: SuperpositionOnset) -> Iterator[Measure]:
     """At three moments, of the smallest start scale."""
     m = onset.hidden
     parts = {"early": EARLY, "late": LATE}
