@@ -50,7 +50,7 @@ def linear_first(
     """Eleven panels, in five rows.
 
     Args:
-        systems: with `sets`, `hidden`, `steps`, `losses` and `runs`; these with `scale`, `loss` and `kinds`.
+        systems: with `sets`, `hidden`, `steps`, `losses`, `scales` and `runs`; these with `loss` and `kinds`.
         orders: by (way, training), with `steps`, `time`, `loss`, `losses`, `predicted`, `modes`, `in_order`, `timely`,
             `ratio` and `plateaus_at`.
         onsets: by training, with `density`, `scale` and `onset`; this with `hidden`, `steps`, `count`, `total`,
@@ -102,8 +102,8 @@ def _draw_levels(place: Axes, losses: Any, most: int) -> None:
 
 def _draw_losses(place: Axes, system: Any) -> None:
     _draw_levels(place, system.losses, system.sets)
-    for runs, colour in zip(system.runs, style.ACCENTS, strict=False):
-        place.plot(system.steps[1:], runs.loss[0, 1:], color=colour, lw=1.3, label=_scale(runs.scale))
+    for scale, runs, colour in zip(system.scales, system.runs, style.ACCENTS, strict=False):
+        place.plot(system.steps[1:], runs.loss[0, 1:], color=colour, lw=1.3, label=_scale(scale))
     place.set_xscale("log")
     place.set_yscale("log")
     place.set_xlim(10, system.steps[-1])
@@ -141,7 +141,7 @@ def _scale(scale: float) -> str:
 
 
 def _draw_kinds(place: Axes, systems: Sequence[Any], title: str) -> None:
-    scales = [runs.scale for runs in systems[0].runs]
+    scales = systems[0].scales
     width = 0.8 / len(systems)
     for number, system in enumerate(sorted(systems, key=lambda each: each.sets)):
         at = np.arange(len(scales)) + width * (number - (len(systems) - 1) / 2)

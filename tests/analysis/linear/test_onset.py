@@ -1,23 +1,11 @@
 import numpy as np
 import pytest
 import xarray as xr
+from linear_findings import onset
 from numpy.testing import assert_allclose
 
 import tegum as tg
-from tegum.analysis.linear.onset import SuperpositionOnset, superposition_onset
-
-
-def onset(count, fallen, total=None):
-    count = np.asarray(count)
-    return SuperpositionOnset(
-        hidden=2,
-        steps=np.arange(0, 10 * count.shape[1], 10),
-        count=count,
-        total=count.astype(float) if total is None else total,
-        disturbed=np.zeros(count.shape),
-        fallen=np.asarray(fallen, float),
-        features=5,
-    )
+from tegum.analysis.linear.onset import superposition_onset
 
 
 def test_onsets_are_those_that_last():

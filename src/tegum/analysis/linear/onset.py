@@ -27,9 +27,6 @@ REPRESENTED_NORM = 0.5**0.5
 SURPLUS = 1.1
 """|W|²_F over m from which on it is superposition: no W Wᵀ that projects has more than m."""
 
-ACCURACY = 1e-4
-"""Largest error of a population loss."""
-
 Definition = Literal["features", "norm"]
 
 DEFINITIONS: Mapping[Definition, str] = {"features": "more than m represented", "norm": "|W|²_F > 1.1 m"}
@@ -87,7 +84,7 @@ class SuperpositionOnset:
 
 
 def superposition_onset(
-    run: xr.Dataset, features: FeatureDistribution, activation: Activation = "relu"
+    run: xr.Dataset, features: FeatureDistribution, activation: Activation = "relu", tol: float = 1e-4
 ) -> SuperpositionOnset:
     """When the runs of one Spec come to superposition, and how much of the fall of the loss is done by then.
 
@@ -95,12 +92,13 @@ def superposition_onset(
         run: a trajectory, dims (seed, step).
         features: the feature distribution that was trained on.
         activation: of the model that was trained.
+        tol: the largest error of a population loss.
 
     """
     from tegum.analysis.geometry.measures import represented, total_interference
 
     kept = completed_runs(run)
-    weights, loss = kept["weights"].values, own_losses(kept, features, activation, ACCURACY)
+    weights, loss = kept["weights"].values, own_losses(kept, features, activation, tol)
     variance = float((features.importance * features.covariance().diagonal()).sum())
     fall = variance - loss[:, -1:]
     return SuperpositionOnset(

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tegum.analysis.linear.onset import DEFINITIONS
+from tegum.analysis.linear.plateau_ranks import KINDS
 from tegum.experiments.framework import Criterion
 from tegum.experiments.linear_first.measures import EARLY, LATE, place_key, where_key
-from tegum.experiments.linear_first.plateau_ranks import KINDS
 from tegum.experiments.reporting import Measure
 
 if TYPE_CHECKING:
-    from tegum.experiments.linear_first.findings import Found
-    from tegum.experiments.linear_first.plateau_ranks import System
+    from tegum.experiments.linear_first.findings import Found, StartScales
 
 MOST_RUNS, NEARLY_ALL = 0.5, 0.9
 """Shares of runs that criteria ask for."""
@@ -108,16 +107,16 @@ def failures(found: Found) -> str:
             parts.append(f"{name}: {', '.join(told)}")
     held = [_largest(system) for system in spare]
     return (
-        f"First plateaus from scale {found.systems[0].runs[0].scale:g}; {'; '.join(parts)}. With m = 2k half of the "
+        f"First plateaus from scale {found.systems[0].scales[0]:g}; {'; '.join(parts)}. With m = 2k half of the "
         f"runs are at rank k at some time up to a scale of {_range([each for each in held if each], 'g') or 'none'}."
     )
 
 
-def _largest(system: System) -> float:
+def _largest(system: StartScales) -> float:
     """The largest start scale up to which half of the runs are on the linear optimum at some time; 0 if none is."""
     shares = [np.mean(np.isin(runs.kinds, ("linear", "begun"))) for runs in system.runs[:-1]]
     at = next((number for number, each in enumerate(shares) if each <= MOST_RUNS), len(shares))
-    return system.runs[at - 1].scale if at else 0.0
+    return system.scales[at - 1] if at else 0.0
 
 
 def answer(found: Found, measured: Mapping[str, Measure]) -> str:

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
+from jaxtyping import Float, Int
 
+from tegum.analysis.linear.escape_order import EscapeOrder, escape_order
 from tegum.analysis.linear.onset import SuperpositionOnset, superposition_onset
-from tegum.experiments.linear_first.escape_order import Order
-from tegum.experiments.linear_first.plateau_ranks import System
+from tegum.analysis.linear.plateau_ranks import FirstPlateaus, first_plateaus
 from tegum.training.dataset import spec_of, specs_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.training.spec.spec import Spec
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class StartScales:
+    """Correlated sets, all alike, in so many hidden dimensions, from starts of several scales."""
+
+    sets: int
+    hidden: int
+    steps: Int[np.ndarray, " step"]
+    losses: Float[np.ndarray, " rank"]
+    """Of the best linear solution of rank 0, 1, …, m."""
+    scales: tuple[float, ...]
+    """Standard deviations of the starts, the smallest first; NaN for Xavier's, which is last."""
+    runs: tuple[FirstPlateaus, ...]
+    """From each of them."""
+
+    @property
+    def name(self) -> str:
+        """For measures."""
+        return f"{self.sets} sets, m = {self.hidden}"
+
+    @property
+    def key(self) -> str:
+        """At the start of its measures' keys: that of its training, "sets_4_8"."""
+        return f"sets_{self.sets}_{self.hidden}"
 
 
 @final
@@ -35,8 +62,8 @@ class OnsetEnsemble:
 class Found:
     """Everything that was measured."""
 
-    systems: tuple[System, ...]
-    orders: Mapping[tuple[str, str], Order]
+    systems: tuple[StartScales, ...]
+    orders: Mapping[tuple[str, str], EscapeOrder]
     """By the way in which sets differ, and the training."""
     onsets: Mapping[str, tuple[OnsetEnsemble, ...]]
     """By the training: "adamw", "sgd" (not in the quick form), and "linear", which is AdamW in a linear model."""
@@ -52,16 +79,13 @@ class Found:
 
 def found_in(runs: Mapping[str, xr.Dataset]) -> Found:
     """Everything that is measured, of trajectories by the names of their trainings."""
-    from tegum.experiments.linear_first.escape_order import order
-    from tegum.experiments.linear_first.plateau_ranks import system
-
     systems, orders, began = [], {}, {}
     for name, run in runs.items():
         match name.split("-"):
             case ["sets", *_]:
-                systems.append(system(run, specs_of(run)))
+                systems.append(_start_scales(run, specs_of(run)))
             case ["order", group, way, training]:
-                orders[f"{group}-{way}", training] = order(run, spec_of(run))
+                orders[f"{group}-{way}", training] = _order(run, spec_of(run))
             case ["onset", training]:
                 # Of one Spec a trajectory has no dim for it.
                 several = "spec" in run.dims
@@ -73,9 +97,41 @@ def found_in(runs: Mapping[str, xr.Dataset]) -> Found:
     return Found(tuple(systems), orders, began)
 
 
+def _start_scales(run: xr.Dataset, specs: Sequence[Spec]) -> StartScales:
+    """First plateaus of one system, whose Specs differ in `initial_scale` alone."""
+    first = specs[0]
+    found = [
+        (_scale(spec), first_plateaus(run.isel(spec=number), spec.features, spec.activation))
+        for number, spec in enumerate(specs)
+    ]
+    found.sort(key=lambda each: (np.isnan(each[0]), each[0]))
+    scales, runs = zip(*found, strict=True)
+    return StartScales(len(first.features.sets), first.hidden, run["step"].values, runs[0].losses, scales, runs)
+
+
+def _scale(spec: Spec) -> float:
+    return np.nan if spec.initial_scale is None else spec.initial_scale
+
+
 def _onset(run: xr.Dataset, spec: Spec) -> OnsetEnsemble:
     return OnsetEnsemble(
         density=float(spec.features.density[0]),
-        scale=np.nan if spec.initial_scale is None else spec.initial_scale,
+        scale=_scale(spec),
         onset=superposition_onset(run, spec.features, spec.activation),
     )
+
+
+def _order(run: xr.Dataset, spec: Spec) -> EscapeOrder:
+    time = 1.0 if spec.training.kind == "flow" else _time_of_step(spec.training)
+    return escape_order(run, spec.features, spec.activation, time_of_step=time)
+
+
+def _time_of_step(training: Any) -> float:
+    """In which gradient flow would do as much: the rate of gradient descent; Adam's steps have no such time."""
+    match training.rule:
+        case "momentum":
+            return training.rate
+        case "adam":
+            return 1.0
+        case _:
+            raise ValueError(f"{training!r}: must take steps of gradient descent or of Adam")

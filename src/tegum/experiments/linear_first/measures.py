@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
+from tegum.analysis.linear.escape_order import chance
 from tegum.analysis.linear.onset import DEFINITIONS
-from tegum.experiments.linear_first.escape_order import TRAININGS, WAYS, chance
-from tegum.experiments.linear_first.plateau_ranks import KINDS, on
+from tegum.analysis.linear.plateau_ranks import KINDS, on
 from tegum.experiments.reporting import Measure, average, in_key, mean, share
 
 if TYPE_CHECKING:
+    from tegum.analysis.linear.escape_order import EscapeOrder
     from tegum.analysis.linear.onset import SuperpositionOnset
-    from tegum.experiments.linear_first.escape_order import Order
+    from tegum.analysis.linear.plateau_ranks import FirstPlateaus
     from tegum.experiments.linear_first.findings import Found, OnsetEnsemble
-    from tegum.experiments.linear_first.plateau_ranks import Runs
 
+
+WAYS: Mapping[str, str] = {
+    "close-density": "close densities",
+    "close-importance": "close importances",
+    "close-size": "close sizes",
+    "apart-density": "separate densities",
+    "apart-importance": "separate importances",
+    "apart-size": "separate sizes",
+}
+"""In what sets differ, and whether their eigenvalues are close or well apart."""
+
+TRAININGS: Mapping[str, str] = {
+    "flow": "gradient flow",
+    "twin": "gradient flow of the linear model",
+    "sgd": "SGD",
+    "adamw": "AdamW",
+}
 
 EARLY, LATE = 0.5, 0.9
 """Superposition is early if it begins before the first part of the loss's fall is done, late if after the second."""
@@ -32,12 +49,12 @@ def measures(found: Found) -> list[Measure]:
 
 
 def place(way: str, training: str) -> str:
-    """The name of an ensemble of `Order`, at the start of its measures' names."""
+    """The name of an ensemble of `EscapeOrder`, at the start of its measures' names."""
     return f"{WAYS[way]}, {TRAININGS[training]}"
 
 
 def place_key(way: str, training: str) -> str:
-    """An ensemble of `Order`, at the start of its measures' keys: "apart_density.sgd"."""
+    """An ensemble of `EscapeOrder`, at the start of its measures' keys: "apart_density.sgd"."""
     return f"{way.replace('-', '_')}.{training}"
 
 
@@ -64,17 +81,17 @@ def _start_key(scale: float) -> str:
 
 def _of_systems(found: Found) -> Iterator[Measure]:
     for system in found.systems:
-        for number, runs in enumerate(system.runs):
+        for number, (scale, runs) in enumerate(zip(system.scales, system.runs, strict=True)):
             # The smallest start, which criteria are about, goes without saying.
-            key = f"{system.key}.start_{_start_key(runs.scale)}" if number else system.key
-            from_start = f", start {start(runs.scale)}" if number else ""
+            key = f"{system.key}.start_{_start_key(scale)}" if number else system.key
+            from_start = f", start {start(scale)}" if number else ""
             name = f"{system.name}: first plateau at rank {system.runs[0].rank}"
             yield share(
                 f"{key}.first_plateau_at_full_rank",
                 f"{name}{from_start}",
                 int(on(runs, "linear").sum()),
                 len(runs.first),
-                f"linear where slowest, start {start(runs.scale)}; else {_counted(runs)}; null: levels times factors",
+                f"linear where slowest, start {start(scale)}; else {_counted(runs)}; null: levels times factors",
                 null=runs.chance(),
             )
             yield share(
@@ -90,14 +107,15 @@ def _of_systems(found: Found) -> Iterator[Measure]:
             yield share(
                 f"{system.key}.instead_{kind}", f"{system.name}: instead {name}",
                 int(on(small, kind).sum()), len(small.first),
-                f"of the runs from scale {small.scale:g}; null: Xavier starts", null=float(on(xavier, kind).mean()),
+                f"of the runs from scale {system.scales[0]:g}; null: Xavier starts",
+                null=float(on(xavier, kind).mean()),
             )  # fmt: skip
         yield average(
             f"{system.key}.weights_in_principal_subspace",
             f"{system.name}: |W|² in the principal subspace",
             small.passing,
             "1",
-            f"when the loss first is that of rank {small.rank}, start {small.scale:g}; null: Xavier starts",
+            f"when the loss first is that of rank {small.rank}, start {system.scales[0]:g}; null: Xavier starts",
             null=mean(xavier.passing.tolist()),
         )
     first = [(system.runs[0], on(system.runs[0], "linear", "lower"), system.losses[-1]) for system in found.systems]
@@ -111,7 +129,7 @@ def _of_systems(found: Found) -> Iterator[Measure]:
     )
 
 
-def _counted(runs: Runs) -> str:
+def _counted(runs: FirstPlateaus) -> str:
     counts = Counter(runs.kinds)
     return ", ".join(f"{counts[kind]} {name}" for kind, name in list(KINDS.items())[1:])
 
@@ -150,7 +168,7 @@ def _of_orders(found: Found) -> Iterator[Measure]:
             )  # fmt: skip
 
 
-def _of_times(key: str, name: str, order: Order) -> Iterator[Measure]:
+def _of_times(key: str, name: str, order: EscapeOrder) -> Iterator[Measure]:
     yield share(
         f"{key}.every_time_as_predicted", f"{name}: every time as predicted",
         int(order.timely.sum()), len(order.measured),
