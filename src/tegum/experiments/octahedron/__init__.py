@@ -92,7 +92,9 @@ class Octahedron(Experiment["Found"]):
         drawn = found.drawn
         if drawn is not None:
             for stage in found.stages[drawn]:
-                bands.append((stage.regime.start, stage.regime.end, stage.regime.kind, stage.ruler, stage.share))
+                bands.append(
+                    (stage.regime.start, stage.regime.end, stage.regime.kind, stage.dominant, stage.dominant_share)
+                )
                 pictures.append(Picture(stage.regime.end, found.weights[drawn, stage.regime.last]))
             pictures.insert(0, Picture(int(found.steps[0]), found.weights[drawn, 0]))
         curve = (found.steps, found.loss[drawn]) if drawn is not None else None

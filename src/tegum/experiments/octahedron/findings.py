@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float, Int
 
 from tegum.analysis.dynamics.motions import Parts
 from tegum.analysis.dynamics.regimes import motion_shares
+from tegum.analysis.dynamics.stages import PurityByChance, Stages, motion_stages
 from tegum.experiments.octahedron import routes as along
 from tegum.experiments.octahedron.routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT, TURNED, Course, course
-from tegum.experiments.octahedron.stages import Chances, Stages, stages
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,7 +70,7 @@ class Found:
     parts: tuple[Parts, ...] = field(repr=False)
     """Of the motions between snapshots."""
     stages: tuple[Stages, ...] = field(repr=False)
-    by_chance: tuple[Chances, ...] = field(repr=False)
+    by_chance: tuple[PurityByChance, ...] = field(repr=False)
     """Of regimes with their boundaries elsewhere."""
     course: Course = field(repr=False)
     routes: tuple[str, ...] = field(repr=False)
@@ -123,8 +123,8 @@ class Found:
             for run in np.flatnonzero(self.small).tolist()
             if self.routes[run] == STRAIGHT and self.density(run) == 0.05 and self.ends[run] == "octahedron"
         ]
-        rulers = {run: len({each.ruler for each in self.stages[run]}) for run in fitting}
-        return max(fitting, key=lambda run: (rulers[run], self.last_turn(run)["twist"]), default=None)
+        motions = {run: len({each.dominant for each in self.stages[run]}) for run in fitting}
+        return max(fitting, key=lambda run: (motions[run], self.last_turn(run)["twist"]), default=None)
 
     def last_turn(self, run: int) -> dict[str, float]:
         """The shares of transformations from two open triangles that stand opposite, or the first pair, to three pairs.
@@ -168,7 +168,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
     steps = run["step"].values
     features = specs[0].features
     # Sets of three are all that matters here: densities do not.
-    parts, told, chance = stages(weights, loss, steps, features, np.random.default_rng(0))
+    staged = motion_stages(weights, loss, steps, features)
     seen = course(weights, features)
     routes, stands = tuple(seen.routes()), tuple(seen.stands())
     ends = [along.ending(each, features) for each in weights[:, -1]]
@@ -187,9 +187,9 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
         seed=run["seed"].values[seed],
         weights=weights,
         loss=loss,
-        parts=tuple(parts),
-        stages=tuple(told),
-        by_chance=tuple(chance),
+        parts=tuple(each.parts for each in staged),
+        stages=tuple(each.stages for each in staged),
+        by_chance=tuple(each.by_chance for each in staged),
         course=seen,
         routes=routes,
         stands=stands,

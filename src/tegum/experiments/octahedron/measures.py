@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from tegum.analysis.dynamics.motions import ORDER
+from tegum.analysis.dynamics.stages import MotionStage, commonest, falls, purity
 from tegum.experiments.framework import Criterion
 from tegum.experiments.octahedron.findings import Found
 from tegum.experiments.octahedron.route_measures import of_routes
 from tegum.experiments.octahedron.routes import DENSITIES, PAIRS, STRAIGHT
-from tegum.experiments.octahedron.stages import Stage, commonest, falls, in_order, named, purity
+from tegum.experiments.octahedron.stage_order import by_place, in_order
 from tegum.experiments.reporting import Measure, average, by_run, in_key, mean, share
 
 MATCHED = 6 / 15
@@ -31,7 +32,7 @@ PURITIES = {
 }
 """What is measured of `Purity`."""
 
-PLACES = {
+PLACE_KEYS = {
     "start": "start",
     "first fall": "first_fall",
     "other falls before the opening": "other_falls_before_opening",
@@ -40,7 +41,7 @@ PLACES = {
     "later falls": "later_falls",
     "end": "end",
 }
-"""Places in the order of regimes, in keys."""
+"""Places in the order of stages, in keys."""
 
 LEAST = 0.02
 """A route counts from this share of runs on."""
@@ -180,11 +181,11 @@ def _of_stages(found: Found) -> list[Measure]:
     positions = np.flatnonzero(found.small)
     runs = [found.stages[k] for k in positions.tolist()]
     rows = []
-    for place, stages in named(runs).items():
+    for place, stages in by_place(runs).items():
         if not stages:
             continue
-        of = PLACES[place]
-        rulers = Counter(stage.ruler for _, stage in stages)
+        of = PLACE_KEYS[place]
+        rulers = Counter(stage.dominant for _, stage in stages)
         told = ", ".join(f"{ruler} {count}" for ruler, count in rulers.most_common())
         for name, time in (("begin", lambda stage: stage.regime.start), ("end", lambda stage: stage.regime.end)):
             values = by_run([(run, np.log(time(stage))) for run, stage in stages])
@@ -262,7 +263,11 @@ def _of_purity(found: Found) -> list[Measure]:
             np.mean(own)
             for k in small
             if (
-                own := [one.ruler != other.ruler for one, other in pairwise(found.stages[k]) if _ends(one, other, kind)]
+                own := [
+                    one.dominant != other.dominant
+                    for one, other in pairwise(found.stages[k])
+                    if _ends(one, other, kind)
+                ]
             )
         ]
         key, told = f"ruler_changes_at_{name}_of_fall", f"ruler changes at the {name} of a fall"
@@ -272,11 +277,11 @@ def _of_purity(found: Found) -> list[Measure]:
     return rows
 
 
-def _ends(one: Stage, other: Stage, kind: str) -> bool:
+def _ends(one: MotionStage, other: MotionStage, kind: str) -> bool:
     return one.regime.kind != other.regime.kind == kind
 
 
-def _last(stages: Sequence[Stage]) -> float:
+def _last(stages: Sequence[MotionStage]) -> float:
     value = stages[-1].shares["twist"] if stages else np.nan
     return value if np.isfinite(value) else 0.0
 
@@ -286,7 +291,7 @@ def _of_twist(found: Found) -> list[Measure]:
     by_route = {route: [k for k in small if found.routes[k] == route] for route in (STRAIGHT, PAIRS)}
     straight, other = by_route[STRAIGHT], by_route[PAIRS]
     seen, null = (
-        [any(each.ruler == "twist" for each in falls(found.stages[k])) for k in runs] for runs in (straight, other)
+        [any(each.dominant == "twist" for each in falls(found.stages[k])) for k in runs] for runs in (straight, other)
     )
     last, nulls = ([_last(found.stages[k]) for k in runs] for runs in (straight, other))
     turn, null_turn = ([found.last_turn(k)["twist"] for k in runs] for runs in (straight, other))
