@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tegum.analysis.geometry.null_frames import even_frame, random_directions
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -32,9 +34,6 @@ COUNTED = TOLERANCES.index(0.1)
 
 MAINLY = 0.5
 """Represented features make up a model if they hold at least this share of |W|²_F."""
-
-SETTLED = 1e-9
-"""An even frame whose entries change by less is one."""
 
 KEY = 11
 """Of the random numbers of nulls."""
@@ -123,41 +122,6 @@ def elsewhere(dimensionality: Float[np.ndarray, " feature"]) -> float:
 def _moved(shift: float | Float[np.ndarray, "shift 1"]) -> Float[np.ndarray, "*shift level"]:
     low, high = RING
     return low + (np.array(ideal_levels()) - low + shift) % (high - low)
-
-
-def even_frame(
-    lengths: Float[np.ndarray, " feature"], hidden: int, key: int, rounds: int = 500
-) -> Float[np.ndarray, "feature hidden"]:
-    """Vectors of these lengths whose random directions are spread evenly over the space: as tight a frame as they can.
-
-    The nearest tight frame and the nearest vectors of these lengths are taken in turn (Tropp et al., IEEE
-    Transactions on Information Theory 51, 2005).
-
-    Args:
-        lengths: of the vectors, positive.
-        hidden: the dimension; fewer vectors become orthogonal.
-        key: of the random numbers.
-        rounds: how many turns at most.
-
-    """
-    frame = random_directions(lengths, hidden, key)
-    for _ in range(rounds):
-        # V (VᵀV)^(−1/2) is the nearest tight frame; in fewer dimensions than there are, that of the space they span.
-        squares, axes = np.linalg.eigh(frame.T @ frame)
-        spanned = squares > 1e-12 * squares[-1]
-        tight = frame @ (axes[:, spanned] / np.sqrt(squares[spanned])) @ axes[:, spanned].T
-        before, frame = frame, tight / np.linalg.norm(tight, axis=1, keepdims=True) * lengths[:, None]
-        if np.abs(frame - before).max() < SETTLED:
-            break
-    return frame
-
-
-def random_directions(
-    lengths: Float[np.ndarray, " feature"], hidden: int, key: int
-) -> Float[np.ndarray, "feature hidden"]:
-    """Vectors of these lengths in random directions."""
-    drawn = np.random.default_rng(key).standard_normal((len(lengths), hidden))
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True) * lengths[:, None]
 
 
 def ideal_levels() -> list[float]:
