@@ -26,9 +26,6 @@ _PAIRS = ("#D55E00", "#009E73", "#0072B2")
 _HEIGHT = 7.4
 """Inches that all panels take."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 
 class Picture(NamedTuple):
     """A solution to be drawn."""
@@ -75,8 +72,8 @@ def collapse(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.7 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 0.7 + told.height
         height = below + _HEIGHT
         figure = new_figure(figsize=(style.WIDTH, height))
         top, bottom = 1 - 0.36 / height, below / height
@@ -96,7 +93,7 @@ def collapse(
         _draw_changes((first, second, third), changes, published, float(best.density[0]))
         _scale_densities((first, second, third), float(best.density[0]))
         figure.align_ylabels((first, second, third))
-        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.55)
     return figure
 
 

@@ -33,9 +33,6 @@ _ROWS = (1.45, 2.0, 1.55)
 _GAPS = (0.4, 0.95)
 """Inches between them."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 
 class Picture(NamedTuple):
     """Embeddings in the plane."""
@@ -81,8 +78,8 @@ def equivariant(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 1.0 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 1.0 + told.height
         height = below + sum(_ROWS) + sum(_GAPS) + 0.3
         figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.3
@@ -106,7 +103,7 @@ def equivariant(
         frequencies = max(family.power.shape[1] for family in families)
         _legend(figure, [f"r = {r}" for r in range(frequencies)], MODES, (rows[1][0] * height - 0.5) / height, "mode:")
         _legend(figure, list(TOGETHER), tuple(TOGETHER.values()), (rows[2][0] * height - 0.5) / height, "")
-        figure.text(0.02, (below - 0.85) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.85)
     return figure
 
 

@@ -30,9 +30,6 @@ _PANELS = 4.7
 _ENSEMBLE = 2.6
 """Inches that the panels of the ensemble take, with the labels below them."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 _LOSS_FROM = 0.05
 """The loss panel is as high as the loss is after this part of training."""
 
@@ -67,9 +64,9 @@ def energy_levels(
         if set(given.dims) != set(dims):
             raise ValueError(f"energy_levels({name} with dims {given.dims}): it must have the dims {dims}")
     with style.drawing():
-        text = style.wrapped(caption)
+        told = style.Caption(caption)
         # In inches from the bottom: the caption, then the panels, which keep their size.
-        under = 0.65 + _LINE * (text.count("\n") + 1)
+        under = 0.65 + told.height
         below = under if jumps is None else under + _ENSEMBLE
         height = below + _PANELS + 0.3
         figure = new_figure(figsize=(style.WIDTH, height))
@@ -84,7 +81,7 @@ def energy_levels(
             room = (under / height, (_ENSEMBLE - 0.95) / height)
             draw_jumps(figure.add_axes((0.095, room[0], 0.42, room[1])), jumps)
             draw_shares(figure.add_axes((0.73, room[0], 0.24, room[1])), shares)
-        figure.text(0.02, (under - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, under - 0.55)
     return figure
 
 

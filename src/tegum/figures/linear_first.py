@@ -21,9 +21,6 @@ _PANEL = 1.8
 _GAP = 0.75
 """Inches between two rows."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 _ROWS = 5
 
 _MARKERS = "os^Dv"
@@ -60,8 +57,8 @@ def linear_first(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.7 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 0.7 + told.height
         height = below + _ROWS * _PANEL + (_ROWS - 1) * _GAP + 0.35
         figure = new_figure(figsize=(style.WIDTH, height))
         sides = {"left": 0.085, "right": 0.945, "bottom": below / height, "top": (height - 0.35) / height}
@@ -79,7 +76,7 @@ def linear_first(
         _draw_courses(thirds, onsets)
         _draw_onsets(pairs[3][0], onsets["adamw"])
         _draw_falls(pairs[3][1], onsets["adamw"])
-        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.55)
     return figure
 
 

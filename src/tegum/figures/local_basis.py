@@ -48,9 +48,6 @@ _SETS = {4: style.ACCENTS[0], 10: style.ACCENTS[1], 20: style.ACCENTS[2]}
 _PANEL = 1.5
 """Inches that a panel is high."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 
 class Curve(NamedTuple):
     """Four measures along one thing."""
@@ -81,8 +78,8 @@ def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, flo
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.65 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 0.65 + told.height
         above = 0.12 + 0.145 * max(len(curves) for curves in columns.values())
         height = below + len(_ROWS) * _PANEL + above
         figure = new_figure(figsize=(style.WIDTH, height))
@@ -103,7 +100,7 @@ def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, flo
                 handletextpad=0.5, fontsize=7.5,
             )  # fmt: skip
         figure.align_ylabels(panels[:, 0])
-        figure.text(0.02, (below - 0.5) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.5)
     return figure
 
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 _ROWS = (1.9, 2.0)
 """Inches that the panels are high."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 _OWN, _OTHERS, _SHIFTED, _COURSE = style.ACCENTS[0], style.ACCENTS[1], style.MUTED, style.INK
 _LOOKS = {
     "own jumps": (_OWN, "o", "-"),
@@ -75,8 +72,8 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 1.12 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 1.12 + told.height
         height = below + sum(_ROWS) + 1.35
         figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.45
@@ -99,7 +96,7 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
                     _draw_panel(place, each)
             top = bottom - 0.9
         _explain(figure, below - 0.62, height)
-        figure.text(0.02, (below - 0.87) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.87)
     return figure
 
 

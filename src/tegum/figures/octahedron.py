@@ -23,9 +23,6 @@ _LOSS = 2.3
 _TREE = 1.9
 """Inches that the three parts take."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 _PAIR = -0.9
 """Features of different sets with a lower cosine are joined."""
 
@@ -59,8 +56,8 @@ def octahedron(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.15 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 0.15 + told.height
         shown = curve is not None and len(pictures) > 0
         height = below + _TREE + ((_LOSS + _ROW + 0.85) if shown else 0.1)
         figure = new_figure(figsize=(style.WIDTH, height))
@@ -72,7 +69,7 @@ def octahedron(
             place = figure.add_axes((0.11, bottom, 0.865, top - bottom - 0.08 / height))
             _draw_loss(place, *curve, bands, [each.step for each in pictures])
         _draw_tree(figure.add_axes((0.02, below / height, 0.96, (_TREE - 0.1) / height)), tree)
-        figure.text(0.02, (below - 0.1) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.1)
     return figure
 
 

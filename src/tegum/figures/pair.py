@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 _PANEL = 2.5
 """Inches that a panel is high."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 
 def pair(
     angles: tuple[Float[np.ndarray, " density"], Float[np.ndarray, " strength"], Float[np.ndarray, "density strength"]],
@@ -42,8 +39,8 @@ def pair(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.75 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 0.75 + told.height
         height = below + _PANEL + 0.4
         figure = new_figure(figsize=(style.WIDTH, height))
         left, middle, right = figure.subplots(1, 3)
@@ -56,7 +53,7 @@ def pair(
             panel.set_xlim(right=1.0)
             panel.set_xticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
             panel.set_xlabel("density p (log scale)")
-        figure.text(0.02, (below - 0.6) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.6)
     return figure
 
 

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 _HEIGHTS = (3.0, 1.45, 1.15)
 """Inches that the panels, and the row of pictures, are high."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 _PICTURES = 6
 """At most so many shapes are drawn."""
 
@@ -67,8 +64,8 @@ def polytopes(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.2 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 0.2 + told.height
         gaps = 0.15, 0.12, 0.75
         height = below + sum(_HEIGHTS) + sum(gaps)
         figure = new_figure(figsize=(style.WIDTH, height))
@@ -103,7 +100,7 @@ def polytopes(
             )
             _draw_vectors(place, name, vectors)
             place.set_title(f"{name}\n({note})" if note else name, pad=1, fontsize=8.0)
-        figure.text(0.02, (below - 0.12) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.12)
     return figure
 
 

@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, final
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -33,6 +33,9 @@ out, too pale for a line."""
 
 WIDTH = 7.2
 """Inches: two columns of a journal."""
+
+_LINE = 0.15
+"""Inches that a line of a caption takes."""
 
 RESOLUTION = 200
 """Pixels for an inch, in PNG."""
@@ -118,6 +121,23 @@ def printable(text: str) -> str:
 def wrapped(text: str, width: int = 118) -> str:
     """A caption in lines of at most so many letters."""
     return "\n".join(textwrap.wrap(text, width))
+
+
+@final
+class Caption:
+    """The caption under the panels of a figure, in full lines."""
+
+    def __init__(self, text: str) -> None:
+        self.text = wrapped(text)
+
+    @property
+    def height(self) -> float:
+        """Inches that its lines take: the room to leave below the panels, besides that for their labels."""
+        return _LINE * (self.text.count("\n") + 1)
+
+    def write(self, figure: Figure, top: float) -> None:
+        """Write it at the left edge of a figure, its first line this many inches above the lower edge."""
+        figure.text(0.02, top / figure.get_figheight(), self.text, va="top", fontsize=8.0, linespacing=1.35)
 
 
 def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:

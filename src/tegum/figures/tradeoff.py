@@ -29,9 +29,6 @@ _ROW = 6
 _ABOVE = 0.5
 """Inches above the maps, for what their colours mean."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 
 class Lines(NamedTuple):
     """What is drawn over the maps, in density and strength."""
@@ -61,10 +58,10 @@ def tradeoff(
 
     """
     with style.drawing():
-        text = style.wrapped(caption)
+        told = style.Caption(caption)
         rows = max(-(-len(pictures) // _ROW), 1)
         columns = -(-len(pictures) // rows)
-        below = 0.2 + _LINE * (text.count("\n") + 1)
+        below = 0.2 + told.height
         height = below + rows * _PICTURE + 0.75 + _PANEL + _ABOVE
         figure = new_figure(figsize=(style.WIDTH, height))
         bottom = (below + rows * _PICTURE + 0.75) / height
@@ -87,7 +84,7 @@ def tradeoff(
         )  # fmt: skip
         for number, (letter, picture) in enumerate(zip(ascii_uppercase, pictures, strict=False)):
             _draw_picture(figure.add_subplot(places[number // columns, number % columns]), letter, *picture)
-        figure.text(0.02, (below - 0.1) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.1)
     return figure
 
 

@@ -21,9 +21,6 @@ _PANEL = 2.9
 _NARROW = 2
 """A band whose last step is less than so many times its first has no room for a word."""
 
-_LINE = 0.15
-"""Inches that a line of the caption takes."""
-
 
 class Panel(NamedTuple):
     """One run and its twin."""
@@ -51,8 +48,8 @@ def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
     if not panels:
         raise ValueError("twins([]): there must be at least one panel")
     with style.drawing():
-        text = style.wrapped(caption)
-        below = 0.65 + _LINE * (text.count("\n") + 1)
+        told = style.Caption(caption)
+        below = 0.65 + told.height
         height = below + _PANEL * len(panels) + 0.35
         figure = new_figure(figsize=(style.WIDTH, height))
         axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
@@ -61,7 +58,7 @@ def twins(panels: Sequence[Panel], caption: str = "") -> Figure:
             _draw(place, panel)
         axes[0].legend(loc="lower left")
         axes[-1].set_xlabel("training step (log scale)")
-        figure.text(0.02, (below - 0.55) / height, text, va="top", fontsize=8.0, linespacing=1.35)
+        told.write(figure, below - 0.55)
     return figure
 
 
