@@ -73,7 +73,7 @@ def random_directions(
 
 def _checked(call: str, lengths: Float[np.ndarray, ...], hidden: int) -> Float[np.ndarray, " feature"]:
     lengths = np.asarray(lengths, np.float64)
-    if lengths.ndim != 1 or not ((lengths > 0) & np.isfinite(lengths)).all():
+    if lengths.ndim != 1 or not lengths.size or not ((lengths > 0) & np.isfinite(lengths)).all():
         raise ValueError(f"{call}(lengths of shape {lengths.shape}): lengths must be a row of positive finite numbers")
     if hidden < 1:
         raise ValueError(f"{call}(hidden={hidden}): hidden must be at least 1")
