@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tegum.core.loss.linear import loss_at_best_bias
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -46,15 +48,12 @@ def own_losses(
 
 
 def linear_losses(weights: Float[np.ndarray, "*run n m"], features: FeatureDistribution) -> Float[np.ndarray, "*run"]:
-    """The population loss of x̂ = W Wᵀ x + b with the best b: tr[I (1 − G) C (1 − G)], with G = W Wᵀ.
+    """The population loss of x̂ = W Wᵀ x + b with the best b.
 
     A ReLU hides interference where it is negative. Sets that share a direction with opposite signs cost a ReLU model
     little and a linear one much: that tells a linear solution from superposition of a like loss.
     """
-    given = weights.astype(float)
-    rest = np.eye(features.n) - given @ np.swapaxes(given, -1, -2)
-    slope = features.importance[:, None] * (rest @ features.covariance())
-    return np.asarray(np.einsum("...ij,...ij->...", slope, rest))
+    return loss_at_best_bias(weights.astype(float), features.covariance(), features.importance)
 
 
 def at_level(
