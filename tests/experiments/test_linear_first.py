@@ -11,7 +11,7 @@ from tegum import experiments
 from tegum.experiments.linear_first import criteria as _linear_criteria
 from tegum.experiments.linear_first import measures as _linear_measures
 from tegum.experiments.linear_first.criteria import when
-from tegum.experiments.linear_first.findings import Found, OnsetEnsemble, StartScales, found_in
+from tegum.experiments.linear_first.findings import LinearFirstFindings, OnsetEnsemble, StartScales, found_in
 from tegum.experiments.reporting import Measure, by_key
 
 EXPERIMENT = experiments.get("linear-first")
@@ -154,7 +154,7 @@ def test_the_answer_says_what_was_measured(at, word):
     count = np.where(np.arange(11) >= at, 3, 0)[None].repeat(6, 0)
     fallen = np.linspace(0, 1, 11)[None].repeat(6, 0) + 0.01 * np.arange(6)[:, None]
     made = onset(count, fallen, total=count + 0.1)
-    found = Found((), {}, {"adamw": (ensemble(made),)})
+    found = LinearFirstFindings((), {}, {"adamw": (ensemble(made),)})
     measured = by_key(_linear_measures._of_onsets(found))
     text = _linear_criteria.answer(found, measured)
     assert f"by more than m represented, {word}: when" in text
@@ -174,7 +174,7 @@ def found_of(*systems):
         for training in ("flow", "sgd", "adamw")
         if (way, training) != ("apart-density", "flow")
     }
-    return Found(made, orders, {"adamw": (ensemble(onset(np.zeros((8, 3), int), np.zeros((8, 3)))),)})
+    return LinearFirstFindings(made, orders, {"adamw": (ensemble(onset(np.zeros((8, 3), int), np.zeros((8, 3)))),)})
 
 
 MEASURES = {
@@ -223,13 +223,15 @@ def test_too_few_runs_are_no_test():
     assert _linear_criteria.testable(found)
     few = dataclasses.replace(found, onsets={"adamw": (ensemble(onset(np.zeros((3, 3), int), np.zeros((3, 3)))),)})
     assert not _linear_criteria.testable(few)
-    assert not _linear_criteria.testable(Found((), {}, {}))
+    assert not _linear_criteria.testable(LinearFirstFindings((), {}, {}))
 
 
 def test_without_runs_there_are_words_only():
     from tegum.experiments.framework import Findings
 
-    figure = EXPERIMENT.draw({}, Findings((), (), "Some ensemble has no runs.", Found((), {}, {}), tested=False))
+    figure = EXPERIMENT.draw(
+        {}, Findings((), (), "Some ensemble has no runs.", LinearFirstFindings((), {}, {}), tested=False)
+    )
     assert not figure.axes
     assert figure.texts[0].get_text() == "Some ensemble has no runs."
 
@@ -260,9 +262,9 @@ def test_what_runs_do_instead_is_counted():
     runs = resting([0.2, 0.2, 0.3, 0.4], [0.2, 0.2, 0.3, 0.4], [1.0, 1.0, -0.9, 1.0])
     later = dataclasses.replace(runs, first=(None,) * 4, purest=(-1,) * 4)
     system = StartScales(2, 4, np.arange(4), runs.losses, (0.001, 0.1, np.nan), (runs, later, later))
-    text = _linear_criteria.failures(Found((system,), {}, {}))
+    text = _linear_criteria.failures(LinearFirstFindings((system,), {}, {}))
     assert "m = 2k: 2 linear, of full rank, 1 linear, of lower rank, 1 antipodal sets. With" in text
-    shares = by_key(_linear_measures._of_systems(Found((system,), {}, {})))
+    shares = by_key(_linear_measures._of_systems(LinearFirstFindings((system,), {}, {})))
     assert shares["sets_2_4.instead_antipodal"].value == 0.25
     assert shares["sets_2_4.first_plateau_at_full_rank"].value == 0.5
     assert "0 antipodal sets, 0 other plateau, 4 no plateau" in (

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
 
-SETTLED = 1e-9
+SETTLED_FRAME = 1e-9
 """An even frame whose entries change by less in one turn is one."""
 
 
@@ -46,7 +46,7 @@ def even_frame(
         spanned = squares > 1e-12 * squares[-1]
         tight = frame @ (axes[:, spanned] / np.sqrt(squares[spanned])) @ axes[:, spanned].T
         before, frame = frame, tight / np.linalg.norm(tight, axis=1, keepdims=True) * lengths[:, None]
-        if np.abs(frame - before).max() < SETTLED:
+        if np.abs(frame - before).max() < SETTLED_FRAME:
             break
     return frame
 

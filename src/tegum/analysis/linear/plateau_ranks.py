@@ -31,7 +31,7 @@ from a small start sets' principal directions grow first, in whatever arrangemen
 PRESENT, OPPOSITE = 0.1, -0.5
 """Sets of which |vᵀ W|² is at least the first are antipodal if the cosine of their rows is below the second."""
 
-KINDS: Mapping[str, str] = {
+PLATEAU_KINDS: Mapping[str, str] = {
     "linear": "linear, of full rank",
     "begun": "linear at first only",
     "lower": "linear, of lower rank",
@@ -77,7 +77,7 @@ class FirstPlateaus:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What each run's first plateau is: keys of `KINDS`."""
+        """What each run's first plateau is: keys of `PLATEAU_KINDS`."""
         found = []
         for run, (plateau, rank, begun) in enumerate(zip(self.first, self.ranks, self.begun, strict=True)):
             if plateau is None:

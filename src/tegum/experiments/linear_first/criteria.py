@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tegum.analysis.linear.onset import DEFINITIONS
-from tegum.analysis.linear.plateau_ranks import KINDS
+from tegum.analysis.linear.plateau_ranks import PLATEAU_KINDS
 from tegum.experiments.framework import Criterion
 from tegum.experiments.linear_first.measures import EARLY, LATE, place_key, where_key
 from tegum.experiments.reporting import Measure
 
 if TYPE_CHECKING:
-    from tegum.experiments.linear_first.findings import Found, StartScales
+    from tegum.experiments.linear_first.findings import LinearFirstFindings, StartScales
 
 MOST_RUNS, NEARLY_ALL = 0.5, 0.9
 """Shares of runs that criteria ask for."""
 
-FEWEST = 4
+FEWEST_TESTED_RUNS = 4
 """With fewer runs not even all of them would be more than half by an interval of 95 %."""
 
 
-def testable(found: Found) -> bool:
+def testable(found: LinearFirstFindings) -> bool:
     """Whether every ensemble has so many runs that trained to their end that it could pass."""
-    return found.fewest >= FEWEST
+    return found.fewest >= FEWEST_TESTED_RUNS
 
 
-def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
+def criteria(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
     """Those of the experiment's docstring, in its order."""
     spare = [system for system in found.systems if system.hidden >= 2 * system.sets]
     short = [system for system in found.systems if system.sets <= system.hidden < 2 * system.sets]
@@ -76,7 +76,7 @@ def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, 
     )  # fmt: skip
 
 
-def caption(found: Found) -> str:
+def caption(found: LinearFirstFindings) -> str:
     """What the panels show."""
     runs = len(found.systems[0].runs[0].first)
     return (
@@ -95,7 +95,7 @@ def caption(found: Found) -> str:
     )
 
 
-def failures(found: Found) -> str:
+def failures(found: LinearFirstFindings) -> str:
     """When the claim about plateaus fails, and what the runs do instead."""
     spare = [system for system in found.systems if system.hidden >= 2 * system.sets]
     tight = [system for system in found.systems if system.hidden < 2 * system.sets]
@@ -103,7 +103,7 @@ def failures(found: Found) -> str:
     for name, group in (("m = 2k", spare), ("m = 3", tight)):
         if group:
             counts = Counter(kind for system in group for kind in system.runs[0].kinds)
-            told = [f"{counts[kind]} {words}" for kind, words in KINDS.items() if counts[kind]]
+            told = [f"{counts[kind]} {words}" for kind, words in PLATEAU_KINDS.items() if counts[kind]]
             parts.append(f"{name}: {', '.join(told)}")
     held = [_largest(system) for system in spare]
     return (
@@ -119,7 +119,7 @@ def _largest(system: StartScales) -> float:
     return system.scales[at - 1] if at else 0.0
 
 
-def answer(found: Found, measured: Mapping[str, Measure]) -> str:
+def answer(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> str:
     """Early or late, by the rule of `when`, in a sentence with numbers for each definition."""
     group = found.onsets["adamw"]
     chosen = [each for each in group if each.scale == np.nanmin([one.scale for one in group])]

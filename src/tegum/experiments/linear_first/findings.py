@@ -59,7 +59,7 @@ class OnsetEnsemble:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Found:
+class LinearFirstFindings:
     """Everything that was measured."""
 
     systems: tuple[StartScales, ...]
@@ -77,7 +77,7 @@ class Found:
         return min(sizes, default=0)
 
 
-def found_in(runs: Mapping[str, xr.Dataset]) -> Found:
+def found_in(runs: Mapping[str, xr.Dataset]) -> LinearFirstFindings:
     """Everything that is measured, of trajectories by the names of their trainings."""
     systems, orders, began = [], {}, {}
     for name, run in runs.items():
@@ -94,7 +94,7 @@ def found_in(runs: Mapping[str, xr.Dataset]) -> Found:
                 began[training] = tuple(_onset(*pair) for pair in zip(each, own, strict=True))
             case _:
                 raise ValueError(f"linear-first, trajectory {name!r}: its name must begin with sets, order or onset")
-    return Found(tuple(systems), orders, began)
+    return LinearFirstFindings(tuple(systems), orders, began)
 
 
 def _start_scales(run: xr.Dataset, specs: Sequence[Spec]) -> StartScales:

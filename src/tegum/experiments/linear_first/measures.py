@@ -12,14 +12,14 @@ from jaxtyping import Float
 
 from tegum.analysis.linear.escape_order import chance
 from tegum.analysis.linear.onset import DEFINITIONS
-from tegum.analysis.linear.plateau_ranks import KINDS, on
+from tegum.analysis.linear.plateau_ranks import PLATEAU_KINDS, on
 from tegum.experiments.reporting import Measure, average, in_key, mean, share
 
 if TYPE_CHECKING:
     from tegum.analysis.linear.escape_order import EscapeOrder
     from tegum.analysis.linear.onset import SuperpositionOnset
     from tegum.analysis.linear.plateau_ranks import FirstPlateaus
-    from tegum.experiments.linear_first.findings import Found, OnsetEnsemble
+    from tegum.experiments.linear_first.findings import LinearFirstFindings, OnsetEnsemble
 
 
 WAYS: Mapping[str, str] = {
@@ -43,7 +43,7 @@ EARLY, LATE = 0.5, 0.9
 """Superposition is early if it begins before the first part of the loss's fall is done, late if after the second."""
 
 
-def measures(found: Found) -> list[Measure]:
+def measures(found: LinearFirstFindings) -> list[Measure]:
     """All measures, with names of their own."""
     return [*_of_systems(found), *_of_orders(found), *_of_onsets(found)]
 
@@ -79,7 +79,7 @@ def _start_key(scale: float) -> str:
     return "xavier" if np.isnan(scale) else in_key(scale)
 
 
-def _of_systems(found: Found) -> Iterator[Measure]:
+def _of_systems(found: LinearFirstFindings) -> Iterator[Measure]:
     for system in found.systems:
         for number, (scale, runs) in enumerate(zip(system.scales, system.runs, strict=True)):
             # The smallest start, which criteria are about, goes without saying.
@@ -103,7 +103,7 @@ def _of_systems(found: Found) -> Iterator[Measure]:
                 null=runs.chance(purest=True),
             )
         small, xavier = system.runs[0], system.runs[-1]
-        for kind, name in list(KINDS.items())[1:]:
+        for kind, name in list(PLATEAU_KINDS.items())[1:]:
             yield share(
                 f"{system.key}.instead_{kind}", f"{system.name}: instead {name}",
                 int(on(small, kind).sum()), len(small.first),
@@ -131,10 +131,10 @@ def _of_systems(found: Found) -> Iterator[Measure]:
 
 def _counted(runs: FirstPlateaus) -> str:
     counts = Counter(runs.kinds)
-    return ", ".join(f"{counts[kind]} {name}" for kind, name in list(KINDS.items())[1:])
+    return ", ".join(f"{counts[kind]} {name}" for kind, name in list(PLATEAU_KINDS.items())[1:])
 
 
-def _of_orders(found: Found) -> Iterator[Measure]:
+def _of_orders(found: LinearFirstFindings) -> Iterator[Measure]:
     for (way, training), order in found.orders.items():
         key, name = place_key(way, training), place(way, training)
         yield share(
@@ -213,7 +213,7 @@ def _median(key: str, name: str, values: Float[np.ndarray, " run"], meaning: str
     return Measure(key, name, float(np.median(values)), "1", low, high, n, null, meaning)
 
 
-def _of_onsets(found: Found) -> Iterator[Measure]:
+def _of_onsets(found: LinearFirstFindings) -> Iterator[Measure]:
     for training, group in found.onsets.items():
         for ensemble in group:
             key, name, onset = where_key(training, ensemble), where(training, ensemble), ensemble.onset

@@ -14,12 +14,21 @@ from tegum.analysis.dynamics.motions import Parts
 from tegum.analysis.dynamics.regimes import motion_shares
 from tegum.analysis.dynamics.stages import PurityByChance, Stages, motion_stages
 from tegum.experiments.octahedron import routes as along
-from tegum.experiments.octahedron.routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT, TURNED, Course, course
+from tegum.experiments.octahedron.routes import (
+    GRID_DENSITIES,
+    PAIRS_FIRST,
+    ROUTE_KINDS,
+    SMALL_STARTS,
+    STRAIGHT,
+    TURNED,
+    SetShapes,
+    course,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.experiments.octahedron.saddles_en_route import Passed
+    from tegum.experiments.octahedron.saddles_en_route import PassedSaddle
     from tegum.training.spec.spec import Spec
 
 PERMUTED = 1_000
@@ -28,7 +37,7 @@ PERMUTED = 1_000
 MANY = 500
 """From so many runs on there is time for the saddles of every kind."""
 
-FEWEST = 8
+FEWEST_PER_OUTCOME = 8
 """Runs of each outcome that an association needs at least."""
 
 
@@ -56,7 +65,7 @@ class Association:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Found:
+class OctahedronFindings:
     """All runs of the grid, one after the other, that did not diverge."""
 
     specs: tuple[Spec, ...] = field(repr=False)
@@ -72,7 +81,7 @@ class Found:
     stages: tuple[Stages, ...] = field(repr=False)
     by_chance: tuple[PurityByChance, ...] = field(repr=False)
     """Of regimes with their boundaries elsewhere."""
-    course: Course = field(repr=False)
+    course: SetShapes = field(repr=False)
     routes: tuple[str, ...] = field(repr=False)
     stands: tuple[str, ...] = field(repr=False)
     ends: tuple[str, ...] = field(repr=False)
@@ -89,13 +98,13 @@ class Found:
     None if these are too few, or of one kind."""
     decides: Mapping[str, tuple[Association, ...]]
     """By outcome, the strongest association first."""
-    passed: tuple[tuple[str, int, tuple[Passed, ...]], ...]
+    passed: tuple[tuple[str, int, tuple[PassedSaddle, ...]], ...]
     """Of a run of each kind: the kind, its position, and what its twin passes."""
 
     @property
     def small(self) -> Bool[np.ndarray, " run"]:
         """Which runs have a small start."""
-        return np.array([self.specs[at].initial_scale in SMALL for at in self.cell.tolist()], bool)
+        return np.array([self.specs[at].initial_scale in SMALL_STARTS for at in self.cell.tolist()], bool)
 
     @property
     def xavier(self) -> Bool[np.ndarray, " run"]:
@@ -112,7 +121,7 @@ class Found:
 
     @property
     def kinds(self) -> list[str]:
-        """One of `KINDS`, or "other", for each run."""
+        """One of `ROUTE_KINDS`, or "other", for each run."""
         return kinds_of(self.stands, self.routes)
 
     @property
@@ -145,15 +154,15 @@ class Found:
 
 
 def kinds_of(stands: tuple[str, ...], routes: tuple[str, ...]) -> list[str]:
-    """The three kinds of `KINDS`, or "other"."""
+    """The three kinds of `ROUTE_KINDS`, or "other"."""
     kinds = []
     for stand, route in zip(stands, routes, strict=True):
-        kind = KINDS[0] if stand == "opposite" and route in (STRAIGHT, PAIRS) else f"{stand}, {route}"
-        kinds.append(kind if kind in KINDS else "other")
+        kind = ROUTE_KINDS[0] if stand == "opposite" and route in (STRAIGHT, PAIRS_FIRST) else f"{stand}, {route}"
+        kinds.append(kind if kind in ROUTE_KINDS else "other")
     return kinds
 
 
-def find(runs: Mapping[str, xr.Dataset]) -> Found:
+def find(runs: Mapping[str, xr.Dataset]) -> OctahedronFindings:
     """Everything that is measured."""
     from tegum.analysis.runs import completed
     from tegum.training.along import population_loss_along
@@ -178,9 +187,9 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
         if left:
             for k, name in zip(left, _became(spec, weights[left, -1], bias[left, -1]), strict=True):
                 becomes[k] = name
-    small = np.array([specs[at].initial_scale in SMALL for at in cell.tolist()], bool)
+    small = np.array([specs[at].initial_scale in SMALL_STARTS for at in cell.tolist()], bool)
     kinds = np.array(kinds_of(stands, routes))
-    return Found(
+    return OctahedronFindings(
         specs=tuple(specs),
         steps=steps,
         cell=cell,
@@ -197,7 +206,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
         becomes=tuple(becomes),
         dense=_dense(runs["dense"]),
         turned=_turned(runs["turned"], specs, cell, run["seed"].values[seed], stands, routes),
-        agreement=_agreement(weights, loss, seen, kinds, cell, small & np.isin(kinds, KINDS)),
+        agreement=_agreement(weights, loss, seen, kinds, cell, small & np.isin(kinds, ROUTE_KINDS)),
         decides=_decides(weights, seen, stands, routes, cell, small),
         passed=_passed(specs, cell, weights, kinds, seen),
     )
@@ -244,13 +253,13 @@ def _turned(
 
 
 def _agreement(
-    weights: np.ndarray, loss: np.ndarray, seen: Course, kinds: np.ndarray, cell: np.ndarray, used: np.ndarray
+    weights: np.ndarray, loss: np.ndarray, seen: SetShapes, kinds: np.ndarray, cell: np.ndarray, used: np.ndarray
 ) -> tuple[float, float, int] | None:
     labels = kinds[used]
-    if len(set(labels.tolist())) < 2 or used.sum() < 2 * FEWEST:
+    if len(set(labels.tolist())) < 2 or used.sum() < 2 * FEWEST_PER_OUTCOME:
         return None
     rng = np.random.default_rng(1)
-    groups = along.clusters(along.fingerprints(weights[used], loss[used], seen.opening[used]), len(KINDS))
+    groups = along.clusters(along.fingerprints(weights[used], loss[used], seen.opening[used]), len(ROUTE_KINDS))
     permuted = along.permuted_within(labels, cell[used], PERMUTED // 5, rng)
     null = [along.adjusted_rand(groups, each) for each in permuted]
     return along.adjusted_rand(groups, labels), float(np.quantile(null, 0.975)), int(used.sum())
@@ -258,7 +267,7 @@ def _agreement(
 
 def _decides(
     weights: np.ndarray,
-    seen: Course,
+    seen: SetShapes,
     stands: tuple[str, ...],
     routes: tuple[str, ...],
     cell: np.ndarray,
@@ -266,17 +275,17 @@ def _decides(
 ) -> dict[str, tuple[Association, ...]]:
     stood, went = np.array(stands), np.array(routes)
     stand = small & np.isin(stood, ("opposite", "bent"))
-    bent = small & (stood == "bent") & np.isin(went, (STRAIGHT, PAIRS))
+    bent = small & (stood == "bent") & np.isin(went, (STRAIGHT, PAIRS_FIRST))
     begin = weights[np.arange(len(weights)), np.maximum(seen.opening, 0)]
     found = {}
     for name, used, hit, at in (
         ("opposite, by the start", stand, stood == "opposite", weights[:, 0]),
-        ("pairs first, by the start", bent, went == PAIRS, weights[:, 0]),
-        ("pairs first, by the collapsed sets", bent, went == PAIRS, begin),
+        ("pairs first, by the start", bent, went == PAIRS_FIRST, weights[:, 0]),
+        ("pairs first, by the collapsed sets", bent, went == PAIRS_FIRST, begin),
     ):
         mixed = used & along.mixed(hit, np.where(used, cell, -1))
         hits = hit[mixed]
-        if min(hits.sum(), (~hits).sum()) >= FEWEST:
+        if min(hits.sum(), (~hits).sum()) >= FEWEST_PER_OUTCOME:
             found[name] = associations(along.start_features(at[mixed]), hits, cell[mixed])
     return found
 
@@ -297,8 +306,8 @@ def associations(
 
 
 def _passed(
-    specs: list[Spec], cell: np.ndarray, weights: np.ndarray, kinds: np.ndarray, seen: Course
-) -> tuple[tuple[str, int, tuple[Passed, ...]], ...]:
+    specs: list[Spec], cell: np.ndarray, weights: np.ndarray, kinds: np.ndarray, seen: SetShapes
+) -> tuple[tuple[str, int, tuple[PassedSaddle, ...]], ...]:
     """Of one run of each kind at the middle density from the smallest start, that whose triangles turn longest.
 
     Where there are few runs there is time for one kind only.
@@ -306,9 +315,9 @@ def _passed(
     from tegum.experiments.octahedron.saddles_en_route import passed, twins
 
     told = [(specs[at].features.density[0], specs[at].initial_scale) for at in cell.tolist()]
-    used = np.array([each == (DENSITIES[1], SMALL[0]) for each in told], bool)
+    used = np.array([each == (GRID_DENSITIES[1], SMALL_STARTS[0]) for each in told], bool)
     chosen = []
-    for kind in KINDS if len(cell) >= MANY else KINDS[:1]:
+    for kind in ROUTE_KINDS if len(cell) >= MANY else ROUTE_KINDS[:1]:
         fitting = np.flatnonzero((kinds == kind) & used)
         if len(fitting):
             chosen.append((kind, int(fitting[np.argmax((seen.whole - seen.facing)[fitting])])))

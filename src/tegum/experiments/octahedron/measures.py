@@ -12,9 +12,9 @@ from jaxtyping import Bool
 from tegum.analysis.dynamics.motions import ORDER
 from tegum.analysis.dynamics.stages import MotionStage, commonest, falls, purity
 from tegum.experiments.framework import Criterion
-from tegum.experiments.octahedron.findings import Found
+from tegum.experiments.octahedron.findings import OctahedronFindings
 from tegum.experiments.octahedron.route_measures import of_routes
-from tegum.experiments.octahedron.routes import DENSITIES, PAIRS, STRAIGHT
+from tegum.experiments.octahedron.routes import GRID_DENSITIES, PAIRS_FIRST, STRAIGHT
 from tegum.experiments.octahedron.stage_order import by_place, in_order
 from tegum.experiments.reporting import Measure, average, by_run, in_key, mean, share
 
@@ -43,11 +43,11 @@ PLACE_KEYS = {
 }
 """Places in the order of stages, in keys."""
 
-LEAST = 0.02
+LEAST_SHARE = 0.02
 """A route counts from this share of runs on."""
 
 
-def measures(found: Found) -> list[Measure]:
+def measures(found: OctahedronFindings) -> list[Measure]:
     """All of them, the ends first."""
     small, xavier = found.small, found.xavier
     stages = [found.stages[k] for k in np.flatnonzero(small).tolist()]
@@ -93,7 +93,7 @@ def _interval(values: Sequence[int]) -> tuple[float | None, str, float | None, f
     return one.value, one.unit, one.low, one.high
 
 
-def _of_ends(found: Found) -> list[Measure]:
+def _of_ends(found: OctahedronFindings) -> list[Measure]:
     small = found.small
     rows = []
 
@@ -118,7 +118,7 @@ def _of_ends(found: Found) -> list[Measure]:
     over = np.array([found.loss[k, -1] / found.density(k) ** 2 for k in whole])
     told = "exact loss over p², that of six unit embeddings without bias"
     rows.append(average("loss_of_octahedra", "loss of octahedra", over, "p²", told))
-    for density in DENSITIES:
+    for density in GRID_DENSITIES:
         at = np.array([found.density(run) == density for run in range(len(found.ends))], bool)
         for start, name, used in (("small", "small", small), ("xavier", "Xavier's", found.xavier)):
             of, told = f"density_{in_key(density)}.{start}", f"octahedra at {density:g}, {name} start"
@@ -176,7 +176,7 @@ def _of_ends(found: Found) -> list[Measure]:
     return rows
 
 
-def _of_stages(found: Found) -> list[Measure]:
+def _of_stages(found: OctahedronFindings) -> list[Measure]:
     """Every place in the order of regimes: what rules it, when it is, and what each transformation has of it."""
     positions = np.flatnonzero(found.small)
     runs = [found.stages[k] for k in positions.tolist()]
@@ -213,7 +213,7 @@ def _of_stages(found: Found) -> list[Measure]:
     return rows
 
 
-def _of_sequences(found: Found) -> list[Measure]:
+def _of_sequences(found: OctahedronFindings) -> list[Measure]:
     rows = []
     for of, start, used in (("small", "small", found.small), ("xavier", "Xavier's", found.xavier)):
         runs = [found.stages[k] for k in np.flatnonzero(used).tolist()]
@@ -223,7 +223,7 @@ def _of_sequences(found: Found) -> list[Measure]:
     return rows
 
 
-def _of_purity(found: Found) -> list[Measure]:
+def _of_purity(found: OctahedronFindings) -> list[Measure]:
     """How far regimes are one transformation each, and how far they are with their boundaries elsewhere."""
     small = [k for k in np.flatnonzero(found.small).tolist() if len(found.stages[k]) > 1]
     rows = []
@@ -286,10 +286,10 @@ def _last(stages: Sequence[MotionStage]) -> float:
     return value if np.isfinite(value) else 0.0
 
 
-def _of_twist(found: Found) -> list[Measure]:
+def _of_twist(found: OctahedronFindings) -> list[Measure]:
     small = np.flatnonzero(found.small).tolist()
-    by_route = {route: [k for k in small if found.routes[k] == route] for route in (STRAIGHT, PAIRS)}
-    straight, other = by_route[STRAIGHT], by_route[PAIRS]
+    by_route = {route: [k for k in small if found.routes[k] == route] for route in (STRAIGHT, PAIRS_FIRST)}
+    straight, other = by_route[STRAIGHT], by_route[PAIRS_FIRST]
     seen, null = (
         [any(each.dominant == "twist" for each in falls(found.stages[k])) for k in runs] for runs in (straight, other)
     )
@@ -341,7 +341,7 @@ def _of_twist(found: Found) -> list[Measure]:
     ]
 
 
-def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
+def criteria(found: OctahedronFindings, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
     """Those of the module `octahedron`; none where no run has a small start."""
     if not found.small.any():
         return ()
@@ -378,7 +378,7 @@ def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, 
         Criterion(
             "several_routes",
             "There are both routes, and clusters of trajectories agree with them.",
-            low("route_straight") > LEAST and low("route_pairs_first") > LEAST and agrees,
+            low("route_straight") > LEAST_SHARE and low("route_pairs_first") > LEAST_SHARE and agrees,
         ),
     )
 
@@ -387,7 +387,7 @@ def _number(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def caption(found: Found) -> str:
+def caption(found: OctahedronFindings) -> str:
     """Of the figure."""
     small = int(found.small.sum())
     text = ""

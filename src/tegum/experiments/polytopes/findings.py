@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tegum.analysis.geometry.polytopes import Factor
 
-NEAR = 0.02
+NEAR_LEVEL = 0.02
 """At a level is what is so near to it."""
 
 RING = (0.25, 0.875)
@@ -104,19 +104,19 @@ class Model:
 def reaching(density: float, levels: Float[np.ndarray, " feature"]) -> bool:
     """Whether features of this density have on average at least the dimensionality of the lowest level, below 1."""
     mean = float(levels.mean()) if len(levels) else 0.0
-    return density < 1 and mean >= min(ideal_levels()) - NEAR
+    return density < 1 and mean >= min(ideal_levels()) - NEAR_LEVEL
 
 
 def near_level(dimensionality: Float[np.ndarray, "*shape"], shift: float = 0.0) -> Bool[np.ndarray, "*shape"]:
     """Whether each dimensionality is at a level, where all levels are moved along the ring by `shift`."""
-    return np.asarray((np.abs(dimensionality[..., None] - _moved(shift)) <= NEAR).any(-1))
+    return np.asarray((np.abs(dimensionality[..., None] - _moved(shift)) <= NEAR_LEVEL).any(-1))
 
 
 def elsewhere(dimensionality: Float[np.ndarray, " feature"]) -> float:
     """The share that is at a level, on average over levels elsewhere."""
     length = RING[1] - RING[0]
-    shifts = np.linspace(2 * NEAR, length - 2 * NEAR, ELSEWHERE)[:, None]
-    return float((np.abs(dimensionality[:, None, None] - _moved(shifts)) <= NEAR).any(-1).mean())
+    shifts = np.linspace(2 * NEAR_LEVEL, length - 2 * NEAR_LEVEL, ELSEWHERE)[:, None]
+    return float((np.abs(dimensionality[:, None, None] - _moved(shifts)) <= NEAR_LEVEL).any(-1).mean())
 
 
 def _moved(shift: float | Float[np.ndarray, "shift 1"]) -> Float[np.ndarray, "*shift level"]:
