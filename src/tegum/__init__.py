@@ -1,196 +1,49 @@
 """tegum, a laboratory for superposition: toy models trained, measured and seen as geometry.
 
 Names are imported when they are first used, so that `import tegum` costs nothing.
+
+A name becomes public by two lines in this file and nowhere else: in `PUBLIC`, which says where it lives and from which
+all the rest is made, and beside it, `import … as …`, for type checkers, which run no code. A test compares both.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import tegum.core.jax_setup  # noqa: F401 (sees when a process is forked)
 
-if TYPE_CHECKING:
-    from tegum.analysis.dictionaries.analyse import analyse
-    from tegum.analysis.dynamics.drops import LossDrop, find_drops, loss_drops
-    from tegum.analysis.dynamics.levels import Event, Jump, find_jumps, group_jumps, late_jumps
-    from tegum.analysis.dynamics.matches import coincidence, share_inside
-    from tegum.analysis.dynamics.motions import motions
-    from tegum.analysis.dynamics.moves import largest_moves
-    from tegum.analysis.dynamics.plateaus import find_plateaus
-    from tegum.analysis.dynamics.rearrangements import rearrangements
-    from tegum.analysis.dynamics.regimes import find_regimes, motion_shares
-    from tegum.analysis.dynamics.revivals import dead_outputs, find_revivals
-    from tegum.analysis.geometry.fourier import equivariance_defect, kept_rotations, mode_power, mode_variances
-    from tegum.analysis.geometry.measures import (
-        canonical_pose,
-        dimensionality,
-        dimensions_per_feature,
-        gram,
-        interference,
-        represented,
-        tegum_factors,
-    )
-    from tegum.analysis.geometry.polytopes import name_polytope, polytope_names
-    from tegum.analysis.landscape.continuation import Branch, follow
-    from tegum.analysis.landscape.critical_points import (
-        CriticalPoint,
-        critical_point,
-        saddle_index,
-        unstable_directions,
-    )
-    from tegum.analysis.landscape.phases import Boundary, phase_boundary
-    from tegum.analysis.landscape.tracks import vary
-    from tegum.analysis.linear.escapes import mode_strengths, predicted_escapes
-    from tegum.analysis.linear.pca import LinearOptimum, angle_to_pca, linear_optimum, pca_likeness
-    from tegum.analysis.linear.subspaces import principal_angles
-    from tegum.analysis.sets.collapse import collapsed_count, collapsed_sets, interference_between, interference_within
-    from tegum.analysis.sets.local import captured_variance, local_capture, local_moments, local_pca, readout_error
-    from tegum.core.features.distribution import FeatureDistribution
-    from tegum.core.features.empirical import Empirical
-    from tegum.core.features.sets import (
-        Anticorrelated,
-        Correlated,
-        Equivariant,
-        FeatureSet,
-        GatedSet,
-        Independent,
-        PartiallyCorrelated,
-    )
-    from tegum.core.features.tables import MixtureTable
-    from tegum.core.loss.empirical import empirical_loss
-    from tegum.core.loss.population import population_gradient, population_loss
-    from tegum.core.model import forward
-    from tegum.data.store import load, save
-    from tegum.figures.motion import render
-    from tegum.training.along import population_loss_along
-    from tegum.training.compare import best, loss_error
-    from tegum.training.engine import Segment, TrainingInterrupted, iterate, train
-    from tegum.training.spec.methods import Exact, Flow, Sampled, Training
-    from tegum.training.spec.snapshots import Snapshots
-    from tegum.training.spec.spec import Spec, Start
-    from tegum.training.state import TrainingState
-
-__all__ = [
-    "Anticorrelated",
-    "Boundary",
-    "Branch",
-    "Correlated",
-    "CriticalPoint",
-    "Empirical",
-    "Equivariant",
-    "Event",
-    "Exact",
-    "FeatureDistribution",
-    "FeatureSet",
-    "Flow",
-    "GatedSet",
-    "Independent",
-    "Jump",
-    "LinearOptimum",
-    "LossDrop",
-    "MixtureTable",
-    "PartiallyCorrelated",
-    "Sampled",
-    "Segment",
-    "Snapshots",
-    "Spec",
-    "Start",
-    "Training",
-    "TrainingInterrupted",
-    "TrainingState",
-    "analyse",
-    "angle_to_pca",
-    "best",
-    "canonical_pose",
-    "captured_variance",
-    "coincidence",
-    "collapsed_count",
-    "collapsed_sets",
-    "critical_point",
-    "dead_outputs",
-    "dimensionality",
-    "dimensions_per_feature",
-    "empirical_loss",
-    "equivariance_defect",
-    "find_drops",
-    "find_jumps",
-    "find_plateaus",
-    "find_regimes",
-    "find_revivals",
-    "follow",
-    "forward",
-    "gram",
-    "group_jumps",
-    "interference",
-    "interference_between",
-    "interference_within",
-    "iterate",
-    "kept_rotations",
-    "largest_moves",
-    "late_jumps",
-    "linear_optimum",
-    "load",
-    "local_capture",
-    "local_moments",
-    "local_pca",
-    "loss_drops",
-    "loss_error",
-    "mode_power",
-    "mode_strengths",
-    "mode_variances",
-    "motion_shares",
-    "motions",
-    "name_polytope",
-    "pca_likeness",
-    "phase_boundary",
-    "polytope_names",
-    "population_gradient",
-    "population_loss",
-    "population_loss_along",
-    "predicted_escapes",
-    "principal_angles",
-    "readout_error",
-    "rearrangements",
-    "render",
-    "represented",
-    "saddle_index",
-    "save",
-    "share_inside",
-    "tegum_factors",
-    "train",
-    "unstable_directions",
-    "vary",
-]
-
-_ROOMS = {
+PUBLIC: Mapping[str, str] = {
     "tegum.analysis.dictionaries.analyse": "analyse",
-    "tegum.analysis.sets.collapse": "collapsed_count collapsed_sets interference_between interference_within",
-    "tegum.analysis.landscape.continuation": "Branch follow",
     "tegum.analysis.dynamics.drops": "LossDrop find_drops loss_drops",
-    "tegum.analysis.linear.escapes": "mode_strengths predicted_escapes",
-    "tegum.analysis.geometry.fourier": "equivariance_defect kept_rotations mode_power mode_variances",
-    "tegum.analysis.geometry.measures": "canonical_pose dimensionality dimensions_per_feature gram interference "
-    "represented tegum_factors",
-    "tegum.analysis.landscape.critical_points": "CriticalPoint critical_point saddle_index unstable_directions",
     "tegum.analysis.dynamics.levels": "Event Jump find_jumps group_jumps late_jumps",
-    "tegum.analysis.sets.local": "captured_variance local_capture local_moments local_pca readout_error",
     "tegum.analysis.dynamics.matches": "coincidence share_inside",
     "tegum.analysis.dynamics.motions": "motions",
     "tegum.analysis.dynamics.moves": "largest_moves",
-    "tegum.analysis.linear.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
-    "tegum.analysis.landscape.phases": "Boundary phase_boundary",
     "tegum.analysis.dynamics.plateaus": "find_plateaus",
-    "tegum.analysis.geometry.polytopes": "name_polytope polytope_names",
     "tegum.analysis.dynamics.rearrangements": "rearrangements",
     "tegum.analysis.dynamics.regimes": "find_regimes motion_shares",
     "tegum.analysis.dynamics.revivals": "dead_outputs find_revivals",
-    "tegum.analysis.linear.subspaces": "principal_angles",
+    "tegum.analysis.geometry.fourier": "equivariance_defect kept_rotations mode_power mode_variances",
+    "tegum.analysis.geometry.measures": "canonical_pose dimensionality dimensions_per_feature gram interference "
+    "represented tegum_factors",
+    "tegum.analysis.geometry.null_frames": "even_frame random_directions",
+    "tegum.analysis.geometry.polytopes": "name_polytope polytope_names",
+    "tegum.analysis.landscape.continuation": "Branch follow",
+    "tegum.analysis.landscape.critical_points": "CriticalPoint critical_point saddle_index unstable_directions",
+    "tegum.analysis.landscape.phases": "Boundary phase_boundary",
     "tegum.analysis.landscape.tracks": "vary",
+    "tegum.analysis.linear.escapes": "mode_strengths predicted_escapes",
+    "tegum.analysis.linear.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
+    "tegum.analysis.linear.subspaces": "principal_angles",
+    "tegum.analysis.sets.collapse": "collapsed_count collapsed_sets interference_between interference_within",
+    "tegum.analysis.sets.local": "captured_variance local_capture local_moments local_pca readout_error",
     "tegum.core.features.distribution": "FeatureDistribution",
     "tegum.core.features.empirical": "Empirical",
-    "tegum.core.features.sets": "Anticorrelated Correlated Equivariant FeatureSet GatedSet Independent MixtureTable "
+    "tegum.core.features.sets": "Anticorrelated Correlated Equivariant FeatureSet GatedSet Independent "
     "PartiallyCorrelated",
+    "tegum.core.features.tables": "MixtureTable",
     "tegum.core.loss.empirical": "empirical_loss",
     "tegum.core.loss.population": "population_gradient population_loss",
     "tegum.core.model": "forward",
@@ -199,18 +52,117 @@ _ROOMS = {
     "tegum.training.along": "population_loss_along",
     "tegum.training.compare": "best loss_error",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
-    "tegum.training.spec.spec": "Exact Flow Sampled Snapshots Spec Start Training",
+    "tegum.training.spec.methods": "Exact Flow Sampled Training",
+    "tegum.training.spec.snapshots": "Snapshots",
+    "tegum.training.spec.spec": "Spec Start",
     "tegum.training.state": "TrainingState",
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
+"""Every public name, by the module in which it lives."""
+
+if TYPE_CHECKING:
+    from tegum.analysis.dictionaries.analyse import analyse as analyse
+    from tegum.analysis.dynamics.drops import LossDrop as LossDrop
+    from tegum.analysis.dynamics.drops import find_drops as find_drops
+    from tegum.analysis.dynamics.drops import loss_drops as loss_drops
+    from tegum.analysis.dynamics.levels import Event as Event
+    from tegum.analysis.dynamics.levels import Jump as Jump
+    from tegum.analysis.dynamics.levels import find_jumps as find_jumps
+    from tegum.analysis.dynamics.levels import group_jumps as group_jumps
+    from tegum.analysis.dynamics.levels import late_jumps as late_jumps
+    from tegum.analysis.dynamics.matches import coincidence as coincidence
+    from tegum.analysis.dynamics.matches import share_inside as share_inside
+    from tegum.analysis.dynamics.motions import motions as motions
+    from tegum.analysis.dynamics.moves import largest_moves as largest_moves
+    from tegum.analysis.dynamics.plateaus import find_plateaus as find_plateaus
+    from tegum.analysis.dynamics.rearrangements import rearrangements as rearrangements
+    from tegum.analysis.dynamics.regimes import find_regimes as find_regimes
+    from tegum.analysis.dynamics.regimes import motion_shares as motion_shares
+    from tegum.analysis.dynamics.revivals import dead_outputs as dead_outputs
+    from tegum.analysis.dynamics.revivals import find_revivals as find_revivals
+    from tegum.analysis.geometry.fourier import equivariance_defect as equivariance_defect
+    from tegum.analysis.geometry.fourier import kept_rotations as kept_rotations
+    from tegum.analysis.geometry.fourier import mode_power as mode_power
+    from tegum.analysis.geometry.fourier import mode_variances as mode_variances
+    from tegum.analysis.geometry.measures import canonical_pose as canonical_pose
+    from tegum.analysis.geometry.measures import dimensionality as dimensionality
+    from tegum.analysis.geometry.measures import dimensions_per_feature as dimensions_per_feature
+    from tegum.analysis.geometry.measures import gram as gram
+    from tegum.analysis.geometry.measures import interference as interference
+    from tegum.analysis.geometry.measures import represented as represented
+    from tegum.analysis.geometry.measures import tegum_factors as tegum_factors
+    from tegum.analysis.geometry.null_frames import even_frame as even_frame
+    from tegum.analysis.geometry.null_frames import random_directions as random_directions
+    from tegum.analysis.geometry.polytopes import name_polytope as name_polytope
+    from tegum.analysis.geometry.polytopes import polytope_names as polytope_names
+    from tegum.analysis.landscape.continuation import Branch as Branch
+    from tegum.analysis.landscape.continuation import follow as follow
+    from tegum.analysis.landscape.critical_points import CriticalPoint as CriticalPoint
+    from tegum.analysis.landscape.critical_points import critical_point as critical_point
+    from tegum.analysis.landscape.critical_points import saddle_index as saddle_index
+    from tegum.analysis.landscape.critical_points import unstable_directions as unstable_directions
+    from tegum.analysis.landscape.phases import Boundary as Boundary
+    from tegum.analysis.landscape.phases import phase_boundary as phase_boundary
+    from tegum.analysis.landscape.tracks import vary as vary
+    from tegum.analysis.linear.escapes import mode_strengths as mode_strengths
+    from tegum.analysis.linear.escapes import predicted_escapes as predicted_escapes
+    from tegum.analysis.linear.pca import LinearOptimum as LinearOptimum
+    from tegum.analysis.linear.pca import angle_to_pca as angle_to_pca
+    from tegum.analysis.linear.pca import linear_optimum as linear_optimum
+    from tegum.analysis.linear.pca import pca_likeness as pca_likeness
+    from tegum.analysis.linear.subspaces import principal_angles as principal_angles
+    from tegum.analysis.sets.collapse import collapsed_count as collapsed_count
+    from tegum.analysis.sets.collapse import collapsed_sets as collapsed_sets
+    from tegum.analysis.sets.collapse import interference_between as interference_between
+    from tegum.analysis.sets.collapse import interference_within as interference_within
+    from tegum.analysis.sets.local import captured_variance as captured_variance
+    from tegum.analysis.sets.local import local_capture as local_capture
+    from tegum.analysis.sets.local import local_moments as local_moments
+    from tegum.analysis.sets.local import local_pca as local_pca
+    from tegum.analysis.sets.local import readout_error as readout_error
+    from tegum.core.features.distribution import FeatureDistribution as FeatureDistribution
+    from tegum.core.features.empirical import Empirical as Empirical
+    from tegum.core.features.sets import Anticorrelated as Anticorrelated
+    from tegum.core.features.sets import Correlated as Correlated
+    from tegum.core.features.sets import Equivariant as Equivariant
+    from tegum.core.features.sets import FeatureSet as FeatureSet
+    from tegum.core.features.sets import GatedSet as GatedSet
+    from tegum.core.features.sets import Independent as Independent
+    from tegum.core.features.sets import PartiallyCorrelated as PartiallyCorrelated
+    from tegum.core.features.tables import MixtureTable as MixtureTable
+    from tegum.core.loss.empirical import empirical_loss as empirical_loss
+    from tegum.core.loss.population import population_gradient as population_gradient
+    from tegum.core.loss.population import population_loss as population_loss
+    from tegum.core.model import forward as forward
+    from tegum.data.store import load as load
+    from tegum.data.store import save as save
+    from tegum.figures.motion import render as render
+    from tegum.training.along import population_loss_along as population_loss_along
+    from tegum.training.compare import best as best
+    from tegum.training.compare import loss_error as loss_error
+    from tegum.training.engine import Segment as Segment
+    from tegum.training.engine import TrainingInterrupted as TrainingInterrupted
+    from tegum.training.engine import iterate as iterate
+    from tegum.training.engine import train as train
+    from tegum.training.spec.methods import Exact as Exact
+    from tegum.training.spec.methods import Flow as Flow
+    from tegum.training.spec.methods import Sampled as Sampled
+    from tegum.training.spec.methods import Training as Training
+    from tegum.training.spec.snapshots import Snapshots as Snapshots
+    from tegum.training.spec.spec import Spec as Spec
+    from tegum.training.spec.spec import Start as Start
+    from tegum.training.state import TrainingState as TrainingState
+
+_MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names.split()}
+
+__all__ = sorted(_MODULE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("tegum")
-    if name not in _ROOM_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'tegum' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOM_OF[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

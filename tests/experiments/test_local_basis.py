@@ -11,7 +11,7 @@ from tegum import experiments
 from tegum.experiments.local_basis.findings import (
     RESAMPLES,
     Cell,
-    Seen,
+    MeasuredCell,
     cell_of,
     correlated,
     crossing,
@@ -195,7 +195,7 @@ def test_what_is_missed_of_what_chance_leaves_out():
 def test_ends_of_lines():
     def cell(size, ratio, alone, represented=30.0):
         values = {"ratio": ratio, "alone": alone, "represented": 30.0}
-        return Seen(
+        return MeasuredCell(
             Cell(size, 5, 20, 0.1), {name: np.full(4, value) for name, value in values.items()} | {
                 "represented": np.full(4, represented)}
         )  # fmt: skip

@@ -1,22 +1,22 @@
 import json
-from itertools import permutations
 
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
+from triangles import triangles
 
 import tegum as tg
 from tegum import experiments
 from tegum.analysis.dynamics.regimes import Regime
+from tegum.analysis.dynamics.stages import MotionStage
 from tegum.experiments.octahedron import routes as along
 from tegum.experiments.octahedron.findings import associations, kinds_of
-from tegum.experiments.octahedron.stages import Stage, in_order, purity, sequence, stages
+from tegum.experiments.octahedron.stage_order import by_place, in_order
 from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import ANY
 
 EXPERIMENT = experiments.get("octahedron")
 SETS = tg.FeatureDistribution([tg.Correlated(3, density=0.05)] * 2)
-ANGLES = 2 * np.pi * np.arange(3) / 3
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +29,6 @@ def quick(run_quick):
 @pytest.fixture(scope="module")
 def measured(quick):
     return by_key(quick[0].measures)
-
-
-def triangles(height, twist):
-    """Two triangles of unit vectors that stand opposite, at a height, one twisted against the other."""
-    flat = np.sqrt(1 - height**2)
-
-    def one(angles, up):
-        return np.stack([flat * np.cos(angles), flat * np.sin(angles), np.full(3, up)], 1)
-
-    return np.concatenate([one(ANGLES, height), one(ANGLES + twist, -height)])
 
 
 def bent():
@@ -255,46 +245,33 @@ def test_what_goes_with_the_cell_alone_goes_with_no_route():
     assert along.mixed(np.array([1, 1, 0, 0, 1, 0, 0], bool), np.array([0, 0, 0, 0, 1, 1, 1])).sum() == 4
 
 
-def test_regimes_elsewhere_are_less_pure_where_regimes_are_what_moves():
-    # Growth while the loss falls, a twist on the long plateau, growth again on a fall: boundaries lie where they must.
-    steps = np.unique(np.rint(np.geomspace(10, 10_000, 61)).astype(int))
-    time = (np.log(steps) - np.log(10)) / np.log(1_000)
-    height = 0.2 + 0.2 * np.clip(time / 0.2, 0, 1) + 0.2 * np.clip((time - 0.7) / 0.3, 0, 1)
-    twist = 0.3 + 0.6 * np.clip((time - 0.2) / 0.5, 0, 1)
-    weights = np.stack([triangles(0.5, each) * [1, 1, 2 * up] for each, up in zip(twist, height, strict=True)])
-    loss = np.exp(-10 * height)
-    rng = np.random.default_rng(0)
-    _, (run,), (chance,) = stages(weights[None], loss[None], steps, SETS, rng)
-    assert [each.ruler for each in run] == ["inflation", "twist", "inflation"]
-    assert purity(run).over_time > 0.97
-    # In all six orders of lengths 0.2, 0.5 and 0.3. Squared speeds: six members move along the axis; around it three
-    # of one set at a radius of √0.75, of which half is a rotation of both.
-    grid = (np.arange(10_000) + 0.5) / 10_000
-    grown = np.where(grid < 0.2, 6.0, np.where(grid > 0.7, 6 * (2 / 3) ** 2, 0.0))
-    twisted = np.where((grid > 0.2) & (grid < 0.7), 3 * 0.75 * 1.2**2 / 2, 0.0)
-    means = []
-    for lengths in permutations((0.2, 0.5, 0.3)):
-        pieces = np.split(np.stack([grown, twisted]), np.rint(np.cumsum(lengths)[:2] * 10_000).astype(int), axis=1)
-        means.append(sum(k * each.sum(1).max() / each.sum() for k, each in zip(lengths, pieces, strict=True)))
-    assert chance.order.over_time == pytest.approx(np.mean(means), abs=0.02)
-    assert np.mean(means) < 0.9
-    # The same where velocity is the same throughout: no boundary is better than another.
-    steady = np.stack([triangles(0.5, each) * [1, 1, 1 + each] for each in 0.3 + time])
-    _, (run,), (chance,) = stages(steady[None], loss[None], steps, SETS, rng)
-    assert purity(run).over_time == pytest.approx(chance.order.over_time, abs=0.01)
-
-
-def stage(kind, ruler, first=0):
+def stage(kind, dominant, first=0):
     shares: dict[str, float] = dict.fromkeys(("inflation", "opening", "twist"), 0.1)
-    shares[ruler] = 0.8
-    return Stage(Regime(kind, first, first + 1, 10**first, 10 ** (first + 1), 1.0, 0.5), shares)
+    shares[dominant] = 0.8
+    return MotionStage(Regime(kind, first, first + 1, 10**first, 10 ** (first + 1), 1.0, 0.5), shares)
 
 
 def test_order_of_regimes():
     good = (stage("fall", "inflation"), stage("plateau", "opening", 1), stage("fall", "opening", 2))
     assert in_order(good)
-    assert sequence(good) == "inflation → opening"
-    assert purity(good) == pytest.approx((0.8, 0.8, 0.5))
     assert not in_order((*good, stage("fall", "inflation", 3)))
     assert not in_order(good[::-1])
     assert not in_order(())
+
+
+def test_places_in_the_order_of_stages():
+    kinds = ("plateau", "fall", "plateau", "fall", "plateau", "fall", "plateau", "fall", "plateau")
+    motions = ("twist", "inflation", "twist", "twist", "twist", "opening", "twist", "twist", "opening")
+    run = tuple(stage(kind, motion, at) for at, (kind, motion) in enumerate(zip(kinds, motions, strict=True)))
+    # Plateaus between falls have no place, but for the one before the opening; runs that are not in order have none.
+    found = by_place([run[::-1][:1], run])
+    assert {place: [each.regime.first for _, each in stages] for place, stages in found.items()} == {
+        "start": [0],
+        "first fall": [1],
+        "other falls before the opening": [3],
+        "plateau before the opening": [4],
+        "opening fall": [5],
+        "later falls": [7],
+        "end": [8],
+    }
+    assert {at for stages in found.values() for at, _ in stages} == {1}

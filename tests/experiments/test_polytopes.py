@@ -7,17 +7,16 @@ from matplotlib.patches import Rectangle
 
 import tegum as tg
 from tegum import experiments
+from tegum.analysis.geometry.null_frames import even_frame, random_directions
 from tegum.analysis.geometry.polytopes import SHAPES
 from tegum.experiments.polytopes.findings import (
     elsewhere,
-    even_frame,
     examples_of,
     find,
     found_of,
     held_by,
     named_with,
     near_level,
-    random_directions,
 )
 from tegum.experiments.polytopes.measures import densities_with, fall, few, stretch
 from tegum.experiments.reporting import by_key
@@ -322,14 +321,6 @@ def test_one_model_alone_is_no_curve(quick):
     assert by_key(findings.measures)["features_in_named_polytopes"].value == 1
     assert not passed(findings) & STICKING
     EXPERIMENT.draw({"run": run}, findings)
-
-
-def test_even_frames_have_equal_dimensionalities():
-    frame = even_frame(np.ones(14), 5, 0)
-    np.testing.assert_allclose(frame.T @ frame, 14 / 5 * np.eye(5), atol=1e-6)
-    np.testing.assert_allclose(tg.dimensionality(frame), 5 / 14, atol=1e-6)
-    lengths = np.linspace(0.8, 1.2, 14)
-    np.testing.assert_allclose(np.linalg.norm(even_frame(lengths, 5, 0), axis=1), lengths)
 
 
 def test_levels_elsewhere_cover_as_much_as_levels_do():

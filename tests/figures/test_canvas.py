@@ -15,6 +15,7 @@ import xarray as xr
 
 import tegum
 from tegum.figures import style
+from tegum.figures.drawn import new_figure
 from tegum.figures.embeddings import embeddings
 from tegum.figures.frames import Film
 from tegum.figures.twins import TwinPanel, twins
@@ -131,3 +132,17 @@ def test_a_name_of_a_user_is_a_title_whatever_it_holds(title):
     style.rendered(figure, "png")
     assert "\n" not in shown.get_text()
     assert style.printable("ρ → m = 3, |W|² ≥ 1/2") == "ρ → m = 3, |W|² ≥ 1/2"
+
+
+def test_a_caption_takes_the_room_that_is_left_for_it():
+    text = "word " * 100
+    caption = style.Caption(text)
+    # Lines of at most 118 letters: 23 words, and the last 8.
+    assert [len(line.split()) for line in caption.text.split("\n")] == [23, 23, 23, 23, 8]
+    with style.drawing():
+        figure = new_figure(figsize=(style.WIDTH, 4.0))
+        caption.write(figure, caption.height + 0.1)
+        box = figure.texts[0].get_window_extent()
+    # Its first line hangs where it should, and its last one ends above the lower edge.
+    assert box.y1 / figure.dpi == pytest.approx(caption.height + 0.1, abs=0.03)
+    assert 0 < box.y0 / figure.dpi < 0.2

@@ -47,7 +47,7 @@ Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
 SCHEMA = 2
 """Of summary.json: since the second, measures and criteria have keys."""
 
-_LIBRARIES = ("tegum", "diffrax", "jax", "matplotlib", "numba", "numpy", "optimistix", "xarray", "zarr")
+_LIBRARIES = ("tegum", "diffrax", "jax", "matplotlib", "numba", "numpy", "xarray", "zarr")
 
 
 @final

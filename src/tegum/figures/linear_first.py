@@ -48,11 +48,11 @@ def linear_first(
     """Eleven panels, in five rows.
 
     Args:
-        systems: with `sets`, `hidden`, `steps`, `losses` and `runs`; these with `scale`, `loss` and `kinds`.
+        systems: with `sets`, `hidden`, `steps`, `losses`, `scales` and `runs`; these with `loss` and `kinds`.
         orders: by (way, training), with `steps`, `time`, `loss`, `losses`, `predicted`, `modes`, `in_order`, `timely`,
             `ratio` and `plateaus_at`.
-        onsets: by training, with `density`, `scale`, `hidden`, `steps`, `count`, `total`, `disturbed`, `fallen`,
-            `linear_interference`, `begins`, `done` and `at`.
+        onsets: by training, with `density`, `scale` and `onset`; this with `hidden`, `steps`, `count`, `total`,
+            `disturbed`, `fallen`, `linear_interference`, `begins`, `done` and `at`.
         drawn: sets and dimensions of the system whose losses are drawn, and way and training of such an ensemble.
         caption: set below the panels, in full lines.
 
@@ -100,8 +100,8 @@ def _draw_levels(place: Axes, losses: Any, most: int) -> None:
 
 def _draw_losses(place: Axes, system: Any) -> None:
     _draw_levels(place, system.losses, system.sets)
-    for runs, colour in zip(system.runs, style.ACCENTS, strict=False):
-        place.plot(system.steps[1:], runs.loss[0, 1:], color=colour, lw=1.3, label=_scale(runs.scale))
+    for scale, runs, colour in zip(system.scales, system.runs, style.ACCENTS, strict=False):
+        place.plot(system.steps[1:], runs.loss[0, 1:], color=colour, lw=1.3, label=_scale(scale))
     place.set_xscale("log")
     place.set_yscale("log")
     place.set_xlim(10, system.steps[-1])
@@ -139,7 +139,7 @@ def _scale(scale: float) -> str:
 
 
 def _draw_kinds(place: Axes, systems: Sequence[Any], title: str) -> None:
-    scales = [runs.scale for runs in systems[0].runs]
+    scales = systems[0].scales
     width = 0.8 / len(systems)
     for number, system in enumerate(sorted(systems, key=lambda each: each.sets)):
         at = np.arange(len(scales)) + width * (number - (len(systems) - 1) / 2)
@@ -227,20 +227,21 @@ def _draw_courses(places: Sequence[Axes], onsets: Mapping[str, Sequence[Any]]) -
     parts = (
         ("represented features / m", lambda each: each.count / each.hidden, 1.0),
         ("m / |W|²_F", lambda each: each.hidden / np.maximum(each.total, 1e-12), 1.0),
-        ("interference", lambda each: each.disturbed, linear.linear_interference),
+        ("interference", lambda each: each.disturbed, linear.onset.linear_interference),
     )
     for place, (name, of, level) in zip(places, parts, strict=True):
         place.axhline(level, color=style.MUTED, lw=0.9, ls=(0, (4, 2)), zorder=0.5)
         for each, colour in [*zip(shown, style.ACCENTS, strict=False), (linear, style.INK)]:
             # Medians: m/|W|²_F begins near infinity.
-            course, later = np.median(of(each), 0), each.steps >= 50
+            onset = each.onset
+            course, later = np.median(of(onset), 0), onset.steps >= 50
             label = "linear" if each is linear else f"p = {each.density:g}"
-            place.plot(each.steps[later], course[later], color=colour, lw=1.3, label=label)
+            place.plot(onset.steps[later], course[later], color=colour, lw=1.3, label=label)
             if each is not linear:
-                at = int(np.searchsorted(each.steps, np.mean(each.done(0.9))))
-                place.plot(each.steps[at], course[at], "o", color=colour, ms=4)
+                at = int(np.searchsorted(onset.steps, np.mean(onset.done(0.9))))
+                place.plot(onset.steps[at], course[at], "o", color=colour, ms=4)
         place.set_xscale("log")
-        place.set_xlim(50, group[0].steps[-1])
+        place.set_xlim(50, group[0].onset.steps[-1])
         place.set_xlabel("training step (log scale)")
         place.set_title(name, pad=4)
     places[1].set_ylim(0, 2)
@@ -250,7 +251,7 @@ def _draw_courses(places: Sequence[Axes], onsets: Mapping[str, Sequence[Any]]) -
 def _draw_onsets(place: Axes, onsets: Sequence[Any]) -> None:
     for number, (scale, group) in enumerate(_by_scale(onsets)):
         for by, line in (("features", "-"), ("norm", ":")):
-            _draw_means(place, [(each, each.begins(by)) for each in group], number, line, f"start {scale}")
+            _draw_means(place, [(each, each.onset.begins(by)) for each in group], number, line, f"start {scale}")
     place.set_yscale("log")
     low, high = place.get_ylim()
     place.set_ylim(low, high * 4)
@@ -263,7 +264,8 @@ def _draw_onsets(place: Axes, onsets: Sequence[Any]) -> None:
 def _draw_falls(place: Axes, onsets: Sequence[Any]) -> None:
     for number, (_, group) in enumerate(_by_scale(onsets)):
         for by, line in (("features", "-"), ("norm", ":")):
-            _draw_means(place, [(each, each.at(each.fallen, each.begins(by))) for each in group], number, line, "")
+            falls = [(each, each.onset.at(each.onset.fallen, each.onset.begins(by))) for each in group]
+            _draw_means(place, falls, number, line, "")
     for level, name, moved in ((0.5, "early", -5), (0.9, "late", 5)):
         place.axhline(level, color=style.MUTED, lw=0.9, ls=(0, (4, 2)), zorder=0.5)
         place.annotate(name, (1.0, level), xycoords=("axes fraction", "data"), xytext=(2, moved), va="center",

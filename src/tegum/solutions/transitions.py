@@ -211,17 +211,51 @@ def passage(
         key: their base seed.
 
     """
-    below, above, confirmed = low, high, not starts
+
+    def descend(value: float, ends: tuple[Solution, Solution], _: tuple[Solution, Solution]) -> Solution:
+        # From where the search began: what a bisection finds on the way may have left its branch.
+        return min(descended(spec, parameter, [(value, end) for end in ends]), key=lambda each: each.loss)
+
+    def lowest(value: float) -> Solution:
+        return fresh(spec, parameter, [value], starts, key)[0]
+
+    return bisected(low, high, passed, descend, lowest if starts else None)
+
+
+def bisected(
+    low: Solution,
+    high: Solution,
+    passed: Callable[[Solution], bool],
+    descend: Callable[[float, tuple[Solution, Solution], tuple[Solution, Solution]], Solution],
+    lowest: Callable[[float], Solution] | None,
+    *,
+    error: float = 1e-6,
+    same: float = SAME,
+) -> Passage:
+    """Where between two lowest solutions something comes true of the lowest one, by bisection.
+
+    Args:
+        low: of which it is not true.
+        high: of which it is; at a higher value.
+        passed: whether it is true of a solution.
+        descend: the lowest solution at a value to which descent leads from the ends with which the search began, the
+            second argument, or from those that it has come to, the third one.
+        lowest: the lowest solution of fresh starts at a value, which must be no lower than both ends there; otherwise
+            it takes the place of one of them, and the search begins anew. None if none are asked for.
+        error: of the value, relative.
+        same: losses that differ by a smaller part are those of one solution.
+
+    """
+    below, above, confirmed = low, high, lowest is None
     for _ in range(ATTEMPTS):
         below, above = low, high
-        while above.value - below.value > 1e-6 * above.value:
-            middle = (below.value + above.value) / 2
-            there = min(descended(spec, parameter, [(middle, low), (middle, high)]), key=lambda each: each.loss)
+        while above.value - below.value > error * above.value:
+            there = descend((below.value + above.value) / 2, (low, high), (below, above))
             below, above = (below, there) if passed(there) else (there, above)
-        if not starts:
+        if lowest is None:
             break
-        (third,) = fresh(spec, parameter, [(below.value + above.value) / 2], starts, key)
-        confirmed = third.loss > (1 - SAME) * min(below.loss, above.loss)
+        third = lowest((below.value + above.value) / 2)
+        confirmed = third.loss > (1 - same) * min(below.loss, above.loss)
         if confirmed:
             break
         low, high = (low, third) if passed(third) else (third, high)

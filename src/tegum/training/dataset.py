@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
     from tegum.training.state import Engine, Recorded, TrainingState
 
-_LIBRARIES = ("diffrax", "jax", "numba", "numpy", "optimistix", "xarray", "zarr")
+_LIBRARIES = ("diffrax", "jax", "numba", "numpy", "xarray", "zarr")
 
 _BENEATH = ("diffrax", "jax", "jaxlib", "llvmlite", "numba", "numpy", "scipy")
 """Whose versions may change the bits of a training."""

@@ -16,10 +16,11 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, root
 
 import tegum as tg
-from tegum.analysis.landscape.continuation import follow, vary
+from tegum.analysis.landscape.continuation import follow
 from tegum.analysis.landscape.critical_points import critical_point, saddle_index, unstable_directions
 from tegum.analysis.landscape.phases import phase_boundary
 from tegum.analysis.landscape.surface import Surface, rotations
+from tegum.analysis.landscape.tracks import vary
 from tegum.core.features.distribution import FeatureDistribution
 
 few = settings(max_examples=3, deadline=None)

@@ -20,13 +20,11 @@ from jaxtyping import Float
 
 from tegum.analysis.landscape.critical_points import CriticalPoint
 from tegum.analysis.landscape.surface import checked
-from tegum.analysis.landscape.tracks import BranchChange, Parameter, Path, Track, vary
+from tegum.analysis.landscape.tracks import BranchChange, Parameter, Path, Track
 from tegum.core.arguments import refusing
 from tegum.core.description import short
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
-
-__all__ = ["Branch", "BranchChange", "Parameter", "follow", "vary"]
 
 
 @final

@@ -32,6 +32,7 @@ from tegum.core import lapack
 from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.limits import check_memory
+from tegum.core.loss.linear import missed_at_best_bias
 
 DEGENERATE = 1e-6
 """Eigenvalues that differ by no more than this fraction of the largest one count as equal."""
@@ -312,10 +313,9 @@ def _closed_form(
 
 
 def _loss(W: np.ndarray, covariance: np.ndarray, importance: np.ndarray) -> tuple[float, np.ndarray]:
-    """tr[I (1 − G) C (1 − G)] and its gradient −2 (S + Sᵀ) W, with S = I (1 − G) C, in one row."""
-    rest = np.eye(len(W)) - W @ W.T
-    slope = importance[:, None] * (rest @ covariance)
-    return float((slope * rest).sum()), (-2 * (slope + slope.T) @ W).ravel()
+    """The loss with the best bias, and its gradient −2 (S + Sᵀ) W in one row (`tegum.core.loss.linear`)."""
+    missed, slope = missed_at_best_bias(W, covariance, importance)
+    return float((slope * missed).sum()), (-2 * (slope + slope.T) @ W).ravel()
 
 
 def _descended(W: np.ndarray, covariance: np.ndarray, importance: np.ndarray, stop: float) -> tuple[float, np.ndarray]:
@@ -335,7 +335,7 @@ def _descended(W: np.ndarray, covariance: np.ndarray, importance: np.ndarray, st
 
 def _one_more(W: np.ndarray, covariance: np.ndarray, importance: np.ndarray) -> np.ndarray:
     """W with one more column, along which the loss falls most steeply in G."""
-    slope = importance[:, None] * ((np.eye(len(W)) - W @ W.T) @ covariance)
+    _, slope = missed_at_best_bias(W, covariance, importance)
     return np.column_stack([W, lapack.eigh(slope + slope.T)[1][:, -1] / 2])
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.limits import check_memory, check_time, exact_loss_seconds
+from tegum.core.loss.linear import moment_form, squared_errors
 from tegum.core.model import Activation, exact_path
 from tegum.core.population.errors import Differences, always, differences, kernel_values, left_out, unevenness
 from tegum.core.stopping import current, interruptible
@@ -286,11 +287,10 @@ def _linear(weights: np.ndarray, bias: np.ndarray, features: list[FeatureDistrib
     for run, distribution in enumerate(features):
         w, importance = weights[run], distribution.importance
         mean, second = distribution.first_moment(), distribution.second_moment()
-        form = np.block([[second, mean[:, None]], [mean[None], np.ones((1, 1))]])
+        form, aim = moment_form(mean, second)
         rows = np.concatenate([w @ w.T, bias[run][:, None]], 1)
-        aim = np.concatenate([second, mean[:, None]], 1)
         pull = rows @ form
-        found.loss[run] = importance @ (np.diag(second) + ((pull - 2 * aim) * rows).sum(1))
+        found.loss[run] = importance @ squared_errors(rows, pull, aim, np.diag(second))
         found.error[run] = 1e-15 * importance @ (np.diag(second) + (np.abs(pull) + 2 * np.abs(aim)) @ np.ones(n + 1))
         if found.gradient is None or found.gradient_error is None:
             continue

@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 FEWEST_RUNS = 32
 """In smaller ensembles no event is looked at in the exact loss: one takes half a minute of computing."""
 
-RUNS_FOR_EACH, MOST = 8, 8
+RUNS_FOR_EACH, MOST_EVENTS = 8, 8
 """One event is looked at for so many runs, and at most so many: the lanes of one flow."""
 
 BEFORE = 3_000
 """Steps before an event from which the flow goes: six times as long as a jump takes."""
 
-LASTING, SNAPSHOTS = 600.0, 150
+LASTING, FLOW_SNAPSHOTS = 600.0, 150
 """Time of that flow, and its snapshots."""
 
-REPRESENTED = 0.25
+REPRESENTED_DIMENSIONALITY = 0.25
 """A feature is represented from this dimensionality on: half-way from 0 to a digon."""
 
-NEAR = 0.5
+NEAR_SADDLE = 0.5
 """A saddle within this distance of where the flow is slowest is near: one embedding of a digon has the length 1."""
 
 FAR = 1.0
@@ -60,7 +60,7 @@ NAMED: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind in ("swap", "birt
 
 @final
 @dataclass(frozen=True, eq=False)
-class Look:
+class PlateauInExactLoss:
     """A plateau of one run: what gradient flow does from there, and the critical point near."""
 
     seed: int
@@ -74,23 +74,23 @@ class Look:
     @property
     def saddle(self) -> bool:
         """Whether a saddle is near."""
-        return self.point.converged and self.point.moved <= NEAR and self.point.unstable
+        return self.point.converged and self.point.moved <= NEAR_SADDLE and self.point.unstable
 
     @property
     def label(self) -> str:
         """What the point is, or that none was found in reach."""
         if not self.point.converged:
             return "none found"
-        return str(self.point) if self.point.moved <= NEAR else f"{self.point}, not near"
+        return str(self.point) if self.point.moved <= NEAR_SADDLE else f"{self.point}, not near"
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Passage:
+class EventInExactLoss:
     """One event, from the plateau before it to the state after it, in the exact loss."""
 
     drop: Drop[Event]
-    look: Look
+    look: PlateauInExactLoss
     after: CriticalPoint
     """Near the end of the flow."""
     apart: float
@@ -126,8 +126,8 @@ class Passage:
 class Looked:
     """What the exact loss says of events and, as a null, of runs without any at the same steps."""
 
-    passages: tuple[Passage, ...] = ()
-    calm: tuple[Look, ...] = ()
+    passages: tuple[EventInExactLoss, ...] = ()
+    calm: tuple[PlateauInExactLoss, ...] = ()
 
 
 def chosen(drops: Sequence[Drop[Event]], runs: int) -> list[Drop[Event]]:
@@ -144,7 +144,7 @@ def chosen(drops: Sequence[Drop[Event]], runs: int) -> list[Drop[Event]]:
     for drop in drops:
         if drop.significant and set(drop.event.kinds) & set(NAMED):
             first.setdefault(drop.event.seed, drop)
-    return list(first.values())[: min(MOST, runs // RUNS_FOR_EACH)]
+    return list(first.values())[: min(MOST_EVENTS, runs // RUNS_FOR_EACH)]
 
 
 def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequence[int]) -> Looked:
@@ -165,7 +165,9 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
     if not drops:
         return Looked()
     steps = run["step"].values
-    represented = (dimensionality(run["weights"]) >= REPRESENTED).sum("feature").transpose("seed", "step")
+    represented = (
+        (dimensionality(run["weights"]) >= REPRESENTED_DIMENSIONALITY).sum("feature").transpose("seed", "step")
+    )
     # Each run with the snapshots from which the flow goes, and on the plateau just before the event.
     places = [
         (drop.event.seed, _place(steps, drop.event.start - BEFORE), _place(steps, drop.event.start - MARGIN))
@@ -178,7 +180,7 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
         np.array([weights for weights, _ in states]),
         np.array([bias for _, bias in states]),
         LASTING,
-        Snapshots(count=SNAPSHOTS),
+        Snapshots(count=FLOW_SNAPSHOTS),
     )
     counts = np.array([int(represented.sel(seed=seed).isel(step=late)) for seed, _, late in places])
     slowest, left = _slowest(flows, counts)
@@ -190,7 +192,7 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
     calls += [partial(point, at, -1) for at in range(len(drops))]
     found = searched(calls, "searching for saddles", "states")
     looks = [
-        Look(seed, int(steps[begin]), bool(gone), saddle)
+        PlateauInExactLoss(seed, int(steps[begin]), bool(gone), saddle)
         for (seed, begin, _), gone, saddle in zip(places, left, found[: len(places)], strict=True)
     ]
     after = found[len(places) :]
@@ -343,13 +345,13 @@ def measures(looked: Looked) -> list[Measure]:
 def _passages(
     spec: Spec,
     drops: Sequence[Drop[Event]],
-    looks: Sequence[Look],
+    looks: Sequence[PlateauInExactLoss],
     after: Sequence[CriticalPoint],
     states: Sequence[tuple[np.ndarray, np.ndarray]],
     own: Sequence[tuple[np.ndarray, np.ndarray]],
     flows: Flown,
     slowest: np.ndarray,
-) -> tuple[Passage, ...]:
+) -> tuple[EventInExactLoss, ...]:
     from tegum.analysis.landscape.surface import distance
 
     ways = [
@@ -366,7 +368,7 @@ def _passages(
                 grown = float(np.interp(time, flows.time, way.along(thetas[at])))
                 time, predicted = time - float(flows.time[slowest[at]]), way.predicted(grown)
         found.append(
-            Passage(
+            EventInExactLoss(
                 drop=drop,
                 look=look,
                 after=end,
@@ -401,7 +403,7 @@ def _slowest(flows: Flown, counts: Int[np.ndarray, " run"]) -> tuple[Int[np.ndar
     """Where each flow is slowest while so many features are represented, and whether others are at its end."""
     from tegum.analysis.geometry.measures import dimensionality
 
-    there = (dimensionality(flows.weights) >= REPRESENTED).sum(-1) == counts[:, None]
+    there = (dimensionality(flows.weights) >= REPRESENTED_DIMENSIONALITY).sum(-1) == counts[:, None]
     speeds = np.where(there[:, :-1] & there[:, 1:], flows.speeds(), np.inf)
     return speeds.argmin(1), ~there[:, -1]
 

@@ -17,7 +17,7 @@ from tegum.core.population.equivariant import Parameters, Resolution, evaluate, 
 from tegum.core.stopping import Stop, all_done, current
 from tegum.core.threads import available_cores
 from tegum.solutions.solution import Solution
-from tegum.solutions.transitions import ATTEMPTS, Passage
+from tegum.solutions.transitions import Passage, bisected
 
 if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
@@ -190,20 +190,14 @@ def passage(
         error: of the value, relative.
 
     """
-    below, above, middle, confirmed = low, high, low.value, False
-    for _ in range(ATTEMPTS):
-        below, above = low, high
-        while above.value - below.value > error * above.value:
-            middle = (below.value + above.value) / 2
-            there = lower(features_at(middle), middle, (below, above))
-            below, above = (below, there) if passed(there) else (there, above)
-        middle = (below.value + above.value) / 2
-        third = least(features_at(middle), middle, *fresh)
-        confirmed = third.loss > (1 - CLOSE_LOSSES) * min(below.loss, above.loss)
-        if confirmed:
-            break
-        low, high = (low, third) if passed(third) else (third, high)
-    return Passage(middle, above.value - below.value, below, above, confirmed)
+
+    def descend(value: float, _: tuple[Solution, Solution], ends: tuple[Solution, Solution]) -> Solution:
+        return lower(features_at(value), value, ends)
+
+    def lowest(value: float) -> Solution:
+        return least(features_at(value), value, *fresh)
+
+    return bisected(low, high, passed, descend, lowest, error=error, same=CLOSE_LOSSES)
 
 
 def lower(features: FeatureDistribution, value: float, ends: Sequence[Solution]) -> Solution:

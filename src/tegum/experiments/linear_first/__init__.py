@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from tegum.experiments.framework import Experiment, Findings, Size
-from tegum.experiments.linear_first.findings import Found, found_in
+from tegum.experiments.linear_first.findings import LinearFirstFindings, found_in
 from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import Range
 
@@ -32,7 +32,7 @@ DRAWN = ((4, 8), ("apart-size", "sgd"))
 
 
 @final
-class LinearFirst(Experiment["Found"]):
+class LinearFirst(Experiment["LinearFirstFindings"]):
     """The claim about linear solutions early in training."""
 
     claim: ClassVar[str] = (
@@ -47,20 +47,27 @@ class LinearFirst(Experiment["Found"]):
         """Sets over start scales, sets that differ by several trainings, and independent features over density."""
         return {**_alike(size), **_unlike(size), **_independent(size)}
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Found]:
-        """Plateaus, orders and onsets; `shown` is what was `Found`."""
-        from tegum.experiments.linear_first.criteria import FEWEST, answer, caption, criteria, failures, testable
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[LinearFirstFindings]:
+        """Plateaus, orders and onsets; `shown` is what was found."""
+        from tegum.experiments.linear_first.criteria import (
+            FEWEST_TESTED_RUNS,
+            answer,
+            caption,
+            criteria,
+            failures,
+            testable,
+        )
         from tegum.experiments.linear_first.measures import measures
 
         found = found_in(runs)
         if not testable(found):
-            text = f"Some ensemble has fewer than {FEWEST} runs that trained to their end."
+            text = f"Some ensemble has fewer than {FEWEST_TESTED_RUNS} runs that trained to their end."
             return Findings((), (), text, found, tested=False)
         measured = by_key(measures(found))
         text = f"{caption(found)} {failures(found)} {answer(found, measured)}"
         return Findings(tuple(measured.values()), criteria(found, measured), text, found)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Found]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LinearFirstFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Losses and first plateaus; plateaus, order and times of unlike sets; superposition over training."""
         from tegum.figures.linear_first import linear_first, only_words
 

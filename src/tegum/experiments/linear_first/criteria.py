@@ -8,29 +8,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tegum.analysis.linear.onset import DEFINITIONS
+from tegum.analysis.linear.plateau_ranks import PLATEAU_KINDS
 from tegum.experiments.framework import Criterion
-from tegum.experiments.linear_first.measures import place_key, where_key
-from tegum.experiments.linear_first.onset import DEFINITIONS, when
-from tegum.experiments.linear_first.plateau_ranks import KINDS
+from tegum.experiments.linear_first.measures import EARLY, LATE, place_key, where_key
 from tegum.experiments.reporting import Measure
 
 if TYPE_CHECKING:
-    from tegum.experiments.linear_first.findings import Found
-    from tegum.experiments.linear_first.plateau_ranks import System
+    from tegum.experiments.linear_first.findings import LinearFirstFindings, StartScales
 
 MOST_RUNS, NEARLY_ALL = 0.5, 0.9
 """Shares of runs that criteria ask for."""
 
-FEWEST = 4
+FEWEST_TESTED_RUNS = 4
 """With fewer runs not even all of them would be more than half by an interval of 95 %."""
 
 
-def testable(found: Found) -> bool:
+def testable(found: LinearFirstFindings) -> bool:
     """Whether every ensemble has so many runs that trained to their end that it could pass."""
-    return found.fewest >= FEWEST
+    return found.fewest >= FEWEST_TESTED_RUNS
 
 
-def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
+def criteria(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
     """Those of the experiment's docstring, in its order."""
     spare = [system for system in found.systems if system.hidden >= 2 * system.sets]
     short = [system for system in found.systems if system.sets <= system.hidden < 2 * system.sets]
@@ -77,7 +76,7 @@ def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, 
     )  # fmt: skip
 
 
-def caption(found: Found) -> str:
+def caption(found: LinearFirstFindings) -> str:
     """What the panels show."""
     runs = len(found.systems[0].runs[0].first)
     return (
@@ -96,7 +95,7 @@ def caption(found: Found) -> str:
     )
 
 
-def failures(found: Found) -> str:
+def failures(found: LinearFirstFindings) -> str:
     """When the claim about plateaus fails, and what the runs do instead."""
     spare = [system for system in found.systems if system.hidden >= 2 * system.sets]
     tight = [system for system in found.systems if system.hidden < 2 * system.sets]
@@ -104,29 +103,29 @@ def failures(found: Found) -> str:
     for name, group in (("m = 2k", spare), ("m = 3", tight)):
         if group:
             counts = Counter(kind for system in group for kind in system.runs[0].kinds)
-            told = [f"{counts[kind]} {words}" for kind, words in KINDS.items() if counts[kind]]
+            told = [f"{counts[kind]} {words}" for kind, words in PLATEAU_KINDS.items() if counts[kind]]
             parts.append(f"{name}: {', '.join(told)}")
     held = [_largest(system) for system in spare]
     return (
-        f"First plateaus from scale {found.systems[0].runs[0].scale:g}; {'; '.join(parts)}. With m = 2k half of the "
+        f"First plateaus from scale {found.systems[0].scales[0]:g}; {'; '.join(parts)}. With m = 2k half of the "
         f"runs are at rank k at some time up to a scale of {_range([each for each in held if each], 'g') or 'none'}."
     )
 
 
-def _largest(system: System) -> float:
+def _largest(system: StartScales) -> float:
     """The largest start scale up to which half of the runs are on the linear optimum at some time; 0 if none is."""
     shares = [np.mean(np.isin(runs.kinds, ("linear", "begun"))) for runs in system.runs[:-1]]
     at = next((number for number, each in enumerate(shares) if each <= MOST_RUNS), len(shares))
-    return system.runs[at - 1].scale if at else 0.0
+    return system.scales[at - 1] if at else 0.0
 
 
-def answer(found: Found, measured: Mapping[str, Measure]) -> str:
+def answer(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> str:
     """Early or late, by the rule of `when`, in a sentence with numbers for each definition."""
     group = found.onsets["adamw"]
     chosen = [each for each in group if each.scale == np.nanmin([one.scale for one in group])]
     parts = []
     for by, rule in DEFINITIONS.items():
-        steps = {each: each.begins(by) for each in chosen}
+        steps = {each: each.onset.begins(by) for each in chosen}
         reached = [each for each in chosen if np.isfinite(steps[each]).all()]
         if not reached:
             parts.append(f"by {rule}, some runs have none")
@@ -137,6 +136,13 @@ def answer(found: Found, measured: Mapping[str, Measure]) -> str:
         done = _range([each.value for each in fallen if each.value is not None])
         parts.append(f"by {rule}, {' or '.join(words)}: when {done} of the loss's fall is done (densities {densities})")
     return f"Superposition of independent features begins, {'; '.join(parts)}."
+
+
+def when(low: float | None, high: float | None) -> str:
+    """Early, late or midway, by the interval of the part of the fall that is done when superposition begins."""
+    if low is None or high is None:
+        return "at an unknown time"
+    return "early" if high < EARLY else "late" if low > LATE else "midway"
 
 
 def _low(measure: Measure) -> float:

@@ -4,48 +4,69 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from tegum.experiments.linear_first.escape_order import TRAININGS, WAYS, chance
-from tegum.experiments.linear_first.onset import DEFINITIONS, EARLY, LATE
-from tegum.experiments.linear_first.plateau_ranks import KINDS, on
+from tegum.analysis.linear.escape_order import chance
+from tegum.analysis.linear.onset import DEFINITIONS
+from tegum.analysis.linear.plateau_ranks import PLATEAU_KINDS, on
 from tegum.experiments.reporting import Measure, average, in_key, mean, share
 
 if TYPE_CHECKING:
-    from tegum.experiments.linear_first.escape_order import Order
-    from tegum.experiments.linear_first.findings import Found
-    from tegum.experiments.linear_first.onset import Onset
-    from tegum.experiments.linear_first.plateau_ranks import Runs
+    from tegum.analysis.linear.escape_order import EscapeOrder
+    from tegum.analysis.linear.onset import SuperpositionOnset
+    from tegum.analysis.linear.plateau_ranks import FirstPlateaus
+    from tegum.experiments.linear_first.findings import LinearFirstFindings, OnsetEnsemble
 
 
-def measures(found: Found) -> list[Measure]:
+WAYS: Mapping[str, str] = {
+    "close-density": "close densities",
+    "close-importance": "close importances",
+    "close-size": "close sizes",
+    "apart-density": "separate densities",
+    "apart-importance": "separate importances",
+    "apart-size": "separate sizes",
+}
+"""In what sets differ, and whether their eigenvalues are close or well apart."""
+
+TRAININGS: Mapping[str, str] = {
+    "flow": "gradient flow",
+    "twin": "gradient flow of the linear model",
+    "sgd": "SGD",
+    "adamw": "AdamW",
+}
+
+EARLY, LATE = 0.5, 0.9
+"""Superposition is early if it begins before the first part of the loss's fall is done, late if after the second."""
+
+
+def measures(found: LinearFirstFindings) -> list[Measure]:
     """All measures, with names of their own."""
     return [*_of_systems(found), *_of_orders(found), *_of_onsets(found)]
 
 
 def place(way: str, training: str) -> str:
-    """The name of an ensemble of `Order`, at the start of its measures' names."""
+    """The name of an ensemble of `EscapeOrder`, at the start of its measures' names."""
     return f"{WAYS[way]}, {TRAININGS[training]}"
 
 
 def place_key(way: str, training: str) -> str:
-    """An ensemble of `Order`, at the start of its measures' keys: "apart_density.sgd"."""
+    """An ensemble of `EscapeOrder`, at the start of its measures' keys: "apart_density.sgd"."""
     return f"{way.replace('-', '_')}.{training}"
 
 
-def where(training: str, onset: Onset) -> str:
-    """The name of an ensemble of `Onset`."""
+def where(training: str, ensemble: OnsetEnsemble) -> str:
+    """The name of an ensemble of onsets."""
     model = "linear model" if training == "linear" else TRAININGS[training]
-    return f"{model}, density {onset.density:g}, scale {start(onset.scale)}"
+    return f"{model}, density {ensemble.density:g}, scale {start(ensemble.scale)}"
 
 
-def where_key(training: str, onset: Onset) -> str:
-    """An ensemble of `Onset`, at the start of its measures' keys: "onset_sgd.density_0_03.start_0_001"."""
-    return f"onset_{training}.density_{in_key(onset.density)}.start_{_start_key(onset.scale)}"
+def where_key(training: str, ensemble: OnsetEnsemble) -> str:
+    """An ensemble of onsets, at the start of its measures' keys: "onset_sgd.density_0_03.start_0_001"."""
+    return f"onset_{training}.density_{in_key(ensemble.density)}.start_{_start_key(ensemble.scale)}"
 
 
 def start(scale: float) -> str:
@@ -58,19 +79,19 @@ def _start_key(scale: float) -> str:
     return "xavier" if np.isnan(scale) else in_key(scale)
 
 
-def _of_systems(found: Found) -> Iterator[Measure]:
+def _of_systems(found: LinearFirstFindings) -> Iterator[Measure]:
     for system in found.systems:
-        for number, runs in enumerate(system.runs):
+        for number, (scale, runs) in enumerate(zip(system.scales, system.runs, strict=True)):
             # The smallest start, which criteria are about, goes without saying.
-            key = f"{system.key}.start_{_start_key(runs.scale)}" if number else system.key
-            from_start = f", start {start(runs.scale)}" if number else ""
+            key = f"{system.key}.start_{_start_key(scale)}" if number else system.key
+            from_start = f", start {start(scale)}" if number else ""
             name = f"{system.name}: first plateau at rank {system.runs[0].rank}"
             yield share(
                 f"{key}.first_plateau_at_full_rank",
                 f"{name}{from_start}",
                 int(on(runs, "linear").sum()),
                 len(runs.first),
-                f"linear where slowest, start {start(runs.scale)}; else {_counted(runs)}; null: levels times factors",
+                f"linear where slowest, start {start(scale)}; else {_counted(runs)}; null: levels times factors",
                 null=runs.chance(),
             )
             yield share(
@@ -82,18 +103,19 @@ def _of_systems(found: Found) -> Iterator[Measure]:
                 null=runs.chance(purest=True),
             )
         small, xavier = system.runs[0], system.runs[-1]
-        for kind, name in list(KINDS.items())[1:]:
+        for kind, name in list(PLATEAU_KINDS.items())[1:]:
             yield share(
                 f"{system.key}.instead_{kind}", f"{system.name}: instead {name}",
                 int(on(small, kind).sum()), len(small.first),
-                f"of the runs from scale {small.scale:g}; null: Xavier starts", null=float(on(xavier, kind).mean()),
+                f"of the runs from scale {system.scales[0]:g}; null: Xavier starts",
+                null=float(on(xavier, kind).mean()),
             )  # fmt: skip
         yield average(
             f"{system.key}.weights_in_principal_subspace",
             f"{system.name}: |W|² in the principal subspace",
             small.passing,
             "1",
-            f"when the loss first is that of rank {small.rank}, start {small.scale:g}; null: Xavier starts",
+            f"when the loss first is that of rank {small.rank}, start {system.scales[0]:g}; null: Xavier starts",
             null=mean(xavier.passing.tolist()),
         )
     first = [(system.runs[0], on(system.runs[0], "linear", "lower"), system.losses[-1]) for system in found.systems]
@@ -107,12 +129,12 @@ def _of_systems(found: Found) -> Iterator[Measure]:
     )
 
 
-def _counted(runs: Runs) -> str:
+def _counted(runs: FirstPlateaus) -> str:
     counts = Counter(runs.kinds)
-    return ", ".join(f"{counts[kind]} {name}" for kind, name in list(KINDS.items())[1:])
+    return ", ".join(f"{counts[kind]} {name}" for kind, name in list(PLATEAU_KINDS.items())[1:])
 
 
-def _of_orders(found: Found) -> Iterator[Measure]:
+def _of_orders(found: LinearFirstFindings) -> Iterator[Measure]:
     for (way, training), order in found.orders.items():
         key, name = place_key(way, training), place(way, training)
         yield share(
@@ -146,7 +168,7 @@ def _of_orders(found: Found) -> Iterator[Measure]:
             )  # fmt: skip
 
 
-def _of_times(key: str, name: str, order: Order) -> Iterator[Measure]:
+def _of_times(key: str, name: str, order: EscapeOrder) -> Iterator[Measure]:
     yield share(
         f"{key}.every_time_as_predicted", f"{name}: every time as predicted",
         int(order.timely.sum()), len(order.measured),
@@ -191,10 +213,10 @@ def _median(key: str, name: str, values: Float[np.ndarray, " run"], meaning: str
     return Measure(key, name, float(np.median(values)), "1", low, high, n, null, meaning)
 
 
-def _of_onsets(found: Found) -> Iterator[Measure]:
+def _of_onsets(found: LinearFirstFindings) -> Iterator[Measure]:
     for training, group in found.onsets.items():
-        for onset in group:
-            key, name = where_key(training, onset), where(training, onset)
+        for ensemble in group:
+            key, name, onset = where_key(training, ensemble), where(training, ensemble), ensemble.onset
             for by, rule in DEFINITIONS.items():
                 begins = onset.begins(by)
                 yield share(
@@ -211,11 +233,11 @@ def _of_onsets(found: Found) -> Iterator[Measure]:
                         onset.at(onset.fallen, begins), "1",
                         f"part of the fall of the loss; early below {EARLY:g}, late above {LATE:g}",
                     )  # fmt: skip
-            if onset.scale == group[0].scale:
+            if ensemble.scale == group[0].scale:
                 yield from _in_time(key, name, onset)
 
 
-def _in_time(key: str, name: str, onset: Onset) -> Iterator[Measure]:
+def _in_time(key: str, name: str, onset: SuperpositionOnset) -> Iterator[Measure]:
     """At three moments, of the smallest start scale."""
     m = onset.hidden
     parts = {"early": EARLY, "late": LATE}

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, ClassVar, final
 from tegum.experiments.framework import Criterion, Experiment, Findings, Size
 from tegum.experiments.local_basis.curves import curves
 from tegum.experiments.local_basis.findings import (
-    DENSITIES,
     FOUND,
     HIDDEN,
     ORTHOGONAL,
     READ,
     REFERENCE,
+    REFERENCE_DENSITIES,
     SIZE,
     Cell,
-    Found,
-    Seen,
+    LocalBasisFindings,
+    MeasuredCell,
     find,
     is_reference,
 )
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
     from tegum.training.spec.spec import Spec
 
-SMALL = (4, 6, 8)
+SMALL_CELL = (4, 6, 8)
 """Size, number of sets and hidden dimension of what is trained on the exact loss as well."""
 
 SUPERPOSED = 1.5
 """So many features for each dimension every reference run represents at least."""
 
-KEY = 7000
+FIRST_BASE_SEED = 7000
 """The base seed of the first Spec; each has one of its own."""
 
 
 @final
-class LocalBasis(Experiment["Found"]):
+class LocalBases(Experiment["LocalBasisFindings"]):
     """The claim about local non-superposition."""
 
     claim: ClassVar[str] = (
@@ -62,9 +62,9 @@ class LocalBasis(Experiment["Found"]):
 
         steps, seeds = {"quick": (2_000, 3), "default": (10_000, 5), "full": (10_000, 20)}[size]
         shapes: dict[tuple[int, int], list[Spec]] = {}
-        number = KEY
+        number = FIRST_BASE_SEED
         for cell in sorted(set(_grid(size))):
-            null = [cell.independent()] if is_reference(cell) and cell.density == DENSITIES[1] else []
+            null = [cell.independent()] if is_reference(cell) and cell.density == REFERENCE_DENSITIES[1] else []
             for features in (cell.correlated(), *null):
                 spec = Spec(
                     features=features,
@@ -78,14 +78,14 @@ class LocalBasis(Experiment["Found"]):
                 number += 1
         small = [
             Spec(
-                features=Cell(*SMALL, density).correlated(),
-                hidden=SMALL[2],
+                features=Cell(*SMALL_CELL, density).correlated(),
+                hidden=SMALL_CELL[2],
                 training=Sampled(),
                 snapshots=1,
                 seeds={"quick": 4, "default": 16, "full": 64}[size],
                 base_seed=number + position,
             )
-            for position, density in enumerate(DENSITIES)
+            for position, density in enumerate(REFERENCE_DENSITIES)
         ]
         return {
             **{f"n{n}-m{m}": specs for (n, m), specs in shapes.items()},
@@ -93,12 +93,12 @@ class LocalBasis(Experiment["Found"]):
             "exact": [spec.replace(training=Exact(gradient_tolerance=1e-6)) for spec in small],
         }
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Found]:
-        """All measures of all cells, and where lines end; `shown` is what was `Found`."""
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[LocalBasisFindings]:
+        """All measures of all cells, and where lines end; `shown` is what was found."""
         found = find(runs)
         return Findings(tuple(measures(found)), _criteria(found), _caption(found), found)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Found]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LocalBasisFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Interference, read-out alone and locally, and PCA, over size, number and density of sets."""
         from tegum.figures.local_basis import local_basis
 
@@ -143,17 +143,21 @@ def _grid(size: Size) -> list[Cell]:
         ),
     }[size]
     return [
-        *(Cell(k, sets, m, p) for p in DENSITIES for (sets, m), sizes in parts.items() for k in sizes),
-        *(Cell(SIZE, sets, HIDDEN, p) for p in DENSITIES for sets in numbers),
-        *(Cell(k, sets, HIDDEN, p) for (k, sets), densities in pairs.items() for p in (*DENSITIES, *densities)),
-        *(Cell(SIZE, sets, m, p) for sets, m in references for p in DENSITIES),
+        *(Cell(k, sets, m, p) for p in REFERENCE_DENSITIES for (sets, m), sizes in parts.items() for k in sizes),
+        *(Cell(SIZE, sets, HIDDEN, p) for p in REFERENCE_DENSITIES for sets in numbers),
+        *(
+            Cell(k, sets, HIDDEN, p)
+            for (k, sets), densities in pairs.items()
+            for p in (*REFERENCE_DENSITIES, *densities)
+        ),
+        *(Cell(SIZE, sets, m, p) for sets, m in references for p in REFERENCE_DENSITIES),
     ]
 
 
-def _criteria(found: Found) -> tuple[Criterion, ...]:
+def _criteria(found: LocalBasisFindings) -> tuple[Criterion, ...]:
     reference, nulls = found.reference, list(found.nulls.values())
 
-    def below(cells: Sequence[Seen], name: str, limit: float) -> list[bool]:
+    def below(cells: Sequence[MeasuredCell], name: str, limit: float) -> list[bool]:
         return [each.intervals[name][1] < limit for each in cells]
 
     most = all(bool((each.values["represented"] >= SUPERPOSED * each.cell.hidden).all()) for each in reference)
@@ -183,7 +187,7 @@ def _criteria(found: Found) -> tuple[Criterion, ...]:
     )
 
 
-def _caption(found: Found) -> str:
+def _caption(found: LocalBasisFindings) -> str:
     load, part, dense = rules(found)
     return (
         "Colours: number of sets. From above: mean squared cosine within sets over that between sets; what the tied "

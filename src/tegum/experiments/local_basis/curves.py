@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
-from tegum.experiments.local_basis.findings import DENSITIES, HIDDEN, SIZE, Along, End, Found, Line, Seen, lines
+from tegum.experiments.local_basis.findings import (
+    HIDDEN,
+    REFERENCE_DENSITIES,
+    SIZE,
+    Along,
+    CellLine,
+    LineEnd,
+    LocalBasisFindings,
+    MeasuredCell,
+    lines,
+)
 
 if TYPE_CHECKING:
     from tegum.figures.local_basis import Band, Curve
 
-PAIRS = ((5, 10), (5, 20), (10, 4), (10, 10))
+DRAWN_PAIRS = ((5, 10), (5, 20), (10, 4), (10, 10))
 """Sizes and numbers of sets whose lines over density are drawn."""
 
 
-def curves(found: Found) -> dict[str, list[Curve]]:
+def curves(found: LocalBasisFindings) -> dict[str, list[Curve]]:
     """For each of what is varied its curves."""
     columns: dict[str, list[Curve]] = {}
     kinds: tuple[Along, ...] = ("part", "sets", "density")
@@ -30,21 +40,21 @@ def curves(found: Found) -> dict[str, list[Curve]]:
     return columns
 
 
-def _drawn(line: Line) -> bool:
+def _drawn(line: CellLine) -> bool:
     cell = line.cells[0].cell
     match line.along:
         case "density":
-            fitting = (cell.size, cell.sets) in PAIRS
+            fitting = (cell.size, cell.sets) in DRAWN_PAIRS
         case "part":
-            fitting = cell.density in DENSITIES
+            fitting = cell.density in REFERENCE_DENSITIES
         case "sets":
-            fitting = cell.density in DENSITIES and cell.size == SIZE
+            fitting = cell.density in REFERENCE_DENSITIES and cell.size == SIZE
         case _:
             assert_never(line.along)
     return cell.hidden == HIDDEN and fitting
 
 
-def _curve(line: Line, ends: Sequence[End], nulls: Sequence[Seen]) -> Curve:
+def _curve(line: CellLine, ends: Sequence[LineEnd], nulls: Sequence[MeasuredCell]) -> Curve:
     from tegum.figures.local_basis import Curve
 
     first, x = line.cells[0].cell, line.x
@@ -53,9 +63,9 @@ def _curve(line: Line, ends: Sequence[End], nulls: Sequence[Seen]) -> Curve:
             label, sets, second = f"{first.sets} sets of {first.size}", first.sets, first.size != SIZE
         case "part":
             label, sets = f"{first.sets} sets, p = {first.density:g}", first.sets
-            second = first.density == DENSITIES[0]
+            second = first.density == REFERENCE_DENSITIES[0]
         case "sets":
-            label, sets, second = f"p = {first.density:g}", None, first.density == DENSITIES[0]
+            label, sets, second = f"p = {first.density:g}", None, first.density == REFERENCE_DENSITIES[0]
         case _:
             assert_never(line.along)
     at = {each.cell: place for each, place in zip(line.cells, x.tolist(), strict=True)}
@@ -87,6 +97,6 @@ def _curve(line: Line, ends: Sequence[End], nulls: Sequence[Seen]) -> Curve:
     )
 
 
-def _band(line: Line, name: str) -> Band:
+def _band(line: CellLine, name: str) -> Band:
     """Mean, low and high of each cell."""
     return np.array([(each.mean(name), *each.intervals[name]) for each in line.cells])

@@ -29,7 +29,7 @@ SIZE, HIDDEN = 10, 20
 REFERENCE = ((4, 20), (10, 20), (20, 40))
 """Numbers of reference sets, and their hidden dimensions."""
 
-DENSITIES = (0.0125, 0.05)
+REFERENCE_DENSITIES = (0.0125, 0.05)
 """Of reference cells, and of lines over other things; the null has the second."""
 
 ORTHOGONAL = 1 / 3
@@ -107,7 +107,7 @@ class Cell:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Seen:
+class MeasuredCell:
     """A cell with a value of each measure for every run that trained to its end; means over its sets."""
 
     cell: Cell
@@ -130,11 +130,11 @@ class Seen:
         return bool(counts.size and (counts > self.cell.hidden).all())
 
 
-class Line(NamedTuple):
+class CellLine(NamedTuple):
     """Cells in superposition that differ in one thing only, rising in it."""
 
     along: Along
-    cells: tuple[Seen, ...]
+    cells: tuple[MeasuredCell, ...]
 
     @property
     def x(self) -> Float[np.ndarray, " cell"]:
@@ -166,10 +166,10 @@ class Line(NamedTuple):
 
 @final
 @dataclass(frozen=True, eq=False)
-class End:
+class LineEnd:
     """Up to where on a line something holds: 0 where nowhere, infinity where to its end."""
 
-    line: Line
+    line: CellLine
     measure: str
     value: float
     drawn: Float[np.ndarray, " resample"]
@@ -193,30 +193,30 @@ class End:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Found:
+class LocalBasisFindings:
     """Everything that was measured."""
 
-    cells: Mapping[Cell, Seen]
-    nulls: Mapping[Cell, Seen]
+    cells: Mapping[Cell, MeasuredCell]
+    nulls: Mapping[Cell, MeasuredCell]
     """Trained without correlation."""
-    exact: tuple[tuple[Seen, Seen], ...]
+    exact: tuple[tuple[MeasuredCell, MeasuredCell], ...]
     """Small cells, on the exact loss and on mini-batches."""
-    bases: Mapping[Along, tuple[End, ...]]
+    bases: Mapping[Along, tuple[LineEnd, ...]]
     """Up to where a local basis holds, on all lines of a kind."""
-    pca: Mapping[Along, tuple[End, ...]]
+    pca: Mapping[Along, tuple[LineEnd, ...]]
     """Up to where PCA finds it."""
-    better: tuple[End, ...]
+    better: tuple[LineEnd, ...]
     """Up to which density the read-out misses less where the set is active than everywhere."""
 
     @property
-    def reference(self) -> list[Seen]:
+    def reference(self) -> list[MeasuredCell]:
         """The reference cells."""
         return [each for cell, each in self.cells.items() if is_reference(cell)]
 
 
 def is_reference(cell: Cell) -> bool:
     """Whether it is one of the reference cells."""
-    return cell.size == SIZE and (cell.sets, cell.hidden) in REFERENCE and cell.density in DENSITIES
+    return cell.size == SIZE and (cell.sets, cell.hidden) in REFERENCE and cell.density in REFERENCE_DENSITIES
 
 
 def correlated(spec: Spec) -> bool:
@@ -224,11 +224,11 @@ def correlated(spec: Spec) -> bool:
     return spec.features.sets[0].kind == "correlated"
 
 
-def find(runs: Mapping[str, xr.Dataset]) -> Found:
+def find(runs: Mapping[str, xr.Dataset]) -> LocalBasisFindings:
     """Everything that is measured, of trajectories that have the dim `spec`."""
-    cells: dict[Cell, Seen] = {}
-    nulls: dict[Cell, Seen] = {}
-    small: dict[str, list[Seen]] = {"small": [], "exact": []}
+    cells: dict[Cell, MeasuredCell] = {}
+    nulls: dict[Cell, MeasuredCell] = {}
+    small: dict[str, list[MeasuredCell]] = {"small": [], "exact": []}
     for name, run in runs.items():
         for position, spec in enumerate(specs_of(run)):
             cell = cell_of(spec)
@@ -237,8 +237,8 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
                 small[name].append(each)
             else:
                 (cells if correlated(spec) else nulls)[cell] = each
-    bases: dict[Along, tuple[End, ...]] = {}
-    pca: dict[Along, tuple[End, ...]] = {}
+    bases: dict[Along, tuple[LineEnd, ...]] = {}
+    pca: dict[Along, tuple[LineEnd, ...]] = {}
     kinds: tuple[Along, ...] = ("part", "sets", "density")
     for along in kinds:
         found = lines(cells.values(), along)
@@ -247,7 +247,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
         defined = [line for line in found if np.isfinite([each.mean("lost") for each in line.cells]).sum() > 1]
         pca[along] = tuple(end(line, "lost") for line in defined)
     better = tuple(end(line, "relative") for line in lines(cells.values(), "density"))
-    return Found(cells, nulls, tuple(zip(small["exact"], small["small"], strict=True)), bases, pca, better)
+    return LocalBasisFindings(cells, nulls, tuple(zip(small["exact"], small["small"], strict=True)), bases, pca, better)
 
 
 def cell_of(spec: Spec) -> Cell:
@@ -264,7 +264,7 @@ def cell_of(spec: Spec) -> Cell:
     return Cell(sets[0].features, len(sets), spec.hidden, float(densities[0]))
 
 
-def seen(cell: Cell, weights: xr.DataArray, key: int) -> Seen:
+def seen(cell: Cell, weights: xr.DataArray, key: int) -> MeasuredCell:
     """All measures of the final weights (seed, feature, hidden) of a cell's runs; diverged ones are left out.
 
     The names: `within` and `between`, mean squared cosines; `ratio` of the two; `alone`, `active` and `everywhere`,
@@ -284,7 +284,7 @@ def seen(cell: Cell, weights: xr.DataArray, key: int) -> Seen:
     W = np.asarray(weights.values, np.float64)
     W = W[np.isfinite(W).all((-2, -1))]
     if not len(W):
-        return Seen(cell, dict.fromkeys(_NAMES, np.zeros(0)))
+        return MeasuredCell(cell, dict.fromkeys(_NAMES, np.zeros(0)))
     features = cell.correlated()
     values = _geometry(W, features) | {
         "active": readout_error(W, features).mean(-1),
@@ -300,7 +300,7 @@ def seen(cell: Cell, weights: xr.DataArray, key: int) -> Seen:
     groups = np.stack([W[:, rng.permutation(cell.features)] for _ in range(GROUPS)], 1)
     mixed = _geometry(groups, features) | {"active": readout_error(groups, features).mean(-1)}
     values |= {f"random {name}": mixed[name].mean(-1) for name in ("ratio", "alone", "active")}
-    return Seen(cell, values)
+    return MeasuredCell(cell, values)
 
 
 _NAMES = (
@@ -314,9 +314,9 @@ def lost(captured: PerRun, chance: float) -> PerRun:
     return (1 - captured) / (1 - chance) if chance < 1 else np.full_like(captured, np.nan)
 
 
-def lines(cells: Iterable[Seen], along: Along, least: int = 3) -> list[Line]:
+def lines(cells: Iterable[MeasuredCell], along: Along, least: int = 3) -> list[CellLine]:
     """All lines of at least so many cells, those that are in no superposition left out."""
-    found: dict[tuple[float, ...], list[Seen]] = {}
+    found: dict[tuple[float, ...], list[MeasuredCell]] = {}
     for each in cells:
         cell = each.cell
         if each.superposed:
@@ -327,13 +327,13 @@ def lines(cells: Iterable[Seen], along: Along, least: int = 3) -> list[Line]:
             }
             found.setdefault(free[along], []).append(each)
     return [
-        Line(along, tuple(sorted(line, key=lambda each: each.cell.at(along))))
+        CellLine(along, tuple(sorted(line, key=lambda each: each.cell.at(along))))
         for _, line in sorted(found.items())
         if len(line) >= least
     ]
 
 
-def end(line: Line, measure: str) -> End:
+def end(line: CellLine, measure: str) -> LineEnd:
     """Up to where on a line one of the measures in `LIMITS` stays within its limit."""
     cells = [each for each in line.cells if np.isfinite(each.mean(measure))]
     x = np.array([each.cell.at(line.along) for each in cells])
@@ -347,13 +347,13 @@ def end(line: Line, measure: str) -> End:
     )
     means = np.array([each.mean(measure) for each in cells])
     limit = LIMITS[measure]
-    return End(line, measure, float(crossing(x, means[None] / limit)[0]), crossing(x, drawn / limit))
+    return LineEnd(line, measure, float(crossing(x, means[None] / limit)[0]), crossing(x, drawn / limit))
 
 
-def earlier(one: End, other: End) -> End:
+def earlier(one: LineEnd, other: LineEnd) -> LineEnd:
     """Up to where both hold."""
     name = one.measure if one.value <= other.value else other.measure
-    return End(one.line, name, min(one.value, other.value), np.minimum(one.drawn, other.drawn))
+    return LineEnd(one.line, name, min(one.value, other.value), np.minimum(one.drawn, other.drawn))
 
 
 def crossing(x: Float[np.ndarray, " cell"], y: Float[np.ndarray, "curve cell"]) -> Float[np.ndarray, " curve"]:

@@ -7,10 +7,10 @@ from typing import NamedTuple, assert_never
 
 import numpy as np
 
-from tegum.experiments.local_basis.findings import End, Found, Seen, quantiles
+from tegum.experiments.local_basis.findings import LineEnd, LocalBasisFindings, MeasuredCell, quantiles
 from tegum.experiments.reporting import Measure
 
-FEWEST = 4
+FEWEST_SETS = 4
 """Sets, with which a set may fill most of the dimensions."""
 
 CLOSED = 1 / 3
@@ -22,7 +22,7 @@ class Rule(NamedTuple):
 
     key: str
     name: str
-    ends: Sequence[End]
+    ends: Sequence[LineEnd]
     scales: Sequence[float]
     """By which each end is multiplied."""
     least: bool
@@ -51,9 +51,9 @@ class Rule(NamedTuple):
         return Measure(self.key, self.name, value, "1", low, high, runs, self.null, told)
 
 
-def rules(found: Found) -> tuple[Rule, Rule, Rule]:
+def rules(found: LocalBasisFindings) -> tuple[Rule, Rule, Rule]:
     """The rule of thumb: how many features, how large a set, and how dense."""
-    few = [each for each in found.bases["part"] if each.line.cells[0].cell.sets == FEWEST]
+    few = [each for each in found.bases["part"] if each.line.cells[0].cell.sets == FEWEST_SETS]
     # With few sets the end is where a set fills all dimensions, and how many features there are is no matter.
     many = [each for each in (*found.bases["part"], *found.bases["sets"]) if each not in few]
     dense = found.pca["density"]
@@ -74,7 +74,7 @@ def rules(found: Found) -> tuple[Rule, Rule, Rule]:
             [1.0] * len(few),
             True,
             1.0,
-            f"least over lines of {FEWEST} sets; null: a set that fills all dimensions",
+            f"least over lines of {FEWEST_SETS} sets; null: a set that fills all dimensions",
         ),
         Rule(
             "pca_up_to_density_times_size",
@@ -89,7 +89,7 @@ def rules(found: Found) -> tuple[Rule, Rule, Rule]:
 
 
 def extreme(
-    ends: Sequence[End], scales: Sequence[float], pick: Callable[..., np.ndarray]
+    ends: Sequence[LineEnd], scales: Sequence[float], pick: Callable[..., np.ndarray]
 ) -> tuple[float, float, float]:
     """The least or the largest (`pick`) of where lines end, each times its scale, and its interval of 95 %."""
     values = np.array([each.value * scale for each, scale in zip(ends, scales, strict=True)])
@@ -97,7 +97,7 @@ def extreme(
     return float(pick(values)), *quantiles(pick(drawn, axis=0))
 
 
-def measures(found: Found) -> list[Measure]:
+def measures(found: LocalBasisFindings) -> list[Measure]:
     """All of them."""
     least = min(
         (float((each.values["represented"] / each.cell.hidden).min()) for each in found.reference), default=None
@@ -160,7 +160,7 @@ def measures(found: Found) -> list[Measure]:
     return [*told, *(rule.measure for rule in rules(found))]
 
 
-def _of_reference(each: Seen) -> list[Measure]:
+def _of_reference(each: MeasuredCell) -> list[Measure]:
     """What is measured in a reference cell."""
     within, between, everywhere, whole = (each.mean(name) for name in ("within", "between", "everywhere", "global"))
     groups = "null: random groups"
@@ -203,11 +203,11 @@ def _of_reference(each: Seen) -> list[Measure]:
     ]
 
 
-def _chance(each: Seen) -> float:
+def _chance(each: MeasuredCell) -> float:
     return min(each.cell.part, 1.0)
 
 
-def _mean(key: str, what: str, each: Seen, name: str, null: str | float, meaning: str) -> Measure:
+def _mean(key: str, what: str, each: MeasuredCell, name: str, null: str | float, meaning: str) -> Measure:
     low, high = each.intervals[name]
     value = each.mean(null) if isinstance(null, str) else null
     return Measure(
@@ -223,7 +223,7 @@ def _mean(key: str, what: str, each: Seen, name: str, null: str | float, meaning
     )
 
 
-def _ended(each: End) -> Measure:
+def _ended(each: LineEnd) -> Measure:
     """Up to where something holds on a line."""
     line = each.line
     what = {"part": "set size / m", "sets": "number of sets", "density": "density"}[line.along]
@@ -242,7 +242,7 @@ def _ended(each: End) -> Measure:
     return Measure(key, name, each.value, unit, *each.interval, runs, meaning=told)
 
 
-def _load(each: End) -> float:
+def _load(each: LineEnd) -> float:
     """By which a place on a line is multiplied to become features for each dimension."""
     cell = each.line.cells[0].cell
     match along := each.line.along:

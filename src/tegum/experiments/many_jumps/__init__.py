@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
+from tegum.analysis.dynamics.attribution import JumpAttribution, jump_attribution
+from tegum.analysis.dynamics.own_jumps import FEWEST_RUNS_FOR_P
 from tegum.experiments.framework import Criterion, Experiment, Findings, Size
-from tegum.experiments.many_jumps.own_jumps import FEWEST
-from tegum.experiments.many_jumps.small_jumps import Sized, sized
 from tegum.experiments.varied import SPARSEST, Range
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ FLOW = 10
 
 
 @final
-class ManyJumps(Experiment["list[Sized]"]):
+class ManyJumps(Experiment["list[JumpAttribution]"]):
     """The claim that smooth losses are made of jumps."""
 
     claim: ClassVar[str] = (
@@ -43,7 +43,7 @@ class ManyJumps(Experiment["list[Sized]"]):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {
-        "seeds": Range(low=FEWEST),
+        "seeds": Range(low=FEWEST_RUNS_FOR_P),
         "features.density": SPARSEST,
         "snapshots.count": Range(low=120),
     }
@@ -80,20 +80,22 @@ class ManyJumps(Experiment["list[Sized]"]):
             **{f"flow-{n}": spec(n, seeds, flow, 300, 7_000 + n) for n, seeds in flows.items()},
         }
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[list[Sized]]:
-        """Jumps and what the loss owes to them, for every size; `shown` is the list of `Sized`."""
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[list[JumpAttribution]]:
+        """Jumps and what the loss owes to them, for every size; `shown` is the list of `JumpAttribution`."""
         from tegum.experiments.many_jumps.measures import criteria, measures
         from tegum.training.compare import recorded_on
 
-        found: dict[str, Sized | None] = {}
+        found: dict[str, JumpAttribution | None] = {}
         for name, run in runs.items():
             flow = name.startswith("flow")
-            found[name] = sized(run, _rest(flow), _rest(flow) * LONGEST // REST, HEIGHT)
+            found[name] = jump_attribution(run, _rest(flow), _rest(flow) * LONGEST // REST, HEIGHT)
         last = [name for name in runs if name.startswith("run")][-1]
         largest, recorded = found[last], recorded_on(runs[last].isel(seed=0)) if found[last] is not None else ""
         shown = [each for each in found.values() if each is not None]
-        tested = largest if largest is not None and len(largest.courses) >= FEWEST else None
-        untrained = Criterion("trained", f"At least {FEWEST} of the largest models train to their end.", False)
+        tested = largest if largest is not None and len(largest.courses) >= FEWEST_RUNS_FOR_P else None
+        untrained = Criterion(
+            "trained", f"At least {FEWEST_RUNS_FOR_P} of the largest models train to their end.", False
+        )
         return Findings(
             tuple(measure for each in shown for measure in measures(each, _rest(each.flow))),
             criteria(tested) if tested else (untrained,),
@@ -102,7 +104,7 @@ class ManyJumps(Experiment["list[Sized]"]):
             tested=tested is not None,
         )
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[Sized]]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[JumpAttribution]]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """One run of the smallest and of the largest size, and what jumps explain at all sizes."""
         from tegum.figures.many_jumps import Panel, many_jumps
 
@@ -111,7 +113,9 @@ class ManyJumps(Experiment["list[Sized]"]):
         flows = [each for each in found if each.flow]
         shown = [*flows[-1:], *sampled[:1], *sampled[1:][-1:]]
 
-        def panel(title: str, label: str, lines: Mapping[str, Callable[[Sized], np.ndarray | float | None]]) -> Panel:
+        def panel(
+            title: str, label: str, lines: Mapping[str, Callable[[JumpAttribution], np.ndarray | float | None]]
+        ) -> Panel:
             return Panel(
                 title,
                 label,
@@ -119,27 +123,27 @@ class ManyJumps(Experiment["list[Sized]"]):
                 {name: _line(flows, value) for name, value in lines.items()},
             )
 
-        def part(which: str) -> Callable[[Sized], np.ndarray | None]:
-            return lambda each: each.made and each.made.part(which, getattr(each.owned, which))
+        def part(which: str) -> Callable[[JumpAttribution], np.ndarray | None]:
+            return lambda each: each.made and each.made.part(which, getattr(each.measures, which))
 
         panels = [
             panel(
                 "decrease inside jumps",
                 "share of the decrease",
                 {
-                    "own jumps": lambda each: each.owned.share.own,
-                    "other runs' jumps": lambda each: each.owned.share.others,
-                    "jumps shifted in time": lambda each: each.owned.share.shifted,
+                    "own jumps": lambda each: each.measures.share.own,
+                    "other runs' jumps": lambda each: each.measures.share.others,
+                    "jumps shifted in time": lambda each: each.measures.share.shifted,
                 },
             ),
             panel(
                 "predicted fall of the loss",
                 "R²",
                 {
-                    "own jumps": lambda each: each.owned.sums.own,
-                    "other runs' jumps": lambda each: each.owned.sums.others,
-                    "jumps shifted in time": lambda each: each.owned.sums.shifted,
-                    "mean course of others": lambda each: each.owned.course,
+                    "own jumps": lambda each: each.measures.sums.own,
+                    "other runs' jumps": lambda each: each.measures.sums.others,
+                    "jumps shifted in time": lambda each: each.measures.sums.shifted,
+                    "mean course of others": lambda each: each.measures.course,
                 },
             ),
             panel(
@@ -156,7 +160,7 @@ class ManyJumps(Experiment["list[Sized]"]):
 
 
 def _line(
-    found: Sequence[Sized], value: Callable[[Sized], np.ndarray | float | None]
+    found: Sequence[JumpAttribution], value: Callable[[JumpAttribution], np.ndarray | float | None]
 ) -> list[tuple[float, float, float, float]]:
     """A mean over runs with its interval for each size; a number alone has none."""
     from tegum.experiments.reporting import average
@@ -174,7 +178,7 @@ def _line(
     return [at for at in line if at[1] is not None and np.isfinite(at[1])]
 
 
-def _one(each: Sized) -> One:
+def _one(each: JumpAttribution) -> One:
     """The run whose jumps are in the middle of all by their number, the first by seed of these."""
     from tegum.figures.many_jumps import One
 
@@ -187,7 +191,7 @@ def _one(each: Sized) -> One:
     return One(title, "time" if each.flow else "training step", each.step, course.loss, mean, course.under_way)
 
 
-def _caption(found: Sequence[Sized]) -> str:
+def _caption(found: Sequence[JumpAttribution]) -> str:
     if not found:
         return "No two runs of a size trained to their end."
     sizes = ", ".join(f"{len(each.courses)} {'flows ' * each.flow}of n = {each.features}" for each in found)

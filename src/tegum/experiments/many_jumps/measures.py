@@ -10,8 +10,8 @@ from tegum.experiments.framework import Criterion
 from tegum.experiments.reporting import Measure, average, by_run
 
 if TYPE_CHECKING:
-    from tegum.experiments.many_jumps.own_jumps import Compared
-    from tegum.experiments.many_jumps.small_jumps import Sized
+    from tegum.analysis.dynamics.attribution import JumpAttribution
+    from tegum.analysis.dynamics.own_jumps import OwnAndOthers
 
 RARE = 0.05
 """A p-value below it is no chance."""
@@ -20,7 +20,7 @@ PART = 0.25
 """Of what losses made of jumps give, a loss that is composed of them must show more than this."""
 
 
-def measures(each: Sized, rest: int) -> list[Measure]:
+def measures(each: JumpAttribution, rest: int) -> list[Measure]:
     """All numbers of one size; `rest` is where the loss is looked at from."""
     name, unit = f"{'flow, ' if each.flow else ''}n = {each.features}", "time" if each.flow else "step"
     of = f"{'flow_' if each.flow else ''}n{each.features}"
@@ -28,13 +28,13 @@ def measures(each: Sized, rest: int) -> list[Measure]:
     numbers = np.array([course.number for course in each.courses])
     low, high = each.inside.interval()
 
-    def beside(key: str, what: str, compared: Compared) -> Measure:
+    def beside(key: str, what: str, compared: OwnAndOthers) -> Measure:
         meaning = f"own less others', p = {compared.p:.2g}; null: none"
         key, told = f"{of}.{key}_less_others", f"{what}, less other runs', {name}"
         return average(key, told, compared.excess, "1", meaning, null=0.0)
 
     def made(key: str, what: str, which: str) -> list[Measure]:
-        compared: Compared = getattr(each.owned, which)
+        compared: OwnAndOthers = getattr(each.measures, which)
         part_key, called = f"{of}.{key}_as_part_of_made", f"{what}, as a part of made losses', {name}"
         part = None if each.made is None else each.made.part(which, compared)
         if each.made is None or part is None:
@@ -98,37 +98,37 @@ def measures(each: Sized, rest: int) -> list[Measure]:
         average(
             f"{of}.r2_of_sum_of_jumps",
             f"R² of a sum of jumps, {name}",
-            each.owned.sums.own,
+            each.measures.sums.own,
             "1",
             "predicted; null: shifted in time",
-            null=each.owned.sums.shifted,
+            null=each.measures.sums.shifted,
         ),
         *made("r2_of_sum_of_jumps", "R² of a sum of jumps", "sums"),
         average(
             f"{of}.r2_of_mean_course",
             f"R² of the mean course, {name}",
-            each.owned.course,
+            each.measures.course,
             "1",
             "of all other runs; predicted",
         ),
         average(
             f"{of}.correlation_with_jumps_apart_from_course",
             f"correlation with jumps apart from the course, {name}",
-            each.owned.apart.own,
+            each.measures.apart.own,
             "1",
             "of the fall; null: jumps of other runs",
-            null=float(each.owned.apart.others.mean()),
+            null=float(each.measures.apart.others.mean()),
         ),
         *made("correlation_with_jumps_apart_from_course", "correlation with jumps apart from the course", "apart"),
         average(
             f"{of}.error_that_jumps_remove",
             f"error that jumps remove, {name}",
-            each.owned.removed.own,
+            each.measures.removed.own,
             "1",
             "share of the squared error of the mean course; null: jumps of other runs",
-            null=float(each.owned.removed.others.mean()),
+            null=float(each.measures.removed.others.mean()),
         ),
-        beside("error_that_jumps_remove", "error that jumps remove", each.owned.removed),
+        beside("error_that_jumps_remove", "error that jumps remove", each.measures.removed),
         average(
             f"{of}.represented_features_at_first",
             f"represented features at first, {name}",
@@ -178,11 +178,11 @@ def measures(each: Sized, rest: int) -> list[Measure]:
     ]
 
 
-def criteria(each: Sized) -> tuple[Criterion, ...]:
+def criteria(each: JumpAttribution) -> tuple[Criterion, ...]:
     """Those of the largest size; a part that cannot be told there is left out."""
-    found = each.owned
+    found = each.measures
 
-    def beyond_shifts(compared: Compared) -> bool:
+    def beyond_shifts(compared: OwnAndOthers) -> bool:
         low = average("own", "", compared.own, "1", "").low
         return low is not None and compared.shifted is not None and low > compared.shifted
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from tegum.experiments.framework import Experiment, Findings, Size
-from tegum.experiments.octahedron.routes import DENSITIES, SCALES, TURNED, rotations
+from tegum.experiments.octahedron.routes import GRID_DENSITIES, SCALES, TURNED, rotations
 from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import SAMPLING, Range
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from tegum.experiments.octahedron.findings import Found
+    from tegum.experiments.octahedron.findings import OctahedronFindings
     from tegum.training.spec.spec import Spec
 
 BASE = 500
@@ -27,7 +27,7 @@ BASE = 500
 
 
 @final
-class Octahedron(Experiment["Found"]):
+class Octahedron(Experiment["OctahedronFindings"]):
     """The claim about learning as geometric transformations."""
 
     claim: ClassVar[str] = (
@@ -69,7 +69,7 @@ class Octahedron(Experiment["Found"]):
             turns = rotations(seeds, np.random.default_rng(BASE))
             return [cell.replace(initial_scale=None, start=weights @ each) for each in turns]
 
-        cells = [(density, scale) for density in DENSITIES for scale in SCALES]
+        cells = [(density, scale) for density in GRID_DENSITIES for scale in SCALES]
         grid = [spec(density, scale, number, seeds) for number, (density, scale) in enumerate(cells)]
         return {"run": grid, "dense": spec(0.2, 0.05, len(cells), dense), "turned": again(grid[cells.index(TURNED)])}
 
@@ -79,8 +79,8 @@ class Octahedron(Experiment["Found"]):
 
         return further(runs)
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Found]:
-        """Regimes, ends, routes, saddles and what decides; `shown` is a `Found`."""
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[OctahedronFindings]:
+        """Regimes, ends, routes, saddles and what decides; `shown` is an `OctahedronFindings`."""
         from tegum.experiments.octahedron.findings import find
         from tegum.experiments.octahedron.measures import caption, criteria, measures
 
@@ -89,7 +89,7 @@ class Octahedron(Experiment["Found"]):
         judged = criteria(found, by_key(listed))
         return Findings(tuple(listed), judged, caption(found), found, tested=bool(judged))
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Found]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[OctahedronFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """The polyhedron at the end of each regime of one run, over its loss, over the tree of routes."""
         from tegum.figures.octahedron import Picture, octahedron
 
@@ -98,7 +98,9 @@ class Octahedron(Experiment["Found"]):
         drawn = found.drawn
         if drawn is not None:
             for stage in found.stages[drawn]:
-                bands.append((stage.regime.start, stage.regime.end, stage.regime.kind, stage.ruler, stage.share))
+                bands.append(
+                    (stage.regime.start, stage.regime.end, stage.regime.kind, stage.dominant, stage.dominant_share)
+                )
                 pictures.append(Picture(stage.regime.end, found.weights[drawn, stage.regime.last]))
             pictures.insert(0, Picture(int(found.steps[0]), found.weights[drawn, 0]))
         curve = (found.steps, found.loss[drawn]) if drawn is not None else None

@@ -12,14 +12,23 @@ from jaxtyping import Bool, Float, Int
 
 from tegum.analysis.dynamics.motions import Parts
 from tegum.analysis.dynamics.regimes import motion_shares
+from tegum.analysis.dynamics.stages import PurityByChance, Stages, motion_stages
 from tegum.experiments.octahedron import routes as along
-from tegum.experiments.octahedron.routes import DENSITIES, KINDS, PAIRS, SMALL, STRAIGHT, TURNED, Course, course
-from tegum.experiments.octahedron.stages import Chances, Stages, stages
+from tegum.experiments.octahedron.routes import (
+    GRID_DENSITIES,
+    PAIRS_FIRST,
+    ROUTE_KINDS,
+    SMALL_STARTS,
+    STRAIGHT,
+    TURNED,
+    SetShapes,
+    course,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.experiments.octahedron.saddles_en_route import Passed
+    from tegum.experiments.octahedron.saddles_en_route import PassedSaddle
     from tegum.training.spec.spec import Spec
 
 PERMUTED = 1_000
@@ -28,7 +37,7 @@ PERMUTED = 1_000
 MANY = 500
 """From so many runs on there is time for the saddles of every kind."""
 
-FEWEST = 8
+FEWEST_PER_OUTCOME = 8
 """Runs of each outcome that an association needs at least."""
 
 
@@ -56,7 +65,7 @@ class Association:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Found:
+class OctahedronFindings:
     """All runs of the grid, one after the other, that did not diverge."""
 
     specs: tuple[Spec, ...] = field(repr=False)
@@ -70,9 +79,9 @@ class Found:
     parts: tuple[Parts, ...] = field(repr=False)
     """Of the motions between snapshots."""
     stages: tuple[Stages, ...] = field(repr=False)
-    by_chance: tuple[Chances, ...] = field(repr=False)
+    by_chance: tuple[PurityByChance, ...] = field(repr=False)
     """Of regimes with their boundaries elsewhere."""
-    course: Course = field(repr=False)
+    course: SetShapes = field(repr=False)
     routes: tuple[str, ...] = field(repr=False)
     stands: tuple[str, ...] = field(repr=False)
     ends: tuple[str, ...] = field(repr=False)
@@ -89,13 +98,13 @@ class Found:
     None if these are too few, or of one kind."""
     decides: Mapping[str, tuple[Association, ...]]
     """By outcome, the strongest association first."""
-    passed: tuple[tuple[str, int, tuple[Passed, ...]], ...]
+    passed: tuple[tuple[str, int, tuple[PassedSaddle, ...]], ...]
     """Of a run of each kind: the kind, its position, and what its twin passes."""
 
     @property
     def small(self) -> Bool[np.ndarray, " run"]:
         """Which runs have a small start."""
-        return np.array([self.specs[at].initial_scale in SMALL for at in self.cell.tolist()], bool)
+        return np.array([self.specs[at].initial_scale in SMALL_STARTS for at in self.cell.tolist()], bool)
 
     @property
     def xavier(self) -> Bool[np.ndarray, " run"]:
@@ -112,7 +121,7 @@ class Found:
 
     @property
     def kinds(self) -> list[str]:
-        """One of `KINDS`, or "other", for each run."""
+        """One of `ROUTE_KINDS`, or "other", for each run."""
         return kinds_of(self.stands, self.routes)
 
     @property
@@ -123,8 +132,8 @@ class Found:
             for run in np.flatnonzero(self.small).tolist()
             if self.routes[run] == STRAIGHT and self.density(run) == 0.05 and self.ends[run] == "octahedron"
         ]
-        rulers = {run: len({each.ruler for each in self.stages[run]}) for run in fitting}
-        return max(fitting, key=lambda run: (rulers[run], self.last_turn(run)["twist"]), default=None)
+        motions = {run: len({each.dominant for each in self.stages[run]}) for run in fitting}
+        return max(fitting, key=lambda run: (motions[run], self.last_turn(run)["twist"]), default=None)
 
     def last_turn(self, run: int) -> dict[str, float]:
         """The shares of transformations from two open triangles that stand opposite, or the first pair, to three pairs.
@@ -145,15 +154,15 @@ class Found:
 
 
 def kinds_of(stands: tuple[str, ...], routes: tuple[str, ...]) -> list[str]:
-    """The three kinds of `KINDS`, or "other"."""
+    """The three kinds of `ROUTE_KINDS`, or "other"."""
     kinds = []
     for stand, route in zip(stands, routes, strict=True):
-        kind = KINDS[0] if stand == "opposite" and route in (STRAIGHT, PAIRS) else f"{stand}, {route}"
-        kinds.append(kind if kind in KINDS else "other")
+        kind = ROUTE_KINDS[0] if stand == "opposite" and route in (STRAIGHT, PAIRS_FIRST) else f"{stand}, {route}"
+        kinds.append(kind if kind in ROUTE_KINDS else "other")
     return kinds
 
 
-def find(runs: Mapping[str, xr.Dataset]) -> Found:
+def find(runs: Mapping[str, xr.Dataset]) -> OctahedronFindings:
     """Everything that is measured."""
     from tegum.training.along import population_loss_along
 
@@ -164,7 +173,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
     steps = run["step"].values
     features = specs[0].features
     # Sets of three are all that matters here: densities do not.
-    parts, told, chance = stages(weights, loss, steps, features, np.random.default_rng(0))
+    staged = motion_stages(weights, loss, steps, features)
     seen = course(weights, features)
     routes, stands = tuple(seen.routes()), tuple(seen.stands())
     ends = sound.ends()
@@ -172,18 +181,18 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
     if left := unfinished(ends):
         for k, end in zip(left, runs["continued"]["weights"].isel(step=-1).values.reshape(-1, 6, 3), strict=True):
             becomes[k] = along.ending(end, specs[int(cell[k])].features)
-    small = np.array([specs[at].initial_scale in SMALL for at in cell.tolist()], bool)
+    small = np.array([specs[at].initial_scale in SMALL_STARTS for at in cell.tolist()], bool)
     kinds = np.array(kinds_of(stands, routes))
-    return Found(
+    return OctahedronFindings(
         specs=tuple(specs),
         steps=steps,
         cell=cell,
         seed=run["seed"].values[seed],
         weights=weights,
         loss=loss,
-        parts=tuple(parts),
-        stages=tuple(told),
-        by_chance=tuple(chance),
+        parts=tuple(each.parts for each in staged),
+        stages=tuple(each.stages for each in staged),
+        by_chance=tuple(each.by_chance for each in staged),
         course=seen,
         routes=routes,
         stands=stands,
@@ -191,7 +200,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> Found:
         becomes=tuple(becomes),
         dense=_dense(runs["dense"], runs.get("dense-continued")),
         turned=_turned(runs["turned"], specs, cell, run["seed"].values[seed], stands, routes),
-        agreement=_agreement(weights, loss, seen, kinds, cell, small & np.isin(kinds, KINDS)),
+        agreement=_agreement(weights, loss, seen, kinds, cell, small & np.isin(kinds, ROUTE_KINDS)),
         decides=_decides(weights, seen, stands, routes, cell, small),
         passed=_passed(twins_of(specs, cell, kinds, seen), runs.get("twins")),
     )
@@ -293,13 +302,13 @@ def _turned(
 
 
 def _agreement(
-    weights: np.ndarray, loss: np.ndarray, seen: Course, kinds: np.ndarray, cell: np.ndarray, used: np.ndarray
+    weights: np.ndarray, loss: np.ndarray, seen: SetShapes, kinds: np.ndarray, cell: np.ndarray, used: np.ndarray
 ) -> tuple[float, float, int] | None:
     labels = kinds[used]
-    if len(set(labels.tolist())) < 2 or used.sum() < 2 * FEWEST:
+    if len(set(labels.tolist())) < 2 or used.sum() < 2 * FEWEST_PER_OUTCOME:
         return None
     rng = np.random.default_rng(1)
-    groups = along.clusters(along.fingerprints(weights[used], loss[used], seen.opening[used]), len(KINDS))
+    groups = along.clusters(along.fingerprints(weights[used], loss[used], seen.opening[used]), len(ROUTE_KINDS))
     permuted = along.permuted_within(labels, cell[used], PERMUTED // 5, rng)
     null = [along.adjusted_rand(groups, each) for each in permuted]
     return along.adjusted_rand(groups, labels), float(np.quantile(null, 0.975)), int(used.sum())
@@ -307,7 +316,7 @@ def _agreement(
 
 def _decides(
     weights: np.ndarray,
-    seen: Course,
+    seen: SetShapes,
     stands: tuple[str, ...],
     routes: tuple[str, ...],
     cell: np.ndarray,
@@ -315,17 +324,17 @@ def _decides(
 ) -> dict[str, tuple[Association, ...]]:
     stood, went = np.array(stands), np.array(routes)
     stand = small & np.isin(stood, ("opposite", "bent"))
-    bent = small & (stood == "bent") & np.isin(went, (STRAIGHT, PAIRS))
+    bent = small & (stood == "bent") & np.isin(went, (STRAIGHT, PAIRS_FIRST))
     begin = weights[np.arange(len(weights)), np.maximum(seen.opening, 0)]
     found = {}
     for name, used, hit, at in (
         ("opposite, by the start", stand, stood == "opposite", weights[:, 0]),
-        ("pairs first, by the start", bent, went == PAIRS, weights[:, 0]),
-        ("pairs first, by the collapsed sets", bent, went == PAIRS, begin),
+        ("pairs first, by the start", bent, went == PAIRS_FIRST, weights[:, 0]),
+        ("pairs first, by the collapsed sets", bent, went == PAIRS_FIRST, begin),
     ):
         mixed = used & along.mixed(hit, np.where(used, cell, -1))
         hits = hit[mixed]
-        if min(hits.sum(), (~hits).sum()) >= FEWEST:
+        if min(hits.sum(), (~hits).sum()) >= FEWEST_PER_OUTCOME:
             found[name] = associations(along.start_features(at[mixed]), hits, cell[mixed])
     return found
 
@@ -345,22 +354,24 @@ def associations(
     return tuple(sorted(found, key=lambda each: -each.strength))
 
 
-def twins_of(specs: list[Spec], cell: np.ndarray, kinds: np.ndarray, seen: Course) -> list[tuple[str, int]]:
+def twins_of(specs: list[Spec], cell: np.ndarray, kinds: np.ndarray, seen: SetShapes) -> list[tuple[str, int]]:
     """One run of each kind at the middle density from the smallest start: that whose triangles turn longest.
 
     Where there are few runs there is time for one kind only.
     """
     told = [(specs[at].features.density[0], specs[at].initial_scale) for at in cell.tolist()]
-    used = np.array([each == (DENSITIES[1], SMALL[0]) for each in told], bool)
+    used = np.array([each == (GRID_DENSITIES[1], SMALL_STARTS[0]) for each in told], bool)
     chosen = []
-    for kind in KINDS if len(cell) >= MANY else KINDS[:1]:
+    for kind in ROUTE_KINDS if len(cell) >= MANY else ROUTE_KINDS[:1]:
         fitting = np.flatnonzero((kinds == kind) & used)
         if len(fitting):
             chosen.append((kind, int(fitting[np.argmax((seen.whole - seen.facing)[fitting])])))
     return chosen
 
 
-def _passed(chosen: list[tuple[str, int]], run: xr.Dataset | None) -> tuple[tuple[str, int, tuple[Passed, ...]], ...]:
+def _passed(
+    chosen: list[tuple[str, int]], run: xr.Dataset | None
+) -> tuple[tuple[str, int, tuple[PassedSaddle, ...]], ...]:
     """What the twins of these runs pass."""
     from tegum.experiments.octahedron.saddles_en_route import passed
 

@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from tegum.analysis.dynamics.motions import ORDER
+from tegum.analysis.dynamics.stages import MotionStage, commonest, falls, purity
 from tegum.experiments.framework import Criterion
-from tegum.experiments.octahedron.findings import Found
+from tegum.experiments.octahedron.findings import OctahedronFindings
 from tegum.experiments.octahedron.route_measures import of_routes
-from tegum.experiments.octahedron.routes import DENSITIES, PAIRS, STRAIGHT
-from tegum.experiments.octahedron.stages import Stage, commonest, falls, in_order, named, purity
+from tegum.experiments.octahedron.routes import GRID_DENSITIES, PAIRS_FIRST, STRAIGHT
+from tegum.experiments.octahedron.stage_order import by_place, in_order
 from tegum.experiments.reporting import Measure, average, by_run, in_key, mean, share
 
 MATCHED = 6 / 15
@@ -31,7 +32,7 @@ PURITIES = {
 }
 """What is measured of `Purity`."""
 
-PLACES = {
+PLACE_KEYS = {
     "start": "start",
     "first fall": "first_fall",
     "other falls before the opening": "other_falls_before_opening",
@@ -40,13 +41,13 @@ PLACES = {
     "later falls": "later_falls",
     "end": "end",
 }
-"""Places in the order of regimes, in keys."""
+"""Places in the order of stages, in keys."""
 
-LEAST = 0.02
+LEAST_SHARE = 0.02
 """A route counts from this share of runs on."""
 
 
-def measures(found: Found) -> list[Measure]:
+def measures(found: OctahedronFindings) -> list[Measure]:
     """All of them, the ends first."""
     small, xavier = found.small, found.xavier
     stages = [found.stages[k] for k in np.flatnonzero(small).tolist()]
@@ -92,7 +93,7 @@ def _interval(values: Sequence[int]) -> tuple[float | None, str, float | None, f
     return one.value, one.unit, one.low, one.high
 
 
-def _of_ends(found: Found) -> list[Measure]:
+def _of_ends(found: OctahedronFindings) -> list[Measure]:
     small = found.small
     rows = []
 
@@ -117,7 +118,7 @@ def _of_ends(found: Found) -> list[Measure]:
     over = np.array([found.loss[k, -1] / found.density(k) ** 2 for k in whole])
     told = "exact loss over p², that of six unit embeddings without bias"
     rows.append(average("loss_of_octahedra", "loss of octahedra", over, "p²", told))
-    for density in DENSITIES:
+    for density in GRID_DENSITIES:
         at = np.array([found.density(run) == density for run in range(len(found.ends))], bool)
         for start, name, used in (("small", "small", small), ("xavier", "Xavier's", found.xavier)):
             of, told = f"density_{in_key(density)}.{start}", f"octahedra at {density:g}, {name} start"
@@ -175,16 +176,16 @@ def _of_ends(found: Found) -> list[Measure]:
     return rows
 
 
-def _of_stages(found: Found) -> list[Measure]:
+def _of_stages(found: OctahedronFindings) -> list[Measure]:
     """Every place in the order of regimes: what rules it, when it is, and what each transformation has of it."""
     positions = np.flatnonzero(found.small)
     runs = [found.stages[k] for k in positions.tolist()]
     rows = []
-    for place, stages in named(runs).items():
+    for place, stages in by_place(runs).items():
         if not stages:
             continue
-        of = PLACES[place]
-        rulers = Counter(stage.ruler for _, stage in stages)
+        of = PLACE_KEYS[place]
+        rulers = Counter(stage.dominant for _, stage in stages)
         told = ", ".join(f"{ruler} {count}" for ruler, count in rulers.most_common())
         for name, time in (("begin", lambda stage: stage.regime.start), ("end", lambda stage: stage.regime.end)):
             values = by_run([(run, np.log(time(stage))) for run, stage in stages])
@@ -212,7 +213,7 @@ def _of_stages(found: Found) -> list[Measure]:
     return rows
 
 
-def _of_sequences(found: Found) -> list[Measure]:
+def _of_sequences(found: OctahedronFindings) -> list[Measure]:
     rows = []
     for of, start, used in (("small", "small", found.small), ("xavier", "Xavier's", found.xavier)):
         runs = [found.stages[k] for k in np.flatnonzero(used).tolist()]
@@ -222,7 +223,7 @@ def _of_sequences(found: Found) -> list[Measure]:
     return rows
 
 
-def _of_purity(found: Found) -> list[Measure]:
+def _of_purity(found: OctahedronFindings) -> list[Measure]:
     """How far regimes are one transformation each, and how far they are with their boundaries elsewhere."""
     small = [k for k in np.flatnonzero(found.small).tolist() if len(found.stages[k]) > 1]
     rows = []
@@ -262,7 +263,11 @@ def _of_purity(found: Found) -> list[Measure]:
             np.mean(own)
             for k in small
             if (
-                own := [one.ruler != other.ruler for one, other in pairwise(found.stages[k]) if _ends(one, other, kind)]
+                own := [
+                    one.dominant != other.dominant
+                    for one, other in pairwise(found.stages[k])
+                    if _ends(one, other, kind)
+                ]
             )
         ]
         key, told = f"ruler_changes_at_{name}_of_fall", f"ruler changes at the {name} of a fall"
@@ -272,21 +277,21 @@ def _of_purity(found: Found) -> list[Measure]:
     return rows
 
 
-def _ends(one: Stage, other: Stage, kind: str) -> bool:
+def _ends(one: MotionStage, other: MotionStage, kind: str) -> bool:
     return one.regime.kind != other.regime.kind == kind
 
 
-def _last(stages: Sequence[Stage]) -> float:
+def _last(stages: Sequence[MotionStage]) -> float:
     value = stages[-1].shares["twist"] if stages else np.nan
     return value if np.isfinite(value) else 0.0
 
 
-def _of_twist(found: Found) -> list[Measure]:
+def _of_twist(found: OctahedronFindings) -> list[Measure]:
     small = np.flatnonzero(found.small).tolist()
-    by_route = {route: [k for k in small if found.routes[k] == route] for route in (STRAIGHT, PAIRS)}
-    straight, other = by_route[STRAIGHT], by_route[PAIRS]
+    by_route = {route: [k for k in small if found.routes[k] == route] for route in (STRAIGHT, PAIRS_FIRST)}
+    straight, other = by_route[STRAIGHT], by_route[PAIRS_FIRST]
     seen, null = (
-        [any(each.ruler == "twist" for each in falls(found.stages[k])) for k in runs] for runs in (straight, other)
+        [any(each.dominant == "twist" for each in falls(found.stages[k])) for k in runs] for runs in (straight, other)
     )
     last, nulls = ([_last(found.stages[k]) for k in runs] for runs in (straight, other))
     turn, null_turn = ([found.last_turn(k)["twist"] for k in runs] for runs in (straight, other))
@@ -336,7 +341,7 @@ def _of_twist(found: Found) -> list[Measure]:
     ]
 
 
-def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
+def criteria(found: OctahedronFindings, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
     """Those of the module `octahedron`; none where no run has a small start."""
     if not found.small.any():
         return ()
@@ -373,7 +378,7 @@ def criteria(found: Found, measured: Mapping[str, Measure]) -> tuple[Criterion, 
         Criterion(
             "several_routes",
             "There are both routes, and clusters of trajectories agree with them.",
-            low("route_straight") > LEAST and low("route_pairs_first") > LEAST and agrees,
+            low("route_straight") > LEAST_SHARE and low("route_pairs_first") > LEAST_SHARE and agrees,
         ),
     )
 
@@ -382,7 +387,7 @@ def _number(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def caption(found: Found) -> str:
+def caption(found: OctahedronFindings) -> str:
     """Of the figure."""
     small = int(found.small.sum())
     text = ""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegum.experiments.octahedron.findings import Found
-from tegum.experiments.octahedron.routes import DENSITIES, PAIRS, SMALL, STRAIGHT
+from tegum.experiments.octahedron.findings import OctahedronFindings
+from tegum.experiments.octahedron.routes import GRID_DENSITIES, PAIRS_FIRST, SMALL_STARTS, STRAIGHT
 from tegum.experiments.reporting import Measure, average, in_key, mean, share
 
 DIAGONAL = 3**0.5 / 2
 """The mean cosine of a random direction in three dimensions to the nearest diagonal of the axes: √3 E|x|."""
 
-ROUTES = {STRAIGHT: "straight", PAIRS: "pairs_first", "other": "other"}
+ROUTES = {STRAIGHT: "straight", PAIRS_FIRST: "pairs_first", "other": "other"}
 STANDS = {"opposite": "opposite", "bent": "bent", "not collapsed": "not_collapsed"}
 KIND_KEYS = {"opposite": "opposite", "bent, straight": "bent_straight", "bent, pairs first": "bent_pairs_first"}
 OUTCOMES = {
@@ -32,12 +32,12 @@ FEATURES = {
 """All these, in keys."""
 
 
-def of_routes(found: Found) -> list[Measure]:
+def of_routes(found: OctahedronFindings) -> list[Measure]:
     """All of them."""
     return [*_of_counts(found), *_of_associations(found), *_of_axes(found), *_of_saddles(found)]
 
 
-def _of_counts(found: Found) -> list[Measure]:
+def _of_counts(found: OctahedronFindings) -> list[Measure]:
     small = np.flatnonzero(found.small).tolist()
     kinds = found.kinds
     rows = [
@@ -64,8 +64,8 @@ def _of_counts(found: Found) -> list[Measure]:
         share(f"kind_{key}", f"kind {kind}", sum(kinds[k] == kind for k in small), len(small), "from small starts")
         for kind, key in KIND_KEYS.items()
     ]
-    for density in DENSITIES:
-        for scale in SMALL:
+    for density in GRID_DENSITIES:
+        for scale in SMALL_STARTS:
             used = [k for k in small if found.density(k) == density and found.scale(k) == scale]
             hits = sum(found.routes[k] == STRAIGHT for k in used)
             key = f"density_{in_key(density)}.start_{in_key(scale)}.route_straight"
@@ -82,10 +82,10 @@ def _of_counts(found: Found) -> list[Measure]:
     return rows
 
 
-def _of_axes(found: Found) -> list[Measure]:
+def _of_axes(found: OctahedronFindings) -> list[Measure]:
     """Adam's first steps are as long in every coordinate: along the diagonals of hidden space, which gauge has not."""
     rows = []
-    for scale in SMALL:
+    for scale in SMALL_STARTS:
         runs = [k for k in np.flatnonzero(found.small).tolist() if found.scale(k) == scale and found.stages[k]]
         grown = [found.weights[k, found.stages[k][0].regime.last] for k in runs]
         centroids = [np.stack([each[:3].mean(0), each[3:].mean(0)]) for each in grown]
@@ -111,7 +111,7 @@ def _of_axes(found: Found) -> list[Measure]:
     return rows
 
 
-def _of_associations(found: Found) -> list[Measure]:
+def _of_associations(found: OctahedronFindings) -> list[Measure]:
     return [
         Measure(
             f"{OUTCOMES[outcome]}.{FEATURES[each.feature]}",
@@ -130,7 +130,7 @@ def _of_associations(found: Found) -> list[Measure]:
     ]
 
 
-def _of_saddles(found: Found) -> list[Measure]:
+def _of_saddles(found: OctahedronFindings) -> list[Measure]:
     places = [each for _, _, passed in found.passed for each in passed]
     fast = [float(each.fast_is_saddle) for each in places if each.fast_is_saddle is not None]
     rows = [

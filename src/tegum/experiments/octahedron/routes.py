@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
     from tegum.training.spec.spec import Spec
 
-DENSITIES = (0.02, 0.05, 0.1)
+GRID_DENSITIES = (0.02, 0.05, 0.1)
 SCALES = (0.01, 0.05, 0.2, None)
 """Of the grid: standard deviations of starts, None being Xavier's."""
-SMALL = (0.01, 0.05)
+SMALL_STARTS = (0.01, 0.05)
 """Those of small starts."""
 
 TURNED = (0.05, 0.01)
 """Density and start of the runs that are trained again from starts that are turned."""
 
-ANTIPODAL, APART = -0.9, -0.6
+ANTIPODAL, NOT_ANTIPODAL = -0.9, -0.6
 """The cosine of an antipodal pair is at most the first, and no other one of its two features with the other set is at
 most the second: collapsed sets that stand opposite are no pairs."""
 
@@ -31,20 +31,20 @@ OPEN = 0.5
 OPPOSITE = -0.9
 """Sets stand opposite if the cosine of their centroids is at most this."""
 
-REPRESENTED = 0.5
+REPRESENTED_RATIO = 0.5
 """The least ratio of norms of represented features."""
 
-LEVELS = (0.2, 0.4, 0.6, 0.8, 0.95)
+FINGERPRINT_LEVELS = (0.2, 0.4, 0.6, 0.8, 0.95)
 """Parts of the fall of ln loss from the collapsed sets to the end, at which trajectories are compared."""
 
-STRAIGHT, PAIRS = "straight", "pairs first"
-KINDS = ("opposite", "bent, straight", "bent, pairs first")
+STRAIGHT, PAIRS_FIRST = "straight", "pairs first"
+ROUTE_KINDS = ("opposite", "bent, straight", "bent, pairs first")
 """The routes, with how the sets stood when they began to open; the few that stood opposite count as one."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Course:
+class SetShapes:
     """What two sets of three look like at every snapshot, free of gauge."""
 
     cosine: Float[np.ndarray, "run step"]
@@ -81,7 +81,7 @@ class Course:
         """Of each run: two open triangles that stand opposite come before the first pair, or after it."""
         last = self.cosine.shape[1]
         return [
-            "other" if min(face, pair) == last else STRAIGHT if face <= pair else PAIRS
+            "other" if min(face, pair) == last else STRAIGHT if face <= pair else PAIRS_FIRST
             for face, pair in zip(self.facing.tolist(), self.paired.tolist(), strict=True)
         ]
 
@@ -99,7 +99,7 @@ def lasting(mask: Bool[np.ndarray, "run step"]) -> Int[np.ndarray, " run"]:
     return np.where(mask.all(1), 0, mask.shape[1] - wrong)
 
 
-def course(weights: Float[np.ndarray, "run step feature hidden"], features: FeatureDistribution) -> Course:
+def course(weights: Float[np.ndarray, "run step feature hidden"], features: FeatureDistribution) -> SetShapes:
     """The shapes along trajectories of two sets of three."""
     from tegum.analysis.sets.collapse import collapsed_sets
 
@@ -109,8 +109,8 @@ def course(weights: Float[np.ndarray, "run step feature hidden"], features: Feat
     cosines = directions @ directions.swapaxes(-1, -2)
     centroids = np.stack([W[..., :3, :].mean(-2), W[..., 3:, :].mean(-2)], -2)
     units = centroids / np.maximum(np.linalg.norm(centroids, axis=-1, keepdims=True), 1e-30)
-    least = lengths.min((-2, -1)) >= REPRESENTED * lengths.max((-2, -1))
-    return Course(
+    least = lengths.min((-2, -1)) >= REPRESENTED_RATIO * lengths.max((-2, -1))
+    return SetShapes(
         cosine=(units[..., 0, :] * units[..., 1, :]).sum(-1),
         collapsed=np.logical_and.reduce(np.asarray(collapsed_sets(weights, features)), -1),
         open=(_within(cosines).max(-1) < OPEN) & least,
@@ -120,7 +120,7 @@ def course(weights: Float[np.ndarray, "run step feature hidden"], features: Feat
 
 def antipodal(cosines: Float[np.ndarray, "*run 3 3"]) -> Bool[np.ndarray, "*run 3 3"]:
     """Which features of one set and of the other are an antipodal pair, from their cosines."""
-    near = cosines <= APART
+    near = cosines <= NOT_ANTIPODAL
     alone = (near.sum(-1, keepdims=True) == 1) & (near.sum(-2, keepdims=True) == 1)
     return (cosines <= ANTIPODAL) & alone
 
@@ -139,7 +139,7 @@ def ending(weights: Float[np.ndarray, "6 3"], features: FeatureDistribution) -> 
     norms = np.linalg.norm(weights, axis=1)
     if not np.isfinite(weights).all():
         return "other: diverged"
-    if norms.min() < REPRESENTED * norms.max():
+    if norms.min() < REPRESENTED_RATIO * norms.max():
         return f"dropped: {name}"
     if name == "octahedron":
         return name if now.pairs[0, 0] == 3 else "other: octahedron with pairs inside sets"
@@ -160,7 +160,7 @@ def fingerprints(
 ) -> Float[np.ndarray, "run number"]:
     """Trajectories as numbers that know neither gauge nor the order of features, sets, or time.
 
-    At each of `LEVELS`: the cosines within both sets, and those between them, each sorted.
+    At each of `FINGERPRINT_LEVELS`: the cosines within both sets, and those between them, each sorted.
 
     Args:
         weights: of all snapshots.
@@ -171,7 +171,7 @@ def fingerprints(
     found = []
     for run, first in enumerate(begin.tolist()):
         height = np.log(loss[run])
-        levels = height[first] + np.array(LEVELS) * (height[-1] - height[first])
+        levels = height[first] + np.array(FINGERPRINT_LEVELS) * (height[-1] - height[first])
         below = height[None, first:] <= levels[:, None]
         W = weights[run, first + below.argmax(1)].astype(np.float64)
         directions = W / np.linalg.norm(W, axis=-1, keepdims=True)

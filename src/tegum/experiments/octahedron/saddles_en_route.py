@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from tegum.analysis.landscape.critical_points import CriticalPoint
     from tegum.training.spec.spec import Spec
 
-ACCURACY = 1e-6
+TWIN_ACCURACY = 1e-6
 """Of the twins' loss."""
 
 REACH = 0.25
 """A critical point within this distance of the plateau is near; the octahedron has the length √6."""
 
-SNAPSHOTS = 120
+TWIN_SNAPSHOTS = 120
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Passed:
+class PassedSaddle:
     """Where a twin is slow, and the critical point near it."""
 
     start: int
@@ -62,18 +62,18 @@ def twins(spec: Spec, weights: np.ndarray) -> Spec:
     training = spec.training
     if not isinstance(training, Sampled):
         raise TypeError(f"twins(training={training.kind}): only sampled training has twins")
-    snapshots = Snapshots(count=SNAPSHOTS, spacing="logarithmic")
-    return spec.continued_from(weights, training=training.noiseless(accuracy=ACCURACY), snapshots=snapshots)
+    snapshots = Snapshots(count=TWIN_SNAPSHOTS, spacing="logarithmic")
+    return spec.continued_from(weights, training=training.noiseless(accuracy=TWIN_ACCURACY), snapshots=snapshots)
 
 
-def passed(run: xr.Dataset) -> list[Passed]:
+def passed(run: xr.Dataset) -> list[PassedSaddle]:
     """What lies next to the plateaus of one twin, in order, and to where its open triangles turn most slowly."""
     from tegum.analysis.dynamics.plateaus import find_plateaus
     from tegum.experiments.octahedron.routes import course
     from tegum.solutions.saddles import critical_near
 
     spec = spec_of(run)
-    loss, steps = np.maximum(run["loss"].values, ACCURACY), run["step"].values
+    loss, steps = np.maximum(run["loss"].values, TWIN_ACCURACY), run["step"].values
     seen = course(run["weights"].values[None], spec.features)
     face, whole = int(seen.facing[0]), int(seen.whole[0])
     places: list[tuple[int, int, bool, int, int | None]] = [
@@ -89,7 +89,7 @@ def passed(run: xr.Dataset) -> list[Passed]:
         point = critical_near(spec, weights, bias, REACH)
         return point, point.converged and point.moved <= REACH
 
-    def look(start: int, end: int, turning: bool, slowest: int, fastest: int | None) -> Passed:
+    def look(start: int, end: int, turning: bool, slowest: int, fastest: int | None) -> PassedSaddle:
         point, close = near(slowest)
         centroids = [point.weights[:3].mean(0), point.weights[3:].mean(0)]
         lengths = [float(np.linalg.norm(each)) for each in centroids]
@@ -98,6 +98,6 @@ def passed(run: xr.Dataset) -> list[Passed]:
         if fastest is not None:
             fast, found = near(fastest)
             fast_is_saddle = found and fast.unstable
-        return Passed(start, end, turning, point, close, cosine, fast_is_saddle)
+        return PassedSaddle(start, end, turning, point, close, cosine, fast_is_saddle)
 
     return searched([partial(look, *each) for each in sorted(places)], "searching for saddles", "plateaus")

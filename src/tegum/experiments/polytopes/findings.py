@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tegum.analysis.geometry.null_frames import even_frame, random_directions
+
 if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.analysis.geometry.polytopes import Factor
 
-NEAR = 0.02
+NEAR_LEVEL = 0.02
 """At a level is what is so near to it."""
 
 RING = (0.25, 0.875)
@@ -32,9 +34,6 @@ COUNTED = TOLERANCES.index(0.1)
 
 MAINLY = 0.5
 """Represented features make up a model if they hold at least this share of |W|²_F."""
-
-SETTLED = 1e-9
-"""An even frame whose entries change by less is one."""
 
 KEY = 11
 """Of the random numbers of nulls."""
@@ -105,59 +104,24 @@ class Model:
 def reaching(density: float, levels: Float[np.ndarray, " feature"]) -> bool:
     """Whether features of this density have on average at least the dimensionality of the lowest level, below 1."""
     mean = float(levels.mean()) if len(levels) else 0.0
-    return density < 1 and mean >= min(ideal_levels()) - NEAR
+    return density < 1 and mean >= min(ideal_levels()) - NEAR_LEVEL
 
 
 def near_level(dimensionality: Float[np.ndarray, "*shape"], shift: float = 0.0) -> Bool[np.ndarray, "*shape"]:
     """Whether each dimensionality is at a level, where all levels are moved along the ring by `shift`."""
-    return np.asarray((np.abs(dimensionality[..., None] - _moved(shift)) <= NEAR).any(-1))
+    return np.asarray((np.abs(dimensionality[..., None] - _moved(shift)) <= NEAR_LEVEL).any(-1))
 
 
 def elsewhere(dimensionality: Float[np.ndarray, " feature"]) -> float:
     """The share that is at a level, on average over levels elsewhere."""
     length = RING[1] - RING[0]
-    shifts = np.linspace(2 * NEAR, length - 2 * NEAR, ELSEWHERE)[:, None]
-    return float((np.abs(dimensionality[:, None, None] - _moved(shifts)) <= NEAR).any(-1).mean())
+    shifts = np.linspace(2 * NEAR_LEVEL, length - 2 * NEAR_LEVEL, ELSEWHERE)[:, None]
+    return float((np.abs(dimensionality[:, None, None] - _moved(shifts)) <= NEAR_LEVEL).any(-1).mean())
 
 
 def _moved(shift: float | Float[np.ndarray, "shift 1"]) -> Float[np.ndarray, "*shift level"]:
     low, high = RING
     return low + (np.array(ideal_levels()) - low + shift) % (high - low)
-
-
-def even_frame(
-    lengths: Float[np.ndarray, " feature"], hidden: int, key: int, rounds: int = 500
-) -> Float[np.ndarray, "feature hidden"]:
-    """Vectors of these lengths whose random directions are spread evenly over the space: as tight a frame as they can.
-
-    The nearest tight frame and the nearest vectors of these lengths are taken in turn (Tropp et al., IEEE
-    Transactions on Information Theory 51, 2005).
-
-    Args:
-        lengths: of the vectors, positive.
-        hidden: the dimension; fewer vectors become orthogonal.
-        key: of the random numbers.
-        rounds: how many turns at most.
-
-    """
-    frame = random_directions(lengths, hidden, key)
-    for _ in range(rounds):
-        # V (VᵀV)^(−1/2) is the nearest tight frame; in fewer dimensions than there are, that of the space they span.
-        squares, axes = np.linalg.eigh(frame.T @ frame)
-        spanned = squares > 1e-12 * squares[-1]
-        tight = frame @ (axes[:, spanned] / np.sqrt(squares[spanned])) @ axes[:, spanned].T
-        before, frame = frame, tight / np.linalg.norm(tight, axis=1, keepdims=True) * lengths[:, None]
-        if np.abs(frame - before).max() < SETTLED:
-            break
-    return frame
-
-
-def random_directions(
-    lengths: Float[np.ndarray, " feature"], hidden: int, key: int
-) -> Float[np.ndarray, "feature hidden"]:
-    """Vectors of these lengths in random directions."""
-    drawn = np.random.default_rng(key).standard_normal((len(lengths), hidden))
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True) * lengths[:, None]
 
 
 def ideal_levels() -> list[float]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegum.core.jax_setup import compiled
+from tegum.core.loss.linear import linear_loss
 from tegum.core.population.kernel.xla_calls import GRADIENT, SLOPES
 
 Field = Literal["population", "linear", "series"]
@@ -46,13 +47,8 @@ def _population_hessian(parameters: Any, address: Any, lane: Any) -> Any:
 
 
 def _linear_loss(y: Any, moments: Any) -> Any:
-    """L = Σ_j I_j E[(x_j − (W Wᵀ x + b)_j)²] of the linear model, from the moments of x."""
-    mean, second, importance = moments
-    n = len(mean)
-    weights, bias = y[:-n].reshape(n, -1), y[-n:]
-    off = weights @ weights.T - jnp.eye(n)
-    through = off @ mean
-    return importance @ (((off @ second) * off).sum(1) + 2 * bias * through + bias**2)
+    n = len(moments[0])
+    return linear_loss(y[:-n].reshape(n, -1), y[-n:], *moments)
 
 
 def _linear_field(parameters: Any, moments: Any) -> Any:

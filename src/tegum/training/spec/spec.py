@@ -22,12 +22,9 @@ from tegum.core.model import ACTIVATIONS, Activation
 from tegum.core.outside.arrays import numbers_of
 from tegum.core.outside.files import ADDRESS, shown
 from tegum.core.words import on_one_line
-from tegum.training.spec.methods import Exact, Flow, Sampled, Training
+from tegum.training.spec.methods import Sampled, Training
 from tegum.training.spec.overrides import Changes, KeyChange, override, read_changes, read_toml
 from tegum.training.spec.snapshots import Snapshots
-
-__all__ = ["Exact", "Flow", "Sampled", "Snapshots", "Spec", "Start", "Training"]
-
 
 if TYPE_CHECKING:
     KnownActivation = Activation

@@ -33,6 +33,7 @@ from tegum.core.features.characteristic import marked, uniform_transforms
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.tables import RayTable
 from tegum.core.jax_setup import compiled, scope
+from tegum.core.loss.linear import moment_form, squared_errors
 from tegum.core.model import Activation, exact_path
 from tegum.core.population.autodiff.patterns import events, segment
 from tegum.core.population.autodiff.set_arrays import AlikeSets, Moments, Series, series_of
@@ -321,14 +322,12 @@ def _losses(weights: Any, bias: Any, series: Series, tol: Any) -> Any:
 
 @compiled()
 def _linear_losses(weights: Any, bias: Any, series: Series, tol: Any) -> Any:
-    """x̂ = W Wᵀ x + b: Σ_j I_j (S_jj + r C r − 2 r c_j), with r the row (G_j, b_j) and C the moments of (x, 1)."""
+    """x̂ = W Wᵀ x + b: a quadratic form in the couplings and the bias of each output (`tegum.core.loss.linear`)."""
     mean = series.moments.mean
-    second = series.moments.covariance + jnp.outer(mean, mean)
-    form = jnp.block([[second, mean[:, None]], [mean[None], jnp.ones((1, 1))]])
-    aim = jnp.concatenate([second, mean[:, None]], 1)
+    form, aim = moment_form(mean, series.moments.covariance + jnp.outer(mean, mean))
     rows = jnp.concatenate([_gram(weights), bias[..., None]], -1)
     pull = (rows[..., None, :] * form).sum(-1)
-    loss = (series.moments.importance * (series.moments.power + ((pull - 2 * aim) * rows).sum(-1))).sum(-1)
+    loss = (series.moments.importance * squared_errors(rows, pull, aim, series.moments.power)).sum(-1)
     size = (
         series.moments.importance * (series.moments.power + ((jnp.abs(pull) + 2 * aim) * jnp.abs(rows)).sum(-1))
     ).sum(-1)

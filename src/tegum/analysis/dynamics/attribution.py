@@ -1,7 +1,7 @@
-"""How far the loss of runs of one size is made of their jumps, beside time-shifted jumps and those of other runs.
+"""How far the loss of runs of one Spec is made of their jumps, beside time-shifted jumps and those of other runs.
 
 The loss is looked at from the first moment on at which a jump can start, after the first plateau (`rest`), and in even
-intervals between snapshots. Two nulls, since runs of one size go through a common course:
+intervals between snapshots. Two nulls, since runs of one Spec go through a common course:
 
 - shifted: jumps are moved in time around what is looked at, as around a circle;
 - others: run a's loss beside the jumps of run b. That keeps all that is common, times of falling included.
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Float, Int
 
-from tegum.experiments.many_jumps.own_jumps import (
-    Compared,
-    Course,
-    Made,
-    Owned,
+from tegum.analysis.dynamics.own_jumps import (
+    JumpCourse,
+    MadeOfJumps,
+    OwnAndOthers,
+    OwnJumpMeasures,
     apart,
     correlations,
     errors,
     made_of_jumps,
-    owned,
+    own_jump_measures,
     spread,
     together,
 )
@@ -41,25 +41,25 @@ SHIFTS = 8
 
 @final
 @dataclass(frozen=True, eq=False)
-class Sized:
-    """All measures of the runs of one size."""
+class JumpAttribution:
+    """What the loss of the runs of one Spec owes to their jumps."""
 
     features: int
     flow: bool
-    courses: tuple[Course, ...]
+    courses: tuple[JumpCourse, ...]
     step: Int[np.ndarray, " snapshot"]
     """From `rest` on."""
     inside: ShareInside
     """Decrease of the loss inside jumps, with both nulls."""
-    owned: Owned
+    measures: OwnJumpMeasures
     """What tells whether the loss is made of the jumps."""
-    made: Made | None
+    made: MadeOfJumps | None
     """What that gives where it is."""
-    level: Compared
+    level: OwnAndOthers
     """Correlation of the loss with the number of represented features."""
-    change: Compared
+    change: OwnAndOthers
     """Of its fall with the rise of that number, over stretches of one `rest`."""
-    apart: Compared
+    apart: OwnAndOthers
     """The same, each apart from its course."""
 
     @property
@@ -73,8 +73,10 @@ class Sized:
         return np.array([len(each.jumps) for each in self.courses])
 
 
-def sized(run: xr.Dataset, rest: int, longest: int, height: float) -> Sized | None:
-    """The measures of one trajectory; None if fewer than two runs trained to their end with a loss that decreases.
+def jump_attribution(run: xr.Dataset, rest: int, longest: int, height: float) -> JumpAttribution | None:
+    """What the loss of the runs of one Spec owes to their jumps.
+
+    None if fewer than two runs trained to their end with a loss that decreases.
 
     Args:
         run: dims (seed, step), evenly spaced steps.
@@ -94,7 +96,7 @@ def sized(run: xr.Dataset, rest: int, longest: int, height: float) -> Sized | No
     step = step[np.searchsorted(step, rest) :]
     stretch = max(1, round(rest / float(step[1] - step[0])))
     inside = share_inside(run["loss"], [jump for each in courses for jump in each.jumps], late=late)
-    found = owned(courses, stretch)
+    found = own_jump_measures(courses, stretch)
     falls = np.array([each.fall for each in courses])
     shifts = [round(falls.shape[1] * k / (SHIFTS + 1)) for k in range(1, SHIFTS + 1)]
     # A loss turned back is as good as jumps that are moved on, and all turns of it have the same fit.
@@ -103,21 +105,21 @@ def sized(run: xr.Dataset, rest: int, longest: int, height: float) -> Sized | No
     losses, numbers = (np.array([getattr(each, name) for each in courses], float) for name in ("loss", "number"))
     falling, rising = together(falls, stretch), together(np.diff(numbers, axis=1), stretch)
     turned = [correlations(falling, np.roll(rising, k, 1)).diagonal() for k in range(1, falling.shape[1])]
-    return Sized(
+    return JumpAttribution(
         features=run.sizes["feature"],
         flow="time" in run.coords,
         courses=tuple(courses),
         step=step,
         inside=inside,
-        owned=replace(
+        measures=replace(
             found,
             share=replace(found.share, shifted=inside.null),
             sums=replace(found.sums, shifted=float(shifted)),
         ),
         made=made_of_jumps(courses, stretch),
-        level=Compared(correlations(losses, numbers)),
-        change=Compared(correlations(falling, rising), float(np.mean(turned))),
-        apart=Compared(correlations(apart(falling), apart(rising))),
+        level=OwnAndOthers(correlations(losses, numbers)),
+        change=OwnAndOthers(correlations(falling, rising), float(np.mean(turned))),
+        apart=OwnAndOthers(correlations(apart(falling), apart(rising))),
     )
 
 
@@ -133,7 +135,7 @@ def progress(
     return np.diff(np.maximum.accumulate(way))
 
 
-def _courses(run: xr.Dataset, rest: int, longest: int, height: float) -> tuple[xr.Dataset, list[Course]]:
+def _courses(run: xr.Dataset, rest: int, longest: int, height: float) -> tuple[xr.Dataset, list[JumpCourse]]:
     """The runs that can be measured, and what is measured of them."""
     from tegum.analysis.dynamics.levels import find_jumps
     from tegum.analysis.geometry.measures import dimensionality, represented
@@ -157,7 +159,7 @@ def _courses(run: xr.Dataset, rest: int, longest: int, height: float) -> tuple[x
         curves = [progress(level[first:, jump.feature], later, jump) for jump in jumps]
         inside = [(middle > jump.start) & (middle < jump.end) for jump in jumps]
         courses.append(
-            Course(
+            JumpCourse(
                 fall=-np.diff(loss[first:]),
                 number=number[first:],
                 loss=loss[first:],

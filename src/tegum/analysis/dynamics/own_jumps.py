@@ -1,6 +1,6 @@
 """What of a run's loss belongs to its own jumps, beside those of other runs; and losses that are made of jumps.
 
-Runs of one size go through a common course: they fall at the same times and jump at the same times. So every measure
+Runs of one Spec go through a common course: they fall at the same times and jump at the same times. So every measure
 is taken of the loss of each run beside the jumps of each run. What the loss of a run gives beside anyone's jumps, and
 what jumps give beside anyone's loss, is taken away from what it gives beside its own: the rest is its own excess.
 """
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 FOLDS = 5
 """What is predicted is no part of the fit: every fifth stretch of one `rest` is left out."""
 
-SEEN = 0.5
+KNOWN_SHARE = 0.5
 """The share of its jumps that is known of a loss that is made of jumps."""
 
-OFF = 1.0
+TIMING_ERROR = 1.0
 """By how many snapshots they lower that loss too early or too late: the standard deviation."""
 
-MADE = 4
+LOSSES_PER_RUN = 4
 """So many such losses for each run."""
 
-DEALS = 10_000
+PERMUTATIONS = 10_000
 """So often jumps are dealt to runs anew: the least p-value is about one in so many."""
 
-FEWEST = 5
+FEWEST_RUNS_FOR_P = 5
 """Runs that a p-value needs at least: with four, one deal in 24 gives every run its own."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Course:
+class JumpCourse:
     """One run from `rest` on."""
 
     fall: Float[np.ndarray, " interval"]
@@ -65,7 +65,7 @@ class Course:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Compared:
+class OwnAndOthers:
     """A number for the loss of each run beside the jumps of each run."""
 
     pairs: Float[np.ndarray, "run run"]
@@ -99,28 +99,28 @@ class Compared:
     @cached_property
     def p(self) -> float:
         """How often runs dealt to each other's jumps give at least as much in all; NaN with fewer than three runs."""
-        return permutation_p(self.pairs, draws=DEALS) if len(self.pairs) > 2 else np.nan
+        return permutation_p(self.pairs, draws=PERMUTATIONS) if len(self.pairs) > 2 else np.nan
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Owned:
+class OwnJumpMeasures:
     """The measures that tell whether a loss is made of its jumps."""
 
-    share: Compared
+    share: OwnAndOthers
     """Of the decrease, what lies inside jumps; of the mean decrease of all runs."""
-    sums: Compared
+    sums: OwnAndOthers
     """R² of the predicted fall: a constant and a non-negative sum of jumps."""
-    apart: Compared
+    apart: OwnAndOthers
     """Correlation of the fall with what jumps make of their way, each apart from its course, over stretches."""
-    removed: Compared
+    removed: OwnAndOthers
     """Of the squared error of the fall predicted from the mean of all other runs, the part that jumps remove."""
     course: Float[np.ndarray, " run"]
     """R² of that mean, and a constant."""
 
 
-def owned(courses: Sequence[Course], stretch: int) -> Owned:
-    """The measures of runs of one size, two at least; a stretch is so many intervals."""
+def own_jump_measures(courses: Sequence[JumpCourse], stretch: int) -> OwnJumpMeasures:
+    """The measures of runs of one Spec, two at least; a stretch is so many intervals."""
     falls = np.array([each.fall for each in courses])
     common = mean_of_others(falls)
     alone = np.array([error(fall, mean[:, None], stretch) for fall, mean in zip(falls, common, strict=True)])
@@ -129,37 +129,37 @@ def owned(courses: Sequence[Course], stretch: int) -> Owned:
         return 1 - error(falls[a], np.column_stack([common[a], courses[b].curves]), stretch) / alone[a]
 
     everyone = range(len(courses))
-    return Owned(
-        **_owned(courses, stretch),
-        removed=Compared(np.array([[removed(a, b) for b in everyone] for a in everyone])),
+    return OwnJumpMeasures(
+        **_of_losses(courses, stretch),
+        removed=OwnAndOthers(np.array([[removed(a, b) for b in everyone] for a in everyone])),
         course=1 - alone / spread(falls),
     )
 
 
-def _owned(courses: Sequence[Course], stretch: int) -> dict[str, Compared]:
+def _of_losses(courses: Sequence[JumpCourse], stretch: int) -> dict[str, OwnAndOthers]:
     """Those that are told of made losses, too."""
     falls = np.array([each.fall for each in courses])
     covered = np.array([each.inside.any(1) for each in courses], float)
     missed = np.array([errors(falls, each.curves, stretch) for each in courses]).T
     moves = together(np.array([each.curves.sum(1) for each in courses]), stretch)
     return {
-        "share": Compared(falls @ covered.T / falls.sum(1).mean()),
-        "sums": Compared(1 - missed / spread(falls)[:, None]),
-        "apart": Compared(correlations(apart(together(falls, stretch)), apart(moves))),
+        "share": OwnAndOthers(falls @ covered.T / falls.sum(1).mean()),
+        "sums": OwnAndOthers(1 - missed / spread(falls)[:, None]),
+        "apart": OwnAndOthers(correlations(apart(together(falls, stretch)), apart(moves))),
     }
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Made:
+class MadeOfJumps:
     """What the measures give where the loss is made of jumps, and what part of that the runs give."""
 
     runs: Int[np.ndarray, " made"]
     """Places of the runs of which such losses were made: those with two jumps at least."""
     excess: dict[str, Float[np.ndarray, " made"]]
-    """Of what lies inside jumps, of their sums, and apart from the course, by the names in `Owned`."""
+    """Of what lies inside jumps, of their sums, and apart from the course, by the names in `OwnJumpMeasures`."""
 
-    def part(self, name: str, real: Compared) -> Float[np.ndarray, " made"] | None:
+    def part(self, name: str, real: OwnAndOthers) -> Float[np.ndarray, " made"] | None:
         """A value for each run; their mean is the runs' excess as a part of this one.
 
         It is that of a ratio of two means, linearised. None where this one cannot be told from none itself.
@@ -171,32 +171,33 @@ class Made:
         return part + (own - part * made) / made.mean()
 
 
-def made_of_jumps(courses: Sequence[Course], stretch: int, key: int = 0) -> Made | None:
+def made_of_jumps(courses: Sequence[JumpCourse], stretch: int, key: int = 0) -> MadeOfJumps | None:
     """The measures of losses that fall by their jumps alone: what they give if the claim is true.
 
-    Jumps are those of the runs, each of an exponentially distributed size and a little early or late, by `OFF`; the
-    whole decrease of a run is its own. Then the measures are told of `SEEN` of its jumps only, drawn by chance.
+    Jumps are those of the runs, each of an exponentially distributed size and a little early or late, by
+    `TIMING_ERROR`; the whole decrease of a run is its own. Then the measures are told of `KNOWN_SHARE` of its jumps
+    only, drawn by chance.
 
     Returns:
-        None if fewer than `FEWEST` runs have two jumps.
+        None if fewer than `FEWEST_RUNS_FOR_P` runs have two jumps.
 
     """
     runs = np.array([at for at, each in enumerate(courses) if len(each.jumps) > 1], int)
-    if len(runs) < FEWEST:
+    if len(runs) < FEWEST_RUNS_FOR_P:
         return None
     rng = np.random.default_rng(key)
-    drawn = [_owned([_made(courses[at], rng) for at in runs], stretch) for _ in range(MADE)]
-    return Made(runs, {name: np.mean([each[name].excess for each in drawn], axis=0) for name in drawn[0]})
+    drawn = [_of_losses([_loss_made_of_jumps(courses[at], rng) for at in runs], stretch) for _ in range(LOSSES_PER_RUN)]
+    return MadeOfJumps(runs, {name: np.mean([each[name].excess for each in drawn], axis=0) for name in drawn[0]})
 
 
-def _made(course: Course, rng: np.random.Generator) -> Course:
+def _loss_made_of_jumps(course: JumpCourse, rng: np.random.Generator) -> JumpCourse:
     count = len(course.jumps)
-    sizes, late = rng.exponential(size=count), np.rint(rng.normal(0, OFF, count)).astype(int).tolist()
+    sizes, late = rng.exponential(size=count), np.rint(rng.normal(0, TIMING_ERROR, count)).astype(int).tolist()
     fall = sum(
         (size * _moved(curve, by) for size, curve, by in zip(sizes, course.curves.T, late, strict=True)),
         np.zeros(len(course.fall)),
     )
-    seen = np.sort(rng.permutation(count)[: round(SEEN * count)])
+    seen = np.sort(rng.permutation(count)[: round(KNOWN_SHARE * count)])
     return replace(
         course,
         fall=fall * course.fall.sum() / fall.sum(),

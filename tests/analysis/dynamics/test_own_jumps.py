@@ -6,18 +6,18 @@ from scipy.optimize import nnls
 from scipy.stats import binom
 
 from tegum.analysis.dynamics.levels import Jump
-from tegum.analysis.statistics import bootstrap_mean
-from tegum.experiments.many_jumps.own_jumps import (
-    Compared,
-    Course,
+from tegum.analysis.dynamics.own_jumps import (
+    JumpCourse,
+    OwnAndOthers,
     apart,
     correlations,
     error,
     errors,
     made_of_jumps,
-    owned,
+    own_jump_measures,
     together,
 )
+from tegum.analysis.statistics import bootstrap_mean
 
 RUNS, PLACES = 12, 60
 
@@ -33,13 +33,13 @@ def crowded(rng, own):
     inside[:, 0] = True
     falls = profile * rng.gamma(1.0, size=(RUNS, PLACES))
     falls = (1 - own) * falls / falls.sum(1, keepdims=True) + own * inside / inside.sum(1, keepdims=True)
-    return Compared(falls @ inside.T.astype(float))
+    return OwnAndOthers(falls @ inside.T.astype(float))
 
 
 def course(curves, fall):
     """A run of which only what jumps make of their way and the fall matter."""
     count = curves.shape[1]
-    return Course(
+    return JumpCourse(
         fall=fall,
         number=np.zeros(len(fall) + 1, int),
         loss=np.append(fall.sum(), fall.sum() - np.cumsum(fall)),
@@ -65,33 +65,33 @@ def test_the_excess_is_what_is_left_of_the_diagonal():
     rng = np.random.default_rng(0)
     of_losses, of_jumps, own = rng.standard_normal((3, 7))
     pairs = 2 + of_losses[:, None] + of_jumps + np.diag(own)
-    np.testing.assert_allclose(Compared(pairs).excess, own, atol=1e-12)
+    np.testing.assert_allclose(OwnAndOthers(pairs).excess, own, atol=1e-12)
     # By least squares over all pairs of different runs, in any table.
     pairs = rng.standard_normal((7, 7))
     a, b = np.nonzero(~np.eye(7, dtype=bool))
     design = np.column_stack([np.eye(7)[a], np.eye(7)[b]])
     fit = np.linalg.lstsq(design, pairs[a, b])[0]
-    found = Compared(pairs)
+    found = OwnAndOthers(pairs)
     np.testing.assert_allclose(found.excess, pairs.diagonal() - fit[:7] - fit[7:], atol=1e-12)
     assert found.excess.mean() == pytest.approx((found.own - found.others).mean())
 
 
 def test_two_runs_do_not_tell_what_is_their_own():
-    few = Compared(np.eye(2))
+    few = OwnAndOthers(np.eye(2))
     assert np.isnan(few.excess).all()
     assert np.isnan(few.p)
 
 
 def test_the_p_value_is_the_share_of_all_deals():
     # Of the 24 ways to deal jumps to four runs only one gives each its own.
-    assert Compared(np.eye(4)).p == pytest.approx(1 / 24, rel=0.15)
-    assert Compared(1 - np.eye(4)).p == 1
+    assert OwnAndOthers(np.eye(4)).p == pytest.approx(1 / 24, rel=0.15)
+    assert OwnAndOthers(1 - np.eye(4)).p == 1
     # What differs between losses or between jumps alone is the same in every deal.
-    assert Compared(np.arange(5.0) + np.arange(5.0)[:, None]).p == 1
+    assert OwnAndOthers(np.arange(5.0) + np.arange(5.0)[:, None]).p == 1
 
 
 def test_losses_and_jumps_of_nobody_in_particular_are_found_to_be_own_as_rarely_as_they_should(monkeypatch):
-    monkeypatch.setattr("tegum.experiments.many_jumps.own_jumps.DEALS", 1_000)
+    monkeypatch.setattr("tegum.analysis.dynamics.own_jumps.PERMUTATIONS", 1_000)
     rng = np.random.default_rng(0)
     draws = 300
     found = [crowded(rng, 0.0) for _ in range(draws)]
@@ -116,7 +116,7 @@ def test_a_seventh_that_is_own_is_found_nearly_always():
 
 def test_a_loss_that_is_made_of_jumps_is_the_whole_of_what_it_should_be():
     runs = courses(np.random.default_rng(2))
-    found, made = owned(runs, 4), made_of_jumps(runs, 4)
+    found, made = own_jump_measures(runs, 4), made_of_jumps(runs, 4)
     assert made is not None
     # All jumps are known and none is out of time: that is more than half of them, out of time.
     np.testing.assert_allclose(found.sums.own, 1)
@@ -149,7 +149,7 @@ def test_losses_are_made_of_runs_with_two_jumps_only():
     assert made_of_jumps(runs[:5], 4) is None
     # Where they show nothing, no part of it can be told.
     none = replace(made, excess={"share": np.tile([1.0, -1.0, 0.0], 3)})
-    assert none.part("share", Compared(np.eye(10))) is None
+    assert none.part("share", OwnAndOthers(np.eye(10))) is None
 
 
 def test_what_is_apart_from_the_course_is_no_faster_and_no_larger_course():

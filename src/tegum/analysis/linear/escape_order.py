@@ -1,63 +1,45 @@
-"""In which order, and when, runs learn the principal directions of sets that are not alike, and where they rest."""
+"""In which order, and when, runs learn principal directions, and whether they rest at linear optima on the way.
+
+`tegum.analysis.linear.escapes` says when each direction escapes from a small start, and when it should. Here the runs
+of one Spec are compared with that, with one direction for each set of correlated features.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tegum.analysis.linear.losses import OTHER_LEVELS, at_level, linear_losses, own_losses
 from tegum.analysis.runs import completed_runs
-from tegum.experiments.linear_first.losses import SHIFTS, at_level, linear_losses, own_losses
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.model import Activation
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.training.spec.spec import Spec
+ON_TIME = 0.05
+"""A direction is learned at the predicted time if |ln (measured/predicted)| is at most this."""
 
+ROUNDED = 1e-9
+"""An entry of a unit vector that is at most this is rounding, and counts as 0."""
 
-WAYS: Mapping[str, str] = {
-    "close-density": "close densities",
-    "close-importance": "close importances",
-    "close-size": "close sizes",
-    "apart-density": "separate densities",
-    "apart-importance": "separate importances",
-    "apart-size": "separate sizes",
-}
-"""In what sets differ, and whether their eigenvalues are close or well apart."""
-
-TRAININGS: Mapping[str, str] = {
-    "flow": "gradient flow",
-    "twin": "gradient flow of the linear model",
-    "sgd": "SGD",
-    "adamw": "AdamW",
-}
-
-ACCURATE = 0.05
-"""Of predicted times."""
-
-ACCURACY = 1e-4
-"""Of population losses, which are 0.07 or more."""
-
-TINY = 1e-9
-"""An entry of a unit vector that is rounding."""
-
-APART = 3.0
+WELL_APART = 3.0
 """A plateau is predicted at rank r where eigenvalue r is at least so many times the next."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Order:
-    """Escapes and plateaus of one ensemble: runs of one kind of training."""
+class EscapeOrder:
+    """Escapes and plateaus of the runs of one Spec that came to their end."""
 
     time: Float[np.ndarray, " step"]
-    """Of snapshots: steps times the rate, except with AdamW, where it is steps."""
+    """Of snapshots, in the time of gradient flow where the training has such a time."""
     steps: Int[np.ndarray, " step"]
     loss: Float[np.ndarray, "run step"]
     """Population loss."""
@@ -96,13 +78,13 @@ class Order:
 
     @property
     def timely(self) -> Bool[np.ndarray, " run"]:
-        """Which runs learn every direction within `ACCURATE` of its predicted time; one not learned is not."""
-        return self._errors().max(1, initial=0.0) <= ACCURATE
+        """Which runs learn every direction within `ON_TIME` of its predicted time; one not learned is not."""
+        return self._errors().max(1, initial=0.0) <= ON_TIME
 
     @property
     def timely_by_others(self) -> float:
         """The null: the same share, each run's times by the starts of all other runs."""
-        return float(np.mean([self._errors(by).max(1, initial=0.0) <= ACCURATE for by in range(1, len(self.measured))]))
+        return float(np.mean([self._errors(by).max(1, initial=0.0) <= ON_TIME for by in range(1, len(self.measured))]))
 
     @property
     def error_by_others(self) -> float:
@@ -122,7 +104,7 @@ class Order:
     @property
     def expected(self) -> tuple[int, ...]:
         """The ranks at which a plateau is predicted."""
-        return tuple(rank for rank in range(1, self.modes + 1) if self.ratio(rank) >= APART)
+        return tuple(rank for rank in range(1, self.modes + 1) if self.ratio(rank) >= WELL_APART)
 
     def plateaus_at(self, rank: int, shift: float = 1.0) -> Bool[np.ndarray, " run"]:
         """Which runs have a plateau at the linear optimum of a rank, its level times a factor."""
@@ -138,7 +120,7 @@ class Order:
 
         For all of the ranks at once it is generous: so often is one of them met.
         """
-        found = [self.plateaus_at(rank, shift) for rank in ranks for shift in SHIFTS]
+        found = [self.plateaus_at(rank, shift) for rank in ranks for shift in OTHER_LEVELS]
         return float(np.mean(found)) if found else math.nan
 
     def rests(self) -> Float[np.ndarray, "some pair"]:
@@ -196,41 +178,48 @@ def chance(modes: int) -> float:
     return 1 / math.factorial(modes)
 
 
-def order(run: xr.Dataset, spec: Spec) -> Order:
-    """The escapes and plateaus of one ensemble, one direction for each set."""
+def escape_order(
+    run: xr.Dataset,
+    features: FeatureDistribution,
+    activation: Activation = "relu",
+    *,
+    time_of_step: float = 1.0,
+    tol: float = 1e-4,
+) -> EscapeOrder:
+    """The escapes and plateaus of the runs of one Spec, one principal direction for each set of features.
+
+    Args:
+        run: a trajectory, dims (seed, step); that of a flow has its time, in the coordinate `time`.
+        features: the feature distribution that was trained on, one principal direction of each set being much stronger
+            than its others.
+        activation: of the model that was trained.
+        time_of_step: of other trajectories, the time in which gradient flow would do as much as one step: the rate of
+            gradient descent.
+        tol: the largest error of a population loss.
+
+    """
     from tegum.analysis.linear.escapes import escape_times, mode_strengths, predicted_escapes
     from tegum.analysis.linear.pca import linear_optimum, principal_axes
 
     kept = completed_runs(run)
-    modes = len(spec.features.sets)
+    modes = len(features.sets)
     weights = kept["weights"].values.astype(float)
-    strengths = mode_strengths(weights, spec.features, modes)
+    strengths = mode_strengths(weights, features, modes)
     if "time" in kept.coords:
         time = kept["time"].values.reshape(-1, kept.sizes["step"])[0]
     else:
-        time = kept["step"].values * _time_of_a_step(spec.training)
-    optimum = linear_optimum(spec.features, spec.hidden)
-    axes = principal_axes(spec.features)[1][:, :modes]
-    return Order(
+        time = kept["step"].values * time_of_step
+    optimum = linear_optimum(features, weights.shape[-1])
+    axes = principal_axes(features)[1][:, :modes]
+    return EscapeOrder(
         time=time.astype(float),
         steps=kept["step"].values,
-        loss=own_losses(kept, spec, ACCURACY),
-        linear=linear_losses(weights, spec.features),
+        loss=own_losses(kept, features, activation, tol),
+        linear=linear_losses(weights, features),
         measured=escape_times(strengths, time.astype(float)),
-        predicted=predicted_escapes(weights[:, 0], spec.features, modes),
+        predicted=predicted_escapes(weights[:, 0], features, modes),
         eigenvalues=optimum.eigenvalues,
         losses=optimum.losses,
         # A principal direction lies in one set.
-        sizes=tuple((np.abs(axes) > TINY).sum(0).tolist()),
+        sizes=tuple((np.abs(axes) > ROUNDED).sum(0).tolist()),
     )
-
-
-def _time_of_a_step(training: Any) -> float:
-    """In which gradient flow would do as much: the rate of gradient descent; Adam's steps have no such time."""
-    match training.rule:
-        case "momentum":
-            return training.rate
-        case "adam":
-            return 1.0
-        case _:
-            raise ValueError(f"{training!r}: must take steps of gradient descent or of Adam")

@@ -1,46 +1,43 @@
-"""When superposition begins: by represented features, and by |W|²_F."""
+"""When superposition begins in training: by the number of represented features, and by |W|²_F.
+
+A model is in superposition where more features are represented than there are dimensions. No linear model comes to
+that: where W Wᵀ projects, |W|²_F is m at most.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
+from tegum.analysis.linear.losses import own_losses
 from tegum.analysis.runs import completed_runs
-from tegum.experiments.linear_first.losses import own_losses
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.model import Activation
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.training.spec.spec import Spec
-
-STRONG = 0.5**0.5
+REPRESENTED_NORM = 0.5**0.5
 """A feature is represented if |W_i|² is at least 1/2: its own output then carries half of it or more."""
 
 SURPLUS = 1.1
 """|W|²_F over m from which on it is superposition: no W Wᵀ that projects has more than m."""
 
-EARLY, LATE = 0.5, 0.9
-"""Superposition is early if it begins before the first part of the loss's fall is done, late if after the second."""
+Definition = Literal["features", "norm"]
 
-ACCURACY = 1e-4
-"""Of population losses."""
-
-DEFINITIONS = {"features": "more than m represented", "norm": "|W|²_F > 1.1 m"}
+DEFINITIONS: Mapping[Definition, str] = {"features": "more than m represented", "norm": "|W|²_F > 1.1 m"}
 """Of superposition."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Onset:
-    """The runs of one density, start scale and kind of training; steps are infinite where it never comes to that."""
+class SuperpositionOnset:
+    """The runs of one Spec that came to their end; steps are infinite where it never comes to that."""
 
-    density: float
-    scale: float
-    """NaN for Xavier's start."""
     hidden: int
     steps: Int[np.ndarray, " step"]
     count: Int[np.ndarray, "run step"]
@@ -58,7 +55,7 @@ class Onset:
         """That of a best linear model: where W Wᵀ projects, a feature's is 1 − |W_i|², and their mean 1 − m/n."""
         return 1 - self.hidden / self.features
 
-    def begins(self, by: str) -> Float[np.ndarray, " run"]:
+    def begins(self, by: Definition) -> Float[np.ndarray, " run"]:
         """The step from which on there is superposition, by one of `DEFINITIONS`."""
         return self.represented(self.hidden + 1) if by == "features" else self.surplus
 
@@ -86,34 +83,30 @@ class Onset:
         return np.where(lasting.any(1), self.steps[np.argmax(lasting, 1)], np.inf)
 
 
-def onsets(run: xr.Dataset, specs: Sequence[Spec]) -> list[Onset]:
-    """Those of each Spec of a trajectory with the dim `spec`."""
+def superposition_onset(
+    run: xr.Dataset, features: FeatureDistribution, activation: Activation = "relu", tol: float = 1e-4
+) -> SuperpositionOnset:
+    """When the runs of one Spec come to superposition, and how much of the fall of the loss is done by then.
+
+    Args:
+        run: a trajectory, dims (seed, step).
+        features: the feature distribution that was trained on.
+        activation: of the model that was trained.
+        tol: the largest error of a population loss.
+
+    """
     from tegum.analysis.geometry.measures import represented, total_interference
 
-    found = []
-    for number, spec in enumerate(specs):
-        here = completed_runs(run.isel(spec=number))
-        weights, loss = here["weights"].values, own_losses(here, spec, ACCURACY)
-        variance = float((spec.features.importance * spec.features.covariance().diagonal()).sum())
-        fall = variance - loss[:, -1:]
-        found.append(
-            Onset(
-                density=float(spec.features.density[0]),
-                scale=np.nan if spec.initial_scale is None else spec.initial_scale,
-                hidden=spec.hidden,
-                steps=here["step"].values,
-                count=represented(weights, threshold=STRONG, scale=1.0).sum(-1),
-                total=np.square(weights.astype(float)).sum((-2, -1)),
-                disturbed=total_interference(weights).mean(-1),
-                fallen=(variance - loss) / np.where(fall > 0, fall, np.nan),
-                features=spec.features.n,
-            )
-        )
-    return found
-
-
-def when(low: float | None, high: float | None) -> str:
-    """Early, late or midway, by the interval of the part of the fall that is done when superposition begins."""
-    if low is None or high is None:
-        return "at an unknown time"
-    return "early" if high < EARLY else "late" if low > LATE else "midway"
+    kept = completed_runs(run)
+    weights, loss = kept["weights"].values, own_losses(kept, features, activation, tol)
+    variance = float((features.importance * features.covariance().diagonal()).sum())
+    fall = variance - loss[:, -1:]
+    return SuperpositionOnset(
+        hidden=weights.shape[-1],
+        steps=kept["step"].values,
+        count=represented(weights, threshold=REPRESENTED_NORM, scale=1.0).sum(-1),
+        total=np.square(weights.astype(float)).sum((-2, -1)),
+        disturbed=total_interference(weights).mean(-1),
+        fallen=(variance - loss) / np.where(fall > 0, fall, np.nan),
+        features=features.n,
+    )

@@ -1,4 +1,9 @@
-"""Whether training from small starts rests on the best linear solution first, and where else it rests."""
+"""Where training from small starts rests first: on a linear optimum, of which rank, or where else.
+
+From the origin the loss of a model falls onto a first plateau. What that is, the loss alone does not tell: sets on one
+axis with opposite signs cost a ReLU model hardly more than a linear optimum. So a plateau counts as a linear optimum
+of a rank only if the loss of the weights in the linear model is at its level, too.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +14,15 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tegum.analysis.linear.losses import AT_LEVEL, OTHER_LEVELS, at_level, linear_losses, own_losses
 from tegum.analysis.runs import completed_runs
-from tegum.experiments.linear_first.losses import SAME, SHIFTS, at_level, linear_losses, own_losses
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.model import Activation
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.analysis.dynamics.plateaus import Plateau
-    from tegum.training.spec.spec import Spec
-
-ACCURACY = 1e-5
-"""Of population losses."""
 
 INSIDE = 0.95
 """At least this share of |W|² lies in the principal subspace of a model on a linear solution. (It is passed easily:
@@ -28,7 +31,7 @@ from a small start sets' principal directions grow first, in whatever arrangemen
 PRESENT, OPPOSITE = 0.1, -0.5
 """Sets of which |vᵀ W|² is at least the first are antipodal if the cosine of their rows is below the second."""
 
-KINDS: Mapping[str, str] = {
+PLATEAU_KINDS: Mapping[str, str] = {
     "linear": "linear, of full rank",
     "begun": "linear at first only",
     "lower": "linear, of lower rank",
@@ -41,11 +44,9 @@ KINDS: Mapping[str, str] = {
 
 @final
 @dataclass(frozen=True, eq=False)
-class Runs:
-    """The runs of one start scale that trained to their end."""
+class FirstPlateaus:
+    """The first plateaus of the runs of one Spec that came to their end."""
 
-    scale: float
-    """Standard deviation of the start; NaN for Xavier's."""
     seeds: tuple[int, ...]
     rank: int
     """The full one: sets, or dimensions where these are fewer."""
@@ -76,7 +77,7 @@ class Runs:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What each run's first plateau is: keys of `KINDS`."""
+        """What each run's first plateau is: keys of `PLATEAU_KINDS`."""
         found = []
         for run, (plateau, rank, begun) in enumerate(zip(self.first, self.ranks, self.begun, strict=True)):
             if plateau is None:
@@ -97,13 +98,13 @@ class Runs:
         runs = [number for number, at in enumerate(places) if at >= 0]
         chosen = [places[number] for number in runs]
         loss, linear, inside = (each[runs, chosen] for each in (self.loss, self.linear, self.inside))
-        hits = [at_level(loss, linear, shift * self.losses[self.rank]) & (inside >= INSIDE) for shift in SHIFTS]
+        hits = [at_level(loss, linear, shift * self.losses[self.rank]) & (inside >= INSIDE) for shift in OTHER_LEVELS]
         return float(np.mean([each.sum() for each in hits]) / len(self.first))
 
     @property
     def passing(self) -> Float[np.ndarray, " run"]:
         """The share of |W|² in the principal subspace when the loss first is that of the best linear solution."""
-        below = self.loss <= self.losses[self.rank] * (1 + SAME)
+        below = self.loss <= self.losses[self.rank] * (1 + AT_LEVEL)
         return np.array([row[np.argmax(so)] for row, so in zip(self.inside, below, strict=True) if so.any()], float)
 
     def _ranks(self, places: Sequence[int]) -> Int[np.ndarray, " run"]:
@@ -112,47 +113,6 @@ class Runs:
             for run, at in enumerate(places)
         ]
         return np.array(found, int)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class System:
-    """Correlated sets, all alike, in so many hidden dimensions, from starts of several scales."""
-
-    sets: int
-    hidden: int
-    steps: Int[np.ndarray, " step"]
-    losses: Float[np.ndarray, " rank"]
-    """Of the best linear solution of rank 0, 1, …, m."""
-    runs: tuple[Runs, ...]
-    """The smallest scale first and Xavier's last."""
-
-    @property
-    def name(self) -> str:
-        """For measures."""
-        return f"{self.sets} sets, m = {self.hidden}"
-
-    @property
-    def key(self) -> str:
-        """At the start of its measures' keys: that of its training, "sets_4_8"."""
-        return f"sets_{self.sets}_{self.hidden}"
-
-
-def system(run: xr.Dataset, specs: Sequence[Spec]) -> System:
-    """First plateaus of one system.
-
-    Args:
-        run: a trajectory with the dim `spec`.
-        specs: which differ in `initial_scale` alone.
-
-    """
-    from tegum.analysis.linear.pca import linear_optimum
-
-    first = specs[0]
-    losses = linear_optimum(first.features, first.hidden).losses
-    found = [_runs(run.isel(spec=number), spec, losses) for number, spec in enumerate(specs)]
-    found = sorted(found, key=lambda each: (np.isnan(each.scale), each.scale))
-    return System(len(first.features.sets), first.hidden, run["step"].values, losses, tuple(found))
 
 
 def first_plateau(
@@ -204,20 +164,33 @@ def least_cosine(rows: Float[np.ndarray, "*run k m"]) -> Float[np.ndarray, "*run
     return np.asarray(np.where(pairs, units @ np.swapaxes(units, -1, -2), 1.0).min((-2, -1)))
 
 
-def on(runs: Runs, *kinds: str) -> Bool[np.ndarray, " run"]:
+def on(runs: FirstPlateaus, *kinds: str) -> Bool[np.ndarray, " run"]:
     """Which runs have a first plateau of one of these kinds."""
     return np.isin(runs.kinds, kinds)
 
 
-def _runs(run: xr.Dataset, spec: Spec, losses: Float[np.ndarray, " rank"]) -> Runs:
-    from tegum.analysis.linear.pca import principal_axes
+def first_plateaus(
+    run: xr.Dataset, features: FeatureDistribution, activation: Activation = "relu", tol: float = 1e-5
+) -> FirstPlateaus:
+    """The first plateau of each run of one Spec, and what it is.
+
+    Args:
+        run: a trajectory, dims (seed, step).
+        features: the feature distribution that was trained on, one principal direction of each set being much stronger
+            than its others.
+        activation: of the model that was trained.
+        tol: the largest error of a population loss.
+
+    """
+    from tegum.analysis.linear.pca import linear_optimum, principal_axes
 
     kept = completed_runs(run)
     weights, steps = kept["weights"].values.astype(float), run["step"].values
-    loss, linear = own_losses(kept, spec, ACCURACY), linear_losses(weights, spec.features)
-    sets = len(spec.features.sets)
+    losses = linear_optimum(features, weights.shape[-1]).losses
+    loss, linear = own_losses(kept, features, activation, tol), linear_losses(weights, features)
+    sets = len(features.sets)
     # The principal direction of each set: any of them are as good where there is room for fewer.
-    axes = principal_axes(spec.features)[1][:, :sets]
+    axes = principal_axes(features)[1][:, :sets]
     first = [first_plateau(row, steps, losses[0], losses[1]) for row in loss]
     purest = []
     for row, plateau in zip(linear, first, strict=True):
@@ -226,10 +199,9 @@ def _runs(run: xr.Dataset, spec: Spec, losses: Float[np.ndarray, " rank"]) -> Ru
             continue
         places = np.flatnonzero((steps >= plateau.start) & (steps <= plateau.end))
         purest.append(int(places[np.argmin(row[places])]))
-    return Runs(
-        scale=np.nan if spec.initial_scale is None else spec.initial_scale,
+    return FirstPlateaus(
         seeds=tuple(kept["seed"].values.tolist()),
-        rank=min(sets, spec.hidden),
+        rank=min(sets, weights.shape[-1]),
         losses=losses,
         loss=loss,
         linear=linear,

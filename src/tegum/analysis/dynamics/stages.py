@@ -1,0 +1,183 @@
+"""Stages of training: regimes of the loss with the motion that dominates each, and what regimes elsewhere would show.
+
+Two nulls keep a run's motion and put its boundaries elsewhere: its own regimes, with their lengths in ln step, in
+another *order*; and as many regimes at random *places*, whose lengths are others. The second is the easier one to beat.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise, permutations
+from math import factorial
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tegum.analysis.dynamics.motions import Parts, motions
+from tegum.analysis.dynamics.regimes import Regime, find_regimes, motion_shares
+from tegum.core.features.distribution import FeatureDistribution
+
+PLACED = 20
+"""So many times the regimes of a run are put at random places."""
+
+ORDERED = 720
+"""The regimes of a run are put in all orders, or in so many random ones if there are more: from seven regimes on."""
+
+
+@final
+@dataclass(frozen=True)
+class MotionStage:
+    """A regime with the share of each motion in it."""
+
+    regime: Regime
+    shares: dict[str, float]
+
+    @property
+    def dominant(self) -> str:
+        """The motion with the largest share; "nothing" where nothing moves."""
+        known = {name: share for name, share in self.shares.items() if np.isfinite(share)}
+        return max(known, key=lambda name: known[name]) if known else "nothing"
+
+    @property
+    def dominant_share(self) -> float:
+        """Of the dominant motion; NaN where nothing moves."""
+        return self.shares.get(self.dominant, float("nan"))
+
+
+Stages = tuple[MotionStage, ...]
+"""Of one run, in order."""
+
+
+@final
+class Purity(NamedTuple):
+    """How far each regime of a run is one motion, and another one than the next; NaN without regimes."""
+
+    share: float
+    """Of the dominant motion: the mean over regimes."""
+    over_time: float
+    """The same, each regime weighted by its length in ln step."""
+    changes: float
+    """The part of the boundaries at which the dominant motion changes; NaN where there is none."""
+
+
+@final
+class PurityByChance(NamedTuple):
+    """The mean purity of a run's regimes where its boundaries stand elsewhere."""
+
+    order: Purity
+    """Its own regimes, by their lengths in ln step, in all orders."""
+    places: Purity
+    """As many regimes at random places."""
+
+
+def purity(run: Stages) -> Purity:
+    """Of the regimes of a run."""
+    shares = [each.dominant_share for each in run]
+    lengths = [np.log(each.regime.end / each.regime.start) for each in run]
+    return _purity(shares, lengths, [each.dominant for each in run])
+
+
+def _purity(shares: Sequence[float], lengths: Sequence[float], dominant: Sequence[Any]) -> Purity:
+    if not shares:
+        return Purity(np.nan, np.nan, np.nan)
+    changes = [one != other for one, other in pairwise(dominant)]
+    return Purity(
+        float(np.mean(shares)),
+        float(np.average(shares, weights=lengths)),
+        float(np.mean(changes)) if changes else np.nan,
+    )
+
+
+def purity_by_chance(
+    parts: Parts, regimes: Sequence[Regime], steps: Int[np.ndarray, " step"], rng: np.random.Generator
+) -> PurityByChance:
+    """The purity of one run with its regimes in other orders, and at random places."""
+    if not regimes:
+        return PurityByChance(*[Purity(np.nan, np.nan, np.nan)] * 2)
+    first, last = regimes[0].first, regimes[-1].last
+    time = np.log(steps[first : last + 1])
+    squares = np.nan_to_num(parts.squares[first:last]) / np.diff(time)[:, None]
+    summed = np.concatenate([np.zeros((1, squares.shape[1])), np.cumsum(squares, 0)])
+    inner = [rng.choice(np.arange(1, last - first), len(regimes) - 1, replace=False) for _ in range(PLACED)]
+    places = [time[[0, *np.sort(each), last - first]] for each in inner]
+    lengths = np.log([each.end / each.start for each in regimes])
+    orders = [time[0] + np.concatenate([[0.0], np.cumsum(lengths[each])]) for each in _orders(len(lengths), rng)]
+    return PurityByChance(_elsewhere(time, summed, np.array(orders)), _elsewhere(time, summed, np.array(places)))
+
+
+def _orders(count: int, rng: np.random.Generator) -> Int[np.ndarray, "order place"]:
+    """All orders of so many, or `ORDERED` random ones."""
+    if factorial(count) <= ORDERED:
+        return np.array(list(permutations(range(count))))
+    return rng.permuted(np.tile(np.arange(count), (ORDERED, 1)), axis=1)
+
+
+def _elsewhere(
+    time: Float[np.ndarray, " snapshot"],
+    summed: Float[np.ndarray, "snapshot part"],
+    edges: Float[np.ndarray, "way edge"],
+) -> Purity:
+    """The mean purity where boundaries stand at these times, between snapshots too: the velocity is constant there."""
+    at = np.stack([np.interp(edges, time, column) for column in summed.T], -1)
+    pieces = np.diff(at, axis=1)
+    shares = pieces.max(2) / np.maximum(pieces.sum(2), 1e-300)
+    ways = zip(shares.tolist(), np.diff(edges).tolist(), pieces.argmax(2).tolist(), strict=True)
+    return Purity(*np.mean([_purity(*each) for each in ways], 0).tolist())
+
+
+def falls(run: Stages) -> list[MotionStage]:
+    """The stages on which the loss falls."""
+    return [each for each in run if each.regime.kind == "fall"]
+
+
+def sequence(run: Stages) -> str:
+    """The dominant motions in order, one that goes on counted once: "inflation → opening → twist"."""
+    rulers = [each.dominant for each in run]
+    kept = [ruler for k, ruler in enumerate(rulers) if not k or ruler != rulers[k - 1]]
+    return " → ".join(kept)
+
+
+def commonest(runs: Sequence[Stages], count: int) -> list[tuple[str, int]]:
+    """The most frequent sequences with how many runs have them."""
+    return Counter(map(sequence, runs)).most_common(count)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RunStages:
+    """The stages of one run."""
+
+    parts: Parts
+    """Of its motions from each snapshot to the next."""
+    stages: Stages
+    by_chance: PurityByChance
+
+
+def motion_stages(
+    weights: Float[np.ndarray, "run step feature hidden"],
+    loss: Float[np.ndarray, "run step"],
+    steps: Int[np.ndarray, " step"],
+    features: FeatureDistribution,
+    key: int = 0,
+) -> list[RunStages]:
+    """The stages of each run, and how pure its regimes are elsewhere.
+
+    Args:
+        weights: of all snapshots.
+        loss: of each snapshot, above zero, where it is nearly without noise.
+        steps: of each snapshot, rising.
+        features: whose sets they are.
+        key: of the random orders and places.
+
+    """
+    parts, rng = motions(weights, features), np.random.default_rng(key)
+    found = []
+    for run in range(len(weights)):
+        own = Parts(parts.names, parts.squares[run], parts.dimensions[run])
+        regimes = find_regimes(loss[run], steps)
+        stages = tuple(MotionStage(one, motion_shares(own, steps, one.first, one.last)) for one in regimes)
+        found.append(RunStages(own, stages, purity_by_chance(own, regimes, steps, rng)))
+    return found
