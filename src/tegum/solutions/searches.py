@@ -10,8 +10,6 @@ from typing import TypeVar
 
 from tegum.core.stopping import Stop, all_done
 from tegum.core.threads import available_cores
-from tegum.progress.showing import shown
-from tegum.progress.tasks import Counts
 
 _Result = TypeVar("_Result")
 
@@ -27,6 +25,9 @@ def searched(calls: Sequence[Callable[[], _Result]], title: str, kind: str) -> l
         kind: what there are many of: "plateaus".
 
     """
+    from tegum.progress.showing import shown
+    from tegum.progress.tasks import Counts
+
     done, lock = 0, threading.Lock()
 
     def search(call: Callable[[], _Result]) -> _Result:

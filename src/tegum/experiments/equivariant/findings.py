@@ -33,8 +33,6 @@ from tegum.experiments.equivariant.rotated_descent import (
     passage,
     starts,
 )
-from tegum.progress.showing import shown
-from tegum.progress.tasks import Counts
 from tegum.solutions.descent import KEY
 from tegum.solutions.naming import is_pca
 from tegum.solutions.solution import SAME, Solution
@@ -208,6 +206,9 @@ def mapped(
     size: int, hidden: int, densities: Sequence[float], widths: Sequence[float], key: int, count: int, families: int
 ) -> Map:
     """The lowest solutions of `count` starts of the base seed `key` everywhere, and of those from beside."""
+    from tegum.progress.showing import shown
+    from tegum.progress.tasks import Counts
+
     begin = starts(key, count, size * families, hidden)
     best: list[list[Solution]] = []
     with shown(True, Counts(f"best of {count} starts", "points"), "mapped") as tell:
