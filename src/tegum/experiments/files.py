@@ -23,6 +23,8 @@ _neighbours: dict[str, Path] = {}
 def split(name: str | os.PathLike[str]) -> tuple[Path, str | None] | None:
     """The file, and the class in it, that a name of an experiment means; None if it is no file's.
 
+    >>> from pathlib import Path
+    >>> from tegum.experiments.files import split
     >>> split("lab/mine.py:Falls") == (Path("lab/mine.py"), "Falls")
     True
     >>> split("pair") is None

@@ -22,8 +22,6 @@ from tegum.experiments.equivariant.rotated_descent import (
     passage,
     starts,
 )
-from tegum.progress.showing import shown
-from tegum.progress.tasks import Counts
 from tegum.solutions.descent import KEY
 from tegum.solutions.solution import SAME, Solution, density_of, lowest
 from tegum.solutions.transitions import Passage
@@ -146,6 +144,9 @@ def mapped(
     size: int, hidden: int, densities: Sequence[float], widths: Sequence[float], key: int, count: int, families: int
 ) -> FamilyMap:
     """The lowest solutions of `count` starts of the base seed `key` everywhere, and of those from beside."""
+    from tegum.progress.showing import shown
+    from tegum.progress.tasks import Counts
+
     begin = starts(key, count, size * families, hidden)
     best: list[list[Solution]] = []
     with shown(True, Counts(f"best of {count} starts", "points"), "mapped") as tell:
