@@ -273,7 +273,7 @@ def test_exceptions_can_be_sent_to_another_process() -> None:
         UnreadableError("key", None, "must be there"),
         DamagedChunkError("It is cut."),
         phases._OneBranchEndedError(1, tracks.BranchChange("jump", 0.5, 0.1, ())),
-        tracks._OneBranchEndedError(),
+        tracks._TrackEndedError(),
         Stopped("enough"),
     ]
     for error in errors:
