@@ -11,22 +11,12 @@ import tegum
 
 PACKAGE = Path(tegum.__file__).parent
 
-NOT_YET = {"energy_levels", "linear_first", "local_basis", "many_jumps", "octahedron", "polytopes"}
-"""TEMPORARY: experiments whose names are being changed elsewhere. Delete this set and `renamed_elsewhere`."""
-
-
-def renamed_elsewhere(parts: tuple[str, ...]) -> bool:
-    """TEMPORARY: whether a module belongs to an experiment of `NOT_YET`."""
-    return parts[0] == "experiments" and parts[1] in NOT_YET
-
 
 def trees() -> dict[str, ast.Module]:
     """The syntax tree of each module of the package, by its path."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        place = path.relative_to(PACKAGE)
-        if not renamed_elsewhere(place.parts):
-            found[str(place)] = ast.parse(path.read_text(encoding="utf-8"))
+        found[str(path.relative_to(PACKAGE))] = ast.parse(path.read_text(encoding="utf-8"))
     return found
 
 

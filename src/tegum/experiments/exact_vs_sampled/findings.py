@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, final
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.core.stopping import Stop, all_done
+from tegum.solutions.searches import searched
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +24,7 @@ SYSTEMS: Mapping[str, str] = {
 }
 """What each system is, by the first part of the names of its trainings."""
 
-NEAR_SADDLE = 0.1
+RELATIVE_REACH = 0.1
 """A critical point is near a plateau within this part of the length of the final parameters."""
 
 POINT_TOLERANCE = 1e-8
@@ -128,9 +127,7 @@ def _plateaus(twins: xr.Dataset) -> list[TwinPlateau]:
     calls = []
     for run in (twins.isel(seed=at) for at in range(twins.sizes["seed"])):
         end = run.isel(step=-1)
-        reach = NEAR_SADDLE * float(np.sqrt((end["weights"] ** 2).sum() + (end["bias"] ** 2).sum()))
+        reach = RELATIVE_REACH * float(np.sqrt((end["weights"] ** 2).sum() + (end["bias"] ** 2).sum()))
         plateaus = find_plateaus(np.maximum(run["loss"].values, LOSS_ACCURACY), run["step"].values)
         calls += [partial(look, run, plateau, reach) for plateau in plateaus]
-    # Most of a search is spent in kernels that release the interpreter's lock.
-    with ThreadPoolExecutor() as pool:
-        return all_done(pool, calls, Stop())
+    return searched(calls, "searching for saddles", "plateaus")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tegum.experiments.exact_vs_sampled.findings import NEAR_SADDLE, TwinnedRuns
+from tegum.experiments.exact_vs_sampled.findings import RELATIVE_REACH, TwinnedRuns
 from tegum.experiments.reporting import Measure, average, mean, share
 
 ALIKE_WITHIN = 0.01
@@ -53,7 +53,7 @@ def _of_system(pairs: TwinnedRuns) -> list[Measure]:
             f"{name}: escaped plateaus at saddles",
             sum(each.near for each in escaped),
             len(escaped),
-            f"a saddle within {NEAR_SADDLE:.0%} of the final parameters; null: where the loss falls fastest",
+            f"a saddle within {RELATIVE_REACH:.0%} of the final parameters; null: where the loss falls fastest",
             runs=runs,
             null=mean([float(near) for near in null]),
         ),

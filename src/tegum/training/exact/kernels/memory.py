@@ -37,7 +37,7 @@ class Phase(IntEnum):
     DIVERGED = 5
 
 
-class State(NamedTuple):
+class RunState(NamedTuple):
     """All numbers of a run that are no vectors.
 
     First what is kept between steps, up to the digest; then what belongs to one search.
@@ -99,11 +99,11 @@ class State(NamedTuple):
     high_value: float
 
 
-SAVED = State._fields.index("digest") + 1
+SAVED = RunState._fields.index("digest") + 1
 """How many numbers of a state are kept between steps."""
-_SAVED_TYPE = np.dtype([(name, np.float64) for name in State._fields[:SAVED]])
+_SAVED_TYPE = np.dtype([(name, np.float64) for name in RunState._fields[:SAVED]])
 
-saved_state, state_in_lane, states_in_lanes = record_of(State), lane_of(State), lanes_of(State)
+saved_state, state_in_lane, states_in_lanes = record_of(RunState), lane_of(RunState), lanes_of(RunState)
 
 
 class Book(NamedTuple):
@@ -114,7 +114,7 @@ class Book(NamedTuple):
     """The steps, newest first."""
     second: Float[np.ndarray, " run_memory"]
     """Changes of the gradient (pairs, P), gradient (P), c (P), scale, 1 / (s·y) (pairs), and what is saved of a
-    `State`."""
+    `RunState`."""
     size: Float[np.ndarray, " run"]
     """Loss where every output is zero: the measure of rounding."""
     path: Float[np.ndarray, " run_snapshot_P"]
@@ -160,7 +160,7 @@ class Block(NamedTuple):
     """The least quotient of the scale that would suit and the one in use, of any output; then the largest."""
     most: Float[np.ndarray, " _"]
     state: Float[np.ndarray, " _"]
-    """The `State` of each lane."""
+    """The `RunState` of each lane."""
 
 
 def pairs(parameters: int) -> int:
@@ -176,7 +176,9 @@ def length(parameters: int, features: int) -> int:
 def block(parameters: int, features: int, rows: int) -> Block:
     """Working memory for one thread and groups of these sizes; a table has so many rows."""
     p, n, m, one = parameters * L, scale_rows(features) * L, pairs(parameters) * L, L
-    sizes = [p] * 6 + [m * parameters] * 2 + [m, n, n, rows * L, features * L, m] + [one] * 9 + [len(State._fields) * L]
+    sizes = (
+        [p] * 6 + [m * parameters] * 2 + [m, n, n, rows * L, features * L, m] + [one] * 9 + [len(RunState._fields) * L]
+    )
     return Block(pairs(parameters), scale_rows(features), np.full(L, -1), *map(aligned, sizes))
 
 
@@ -204,7 +206,7 @@ def begin(
 
 
 def saved_states(second: Float[np.ndarray, "run _second"]) -> np.ndarray:
-    """What is saved of the `State` of each run, (run,) with its names as fields: a view of `Book.second`."""
+    """What is saved of the `RunState` of each run, (run,) with its names as fields: a view of `Book.second`."""
     return second[:, -SAVED:].view(_SAVED_TYPE)[:, 0]
 
 

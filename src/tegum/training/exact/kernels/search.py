@@ -3,7 +3,7 @@
 A step is accepted by the Wolfe conditions, or by the approximate ones of Hager & Zhang (2005, equation 4.1), which ask
 for the decrease of the loss by the slopes alone: near a minimum the decrease itself drowns in rounding long before the
 gradient does. Until then an interval is kept that has a slope downwards at its lower end, and a slope upwards or too
-high a loss at its upper one (their section 4). A run's `State` holds the search.
+high a loss at its upper one (their section 4). A run's `RunState` holds the search.
 """
 
 from __future__ import annotations
