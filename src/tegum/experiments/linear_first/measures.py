@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -205,12 +204,12 @@ def _median(key: str, name: str, values: Float[np.ndarray, " run"], meaning: str
     """A median with the interval of two order statistics, by the binomial distribution."""
     if not len(values):
         return Measure(key, name, None, "1", n=0, null=null, meaning=meaning)
-    ordered, n = np.sort(values), len(values)
-    # The most that can be left out on each side; with five runs even the extremes are no interval of 95 %.
-    tails = np.cumsum([math.comb(n, below) / 2**n for below in range(n)])
-    below = int(np.searchsorted(tails, 0.025, side="right"))
-    low, high = (float(ordered[below - 1]), float(ordered[-below])) if below else (None, None)
-    return Measure(key, name, float(np.median(values)), "1", low, high, n, null, meaning)
+    from scipy.stats import quantile_test
+
+    # With five runs even the extremes are no interval of 95 %: then it has an end that is NaN.
+    interval = quantile_test(values, p=0.5).confidence_interval(0.95)
+    low, high = map(float, interval) if np.isfinite(interval).all() else (None, None)
+    return Measure(key, name, float(np.median(values)), "1", low, high, len(values), null, meaning)
 
 
 def _of_onsets(found: LinearFirstFindings) -> Iterator[Measure]:

@@ -245,9 +245,11 @@ def area_under_curve(
         hits: which runs have the outcome; several at once may be asked for. NaN where all have it, or none.
 
     """
+    from scipy.stats import rankdata
+
     positive = hits.sum(-1)
     couples = np.asarray(positive * (hits.shape[-1] - positive), np.float64)
-    above = hits @ _ranks(values) - positive * (positive + 1) / 2
+    above = hits @ rankdata(values) - positive * (positive + 1) / 2
     return np.divide(above, couples, out=np.full(np.shape(couples), np.nan), where=couples > 0)
 
 
@@ -256,8 +258,10 @@ def area_error(values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, " run"]
 
     From DeLong, DeLong & Clarke-Pearson (Biometrics 44, 1988).
     """
-    ranks = _ranks(values)
-    parts = [(ranks[own] - _ranks(values[own])) / (~own).sum() for own in (hits, ~hits)]
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values)
+    parts = [(ranks[own] - rankdata(values[own])) / (~own).sum() for own in (hits, ~hits)]
     return float(np.sqrt(sum(each.var(ddof=1) / len(each) for each in parts)))
 
 
@@ -304,9 +308,3 @@ def permuted_within(
 
 def _members(cell: Int[np.ndarray, " run"]) -> list[Bool[np.ndarray, " run"]]:
     return [cell == each for each in np.unique(cell).tolist()]
-
-
-def _ranks(values: Float[np.ndarray, " run"]) -> Float[np.ndarray, " run"]:
-    """From 1 on, rising; equal values share the mean of theirs."""
-    _, at, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[at]
