@@ -111,10 +111,10 @@ def test_pca_needs_both_the_subspace_and_the_loss():
     assert State(1, 0.2, 0.995).name == "1"
 
 
-def test_agreement_with_the_picture_is_by_a_factor():
+def test_agreement_with_the_published_figure_is_by_a_factor():
     for name, (low, high) in PUBLISHED.items():
-        assert agreement(name, low).endswith(": agreement")
-        assert agreement(name, high * 1.24).endswith(": agreement")
-        assert agreement(name, low / 1.26).endswith(": disagreement")
-    assert NameChange("3 → 2", 0.3, 0.0, "first order", True).agreement == "the picture has no such change"
+        assert agreement(name, low).endswith(": we agree")
+        assert agreement(name, high * 1.24).endswith(": we agree")
+        assert agreement(name, low / 1.26).endswith(": we disagree")
+    assert NameChange("3 → 2", 0.3, 0.0, "first order", True).agreement.endswith("shows no such change")
     assert not NameChange("3 → 2", 0.3, 0.0, "first order", True).agrees

@@ -1,4 +1,4 @@
-"""Measures: a number with its interval and its null; shares and means of an ensemble."""
+"""Measures: a number with its interval and its null, and how to make one from shares and means of an ensemble."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ class Measure:
     """A measured number with its unit, its 95 % interval, and what the null gives."""
 
     key: str
-    """For programs, and the same for good: words of lower-case letters and digits, joined by underscores. What a
-    measure is of (a system, a size) comes first, with a point behind it: "sets.escaped_plateaus_at_saddles"."""
+    """The name for programs, which never changes: words of lower-case letters and digits joined by underscores. What a
+    measure belongs to (a system, a size) comes first, followed by a dot: "sets.escaped_plateaus_at_saddles"."""
     name: str
-    """For people, in a few words of English that may be improved at any time."""
+    """The name for people: a short English phrase, which may be reworded at any time."""
     value: int | float | None
-    """None where it could not be measured."""
+    """The measured number, or None if it could not be measured."""
     unit: str
-    """"1" where it has none, which is not shown."""
+    """What `value` is counted or measured in ("rad", "runs", "share"), or "" for a pure number. Results of earlier
+    versions have "1" for a pure number, and are shown without a unit all the same."""
     low: float | None = None
     """The lower end of the 95 % interval."""
     high: float | None = None
-    """Its upper end."""
+    """The upper end of the 95 % interval."""
     n: int | None = None
-    """How many independent runs it rests on."""
+    """The number of independent runs it rests on."""
     null: float | None = None
-    """The same measure where the effect is absent."""
+    """The value of the measure where the effect is absent."""
     meaning: str = ""
+    """What is measured, in words that stand alone."""
 
     def __post_init__(self) -> None:
-        """Refuse a key that is none, and take NaN, which JSON does not know, for what could not be measured.
+        """Refuse a malformed key, and turn NaN, which JSON lacks, into None: not measured.
 
-        Numbers of numpy and xarray become Python's, which JSON knows.
+        Numbers of numpy and xarray become Python's, which JSON can write.
         """
         check_key(self.key)
         for name in ("value", "low", "high", "n", "null"):
@@ -51,7 +53,7 @@ class Measure:
                 object.__setattr__(self, name, number if math.isfinite(number) else None)
 
     def text(self) -> str:
-        """The value with its interval and its null: "0.82 [0.52, 0.95], null 0.05"."""
+        """The value with its interval and its null, as in "0.82 [0.52, 0.95], null 0.05"."""
         if self.value is None:
             return "not measured"
         text = _number(self.value)
@@ -60,32 +62,35 @@ class Measure:
         return text if self.null is None else f"{text}, null {_number(self.null)}"
 
     def line(self) -> str:
-        """The name, the value as text, the unit and the number of runs, on one line."""
-        unit = "" if self.unit == "1" or self.value is None else f" ({self.unit})"
-        return f"{self.name}: {self.text()}{unit}{'' if self.n is None else f', n = {self.n}'}"
+        """The name, the value with its unit, and the number of runs, on one line."""
+        return f"{self.name}: {self.text_with_unit()}{'' if self.n is None else f', n = {self.n}'}"
+
+    def text_with_unit(self) -> str:
+        """The value with its interval, its null and its unit, as in "4.2 [4.0, 4.4] (rad)"."""
+        return self.text() if self.unit in ("", "1") or self.value is None else f"{self.text()} ({self.unit})"
 
 
 def check_key(key: str) -> None:
-    """Refuse what is no key of a measure or a criterion.
+    """Refuse a text that cannot be the key of a measure or a criterion.
 
     Raises:
-        ValueError: it is another text.
+        ValueError: the text is no key.
 
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*", key):
-        raise ValueError(f"key={key!r}: must be words of a-z, 0-9 and _, with points between them")
+        raise ValueError(f"key={key!r}: must be words of a-z, 0-9 and _, with dots between them")
 
 
 def in_key(number: int | float, digits: int = 6) -> str:
-    """A number of at least 0 as a part of a key: 0.05 is "0_05", a hundred thousandth "1e_05"."""
+    """A non-negative number as part of a key: 0.05 becomes "0_05", and 0.00001 becomes "1e_05"."""
     return f"{number:.{digits}g}".replace(".", "_").replace("-", "_").replace("+", "")
 
 
 def by_key(measures: Iterable[Measure]) -> dict[str, Measure]:
-    """The measures by their keys: of a summary, `by_key(summary.measures)`.
+    """Measures by their keys, as in `by_key(summary.measures)`.
 
     Raises:
-        ValueError: two have one key.
+        ValueError: two measures have the same key.
 
     """
     found: dict[str, Measure] = {}
@@ -100,32 +105,32 @@ def by_key(measures: Iterable[Measure]) -> dict[str, Measure]:
 def share(
     key: str, name: str, hits: int, total: int, meaning: str, *, runs: int | None = None, null: float | None = None
 ) -> Measure:
-    """A share with Wilson's interval.
+    """A share with its Wilson interval.
 
     Args:
         key: of the measure.
         name: of the measure.
-        hits: how many of `total`.
-        total: of what the share is; with none nothing is measured.
-        meaning: follows the two counts.
-        runs: how many runs these come from, if they are no runs: so many are independent.
+        hits: the number of cases counted.
+        total: the number of cases in all. With 0, nothing is measured.
+        meaning: what is measured; the two counts are put before it.
+        runs: the number of independent runs, if the cases are not themselves runs.
         null: the share where the effect is absent.
 
     Raises:
-        ValueError: the hits are more than the total.
+        ValueError: `hits` exceeds `total`.
 
     """
     if not total:
-        return Measure(key, name, None, "1", n=0, null=null, meaning=meaning)
+        return Measure(key, name, None, "share", n=0, null=null, meaning=meaning)
     independent = total if runs is None else runs
     low, high = wilson(hits / total, independent)
-    return Measure(key, name, hits / total, "1", low, high, independent, null, f"{hits} of {total}; {meaning}")
+    return Measure(key, name, hits / total, "share", low, high, independent, null, f"{hits} of {total}; {meaning}")
 
 
 def average(
     key: str, name: str, values: Num[np.ndarray, " run"], unit: str, meaning: str, *, null: float | None = None
 ) -> Measure:
-    """A mean over runs, one value for each, with a bootstrapped interval; not measured if there is no value."""
+    """A mean over runs, one value per run, with a bootstrapped interval; not measured if there are no values."""
     if not len(values):
         return Measure(key, name, None, unit, n=0, null=null, meaning=meaning)
     low, high = bootstrap_mean(values)
@@ -133,13 +138,13 @@ def average(
 
 
 def by_run(values: Sequence[tuple[int, int | float]]) -> Num[np.ndarray, " run"]:
-    """From (seed, value) the mean of the values of each run, which are not independent."""
+    """The mean value of each run, from pairs (seed, value): values of one run are not independent."""
     runs = dict.fromkeys(seed for seed, _ in values)
     return np.array([np.mean([value for seed, value in values if seed == run]) for run in runs])
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The mean, or None where there are no values."""
+    """The mean, or None if there are no values."""
     return float(np.mean(values)) if values else None
 
 

@@ -1,4 +1,4 @@
-"""Six features in three pairs: what they look like in the plane, and what that costs, along density."""
+"""Six features in three pairs along density: what the solutions look like in the plane, and their losses."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"0": "#0072B2", "1": "#009E73", "2": "#CC79A7", "3": "#D55E00", "PCA": "#000000"}
-"""Of solutions, by their names."""
+"""The colour of each solution, by name."""
 
 _PAIRS = ("#D55E00", "#009E73", "#0072B2")
-"""Of the three pairs."""
+"""The colours of the three pairs."""
 
 _PANELS_HEIGHT = 7.4
 """The height of all panels together, in inches."""
@@ -41,9 +41,9 @@ class BestAlongDensity(NamedTuple):
 
     density: Float[np.ndarray, " density"]
     ratio: Float[np.ndarray, " density"]
-    """Loss over that of the best linear model."""
+    """Loss relative to that of the best linear model."""
     share: Float[np.ndarray, " density"]
-    """Of starts that find it."""
+    """The share of starts that find each."""
     names: tuple[str, ...]
 
 
@@ -57,17 +57,17 @@ def collapse(
     sampled: Sequence[tuple[float, int, int]],
     caption: str = "",
 ) -> Figure:
-    """Pictures in a row, over losses along density, over the share of runs that find the best solution.
+    """A row of pictures; below it losses along density, and the share of runs that find the best solution.
 
     Args:
-        pictures: five at most.
+        pictures: the solutions to draw, five at most.
         best: the best solutions.
         others: density, relative loss and name of every other solution.
-        branches: name of each branch from a crossing on to where it is not the best, and density with the part by which
-            its loss is above that of the best.
-        changes: what changes ("0 → 1"), and at which density.
-        published: the same as ranges of density, to compare.
-        sampled: density, and how many of so many runs on mini-batches found the best.
+        branches: each branch beyond the crossing where it stops being the best: its name, and density with relative
+            excess loss over the best.
+        changes: the name of each change ("0 → 1"), and its density.
+        published: the published density range of each change, for comparison.
+        sampled: for each density with mini-batch runs, the density, the runs that found the best, and all runs.
         caption: set below the panels, in full lines.
 
     """
@@ -122,7 +122,8 @@ def draw_pairs(place: Axes, weights: Float[np.ndarray, "6 2"]) -> None:
     place.axvline(0, color=style.BAND, lw=0.8, zorder=0)
     for feature, (x, y) in enumerate(canonical_pose(np.asarray(weights)).tolist()):
         colour, second = _PAIRS[feature // 2], feature % 2
-        # The second of a pair is thin and dark over the first, which is broad and pale: collapsed, both are seen.
+        # The second of a pair is thin and dark on top of the broad, pale first: both show even when
+        # they are collapsed.
         if second:
             place.plot([0, x], [0, y], color=colour, lw=1.4, zorder=3, solid_capstyle="butt")
             place.plot([x], [y], "o", ms=4.2, color=colour, zorder=3)
@@ -159,7 +160,7 @@ def _draw_excess(
     others: Sequence[tuple[float, float, str]],
     branches: Sequence[tuple[str, Float[np.ndarray, "_ 2"]]],
 ) -> None:
-    """By how many per cent other solutions are dearer than the best one."""
+    """The excess loss of other solutions over the best one, in per cent."""
     ratios = dict(zip(best.density.tolist(), best.ratio.tolist(), strict=True))
     for name, colour in COLOURS.items():
         dots = [(density, 100 * (ratio / ratios[density] - 1)) for density, ratio, each in others if each == name]
@@ -168,7 +169,7 @@ def _draw_excess(
     for name, line in branches:
         place.plot(line[:, 0], 100 * line[:, 1], color=COLOURS.get(name, style.INK), lw=1.6, zorder=3)
     place.set_ylim(0, 7)
-    place.set_ylabel("above the best\n(% of its loss)")
+    place.set_ylabel("excess loss\n(% of the best)")
 
 
 def _draw_changes(
@@ -177,7 +178,7 @@ def _draw_changes(
     published: Mapping[str, tuple[float, float]],
     least: float,
 ) -> None:
-    """What is best from where to where, here and in the picture, as two rows of bars; and the changes as lines."""
+    """Two rows of bars for the ranges of each best solution, here and as published; and the changes as lines."""
     from matplotlib.colors import to_rgba
 
     upper = panels[0]
@@ -206,7 +207,7 @@ def _draw_changes(
 
 
 def _spans(changes: Mapping[str, tuple[float, float]], least: float) -> list[tuple[str, float, float]]:
-    """Name, start and end of each stretch between changes."""
+    """Name, start and end of each range between two changes."""
     found, start, name = [], least, None
     for change, (low, high) in sorted(changes.items(), key=lambda each: each[1]):
         name, after = change.split(" → ")
@@ -222,7 +223,7 @@ def _draw_shares(place: Axes, best: BestAlongDensity, sampled: Sequence[tuple[fl
     for number, (density, hits, total) in enumerate(sampled):
         low, high = wilson(hits / total, total) if total else (0.0, 1.0)
         middle = hits / total if total else 0.5
-        label = "runs on mini-batches" if number == 0 else None
+        label = "mini-batch runs" if number == 0 else None
         place.errorbar(
             density, middle, [[middle - low], [high - middle]], fmt="D", ms=4.5, color=style.ACCENTS[4], mec=style.INK,
             mew=0.6, ecolor=style.INK, elinewidth=1.0, capsize=2.5, label=label, zorder=4,

@@ -1,4 +1,4 @@
-"""The figure that all figures are: on the Agg canvas, and drawn under its own settings whenever that happens."""
+"""The class of every figure: on the Agg canvas, and always drawn under its own settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, final
 
 from tegum.figures.style import drawing, matplotlib
 
-matplotlib()  # First of all: by itself it is not to be had where MPLBACKEND names what it does not know.
+matplotlib()  # First of all: on its own it refuses to be imported if MPLBACKEND is unknown to it.
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 @final
 class Drawn(Figure):
-    """A figure that keeps its look where it is saved or shown under other settings of matplotlib."""
+    """A figure that keeps its look when it is saved or shown under other matplotlib settings."""
 
     def __init__(self, **options: Any) -> None:
         """Take the options of matplotlib's `Figure`."""
@@ -33,10 +33,10 @@ class Drawn(Figure):
 
 
 def new_figure(**options: Any) -> Figure:
-    """A figure on the Agg canvas, to be made inside `drawing`; it is saved and drawn as it was made.
+    """A figure on the Agg canvas, to be made inside `drawing`; it is saved and shown as it was made.
 
     Args:
-        options: of matplotlib's `Figure`, such as figsize.
+        options: options of matplotlib's `Figure`, such as figsize.
 
     """
     return Drawn(**options)

@@ -1,4 +1,4 @@
-"""Directions of many features: their dimensionality over their norm, and their cosines beside those of chance."""
+"""Directions of many features: dimensionality against norm, and cosines compared with random directions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIGURE_HEIGHT = 3.0
 """The height of the figure, in inches."""
 
 _POINTS = 5000
-"""With more features than this every so-and-so-many-th is drawn."""
+"""At most this many features are drawn, evenly chosen."""
 
 
 def embeddings(found: xr.Dataset, title: str = "") -> Figure:
@@ -25,14 +25,14 @@ def embeddings(found: xr.Dataset, title: str = "") -> Figure:
 
     Args:
         found: the Dataset.
-        title: set above them.
+        title: set above the panels.
 
     """
     with style.drawing():
         figure = new_figure(figsize=(style.WIDTH, _FIGURE_HEIGHT))
         left, right = figure.subplots(1, 2)
         figure.subplots_adjust(0.085, 0.17, 0.985, 0.86 if title else 0.94, wspace=0.26)
-        # A user's text: a dollar is no formula, and what the font does not have is told by its code.
+        # A user's text: a dollar sign starts no formula, and characters the font lacks appear as their codes.
         figure.suptitle(style.printable(title), x=0.02, ha="left", fontsize=9.0, parse_math=False)
         norm = found["norm"].values
         every = np.linspace(0, len(norm) - 1, min(len(norm), _POINTS)).astype(int)
@@ -40,7 +40,7 @@ def embeddings(found: xr.Dataset, title: str = "") -> Figure:
             norm[every], found["dimensionality"].values[every], s=7, color=style.ACCENTS[1], alpha=0.5, lw=0,
             label="features", rasterized=True, zorder=3,
         )  # fmt: skip
-        # As `dimensionality_null`, for all norms.
+        # The same as `dimensionality_null`, for every norm.
         line = np.linspace(0, 1.05 * float(norm.max()), 200)
         others = np.maximum((np.square(norm).sum() - line**2) / float(found["dimensions"]), 1e-300)
         curve = line**2 / (line**2 + others)
@@ -50,7 +50,7 @@ def embeddings(found: xr.Dataset, title: str = "") -> Figure:
         left.set_xlim(0, 1.05 * float(norm.max()) or 1.0)
         highest = max(float(found[name].max()) for name in ("dimensionality", "dimensionality_null"))
         left.set_ylim(0, 1.04 * highest or 1.0)
-        # Above the panel: inside it points may be anywhere.
+        # Above the panel, because points may be anywhere inside it.
         left.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderpad=0, handletextpad=0.5)
         if "cosine_density" in found:
             middle, density = found["bin"].values, found["cosine_density"].values
@@ -61,7 +61,7 @@ def embeddings(found: xr.Dataset, title: str = "") -> Figure:
             seen = chance > 0
             right.plot(middle[seen], chance[seen], color=style.ACCENTS[0], lw=1.4, label="random directions")
             right.set_yscale("log")
-            # A pair alone in its bin is the least that can be seen.
+            # The lowest visible bin holds a single pair.
             least = 1 / float(found["pairs"]) / (middle[1] - middle[0])
             right.set_ylim(least / 2, 3 * max(float(density.max()), float(chance.max())))
             right.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderpad=0)

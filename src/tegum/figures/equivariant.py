@@ -1,4 +1,4 @@
-"""Orientations of a feature: their embeddings, the Fourier modes that are kept, and two families beside each other."""
+"""Orientations of a feature: their embeddings, the Fourier modes that are kept, and two families together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MODES = ("#999999", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
-"""Of frequencies 0, 1, …"""
+"""The colours of the frequencies 0, 1, …"""
 
 TOGETHER = {
     "one dropped": "#000000",
@@ -25,7 +25,7 @@ TOGETHER = {
     "partly shared": "#56B4E9",
     "shared dimensions": "#E69F00",
 }
-"""Of what two families do."""
+"""The colours of the ways in which two families divide the hidden dimensions."""
 
 _ROW_HEIGHTS = (1.45, 2.0, 1.55)
 """The height of each row of panels, in inches."""
@@ -35,7 +35,7 @@ _GAPS = (0.4, 0.95)
 
 
 class OrientationPicture(NamedTuple):
-    """Embeddings in the plane."""
+    """Embeddings of one solution in the plane."""
 
     width: float
     name: str
@@ -48,32 +48,32 @@ class Family(NamedTuple):
     hidden: int
     widths: Float[np.ndarray, " width"]
     power: Float[np.ndarray, "width frequency"]
-    """Shares of |W|²."""
+    """The share of |W|² in each Fourier mode."""
     ratio: Float[np.ndarray, " width"]
-    """Loss over that of the best linear model."""
+    """Loss relative to that of the best linear model."""
     changes: Sequence[tuple[float, str]]
-    """Width, and what changes there."""
+    """The width and the name of each change."""
 
 
 class FamilyPair(NamedTuple):
-    """What two families do."""
+    """How two families divide the hidden dimensions."""
 
     hidden: int
     widths: Sequence[float]
     densities: Sequence[float]
     names: Sequence[Sequence[str]]
-    """By density, then width."""
+    """The kind of solution, by density and then width."""
 
 
 def equivariant(
     pictures: Sequence[OrientationPicture], families: Sequence[Family], pairs: Sequence[FamilyPair], caption: str = ""
 ) -> Figure:
-    """Three rows: pictures, shares of modes with the loss for each m, and what two families do for each m.
+    """Three rows: pictures; shares of modes and the loss, for each m; how two families divide dimensions, for each m.
 
     Args:
-        pictures: five at most.
-        families: four at most.
-        pairs: four at most.
+        pictures: solutions of one family, five at most.
+        families: one for each m, four at most.
+        pairs: one for each m, four at most.
         caption: set below the panels, in full lines.
 
     """
@@ -111,7 +111,7 @@ def _draw_picture(place: Axes, picture: OrientationPicture) -> None:
     from matplotlib import colormaps
 
     weights = canonical_pose(np.asarray(picture.weights))
-    # Joined in the order of orientations, so that a polygon is seen as one.
+    # Joined in the order of orientations, so that a polygon looks like one.
     ring = np.concatenate([weights, weights[:1]])
     place.plot(*ring.T, color=style.MUTED, lw=0.8, zorder=1)
     colours = colormaps["twilight_shifted"](np.arange(len(weights)) / len(weights))
@@ -122,7 +122,7 @@ def _draw_picture(place: Axes, picture: OrientationPicture) -> None:
     place.set_ylim(-reach, reach)
     place.set_aspect("equal")
     place.axis("off")
-    place.set_title(f"width {picture.width:.2g}: {picture.name}", pad=3)
+    place.set_title(f"{picture.width:.2g} rad: {picture.name}", pad=3)
 
 
 def _draw_family(place: Axes, family: Family, *, first: bool) -> None:
@@ -143,7 +143,7 @@ def _draw_family(place: Axes, family: Family, *, first: bool) -> None:
     place.set_xlabel("tuning width (rad, log scale)", labelpad=1)
     place.set_title(f"m = {family.hidden}", pad=4)
     if first:
-        place.set_ylabel("share of |W|², and\nloss / linear loss", labelpad=2)
+        place.set_ylabel("share of |W|²,\nloss / linear loss", labelpad=2)
     else:
         place.tick_params(axis="y", labelleft=False)
 

@@ -1,4 +1,4 @@
-"""Losses over the steps of training, over the measures as text: the figure of an experiment without one of its own."""
+"""Losses over training with the measures as text: the figure of an experiment that does not draw its own."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANEL, _LINE = 2.1, 0.15
-"""Inches that a panel is high, and a line of text."""
+"""The height of a panel, and of a line of text, in inches."""
 
 _BESIDE = 3
-"""Panels side by side, at most."""
+"""The most panels side by side."""
 
 _LEGEND = 6
-"""Specs of a training that are told apart by colour, at most: more are drawn alike."""
+"""The Specs of a training have their own colours up to this many; more are drawn alike."""
 
 
 _WIDE = 5
-"""Losses that differ by more than this factor are drawn on a log axis."""
+"""Losses that span more than this factor are drawn on a log axis."""
 
 
 def losses(runs: Mapping[str, xr.Dataset], measures: Sequence[str], caption: str = "") -> Figure:
     """A panel for each training, with the loss of every run and the median of each Spec; measures below as text.
 
-    Losses are on a log axis where they span more than a factor of 5; steps (of a flow, times) where snapshots lie
+    Losses have a log axis if they span more than a factor of 5. Steps (for a flow, times) have one if snapshots are
     closer together at the beginning than at the end.
 
     Args:
         runs: trajectories, (seed, step) or (spec, seed, step), by the names of their trainings.
-        measures: a line for each.
+        measures: one line for each measure.
         caption: set below, in full lines.
 
     """
@@ -75,7 +75,7 @@ def _draw(place: Axes, name: str, run: xr.Dataset) -> None:
         colour = style.ACCENTS[spec] if told else style.MUTED
         share = max(0.06, min(0.5, 8 / (loss.shape[0] * loss.shape[1])))
         place.plot(over[spec].T, loss[spec].T, color=colour, lw=0.6, alpha=share)
-        # A run that has diverged has no loss any more.
+        # A run that has diverged no longer has a loss.
         alive = np.isfinite(loss[spec]).any(0)
         middle = np.nanmedian(loss[spec][:, alive], axis=0)
         label = f"Spec {spec}" if several and told else None

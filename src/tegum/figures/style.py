@@ -1,7 +1,7 @@
-"""How every figure looks, and how it becomes a file: readable, colour-blind safe, and the same bytes each time.
+"""The look of every figure, and how it becomes a file: readable, colour-blind safe, and byte-identical each time.
 
-Figures look the same whatever is set of matplotlib outside: a style, a matplotlibrc, MPLBACKEND. They are made without
-pyplot, on the Agg canvas, under matplotlib's own defaults and `SETTINGS`, and what is set outside is left as it is.
+Figures look the same whatever the user has configured in matplotlib: a style, a matplotlibrc, MPLBACKEND. They are made
+without pyplot, on the Agg canvas, under matplotlib's own defaults and `SETTINGS`. The user's settings stay as they are.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 INK = "#222222"
 MUTED = "#6b6b6b"
-"""Text and lines that explain; 5.3 : 1 against white."""
+"""The colour of explanatory text and lines; its contrast against white is 5.3 : 1."""
 BAND = "#e3e8ee"
-"""A time that is marked."""
+"""The colour of a band that marks a stretch of time."""
 
 ACCENTS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Colours that stay apart for colour-blind eyes (Okabe & Ito, 2008), the strongest first; its yellow is left
-out, too pale for a line."""
+"""Colours that colour-blind readers can distinguish (Okabe & Ito, 2008), the strongest first. The original palette's
+yellow is left out: it is too pale for a line."""
 
 WIDTH = 7.2
-"""Inches: two columns of a journal."""
+"""The width of every figure, in inches: two columns of a journal."""
 
 _LINE = 0.15
-"""Inches that a line of a caption takes."""
+"""The height of one line of a caption, in inches."""
 
 RESOLUTION = 200
-"""Pixels for an inch, in PNG."""
+"""The resolution of PNG files, in pixels per inch."""
 
 SETTINGS: Mapping[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so it is the same everywhere
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.labelsize": 9.0,
@@ -57,20 +57,21 @@ SETTINGS: Mapping[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text: it can be searched, and edited for a paper
+    "svg.fonttype": "none",  # text stays text, which can be searched, and edited for a paper
     "svg.hashsalt": "tegum",
 }
-"""Settings of matplotlib, besides its own defaults, under which a figure is made and saved."""
+"""The matplotlib settings under which figures are made and saved, on top of its own defaults."""
 
 
 def matplotlib() -> ModuleType:
     """The module `matplotlib`, imported whatever MPLBACKEND names.
 
-    By itself it refuses to be imported where that is a backend it does not know, such as that of a notebook in another
-    environment. Call it before long work whose result is drawn: what cannot be imported is then known in time.
+    On its own, matplotlib refuses to be imported if MPLBACKEND names a backend that it does not know, such as the
+    notebook backend of another environment. Call this before long work whose result will be drawn, so that a failure to
+    import comes before the work and not after it.
 
     Raises:
-        OSError: it cannot be imported, for instance because of a matplotlibrc that is no text.
+        OSError: it cannot be imported, for instance because a matplotlibrc is not a text file.
 
     """
     if "matplotlib" in sys.modules:
@@ -85,7 +86,7 @@ def matplotlib() -> ModuleType:
         if asked is not None:
             os.environ["MPLBACKEND"] = asked
     if asked:
-        # As it would have done: for the user's own figures.
+        # As matplotlib itself would have done, for the user's own figures.
         with suppress(ValueError):
             module.rcParams["backend"] = asked
     return module
@@ -93,23 +94,23 @@ def matplotlib() -> ModuleType:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Inside, matplotlib has its own defaults and `SETTINGS`; afterwards what it had before."""
+    """A context in which matplotlib has its own defaults and `SETTINGS`; afterwards the former settings return."""
     mpl = matplotlib()
-    # Not the backend, which asks for a display where it is set or read.
+    # Except the backend: setting or reading it may ask for a display.
     own = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
     with mpl.rc_context(own | dict(SETTINGS)):
         yield
 
 
 def calm_colours(count: int) -> list[tuple[float, float, float]]:
-    """So many different colours that stay in the background: pale, of equal lightness, spread over all hues."""
-    # Neighbours in order are far apart in hue: multiples of the golden ratio spread most evenly.
+    """`count` different background colours: pale, nearly equal in lightness, and spread over all hues."""
+    # Multiples of the golden ratio are spread most evenly, so colours next in order are far apart in hue.
     hues = [(0.08 + number * 0.6180339887) % 1.0 for number in range(count)]
     return [colorsys.hls_to_rgb(hue, 0.72 - 0.06 * (number % 3), 0.42) for number, hue in enumerate(hues)]
 
 
 def printable(text: str) -> str:
-    """A text on one line in letters that the font of figures has; others by their codes."""
+    """A text on one line, with every character that the font of figures lacks replaced by its code."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     known = get_font(findfont(FontProperties(family=[SETTINGS["font.family"]]))).get_charmap()
@@ -119,7 +120,7 @@ def printable(text: str) -> str:
 
 
 def wrapped(text: str, width: int = 118) -> str:
-    """A caption in lines of at most so many letters."""
+    """A caption, broken into lines of at most `width` characters."""
     return "\n".join(textwrap.wrap(text, width))
 
 
@@ -132,7 +133,7 @@ class Caption:
 
     @property
     def height(self) -> float:
-        """Inches that its lines take: the room to leave below the panels, besides that for their labels."""
+        """The height of its lines in inches: the space to leave below the panels, on top of that for their labels."""
         return _LINE * (self.text.count("\n") + 1)
 
     def write(self, figure: Figure, top: float) -> None:
@@ -141,15 +142,15 @@ class Caption:
 
 
 def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """The figure as the content of a file, the same bytes for the same figure.
+    """The figure as the content of a file; the same figure gives the same bytes.
 
     Raises:
-        ValueError: another kind than "png" or "svg".
+        ValueError: `kind` is neither "png" nor "svg".
 
     """
     if kind not in ("png", "svg"):
         raise ValueError(f"rendered(kind={kind!r}): kind must be 'png' or 'svg'")
-    # A date or a version would make two files of one figure differ.
+    # A date or a version would make two files of the same figure differ.
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
     content = io.BytesIO()
     with drawing():

@@ -1,4 +1,4 @@
-"""The plane of density and correlation strength: what is the best where, and what it looks like."""
+"""The plane of density and correlation strength: which solution is best where, and what it looks like."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ _MOST_IN_ROW = 6
 """The most pictures in a row."""
 
 _LEGEND_HEIGHT = 0.5
-"""The height above the maps, for what their colours mean, in inches."""
+"""The height of the legend above the maps, in inches."""
 
 
 class MapOverlay(NamedTuple):
-    """What is drawn over the maps, in density and strength."""
+    """What is drawn on top of the maps, in coordinates (density, strength)."""
 
     boundaries: Sequence[Float[np.ndarray, "point 2"]]
+    """The curves on which the best solution changes abruptly."""
     breakings: Float[np.ndarray, "place 2"]
+    """The places where a symmetry is lost continuously."""
     triples: Float[np.ndarray, "triple 2"]
+    """The triple points."""
 
 
 def tradeoff(
@@ -46,14 +49,14 @@ def tradeoff(
     pictures: Sequence[tuple[str, tuple[float, float], Float[np.ndarray, "6 2"]]],
     caption: str = "",
 ) -> Figure:
-    """Two maps side by side, with letters where the pictures below them are from.
+    """Two maps side by side; letters mark the places of the solutions drawn below them.
 
     Args:
         grid: densities and strengths.
-        names: of the best solutions over densities and strengths: the number of collapsed pairs, or "PCA".
-        ratios: their loss over that of the best linear model.
-        lines: what is drawn over the maps.
-        pictures: name, density and strength, and weights of some of the solutions.
+        names: names of the best solutions over densities and strengths: the number of collapsed pairs, or "PCA".
+        ratios: their losses relative to that of the best linear model.
+        lines: what is drawn on top of the maps.
+        pictures: for each solution to draw, its name, its density and strength, and its weights.
         caption: set below the panels, in full lines.
 
     """
@@ -107,7 +110,7 @@ def _draw_names(
     from matplotlib.colors import ListedColormap, to_rgb
     from matplotlib.patches import Patch
 
-    # Pale, so that black lines are seen on all of them.
+    # Pale, so that black lines stand out on all of them.
     pale = {name: 0.45 + 0.55 * np.array(to_rgb(colour)) for name, colour in COLOURS.items()}
     order = list(pale)
     numbers = np.array([[order.index(name) if name in order else 0 for name in row] for row in names])

@@ -19,7 +19,7 @@ _PANEL_HEIGHT = 2.9
 """The height of a panel, in inches."""
 
 _NARROW = 2
-"""A band whose last step is less than so many times its first has no room for a word."""
+"""A band is too narrow for a word if its last step is less than this many times its first."""
 
 
 class TwinPanel(NamedTuple):
@@ -28,10 +28,11 @@ class TwinPanel(NamedTuple):
     title: str
     steps: Int[np.ndarray, " step"]
     sampled: Float[np.ndarray, " step"]
-    """Population loss, summed over features."""
+    """The population loss of the run, summed over features."""
     twin: Float[np.ndarray, " step"]
+    """The population loss of its noiseless twin."""
     plateaus: tuple[tuple[int, int, str], ...]
-    """First and last step, and what stands at it."""
+    """For each plateau, its first and last step, and its label."""
 
 
 def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
@@ -66,7 +67,7 @@ def _draw(place: Axes, panel: TwinPanel) -> None:
     for start, end, label in panel.plateaus:
         place.axvspan(start, end, color=style.BAND, lw=0, zorder=0)
         name = label if label in ("min", "?") else f"index {label}"
-        # At the top of its band, where no line is; across the band where it is too narrow for words.
+        # At the top of the band, clear of the lines; rotated where the band is too narrow for a word.
         place.annotate(
             name,
             (float(np.sqrt(max(start, 1) * end)), 1.0),

@@ -1,6 +1,6 @@
-"""Correlated pairs collapse one after the other as they become denser, and end as principal components.
+"""As correlated pairs become denser they collapse one after another, and end up as principal components.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class Collapse(Experiment["Landscape"]):
     """The claim about the collapse of correlated pairs.
 
     It is tested on the exact population loss of three fully correlated pairs in two hidden dimensions. At each density
-    the lowest of many starts counts. It is named by its number of collapsed pairs, or PCA where it spans the principal
-    subspace and costs nearly what the best linear model costs. Where the name changes, both branches are followed to
-    the density at which they cost the same, and fresh starts there must find nothing lower. The densities of the
-    changes are compared with those of the published figure.
+    the lowest of many starts counts. That solution is named by its number of collapsed pairs, or PCA if it spans the
+    principal subspace and its loss is nearly that of the best linear model. Where the name changes, both branches are
+    followed to the density at which their losses are equal, and fresh starts there must find nothing lower. The
+    densities of these changes are compared with those in the published figure.
 
-    The null is six independent features, in which no pair may collapse up to density 0.5. Beside it the experiment
-    reports how often runs on mini-batches find the best solution.
+    The null is six independent features, of which no pair may collapse up to density 0.5. The experiment also reports
+    how often mini-batch training finds the best solution.
     """
 
     claim: ClassVar[str] = (
         "As three correlated pairs in two dimensions become denser, the best solution goes from a hexagon through one, "
-        "two and three collapsed pairs to PCA, at the densities of the published picture."
+        "two and three collapsed pairs to PCA, at the densities shown in the published figure."
     )
 
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
-    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
+    """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """Exact starts at 16, 42 or 82 densities, the null, and runs on mini-batches at a few of the densities."""
+        """Exact descents at 16, 42 or 82 densities, the null, and mini-batch runs at a few of the densities."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import Correlated, Independent
         from tegum.training.spec.methods import Exact, Sampled
@@ -57,7 +57,7 @@ class Collapse(Experiment["Landscape"]):
             "default": (40, 64, 10, 64, (0.02, 0.1, 0.25, 0.6)),
             "full": (80, 256, 20, 256, (0.01, 0.02, 0.04, 0.1, 0.2, 0.3, 0.45, 0.6)),
         }[size]
-        # Rounded, so that they are the same numbers wherever they are computed.
+        # Rounded, so that the densities are the same numbers on every machine.
         grid = sorted({0.8, 0.9, *np.round(np.geomspace(0.005, 1, count), 6).tolist()})
 
         def spec(*sets: object) -> Spec:
@@ -76,7 +76,7 @@ class Collapse(Experiment["Landscape"]):
         }
 
     def further(self, runs: Mapping[str, xr.Dataset]) -> Mapping[str, Spec | Sequence[Spec]]:
-        """Runs on mini-batches go on to the minima of the exact loss in whose basins they have ended."""
+        """Descent from the end of each mini-batch run to the minimum of the exact loss in whose basin it lies."""
         from tegum.solutions.descent import descents_of_ends
         from tegum.solutions.solution import density_of
         from tegum.training.dataset import specs_of
@@ -87,7 +87,7 @@ class Collapse(Experiment["Landscape"]):
         return {"sampled-refined": descents_of_ends(spec, "density", sampled, densities)}
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Landscape]:
-        """Best solutions, branches and their crossings; `shown` is the `Landscape`."""
+        """Find the best solutions, the branches and their crossings; `shown` is the `Landscape`."""
         from tegum.experiments.collapse.criteria import criteria
         from tegum.experiments.collapse.figure import caption
         from tegum.experiments.collapse.findings import find
@@ -97,7 +97,7 @@ class Collapse(Experiment["Landscape"]):
         return Findings(tuple(measures(found, runs["run"])), criteria(found), caption(found), found)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Landscape]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """The five pictures, over the loss of every branch against density, over how often each best one is found."""
+        """The solutions as pictures, the loss of each branch against density, and how often the best one is found."""
         from tegum.experiments.collapse.figure import figure
 
         return figure(findings.shown, findings.caption)

@@ -16,20 +16,20 @@ def criteria(found: Landscape) -> tuple[Criterion, ...]:
     return (
         Criterion(
             "hexagon_at_lowest_density",
-            "At the lowest density no pair is collapsed, and partners stand side by side in a hexagon.",
+            "At the lowest density no pair is collapsed, and the features form a hexagon with partners side by side.",
             found.states[0].collapsed == 0 and hexagon(found.best[0].weights),
         ),
         Criterion(
             "collapsed_pairs_rise_with_density",
-            "The number of collapsed pairs never falls with density, and takes the values 0, 1, 2 and 3.",
+            "The number of collapsed pairs never falls as density rises, and takes the values 0, 1, 2 and 3.",
             all(low <= high for low, high in pairwise(rising)) and set(rising) == {0, 1, 2, 3},
         ),
-        Criterion("pca_when_dense", f"From density {PCA_FROM:g} on the best solution is PCA.", all(dense)),
+        Criterion("pca_when_dense", f"The best solution is PCA from density {PCA_FROM:g} upwards.", all(dense)),
         Criterion("no_collapse_without_correlation", "Without correlation no pair collapses.", max(found.null) == 0),
         Criterion(
             "changes_agree_with_picture",
-            f"All of the changes {', '.join(PUBLISHED)} lie where the published picture has them, within a factor of "
-            f"{AGREEMENT_FACTOR:g}: {agreeing}.",
+            f"The changes {', '.join(PUBLISHED)} all lie where the published figure has them, within a factor of "
+            f"{AGREEMENT_FACTOR:g} ({agreeing}).",
             set(PUBLISHED) <= set(found.agreeing),
         ),
     )

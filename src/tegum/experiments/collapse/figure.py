@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def figure(found: Landscape, caption: str) -> Figure:
-    """The five pictures, over the loss of every branch against density, over how often each best one is found.
+    """The solutions as pictures, the loss of each branch against density, and how often the best one is found.
 
     Args:
         found: what is drawn.
@@ -47,13 +47,13 @@ def figure(found: Landscape, caption: str) -> Figure:
 
 def caption(found: Landscape) -> str:
     """What the figure shows, in sentences."""
-    told = [f"{change.name} at {change.density:.4f} ({change.kind}; {change.agreement})" for change in found.changes]
+    changes = [f"{change.name} at {change.density:.4f} ({change.kind}; {change.agreement})" for change in found.changes]
     return (
-        "Top: best solutions in canonical pose, a colour for each pair; of each pair one feature is a broad arrow, the "
-        f"other a thin one with a dot. First panel: loss of the best of {found.best[0].starts} starts, and its name: "
-        "the number of collapsed pairs, or PCA. Second: how much more other solutions cost that starts find (dots), "
-        "and branches beyond the crossing up to which they are the best (lines). Vertical lines are changes of the "
-        "name; bars compare them with the picture of Elhage et al. (2022), which has "
-        f"{len(found.agreeing)} of its {len(PUBLISHED)} changes where they are. Third: how often the best solution is "
-        f"found, with intervals of 95 %. {'; '.join(told) if told else 'The best solution never changes'}."
+        "Top: best solutions in canonical pose, one colour per pair; one feature of each pair is a broad arrow, the "
+        f"other a thin line with a dot. First panel: loss of the best of {found.best[0].starts} starts, coloured by "
+        "its number of collapsed pairs, or PCA. Second: excess loss of the other solutions the starts find (dots), "
+        "and of each branch beyond the crossing where it stops being the best (lines). Vertical lines mark changes of "
+        "the best solution; bars compare them with the figure of Elhage et al. (2022), which agrees on "
+        f"{len(found.agreeing)} of its {len(PUBLISHED)} changes. Third: share of runs that find the best solution, "
+        f"with 95 % intervals. {'; '.join(changes) if changes else 'The best solution never changes'}."
     )

@@ -1,4 +1,4 @@
-"""What the experiment `collapse` finds: best solutions, their names, and where these change."""
+"""What the experiment `collapse` finds: the best solutions, their names, and where those change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 RELATIVE_LOSSES = (0.9, 0.95)
-"""Other ratios to the loss of the best linear model than the 0.99 of PCA, to see how much depends on that choice."""
+"""Relative losses besides the 0.99 that defines PCA, which show how much depends on that choice."""
 
 PUBLISHED: Mapping[str, tuple[float, float]] = {
     "0 → 1": (0.05, 0.05),
@@ -32,22 +32,22 @@ PUBLISHED: Mapping[str, tuple[float, float]] = {
     "2 → 3": (0.2, 0.25),
     "3 → PCA": (0.5, 0.5),
 }
-"""Densities of the changes as read off the figure of Elhage et al. (2022): the least and the largest."""
+"""Density range of each change, as read off the figure of Elhage et al. (2022)."""
 
 AGREEMENT_FACTOR = 1.25
-"""A change agrees with the published one up to this factor below or above the published range of densities."""
+"""A change agrees with the published one if it lies within this factor of the published range of densities."""
 
 PCA_FROM, NULL_UP_TO = 0.8, 0.5
-"""Densities: from the first on the best solution should be PCA; up to the second the null should not collapse."""
+"""Densities: from the first upwards the best solution should be PCA; up to the second the null must not collapse."""
 
 SHOWN_BEYOND = 1.25
-"""Each branch is followed beyond the crossing up to which it is the best, over this ratio of densities."""
+"""Each branch is followed this far, as a ratio of densities, beyond the crossing where it stops being the best."""
 
 
 @final
 @dataclass(frozen=True)
 class NameChange:
-    """Where the best solution gets another name."""
+    """A change in the name of the best solution."""
 
     name: str
     """ "0 → 1" """
@@ -60,19 +60,19 @@ class NameChange:
 
     @property
     def agreement(self) -> str:
-        """With the picture of the text, in words."""
+        """Whether the published figure agrees, in words."""
         return agreement(self.name, self.density)
 
     @property
     def agrees(self) -> bool:
-        """Whether the picture of the text has it there."""
+        """Whether the published figure has the change there."""
         return agrees(self.name, self.density)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Landscape:
-    """Everything that was found."""
+    """The best solutions over density, the branches they belong to, and every change of name."""
 
     densities: tuple[float, ...]
     best: tuple[Solution, ...]
@@ -80,22 +80,22 @@ class Landscape:
     crossings: tuple[Crossing, ...]
     changes: tuple[NameChange, ...]
     seen: tuple[tuple[Solution, State], ...] = field(repr=False)
-    """Every other solution that starts found."""
+    """Every other solution that the starts found."""
     branches: tuple[tuple[str, Float[np.ndarray, "_ 2"]], ...] = field(repr=False)
-    """Each branch from a crossing on to where it is not the best: its name, and densities with the part by which its
-    loss is above that of the best."""
+    """Each branch beyond its crossing, where it is no longer the best: its name, and its densities with its relative
+    excess loss over the best."""
     almost: tuple[tuple[float, float, float], ...]
-    """From which density on the best solution has so large a part of the loss of the best linear model, ± an error."""
+    """A relative loss, the density from which the best solution reaches it, and the error of that density."""
     median: tuple[NameChange, ...]
-    """Where the median start changes its number of collapsed pairs."""
+    """Where the number of collapsed pairs of the median start changes."""
     sampled: tuple[tuple[float, int, int], ...]
-    """Density, and how many of so many runs on mini-batches found the best."""
+    """For each density with mini-batch runs: the density, the runs that found the best solution, and all runs."""
     null: tuple[int, ...]
-    """Collapsed pairs in the best solution of independent features, for each density of the null."""
+    """The number of collapsed pairs in the best solution of independent features, for each density of the null."""
 
     @property
     def agreeing(self) -> list[str]:
-        """The changes that the picture of the text has, and has where they are."""
+        """The changes that the published figure has at the same place."""
         return [change.name for change in self.changes if change.agrees]
 
     def of(self, name: str) -> list[int]:
@@ -104,18 +104,18 @@ class Landscape:
 
 
 def agrees(name: str, density: float) -> bool:
-    """Whether a change at a density lies where the picture of the text has it, within `AGREEMENT_FACTOR`."""
+    """Whether a change at this density lies where the published figure has it, within `AGREEMENT_FACTOR`."""
     low, high = PUBLISHED.get(name, (np.inf, -np.inf))
     return low / AGREEMENT_FACTOR <= density <= high * AGREEMENT_FACTOR
 
 
 def agreement(name: str, density: float) -> str:
-    """Of a change at a density with the picture of the text, in words."""
+    """Whether the published figure agrees with a change at this density, in words."""
     if name not in PUBLISHED:
-        return "the picture has no such change"
+        return "Elhage et al.'s figure shows no such change"
     low, high = PUBLISHED[name]
-    told = f"about {low:g}" if low == high else f"{low:g} to {high:g}"
-    return f"the picture has it at {told}: {'agreement' if agrees(name, density) else 'disagreement'}"
+    shown = f"about {low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"Elhage et al.'s figure shows {shown}: we {'agree' if agrees(name, density) else 'disagree'}"
 
 
 def features_at(spec: Spec, density: float) -> FeatureDistribution:
@@ -137,18 +137,18 @@ def _ratio(spec: Spec, of: Solution) -> float:
 
 
 def state_of(spec: Spec, of: Solution) -> State:
-    """What a solution is: which sets have collapsed, and whether it is PCA."""
+    """The state of a solution: how many sets have collapsed, and whether it is PCA."""
     return naming.state_of(of.weights, of.loss, features_at(spec, of.value))
 
 
 def find(runs: Mapping[str, xr.Dataset]) -> Landscape:
-    """The lowest solutions over density, and where they change places."""
+    """The lowest solutions over density, and where one replaces another."""
     run = runs["run"]
     specs = specs_of(run)
     spec, densities = specs[0], [density_of(each) for each in specs]
     best = lowest(run, densities)
     states = [state_of(spec, each) for each in best]
-    # Beyond the first density with PCA, principal subspaces change places that are all but equally good.
+    # Beyond the first density with PCA, principal subspaces that are all but equally good replace one another.
     last = next((k for k, state in enumerate(states) if state.pca), len(states) - 1)
     same = continuous(spec, "density", best[: last + 1])
     pairs = [(best[k], best[k + 1]) for k in np.flatnonzero(~same)]
@@ -169,14 +169,14 @@ def find(runs: Mapping[str, xr.Dataset]) -> Landscape:
 
 
 def _null(spec: Spec, run: xr.Dataset) -> list[int]:
-    """How many pairs of the correlated Spec have collapsed in the best solutions without correlation."""
+    """How many pairs, as the correlated Spec defines them, have collapsed in the best solutions without correlation."""
     best = lowest(run, [density_of(each) for each in specs_of(run)])
     return [state_of(spec, each).collapsed for each in best]
 
 
 def _lines(spec: Spec, best: Sequence[Solution], met: Sequence[Crossing]) -> list[tuple[str, Float[np.ndarray, "_ 2"]]]:
     lines = beyond(spec, "density", met, SHOWN_BEYOND)
-    # What is the best between two densities of the grid is one of what is the best beside them.
+    # Between two densities of the grid, the best solution lies on a branch that is the best at a nearby density.
     known = [*best, *(line[0] for line in lines)]
     places = [each.value for line in lines for each in line]
     nearest = [sorted(known, key=lambda each, at=at: abs(np.log(each.value / at)))[:3] for at in places]
@@ -206,7 +206,7 @@ def _almost(spec: Spec, best: Sequence[Solution], states: Sequence[State]) -> li
 
 
 def _median(spec: Spec, run: xr.Dataset, densities: Sequence[float]) -> list[NameChange]:
-    """Where on the grid half of all starts have more collapsed pairs, there and wherever it is denser below 1."""
+    """Where on the grid half of all starts have more collapsed pairs, there and at every higher density below 1."""
     from tegum.analysis.sets.collapse import collapsed_count
 
     weights = run["weights"].isel(step=-1).values
@@ -224,7 +224,7 @@ def _median(spec: Spec, run: xr.Dataset, densities: Sequence[float]) -> list[Nam
 def _changes(
     spec: Spec, best: Sequence[Solution], states: Sequence[State], met: Sequence[Crossing]
 ) -> list[NameChange]:
-    """Every change of the name of the best solution, rising in density, up to the first PCA."""
+    """Every change in the name of the best solution, in order of rising density, up to the first PCA."""
     found: list[NameChange] = []
 
     def gradual(before: str, after: str, low: Solution, high: Solution) -> None:
@@ -251,11 +251,11 @@ def _changes(
 
 
 def _sampled(run: xr.Dataset, refined: xr.Dataset, best: Sequence[Solution]) -> list[tuple[float, int, int]]:
-    """Density, and how many of so many runs on mini-batches lie in the basin of the best solution.
+    """For each density: the density, how many mini-batch runs end in the basin of the best solution, and all runs.
 
     Args:
-        run: on mini-batches.
-        refined: the same, brought from their ends to minima of the exact loss.
+        run: the mini-batch runs.
+        refined: the same runs, taken from their ends down to minima of the exact loss.
         best: the lowest solutions.
 
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def measures(found: Landscape, run: xr.Dataset) -> list[Measure]:
-    """Everything that is reported of the findings, and of how the starts of `run` ended."""
+    """All measures: of the findings, and of how the starts in `run` ended."""
     from tegum.core.population.evaluate import evaluate
 
     spec, best, null = specs_of(run)[0], found.best, found.null
@@ -54,19 +54,20 @@ def measures(found: Landscape, run: xr.Dataset) -> list[Measure]:
     listed = [
         Measure(
             "changes_agreeing_with_picture",
-            "changes where the picture has them",
+            "changes that agree with the published figure",
             len(found.agreeing),
-            "change",
+            "changes",
             n=len(found.changes),
-            meaning=f"of {len(PUBLISHED)} published ones, within a factor of {AGREEMENT_FACTOR:g}",
+            meaning=f"of the {len(PUBLISHED)} published changes, those found at the same density within a factor of "
+            f"{AGREEMENT_FACTOR:g}",
         ),
-        Measure("densities", "densities", len(best), "density", n=starts, meaning=f"with {starts} starts each"),
+        Measure("densities", "densities", len(best), "", n=starts, meaning=f"on the grid, with {starts} starts each"),
         share(
             "converged_starts",
-            "starts that converge",
+            "converged starts",
             int((ended == "converged").sum()),
             ended.size,
-            "others end beside kinks",
+            "the rest stop at a non-smooth point of the loss",
         ),
         Measure(
             "largest_gradient_norm",
@@ -74,35 +75,38 @@ def measures(found: Landscape, run: xr.Dataset) -> list[Measure]:
             float(np.linalg.norm(slopes, axis=1).max()),
             "loss",
             n=len(best),
-            meaning="of the best solutions",
+            meaning="norm of the gradient of the exact loss at the best solution, the largest over all densities",
         ),
         *(
             root(
                 key,
-                change.name,
+                f"change {change.name}",
                 change.density,
                 change.error,
-                f"{change.kind}{'' if change.confirmed else ', not confirmed'}; {change.agreement}",
+                "density at which the best solution changes its number of collapsed pairs or becomes PCA "
+                f"({change.kind}{'' if change.confirmed else ', not confirmed'}). {change.agreement}",
             )
             for key, change in zip(_keys(found.changes, "density"), found.changes, strict=True)
         ),
         *(
             root(
                 key,
-                f"{change.name}, median start",
+                f"change {change.name} of the median start",
                 change.density,
                 change.error,
-                f"between two densities of the grid; {change.agreement}",
+                "density from which at least half of all starts have more collapsed pairs, between two densities of "
+                f"the grid. {change.agreement}",
             )
             for key, change in zip(_keys(found.median, "median_start"), found.median, strict=True)
         ),
         *(
             root(
                 f"other_shape_{number}.density",
-                f"{state_of(spec, each.low).name} → {state_of(spec, each.high).name}, another shape",
+                f"change of shape {number}, {state_of(spec, each.low).name} → {state_of(spec, each.high).name}",
                 boundary.value,
                 boundary.error,
-                f"{boundary.kind}{'' if each.confirmed else ', not confirmed'}; no change of the number",
+                "density at which the best solution changes its shape but not its name "
+                f"({boundary.kind}{'' if each.confirmed else ', not confirmed'})",
             )
             for number, (each, boundary) in enumerate(shapes, 1)
         ),
@@ -110,68 +114,68 @@ def measures(found: Landscape, run: xr.Dataset) -> list[Measure]:
             "crossings_without_root",
             "crossings without a root",
             len(found.crossings) - len(roots),
-            "crossing",
+            "crossings",
             n=len(found.crossings),
-            meaning="the best solution changes, and no root was found",
+            meaning="places where the best solution changes, but no root was found",
         ),
         Measure(
             "largest_change_of_root",
-            "largest change of a root",
+            "largest relative change of a root",
             max((each.change for each in roots if np.isfinite(each.change)), default=None),
-            "1",
+            "",
             n=len(roots),
-            meaning="relative to it, between two tolerances",
+            meaning="density of a crossing, compared between two tolerances of the root search",
         ),
         Measure(
             "confirmed_crossings",
-            "crossings that are confirmed",
+            "confirmed crossings",
             sum(each.confirmed for each in found.crossings),
-            "crossing",
+            "crossings",
             n=starts,
-            meaning=f"of {len(found.crossings)}; {starts} fresh starts find nothing lower there",
+            meaning=f"of {len(found.crossings)} crossings, those where {starts} fresh starts find nothing lower",
         ),
         *_of_pca(found, first),
         Measure(
             "null.collapsed_pairs",
             "collapsed pairs without correlation",
             max(null),
-            "pair",
+            "pairs",
             n=len(null),
-            meaning=f"the most in a best solution of independent features, densities up to {NULL_UP_TO:g}",
+            meaning=f"most in any best solution of independent features, at densities up to {NULL_UP_TO:g}",
         ),
     ]
     for density, hits, total in found.sampled:
         exact = next((each.hits / each.starts for each in best if each.value == density), None)
         key = f"density_{in_key(density, 3)}.mini_batches_find_best"
-        name = f"mini-batches find the best at {density:.3g}"
-        listed.append(share(key, name, hits, total, "null: starts on the exact loss", null=exact))
+        name = f"mini-batch runs that find the best solution at density {density:.3g}"
+        listed.append(share(key, name, hits, total, "null: share of starts on the exact loss that find it", null=exact))
     return listed
 
 
 def _keys(changes: Sequence[NameChange], what: str) -> list[str]:
-    """Of what is measured of each change: "change_0_to_1.density"; with a number if the same change came before."""
+    """A key for each change: "change_0_to_1.density", with a number appended if the same change came before."""
     names = [change.name.lower().replace(" → ", "_to_") for change in changes]
     times = [names[:k].count(name) + 1 for k, name in enumerate(names)]
     return [f"change_{name}.{what}{f'_{k}' if k > 1 else ''}" for name, k in zip(names, times, strict=True)]
 
 
 def _of_pca(found: Landscape, first: Sequence[int]) -> list[Measure]:
-    """How near the dense solutions are to the best linear model."""
+    """How close the dense solutions come to the best linear model."""
     if not first:
         return []
     dense = [state for density, state in zip(found.densities, found.states, strict=True) if density >= PCA_FROM]
-    lower = "loss over that of the best linear model"
+    relative = "loss of the best solution / loss of the best linear model"
     return [
         *(
             Measure(
                 f"relative_loss_{in_key(part, 3)}.density",
-                f"relative loss of {part:g}",
+                f"density at which the loss reaches {100 * part:g} % of the best linear model's",
                 value,
                 "density",
                 value - error,
                 value + error,
                 len(found.best),
-                meaning="from there on the best solution is that near to the best linear model",
+                meaning="from this density upwards the best solution costs at least that much",
             )
             for part, value, error in found.almost
         ),
@@ -179,12 +183,12 @@ def _of_pca(found: Landscape, first: Sequence[int]) -> list[Measure]:
             "dense.least_relative_loss",
             "least relative loss when dense",
             min(state.ratio for state in dense),
-            "1",
+            "",
             n=len(dense),
-            meaning=lower,
+            meaning=f"{relative}, the least at densities of at least {PCA_FROM:g}",
         ),
         Measure(
-            "density_1.relative_loss", "relative loss at density 1", found.states[-1].ratio, "1", n=1, meaning=lower
+            "density_1.relative_loss", "relative loss at density 1", found.states[-1].ratio, "", n=1, meaning=relative
         ),
         Measure(
             "dense.largest_angle_to_pca",
@@ -192,6 +196,7 @@ def _of_pca(found: Landscape, first: Sequence[int]) -> list[Measure]:
             max(state.angle for state in dense),
             "rad",
             n=len(dense),
-            meaning=f"densities of at least {PCA_FROM:g}",
+            meaning="angle between the best solution and the nearest principal subspace, the largest at densities of "
+            f"at least {PCA_FROM:g}",
         ),
     ]

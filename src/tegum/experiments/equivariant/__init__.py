@@ -1,6 +1,6 @@
 """What a model keeps of a feature that occurs in different rotations: Fourier modes, polygons, or single orientations.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 class EquivariantFeatures(Experiment["RotatedSolutions"]):
     """The claim about features in different rotations.
 
-    It is tested on the exact loss of a feature in eight orientations, which respond by their tuning to one random
-    angle: the wider the tuning, the more neighbours respond together. Over width, density and hidden dimension the
-    lowest of many starts, and of descents from the neighbours' solutions, counts. It is PCA, or regular, treating all
-    orientations alike, or uneven; its shares of |W|² say which Fourier modes over the orientations it keeps. Where its
-    name changes along width is found by bisection. Two such features, families of six orientations each, are looked at
-    over width and density: which of the hidden dimensions does each have?
+    It is tested on the exact loss of a feature in eight orientations, which respond through their tuning curves to one
+    random angle: the wider the tuning, the more neighbours respond together. Over width, density and hidden dimension,
+    the lowest of many starts, and of descents from the neighbours' solutions, counts. That solution is PCA, or regular
+    (it treats all orientations alike), or uneven. Its shares of |W|² say which Fourier modes over the orientations it
+    keeps. Where its name changes along width is found by bisection. Two such features, families of six orientations
+    each, are studied over width and density: which of the hidden dimensions does each take?
 
-    The null is as many independent features. Beside it the experiment reports how often runs on mini-batches come to
+    The null is the same number of independent features. The experiment also reports how often mini-batch runs reach
     the best solution.
     """
 
@@ -42,10 +42,10 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
-    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
+    """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """The null for one family and for two, from the starts of the maps, and runs on mini-batches."""
+        """The null for one family and for two, from the same starts as the maps, and mini-batch runs."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import Independent
         from tegum.experiments.equivariant.families import rotating
@@ -86,7 +86,7 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
         }  # fmt: skip
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[RotatedSolutions]:
-        """Best solutions, what they keep, and where that changes; `shown` is the `RotatedSolutions`."""
+        """Find the best solutions, what they keep, and where that changes; `shown` is the `RotatedSolutions`."""
         from tegum.experiments.equivariant.criteria import criteria
         from tegum.experiments.equivariant.figure import caption
         from tegum.experiments.equivariant.findings import find
@@ -96,7 +96,7 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
         return Findings(tuple(measures(found)), criteria(found), caption(found), found)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[RotatedSolutions]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """Embeddings along width, shares of |W|² in the Fourier modes, the loss, and two families over density."""
+        """Embeddings along width, shares of |W|² by Fourier mode, the loss, and two families over width and density."""
         from tegum.experiments.equivariant.figure import figure
 
         return figure(findings.shown, findings.caption)

@@ -9,7 +9,7 @@ from tegum.experiments.equivariant.findings import HALF_LINEAR_LOSS, POLYGON_WID
 from tegum.experiments.framework import Criterion
 
 PCA_FROM_WIDTH, UNEVEN_UP_TO_WIDTH = 1.5, 0.25
-"""Tuning widths, in radians: from the first on PCA is expected, up to the second an uneven solution."""
+"""Tuning widths, in radians: PCA is expected from the first upwards, and an uneven solution up to the second."""
 
 OWN_PLANES_WIDTHS = (0.5, 0.7)
 """The least and the largest tuning width, in radians, at which two families are judged."""
@@ -21,7 +21,7 @@ UNEVEN_DISTANCE = 0.2
 """The distance from equivariance above which a solution is clearly uneven."""
 
 MODE_SHARE_TOLERANCE = 0.02
-"""The largest difference of a Fourier mode's share of |W|² from its share in PCA."""
+"""The largest difference allowed between a Fourier mode's share of |W|² and its share in PCA."""
 
 
 def criteria(found: RotatedSolutions) -> tuple[Criterion, ...]:
@@ -56,26 +56,28 @@ def criteria(found: RotatedSolutions) -> tuple[Criterion, ...]:
     return (
         Criterion(
             "pca_when_wide",
-            f"From width {PCA_FROM_WIDTH:g} on the best solution is PCA, of the leading Fourier modes.",
+            f"From width {PCA_FROM_WIDTH:g} rad the best solution is PCA, made of the leading Fourier modes.",
             all(wide),
         ),
         Criterion(
             "polygons_when_narrower",
-            "At m = 2 and widths "
-            f"{POLYGON_WIDTHS[0]:g} to {POLYGON_WIDTHS[1]:g} it is a regular polygon of all orientations.",
+            f"At m = 2 and widths from {POLYGON_WIDTHS[0]:g} to {POLYGON_WIDTHS[1]:g} rad it is a regular polygon of "
+            "all orientations.",
             all(middle),
         ),
         Criterion(
-            "uneven_when_narrowest", f"At m = 2 and widths up to {UNEVEN_UP_TO_WIDTH:g} it is uneven.", all(narrow)
+            "uneven_when_narrowest",
+            f"At m = 2 and widths up to {UNEVEN_UP_TO_WIDTH:g} rad it is uneven.",
+            all(narrow),
         ),
         Criterion(
             "no_polygons_without_rotation",
-            "Without rotation no best solution is a regular polygon.",
+            "With independent features no best solution is a regular polygon.",
             not any(s.polygon for s in found.null),
         ),
         Criterion(
             "two_families_in_own_planes_only_when_dense",
-            f"Two families at m = 4 are polygons in planes of their own at density {OWN_PLANES_DENSITY:g}, and not at "
+            f"Two families at m = 4 are polygons in planes of their own at density {OWN_PLANES_DENSITY:g}, but not at "
             f"{SHARED_PLANES_DENSITY:g}.",
             own and none,
         ),

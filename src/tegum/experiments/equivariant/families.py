@@ -1,4 +1,4 @@
-"""What a solution keeps of a feature in many rotations: of one family of orientations, and of two."""
+"""What a solution keeps of a feature in many rotations, for one family of orientations and for two."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tegum.solutions.naming import is_pca
 from tegum.solutions.solution import Solution
 
 ONE_MODE_FROM = 0.99
-"""The share of |W|² from which on one Fourier mode counts as the only one."""
+"""A Fourier mode with at least this share of |W|² counts as the only one."""
 
 DROPPED_BELOW = 0.05
-"""The share of |W|² below which one of two families counts as dropped."""
+"""One of two families counts as dropped if its share of |W|² is below this."""
 
 COUNTED_SINGULAR_VALUES_FROM = 0.2
-"""The part of a family's largest singular value from which on its others count towards its dimensions."""
+"""A singular value of a family counts towards its dimensions from this fraction of the largest."""
 
 OWN_ANGLES_ABOVE, SHARED_ANGLES_BELOW = 1.2, 0.3
-"""Principal angles between the hidden dimensions of two families, in radians: with all of them above the first each has
-dimensions of its own, with all below the second both share theirs."""
+"""Principal angles between the hidden dimensions of two families, in radians: if all are above the first, each family
+has dimensions of its own; if all are below the second, the two share theirs."""
 
 
 @final
@@ -43,34 +43,34 @@ class FamilyState:
     """What a solution keeps of one family."""
 
     power: Float[np.ndarray, " frequency"]
-    """Shares of |W|²."""
+    """The share of |W|² in each Fourier mode."""
     defect: float
-    """The distance from equivariance."""
+    """The distance of W from equivariance (`tegum.equivariance_defect`)."""
     kept: int
-    """How many rotations leave the Gram matrix as it is."""
+    """The number of rotations that leave the Gram matrix unchanged."""
     shortest: float
-    """The shortest embedding over the longest one."""
+    """The length of the shortest embedding, relative to the longest."""
     angle: float
-    """To the nearest principal subspace, in radians."""
+    """The angle to the nearest principal subspace, in radians."""
     ratio: float
-    """Loss over that of the best linear model."""
+    """The loss, relative to that of the best linear model."""
 
     @property
     def name(self) -> str:
-        """One of "PCA", "regular" if all orientations are treated alike, and "uneven"."""
+        """The kind of solution: "PCA", "regular" (all orientations are treated alike), or "uneven"."""
         if is_pca(self.angle, self.ratio):
             return "PCA"
         return "regular" if self.defect < ALIKE else "uneven"
 
     @property
     def polygon(self) -> bool:
-        """Whether it is a regular polygon of all orientations: one frequency, of two dimensions."""
+        """Whether it is a regular polygon of all orientations: one frequency, which takes two dimensions."""
         frequency = int(self.power.argmax())
         two = frequency > 0 and 2 * frequency < self.size
         return two and bool(self.power[frequency] >= ONE_MODE_FROM) and self.defect < ALIKE
 
     size: int = 0
-    """How many orientations there are."""
+    """The number of orientations."""
 
 
 @final
@@ -79,15 +79,15 @@ class TwoFamilies:
     """What a solution keeps of two families."""
 
     share: float
-    """The smaller family's of |W|²."""
+    """The smaller family's share of |W|²."""
     angles: Float[np.ndarray, " angle"]
-    """Principal angles between the hidden dimensions of both, in radians."""
+    """Principal angles between the hidden dimensions of the two families, in radians."""
     families: tuple[FamilyState, FamilyState]
-    """Of each family by itself; angle and ratio are those of both together."""
+    """The state of each family by itself; `angle` and `ratio` are those of both together."""
 
     @property
     def name(self) -> str:
-        """One of "one dropped", "own dimensions", "shared dimensions" and "partly shared"."""
+        """The kind of solution: "one dropped", "own dimensions", "shared dimensions" or "partly shared"."""
         if self.share < DROPPED_BELOW:
             return "one dropped"
         if (self.angles > OWN_ANGLES_ABOVE).all():
@@ -96,7 +96,7 @@ class TwoFamilies:
 
     @property
     def pca(self) -> bool:
-        """Whether it is the principal components of both together."""
+        """Whether the solution is PCA of both families together."""
         return is_pca(self.families[0].angle, self.families[0].ratio)
 
     @property
@@ -106,12 +106,12 @@ class TwoFamilies:
 
 
 def rotating(size: int, density: float, width: float, families: int = 1) -> FeatureDistribution:
-    """So many families of orientations."""
+    """Independent families of `size` orientations each."""
     return FeatureDistribution([Equivariant(size, float(density), float(width))] * families)
 
 
 def leading_modes(size: int, density: float, width: float, hidden: int) -> Float[np.ndarray, " frequency"]:
-    """The shares of |W|² in a principal subspace: dimensions by falling variance, all of the same length."""
+    """The shares of |W|² in a principal subspace, whose dimensions go by falling variance and are equally long."""
     left, share = hidden, np.zeros(size // 2 + 1)
     dimensions = multiplicities(size)
     for frequency in np.argsort(-mode_variances(size, density, width)[1]).tolist():
@@ -121,7 +121,7 @@ def leading_modes(size: int, density: float, width: float, hidden: int) -> Float
 
 
 def state_of(solution: Solution, features: FeatureDistribution, rows: slice = slice(None)) -> FamilyState:
-    """Of all rows, or of one family's."""
+    """The state of all rows of a solution, or of one family's rows."""
     weights = solution.weights[rows]
     norms = np.linalg.norm(weights, axis=1)
     return FamilyState(
@@ -140,7 +140,7 @@ def together_of(solution: Solution, features: FeatureDistribution) -> TwoFamilie
     size = features.n // 2
     one, other = solution.weights[:size], solution.weights[size:]
     parts = [float(np.square(each).sum()) for each in (one, other)]
-    # Row spaces: what hidden dimensions each family takes.
+    # Row spaces: the hidden dimensions that each family takes.
     angles = principal_angles(one.T, other.T, COUNTED_SINGULAR_VALUES_FROM)
     first, second = (state_of(solution, features, rows) for rows in (slice(size), slice(size, None)))
     return TwoFamilies(min(parts) / sum(parts), angles[np.isfinite(angles)], (first, second))

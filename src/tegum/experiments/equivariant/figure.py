@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWN_WIDTHS = (0.15, 0.25, 0.4, 0.7, 1.5)
-"""Tuning widths, in radians; embeddings are drawn at the width of the grid next to each."""
+"""Tuning widths, in radians; embeddings are drawn at the grid width nearest to each."""
 
 
 def figure(found: RotatedSolutions, caption: str) -> Figure:
-    """Embeddings along width, shares of |W|² in the Fourier modes, the loss, and two families over density.
+    """Embeddings along width, shares of |W|² in the Fourier modes, the loss, and two families over width and density.
 
     Args:
         found: what is drawn.
@@ -49,15 +49,15 @@ def figure(found: RotatedSolutions, caption: str) -> Figure:
 
 def caption(found: RotatedSolutions) -> str:
     """What the figure shows, in sentences."""
-    told = [
-        f"m = {each.hidden}: {each.name} at {each.there.value:.3f} ({'at once' if each.jump else 'gradual'})"
+    changes = [
+        f"m = {each.hidden}: {each.name} at {each.there.value:.3f} rad ({'abrupt' if each.jump else 'gradual'})"
         for each in found.changes
     ]
     first = found.one[0]
     return (
         f"One family of {first.size} orientations, density {first.densities[0]:g}, best of "
-        f"{first.best[0][0].starts} starts. Top: embeddings for m = 2, coloured by orientation and joined in their "
-        "order. Below, for each m: shares of |W|² in the Fourier modes (stacked), and loss over that of the best "
-        f"linear model (line); {'; '.join(told)}. Bottom: two families of {found.two[0].size} orientations each, over "
-        "width and density: who has which of the m hidden dimensions."
+        f"{first.best[0][0].starts} starts. Top: embeddings for m = 2, coloured by orientation and joined in order. "
+        "Middle, for each m: shares of |W|² in the Fourier modes (stacked), and loss relative to the best linear model "
+        f"(line); {'; '.join(changes)}. Bottom: two families of {found.two[0].size} orientations each, over width and "
+        "density, by how they divide the m hidden dimensions."
     )

@@ -31,83 +31,84 @@ if TYPE_CHECKING:
     import xarray as xr
 
 WIDTHS = tuple(np.round(np.geomspace(0.15, 2.5, 17), 3).tolist())
-"""Tuning widths at which one family is looked at, in radians."""
+"""Tuning widths at which one family is studied, in radians."""
 
 PAIR_WIDTHS = (0.3, 0.5, 0.6, 0.7, 1.0, 1.5)
-"""Tuning widths at which two families are looked at, in radians."""
+"""Tuning widths at which two families are studied, in radians."""
 
 CHANGES_AT_WIDTH = 0.6
-"""The tuning width, in radians, at which changes of two families along density are looked for."""
+"""The tuning width, in radians, at which changes of two families along density are sought."""
 
 POLYGON_WIDTHS = (0.4, 0.85)
 """The least and the largest tuning width, in radians, at which a regular polygon is expected."""
 
 HALF_LINEAR_LOSS = 0.5
-"""Half of the best linear model's loss, as a ratio: polygons should cost no more; the width at which the best solution
-costs as much is looked for."""
+"""Half the loss of the best linear model, as a ratio: polygons should cost no more. The width at which the best
+solution reaches it is measured."""
 
 JUMP_FROM = 0.05
-"""The least change of a share of |W|², or of the distance from equivariance, with which a solution changes at once."""
+"""A change is abrupt if a share of |W|², or the distance from equivariance, changes by at least this."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class StateChange:
-    """Where the best solution becomes another, rising in a parameter."""
+    """A change of the best solution as a parameter rises."""
 
     hidden: int
     before: str
     after: str
     there: Passage
     jump: bool
-    """Whether it does so at once."""
+    """Whether the change is abrupt."""
 
     @property
     def name(self) -> str:
-        """What becomes what: "uneven → regular"."""
+        """The names before and after, as in "uneven → regular"."""
         return f"{self.before} → {self.after}"
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class FamilyMap:
-    """The lowest solutions of one family, or of two, over density and width, with so many hidden dimensions."""
+    """The lowest solutions of one family, or of two, over density and width at one hidden dimension m."""
 
     hidden: int
     size: int
     densities: tuple[float, ...]
     widths: tuple[float, ...]
     best: tuple[tuple[Solution, ...], ...]
-    """By density, then width."""
+    """The best solutions, by density and then width."""
     states: tuple[tuple[FamilyState, ...], ...]
-    """Empty for two families."""
+    """The states of one family, in the same order; empty for two families."""
     together: tuple[tuple[TwoFamilies, ...], ...]
-    """Empty for one."""
+    """The states of two families, in the same order; empty for one family."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class RotatedSolutions:
-    """The best solutions of one family and of two, of the null, and where they change."""
+    """The best solutions of one family, of two families and of the null, and where they change."""
 
     one: tuple[FamilyMap, ...]
-    """One family, for each m."""
+    """The maps of one family, one for each m."""
     two: tuple[FamilyMap, ...]
-    """Two families, for each m."""
+    """The maps of two families, one for each m."""
     changes: tuple[StateChange, ...]
-    """Of one family along width, at the first density."""
+    """Changes of one family along width, at the first density."""
     halves: tuple[StateChange, ...]
-    """From where on the loss is half that of the best linear model."""
+    """For each m, the width from which the loss is at least half that of the best linear model."""
     family_changes: tuple[StateChange, ...]
-    """Of two families along density."""
+    """Changes of two families along density."""
     null: tuple[FamilyState, ...]
-    """Best solutions of independent features."""
+    """The states of the best solutions of independent features."""
     sampled: tuple[tuple[float, int, int, float], ...]
-    """Width, how many of so many runs on mini-batches come to the best solution, and the share of exact starts."""
+    """For each width with mini-batch runs: the width, the runs that reach the best solution, all runs, and the share of
+    exact starts that reach it."""
 
 
 def find(runs: Mapping[str, xr.Dataset]) -> RotatedSolutions:
-    """The maps of one family and of two, their changes, the null, and what runs on mini-batches come to."""
+    """The maps of one family and of two, their changes, the null, and how mini-batch runs end."""
     one: list[FamilyMap] = []
     two: list[FamilyMap] = []
     null: list[FamilyState] = []
@@ -143,7 +144,7 @@ def polygon_width(width: float) -> bool:
 def mapped(
     size: int, hidden: int, densities: Sequence[float], widths: Sequence[float], key: int, count: int, families: int
 ) -> FamilyMap:
-    """The lowest solutions of `count` starts of the base seed `key` everywhere, and of those from beside."""
+    """The lowest solutions over the grid, of `count` starts with base seed `key` and of the neighbours' solutions."""
     from tegum.progress.showing import shown
     from tegum.progress.tasks import Counts
 
@@ -170,7 +171,7 @@ def mapped(
 
 
 def _spread(best: list[list[Solution]], size: int, densities: Sequence[float], families: int) -> None:
-    """Put what is lower from the neighbours of a solution in its place, once in each direction; it has no hits."""
+    """Replace a solution by what its neighbours lead to, where that is lower, in one pass each way; hits become 0."""
     places = [(row, column) for row in range(len(best)) for column in range(len(best[0]))]
     for way in (-1, 1):
         for row, column in places[::-way]:
@@ -181,7 +182,7 @@ def _spread(best: list[list[Solution]], size: int, densities: Sequence[float], f
                 continue
             features = rotating(size, densities[row], own.value, families)
             models = np.array([each.weights for each in known]), np.array([each.bias for each in known])
-            # Roughly at first: most neighbours lead nowhere new.
+            # A rough descent first: most neighbours lead nowhere new.
             rough = min(descended(features, own.value, *models, STEPS, COARSE), key=lambda each: each.loss)
             if rough.loss < (1 - CLOSE_LOSSES) * exact_loss(own, features, COARSE):
                 there = lower(features, own.value, [rough])
@@ -206,7 +207,7 @@ def changes(found: FamilyMap, count: int) -> list[StateChange]:
 
 
 def half(found: FamilyMap, count: int) -> StateChange | None:
-    """From which width on the loss is at least half that of the best linear model, at the first density."""
+    """The width from which the loss is at least half that of the best linear model, at the first density."""
     density, states = found.densities[0], found.states[0]
 
     def much(each: Solution) -> bool:
@@ -263,7 +264,12 @@ def family_changes(found: FamilyMap, width: float, count: int) -> list[StateChan
 
 
 def sampled_ends(run: xr.Dataset, plane: FamilyMap) -> list[tuple[float, int, int, float]]:
-    """Width, how many of so many runs on mini-batches come to the best solution, and the share of exact starts."""
+    """How many mini-batch runs reach the best solution at each width.
+
+    Returns:
+        For each width: the width, the runs that reach it, all runs, and the share of exact starts that reach it.
+
+    """
     found = []
     count = plane.best[0][0].starts
     for number, spec in enumerate(specs_of(run)):

@@ -1,4 +1,4 @@
-"""The least values of the exact loss of rotating features from many starts (`tegum.core.population.equivariant`)."""
+"""Minima of the exact loss of rotating features, from many starts (`tegum.core.population.equivariant`)."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
 
 STEPS, MORE = 250, 4_000
-"""The most steps of a descent from a start, and of one that goes on from one of the lowest ends."""
+"""The most steps of a descent from a start, and of one that continues from one of the lowest ends."""
 
 GRADIENT = 1e-7
-"""The largest entry of the gradient at which a descent has converged, where the loss of nothing represented is 1."""
+"""A descent has converged when no gradient entry exceeds this, with the loss scaled to 1 for nothing represented."""
 
 STILL = 1e-13
-"""The decrease of the loss in a step up to which it counts as idle, where the loss of nothing represented is 1."""
+"""A step is idle if it lowers the loss by at most this, with the loss scaled to 1 for nothing represented."""
 
 CLOSE_LOSSES, LOWEST_ENDS = 1e-3, 2
-"""Ends whose loss is within the first, a part of the lowest one, go on; of these at most the second, a number."""
+"""Of the ends whose loss is within the first, as a fraction of the lowest, at most the second many continue."""
 
 COARSE, USUAL, FINE = Resolution(127, 13, 6), Resolution(511, 17, 8), Resolution(2047, 64, 12)
-"""Numbers of nodes of the exact loss: for all starts, for the lowest of them, and to see what these miss."""
+"""Quadrature nodes of the exact loss: for all starts, for the lowest of them, and to measure the error of these."""
 
 
 @kernel
@@ -51,10 +51,10 @@ def _descend(
     still: float,
     stop: np.ndarray,
 ) -> float:
-    """BFGS with the line search for loss functions with kinks of Lewis & Overton (Mathematical Programming 141, 2013).
+    """BFGS with the line search of Lewis & Overton for losses with kinks (Mathematical Programming 141, 2013).
 
-    Changes `theta`, and returns the loss; soon, and anything, when the flag `stop` is raised. Done here and not by
-    SciPy, whose linear algebra of so few parameters takes thirty times as long as the loss.
+    Changes `theta` in place and returns the loss. When the flag `stop` is raised it returns soon, with whatever it has.
+    It is written out here because SciPy's linear algebra on so few parameters takes thirty times as long as the loss.
     """
     size = len(theta)
     inverse, gradient, new, there = np.eye(size), np.empty(size), np.empty(size), np.empty(size)
@@ -90,7 +90,7 @@ def _descend(
         if not value <= loss:
             if fresh:
                 break
-            # Rounding, or a bad metric: once more from the steepest direction.
+            # Rounding, or a poor inverse Hessian: try once more along the steepest descent.
             inverse[:] = np.eye(size)
             fresh = True
             continue
@@ -117,7 +117,7 @@ def _descend(
 
 
 def exact_loss(solution: Solution, features: FeatureDistribution, resolution: Resolution = FINE) -> float:
-    """The loss of a solution, with so many nodes."""
+    """The loss of a solution, at the given number of quadrature nodes."""
     theta = np.concatenate([solution.weights.ravel(), solution.bias])
     return loss_and_gradient(theta, segments(features, resolution), solution.weights.shape[1])[0]
 
@@ -130,7 +130,7 @@ def descended(
     steps: int = MORE,
     resolution: Resolution = USUAL,
 ) -> list[Solution]:
-    """Each model brought by BFGS to a minimum of the exact loss; `value` is what it is called by."""
+    """Each model after BFGS to a minimum of the exact loss; `value` is the parameter value recorded with it."""
     where, hidden = segments(features, resolution), weights.shape[2]
     n = features.n
 
@@ -151,7 +151,7 @@ def least(
     weights: Float[np.ndarray, "start feature hidden"],
     bias: Float[np.ndarray, "start feature"],
 ) -> Solution:
-    """The lowest solution of these starts, and how many of them come near to its loss."""
+    """The lowest solution of these starts, with the number of starts that come close to its loss."""
     ends = descended(features, value, weights, bias, STEPS, COARSE)
     ends.sort(key=lambda end: end.loss)
     chosen = [end for end in ends if end.loss <= (1 + CLOSE_LOSSES) * ends[0].loss][:LOWEST_ENDS]
@@ -161,7 +161,7 @@ def least(
 
 
 def starts(key: int, count: int, n: int, hidden: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (start, n, hidden) and biases as a Spec of this base seed draws them."""
+    """Weights (start, n, hidden) and biases, as a Spec with this base seed draws them."""
     weights = np.array([initial_weights(key, run, n, hidden) for run in range(count)], np.float64)
     return weights, np.zeros((count, n))
 
@@ -175,19 +175,19 @@ def passage(
     *,
     error: float = 1e-4,
 ) -> Passage:
-    """Where between two lowest solutions something comes true of the lowest one, by bisection.
+    """The value between two lowest solutions at which a condition on the lowest one becomes true, by bisection.
 
-    As `tegum.solutions.transitions.passage`, on the loss of rotating features: both ends are brought by descent to each
-    value between them, and the lower one counts. Fresh starts there must find nothing lower, or what they find replaces
-    an end.
+    This is `tegum.solutions.transitions.passage` on the loss of rotating features: at each value in between, both ends
+    descend, and the lower one counts. Fresh starts there must find nothing lower; otherwise what they find replaces an
+    end.
 
     Args:
         features_at: the features at a value.
-        low: of which it is not true.
-        high: of which it is; at a higher value.
-        passed: whether it is true of a solution.
-        fresh: weights and biases of starts.
-        error: of the value, relative.
+        low: a solution for which the condition is false.
+        high: a solution at a higher value, for which it is true.
+        passed: the condition.
+        fresh: weights and biases of the fresh starts.
+        error: the relative error allowed in the value.
 
     """
 

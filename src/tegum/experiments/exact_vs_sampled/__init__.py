@@ -1,6 +1,6 @@
-"""A sampled trajectory and its noiseless twin: without noise the plateaus of the loss are seen to be saddles.
+"""A sampled trajectory and its noiseless twin: without noise, the plateaus of the loss turn out to be at saddles.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: source, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 @final
 class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
-    """The claim that plateaus are saddles, seen without noise.
+    """The claim that plateaus are at saddles, once sampling noise is removed.
 
     It is tested on two systems with three hidden dimensions: two correlated sets of three, and six independent
-    features. Each run is trained twice from the same small start, on mini-batches and on the population loss with the
-    same optimiser. From the slowest point of each plateau of this noiseless twin Newton's method looks for a critical
-    point; it counts if it is near and, where the plateau is left, the loss falls from it along some direction.
+    features. Each run is trained twice from the same small start, on mini-batches and, with the same optimiser, on the
+    population loss. From the slowest point of each plateau of this noiseless twin, Newton's method searches for a
+    critical point. The point counts if it is near and, for a plateau that is escaped, if the loss falls from it in some
+    direction.
 
-    Two nulls belong to it: the same search from where the loss falls fastest after the plateau, and the distances of a
-    sampled run to the twins of other starts.
+    There are two nulls: the same search from where the loss falls fastest after the plateau, and the distance between
+    a sampled run and the twins of other starts.
     """
 
     claim: ClassVar[str] = (
@@ -48,7 +49,7 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
     }
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """Each system sampled and exact, 3, 16 or 128 runs."""
+        """Each system, sampled and exact, with 3, 16 or 128 runs."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import Correlated, Independent
         from tegum.training.spec.methods import Sampled
@@ -77,7 +78,7 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
         return specs
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[tuple[TwinnedRuns, ...]]:
-        """Plateaus of all twins and their critical points; `shown` is the `TwinnedRuns` of each system."""
+        """Find the plateaus of all twins and their critical points; `shown` is the `TwinnedRuns` of each system."""
         from tegum.experiments.exact_vs_sampled.criteria import criteria
         from tegum.experiments.exact_vs_sampled.figure import caption
         from tegum.experiments.exact_vs_sampled.findings import find
@@ -89,7 +90,7 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
         return Findings(tuple(measured.values()), judged, caption(found), found, tested=len(found) == len(SYSTEMS))
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[TwinnedRuns, ...]]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """One panel a system: both losses of one run on a log axis, with the index at each plateau."""
+        """One panel per system: both losses of one run on a log axis, with the saddle index at each plateau."""
         from tegum.experiments.exact_vs_sampled.figure import figure
 
         return figure(findings.shown, findings.caption)

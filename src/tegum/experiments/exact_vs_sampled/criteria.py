@@ -19,12 +19,12 @@ def _of_system(name: str, measures: Mapping[str, Measure]) -> list[Criterion]:
     return [
         Criterion(
             f"{name}.plateaus_at_saddles",
-            f"Plateaus are at saddles more often than where the loss falls fastest ({SYSTEMS[name]}).",
+            f"Escaped plateaus are at saddles more often than snapshots of fastest fall are ({SYSTEMS[name]}).",
             saddles.low is not None and saddles.null is not None and saddles.low > saddles.null,
         ),
         Criterion(
             f"{name}.nearer_to_own_twin",
-            f"A sampled run is nearer to its own twin than to others ({SYSTEMS[name]}).",
+            f"A sampled run is closer to its own twin than to those of other starts ({SYSTEMS[name]}).",
             distance.high is not None and distance.null is not None and distance.high < distance.null,
         ),
     ]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def figure(found: Sequence[TwinnedRuns], caption: str) -> Figure:
-    """One panel a system: both losses of one run on a log axis, with the index at each plateau.
+    """One panel per system: both losses of one run on a log axis, with the saddle index at each plateau.
 
     Args:
         found: what is drawn.
@@ -32,17 +32,17 @@ def figure(found: Sequence[TwinnedRuns], caption: str) -> Figure:
 def caption(systems: Sequence[TwinnedRuns]) -> str:
     """What the figure shows, in sentences."""
     if not systems:
-        return "No run trained to its end."
+        return "No run was trained to its end."
     sentences = [
-        "Exact population loss of one run of each system, trained on mini-batches and without noise from the same "
-        "start. Bands are plateaus of the noiseless run; the number is the index of the saddle found near each (min: a "
-        "minimum; ?: none near)."
+        "Exact population loss of one run per system, trained on mini-batches and without noise from the same initial "
+        "weights. Bands mark plateaus of the noiseless run, with the index of the saddle found nearby (min: a minimum; "
+        "?: none nearby)."
     ]
     for each in systems:
         seed = each.seeds[each.drawn]
         escaped = [found for found in each.seen if found.plateau.escaped]
         sentences.append(
             f"{each.name.capitalize()}: run {seed}; {sum(found.near for found in escaped)} of {len(escaped)} escaped "
-            f"plateaus of {len(each.seeds)} runs are at saddles."
+            f"plateaus in {len(each.seeds)} runs are at saddles."
         )
     return " ".join(sentences)

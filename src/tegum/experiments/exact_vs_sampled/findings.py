@@ -1,4 +1,4 @@
-"""What the experiment `exact-vs-sampled` finds: plateaus of the noiseless twins, and the critical point near each."""
+"""What the experiment `exact-vs-sampled` finds: plateaus of noiseless twins, and the critical point near each."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ SYSTEMS: Mapping[str, str] = {
     "sets": "two correlated sets of three, m = 3",
     "independent": "six independent features, m = 3",
 }
-"""What each system is, by the first part of the names of its trainings."""
+"""A description of each system, by the first part of the names of its trainings."""
 
 RELATIVE_REACH = 0.1
-"""A critical point is near a plateau within this part of the length of the final parameters."""
+"""A critical point is near a plateau if within this fraction of the length of the final parameters."""
 
 POINT_TOLERANCE = 1e-8
 """The largest norm of the gradient at a critical point."""
 
 LOSS_ACCURACY = 1e-6
-"""The accuracy of the twins' loss, a sum over features; lower losses are shown, and their plateaus found, as this."""
+"""The accuracy of the twins' loss, a sum over features, below which losses are clipped to this value."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class TwinPlateau:
-    """A plateau of a twin with what was found near it."""
+    """A plateau of a twin, with the critical point found near it."""
 
     seed: int
     plateau: Plateau
     point: CriticalPoint
     near: bool
-    """Whether the critical point is near and the loss falls from it, or for the last plateau whether it is near."""
+    """Whether the critical point is near and, if the plateau is escaped, the loss falls from it."""
     fast_is_near: bool | None
-    """The null: the same from where the loss falls fastest afterwards."""
+    """The null: whether the same search, from where the loss falls fastest afterwards, ends at a saddle nearby."""
 
     @property
     def label(self) -> str:
-        """For the figure: the index of the saddle, "minimum", or a question mark."""
+        """The label in the figure: the index of the saddle, "min" for a minimum, or a question mark."""
         if not self.near:
             return "?"
         if self.point.index is None:
@@ -60,14 +60,15 @@ class TwinPlateau:
 @final
 @dataclass(frozen=True, eq=False)
 class TwinnedRuns:
-    """One system: the runs that trained to their end in both ways."""
+    """One system, with the runs that trained to their end in both ways."""
 
     name: str
     seeds: tuple[int, ...]
     steps: np.ndarray
     sampled: Float[np.ndarray, "run step"]
-    """Exact loss."""
+    """The exact loss of the sampled runs."""
     twin: Float[np.ndarray, "run step"]
+    """The exact loss of their twins."""
     seen: tuple[TwinPlateau, ...]
 
     def of(self, seed: int) -> list[TwinPlateau]:
@@ -76,7 +77,7 @@ class TwinnedRuns:
 
     @property
     def drawn(self) -> int:
-        """The position of the run that is drawn."""
+        """The position of the run to draw: the one with the most escaped plateaus at saddles of known index."""
         decided = [
             sum(each.near and each.plateau.escaped and each.point.index is not None for each in self.of(seed))
             for seed in self.seeds
@@ -85,7 +86,7 @@ class TwinnedRuns:
 
 
 def find(runs: Mapping[str, xr.Dataset]) -> tuple[TwinnedRuns, ...]:
-    """Of each system in which any run trained to its end in both ways."""
+    """The findings of each system in which some run trained to its end in both ways."""
     twinned = [_twinned(name, runs[f"{name}-sampled"], runs[f"{name}-exact"]) for name in SYSTEMS]
     return tuple(each for each in twinned if each.seeds)
 
@@ -95,7 +96,7 @@ def _twinned(name: str, sampled: xr.Dataset, exact: xr.Dataset) -> TwinnedRuns:
     from tegum.training.along import population_loss_along
 
     kept = np.flatnonzero(completed(sampled) & completed(exact))
-    # Log-spaced snapshots begin at step 0, which a log axis does not have.
+    # Log-spaced snapshots begin at step 0, which a log axis cannot show.
     later = slice(1, None)
     sampled, exact = sampled.isel(seed=kept, step=later), exact.isel(seed=kept, step=later)
     steps = exact["step"].values

@@ -1,6 +1,6 @@
-"""Of two correlated features that must share one dimension, the model represents the principal component.
+"""When two correlated features must share one dimension, the model represents their principal component.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Pair(Experiment["PairSolutions"]):
 
     - angle: two features and one hidden dimension, over density and correlation strength. How far is the represented
       direction from the principal component (a + b)/√2?
-    - impact: by how much does representing the principal component alone lower the loss, and by how much one feature
-      alone? Both have closed forms.
-    - room: a fully correlated pair beside 1, 2 or 3 independent features in two hidden dimensions. From which density
-      on is the second component (a − b)/√2 ignored?
+    - impact: by how much does the loss fall when only the principal component is represented, and by how much when
+      only one feature is? Both have closed forms.
+    - room: a fully correlated pair and 1, 2 or 3 independent features in two hidden dimensions. From which density
+      upwards is the second component (a − b)/√2 ignored?
 
     The null is the same pair without correlation.
     """
@@ -45,10 +45,10 @@ class Pair(Experiment["PairSolutions"]):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
-    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
+    """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """Starts over density and strength, symmetric ones over density, and pairs beside 1, 2 and 3 other features."""
+        """Descents over density and strength, symmetric ones over density, and pairs with 1, 2 and 3 other features."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import Correlated, Independent, PartiallyCorrelated
         from tegum.training.spec.methods import Exact
@@ -88,7 +88,7 @@ class Pair(Experiment["PairSolutions"]):
         }
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[PairSolutions]:
-        """Angles, reductions and shares; `shown` is the `PairSolutions`."""
+        """Find the angles, reductions and shares; `shown` is the `PairSolutions`."""
         from tegum.experiments.pair.criteria import criteria
         from tegum.experiments.pair.figure import caption
         from tegum.experiments.pair.findings import find
@@ -98,7 +98,7 @@ class Pair(Experiment["PairSolutions"]):
         return Findings(tuple(measures(found)), criteria(found), caption(found), found)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[PairSolutions]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """The angle over density and strength, both reductions of the loss, and the second component's share."""
+        """The angle over density and strength, both falls of the loss, and the share of the second component."""
         from tegum.experiments.pair.figure import figure
 
         return figure(findings.shown, findings.caption)

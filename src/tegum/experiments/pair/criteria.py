@@ -16,7 +16,7 @@ from tegum.experiments.pair.findings import (
 )
 
 CLOSED_FORM_TOLERANCE = 1e-6
-"""The largest relative difference of a loss from its closed form."""
+"""The largest relative difference allowed between a loss and its closed form."""
 
 
 def criteria(found: PairSolutions) -> tuple[Criterion, ...]:
@@ -28,22 +28,22 @@ def criteria(found: PairSolutions) -> tuple[Criterion, ...]:
     return (
         Criterion(
             "principal_component_when_correlated",
-            "Fully correlated, the model represents (a + b)/√2 and ignores (a − b)/√2, with the loss p/12.",
+            "At full correlation the model represents (a + b)/√2 and ignores (a − b)/√2, and its loss is p/12.",
             bool((found.angles[below, -1] < PRINCIPAL_UP_TO).all() and (closed < CLOSED_FORM_TOLERANCE).all()),
         ),
         Criterion(
             "principal_component_lowers_loss_more",
-            "The principal component alone lowers the loss by more than one feature alone.",
+            "Representing only the principal component lowers the loss by more than representing only one feature.",
             bool((2 * v - found.symmetric[0] > v)[found.along < 1].all()),
         ),
         Criterion(
             "no_principal_component_without_correlation",
-            f"Without correlation the model does not represent (a + b)/√2, at densities up to {NULL_UP_TO:g}.",
+            f"Without correlation the model does not represent (a + b)/√2 at any density up to {NULL_UP_TO:g}.",
             bool((found.angles[found.densities <= NULL_UP_TO, 0] > SINGLE_FROM).all()),
         ),
         Criterion(
             "second_component_ignored_when_dense",
-            f"At density {IGNORED_AT:g} the second component is ignored beside 1, 2 and 3 other features.",
+            f"At density {IGNORED_AT:g} the second component is ignored, whether 1, 2 or 3 other features compete.",
             bool(dense.size and (dense <= IGNORED_UP_TO).all()),
         ),
     )

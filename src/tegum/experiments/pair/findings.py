@@ -1,4 +1,4 @@
-"""What the experiment `pair` finds: the best solutions of two correlated features, alone and beside others."""
+"""What the experiment `pair` finds: the best solutions of two correlated features, alone and with competitors."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 OTHER_FEATURES = (1, 2, 3)
-"""How many independent features compete with the pair for two hidden dimensions, one system for each number."""
+"""The numbers of independent features that compete with the pair for two hidden dimensions, one system each."""
 
 PRINCIPAL_UP_TO, SINGLE_FROM = 0.01, 0.1
-"""Angles of W to (a + b)/√2, in radians: up to the first W is the principal component, from the second on it is not."""
+"""Angles of W to (a + b)/√2, in radians: up to the first W is the principal component, from the second it is not."""
 
 IGNORED_UP_TO, REPRESENTED_FROM = 0.01, 0.1
-"""Shares of the second principal component (`second_share`): up to the first the model ignores it, from the second on
-it represents it."""
+"""Shares of the second principal component (`second_share`): up to the first the model ignores it, from the second it
+represents it."""
 
 NULL_UP_TO, IGNORED_AT = 0.5, 0.9
-"""Densities: the null without correlation is judged up to the first; at the second the second component should be
+"""Densities: the null without correlation is judged up to the first; at the other the second component should be
 ignored."""
 
 FRESH_STARTS_AT_LEAST = 32
-"""The least number of fresh starts that check the best solution at a transition."""
+"""At least this many fresh starts check the best solution at a transition."""
 
 
 @final
 @dataclass(frozen=True)
 class Transition:
-    """Where, rising in one parameter, the principal component becomes the best or the second one is ignored."""
+    """The value of a parameter at which the principal component becomes the best, or the second one is ignored."""
 
     at: float
-    """The value of what is held: the density, or the number of other features."""
+    """The value of what is held fixed: the density, or the number of other features."""
     there: Passage
     jump: bool
-    """Whether the best solution changes at once."""
+    """Whether the best solution changes abruptly."""
 
 
 @final
@@ -58,25 +58,25 @@ class PairSolutions:
     densities: Float[np.ndarray, " density"]
     strengths: Float[np.ndarray, " strength"]
     angles: Float[np.ndarray, "density strength"]
-    """Of the best solutions to (a + b)/√2, in radians."""
+    """Angles of the best solutions to (a + b)/√2, in radians."""
     losses: Float[np.ndarray, "density strength"]
     starts: int
     principal: tuple[Transition, ...]
-    """At each density the strength from which on the principal component is the best."""
+    """For each density, the strength from which the principal component is the best solution."""
     along: Float[np.ndarray, " p"]
-    """Densities of the impact."""
+    """The densities at which the impact is measured."""
     symmetric: Float[np.ndarray, "case p"]
-    """The least loss with the principal component alone, at strengths 1 and 0."""
+    """The least loss with only the principal component represented, at strengths 1 and 0."""
     room: Float[np.ndarray, " q"]
-    """Densities of the competition."""
+    """The densities at which the pair competes with other features."""
     shares: Float[np.ndarray, "k q"]
-    """Of the second component in the best solutions."""
+    """Shares of the second component in the best solutions, for each number k of other features."""
     second: tuple[Transition, ...]
-    """For each k the density up to which the second component is represented."""
+    """For each k, the density up to which the second component is represented."""
 
 
 def find(runs: Mapping[str, xr.Dataset]) -> PairSolutions:
-    """The best solutions of all trainings, and where along strength or density they change."""
+    """The best solutions of all trainings, and where they change along strength or density."""
     specs = specs_of(runs["angle"])
     densities = np.unique([density_of(spec) for spec in specs])
     strengths = np.unique([_strength(spec) for spec in specs])
@@ -113,23 +113,23 @@ def find(runs: Mapping[str, xr.Dataset]) -> PairSolutions:
 
 
 def variance(density: Float[np.ndarray, " p"]) -> Float[np.ndarray, " p"]:
-    """Of one feature: p/3 − p²/4, by which it lowers the loss when it alone is represented."""
+    """Variance of one feature, p/3 − p²/4: by this much the loss falls when only that feature is represented."""
     return density / 3 - density**2 / 4
 
 
 def covariance(density: Float[np.ndarray, " p"]) -> Float[np.ndarray, " p"]:
-    """Of two fully correlated features: p(1 − p)/4."""
+    """Covariance of two fully correlated features, p(1 − p)/4."""
     return density * (1 - density) / 4
 
 
 def angle(weights: Float[np.ndarray, "2 1"]) -> float:
-    """Of W to (1, 1)/√2 in feature space, in radians from 0 to π/2."""
+    """Angle between W and (1, 1)/√2 in feature space, in radians from 0 to π/2."""
     a, b = np.ravel(weights).tolist()
     return float(np.arctan2(abs(a - b), abs(a + b)))
 
 
 def second_share(weights: Float[np.ndarray, "feature hidden"]) -> float:
-    """|W_a − W_b|² / |W_a + W_b|² of the first two features; infinite where W_a = −W_b."""
+    """|W_a − W_b|² / |W_a + W_b|² of the first two features; infinite if W_a = −W_b."""
     first, second = (float(np.square(weights[0] + sign * weights[1]).sum()) for sign in (1, -1))
     return second / first if first > 0 else np.inf
 
@@ -141,7 +141,7 @@ def _strength(spec: Spec) -> float:
 def _transitions(
     spec: Spec, parameter: str, at: float, best: Sequence[Solution], size: Callable[[Solution], float], limit: float
 ) -> list[Transition]:
-    """Where, as the parameter rises, a size of the lowest solution falls below a limit for good, if it does."""
+    """Where, as the parameter rises, some size of the lowest solution falls below a limit for good, if it does."""
 
     def passed(one: Solution) -> bool:
         return size(one) < limit

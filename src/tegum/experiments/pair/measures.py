@@ -17,14 +17,14 @@ from tegum.experiments.reporting import Measure, in_key
 
 
 def measures(found: PairSolutions) -> list[Measure]:
-    """Everything that is reported."""
+    """All measures of the experiment."""
     full, none = found.angles[:, -1], found.angles[found.densities <= NULL_UP_TO, 0]
     exact = found.along / 12
     v, c = variance(found.along), covariance(found.along)
     reduced = 2 * v - found.symmetric
     runs = found.starts
     listed = [
-        Measure("densities", "densities", len(found.densities), "density", n=runs, meaning=f"with {runs} starts each"),
+        Measure("densities", "densities", len(found.densities), "", n=runs, meaning=f"on the grid, {runs} starts each"),
         Measure(
             "largest_angle_at_strength_1",
             "largest angle at strength 1",
@@ -32,23 +32,25 @@ def measures(found: PairSolutions) -> list[Measure]:
             "rad",
             n=len(full),
             null=float(none.min()),
-            meaning=f"to (a + b)/√2; null: the least at strength 0, densities up to {NULL_UP_TO:g}",
+            meaning="angle between the represented direction and (a + b)/√2, the largest over densities; "
+            f"null: the least at strength 0, densities up to {NULL_UP_TO:g}",
         ),
         Measure(
             "largest_difference_from_closed_form",
-            "largest difference from p/12",
+            "largest relative difference from the closed form",
             float(np.abs(found.losses[:, -1] / exact - 1).max()),
-            "1",
+            "",
             n=len(full),
-            meaning="of the loss at strength 1, relative",
+            meaning="loss at strength 1 compared with p/12, the largest over densities",
         ),
     ]
     listed += [
         _of_transition(
             f"density_{in_key(begin.at, 3)}.strength_of_principal_component",
-            f"strength of the principal component at {begin.at:.3g}",
+            f"strength from which the principal component is best at density {begin.at:.3g}",
             begin,
             "strength",
+            "correlation strength from which the best solution is the principal component",
             runs,
         )
         for begin in found.principal
@@ -58,47 +60,55 @@ def measures(found: PairSolutions) -> list[Measure]:
         listed += [
             Measure(
                 f"density_{in_key(p, 3)}.reduction_by_principal_component",
-                f"reduction by the principal component at {p:.3g}",
+                f"fall of the loss by the principal component at density {p:.3g}",
                 float(reduced[0, number]),
                 "loss, sum over features",
                 n=1,
                 null=float(reduced[1, number]),
-                meaning=f"closed form {v[number] + c[number]:.6g}; null: strength 0",
+                meaning="fall of the loss when only the principal component is represented; closed form "
+                f"{v[number] + c[number]:.6g}; null: strength 0",
             ),
             Measure(
                 f"density_{in_key(p, 3)}.reduction_by_one_feature",
-                f"reduction by one feature at {p:.3g}",
+                f"fall of the loss by one feature at density {p:.3g}",
                 float(v[number]),
                 "loss, sum over features",
                 n=1,
                 null=float(v[number]),
-                meaning="closed form p/3 − p²/4",
+                meaning="fall of the loss when only one feature is represented, by the closed form p/3 − p²/4",
             ),
         ]
     listed += [
         Measure(
-            f"{name}_ratio_of_reductions", f"{name} ratio of both reductions", float(pick(reduced[0] / v)), "1",
+            f"{name}_ratio_of_reductions", f"{name} ratio of the falls of the loss", float(pick(reduced[0] / v)), "",
             n=len(v), null=float(pick(reduced[1] / v)),
-            meaning="principal component over one feature; 7/4 in the sparse limit, 1 at density 1; null: strength 0",
+            meaning="fall by the principal component / fall by one feature, over densities; 7/4 in the sparse limit, "
+            "1 at density 1; null: strength 0",
         )
         for name, pick in (("least", np.min), ("largest", np.max))
     ]  # fmt: skip
     for k, row in zip(OTHER_FEATURES, found.shares, strict=True):
         for at in (0, *np.flatnonzero(found.room == IGNORED_AT).tolist()):
             key = f"beside_{k}.density_{in_key(found.room[at], 3)}.share_of_second_component"
-            name = f"share of the second component beside {k} at {found.room[at]:.3g}"
-            listed.append(Measure(key, name, float(row[at]), "1", n=runs, meaning="1 where a and b are orthogonal"))
+            name = f"share of the second component at density {found.room[at]:.3g}, {_others(k)}"
+            meaning = "|W_a − W_b|² / |W_a + W_b|² in the best solution, 1 where a and b are orthogonal"
+            listed.append(Measure(key, name, float(row[at]), "", n=runs, meaning=meaning))
     for begin in found.second:
         key = f"beside_{begin.at:g}.largest_density_of_second_component"
-        name = f"density up to which the second component is represented beside {begin.at:g}"
-        listed.append(_of_transition(key, name, begin, "density", runs))
+        name = f"largest density of the second component, {_others(int(begin.at))}"
+        what = "density up to which the best solution represents the second component"
+        listed.append(_of_transition(key, name, begin, "density", what, runs))
     return listed
 
 
-def _of_transition(key: str, name: str, begin: Transition, unit: str, runs: int) -> Measure:
+def _others(count: int) -> str:
+    return f"{count} other feature{'' if count == 1 else 's'}"
+
+
+def _of_transition(key: str, name: str, begin: Transition, unit: str, what: str, runs: int) -> Measure:
     there = begin.there
-    kind = "the best solution changes at once" if begin.jump else "gradual"
-    told = f"{kind}{'' if there.confirmed else ', not confirmed'}"
+    kind = "abrupt" if begin.jump else "gradual"
+    meaning = f"{what} ({kind}{'' if there.confirmed else ', not confirmed'})"
     return Measure(
-        key, name, there.value, unit, there.value - there.error, there.value + there.error, runs, meaning=told
+        key, name, there.value, unit, there.value - there.error, there.value + there.error, runs, meaning=meaning
     )

@@ -1,6 +1,6 @@
-"""Over density and correlation strength, superposition wins where features are sparse, PCA where they are correlated.
+"""Superposition wins where features are sparse, PCA where they are correlated, and mixtures where they are both.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 SETS = 3
-"""The number of sets on every plane."""
+"""The number of sets of features, the same on every plane."""
 
 OTHER_PLANES = ((2, 3), (3, 2), (3, 3), (4, 2), (4, 3))
-"""Of each of the full form's other planes the size of its sets and the number of hidden dimensions."""
+"""The further planes of the full form: for each, the size of its sets and the number of hidden dimensions."""
 
 
 @final
@@ -34,12 +34,12 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
 
     It is tested on the exact population loss of three partially correlated pairs in two hidden dimensions, over a plane
     of density and correlation strength. At each point the lowest of many starts, and of descents from the neighbours'
-    solutions, counts. How near it is to PCA is told by its loss over that of the best linear model; this relative loss
-    should rise with density and with strength, and where features are sparse and correlated enough of the best
-    solutions should be mixtures, with some pairs collapsed and not PCA.
+    solutions, counts. Its relative loss, the loss divided by that of the best linear model, says how close it is to
+    PCA. The relative loss should rise with density and with strength. Where features are both sparse and correlated, at
+    least a tenth of the best solutions should be mixtures: some pairs collapsed, yet not PCA.
 
-    The curves on which the best solution changes at once are followed by continuation, and their orders, triple points
-    and the places where it loses a symmetry continuously are reported. The null is the plane's edge without
+    The curves on which the best solution changes abruptly are followed by continuation. Their orders, their triple
+    points, and the places where a symmetry is lost continuously are reported. The null is the edge of the plane without
     correlation, where no two features may share a direction up to density 0.5.
     """
 
@@ -49,10 +49,10 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
-    """The lowest of fewer starts is often not the best; fresh ones have a base seed of their own."""
+    """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """Starts over density and strength, without correlation, and in the full form other sizes of sets."""
+        """Descents over density and strength, without correlation, and in the full form with other sizes of sets."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import PartiallyCorrelated
         from tegum.training.spec.methods import Exact
@@ -65,7 +65,7 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
         }[size]
 
         def densities(count: int) -> list[float]:
-            # Rounded, so that they are the same numbers wherever they are computed.
+            # Rounded, so that the densities are the same numbers on every machine.
             return np.round(np.geomspace(low, high, count), 6).tolist()
 
         def spec(members: int, hidden: int, density: float, strength: float, seeds: int) -> Spec:
@@ -89,7 +89,7 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
         }
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[TradeoffPlanes]:
-        """The map of best solutions and its boundaries; `shown` is the `TradeoffPlanes`."""
+        """Find the map of best solutions and its boundaries; `shown` is the `TradeoffPlanes`."""
         from tegum.experiments.tradeoff.criteria import criteria
         from tegum.experiments.tradeoff.figure import caption
         from tegum.experiments.tradeoff.findings import find
@@ -99,7 +99,7 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
         return Findings(tuple(measures(found, runs["run"])), criteria(found), caption(found.main), found)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[TradeoffPlanes]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """The number of collapsed pairs and the relative loss over the plane, with boundaries, and the solutions."""
+        """Maps of collapsed pairs and of the relative loss, with boundaries, and the solutions as pictures."""
         from tegum.experiments.tradeoff.figure import figure
 
         return figure(findings.shown.main, findings.caption)

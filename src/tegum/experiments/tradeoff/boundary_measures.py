@@ -1,4 +1,4 @@
-"""Boundaries on a plane as measures: all together, each by its places, triple points, and continuous changes."""
+"""Boundaries on a plane as measures: all of them together, then each one, the triple points and continuous changes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tegum.solutions.plane import Place, Plane
 from tegum.solutions.symmetry_changes import Breaking, by_symmetry
 
 LISTED = 5
-"""The most edges without a boundary whose ends a measure names."""
+"""A measure lists the ends of at most this many edges without a boundary."""
 
 
 def of_boundaries(found: PhaseMap, key: str = "", of: str = "") -> list[Measure]:
-    """Every boundary and triple point with its place, and what is to be said of them together.
+    """Counts of boundaries and triple points, and the location of each.
 
-    Solutions are named by collapsed sets (or PCA), represented features, and symmetry: "1/6/4".
+    Solutions are labelled by collapsed sets (or PCA), represented features and symmetry, as in "1/6/4".
 
     Args:
-        found: on one plane.
-        key: stands before every key, where there are several planes.
-        of: stands before every name, where there are several planes.
+        found: the map of one plane.
+        key: a prefix for every key, where there are several planes.
+        of: a prefix for every name, where there are several planes.
 
     """
     plane, starts = found.map.plane, found.map.starts
@@ -35,30 +35,34 @@ def of_boundaries(found: PhaseMap, key: str = "", of: str = "") -> list[Measure]
     for number, ((low, high), places) in enumerate(by_symmetry(found.breakings).items(), 1):
         ends = [sorted(values) for values in zip(*(each.place for each in places), strict=True)]
         known = [each.error for each in places if each.how in ("passes", "jumps")]
-        error = f"; places to {max(known):.1g} of the plane's sides there" if known else ""
+        error = f", located to {max(known):.1g} of the plane's sides there" if known else ""
         kinds = sorted({" → ".join(shape.label for shape in each.shapes) for each in places})
         measures.append(
             Measure(
                 f"{key}continuous_boundary_{number}.edges",
                 f"{of}continuous boundary {number}: symmetry {low} | {high}",
                 len(places),
-                "edge of the grid",
+                "grid edges",
                 n=starts,
-                meaning=f"continuous: {_seen(places)}{error}; densities {ends[0][0]:.5f} to {ends[0][-1]:.5f}, "
-                f"strengths {ends[1][0]:.4f} to {ends[1][-1]:.4f}; {', '.join(kinds)}",
+                meaning=f"edges along which the symmetry changes continuously; {_eigenvalues_at(places)}{error}; "
+                f"densities {ends[0][0]:.5f} to {ends[0][-1]:.5f}, strengths {ends[1][0]:.4f} to {ends[1][-1]:.4f}; "
+                f"{', '.join(kinds)}",
             )
         )
     for number, (corner, names) in enumerate(zip(found.found.triples, found.corners, strict=True), 1):
         for unit, value, error in zip(("density", "strength"), corner.place, corner.error, strict=True):
             name = f"{of}triple point {number}, {names}: {unit}"
-            meaning = "three solutions have the same loss"
+            meaning = f"{unit} at which three solutions have the same loss"
             own = f"{key}triple_point_{number}.{unit}"
             measures.append(Measure(own, name, value, unit, value - error, value + error, starts, meaning=meaning))
     for one, other, count in found.gradual:
-        meaning = "rising in density or strength, along one branch and without a change of its symmetry"
+        meaning = (
+            "edges along which the name of the best solution changes with rising density or strength, on one branch "
+            "and without a change of symmetry"
+        )
         own = f"{key}gradual_{one}_to_{other}.edges".lower()
         measures.append(
-            Measure(own, f"{of}gradual: {one} → {other}", count, "edge of the grid", n=starts, meaning=meaning)
+            Measure(own, f"{of}gradual change {one} → {other}", count, "grid edges", n=starts, meaning=meaning)
         )
     return measures
 
@@ -73,98 +77,97 @@ def _together(found: PhaseMap, key: str, of: str) -> list[Measure]:
             f"{key}boundaries",
             f"{of}boundaries",
             len(borders),
-            "curve",
+            "curves",
             n=starts,
-            meaning="on which the best solution changes at once; its loss may differ by more than 1e-6 beside them",
+            meaning="curves on which the best solution changes abruptly; solutions whose losses differ by less than "
+            "1e-6 are not distinguished",
         ),
         Measure(
             f"{key}first_order_boundaries",
-            f"{of}boundaries of first order",
+            f"{of}first-order boundaries",
             first if checked else None,
-            "curve",
+            "curves",
             n=len(checked),
-            meaning=f"of {len(checked)} whose order was determined in the middle",
+            meaning=f"of {len(checked)} boundaries whose order was determined at their middle",
         ),
         Measure(
             f"{key}confirmed_boundaries",
-            f"{of}boundaries that are confirmed",
+            f"{of}confirmed boundaries",
             sum(each.confirmed for each in borders),
-            "curve",
+            "curves",
             n=len(borders),
-            meaning="fresh starts in the middle find nothing lower",
+            meaning="boundaries at whose middle fresh starts find nothing lower",
         ),
         Measure(
             f"{key}largest_distance_to_root",
-            f"{of}largest distance to the root of phase_boundary",
+            f"{of}largest distance to an independent root",
             max((each.off for each in checked), default=None),
-            "1",
+            "plane sides",
             n=len(checked),
-            meaning="errors included; the plane's sides are 1",
+            meaning="distance from the middle of a boundary to the root that `tegum.phase_boundary` finds, errors "
+            "included",
         ),
         Measure(
             f"{key}triple_points",
             f"{of}triple points",
             len(corners),
-            "point",
+            "points",
             n=starts,
-            meaning="three solutions have the same loss",
+            meaning="points at which three solutions have the same loss",
         ),
         Measure(
             f"{key}confirmed_triple_points",
-            f"{of}triple points that are confirmed",
+            f"{of}confirmed triple points",
             len(corners) - found.unconfirmed,
-            "point",
+            "points",
             n=len(corners),
-            meaning="fresh starts there find nothing lower",
+            meaning="triple points at which fresh starts find nothing lower",
         ),
         Measure(
             f"{key}continuous_symmetry_changes",
             f"{of}continuous changes of symmetry",
             len(smooth),
-            "edge of the grid",
+            "grid edges",
             n=starts,
-            meaning=_seen(smooth),
+            meaning=f"edges along which the best solution changes its symmetry continuously; {_eigenvalues_at(smooth)}",
         ),
         Measure(
             f"{key}edges_without_boundary",
             f"{of}edges without a boundary",
             len(found.open),
-            "edge of the grid",
+            "grid edges",
             n=starts,
-            meaning="the best solution changes at once, and no curve was found"
+            meaning="edges along which the best solution changes abruptly, but no boundary was found"
             + "".join(f"; {_text(one)} to {_text(other)}" for one, other in found.open[:LISTED]),
         ),
     ]
 
 
 def _of_border(plane: Plane, border: Border, key: str, name: str, starts: int) -> list[Measure]:
-    """Where a boundary ends at its stronger correlated side, and in words where it comes from."""
+    """The end of a boundary at the higher correlation strength, and in words its order and both its ends."""
     pairs, places, finish = border.curve.pairs, border.curve.places, border.curve.finish
     ends = (0, -1) if places[0].strength < places[-1].strength else (-1, 0)
     way = " to ".join(f"{_text(places[k])} ({finish[k]})" for k in ends)
     low, high = _interval(plane, pairs[ends[1]])
     order = border.kind or "order not determined"
     confirmed = "" if border.confirmed else ", not confirmed"
-    return [
-        Measure(
-            key, name, places[ends[1]].density, "density", low, high, starts, meaning=f"{order}{confirmed}; from {way}"
-        )
-    ]
+    meaning = f"density of the boundary at its stronger correlated end ({order}{confirmed}); it runs from {way}"
+    return [Measure(key, name, places[ends[1]].density, "density", low, high, starts, meaning=meaning)]
 
 
 def _interval(plane: Plane, pair: BoundaryPoint) -> tuple[float, float]:
-    """The least and the largest density within the error of a point."""
+    """The lowest and the highest density within the error of a point."""
     aside = pair.error * np.array([1.0, 0.0])
     return plane.place(pair.point - aside).density, plane.place(pair.point + aside).density
 
 
-def _seen(places: Sequence[Breaking]) -> str:
-    """What eigenvalues do where a symmetry is lost."""
+def _eigenvalues_at(places: Sequence[Breaking]) -> str:
+    """What an eigenvalue of the Hessian does where a symmetry is lost, in words."""
     passes, jumps, looked = (
         sum(each.how in hows for each in places) for hows in (("passes",), ("jumps",), ("passes", "jumps", "unseen"))
     )
     return (
-        f"an eigenvalue passes zero at {passes} and jumps over it on a kink at {jumps} of {looked} that were looked at"
+        f"of {looked} examined, an eigenvalue passes through zero at {passes} and jumps across it at a kink at {jumps}"
     )
 
 

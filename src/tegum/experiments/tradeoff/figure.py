@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST_DRAWN = 0.01
-"""The least share of the grid's points at which a solution is the best for it to be drawn."""
+"""A solution is drawn if it is the best on at least this share of the grid points."""
 
 
 def figure(found: PhaseMap, caption: str) -> Figure:
-    """The number of collapsed pairs and the relative loss over the plane, with boundaries, and the solutions.
+    """Maps of the number of collapsed pairs and of the relative loss, with boundaries, and the solutions as pictures.
 
     Args:
         found: what is drawn.
@@ -43,7 +43,7 @@ def figure(found: PhaseMap, caption: str) -> Figure:
 
 
 def pictures(found: PhaseMap) -> list[tuple[str, Place, Float[np.ndarray, "feature hidden"]]]:
-    """Name, place and weights of the solution in the middle of each part of the plane, from sparse to dense."""
+    """Name, place and weights of the solution in the middle of each region of the plane, from sparse to dense."""
     kinds: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
     for at in np.ndindex(found.map.reached.shape[:2]):
         shape = found.map.shapes[at[0]][at[1]]
@@ -63,13 +63,13 @@ def caption(found: PhaseMap) -> str:
     plane, starts = found.map.plane, found.map.starts
     first = sum(each.kind == "first order" for each in found.borders)
     checked = sum(bool(each.kind) for each in found.borders)
-    orders = f"; of {checked} whose order was determined {first} are of first order" if checked else ""
+    orders = f"; {first} of the {checked} whose order was determined are first-order" if checked else ""
     smooth = sum(each.continuous for each in found.breakings)
     return (
         f"Three pairs of features, m = 2: the best of {starts} starts on the exact loss at each of "
         f"{len(plane.densities)} × {len(plane.strengths)} points. Left: its number of collapsed pairs. Right: its loss "
-        "over that of the best linear model; dotted: 0.99. Lines: the best solution changes at once "
-        f"({len(found.borders)} curves{orders}); circles: "
+        "relative to that of the best linear model (dotted: 0.99). Lines: boundaries where the best solution changes "
+        f"abruptly ({len(found.borders)} curves{orders}); circles: "
         f"{len(found.found.triples)} triple points; crosses: a symmetry is lost continuously ({smooth} places). Below: "
-        "the solutions at the letters, one colour for each pair."
+        "solutions at the lettered points, one colour per pair."
     )

@@ -1,4 +1,4 @@
-"""What the experiment `tradeoff` finds: the phase maps of all planes, and what happens without correlation."""
+"""What the experiment `tradeoff` finds: a phase map of each plane, and what happens without correlation."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SPARSE_UP_TO, CORRELATED_FROM = 0.5, 0.5
-"""Features are sparse up to the first, a density, and correlated from the second on, a correlation strength."""
+"""Features count as sparse up to the first, a density, and as correlated from the second, a correlation strength."""
 
 NO_FALL = 1e-6
-"""The relative loss falls between two points of the grid only if it does by more than this."""
+"""A fall of the relative loss between two grid points counts only if it exceeds this."""
 
 FRESH_STARTS_AT_MOST = 64
-"""The number of fresh starts in the middle of each boundary and at each triple point, or twice the number of starts at
-a point of the grid where that is less."""
+"""The number of fresh starts at the middle of each boundary and at each triple point, unless twice the number of starts
+per grid point is less."""
 
 
 @final
 @dataclass(frozen=True)
 class LossFalls:
-    """How often the relative loss falls where it should not."""
+    """How often the relative loss falls although the claim says that it rises."""
 
     fallen: int
     steps: int
     largest: float
-    """The most it falls by, in one step."""
+    """The largest fall in one step of the grid."""
     clear: float | None
-    """The density from which on it never does."""
+    """The density from which it never falls; None if it still falls at the highest density."""
 
 
 @final
@@ -47,19 +47,19 @@ class TradeoffPlanes:
     """The plane of the claim, the full form's other planes, and the null."""
 
     main: PhaseMap
-    """Of three pairs in two hidden dimensions."""
+    """The plane of three pairs in two hidden dimensions."""
     others: Mapping[str, PhaseMap]
-    """Of other sizes of sets and hidden dimensions: "3-in-2"."""
+    """The planes of other sizes of sets and hidden dimensions, by names such as "3-in-2"."""
     null: tuple[tuple[float, bool], ...]
-    """Density, and whether two features share a direction in the best solution without correlation."""
+    """For each density, whether two features share a direction in the best solution without correlation."""
     along_density: LossFalls
     """How often the relative loss falls as density rises."""
     along_strength: LossFalls
-    """How often the relative loss falls as the correlation strength rises."""
+    """How often the relative loss falls as correlation strength rises."""
 
 
 def find(runs: Mapping[str, xr.Dataset]) -> TradeoffPlanes:
-    """The phase map of each plane, in the order of the trainings, and the null."""
+    """Find the phase map of each plane, in the order of the trainings, and the null."""
     maps = {}
     for name, run in runs.items():
         if name != "null":
@@ -78,13 +78,13 @@ def mixture(shape: SolutionShape) -> bool:
 
 
 def points_of(found: PhaseMap) -> list[tuple[Place, SolutionShape]]:
-    """Every point of the grid with its best solution."""
+    """Every grid point with its best solution."""
     rows = zip(found.map.plane.places, found.map.shapes, strict=True)
     return [each for row in rows for each in zip(*row, strict=True)]
 
 
 def sparse_and_correlated(found: PhaseMap) -> list[SolutionShape]:
-    """The best solutions at points that are both sparse and correlated."""
+    """The best solutions at grid points that are both sparse and correlated."""
     return [
         shape
         for place, shape in points_of(found)
@@ -93,7 +93,7 @@ def sparse_and_correlated(found: PhaseMap) -> list[SolutionShape]:
 
 
 def falls(found: PhaseMap, axis: int) -> LossFalls:
-    """How often the relative loss falls from a point of the grid to the next in density (0) or strength (1)."""
+    """How often the relative loss falls from one grid point to the next in density (0) or strength (1)."""
     change = np.diff(found.ratios, axis=axis)
     fallen = change < -NO_FALL
     densities = found.map.plane.densities
@@ -103,14 +103,14 @@ def falls(found: PhaseMap, axis: int) -> LossFalls:
 
 
 def _null(run: xr.Dataset) -> list[tuple[float, bool]]:
-    """Density, and whether two features share a direction in the best solution without correlation."""
+    """For each density, whether two features share a direction in the best solution without correlation."""
     specs = specs_of(run)
     best = lowest(run, [density_of(spec) for spec in specs])
     return [(each.value, _shared(each.weights)) for each in best]
 
 
 def _shared(weights: Float[np.ndarray, "feature hidden"]) -> bool:
-    """Whether any two features are collapsed: without correlation sets mean nothing."""
+    """Whether any two features are collapsed, of whichever sets: without correlation sets mean nothing."""
     from tegum.analysis.sets.collapse import ABSENT_NORM, collapsed_count
     from tegum.core.features.distribution import FeatureDistribution
     from tegum.core.features.sets import Correlated

@@ -1,4 +1,4 @@
-"""The findings of the experiment `tradeoff` as measures; those of boundaries stand in `boundary_measures`."""
+"""The findings of the experiment `tradeoff` as measures; those of boundaries are in `boundary_measures`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def measures(found: TradeoffPlanes, run: xr.Dataset) -> list[Measure]:
-    """Everything that is reported of all planes, and of how the starts of the main one ended."""
+    """All measures: of every plane, and of how the starts on the main plane ended."""
     listed = [*_of_main(found, run)]
     for name, other in found.others.items():
         listed += _of_other(name, other)
@@ -42,83 +42,94 @@ def _of_main(planes: TradeoffPlanes, run: xr.Dataset) -> list[Measure]:
     free = float(np.mean([shared for density, shared in planes.null if density <= SPARSE_UP_TO]))
     hits = here.hits.ravel() / starts
     listed = [
-        Measure("grid_points", "points of the grid", points, "point", n=starts, meaning=f"with {starts} starts each"),
+        Measure("grid_points", "grid points", points, "points", n=starts, meaning=f"with {starts} starts each"),
         share(
             "converged_starts",
-            "starts that converge",
+            "converged starts",
             int((ended == "converged").sum()),
             ended.size,
-            "others end beside kinks",
+            "the rest stop at a non-smooth point of the loss",
         ),
         average(
             "starts_that_find_best",
-            "starts that find the best",
+            "starts that find the best solution",
             hits,
-            "1",
-            f"mean over all points; from {hits.min():.3g} to {hits.max():.3g}",
+            "share",
+            f"share of the starts at a grid point, mean over all points; from {hits.min():.3g} to {hits.max():.3g}",
         ),
         Measure(
             "points_improved_by_neighbours",
-            "points where neighbours knew better",
+            "points improved by their neighbours",
             here.improved,
-            "point",
+            "points",
             n=points,
-            meaning="than all starts",
+            meaning="grid points where descent from a neighbour's solution ends lower than every start",
         ),
         Measure(
             "mixtures",
             "mixtures",
             found.share(lambda _, shape: mixture(shape)),
-            "1",
+            "share",
             n=points,
-            meaning="part of the plane, log density by strength",
+            meaning="share of the plane (log density by strength) with some pairs collapsed, but not PCA",
         ),
         share(
             "sparse_and_correlated.mixtures",
             "mixtures where sparse and correlated",
             sum(mixture(shape) for shape in both),
             len(both),
-            f"points of density up to {SPARSE_UP_TO:g} and strength from {CORRELATED_FROM:g}; null: any two features "
-            "that share a direction at strength 0",
+            f"grid points with density up to {SPARSE_UP_TO:g} and strength from {CORRELATED_FROM:g} whose best "
+            "solution is a mixture; null: share of densities at strength 0 where two features share a direction",
             null=free,
         ),
         Measure(
             "superposition_without_collapse",
             "superposition without collapse",
             found.share(lambda _, shape: shape.collapsed == 0 and not shape.pca),
-            "1",
+            "share",
             n=points,
-            meaning="part of the plane",
+            meaning="share of the plane whose best solution has no collapsed pair and is not PCA",
         ),
-        Measure("pca", "PCA", found.share(lambda _, shape: shape.pca), "1", n=points, meaning="part of the plane"),
+        Measure(
+            "pca",
+            "PCA",
+            found.share(lambda _, shape: shape.pca),
+            "share",
+            n=points,
+            meaning="share of the plane whose best solution is PCA",
+        ),
     ]
     if sparse:
-        where = f"among points of the grid of density up to {SPARSE_UP_TO:g}"
+        where = f"among grid points with density up to {SPARSE_UP_TO:g}"
         listed += [
             Measure(
                 "least_density_of_mixture",
-                "least density of a mixture",
+                "lowest density of a mixture",
                 min(place.density for place in sparse),
                 "density",
                 n=points,
+                meaning=where,
             ),
             Measure(
                 "least_strength_of_mixture",
-                "least strength of a mixture",
+                "lowest strength of a mixture",
                 min(place.strength for place in sparse),
                 "strength",
                 n=points,
-                meaning=f"{where}; where it is denser, pairs are hardly correlated and share directions by chance",
+                meaning=f"{where}; at higher densities pairs are barely correlated, and share directions by chance",
             ),
         ]
     for name, step in (("density", rising), ("strength", growing)):
-        text = f"{step.fallen} of {step.steps} steps of the grid; the largest is {step.largest:.2g}"
+        text = (
+            f"{step.fallen} of {step.steps} steps of the grid towards higher {name} along which the loss relative to "
+            f"the best linear model falls; the largest fall is {step.largest:.2g}"
+        )
         listed.append(
             Measure(
                 f"falls_of_relative_loss_with_{name}",
                 f"falls of the relative loss with {name}",
                 step.fallen / step.steps,
-                "1",
+                "share",
                 n=step.steps,
                 meaning=text,
             )
@@ -129,38 +140,45 @@ def _of_main(planes: TradeoffPlanes, run: xr.Dataset) -> list[Measure]:
             "falls_of_collapsed_pairs_with_strength",
             "falls of the number of collapsed pairs with strength",
             float((counts < 0).mean()),
-            "1",
+            "share",
             n=counts.size,
-            meaning=f"{(counts < 0).sum()} of {counts.size} steps of the grid; it rises in {(counts > 0).sum()}",
+            meaning=f"{(counts < 0).sum()} of {counts.size} steps of the grid towards higher strength along which the "
+            f"number of collapsed pairs falls; it rises along {(counts > 0).sum()}",
         )
     )
     listed.append(
         Measure(
             "density_from_which_relative_loss_rises_with_strength",
-            "density from which on the relative loss rises with strength",
+            "density from which the relative loss rises with strength",
             growing.clear,
             "density",
             n=points,
-            meaning="in every step; none if it falls at the highest density of the grid",
+            meaning="lowest grid density from which the relative loss falls along no step towards higher strength; "
+            "none if it still falls at the highest density",
         )
     )
     return [*listed, *of_boundaries(found)]
 
 
 def _of_other(name: str, found: PhaseMap) -> list[Measure]:
-    """What there is on another plane."""
+    """The measures of one of the other planes."""
     key, of, points = f"plane_{name.replace('-', '_')}.", f"{name}: ", found.map.hits.size
     return [
         Measure(
             f"{key}mixtures",
             f"{of}mixtures",
             found.share(lambda _, shape: mixture(shape)),
-            "1",
+            "share",
             n=points,
-            meaning="of the plane",
+            meaning="share of the plane whose best solution has collapsed sets and is not PCA",
         ),
         Measure(
-            f"{key}pca", f"{of}PCA", found.share(lambda _, shape: shape.pca), "1", n=points, meaning="of the plane"
+            f"{key}pca",
+            f"{of}PCA",
+            found.share(lambda _, shape: shape.pca),
+            "share",
+            n=points,
+            meaning="share of the plane whose best solution is PCA",
         ),
         *of_boundaries(found, key, of),
     ]

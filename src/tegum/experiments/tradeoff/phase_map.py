@@ -1,4 +1,4 @@
-"""One plane of density and correlation strength: the map of best solutions, its boundaries, and the order of each."""
+"""The phase map of one plane of density and correlation strength: best solutions, boundaries and their orders."""
 
 from __future__ import annotations
 
@@ -24,80 +24,80 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 ACROSS_BOUNDARY = 2e-3
-"""The distance to each side of a boundary within which its order is determined; the plane's sides are 1."""
+"""The distance on each side of a boundary over which its order is determined, in sides of the plane."""
 
 CRITICAL_POINT_TOLERANCE = 1e-6
-"""The tolerance of critical points beside a boundary: the largest norm of their gradient."""
+"""The largest norm of the gradient at the critical points next to a boundary."""
 
 ROOT_TOLERANCE = 1e-4
-"""The tolerance of the root across a boundary, as a part of twice `ACROSS_BOUNDARY`."""
+"""The tolerance of the root across a boundary, as a fraction of twice `ACROSS_BOUNDARY`."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Border:
-    """A boundary where the best solution changes at once, and what it parts."""
+    """A boundary where the best solution changes abruptly, and the solutions on its two sides."""
 
     curve: BoundaryCurve = field(repr=False)
     shapes: tuple[SolutionShape, SolutionShape]
-    """Of both solutions in the middle of the curve, the one at lower density first."""
+    """The shapes of the two solutions in the middle of the curve, the one at lower density first."""
     kind: str
-    """ "first order" or "continuous" by `tegum.phase_boundary` in the middle; empty where that found no root."""
+    """ "first order" or "continuous", as `tegum.phase_boundary` finds in the middle; empty where it found no root."""
     off: float
-    """The distance of that root to the curve, with its error."""
+    """The distance from that root to the curve, plus its error."""
     confirmed: bool
-    """Whether fresh starts in the middle find nothing lower."""
+    """Whether fresh starts at the middle of the curve find nothing lower."""
 
     @property
     def name(self) -> str:
-        """Of both shapes: "1/6/4 | 2/6/8"."""
+        """The labels of both shapes, as in "1/6/4 | 2/6/8"."""
         return " | ".join(each.label for each in self.shapes)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class PhaseMap:
-    """Everything that was found on one plane."""
+    """The best solutions on one plane, and everything about where they change."""
 
     map: PlaneMap = field(repr=False)
     found: Boundaries = field(repr=False)
     borders: tuple[Border, ...]
     corners: tuple[str, ...]
-    """Labels of the three solutions of each triple point."""
+    """For each triple point, the labels of its three solutions."""
     breakings: tuple[Breaking, ...]
-    """Where the best solution changes its symmetry along one branch."""
+    """The places where the symmetry of the best solution changes along one branch."""
     open: tuple[tuple[Place, Place], ...]
-    """Neighbours of the grid between which the best solution changes, but no boundary was found."""
+    """Neighbouring grid points between which the best solution changes although no boundary was found."""
     gradual: tuple[tuple[str, str, int], ...]
-    """Names that change along one branch without a change of symmetry, and between how many neighbours."""
+    """Changes of name along one branch without a change of symmetry: both names, and the number of grid edges."""
     unconfirmed: int
-    """At so many triple points fresh starts find something lower."""
+    """The number of triple points at which fresh starts find something lower."""
 
     def share(self, chosen: Callable[[Place, SolutionShape], bool]) -> float:
-        """The part of the grid's points of which something is true."""
+        """The share of grid points that satisfy a condition."""
         pairs = zip(self.map.plane.places, self.map.shapes, strict=True)
         return float(np.mean([chosen(*each) for row in pairs for each in zip(*row, strict=True)]))
 
     @property
     def ratios(self) -> Float[np.ndarray, "density strength"]:
-        """Of the best loss and that of the best linear model."""
+        """The best loss, relative to that of the best linear model."""
         return np.array([[shape.ratio for shape in row] for row in self.map.shapes])
 
     @property
     def collapsed(self) -> np.ndarray:
-        """The number of collapsed sets, of integers (density, strength)."""
+        """The number of collapsed sets: integers (density, strength)."""
         return np.array([[shape.collapsed for shape in row] for row in self.map.shapes])
 
 
 def phase_map(run: xr.Dataset, specs: Sequence[Spec], *, fresh: int, orders: bool) -> PhaseMap:
-    """What there is on the plane of a trajectory.
+    """The phase map of the plane on which a trajectory was trained.
 
     Args:
-        run: with the dim `spec`.
-        specs: one for each, in its order.
-        fresh: so many new starts in the middle of every boundary and at every triple point.
-        orders: whether the order of every boundary is determined, and eigenvalues are looked at where the best
-            solution changes continuously: that takes seconds for each.
+        run: a trajectory with the dim `spec`.
+        specs: its Specs, in the same order.
+        fresh: the number of fresh starts at the middle of every boundary and at every triple point.
+        orders: whether to determine the order of every boundary, and to examine eigenvalues where the best solution
+            changes continuously. Each takes seconds.
 
     """
     found = map_of(run, specs)
@@ -132,12 +132,12 @@ def phase_map(run: xr.Dataset, specs: Sequence[Spec], *, fresh: int, orders: boo
 def _shapes(of: PlaneMap, curve: BoundaryCurve) -> tuple[SolutionShape, SolutionShape]:
     pair, place = curve.pairs[curve.middle], curve.places[curve.middle]
     a, b = (of.plane.shape(place, end) for end in (pair.a, pair.b))
-    # Where L_a − L_b rises with density, a is the better one below.
+    # Where L_a − L_b rises with density, a is the better one at lower density.
     return (a, b) if pair.slope[0] > 0 else (b, a)
 
 
 def _fresh(of: PlaneMap, places: Sequence[Place], starts: int) -> list[float]:
-    """The lowest loss of new starts at some points."""
+    """The lowest loss of fresh starts at each of some places."""
     if not places:
         return []
     specs = [of.plane.at(each).replace(training=rough(), seeds=starts, base_seed=KEY) for each in places]
@@ -145,7 +145,7 @@ def _fresh(of: PlaneMap, places: Sequence[Place], starts: int) -> list[float]:
 
 
 def _order(of: PlaneMap, curve: BoundaryCurve) -> tuple[str, float]:
-    """Of a boundary in its middle, and how far from the curve `phase_boundary` has it; "" where it finds none."""
+    """The order of a boundary at its middle, and how far from the curve `phase_boundary` has it; "" if it has none."""
     from tegum.analysis.landscape.phases import phase_boundary
 
     pair = curve.pairs[curve.middle]
