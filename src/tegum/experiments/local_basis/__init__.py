@@ -8,36 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
-from tegum.experiments.framework import Criterion, Experiment, Findings, Size
-from tegum.experiments.local_basis.curves import curves
-from tegum.experiments.local_basis.findings import (
-    FOUND,
-    HIDDEN,
-    ORTHOGONAL,
-    READ,
-    REFERENCE,
-    REFERENCE_DENSITIES,
-    SIZE,
-    Cell,
-    LocalBasisFindings,
-    MeasuredCell,
-    find,
-    is_reference,
-)
-from tegum.experiments.local_basis.measures import Rule, measures, rules
+from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.local_basis.findings import HIDDEN, REFERENCE, REFERENCE_DENSITIES, SIZE, Cell, is_reference
 from tegum.experiments.varied import Range
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from tegum.experiments.local_basis.findings import LocalBasisFindings
     from tegum.training.spec.spec import Spec
 
 SMALL_CELL = (4, 6, 8)
 """Size, number of sets and hidden dimension of what is trained on the exact loss as well."""
-
-SUPERPOSED = 1.5
-"""So many features for each dimension every reference run represents at least."""
 
 FIRST_BASE_SEED = 7000
 """The base seed of the first Spec; each has one of its own."""
@@ -45,7 +28,16 @@ FIRST_BASE_SEED = 7000
 
 @final
 class LocalBases(Experiment["LocalBasisFindings"]):
-    """The claim about local non-superposition."""
+    """The claim about local non-superposition.
+
+    It is tested on models of correlated sets of equal size and density, trained over set size, number of sets and
+    density. In every cell of that grid three things are measured: the interference within sets compared with that
+    between sets; what the tied read-out of a set misses, with the set alone and with the set active; and how much of a
+    set's embeddings PCA captures where the set is active. Criteria are judged at the reference cells, sets of 10 in
+    superposition. Elsewhere lines through the grid show up to where each property holds.
+
+    The nulls are random groups of the features of the same models, and models trained without correlation.
+    """
 
     claim: ClassVar[str] = (
         "In a model in superposition, the features of a correlated set are almost orthogonal to one another, so that "
@@ -95,15 +87,19 @@ class LocalBases(Experiment["LocalBasisFindings"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[LocalBasisFindings]:
         """All measures of all cells, and where lines end; `shown` is what was found."""
+        from tegum.experiments.local_basis.criteria import criteria
+        from tegum.experiments.local_basis.figure import caption
+        from tegum.experiments.local_basis.findings import find
+        from tegum.experiments.local_basis.measures import measures
+
         found = find(runs)
-        return Findings(tuple(measures(found)), _criteria(found), _caption(found), found)
+        return Findings(tuple(measures(found)), criteria(found), caption(found), found)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LocalBasisFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Interference, read-out alone and locally, and PCA, over size, number and density of sets."""
-        from tegum.figures.local_basis import local_basis
+        from tegum.experiments.local_basis.figure import figure
 
-        limits = {"ratio": ORTHOGONAL, "alone": READ, "found": FOUND}
-        return local_basis(curves(findings.shown), limits, findings.caption)
+        return figure(findings.shown, findings.caption)
 
 
 def _grid(size: Size) -> list[Cell]:
@@ -152,56 +148,3 @@ def _grid(size: Size) -> list[Cell]:
         ),
         *(Cell(SIZE, sets, m, p) for sets, m in references for p in REFERENCE_DENSITIES),
     ]
-
-
-def _criteria(found: LocalBasisFindings) -> tuple[Criterion, ...]:
-    reference, nulls = found.reference, list(found.nulls.values())
-
-    def below(cells: Sequence[MeasuredCell], name: str, limit: float) -> list[bool]:
-        return [each.intervals[name][1] < limit for each in cells]
-
-    most = all(bool((each.values["represented"] >= SUPERPOSED * each.cell.hidden).all()) for each in reference)
-    return (
-        Criterion("superposition", f"Every reference run represents at least {SUPERPOSED:g} m features.", most),
-        Criterion(
-            "almost_orthogonal",
-            "In every reference cell the interference within sets is less than a third of that between them.",
-            all(below(reference, "ratio", ORTHOGONAL)),
-        ),
-        Criterion(
-            "read_out_by_own_embeddings",
-            "In every reference cell the tied read-out misses less than a tenth of a set alone, and of an active set "
-            "less than everywhere.",
-            all([*below(reference, "alone", READ), *below(reference, "relative", 1.0)]),
-        ),
-        Criterion(
-            "found_by_pca",
-            f"In every reference cell local PCA captures more than {FOUND:g} of what a random subspace leaves out.",
-            all(below(reference, "lost", 1 - FOUND)),
-        ),
-        Criterion(
-            "nothing_without_correlation",
-            "Trained without correlation, no reference cell passes as almost orthogonal or as read out.",
-            bool(nulls) and not any([*below(nulls, "ratio", ORTHOGONAL), *below(nulls, "alone", READ)]),
-        ),
-    )
-
-
-def _caption(found: LocalBasisFindings) -> str:
-    load, part, dense = rules(found)
-    return (
-        "Colours: number of sets. From above: mean squared cosine within sets over that between sets; what the tied "
-        "read-out of a set misses where nothing else is active (dotted: random groups of features of the same "
-        "models); where the set is active, over what it misses everywhere; what PCA captures of a set's embeddings "
-        "where the set is active, 0 being a random subspace of the same rank and 1 everything (dotted: PCA of "
-        "everything). Dashed lines: limits; marks on them: up to where they are kept. Crosses: trained without "
-        f"correlation. m = {HIDDEN}; intervals of 95 % over runs. Rule of thumb: the features of a set are almost "
-        "orthogonal, and read out by their own embeddings, while there are less than "
-        f"{_short(load)} features for each dimension (lines end {load.span}), and in a set less than "
-        f"{_short(part)} m of them; PCA finds the set only while density × size is below "
-        f"{_short(dense)} (lines end {dense.span})."
-    )
-
-
-def _short(rule: Rule) -> str:
-    return f"{rule.measure.value:.2g}" if rule.values else "an unknown number of"

@@ -1,4 +1,4 @@
-"""What the figure of the experiment `local-basis` draws: its lines as curves with intervals."""
+"""The figure of the experiment `local-basis`: its lines as curves with intervals, and the caption."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 
 from tegum.experiments.local_basis.findings import (
+    FOUND,
     HIDDEN,
+    ORTHOGONAL,
+    READ,
     REFERENCE_DENSITIES,
     SIZE,
     Along,
@@ -18,12 +21,45 @@ from tegum.experiments.local_basis.findings import (
     MeasuredCell,
     lines,
 )
+from tegum.experiments.local_basis.measures import Rule, rules
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from tegum.figures.local_basis import Band, Curve
 
 DRAWN_PAIRS = ((5, 10), (5, 20), (10, 4), (10, 10))
 """Sizes and numbers of sets whose lines over density are drawn."""
+
+
+def figure(found: LocalBasisFindings, caption: str) -> Figure:
+    """Interference, read-out alone and locally, and PCA, over size, number and density of sets.
+
+    Args:
+        found: what is drawn.
+        caption: set below the panels.
+
+    """
+    from tegum.figures.local_basis import local_basis
+
+    return local_basis(curves(found), {"ratio": ORTHOGONAL, "alone": READ, "found": FOUND}, caption)
+
+
+def caption(found: LocalBasisFindings) -> str:
+    """What the figure shows, in sentences."""
+    load, part, dense = rules(found)
+    return (
+        "Colours: number of sets. From above: mean squared cosine within sets over that between sets; what the tied "
+        "read-out of a set misses where nothing else is active (dotted: random groups of features of the same "
+        "models); where the set is active, over what it misses everywhere; what PCA captures of a set's embeddings "
+        "where the set is active, 0 being a random subspace of the same rank and 1 everything (dotted: PCA of "
+        "everything). Dashed lines: limits; marks on them: up to where they are kept. Crosses: trained without "
+        f"correlation. m = {HIDDEN}; intervals of 95 % over runs. Rule of thumb: the features of a set are almost "
+        "orthogonal, and read out by their own embeddings, while there are less than "
+        f"{_short(load)} features for each dimension (lines end {load.span}), and in a set less than "
+        f"{_short(part)} m of them; PCA finds the set only while density × size is below "
+        f"{_short(dense)} (lines end {dense.span})."
+    )
 
 
 def curves(found: LocalBasisFindings) -> dict[str, list[Curve]]:
@@ -100,3 +136,7 @@ def _curve(line: CellLine, ends: Sequence[LineEnd], nulls: Sequence[MeasuredCell
 def _band(line: CellLine, name: str) -> Band:
     """Mean, low and high of each cell."""
     return np.array([(each.mean(name), *each.intervals[name]) for each in line.cells])
+
+
+def _short(rule: Rule) -> str:
+    return f"{rule.measure.value:.2g}" if rule.values else "an unknown number of"
