@@ -216,8 +216,7 @@ def _one_frequency(plan, table, series, column, s, j, f, scale, mixed):
         own_factor, own_slope = own_shared(plan, table, s, own, j, f, star)
     else:
         own_factor, own_slope = mixture(plan, table, s, own, j, f, star, twice)
-    events = _events_of_sets(plan, s, j, f, mixed)
-    others = _forward_over_sets(plan, table, s, own, f)
+    others, events = _forward_over_sets(plan, table, s, j, f, mixed)
 
     # E e^{itz} and E x_j e^{itz} / v_j, less the events, which are integrated in closed form.
     lone = get(s, j, row.LONE)
@@ -239,36 +238,31 @@ def _one_frequency(plan, table, series, column, s, j, f, scale, mixed):
 
 
 @inlined
-def _events_of_sets(plan, s, j, f, mixed):
-    """The sum over events, those of features in sets included.
+def _forward_over_sets(plan, table, s, j, f, mixed):
+    """The product of all sets but the output's own one, and the sum over events, those of features in sets included.
 
-    In a set with one gate no feature is ever active alone, unless some of it is not coupled.
+    Leaves factors, and the products before them, at the sets. In a set with one gate no feature is ever active alone,
+    unless some of it is not coupled. Both chains run through one loop, where each hides the other's latency.
     """
-    events = load_complex(s.state, (row.EVENT_SUM + f) * L)
-    start = plan.singles if mixed else plan.singles + plan.shared
-    for p in range(plan.first[start], plan.features):
-        if p != j:
-            events = scaled_sum(get(s, p, row.LONE), get_complex(s, p, row.U + f), events)
-    return events
-
-
-@inlined
-def _forward_over_sets(plan, table, s, own, f):
-    """The product of all sets but the output's own one; leaves factors, and the products before them, at the sets."""
     zero, one = splat(0.0), splat(1.0)
-    shared_end = plan.singles + plan.shared
+    own, shared_end = plan.set_of[j], plan.singles + plan.shared
     product = load_complex(s.state, (row.PRODUCT + f) * L)
+    events = load_complex(s.state, (row.EVENT_SUM + f) * L)
     for g in range(plan.singles, plan.sets):
+        first = plan.first[g]
+        if g >= shared_end or mixed:
+            for p in range(first, plan.first[g + 1]):
+                if p != j:
+                    events = scaled_sum(get(s, p, row.LONE), get_complex(s, p, row.U + f), events)
         if g != own:
             if g < shared_end:
                 factor = shared_factor(plan, table, s, g, f)
             else:
                 factor, _ = mixture(plan, table, s, g, -1, f, complex_lanes(zero, zero), one)
-            first = plan.first[g]
             put_complex(s, first, row.BEFORE + f, product)
             put_complex(s, first, row.FACTOR + f, factor)
             product = product * factor
-    return product
+    return product, events
 
 
 @inlined
