@@ -53,8 +53,8 @@ def _of_system(pairs: TwinnedRuns) -> list[Measure]:
             f"{name}: escaped plateaus at saddles",
             sum(each.near for each in escaped),
             len(escaped),
-            f"a saddle lies within {100 * RELATIVE_REACH:g} % of the length of the final parameters; null: the same for "
-            "snapshots where the loss falls fastest",
+            f"a saddle lies within {100 * RELATIVE_REACH:g} % of the length of the final parameters; null: the same "
+            "for snapshots where the loss falls fastest",
             runs=runs,
             null=mean([float(near) for near in null]),
         ),
