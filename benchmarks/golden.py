@@ -2,6 +2,7 @@
 
     python benchmarks/golden.py make FOLDER [--engines]      of the tegum that this Python imports
     python benchmarks/golden.py compare FOLDER OTHER         says every difference; exit code 1 if there is one
+    python benchmarks/golden.py keep FOLDER                  writes what tests compare with, within tolerances
 
 Two commits are compared on one machine, as bits differ between vector units:
 
@@ -25,6 +26,9 @@ from pathlib import Path
 from typing import Any
 
 ENGINES = "engines.json"
+
+KEPT = Path(__file__).parents[1] / "tests" / "experiments" / "golden.json"
+"""What tests compare quick forms with."""
 
 CHANGES = ("versions", "wall_time_s", "files", "schema")
 """Of a summary what may differ."""
@@ -123,6 +127,23 @@ def compare(folder: Path, other: Path, *, texts: bool) -> list[str]:
     return differences
 
 
+def keep(folder: Path) -> None:
+    """Write the measures that have an interval to the file with which tests compare every quick form.
+
+    On another vector unit runs have other bits, so that their measures differ within what their intervals allow; roots
+    and other deterministic results have narrow ones.
+    """
+    kept = {}
+    for path in sorted(folder.glob("*/summary.json")):
+        measures = json.loads(path.read_text(encoding="utf-8"))["measures"]
+        kept[path.parent.name] = {
+            each["key"]: [each[name] for name in ("value", "low", "high")]
+            for each in measures
+            if each["low"] is not None and each["high"] is not None
+        }
+    KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _summary(path: Path, *, texts: bool) -> Any:
     if not path.exists():
         return None
@@ -154,7 +175,7 @@ def _differences(where: str, one: Any, other: Any) -> Iterator[str]:
 def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("make", "compare"))
+    parser.add_argument("what", choices=("make", "compare", "keep"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("other", type=Path, nargs="?")
     parser.add_argument("--engines", action="store_true", help="no experiments")
@@ -162,6 +183,9 @@ def main() -> int:
     given = parser.parse_args()
     if given.what == "make":
         make(given.folder, only_engines=given.engines)
+        return 0
+    if given.what == "keep":
+        keep(given.folder)
         return 0
     if given.other is None:
         parser.error("compare needs two folders")

@@ -1,3 +1,4 @@
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -5,7 +6,20 @@ from typing import Any
 
 import pytest
 
-from tegum.experiments.framework import Experiment
+from tegum.experiments.framework import Experiment, Summary
+
+GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
+"""The value and 95 % interval of each measure that has one; written by `benchmarks/golden.py keep`."""
+
+
+def compare_with_golden(name: str, summary: Summary) -> None:
+    """Refuse a measure far outside the interval it had: other vector units give other runs, but the same results."""
+    found = {measure.key: measure.value for measure in summary.measures}
+    for key, (value, low, high) in GOLDEN[name].items():
+        assert key in found, f"{name}: there is no measure {key} any more"
+        width = max(high - low, 1e-6 * abs(value))
+        if found[key] is not None:
+            assert low - 3 * width <= found[key] <= high + 3 * width, (name, key, found[key], value, low, high)
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +41,7 @@ def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[A
         # `tegum run --help` says about two minutes of two cores. Who else uses them now does not count.
         assert time.process_time() - began < minutes * 60 * 2
         (findings,) = found
+        compare_with_golden(experiment.name, summary)
         names = [measure.name for measure in summary.measures]
         assert len(set(names)) == len(names), "measures must have names of their own"
         return summary, out, findings
