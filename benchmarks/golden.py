@@ -131,7 +131,7 @@ def keep(folder: Path) -> None:
     """Write the measures that have an interval to the file with which tests compare every quick form.
 
     On another vector unit runs have other bits, so that their measures differ within what their intervals allow; roots
-    and other deterministic results have narrow ones.
+    and other deterministic results have narrow ones. Intervals from fewer than eight runs are too rough to compare with.
     """
     kept = {}
     for path in sorted(folder.glob("*/summary.json")):
@@ -139,7 +139,7 @@ def keep(folder: Path) -> None:
         kept[path.parent.name] = {
             each["key"]: [each[name] for name in ("value", "low", "high")]
             for each in measures
-            if each["low"] is not None and each["high"] is not None
+            if each["low"] is not None and each["high"] is not None and (each["n"] or 8) >= 8
         }
     KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
