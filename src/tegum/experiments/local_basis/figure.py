@@ -51,9 +51,10 @@ def caption(found: LocalBasisFindings) -> str:
     return (
         f"m = {HIDDEN}; colours: number of sets; bars: 95 % intervals over runs. Rows from the top: mean squared "
         "cosine within sets divided by that between sets; variance that the tied read-out misses when only the set is "
-        "active (dotted: random groups of features of the same models); variance it misses when the set is active, divided "
-        "by what it misses over all samples; share of the set's embeddings captured by PCA on samples in which the set "
-        "is active, where 0 is a random subspace of the same rank and 1 is everything (dotted: PCA on all samples). "
+        "active (dotted: random groups of features of the same models); variance it misses when the set is "
+        "active, divided by what it misses over all samples; share of the set's embeddings captured by PCA on "
+        "samples in which the set is active, where 0 is a random subspace of the same rank and 1 is everything "
+        "(dotted: PCA on all samples). "
         "Dashed lines are limits, and ticks on them mark where a curve crosses its limit. Crosses: trained without "
         "correlation. Rule of thumb: the features of a set are almost orthogonal, and read out by their own "
         f"embeddings, as long as there are fewer than {_short(load)} features per dimension (range over lines: "

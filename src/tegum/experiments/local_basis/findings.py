@@ -387,7 +387,7 @@ def quantiles(drawn: Float[np.ndarray, " resample"]) -> tuple[float, float]:
 def _geometry(
     W: Float[np.ndarray, "*run feature hidden"], features: FeatureDistribution
 ) -> dict[str, Float[np.ndarray, "*run"]]:
-    """The measures that do not depend on density; a set with fewer than two represented features has no interference."""
+    """The measures that do not depend on density; a set with fewer than two represented features has no cosines."""
     from tegum.analysis.sets.collapse import interference_between, interference_within
     from tegum.analysis.sets.local import readout_error
 
