@@ -300,9 +300,9 @@ def test_where_nothing_trained_to_its_end_the_figure_says_so(quick):
     run["result"].values[:] = "diverged"
     findings = EXPERIMENT.analyse({"run": run})
     assert not findings.tested
-    assert findings.caption == "No model trained to its end."
+    assert findings.caption == "No model completed training."
     figure = EXPERIMENT.draw({"run": run}, findings)
-    assert "nothing to show: no model" in [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "nothing to show: no models" in [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
 def test_models_without_any_embedding_are_in_no_range(quick):

@@ -1,4 +1,4 @@
-"""Sets of features in models in superposition: four measures over the size, the number and the density of sets."""
+"""Correlated sets in models in superposition: four measures over set size, number of sets and density."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Band = Float[np.ndarray, "place 3"]
-"""Mean, low and high end of the interval."""
+"""The mean, and the lower and upper end of its interval."""
 
 Row = Literal["ratio", "alone", "relative", "found"]
 Along = Literal["part", "sets", "density"]
 
 _ROW_LABELS: dict[Row, str] = {
     "ratio": "interference\nwithin / between",
-    "alone": "missed by read-out,\nset alone",
-    "relative": "missed by read-out,\nactive / everywhere",
-    "found": "found by PCA,\n0 is chance",
+    "alone": "read-out error,\nset alone",
+    "relative": "read-out error,\nset active / all",
+    "found": "captured by PCA\n(0: chance, 1: all)",
 }
 _COLUMN_LABELS: dict[Along, str] = {
     "part": "set size / m",
@@ -43,38 +43,38 @@ _TICKS = {
 }
 
 _COLOURS_BY_COUNT = {4: style.ACCENTS[0], 10: style.ACCENTS[1], 20: style.ACCENTS[2]}
-"""The colour of a line by the number of its sets."""
+"""The colour of a curve by its number of sets."""
 
 _MEASURE_HEIGHT = 1.5
 """The height of a row of panels, one for each measure, in inches."""
 
 
 class Curve(NamedTuple):
-    """Four measures along one thing."""
+    """Four measures along one varied quantity."""
 
     label: str
     sets: int | None
-    """How many sets there are, if that is fixed: its colour."""
+    """The number of sets if it is fixed along the curve; it decides the colour."""
     second: bool
-    """Whether its line is broken and its marks hollow."""
+    """Whether the line is dashed and its markers are hollow."""
     x: Float[np.ndarray, " place"]
     bands: Mapping[str, Band]
-    """By row: "ratio", "alone", "relative", "found"; NaN where it is not defined."""
+    """For each row ("ratio", "alone", "relative", "found") the values and intervals; NaN where undefined."""
     faint: Mapping[str, Float[np.ndarray, " place"]]
-    """By row, what it is to be compared with."""
+    """For each row the values to compare with, drawn dotted."""
     crosses: Sequence[tuple[float, Mapping[str, float]]]
-    """Place, and by row the value of a null."""
+    """The place of each null, and its value for each row."""
     ends: Mapping[str, tuple[float, float, float]]
-    """By row, where the limit is passed, with its interval."""
+    """For each row where the curve crosses its limit, with the interval."""
 
 
 def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, float], caption: str = "") -> Figure:
-    """Panels in four rows, a measure each, and three columns.
+    """Draw four rows of panels, one per measure, in three columns, one per varied quantity.
 
     Args:
-        columns: curves over "part" (size over hidden dimension), "sets" (how many) and "density".
-        limits: by row, drawn as lines.
-        caption: set below the panels, in full lines.
+        columns: the curves over "part" (set size / hidden dimension), "sets" (number of sets) and "density".
+        limits: the limit of each row, drawn as a line.
+        caption: the text below the panels, wrapped to full lines.
 
     """
     with style.drawing():

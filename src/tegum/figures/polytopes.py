@@ -1,4 +1,4 @@
-"""Dimensionalities of features over density, and the polytopes in which they end."""
+"""Dimensionalities of features over density, and the polytopes in which the features end up."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HEIGHTS = (3.0, 1.45, 1.15)
-"""Inches that the panels, and the row of pictures, are high."""
+"""Heights of the two panels and of the row of pictures, in inches."""
 
 _PICTURES = 6
-"""At most so many shapes are drawn."""
+"""The largest number of polytopes that are drawn."""
 
 _COLOURS: Mapping[str, str] = dict(
     zip(("digon", "triangle", "tetrahedron", "pentagon", "square antiprism"), style.ACCENTS, strict=False)
@@ -30,22 +30,22 @@ _NONE = "#c9c9c9"
 _SPECK = "#9a9a9a"
 
 _LIGHT = 0.6
-"""What has its name only with a wide tolerance is so far on the way to white."""
+"""How far towards white the colour of a polytope is if it has its name only with the wider tolerance."""
 
 
 class Dots(NamedTuple):
-    """What one model ended in."""
+    """What one model ended up with."""
 
     ratio: float
-    """1/p."""
+    """The inverse density, 1/p."""
     per_feature: float
-    """m / |W|²_F."""
+    """Dimensions per feature, m / |W|²_F."""
     levels: Float[np.ndarray, " feature"]
     """Dimensionalities of the represented features."""
     shapes: tuple[str, ...]
-    """The polytope in which each lies; "" for none that has a name."""
+    """The name of the polytope of each represented feature, or "" if it has none."""
     wide: tuple[str, ...]
-    """The same with a wider tolerance."""
+    """The name of the polytope of each represented feature with a wider tolerance, or ""."""
     rest: Float[np.ndarray, " other"]
     """Dimensionalities of the other features."""
 
@@ -53,14 +53,14 @@ class Dots(NamedTuple):
 def polytopes(
     models: Sequence[Dots], examples: Sequence[tuple[str, str, Float[np.ndarray, "_ hidden"]]], caption: str = ""
 ) -> Figure:
-    """Dimensionalities over 1/p with the ideal levels, over the shares of the shapes, over pictures of them.
+    """Draw dimensionalities over 1/p with the ideal levels, the share of each polytope, and a picture of each.
 
     Args:
-        models: of any densities; shares are averaged over those of one density, and with no model the panels are
+        models: models of any densities. Shares are averaged over models of one density. Without models the panels are
             empty and say so.
-        examples: name of a polytope, a note or "", and the vectors of one; the first six are drawn, from three
-            dimensions obliquely.
-        caption: set below the panels, in full lines.
+        examples: for each polytope its name, a note or "", and the vectors of one example. The first six are drawn,
+            those in three dimensions obliquely.
+        caption: the text below the panels, wrapped to full lines.
 
     """
     with style.drawing():
@@ -82,7 +82,7 @@ def polytopes(
             _draw_shares(lower, models)
         else:
             upper.text(
-                0.5, 0.25, "nothing to show: no model", transform=upper.transAxes, ha="center", color=style.MUTED
+                0.5, 0.25, "nothing to show: no models", transform=upper.transAxes, ha="center", color=style.MUTED
             )
         ratios = [model.ratio for model in models] or [1.0, 10.0]
         for panel in (upper, lower):
@@ -118,7 +118,7 @@ def _light(name: str) -> tuple[float, float, float]:
 def _draw_levels(panel: Axes, models: Sequence[Dots]) -> None:
     for name, level in LEVELS.items():
         panel.axhline(float(level), color=_COLOURS[name], lw=0.9, ls=(0, (4, 2)), zorder=1)
-        # The two lowest lie so close that their names would touch.
+        # The two lowest levels are so close that their names would touch.
         place = {"pentagon": "bottom", "square antiprism": "top"}.get(name, "center")
         panel.annotate(
             f"{level.numerator}/{level.denominator} {name}",
@@ -131,7 +131,7 @@ def _draw_levels(panel: Axes, models: Sequence[Dots]) -> None:
             color=style.INK,
         )
     for model in models:
-        # Features at one level lie side by side, so that one sees how many they are.
+        # Features at the same level are spread sideways to show how many there are.
         spread = np.exp(0.022 * np.linspace(-1, 1, max(len(model.levels), 2)))[: len(model.levels)]
         colours = [
             _colour(name) if name or not wide else _light(wide)
@@ -167,8 +167,8 @@ def _draw_shares(panel: Axes, models: Sequence[Dots]) -> None:
     bottom = np.zeros(len(left))
     listed = set()
     for name in [*rows, ""]:
-        label = "no name" if not name else name if name in _COLOURS else "other named"
-        # What has the name already, and what gets it with the wider tolerance.
+        label = "no name" if not name else name if name in _COLOURS else "other names"
+        # First features whose polytope has this name, then those that get it with the wider tolerance.
         for light in (False, True) if name else (False,):
             shares = np.array(
                 [
@@ -192,7 +192,10 @@ def _draw_shares(panel: Axes, models: Sequence[Dots]) -> None:
 
 
 def _share(model: Dots, name: str, *, light: bool) -> float:
-    """Of the features: in polytopes of a name, or only with the wider tolerance; with "", in none with either."""
+    """The share of features in polytopes of a name; if `light`, of those that have it only with the wider tolerance.
+
+    With the name "" it is the share of features that have no named polytope with either tolerance.
+    """
     pairs = list(zip(model.shapes, model.wide, strict=True))
     hits = sum(
         (not named and wide == name) if light else (named == name if name else not (named or wide))
@@ -207,7 +210,7 @@ def _draw_vectors(place: Axes, name: str, vectors: Float[np.ndarray, "feature hi
     posed = canonical_pose(vectors)
     posed = np.pad(posed, ((0, 0), (0, max(0, 3 - posed.shape[1]))))[:, :3]
     flat = np.linalg.matrix_rank(posed, tol=0.3) < 3
-    # The third axis points to the back, half as long.
+    # The third axis points backwards, at half its length.
     picture = posed[:, :2] if flat else posed[:, :2] + posed[:, 2:] * np.array([0.42, 0.28])
     for x, y in picture.tolist():
         place.plot([0, x], [0, y], color=_colour(name), lw=1.4, solid_capstyle="round")
@@ -221,7 +224,7 @@ def _draw_vectors(place: Axes, name: str, vectors: Float[np.ndarray, "feature hi
 
 
 def _draw_edges(place: Axes, posed: Float[np.ndarray, "feature 3"], picture: Float[np.ndarray, "feature 2"]) -> None:
-    """Lines between neighbours: pairs at most a tenth further apart than the nearest two of either."""
+    """Lines between neighbours: pairs at most 15 % further apart than either is from its nearest neighbour."""
     distance = np.linalg.norm(posed[:, None] - posed, axis=-1)
     nearest = (distance + 9 * np.eye(len(posed))).min(1)
     for i, j in np.argwhere(np.triu(distance <= 1.15 * np.minimum.outer(nearest, nearest), 1)).tolist():

@@ -1,6 +1,6 @@
-"""Correlated sets are in local non-superposition: up to where, and whether PCA then finds them.
+"""Correlated sets are in local non-superposition: how far this holds, and whether PCA then finds them.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 SMALL_CELL = (4, 6, 8)
-"""Size, number of sets and hidden dimension of what is trained on the exact loss as well."""
+"""Set size, number of sets and hidden dimension of the cells that are also trained on the exact loss."""
 
 FIRST_BASE_SEED = 7000
-"""The base seed of the first Spec; each has one of its own."""
+"""The base seed of the first Spec; every Spec has its own, counting up from here."""
 
 
 @final
@@ -45,10 +45,10 @@ class LocalBases(Experiment["LocalBasisFindings"]):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2)}
-    """Intervals need runs."""
+    """An interval needs at least two runs."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """A training for each shape of the weights; in it a Spec for each cell and null. 3, 5 or 20 runs of each."""
+        """One training per shape of the weights, with a Spec for each cell and null, of 3, 5 or 20 runs each."""
         from tegum.training.spec.methods import Exact, Sampled
         from tegum.training.spec.spec import Spec
 
@@ -86,7 +86,7 @@ class LocalBases(Experiment["LocalBasisFindings"]):
         }
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[LocalBasisFindings]:
-        """All measures of all cells, and where lines end; `shown` is what was found."""
+        """Measure all cells, and find where each property ends along the lines; `shown` is the `LocalBasisFindings`."""
         from tegum.experiments.local_basis.criteria import criteria
         from tegum.experiments.local_basis.figure import caption
         from tegum.experiments.local_basis.findings import find
@@ -96,14 +96,14 @@ class LocalBases(Experiment["LocalBasisFindings"]):
         return Findings(tuple(measures(found)), criteria(found), caption(found), found)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LocalBasisFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """Interference, read-out alone and locally, and PCA, over size, number and density of sets."""
+        """Interference, read-out error and PCA over the size, number and density of sets."""
         from tegum.experiments.local_basis.figure import figure
 
         return figure(findings.shown, findings.caption)
 
 
 def _grid(size: Size) -> list[Cell]:
-    """All cells; some of them more than once."""
+    """All cells of the grid, some of them more than once."""
     parts, numbers, pairs, references = {
         "quick": (
             {(4, 20): (10, 15, 20, 25), (10, 20): (5, 10, 15)},

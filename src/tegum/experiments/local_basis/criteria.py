@@ -23,23 +23,24 @@ def criteria(found: LocalBasisFindings) -> tuple[Criterion, ...]:
         Criterion("superposition", f"Every reference run represents at least {SUPERPOSED:g} m features.", most),
         Criterion(
             "almost_orthogonal",
-            "In every reference cell the interference within sets is less than a third of that between them.",
+            "In every reference cell, interference within sets is less than a third of interference between sets.",
             all(below(reference, "ratio", ORTHOGONAL)),
         ),
         Criterion(
             "read_out_by_own_embeddings",
-            "In every reference cell the tied read-out misses less than a tenth of a set alone, and of an active set "
-            "less than everywhere.",
+            "In every reference cell, the tied read-out misses less than 10 % of a set that is active alone, and less "
+            "of an active set than over all samples.",
             all([*below(reference, "alone", READ), *below(reference, "relative", 1.0)]),
         ),
         Criterion(
             "found_by_pca",
-            f"In every reference cell local PCA captures more than {FOUND:g} of what a random subspace leaves out.",
+            f"In every reference cell, local PCA captures more than {100 * FOUND:g} % of what a random subspace leaves "
+            "out.",
             all(below(reference, "lost", 1 - FOUND)),
         ),
         Criterion(
             "nothing_without_correlation",
-            "Trained without correlation, no reference cell passes as almost orthogonal or as read out.",
+            "Without correlation in training, no reference cell counts as almost orthogonal or as read out.",
             bool(nulls) and not any([*below(nulls, "ratio", ORTHOGONAL), *below(nulls, "alone", READ)]),
         ),
     )

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from tegum.figures.local_basis import Band, Curve
 
 DRAWN_PAIRS = ((5, 10), (5, 20), (10, 4), (10, 10))
-"""Sizes and numbers of sets whose lines over density are drawn."""
+"""The (set size, number of sets) whose lines over density are drawn."""
 
 
 def figure(found: LocalBasisFindings, caption: str) -> Figure:
-    """Interference, read-out alone and locally, and PCA, over size, number and density of sets.
+    """Interference, read-out error and PCA over the size, number and density of sets.
 
     Args:
         found: what is drawn.
@@ -49,21 +49,22 @@ def caption(found: LocalBasisFindings) -> str:
     """What the figure shows, in sentences."""
     load, part, dense = rules(found)
     return (
-        "Colours: number of sets. From above: mean squared cosine within sets over that between sets; what the tied "
-        "read-out of a set misses where nothing else is active (dotted: random groups of features of the same "
-        "models); where the set is active, over what it misses everywhere; what PCA captures of a set's embeddings "
-        "where the set is active, 0 being a random subspace of the same rank and 1 everything (dotted: PCA of "
-        "everything). Dashed lines: limits; marks on them: up to where they are kept. Crosses: trained without "
-        f"correlation. m = {HIDDEN}; intervals of 95 % over runs. Rule of thumb: the features of a set are almost "
-        "orthogonal, and read out by their own embeddings, while there are less than "
-        f"{_short(load)} features for each dimension (lines end {load.span}), and in a set less than "
-        f"{_short(part)} m of them; PCA finds the set only while density × size is below "
-        f"{_short(dense)} (lines end {dense.span})."
+        f"m = {HIDDEN}; colours: number of sets; bars: 95 % intervals over runs. Rows from the top: mean squared "
+        "cosine within sets divided by that between sets; variance that the tied read-out misses when only the set is "
+        "active (dotted: random groups of features of the same models); variance it misses when the set is "
+        "active, divided by what it misses over all samples; share of the set's embeddings captured by PCA on "
+        "samples in which the set is active, where 0 is a random subspace of the same rank and 1 is everything "
+        "(dotted: PCA on all samples). "
+        "Dashed lines are limits, and ticks on them mark where a curve crosses its limit. Crosses: trained without "
+        "correlation. Rule of thumb: the features of a set are almost orthogonal, and read out by their own "
+        f"embeddings, as long as there are fewer than {_short(load)} features per dimension (range over lines: "
+        f"{load.span}) and a set has fewer than {_short(part)} m features. PCA finds the set only as long as density × "
+        f"size is below {_short(dense)} (range over lines: {dense.span})."
     )
 
 
 def curves(found: LocalBasisFindings) -> dict[str, list[Curve]]:
-    """For each of what is varied its curves."""
+    """The curves of each column: over set size, number of sets and density."""
     columns: dict[str, list[Curve]] = {}
     kinds: tuple[Along, ...] = ("part", "sets", "density")
     for along in kinds:
@@ -134,9 +135,9 @@ def _curve(line: CellLine, ends: Sequence[LineEnd], nulls: Sequence[MeasuredCell
 
 
 def _band(line: CellLine, name: str) -> Band:
-    """Mean, low and high of each cell."""
+    """Mean, and lower and upper end of its interval, for each cell."""
     return np.array([(each.mean(name), *each.intervals[name]) for each in line.cells])
 
 
 def _short(rule: Rule) -> str:
-    return f"{rule.measure.value:.2g}" if rule.values else "an unknown number of"
+    return f"{rule.measure.value:.2g}" if rule.values else "(unknown)"

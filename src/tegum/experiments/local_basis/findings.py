@@ -1,4 +1,4 @@
-"""What the experiment `local-basis` measures of models with correlated sets, and where along a line it ends."""
+"""What `local-basis` measures in models with correlated sets, and how far along a line each property holds."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ if TYPE_CHECKING:
 Along = Literal["part", "sets", "density"]
 
 SIZE, HIDDEN = 10, 20
-"""Of the reference sets, and of most models."""
+"""The set size of the reference cells, and the hidden dimension of most models."""
 
 REFERENCE = ((4, 20), (10, 20), (20, 40))
-"""Numbers of reference sets, and their hidden dimensions."""
+"""The reference cells, as (number of sets, hidden dimension)."""
 
 REFERENCE_DENSITIES = (0.0125, 0.05)
-"""Of reference cells, and of lines over other things; the null has the second."""
+"""Densities of the reference cells and of all lines over set size or number of sets. The null has the second."""
 
 ORTHOGONAL = 1 / 3
-"""The largest interference within sets, over that between them, of features that are almost orthogonal."""
+"""Features count as almost orthogonal up to this ratio of interference within sets to that between sets."""
 
 READ = 0.1
-"""The largest part of a set's variance that its tied read-out may miss where nothing else is active."""
+"""The largest share of a set's variance that its tied read-out may miss when nothing else is active."""
 
 FOUND = 0.9
-"""The least part that local PCA must capture of what a random subspace leaves out."""
+"""The least share that local PCA must capture of what a random subspace leaves out."""
 
 LIMITS: Mapping[str, float] = {"ratio": ORTHOGONAL, "alone": READ, "lost": 1 - FOUND, "relative": 1.0}
-"""What may be measured at most of what must be small."""
+"""The largest value at which each measure still counts as small."""
 
 GROUPS = 16
-"""So many random partitions of the features into groups are the null within a model."""
+"""The number of random partitions of the features into groups: the null within a model."""
 
 RESAMPLES = 2000
-"""Of the runs, for intervals of where something ends."""
+"""The number of bootstrap resamples of the runs, for intervals of where a property ends."""
 
 LEAST = 1e-3
-"""Less than this part of a limit is this part: curves are interpolated on logarithmic scales."""
+"""Values below this fraction of a limit are raised to it, as curves are interpolated on logarithmic scales."""
 
 PerRun = Float[np.ndarray, " run"]
 
@@ -59,7 +59,7 @@ PerRun = Float[np.ndarray, " run"]
 @final
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One place of the grid: sets of equal features of one density."""
+    """One cell of the grid: sets of equal size, all of one density."""
 
     size: int
     sets: int
@@ -68,30 +68,30 @@ class Cell:
 
     @property
     def features(self) -> int:
-        """How many there are, in all sets together."""
+        """The number of features in all sets together."""
         return self.size * self.sets
 
     @property
     def part(self) -> float:
-        """Size over hidden dimension."""
+        """Set size divided by the hidden dimension."""
         return self.size / self.hidden
 
     def at(self, along: Along) -> float:
-        """Its place on a line."""
+        """The coordinate of this cell on a line over set size, number of sets or density."""
         return float({"part": self.part, "sets": self.sets, "density": self.density}[along])
 
     @property
     def name(self) -> str:
-        """In words: "10 sets of 10, m = 20, p = 0.05"."""
+        """The cell in words, such as "10 sets of 10, m = 20, p = 0.05"."""
         return f"{self.sets} sets of {self.size}, m = {self.hidden}, p = {self.density:g}"
 
     @property
     def key(self) -> str:
-        """At the start of its measures' keys: "sets_10_of_10_m_20_p_0_05"."""
+        """The start of the keys of its measures, such as "sets_10_of_10_m_20_p_0_05"."""
         return f"sets_{self.sets}_of_{self.size}_m_{self.hidden}_p_{in_key(self.density)}"
 
     def correlated(self) -> FeatureDistribution:
-        """Its features, each set with one gate: what is measured, whatever the model was trained on."""
+        """The features with one gate per set. Everything is measured on these, whatever the model was trained on."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import Correlated
 
@@ -108,42 +108,42 @@ class Cell:
 @final
 @dataclass(frozen=True, eq=False)
 class MeasuredCell:
-    """A cell with a value of each measure for every run that trained to its end; means over its sets."""
+    """The values measured in a cell, one for each run that completed training, averaged over its sets."""
 
     cell: Cell
     values: Mapping[str, PerRun]
 
     def mean(self, name: str) -> float:
-        """Over runs; NaN where it is not defined, or there is no run."""
+        """The mean of a measure over runs; NaN if it is undefined or there are no runs."""
         values = self.values[name]
         return float(values.mean()) if values.size else np.nan
 
     @cached_property
     def intervals(self) -> Mapping[str, tuple[float, float]]:
-        """Of these means, 95 %."""
+        """The 95 % intervals of these means."""
         return {name: bootstrap_mean(values) for name, values in self.values.items()}
 
     @property
     def superposed(self) -> bool:
-        """Whether every run represents more features than there are dimensions."""
+        """Whether every run represents more features than it has hidden dimensions."""
         counts = self.values["represented"]
         return bool(counts.size and (counts > self.cell.hidden).all())
 
 
 class CellLine(NamedTuple):
-    """Cells in superposition that differ in one thing only, rising in it."""
+    """Cells in superposition that differ in one quantity only, sorted by it."""
 
     along: Along
     cells: tuple[MeasuredCell, ...]
 
     @property
     def x(self) -> Float[np.ndarray, " cell"]:
-        """Of each cell."""
+        """The coordinate of each cell."""
         return np.array([each.cell.at(self.along) for each in self.cells])
 
     @property
     def name(self) -> str:
-        """What all its cells share, in words."""
+        """What all its cells have in common, in words."""
         cell = self.cells[0].cell
         what = {
             "part": f"{cell.sets} sets, m = {cell.hidden}, p = {cell.density:g}",
@@ -154,7 +154,7 @@ class CellLine(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What all its cells share, at the start of its measures' keys."""
+        """What all its cells have in common, as the start of the keys of its measures."""
         cell = self.cells[0].cell
         what = {
             "part": f"sets_{cell.sets}_m_{cell.hidden}_p_{in_key(cell.density)}",
@@ -167,65 +167,65 @@ class CellLine(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class LineEnd:
-    """Up to where on a line something holds: 0 where nowhere, infinity where to its end."""
+    """How far along a line a property holds: 0 if nowhere, infinity if along the whole line."""
 
     line: CellLine
     measure: str
     value: float
     drawn: Float[np.ndarray, " resample"]
-    """The same for runs that are drawn with replacement."""
+    """The value for each bootstrap resample of the runs."""
 
     @property
     def inner(self) -> bool:
-        """Whether it ends between two cells."""
+        """Whether the property ends between two cells of the line."""
         return 0 < self.value < np.inf
 
     @property
     def last(self) -> float:
-        """The last place at which it is defined."""
+        """The last coordinate at which the measure is defined."""
         return float(self.line.x[[bool(np.isfinite(each.mean(self.measure))) for each in self.line.cells]][-1])
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the value, 95 %; of runs alone, not of how far cells lie apart."""
+        """The 95 % interval of the value. It reflects differences between runs, not the spacing of the cells."""
         return quantiles(self.drawn)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class LocalBasisFindings:
-    """Everything that was measured."""
+    """Everything that the experiment found."""
 
     cells: Mapping[Cell, MeasuredCell]
     nulls: Mapping[Cell, MeasuredCell]
-    """Trained without correlation."""
+    """Reference cells trained without correlation."""
     exact: tuple[tuple[MeasuredCell, MeasuredCell], ...]
-    """Small cells, on the exact loss and on mini-batches."""
+    """Pairs of the same small cell, trained on the exact loss and on mini-batches."""
     bases: Mapping[Along, tuple[LineEnd, ...]]
-    """Up to where a local basis holds, on all lines of a kind."""
+    """How far a local basis holds, for all lines of each kind."""
     pca: Mapping[Along, tuple[LineEnd, ...]]
-    """Up to where PCA finds it."""
+    """How far PCA finds the set, for all lines of each kind on which this is defined."""
     better: tuple[LineEnd, ...]
-    """Up to which density the read-out misses less where the set is active than everywhere."""
+    """How far in density the read-out misses less of an active set than over all samples."""
 
     @property
     def reference(self) -> list[MeasuredCell]:
-        """The reference cells."""
+        """The reference cells that were trained with correlation."""
         return [each for cell, each in self.cells.items() if is_reference(cell)]
 
 
 def is_reference(cell: Cell) -> bool:
-    """Whether it is one of the reference cells."""
+    """Whether a cell is one of the reference cells."""
     return cell.size == SIZE and (cell.sets, cell.hidden) in REFERENCE and cell.density in REFERENCE_DENSITIES
 
 
 def correlated(spec: Spec) -> bool:
-    """Whether it is no null."""
+    """Whether a Spec has correlated sets; a null has not."""
     return spec.features.sets[0].kind == "correlated"
 
 
 def find(runs: Mapping[str, xr.Dataset]) -> LocalBasisFindings:
-    """Everything that is measured, of trajectories that have the dim `spec`."""
+    """Measure all cells and find where each property ends, from trajectories with the dimension `spec`."""
     cells: dict[Cell, MeasuredCell] = {}
     nulls: dict[Cell, MeasuredCell] = {}
     small: dict[str, list[MeasuredCell]] = {"small": [], "exact": []}
@@ -243,7 +243,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> LocalBasisFindings:
     for along in kinds:
         found = lines(cells.values(), along)
         bases[along] = tuple(earlier(end(line, "ratio"), end(line, "alone")) for line in found)
-        # A set as large as hidden space has no principal components to be found.
+        # A set that spans all of hidden space leaves PCA nothing to find.
         defined = [line for line in found if np.isfinite([each.mean("lost") for each in line.cells]).sum() > 1]
         pca[along] = tuple(end(line, "lost") for line in defined)
     better = tuple(end(line, "relative") for line in lines(cells.values(), "density"))
@@ -254,7 +254,7 @@ def cell_of(spec: Spec) -> Cell:
     """The cell of a Spec.
 
     Raises:
-        ValueError: its sets differ, or have several densities.
+        ValueError: the sets differ in size or density.
 
     """
     sets = spec.features.sets
@@ -265,18 +265,24 @@ def cell_of(spec: Spec) -> Cell:
 
 
 def seen(cell: Cell, weights: xr.DataArray, key: int) -> MeasuredCell:
-    """All measures of the final weights (seed, feature, hidden) of a cell's runs; diverged ones are left out.
+    """Measure the final weights (seed, feature, hidden) of a cell's runs, without diverged ones.
 
-    The names: `within` and `between`, mean squared cosines; `ratio` of the two; `alone`, `active` and `everywhere`,
-    what the tied read-out misses on these samples, and `relative`, `active` over `everywhere`; `local` and `global`,
-    what local PCA and PCA of everything capture, and `lost` and `lost globally`, the parts of what chance leaves out
-    that they miss; `represented`, how many features; `random ratio`, `random alone` and `random active`, the same for
-    random groups of the same features; `others`, the part of other sets' mean embeddings in the span of a set.
+    The measures are
+
+    - `within` and `between`, the mean squared cosines within and between sets, and `ratio`, the first over the second;
+    - `alone`, `active` and `everywhere`, the variance of a set that its tied read-out misses on samples in which only
+      the set is active, in which it is active, and on all samples; and `relative`, `active` over `everywhere`;
+    - `local` and `global`, the share of a set's embeddings captured by PCA on samples in which the set is active, and
+      by PCA on all samples; and `lost` and `lost globally`, the shares of what chance leaves out that these miss;
+    - `represented`, the number of represented features;
+    - `random ratio`, `random alone` and `random active`, the values of `ratio`, `alone` and `active` for random groups
+      of the same features;
+    - `others`, the share of the mean embeddings of other sets that lies in the span of a set.
 
     Args:
-        cell: by which is measured what the models were trained on, or not.
-        weights: of all runs.
-        key: of the random groups.
+        cell: the cell whose correlated sets define what is measured, even if the models were trained without.
+        weights: the final weights of all runs.
+        key: the seed of the random groups.
 
     """
     from tegum.analysis.sets.local import local_capture, readout_error
@@ -310,12 +316,12 @@ _NAMES = (
 
 
 def lost(captured: PerRun, chance: float) -> PerRun:
-    """The part that is missed of what chance leaves out: 1 where no better than chance; NaN where chance has all."""
+    """The share of what chance leaves out that is missed: 1 at chance level, NaN if chance captures everything."""
     return (1 - captured) / (1 - chance) if chance < 1 else np.full_like(captured, np.nan)
 
 
 def lines(cells: Iterable[MeasuredCell], along: Along, least: int = 3) -> list[CellLine]:
-    """All lines of at least so many cells, those that are in no superposition left out."""
+    """All lines with at least `least` cells, leaving out cells that are not in superposition."""
     found: dict[tuple[float, ...], list[MeasuredCell]] = {}
     for each in cells:
         cell = each.cell
@@ -334,7 +340,7 @@ def lines(cells: Iterable[MeasuredCell], along: Along, least: int = 3) -> list[C
 
 
 def end(line: CellLine, measure: str) -> LineEnd:
-    """Up to where on a line one of the measures in `LIMITS` stays within its limit."""
+    """Find how far along a line one of the measures in `LIMITS` stays within its limit."""
     cells = [each for each in line.cells if np.isfinite(each.mean(measure))]
     x = np.array([each.cell.at(line.along) for each in cells])
     rng = np.random.default_rng(0)
@@ -351,15 +357,15 @@ def end(line: CellLine, measure: str) -> LineEnd:
 
 
 def earlier(one: LineEnd, other: LineEnd) -> LineEnd:
-    """Up to where both hold."""
+    """How far both properties hold."""
     name = one.measure if one.value <= other.value else other.measure
     return LineEnd(one.line, name, min(one.value, other.value), np.minimum(one.drawn, other.drawn))
 
 
 def crossing(x: Float[np.ndarray, " cell"], y: Float[np.ndarray, "curve cell"]) -> Float[np.ndarray, " curve"]:
-    """Where each curve first rises above 1, between two cells by a straight line on logarithmic scales.
+    """Find where each curve first rises above 1, interpolated linearly between cells on logarithmic scales.
 
-    0 where it is above 1 from the beginning, infinity where it never is.
+    The result is 0 if a curve is above 1 from the beginning, and infinity if it never is.
     """
     u, v = np.log(x), np.log(np.maximum(y, LEAST))
     above = v > 0
@@ -373,7 +379,7 @@ def crossing(x: Float[np.ndarray, " cell"], y: Float[np.ndarray, "curve cell"]) 
 
 
 def quantiles(drawn: Float[np.ndarray, " resample"]) -> tuple[float, float]:
-    """The percentiles 2.5 and 97.5; between values that may be infinite nothing is interpolated."""
+    """The 2.5 % and 97.5 % quantiles, without interpolation, since values may be infinite."""
     low, high = np.quantile(drawn, (0.025, 0.975), method="nearest")
     return float(low), float(high)
 
@@ -381,7 +387,7 @@ def quantiles(drawn: Float[np.ndarray, " resample"]) -> tuple[float, float]:
 def _geometry(
     W: Float[np.ndarray, "*run feature hidden"], features: FeatureDistribution
 ) -> dict[str, Float[np.ndarray, "*run"]]:
-    """What does not depend on density; a set of which less than two features are represented has no interference."""
+    """The measures that do not depend on density; a set with fewer than two represented features has no cosines."""
     from tegum.analysis.sets.collapse import interference_between, interference_within
     from tegum.analysis.sets.local import readout_error
 
@@ -391,12 +397,12 @@ def _geometry(
 
 
 def _ratio(one: Float[np.ndarray, "*run"], other: Float[np.ndarray, "*run"]) -> Float[np.ndarray, "*run"]:
-    """NaN where nothing is there to compare with."""
+    """One over the other; NaN if the denominator is zero."""
     return np.divide(one, other, out=np.full_like(one, np.nan), where=other > 0)
 
 
 def _defined(values: Float[np.ndarray, "*run set"]) -> Float[np.ndarray, "*run"]:
-    """The mean over sets of which it is defined."""
+    """The mean over the sets for which the value is defined."""
     good = np.isfinite(values)
     counts = good.sum(-1)
     sums = np.where(good, values, 0.0).sum(-1)

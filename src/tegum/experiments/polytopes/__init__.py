@@ -1,6 +1,6 @@
-"""Features end in a few polytopes with fractional dimensionality, often tegum products of smaller ones.
+"""Features end up in a few polytopes with fractional dimensionality, often tegum products of smaller ones.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 class Polytopes(Experiment["list[Model]"]):
     """The claim about discrete polytopes.
 
-    It is tested on one model at each of many densities, of many equal features in few dimensions. In the range where
-    levels can be reached at all, the dimensionalities of represented features are compared with the levels of five
-    polytopes, their tegum factors are named, and it is measured how long the dimensions per feature stay at 1 and at
-    1/2 as features become sparser.
+    It is tested on models of many equal features in few dimensions, one at each of many densities. Wherever the levels
+    of five polytopes can be reached at all, the dimensionalities of represented features are compared with these
+    levels, and the tegum factors are named. As features become sparser, the experiment also measures how long the
+    dimensions per feature stay at 1 and at 1/2.
 
-    The nulls are the same levels moved elsewhere, even frames and random directions of rows as long, and a fall of the
-    dimensions per feature without a rest.
+    The nulls are the same levels shifted elsewhere; even frames and random directions with rows of the same lengths;
+    and a fall of the dimensions per feature without any plateau.
     """
 
     claim: ClassVar[str] = (
-        "Equal features end in a few polytopes with fractional dimensionality, often as tegum products of smaller "
-        "ones, and over density the dimensions per feature stick at 1 and 1/2."
+        "Equal features end up in a few polytopes with fractional dimensionality, often as tegum products of smaller "
+        "ones, and as density varies the dimensions per feature stick at 1 and 1/2."
     )
 
     varies: ClassVar[Mapping[str, Range]] = {
@@ -48,7 +48,7 @@ class Polytopes(Experiment["list[Model]"]):
     }
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """A model at each of 22, 23 or 60 densities; three at each in the full size."""
+        """One model at each of 22, 23 or 60 densities, and three at each in the full size."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import Independent
         from tegum.training.spec.methods import Sampled
@@ -76,12 +76,12 @@ class Polytopes(Experiment["list[Model]"]):
         }
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Features have too little room for all."""
+        """Refuse models that have room for all features."""
         group = specs["run"]
         refuse_room(self.name, group[0] if isinstance(group, Sequence) else group)
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[list[Model]]:
-        """Levels and shapes of every model; `shown` is the list of `Model`s."""
+        """Find the levels and polytopes of every model; `shown` is the list of `Model`s."""
         from tegum.experiments.polytopes.criteria import criteria
         from tegum.experiments.polytopes.figure import caption
         from tegum.experiments.polytopes.findings import find
@@ -90,11 +90,11 @@ class Polytopes(Experiment["list[Model]"]):
         models = find(runs["run"])
         tested = any(model.in_range for model in models)
         measured = by_key(measures(models)) if tested else {}
-        told = caption(models, measured)
-        return Findings(tuple(measured.values()), criteria(measured), told, models, tested=tested)
+        text = caption(models, measured)
+        return Findings(tuple(measured.values()), criteria(measured), text, models, tested=tested)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[Model]]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """Dimensionalities over 1/p, the shapes found at each, and a factor of each shape."""
+        """Dimensionalities over 1/p, the share of features in each polytope, and an example of each polytope."""
         from tegum.experiments.polytopes.figure import figure
 
         return figure(findings.shown, findings.caption)

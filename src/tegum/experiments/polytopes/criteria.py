@@ -9,16 +9,16 @@ from tegum.experiments.polytopes.measures import AGAIN
 from tegum.experiments.reporting import Measure
 
 HALF = 0.5
-"""The share that an interval must lie above for most to be more than half."""
+"""Most are more than half: the interval of their share must lie above this."""
 
 SEVERAL, FEW = 3, 0.1
-"""The least number of polytopes that are several, and the share of features in others below which these are few."""
+"""At least this many polytopes are several; other polytopes are few if they hold less than this share of features."""
 
 
 def criteria(measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
-    """Whether each part of the claim holds; if no model ends in the range of the levels, nothing is measured."""
+    """Whether each part of the claim holds; without a model in the range of the levels nothing is measured."""
     if not measured:
-        return (Criterion("model_in_range", "A model ends in the range of the levels.", False),)
+        return (Criterion("model_in_range", "At least one model ends up in the range of the levels.", False),)
 
     def above(key: str, least: float) -> bool:
         low = measured[key].low
@@ -26,27 +26,28 @@ def criteria(measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
 
     def most(text: str, key: str) -> Criterion:
         low, high = measured[key].low, measured[key].high
-        # An interval that could not be measured holds everything.
+        # An interval that could not be measured may contain anything.
         undecided = low is None or high is None or low <= HALF < high
-        told = f"{text}{' (undecided: the interval holds 1/2)' if undecided else ''}."
-        return Criterion(f"most_{key}", told, above(key, HALF))
+        sentence = f"{text}{' (undecided: the interval contains 1/2)' if undecided else ''}."
+        return Criterion(f"most_{key}", sentence, above(key, HALF))
 
     def sticks(where: str, at: str) -> Criterion:
         measure = measured[f"dimensions_per_feature_stick_at_{where}"]
         passed = measure.value is not None and measure.null is not None and measure.value > measure.null
-        return Criterion(f"stick_at_{where}", f"Over density, the dimensions per feature stick at {at}.", passed)
+        return Criterion(f"stick_at_{where}", f"As density varies, the dimensions per feature stick at {at}.", passed)
 
     found, others = measured["polytopes_found"].value, measured["features_with_other_names"].value
     return (
         Criterion(
             "features_at_level",
-            "Represented features are at an ideal level more often than at levels elsewhere, and than in even frames.",
+            "Represented features are at an ideal level more often than at shifted levels, and more often than in even "
+            "frames.",
             above("features_at_level_less_elsewhere", 0.0) and above("features_at_level_less_even_frames", 0.0),
         ),
-        most("Most represented features lie in a named polytope", "features_in_named_polytopes"),
+        most("Most represented features belong to a named polytope", "features_in_named_polytopes"),
         Criterion(
             "several_polytopes_found",
-            f"At least {SEVERAL} of the five polytopes are found, each at {AGAIN} densities or more, and few others.",
+            f"At least {SEVERAL} of the five polytopes are found, each at {AGAIN} or more densities, and few others.",
             found is not None and found >= SEVERAL and others is not None and others < FEW,
         ),
         most("Most models are tegum products of named polytopes", "tegum_products"),

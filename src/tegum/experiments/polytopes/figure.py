@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def figure(models: Sequence[Model], caption: str) -> Figure:
-    """Dimensionalities over 1/p, the shapes found at each, and a factor of each shape.
+    """Dimensionalities over 1/p, the share of features in each polytope, and an example of each polytope.
 
     Args:
-        models: what is drawn.
+        models: the models to draw.
         caption: set below the panels.
 
     """
@@ -40,16 +40,17 @@ def figure(models: Sequence[Model], caption: str) -> Figure:
 def caption(models: Sequence[Model], measures: Mapping[str, Measure]) -> str:
     """What the figure shows, in sentences."""
     if not models:
-        return "No model trained to its end."
+        return "No model completed training."
     densities, hidden = len({model.density for model in models}), models[0].weights.shape[1]
     counted, widest = TOLERANCES[COUNTED], TOLERANCES[-1]
     text = (
-        f"Top: dimensionality of every feature (models: {len(models)}, densities: {densities}, m = {hidden}): "
-        "represented ones as dots, a colour for each polytope, light where it has its name only with a tolerance of "
-        f"cosines of {widest:g} and not of {counted:g}, grey where it has none; the others as specks; dashed: ideal "
-        "levels; line: dimensions per feature. Middle: the share of represented features in polytopes of each name. "
-        "Bottom: one of each as found, commonest first, the third dimension drawn obliquely. Found are "
-        f"{_found(models, COUNTED)}; with {widest:g} {_found(models, len(TOLERANCES) - 1)}."
+        f"Top: dimensionality of every feature (models: {len(models)}, densities: {densities}, m = {hidden}). "
+        "Represented features are dots coloured by their polytope: light if it has its name only with a tolerance of "
+        f"{widest:g} on cosines and not with {counted:g}, grey if it has none. Other features are specks. Dashed: "
+        "ideal levels; line: dimensions per feature. Middle: share of represented features in polytopes of each name. "
+        "Bottom: an example of each polytope as found, most frequent first, with the third dimension drawn obliquely. "
+        f"Polytopes found: {_found(models, COUNTED)}. With a tolerance of {widest:g}: "
+        f"{_found(models, len(TOLERANCES) - 1)}."
     )
     ranged = [1 / model.density for model in models if model.in_range]
     if not ranged:
@@ -58,9 +59,9 @@ def caption(models: Sequence[Model], measures: Mapping[str, Measure]) -> str:
     sparser = measures[f"sparser.{key}"].value
     return (
         f"{text} In the range of the levels (1/p from {min(ranged):.3g} to {max(ranged):.3g}) "
-        f"{_percent(measures[key].value)} of the represented features lie in named polytopes "
-        f"({_percent(measures[f'{with_tolerance(len(TOLERANCES) - 1)[0]}{key}'].value)} with {widest:g})"
-        f"{'' if sparser is None else f', in sparser models {_percent(sparser)}'}."
+        f"{_percent(measures[key].value)} of the represented features belong to named polytopes "
+        f"({_percent(measures[f'{with_tolerance(len(TOLERANCES) - 1)[0]}{key}'].value)} with a tolerance of "
+        f"{widest:g}){'' if sparser is None else f', and {_percent(sparser)} in sparser models'}."
     )
 
 
@@ -70,4 +71,4 @@ def _percent(share: float | None) -> str:
 
 def _found(models: Sequence[Model], tolerance: int) -> str:
     found = found_of(models, tolerance).most_common()
-    return ", ".join(f"{count} × {name}" for name, count in found) or "none with a name"
+    return ", ".join(f"{count} × {name}" for name, count in found) or "none that has a name"

@@ -1,4 +1,4 @@
-"""What polytopes models end in: their represented features, levels, and named tegum factors, beside nulls."""
+"""The polytopes that models end up in: represented features, levels and named tegum factors, with their nulls."""
 
 from __future__ import annotations
 
@@ -18,102 +18,102 @@ if TYPE_CHECKING:
     from tegum.analysis.geometry.polytopes import Factor
 
 NEAR_LEVEL = 0.02
-"""At a level is what is so near to it."""
+"""A dimensionality within this distance of a level counts as at the level."""
 
 RING = (0.25, 0.875)
-"""Levels elsewhere are moved along this part of the axis: an eighth beyond the lowest and the highest."""
+"""The interval of dimensionality along which levels are shifted: 1/8 beyond the lowest and the highest level."""
 
 ELSEWHERE = 201
-"""So many shifts, evenly spaced."""
+"""The number of shifts, evenly spaced."""
 
 TOLERANCES = (0.05, 0.1, 0.15, 0.2)
-"""Of cosines; one of them counts, the others tell how much depends on it."""
+"""Tolerances on cosines. One counts; the others show how much depends on it."""
 
 COUNTED = TOLERANCES.index(0.1)
-"""The tolerance that counts."""
+"""The position in `TOLERANCES` of the tolerance that counts."""
 
 MAINLY = 0.5
-"""Represented features make up a model if they hold at least this share of |W|²_F."""
+"""A model is mainly represented features if these hold at least this share of |W|²_F."""
 
 KEY = 11
-"""Of the random numbers of nulls."""
+"""The seed of the random numbers of nulls."""
 
 
 @final
 @dataclass(frozen=True)
 class Naming:
-    """The polytopes that represented features form, with one tolerance."""
+    """The polytopes that the represented features of a model form, at one tolerance."""
 
     shapes: tuple[str, ...]
-    """For each feature the name of its polytope; "" where that has none."""
+    """The name of each feature's polytope, or "" if it has none."""
     factors: tuple[tuple[str, tuple[int, ...]], ...]
-    """Names and features of the named polytopes, as positions among the represented ones."""
+    """The named polytopes: name, and features as positions among the represented ones."""
     others: tuple[str, ...]
-    """What other factors are called, points among them."""
+    """What all other factors are called, points included."""
 
     @property
     def share(self) -> float:
-        """Of the features, in named polytopes; 0 of none."""
+        """The share of features that belong to named polytopes; 0 without features."""
         return sum(map(bool, self.shapes)) / max(len(self.shapes), 1)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What one model ended in."""
+    """What one model ended up with."""
 
     density: float
     seed: int
     per_feature: float
-    """m / |W|²_F; infinite where W = 0."""
+    """Dimensions per feature, m / |W|²_F; infinite if W = 0."""
     held: float
-    """The share of |W|²_F that is in represented features."""
+    """The share of |W|²_F held by represented features."""
     uneven: float
-    """The largest difference from 1 of a squared singular value of W: 0 for a projection on m dimensions."""
+    """The largest difference between a squared singular value of W and 1: 0 for a projection onto m dimensions."""
     weights: Float[np.ndarray, "feature hidden"]
-    """Of the represented features."""
+    """The embeddings of the represented features."""
     levels: Float[np.ndarray, " feature"]
     """Dimensionalities of the represented features."""
     rest: Float[np.ndarray, " other"]
     """Dimensionalities of the other features."""
     named: tuple[Naming, ...]
-    """With each of the tolerances."""
+    """The polytopes found with each of the tolerances."""
     random: tuple[Naming, ...]
-    """The same with random directions."""
+    """The polytopes found if each embedding is given a random direction."""
     even_named: tuple[Naming, ...]
-    """The same in the even frame; nothing where the model does not reach the levels."""
+    """The polytopes found in the even frame; empty if the model does not reach the levels."""
     even: Float[np.ndarray, " frame_feature"]
-    """Dimensionalities in the even frame; likewise."""
+    """Dimensionalities in the even frame; empty if the model does not reach the levels."""
 
     @property
     def counted(self) -> Naming:
-        """With the tolerance that counts."""
+        """The polytopes found with the tolerance that counts."""
         return self.named[COUNTED]
 
     @property
     def reaches_levels(self) -> bool:
-        """Whether its represented features have on average at least the dimensionality of the lowest level."""
+        """Whether its represented features have, on average, at least the dimensionality of the lowest level."""
         return reaching(self.density, self.levels)
 
     @property
     def in_range(self) -> bool:
-        """Whether it is in the range of the levels, and made up of represented features."""
+        """Whether it reaches the levels and is mainly represented features."""
         return self.reaches_levels and self.held >= MAINLY
 
 
 def reaching(density: float, levels: Float[np.ndarray, " feature"]) -> bool:
-    """Whether features of this density have on average at least the dimensionality of the lowest level, below 1."""
+    """Whether the density is below 1 and the mean dimensionality is at least that of the lowest level."""
     mean = float(levels.mean()) if len(levels) else 0.0
     return density < 1 and mean >= min(ideal_levels()) - NEAR_LEVEL
 
 
 def near_level(dimensionality: Float[np.ndarray, "*shape"], shift: float = 0.0) -> Bool[np.ndarray, "*shape"]:
-    """Whether each dimensionality is at a level, where all levels are moved along the ring by `shift`."""
+    """Whether each dimensionality is at a level, with all levels shifted around the ring by `shift`."""
     return np.asarray((np.abs(dimensionality[..., None] - _moved(shift)) <= NEAR_LEVEL).any(-1))
 
 
 def elsewhere(dimensionality: Float[np.ndarray, " feature"]) -> float:
-    """The share that is at a level, on average over levels elsewhere."""
+    """The share of features at a level, averaged over shifted levels."""
     length = RING[1] - RING[0]
     shifts = np.linspace(2 * NEAR_LEVEL, length - 2 * NEAR_LEVEL, ELSEWHERE)[:, None]
     return float((np.abs(dimensionality[:, None, None] - _moved(shifts)) <= NEAR_LEVEL).any(-1).mean())
@@ -125,14 +125,14 @@ def _moved(shift: float | Float[np.ndarray, "shift 1"]) -> Float[np.ndarray, "*s
 
 
 def ideal_levels() -> list[float]:
-    """The dimensionalities at which features of toy models come to rest, as published."""
+    """The published dimensionalities at which features of toy models settle."""
     from tegum.analysis.geometry.polytopes import LEVELS
 
     return [float(level) for level in LEVELS.values()]
 
 
 def find(run: xr.Dataset) -> list[Model]:
-    """All models of a trajectory with the dim `spec` that trained to their end, in its order."""
+    """All models that completed training, in the order of a trajectory with the dimension `spec`."""
     from tegum.analysis.runs import completed_runs
 
     models = []
@@ -153,7 +153,7 @@ def _model(density: float, end: xr.Dataset, key: int) -> Model:
     rows = weights[present]
     lengths = np.linalg.norm(rows, axis=1)
     levels = dimensionality(weights)
-    # Elsewhere nothing is compared with it.
+    # Outside the range of the levels nothing is compared with it.
     even = even_frame(lengths, rows.shape[1], key) if reaching(density, levels[present]) else rows[:0]
     return Model(
         density=density,
@@ -167,13 +167,13 @@ def _model(density: float, end: xr.Dataset, key: int) -> Model:
         named=named_with(rows),
         random=named_with(random_directions(lengths, rows.shape[1], key)),
         even_named=named_with(even),
-        # Where dimensions are no fewer than features, each of these has one of its own.
+        # With at least as many dimensions as features, every feature has a dimension to itself.
         even=dimensionality(even) if len(even) >= rows.shape[1] else np.ones(len(even)),
     )
 
 
 def named_with(rows: Float[np.ndarray, "feature hidden"]) -> tuple[Naming, ...]:
-    """The polytopes that vectors form, all of them taken for represented, with each of the tolerances."""
+    """The polytopes that vectors form with each of the tolerances, taking all of them as represented."""
     from tegum.analysis.geometry.polytopes import name_polytope
 
     if not len(rows):
@@ -192,25 +192,25 @@ def named_with(rows: Float[np.ndarray, "feature hidden"]) -> tuple[Naming, ...]:
 
 
 def _is_named(factor: Factor) -> bool:
-    # Neither a point nor collapsed features that are alone are a polytope.
+    # Neither a point nor a lone group of collapsed features is a polytope.
     return factor.ideal is not None and len(factor.features) > 1 and not factor.name.startswith("collapsed")
 
 
 def held_by(models: Sequence[Model], tolerance: int = COUNTED) -> Counter[str]:
-    """How many features the polytopes of each name hold, with one of the tolerances."""
+    """The number of features in polytopes of each name, with one of the tolerances."""
     return Counter(name for model in models for name in model.named[tolerance].shapes if name)
 
 
 def found_of(models: Sequence[Model], tolerance: int = COUNTED) -> Counter[str]:
-    """How many polytopes of each name there are, with one of the tolerances."""
+    """The number of polytopes of each name, with one of the tolerances."""
     return Counter(name for model in models for name, _ in model.named[tolerance].factors)
 
 
 def examples_of(models: Sequence[Model]) -> list[tuple[str, str, Float[np.ndarray, "_ hidden"]]]:
-    """One polytope of each name, commonest first: name, "" or a tolerance, and its vectors.
+    """One polytope of each name, most frequent first: its name, "" or a tolerance, and its vectors.
 
-    Names that are not found with the tolerance that counts follow with the widest. Of all polytopes of a name, that
-    one is taken whose features have the middle mean dimensionality.
+    Names found only with the widest tolerance come last. Of all polytopes of a name, the one with the median mean
+    dimensionality is taken.
     """
     examples: dict[str, tuple[str, str, Float[np.ndarray, "_ hidden"]]] = {}
     for at, note in ((COUNTED, ""), (len(TOLERANCES) - 1, f"tolerance {TOLERANCES[-1]:g}")):
