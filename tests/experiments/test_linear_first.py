@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose
 import tegum as tg
 from tegum import experiments
 from tegum.experiments.linear_first import criteria as _linear_criteria
+from tegum.experiments.linear_first import figure as _linear_figure
 from tegum.experiments.linear_first import measures as _linear_measures
-from tegum.experiments.linear_first.criteria import when
+from tegum.experiments.linear_first.figure import when
 from tegum.experiments.linear_first.findings import LinearFirstFindings, OnsetEnsemble, StartScales, found_in
 from tegum.experiments.reporting import Measure, by_key
 
@@ -156,7 +157,7 @@ def test_the_answer_says_what_was_measured(at, word):
     made = onset(count, fallen, total=count + 0.1)
     found = LinearFirstFindings((), {}, {"adamw": (ensemble(made),)})
     measured = by_key(_linear_measures._of_onsets(found))
-    text = _linear_criteria.answer(found, measured)
+    text = _linear_figure.answer(found, measured)
     assert f"by more than m represented, {word}: when" in text
 
 
@@ -262,7 +263,7 @@ def test_what_runs_do_instead_is_counted():
     runs = resting([0.2, 0.2, 0.3, 0.4], [0.2, 0.2, 0.3, 0.4], [1.0, 1.0, -0.9, 1.0])
     later = dataclasses.replace(runs, first=(None,) * 4, purest=(-1,) * 4)
     system = StartScales(2, 4, np.arange(4), runs.losses, (0.001, 0.1, np.nan), (runs, later, later))
-    text = _linear_criteria.failures(LinearFirstFindings((system,), {}, {}))
+    text = _linear_figure.failures(LinearFirstFindings((system,), {}, {}))
     assert "m = 2k: 2 linear, of full rank, 1 linear, of lower rank, 1 antipodal sets. With" in text
     shares = by_key(_linear_measures._of_systems(LinearFirstFindings((system,), {}, {})))
     assert shares["sets_2_4.instead_antipodal"].value == 0.25

@@ -27,9 +27,6 @@ FIRST_SEED = 2_100
 EVALUATION = 256
 """Samples of the loss that is recorded: small, for what is measured is the population's."""
 
-DRAWN = ((4, 8), ("apart-size", "sgd"))
-"""Sets and dimensions of the system, and the ensemble of unlike sets, whose losses are drawn."""
-
 
 @final
 class LinearFirst(Experiment["LinearFirstFindings"]):
@@ -49,32 +46,21 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[LinearFirstFindings]:
         """Plateaus, orders and onsets; `shown` is what was found."""
-        from tegum.experiments.linear_first.criteria import (
-            FEWEST_TESTED_RUNS,
-            answer,
-            caption,
-            criteria,
-            failures,
-            testable,
-        )
+        from tegum.experiments.linear_first.criteria import criteria, testable
+        from tegum.experiments.linear_first.figure import caption
         from tegum.experiments.linear_first.measures import measures
 
         found = found_in(runs)
         if not testable(found):
-            text = f"Some ensemble has fewer than {FEWEST_TESTED_RUNS} runs that trained to their end."
-            return Findings((), (), text, found, tested=False)
+            return Findings((), (), caption(found, {}), found, tested=False)
         measured = by_key(measures(found))
-        text = f"{caption(found)} {failures(found)} {answer(found, measured)}"
-        return Findings(tuple(measured.values()), criteria(found, measured), text, found)
+        return Findings(tuple(measured.values()), criteria(found, measured), caption(found, measured), found)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LinearFirstFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Losses and first plateaus; plateaus, order and times of unlike sets; superposition over training."""
-        from tegum.figures.linear_first import linear_first, only_words
+        from tegum.experiments.linear_first.figure import figure
 
-        found = findings.shown
-        if not found.fewest:
-            return only_words(findings.caption)
-        return linear_first(found.systems, found.orders, found.onsets, DRAWN, findings.caption)
+        return figure(findings.shown, findings.caption)
 
 
 def _alike(size: Size) -> dict[str, list[Spec]]:
@@ -200,16 +186,3 @@ def _seeds(size: Size) -> int:
 def _spread(first: int, last: int, count: int) -> list[int]:
     """Steps in equal ratios."""
     return sorted({0, *np.geomspace(first, last, count).round().astype(int).tolist()})
-
-
-def _grid(specs: Mapping[str, Spec | Sequence[Spec]]) -> Any:
-    return {
-        name: [
-            (
-                spec.features, spec.hidden, spec.activation, spec.initial_scale, spec.training.kind,
-                getattr(spec.training, "optimiser", None),
-            )
-            for spec in (group if isinstance(group, Sequence) else [group])
-        ]
-        for name, group in specs.items()
-    }  # fmt: skip

@@ -81,8 +81,10 @@ class Octahedron(Experiment["OctahedronFindings"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[OctahedronFindings]:
         """Regimes, ends, routes, saddles and what decides; `shown` is an `OctahedronFindings`."""
+        from tegum.experiments.octahedron.criteria import criteria
+        from tegum.experiments.octahedron.figure import caption
         from tegum.experiments.octahedron.findings import find
-        from tegum.experiments.octahedron.measures import caption, criteria, measures
+        from tegum.experiments.octahedron.measures import measures
 
         found = find(runs)
         listed = measures(found)
@@ -91,17 +93,6 @@ class Octahedron(Experiment["OctahedronFindings"]):
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[OctahedronFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """The polyhedron at the end of each regime of one run, over its loss, over the tree of routes."""
-        from tegum.figures.octahedron import Picture, octahedron
+        from tegum.experiments.octahedron.figure import figure
 
-        found = findings.shown
-        pictures, bands = [], []
-        drawn = found.drawn
-        if drawn is not None:
-            for stage in found.stages[drawn]:
-                bands.append(
-                    (stage.regime.start, stage.regime.end, stage.regime.kind, stage.dominant, stage.dominant_share)
-                )
-                pictures.append(Picture(stage.regime.end, found.weights[drawn, stage.regime.last]))
-            pictures.insert(0, Picture(int(found.steps[0]), found.weights[drawn, 0]))
-        curve = (found.steps, found.loss[drawn]) if drawn is not None else None
-        return octahedron(pictures, curve, bands, found.tree(), findings.caption)
+        return figure(findings.shown, findings.caption)

@@ -1,9 +1,9 @@
-"""The measures and criteria of the experiment `octahedron`, and what its figure says."""
+"""The measures of the experiment `octahedron`: how runs end, and their regimes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +11,6 @@ from jaxtyping import Bool
 
 from tegum.analysis.dynamics.motions import ORDER
 from tegum.analysis.dynamics.stages import MotionStage, commonest, falls, purity
-from tegum.experiments.framework import Criterion
 from tegum.experiments.octahedron.findings import OctahedronFindings
 from tegum.experiments.octahedron.route_measures import of_routes
 from tegum.experiments.octahedron.routes import GRID_DENSITIES, PAIRS_FIRST, STRAIGHT
@@ -43,8 +42,9 @@ PLACE_KEYS = {
 }
 """Places in the order of stages, in keys."""
 
-LEAST_SHARE = 0.02
-"""A route counts from this share of runs on."""
+
+LEAST_SHARE_OF_MOTION = 0.02
+"""Transformations with a smaller mean share of the motion are not reported."""
 
 
 def measures(found: OctahedronFindings) -> list[Measure]:
@@ -178,39 +178,43 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
 
 def _of_stages(found: OctahedronFindings) -> list[Measure]:
     """Every place in the order of regimes: what rules it, when it is, and what each transformation has of it."""
-    positions = np.flatnonzero(found.small)
-    runs = [found.stages[k] for k in positions.tolist()]
-    rows = []
-    for place, stages in by_place(runs).items():
-        if not stages:
-            continue
-        of = PLACE_KEYS[place]
-        rulers = Counter(stage.dominant for _, stage in stages)
-        told = ", ".join(f"{ruler} {count}" for ruler, count in rulers.most_common())
-        for name, time in (("begin", lambda stage: stage.regime.start), ("end", lambda stage: stage.regime.end)):
-            values = by_run([(run, np.log(time(stage))) for run, stage in stages])
-            one = average(f"{of}.{name}", f"{place}: {name}", values, "step", "")
-            low, high = (None if edge is None else float(np.exp(edge)) for edge in (one.low, one.high))
-            value = None if one.value is None else float(np.exp(one.value))
-            rows.append(Measure(one.key, one.name, value, "step", low, high, one.n, meaning="geometric mean"))
-        drops = by_run([(run, 1 - stage.regime.after / stage.regime.before) for run, stage in stages])
-        rows.append(
-            average(f"{of}.fall_of_loss", f"{place}: fall of the loss", drops, "1", f"part of it; rulers: {told}")
-        )
-        for name in ORDER:
-            values = [(run, stage.shares[name]) for run, stage in stages if np.isfinite(stage.shares[name])]
-            if values and np.mean([each for _, each in values]) >= 0.02:
-                rows.append(
-                    average(
-                        f"{of}.{name}",
-                        f"{place}: {name}",
-                        by_run(values),
-                        "1",
-                        "share of the motion; null: a motion in a random direction",
-                        null=BY_DIMENSION[name],
-                    )
+    runs = [found.stages[k] for k in np.flatnonzero(found.small).tolist()]
+    return [row for place, stages in by_place(runs).items() if stages for row in _of_place(place, stages)]
+
+
+def _of_place(place: str, stages: Sequence[tuple[int, MotionStage]]) -> list[Measure]:
+    """One place: positions of runs, and what stands there in each."""
+    of = PLACE_KEYS[place]
+    rulers = Counter(stage.dominant for _, stage in stages)
+    told = ", ".join(f"{ruler} {count}" for ruler, count in rulers.most_common())
+    starts, ends = ([(run, getattr(stage.regime, name)) for run, stage in stages] for name in ("start", "end"))
+    drops = by_run([(run, 1 - stage.regime.after / stage.regime.before) for run, stage in stages])
+    rows = [
+        _geometric_mean(f"{of}.begin", f"{place}: begin", starts),
+        _geometric_mean(f"{of}.end", f"{place}: end", ends),
+        average(f"{of}.fall_of_loss", f"{place}: fall of the loss", drops, "1", f"part of it; rulers: {told}"),
+    ]
+    for name in ORDER:
+        values = [(run, stage.shares[name]) for run, stage in stages if np.isfinite(stage.shares[name])]
+        if values and np.mean([each for _, each in values]) >= LEAST_SHARE_OF_MOTION:
+            rows.append(
+                average(
+                    f"{of}.{name}",
+                    f"{place}: {name}",
+                    by_run(values),
+                    "1",
+                    "share of the motion; null: a motion in a random direction",
+                    null=BY_DIMENSION[name],
                 )
+            )
     return rows
+
+
+def _geometric_mean(key: str, name: str, steps: Sequence[tuple[int, int]]) -> Measure:
+    """Of steps, over runs."""
+    one = average(key, name, by_run([(run, np.log(step)) for run, step in steps]), "step", "")
+    value, low, high = (None if each is None else float(np.exp(each)) for each in (one.value, one.low, one.high))
+    return Measure(key, name, value, "step", low, high, one.n, meaning="geometric mean")
 
 
 def _of_sequences(found: OctahedronFindings) -> list[Measure]:
@@ -339,66 +343,3 @@ def _of_twist(found: OctahedronFindings) -> list[Measure]:
             "part of it",
         ),
     ]
-
-
-def criteria(found: OctahedronFindings, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
-    """Those of the module `octahedron`; none where no run has a small start."""
-    if not found.small.any():
-        return ()
-
-    def low(key: str) -> float:
-        return _number(measured[key].low if key in measured else None, -np.inf)
-
-    def high(key: str) -> float:
-        return _number(measured[key].high if key in measured else None, np.inf)
-
-    index = measured.get("adjusted_rand_index")
-    agrees = index is not None and _number(index.value, -np.inf) > _number(index.null, np.inf)
-    return (
-        Criterion(
-            "ends_as_octahedra",
-            "From small starts, runs end as octahedra whose pairs join different sets.",
-            low("octahedra_that_join_both_sets") > 0.9,
-        ),
-        Criterion(
-            "regimes_in_order",
-            "From small starts inflation comes before opening, more often than from Xavier's.",
-            low("small.regimes_in_order") > max(0.9, high("xavier.regimes_in_order")),
-        ),
-        Criterion(
-            "one_transformation",
-            "Over time, the ruler has a larger share than with its regimes in any order, and at random places.",
-            all(low(f"ruler_share_over_time_over_{null}") > 0 for null in ("any_order", "random_places")),
-        ),
-        Criterion(
-            "twist_is_fall",
-            "The twist into the antiprism is a fall of the loss in more than half of the straight runs.",
-            low("straight.falls_ruled_by_twist") > 0.5,
-        ),
-        Criterion(
-            "several_routes",
-            "There are both routes, and clusters of trajectories agree with them.",
-            low("route_straight") > LEAST_SHARE and low("route_pairs_first") > LEAST_SHARE and agrees,
-        ),
-    )
-
-
-def _number(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
-
-
-def caption(found: OctahedronFindings) -> str:
-    """Of the figure."""
-    small = int(found.small.sum())
-    text = ""
-    if (at := found.drawn) is not None:
-        text = (
-            f"Top: six features in two correlated sets (colours) at the ends of regimes of run {int(found.seed[at])} "
-            f"at density {found.density(at):g}, start {found.scale(at):g}, every snapshot turned on the next; lines "
-            "join the members of a set, dashed ones antipodal pairs. Middle: its exact loss; shaded are plateaus, and "
-            "each regime has the name of the transformation with the largest share of its motion, and that share. "
-        )
-    return (
-        f"{text}Bottom: how {small} runs from small starts stood when their sets began to open, whether two open "
-        "triangles stood opposite before the first antipodal pair (straight) or after it, and how they ended."
-    )

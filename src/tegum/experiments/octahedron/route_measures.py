@@ -39,47 +39,42 @@ def of_routes(found: OctahedronFindings) -> list[Measure]:
 
 def _of_counts(found: OctahedronFindings) -> list[Measure]:
     small = np.flatnonzero(found.small).tolist()
-    kinds = found.kinds
-    rows = [
-        share(
-            f"route_{key}",
-            f"route {route}",
-            sum(found.routes[k] == route for k in small),
-            len(small),
-            "from small starts",
-        )
-        for route, key in ROUTES.items()
-    ]
-    rows += [
-        share(
-            f"stand_{key}",
-            f"stand {stand}",
-            sum(found.stands[k] == stand for k in small),
-            len(small),
-            "when they begin to open",
-        )
-        for stand, key in STANDS.items()
-    ]
-    rows += [
-        share(f"kind_{key}", f"kind {kind}", sum(kinds[k] == kind for k in small), len(small), "from small starts")
-        for kind, key in KIND_KEYS.items()
-    ]
+    rows = []
+    for of, names, label, meaning in (
+        ("route", ROUTES, found.routes, "from small starts"),
+        ("stand", STANDS, found.stands, "when they begin to open"),
+        ("kind", KIND_KEYS, found.kinds, "from small starts"),
+    ):
+        rows += [
+            share(f"{of}_{key}", f"{of} {name}", sum(label[k] == name for k in small), len(small), meaning)
+            for name, key in names.items()
+        ]
+    return [*rows, *_of_straight_routes(found), *_of_agreement(found)]
+
+
+def _of_straight_routes(found: OctahedronFindings) -> list[Measure]:
+    """How many runs of each cell with a small start go straight, and of each larger start."""
+    small, large = (np.flatnonzero(each).tolist() for each in (found.small, ~found.small))
+    rows = []
     for density in GRID_DENSITIES:
         for scale in SMALL_STARTS:
-            used = [k for k in small if found.density(k) == density and found.scale(k) == scale]
-            hits = sum(found.routes[k] == STRAIGHT for k in used)
+            used = [found.routes[k] for k in small if found.density(k) == density and found.scale(k) == scale]
             key = f"density_{in_key(density)}.start_{in_key(scale)}.route_straight"
-            rows.append(share(key, f"route straight at {density:g}, start {scale:g}", hits, len(used), "of its cell"))
-    large = np.flatnonzero(~found.small).tolist()
+            name = f"route straight at {density:g}, start {scale:g}"
+            rows.append(share(key, name, used.count(STRAIGHT), len(used), "of its cell"))
     for scale, of, told in ((0.2, "start_0_2", "0.2"), (None, "xavier", "Xavier's")):
-        used = [k for k in large if found.scale(k) == scale]
-        hits = sum(found.routes[k] == STRAIGHT for k in used)
-        rows.append(share(f"{of}.route_straight", f"route straight, start {told}", hits, len(used), "all densities"))
-    if found.agreement is not None:
-        index, limit, n = found.agreement
-        told = "of three clusters of trajectories with the three kinds; null: 97.5 % limit of kinds permuted in cells"
-        rows.append(Measure("adjusted_rand_index", "adjusted Rand index", index, "1", n=n, null=limit, meaning=told))
+        used = [found.routes[k] for k in large if found.scale(k) == scale]
+        key, name = f"{of}.route_straight", f"route straight, start {told}"
+        rows.append(share(key, name, used.count(STRAIGHT), len(used), "all densities"))
     return rows
+
+
+def _of_agreement(found: OctahedronFindings) -> list[Measure]:
+    if found.agreement is None:
+        return []
+    index, limit, n = found.agreement
+    told = "of three clusters of trajectories with the three kinds; null: 97.5 % limit of kinds permuted in cells"
+    return [Measure("adjusted_rand_index", "adjusted Rand index", index, "1", n=n, null=limit, meaning=told)]
 
 
 def _of_axes(found: OctahedronFindings) -> list[Measure]:

@@ -1,0 +1,121 @@
+"""The figure of the experiment `linear-first`, and its caption."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tegum.analysis.linear.onset import DEFINITIONS
+from tegum.analysis.linear.plateau_ranks import PLATEAU_KINDS
+from tegum.experiments.linear_first.criteria import FEWEST_TESTED_RUNS, MOST_RUNS, testable
+from tegum.experiments.linear_first.measures import EARLY, LATE, where_key
+from tegum.experiments.reporting import Measure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from tegum.experiments.linear_first.findings import LinearFirstFindings, StartScales
+
+DRAWN = ((4, 8), ("apart-size", "sgd"))
+"""Sets and dimensions of the system, and the ensemble of unlike sets, whose losses are drawn."""
+
+
+def figure(found: LinearFirstFindings, caption: str) -> Figure:
+    """Losses and first plateaus; plateaus, order and times of unlike sets; superposition over training.
+
+    Args:
+        found: what is drawn.
+        caption: set below the panels.
+
+    """
+    from tegum.figures.linear_first import linear_first, only_words
+
+    if not found.fewest:
+        return only_words(caption)
+    return linear_first(found.systems, found.orders, found.onsets, DRAWN, caption)
+
+
+def caption(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> str:
+    """What the figure shows, and what was found, in sentences."""
+    if not testable(found):
+        return f"Some ensemble has fewer than {FEWEST_TESTED_RUNS} runs that trained to their end."
+    return f"{panels(found)} {failures(found)} {answer(found, measured)}"
+
+
+def panels(found: LinearFirstFindings) -> str:
+    """What the panels show."""
+    runs = len(found.systems[0].runs[0].first)
+    return (
+        "First row, left: population loss of k = 4 correlated sets of three, density 0.05, m = 8, AdamW, the first run "
+        "from each start scale; lines are the best linear solutions of each rank. Right: three sets of 24, 6 and 1 "
+        "features, SGD, the first run; ticks are predicted times. Second row: what the first plateau of "
+        f"{runs} runs is, by start scale (X: Xavier), k rising in each group. "
+        "Third row, left: share of runs with a plateau at L_r, over the ratio of eigenvalues r and r + 1, SGD; hollow: "
+        "close eigenvalues. Right: share of runs that learn the directions in order (filled), and each within 5 % of "
+        "its predicted time (hollow). Fourth row: 20 independent features, m = 5, AdamW, start scale "
+        f"{np.nanmin([each.scale for each in found.onsets['adamw']]):g}: medians over time; marks: 90 % of the fall of "
+        "the loss is done; black: the linear model at density 0.3; dashed: a linear optimum. Fifth row: when "
+        "superposition begins, by represented features (solid) and by "
+        "|W|²_F > 1.1 m (dotted; from Xavier starts within few steps), and how much of the fall of the loss is done "
+        "then. Bars are 95 % intervals."
+    )
+
+
+def failures(found: LinearFirstFindings) -> str:
+    """When the claim about plateaus fails, and what the runs do instead."""
+    spare = [system for system in found.systems if system.hidden >= 2 * system.sets]
+    tight = [system for system in found.systems if system.hidden < 2 * system.sets]
+    parts = []
+    for name, group in (("m = 2k", spare), ("m = 3", tight)):
+        if group:
+            counts = Counter(kind for system in group for kind in system.runs[0].kinds)
+            told = [f"{counts[kind]} {words}" for kind, words in PLATEAU_KINDS.items() if counts[kind]]
+            parts.append(f"{name}: {', '.join(told)}")
+    held = [_largest(system) for system in spare]
+    return (
+        f"First plateaus from scale {found.systems[0].scales[0]:g}; {'; '.join(parts)}. With m = 2k half of the "
+        f"runs are at rank k at some time up to a scale of {_range([each for each in held if each], 'g') or 'none'}."
+    )
+
+
+def _largest(system: StartScales) -> float:
+    """The largest start scale up to which half of the runs are on the linear optimum at some time; 0 if none is."""
+    shares = [np.mean(np.isin(runs.kinds, ("linear", "begun"))) for runs in system.runs[:-1]]
+    at = next((number for number, each in enumerate(shares) if each <= MOST_RUNS), len(shares))
+    return system.scales[at - 1] if at else 0.0
+
+
+def answer(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> str:
+    """Early or late, by the rule of `when`, in a sentence with numbers for each definition."""
+    group = found.onsets["adamw"]
+    chosen = [each for each in group if each.scale == np.nanmin([one.scale for one in group])]
+    parts = []
+    for by, rule in DEFINITIONS.items():
+        steps = {each: each.onset.begins(by) for each in chosen}
+        reached = [each for each in chosen if np.isfinite(steps[each]).all()]
+        if not reached:
+            parts.append(f"by {rule}, some runs have none")
+            continue
+        fallen = [measured[f"{where_key('adamw', each)}.fall_done_at_onset_by_{by}"] for each in reached]
+        words = dict.fromkeys(when(each.low, each.high) for each in fallen)
+        densities = _range([each.density for each in reached], "g")
+        done = _range([each.value for each in fallen if each.value is not None])
+        parts.append(f"by {rule}, {' or '.join(words)}: when {done} of the loss's fall is done (densities {densities})")
+    return f"Superposition of independent features begins, {'; '.join(parts)}."
+
+
+def when(low: float | None, high: float | None) -> str:
+    """Early, late or midway, by the interval of the part of the fall that is done when superposition begins."""
+    if low is None or high is None:
+        return "at an unknown time"
+    return "early" if high < EARLY else "late" if low > LATE else "midway"
+
+
+def _range(values: Sequence[float], form: str = ".0%") -> str:
+    if not values:
+        return ""
+    low, high = (format(pick(values), form) for pick in (min, max))
+    return low if low == high else f"{low} to {high}"

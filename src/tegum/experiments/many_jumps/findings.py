@@ -1,0 +1,44 @@
+"""What the experiment `many-jumps` finds: the jumps of the runs of each size, and what the loss owes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tegum.analysis.dynamics.attribution import JumpAttribution, jump_attribution
+from tegum.analysis.dynamics.own_jumps import FEWEST_RUNS_FOR_P
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+HEIGHT, REST, LONGEST = 0.1, 100, 1_000
+"""Of a jump: its least height, the plateaus beside it, and its longest time, in steps."""
+
+FLOW = 10
+"""So many steps count as much as one unit of time of the flow, by how long both take."""
+
+
+def find(runs: Mapping[str, xr.Dataset]) -> dict[str, JumpAttribution]:
+    """Jumps and what the loss owes to them, by the names of the trainings; without those of fewer than two runs."""
+    found = {}
+    for name, run in runs.items():
+        rest = rest_of(name.startswith("flow"))
+        attribution = jump_attribution(run, rest, rest * LONGEST // REST, HEIGHT)
+        if attribution is not None:
+            found[name] = attribution
+    return found
+
+
+def rest_of(flow: bool) -> int:
+    """The least plateau, in steps, or in units of the flow's time."""
+    return REST // FLOW if flow else REST
+
+
+def largest_of(runs: Mapping[str, xr.Dataset]) -> str:
+    """The name of the sampled training of the largest models, which decides."""
+    return [name for name in runs if name.startswith("run")][-1]
+
+
+def tested(largest: JumpAttribution | None) -> JumpAttribution | None:
+    """The largest models, if enough of them trained to their end for a p-value."""
+    return largest if largest is not None and len(largest.courses) >= FEWEST_RUNS_FOR_P else None
