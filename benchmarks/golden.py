@@ -131,7 +131,7 @@ def keep(folder: Path) -> None:
     """Write the measures that have an interval to the file with which tests compare every quick form.
 
     On another vector unit runs have other bits, so that their measures differ within what their intervals allow; roots
-    and other deterministic results have narrow ones. Intervals from fewer than eight runs are too rough to compare with.
+    and other deterministic results have narrow ones. Intervals from fewer than eight runs are too rough for this.
     """
     kept = {}
     for path in sorted(folder.glob("*/summary.json")):

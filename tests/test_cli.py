@@ -110,7 +110,7 @@ def test_nothing_is_overwritten_unasked(folder):
     assert tegum("train", "pairs.toml", cwd=folder)[0] == 0
     code, _, err = tegum("train", "pairs.toml", cwd=folder)
     assert code == 2
-    assert err == "tegum: train --out pairs.zarr: there is something already; --overwrite replaces it\n"
+    assert err == "tegum: train --out pairs.zarr: something is already there; --overwrite replaces it\n"
     code, _, err = tegum("train", "pairs.toml", "--overwrite", "--set", "seeds=2", cwd=folder)
     assert code == 0, err
     assert tg.load(folder / "pairs.zarr").sizes["seed"] == 2
@@ -138,8 +138,8 @@ def test_nothing_is_overwritten_unasked(folder):
             "it must be 'auto'",
         ),
         (("train", "pairs.toml", "--threads", "0"), "train(threads=0): threads must be an int of at least 1"),
-        (("train", "pairs.toml", "--out", "none/run.zarr"), "none' does not exist; make it first"),
-        (("train", "pairs.toml", "--out", "pairs.toml", "--overwrite"), "is no tegum store"),
+        (("train", "pairs.toml", "--out", "none/run.zarr"), "none' does not exist; create it first"),
+        (("train", "pairs.toml", "--out", "pairs.toml", "--overwrite"), "is not a tegum store"),
         (
             ("train", "pairs.toml", "--set", "seeds=1000000000000"),
             "fewer snapshots or seeds fit, and the environment variable TEGUM_MEMORY_LIMIT",

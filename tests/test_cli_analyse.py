@@ -54,7 +54,7 @@ def test_a_table_and_a_folder(folder: Path):
     assert {"nearest", "opposite", "companion"} == found.data_vars.keys() - told["measures"].keys()
     before = (folder / "out" / "summary.json").stat().st_mtime_ns
     code, _, err = tegum(*args, cwd=folder)
-    assert (code, err) == (2, "tegum: analyse --out out: there is something already; --overwrite replaces it\n")
+    assert (code, err) == (2, "tegum: analyse --out out: something is already there; --overwrite replaces it\n")
     assert (folder / "out" / "summary.json").stat().st_mtime_ns == before
 
 

@@ -54,7 +54,7 @@ cases = {
     "train(Spec(features=[…], hidden=200)): the working memory for 500 features": train(
         [tg.Independent(500, 0.1)], 200, training=Flow()
     ),
-    "Spec(features.0.copies=1000000000): features.0.copies must be so few that there are at most 1,000,000 sets": (
+    "Spec(features.0.copies=1000000000): features.0.copies must leave at most 1,000,000 sets": (
         lambda: Spec(features=[dict(kind="correlated", size=2, density=0.1, copies=huge)], hidden=2)
     ),
     "Snapshots(steps=range(0, 1000000000)): steps must list at most 10,000,000 steps": (

@@ -141,13 +141,13 @@ def train(
     """
     import tegum
     from tegum import terminal
-    from tegum.data.atomic import telling
+    from tegum.data.atomic import explaining
 
     target = out if out is not None else _beside(spec, ".zarr")
     description = tegum.Spec.from_toml(spec, changes)
-    with telling(f"train --out {target}"):
+    with explaining(f"train --out {target}"):
         if target.exists() and not overwrite:
-            raise ValueError(f"train --out {target}: there is something already; --overwrite replaces it")
+            raise ValueError(f"train --out {target}: something is already there; --overwrite replaces it")
     with terminal.working(spec.name):
         trajectory = tegum.train(
             description, threads=threads, engine=engine,
@@ -297,7 +297,7 @@ def analyse(
         terminal.working(weights.name),
         nullcontext()
         if target is None
-        else results.room(target, given, companions=companions if activations is not None else 0, call=call),
+        else results.reserve_space(target, given, companions=companions if activations is not None else 0, call=call),
     ):
         found = analysis.analyse(
             given,

@@ -116,7 +116,7 @@ def test_every_public_name_refuses_a_wrong_argument_in_one_sentence_that_names_i
         (lambda: tegum.Flow(steps=2 * 10**17), r"Flow\(steps=2000.*\): steps must be at most 9,007,199,254,740,992"),
         (lambda: tegum.follow(POINT, "density", [0.2, 2.0]), r"follow\(density = 2\): .* density must lie in \(0, 1\]"),
         (lambda: tegum.vary([1, 2], "density", 0.1), r"vary\(features=\[1, 2\]\): features must be a FeatureDist"),
-        (lambda: tegum.vary(PAIR, ["density"], 0.1), r"vary\(parameter=\['density'\]\): parameter must be a text"),
+        (lambda: tegum.vary(PAIR, ["density"], 0.1), r"vary\(parameter=\['density'\]\): parameter must be a string"),
         (lambda: tegum.dimensionality(RUN), r"dimensionality\(weights=Dataset\): weights must be an array"),
         (lambda: tegum.late_jumps([1], 10), r"late_jumps\(jumps=\[1\]\): jumps must be a list of Jumps"),
         (lambda: tegum.represented(RUN.weights, threshold=True), r"threshold=True\): threshold must be a number"),

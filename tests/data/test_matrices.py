@@ -83,18 +83,18 @@ def test_npy_is_mapped_and_sparse_stays_sparse():
         ("text.txt", None, "path must end in one of .npy, .npz, .safetensors, .zarr"),
         ("two.npz", None, "analyse(key=None): key must be given, as 'two.npz' holds 2 arrays: bias, decoder"),
         ("two.npz", "decodr", "key must be the name of an array in 'two.npz'; did you mean 'decoder'?"),
-        ("two.npz", "bias", "path must lead to a matrix of real numbers, and this is float32 of shape (3,)"),
+        ("two.npz", "bias", "path must lead to a matrix of real numbers, but this is float32 of shape (3,)"),
         ("w.npy", "decoder", "key must be None, as 'w.npy' is one array without a name"),
         ("w.safetensors", None, "key must be given, as 'w.safetensors' holds 2 arrays: bias, decoder"),
         ("w.safetensors", "decodr", "did you mean 'decoder'?"),
         ("bad.safetensors", None, "path must lead to a readable .safetensors file: "),
-        ("complex.safetensors", None, "matrix of real numbers, and this is complex64 of shape (4, 3)"),
+        ("complex.safetensors", None, "matrix of real numbers, but this is complex64 of shape (4, 3)"),
         ("array.zarr", "decoder", "key must be None, as 'array.zarr' is one array without a name"),
         ("group.zarr", None, "key must be given, as 'group.zarr' holds 2 arrays: bias, decoder"),
-        ("group.zarr", "layer", "key must be the path of an array, and this is a group"),
-        ("group.zarr", "bias", "path must lead to a matrix of real numbers, and this is float32 of shape (3,)"),
+        ("group.zarr", "layer", "key must be the path of an array, but this is a group"),
+        ("group.zarr", "bias", "path must lead to a matrix of real numbers, but this is float32 of shape (3,)"),
         ("bad.zarr", None, "path must lead to a readable zarr array or group"),
-        ("sparse.npz", None, "path must lead to a dense matrix, and this one is sparse"),
+        ("sparse.npz", None, "path must lead to a dense matrix, but this one is sparse"),
     ],
 )
 def test_bad_files_get_one_sentence(path: str, key: str | None, sentence: str):
@@ -148,24 +148,24 @@ def test_headers_that_are_right(version: int, fortran: bool, tmp_path: Path):
     [
         (
             npy(told("(99999999999999999999, 2)")),
-            "its header tells of 799999999999999999992 bytes of numbers, and there are 0",
+            "its header announces 799999999999999999992 bytes of numbers, but there are 0",
         ),
         (npy(told("(-4, 3)"), bytes(48)), "the header has the shape (-4, 3)"),
         (npy(told("(4, -3)"), bytes(48)), "the header has the shape (4, -3)"),
         (npy(told("(4.0, 3)"), bytes(48)), "readable .npy or .npz file: "),
-        (npy(told("(4, 3)"), bytes(47)), "its header tells of 48 bytes of numbers, and there are 47"),
-        (npy(told("(4, 3)"), bytes(52)), "its header tells of 48 bytes of numbers, and there are 52"),
+        (npy(told("(4, 3)"), bytes(47)), "its header announces 48 bytes of numbers, but there are 47"),
+        (npy(told("(4, 3)"), bytes(52)), "its header announces 48 bytes of numbers, but there are 52"),
         (npy(told("(4, 3)", "'|O'"), bytes(96)), "it holds Python objects, which are not read"),
-        (npy(told("(4, 3)", "'<c16'"), bytes(192)), "a matrix of real numbers, and this is complex128 of shape (4, 3)"),
-        (npy(told("(4, 3)", "'<U1'"), bytes(48)), "a matrix of real numbers, and this is <U1 of shape (4, 3)"),
-        (npy(told("(4, 3)", "'V0'")), "a matrix of real numbers, and this is |V0 of shape (4, 3)"),
-        (npy(told("(0, 3)")), "a matrix of real numbers, and this is float32 of shape (0, 3)"),
-        (npy(told("(4, 3)", "[('a', '<f4')]"), bytes(48)), "a matrix of real numbers, and this is [('a', '<f4')]"),
+        (npy(told("(4, 3)", "'<c16'"), bytes(192)), "a matrix of real numbers, but this is complex128 of shape (4, 3)"),
+        (npy(told("(4, 3)", "'<U1'"), bytes(48)), "a matrix of real numbers, but this is <U1 of shape (4, 3)"),
+        (npy(told("(4, 3)", "'V0'")), "a matrix of real numbers, but this is |V0 of shape (4, 3)"),
+        (npy(told("(0, 3)")), "a matrix of real numbers, but this is float32 of shape (0, 3)"),
+        (npy(told("(4, 3)", "[('a', '<f4')]"), bytes(48)), "a matrix of real numbers, but this is [('a', '<f4')]"),
         (npy("(" * 3000), "readable .npy or .npz file: "),
         (npy("__import__('os')"), "readable .npy or .npz file: "),
         (npy(told("(4, 3)"), bytes(48), 9), "the format's version 9.0 is unknown"),
-        (npy(" " * 2**17 + told("(4, 3)"), bytes(48), 2), "the header is cut, or longer than any"),
-        (b"\x93NUMPY\x01\x00", "the header is cut, or longer than any"),
+        (npy(" " * 2**17 + told("(4, 3)"), bytes(48), 2), "the header is truncated, or implausibly long"),
+        (b"\x93NUMPY\x01\x00", "the header is truncated, or implausibly long"),
         (b"PK\x03\x04", "readable .npy or .npz file: "),
         (b"", "readable .npy or .npz file: "),
     ],
@@ -197,11 +197,11 @@ def test_archives_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         assert rule in str(caught.value)
 
     archive(file, ("w.npy", npy(told("(4000000, 3000000)"), W.tobytes())))
-    refused("of shape (4000000, 3000000) it would take 48 TB of memory")
+    refused("of shape (4000000, 3000000) would take 48 TB of memory")
     archive(file, ("w.npy", npy(told("(4, 4)"), W.tobytes())))
-    refused("its header tells of 64 bytes of numbers, and there are 48")
+    refused("its header announces 64 bytes of numbers, but there are 48")
     archive(file, ("w.npy", right), ("w.npy", right))
-    refused("two arrays in it have one name")
+    refused("two arrays in it have the same name")
     archive(file, ("w.txt", right))
     refused("readable .npy or .npz file")
     # An entry that says it is as long as its numbers, and unpacks to more: the checksum of the rest is another one.
@@ -216,7 +216,7 @@ def test_archives_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     archive(file, ("w.npy", npy(told("(1000, 1000)"), bytes(4_000_000))))
     assert file.stat().st_size < 10_000
     monkeypatch.setenv(VARIABLE, "3.9MB")
-    refused("of shape (1000, 1000) it would take 4.0 MB of memory, and TEGUM_MEMORY_LIMIT allows 3.9 MB")
+    refused("of shape (1000, 1000) would take 4.0 MB of memory, and TEGUM_MEMORY_LIMIT allows 3.9 MB")
     monkeypatch.setenv(VARIABLE, "4MB")
     assert not open_matrix(file, call="analyse").any()
 
@@ -271,23 +271,25 @@ def test_results_are_whole_or_not_there(tmp_path: Path):
     write(found)
     assert {file.name for file in target.iterdir()} == {"summary.json", "measures.zarr"}
     assert_array_equal(xr.open_zarr(target / "measures.zarr", consolidated=False).norm, 1)
-    with pytest.raises(FileExistsError, match=r"analyse --out .*: there is something already; --overwrite replaces it"):
+    with pytest.raises(FileExistsError, match=r"analyse --out .*: something is already there; --overwrite replaces it"):
         check_results_place(target, call="analyse")
     check_results_place(target, overwrite=True, call="analyse")
     write(2 * found, overwrite=True)
     assert_array_equal(xr.open_zarr(target / "measures.zarr", consolidated=False).norm, 2)
     for name in ("notes.txt", "measures.zarr/notes.txt"):
         (target / name).write_text("mine")
-        with pytest.raises(FileExistsError, match=f"an earlier result is there, but '{name}' in it is no part of that"):
+        with pytest.raises(
+            FileExistsError, match=f"an earlier result is there, but '{name}' in it is not part of that"
+        ):
             check_results_place(target, overwrite=True, call="analyse")
         (target / name).unlink()
     target.rename(tmp_path / ".out.01234567.old")
     with (
         pytest.warns(UserWarning, match="back in its place"),
-        pytest.raises(FileExistsError, match="there is something"),
+        pytest.raises(FileExistsError, match="something is already there"),
     ):
         check_results_place(target, call="analyse")
-    with pytest.raises(FileExistsError, match="what is there is no earlier result"):
+    with pytest.raises(FileExistsError, match="what is there is not an earlier result"):
         check_results_place(tmp_path, overwrite=True, call="analyse")
-    with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
+    with pytest.raises(FileNotFoundError, match="does not exist; create it first"):
         check_results_place(tmp_path / "no" / "out", call="analyse")

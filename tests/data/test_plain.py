@@ -52,9 +52,7 @@ def written(path: Path, dataset: xr.Dataset, **options: Any) -> Path:
 def test_a_store_that_xarray_wrote_is_read_with_a_warning(tmp_path: Path, options: dict[str, Any]):
     run = trajectory()
     path = written(tmp_path / "run.zarr", run, **options)
-    with pytest.warns(
-        UserWarning, match=r"^load\('.*run.zarr'\): xarray wrote this store, and it has no checksums"
-    ) as told:
+    with pytest.warns(UserWarning, match=r"^load\('.*run.zarr'\): xarray wrote this store, without checksums") as told:
         found = store.load(path)
     assert len(told) == 1
     xr.testing.assert_identical(found, run)
@@ -71,7 +69,7 @@ def test_zeros_that_are_known_may_be_left_out(tmp_path: Path):
     path = written(tmp_path / "run.zarr", run)
     assert not (path / "seed" / "c").exists()
     assert not (path / "set" / "c").exists()
-    with pytest.warns(UserWarning, match="no checksums"):
+    with pytest.warns(UserWarning, match="without checksums"):
         xr.testing.assert_identical(store.load(path), run)
 
 
@@ -82,14 +80,14 @@ def test_a_lost_chunk_is_not_its_fill_value(tmp_path: Path, name: str, version: 
     for file in (path / name).rglob("*"):
         if file.is_file() and not file.name.startswith((".z", "zarr.json")):
             file.unlink()
-    sentence = rf"^load\('.*'\): the variable '{name}' is not whole: 1 chunks are not there, and zarr would read "
+    sentence = rf"^load\('.*'\): the variable '{name}' is incomplete: 1 chunks are missing, and zarr would read "
     with pytest.raises(ValueError, match=sentence):
         store.load(path)
 
 
 def test_other_damage(tmp_path: Path):
     path = written(tmp_path / "run.zarr", trajectory())
-    with pytest.raises(ValueError, match=r"^verify\('.*'\): xarray wrote this store, and it has no checksums"):
+    with pytest.raises(ValueError, match=r"^verify\('.*'\): xarray wrote this store, without checksums"):
         store.verify(path)
     chunk = path / "weights" / "c" / "0" / "0" / "0" / "0"
     whole = chunk.read_bytes()
@@ -102,7 +100,7 @@ def test_other_damage(tmp_path: Path):
     group["attributes"]["schema_version"] = 2
     file.write_text(json.dumps(group))
     with pytest.raises(
-        ValueError, match=r"the store has the schema 'tegum trajectory', version 2, and this tegum reads"
+        ValueError, match=r"the store has the schema 'tegum trajectory', version 2, but this tegum reads"
     ):
         store.load(path)
 
@@ -110,7 +108,7 @@ def test_other_damage(tmp_path: Path):
 def test_a_saved_store_without_its_manifest_stays_damaged(tmp_path: Path):
     store.save(trajectory(), tmp_path / "run.zarr")
     (tmp_path / "run.zarr" / "manifest" / "zarr.json").unlink()
-    sentence = r"the file 'manifest/zarr.json' is missing; the store is damaged: bring it back from a copy"
+    sentence = r"the file 'manifest/zarr.json' is missing; the store is damaged: restore it from a copy"
     with pytest.raises(ValueError, match=sentence):
         store.load(tmp_path / "run.zarr")
     (tmp_path / "run.zarr" / "manifest").rmdir()
@@ -130,16 +128,18 @@ def test_a_folder_that_holds_a_store_is_told_from_one(tmp_path: Path):
         assert sentence.replace("TMP", str(tmp_path)) in str(caught.value)
 
     refused(
-        "results/one", "this folder is no zarr store, not a tegum store; there is one in it: 'TMP/results/one/run.zarr'"
+        "results/one",
+        "this folder is not a zarr store, nor a tegum store; there is one inside it: 'TMP/results/one/run.zarr'",
     )
-    refused("results", "there are 2 in it: 'TMP/results/one/run.zarr', 'TMP/results/two/run.zarr'")
+    refused("results", "there are 2 inside it: 'TMP/results/one/run.zarr', 'TMP/results/two/run.zarr'")
     refused(
         "results/one/run.zarr/weights", "this folder is a variable of the store 'TMP/results/one/run.zarr', which is"
     )
     refused("results/one/summary.json", "this is a file; a tegum store is a folder")
     written(tmp_path / "measures" / "measures.zarr", xr.Dataset({"norm": ("feature", np.ones(3))}))
     refused(
-        "measures", "what is in it, 'TMP/measures/measures.zarr', is no trajectory, and xarray.open_zarr may open it"
+        "measures",
+        "what is inside it, 'TMP/measures/measures.zarr', is not a trajectory, but xarray.open_zarr may open it",
     )
     (tmp_path / "empty").mkdir()
-    refused("empty", "this folder is no zarr store, not a tegum store")
+    refused("empty", "this folder is not a zarr store, nor a tegum store")

@@ -122,10 +122,10 @@ def test_own_attributes_are_kept_and_the_schema_is_not_overwritten():
         ),
         (
             {"weights": np.zeros((2, 3, 5, 2), np.float16)},
-            "(weights=float16 array of shape (2, 3, 5, 2)): weights must be float32 or float64 already",
+            "(weights=float16 array of shape (2, 3, 5, 2)): weights must already be float32 or float64",
         ),
-        ({"bias": np.zeros((2, 3, 5), int)}, "bias must be float32 or float64 already"),
-        ({"loss": np.zeros((2, 3), np.float32)}, "loss must be float64 already"),
+        ({"bias": np.zeros((2, 3, 5), int)}, "bias must already be float32 or float64"),
+        ({"loss": np.zeros((2, 3), np.float32)}, "loss must already be float64"),
         ({"bias": np.zeros((2, 3, 4), "f4")}, "bias must have the shape (seed=2, step=3, feature=5)"),
         ({"loss": np.zeros((2, 4))}, "loss must have the shape (seed=2, step=3)"),
         ({"seed": [0.0, 1.0]}, "seed must hold integers"),
@@ -163,8 +163,8 @@ def test_bad_arrays_are_refused(change, sentence):
     [
         ({"rate": [1, 2, 3]}, "rate must have one value for each of the 4 Specs"),
         ({"density": [1, 2, 3, 4]}, "density is a variable of every trajectory"),
-        ({"rate": [1, "a", 2, 3]}, "only numbers, only truth values or only text"),
-        ({"rate": [1, None, 2, 3]}, "rate must hold integers, floats, truth values or text"),
+        ({"rate": [1, "a", 2, 3]}, "only numbers, only booleans or only text"),
+        ({"rate": [1, None, 2, 3]}, "rate must hold integers, floats, booleans or text"),
     ],
 )
 def test_bad_spec_coordinates_are_refused(specs, sentence):

@@ -217,7 +217,7 @@ def test_unstorable_datasets_are_refused(tmp_path, spoil, sentence):
 
 
 def test_no_folder_above_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
+    with pytest.raises(FileNotFoundError, match="does not exist; create it first"):
         store.save(trajectory(), tmp_path / "no" / "run.zarr")
 
 
@@ -239,9 +239,9 @@ def test_an_existing_store_is_replaced_only_on_demand(tmp_path):
 def test_nothing_but_a_store_is_ever_replaced(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("dear")
-    with pytest.raises(FileExistsError, match="no tegum store"):
+    with pytest.raises(FileExistsError, match="not a tegum store"):
         store.save(trajectory(), tmp_path / "thesis", overwrite=True)
-    with pytest.raises(FileExistsError, match="no tegum store"):
+    with pytest.raises(FileExistsError, match="not a tegum store"):
         store.save(trajectory(), tmp_path / "thesis" / "chapter.tex", overwrite=True)
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "dear"
 
@@ -316,12 +316,12 @@ def test_what_is_no_part_of_a_store_is_not_removed_with_it(tmp_path, monkeypatch
     (path / name).parent.mkdir(parents=True, exist_ok=True)
     (path / name).write_text("mine")
     with pytest.raises(
-        FileExistsError, match=rf"^save\(.*\): a tegum store is at .*, but '{name}' in it is no part of"
+        FileExistsError, match=rf"^save\(.*\): a tegum store is at .*, but '{name}' in it is not part of"
     ):
         store.save(trajectory(runs=1), path, overwrite=True)
     # Put there while the new one is written.
     monkeypatch.setattr(store, "check_place", lambda path, **_: path)
-    with pytest.raises(FileExistsError, match=f"'{name}' has appeared in what was to be replaced"):
+    with pytest.raises(FileExistsError, match=f"'{name}' has appeared in the folder to be replaced"):
         store.save(trajectory(runs=1), path, overwrite=True)
     assert (path / name).read_text() == "mine"
     assert store.load(path).sizes["seed"] == trajectory().sizes["seed"]
@@ -332,7 +332,7 @@ def test_a_link_in_a_store_is_no_part_of_it(tmp_path):
     store.save(trajectory(), tmp_path / "run.zarr")
     (tmp_path / "mine").mkdir()
     (tmp_path / "run.zarr" / "mine").symlink_to(tmp_path / "mine")
-    with pytest.raises(FileExistsError, match="'mine' in it is no part of that"):
+    with pytest.raises(FileExistsError, match="'mine' in it is not part of that"):
         store.save(trajectory(), tmp_path / "run.zarr", overwrite=True)
 
 
@@ -459,7 +459,7 @@ def test_damage_is_said_in_one_sentence(tmp_path):
         f"load({str(path)!r}): the file 'bias/c/0/0/0' of the variable 'bias' has 0 bytes instead"
     )
     assert "(and 1 more)" in sentence
-    assert sentence.endswith("the store is damaged: bring it back from a copy, or train the run again")
+    assert sentence.endswith("the store is damaged: restore it from a copy, or train the run again")
     assert "\n" not in sentence
 
 
@@ -483,7 +483,7 @@ def test_what_is_no_store_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="this is a file; a tegum store is a folder"):
         store.load(tmp_path / "file")
-    with pytest.raises(ValueError, match="this folder is no zarr store, not a tegum store"):
+    with pytest.raises(ValueError, match="this folder is not a zarr store, nor a tegum store"):
         store.load(tmp_path)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / ".zgroup").write_text("{}")

@@ -253,7 +253,7 @@ def test_what_somebody_puts_into_an_unfinished_training_stays(tmp_path: Path, sp
     with pytest.warns(UserWarning, match=r"run\.partial\.zarr' is done with, and stays, as 'notes\.txt' is in it"):
         tg.train(spec, out=tmp_path / "run.zarr", progress=put, checkpoint_seconds=0.0)
     assert notes.read_text() == "mine"
-    with pytest.raises(FileExistsError, match=r"run\.partial\.zarr', but 'notes\.txt' in it is no part of that"):
+    with pytest.raises(FileExistsError, match=r"run\.partial\.zarr', but 'notes\.txt' in it is not part of that"):
         tg.train(spec, out=tmp_path / "run.zarr", overwrite=True)
 
 
@@ -298,16 +298,16 @@ def test_a_limit_on_the_size_of_files(tmp_path: Path, limit: int) -> None:
         [sys.executable, "-c", f"""
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-from tegum.data.room import Room
+from tegum.data.disk_space import ReservedSpace
 from pathlib import Path
 try:
-    with Room(Path("."), 50_000_000, call="train(out='a.zarr')", what="the trajectory"):
+    with ReservedSpace(Path("."), 50_000_000, call="train(out='a.zarr')", what="the trajectory"):
         print("held")
 except OSError as error:
     print(error)
 """], cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == ("held" if limit > 10_000 else (
-        "train(out='a.zarr'): the trajectory may take files of up to 4.2 MB, and this process may write none larger "
-        "than 10 kB (ulimit -f)"
+        "train(out='a.zarr'): the trajectory may take files of up to 4.2 MB, but this process may not write files "
+        "larger than 10 kB (ulimit -f)"
     ))  # fmt: skip

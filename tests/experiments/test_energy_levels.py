@@ -408,7 +408,7 @@ def test_what_is_no_result_is_refused_before_training_and_left_alone(tmp_path):
     (tmp_path / "run.zarr").unlink()
     (tmp_path / "run.zarr").mkdir()
     (tmp_path / "run.zarr" / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="no tegum store"):
+    with pytest.raises(FileExistsError, match="not a tegum store"):
         EXPERIMENT.run(tmp_path, size="quick", overwrite=True)
     (tmp_path / "run.zarr" / "notes.txt").rename(tmp_path / "notes.txt")
     (tmp_path / "run.zarr").rmdir()

@@ -287,7 +287,7 @@ def test_what_stands_under_a_name_that_follows_is_left_alone(tmp_path):
     with pytest.raises(FileExistsError, match=r"holds second\.zarr already"):
         Staged().run(tmp_path, size="quick")
     assert names_in(tmp_path / "partial") == ["run.zarr"]
-    with pytest.raises(FileExistsError, match=r"second\.zarr': what is at this path is no tegum store"):
+    with pytest.raises(FileExistsError, match=r"second\.zarr': what is at this path is not a tegum store"):
         Staged().run(tmp_path, size="quick", overwrite=True)
     assert names_in(tmp_path / "second.zarr") == ["notes.txt"]
     assert not (tmp_path / "run.zarr").exists()

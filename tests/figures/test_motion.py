@@ -214,12 +214,12 @@ def test_one_run_is_itself_and_no_other(run, tmp_path):
 def test_places_that_are_refused(run, tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.mp4 or \.gif"):
         render(run, tmp_path / "run.avi")
-    with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
+    with pytest.raises(FileNotFoundError, match="does not exist; create it first"):
         render(run, tmp_path / "none" / "run.mp4")
     with pytest.raises(ValueError, match="nothing to animate in one snapshot"):
         render(run.isel(step=0), tmp_path / "run.mp4")
     (tmp_path / "run.gif").write_text("mine")
-    with pytest.raises(FileExistsError, match="there is something already"):
+    with pytest.raises(FileExistsError, match="something is already there"):
         render(run, tmp_path / "run.gif")
     assert (tmp_path / "run.gif").read_text() == "mine"
     render(run, tmp_path / "run.gif", width=320, overwrite=True)

@@ -353,14 +353,14 @@ def test_a_disk_that_cannot_be_written_is_met_before_the_work(place: Path, name:
         assert names(place / "out") == set()
 
 
-# The disk fills up while it is trained, also the room that was held: as if others were allowed more than we.
+# The disk fills up while it is trained, including the space that was reserved: as if others were allowed more than we.
 FILLED = """
 import os, sys
 from pathlib import Path
 import tegum as tg
-from tegum.data import room
+from tegum.data import disk_space
 
-room.Room.__init__ = lambda self, *args, **options: setattr(self, "_file", None)
+disk_space.ReservedSpace.__init__ = lambda self, *args, **options: setattr(self, "_file", None)
 
 def fill(segment):
     with (Path("out") / "filler").open("ab", buffering=0) as file:

@@ -186,8 +186,8 @@ def test_a_new_activation_has_an_empirical_loss_and_that_of_a_finite_population(
 )
 def test_what_is_exact_refuses_a_new_activation(found: dict[str, Any], call: str, beginning: str):
     assert found[call] == (
-        f"{beginning}: the activation must be 'relu' or 'linear', as for 'shifted' the loss of the population is not "
-        "known; empirical_loss on samples, Sampled training and finite populations (one Empirical set) take any"
+        f"{beginning}: the activation must be 'relu' or 'linear', as the population loss of 'shifted' is not known; "
+        "empirical_loss on samples, Sampled training and finite populations (one Empirical set) take any activation"
     )
 
 
@@ -221,14 +221,14 @@ def test_an_activation_of_another_form_cannot_be_entered(found: dict[str, Any], 
         ActivationFunction("gelu", floor=floor)
     told = [sentence for name, sentence in found.items() if name.startswith("gelu")]
     assert len(told) == 4
-    assert all("known to no engine" in sentence for sentence in told)
+    assert all("no engine supports activations of any form but max(z, floor)" in sentence for sentence in told)
 
 
 @pytest.mark.parametrize(("floor", "path"), [(-1.0, "series"), (-1.0, "moments"), (0.0, "moments")])
 def test_an_exact_path_is_that_of_its_floor(found: dict[str, Any], floor: float, path: Any):
-    with pytest.raises(ValueError, match=f"exact={path!r} must be the path of this floor"):
+    with pytest.raises(ValueError, match=f"exact={path!r} must be the path for this floor"):
         ActivationFunction("other", floor, path)
-    assert "must be the path of this floor" in found["waves"]
+    assert "must be the path for this floor" in found["waves"]
 
 
 def test_what_type_checkers_are_told_is_what_the_tables_hold():

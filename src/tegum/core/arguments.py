@@ -1,7 +1,7 @@
-"""What public functions are given, checked by their annotations before they begin.
+"""Arguments of public functions, checked against their annotations before the function begins.
 
-Only kinds are looked at (a number, a text, a DataArray, …), so that a wrong one ends in one sentence and not somewhere
-inside; values and shapes each function checks itself.
+Only kinds are checked (a number, a string, a DataArray, …), so that a wrong one gets one sentence and not an error from
+deep inside; each function checks values and shapes itself.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class _Rule(NamedTuple):
-    told: str
+    words: str
     holds: Callable[[Any], bool]
 
 
 _DEFAULTS: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-"""What NumPy does by default when a number is not to be had."""
+"""What NumPy does by default on floating-point errors."""
 
 
 def refusing(function: _Function) -> _Function:
-    """The function, which refuses an argument of another kind than its annotation says with a ValueError.
+    """Make a function refuse, with a ValueError, an argument of another kind than its annotation.
 
-    Whatever a user has set NumPy to do when numbers under- or overflow, inside it does what it does by default.
+    Where a user has made NumPy raise on floating-point errors, inside the function NumPy behaves as by default.
     """
     signature = inspect.signature(function)
     found = {name: _rules(name, str(parameter.annotation)) for name, parameter in signature.parameters.items()}
@@ -41,13 +41,13 @@ def refusing(function: _Function) -> _Function:
         try:
             given = signature.bind(*args, **kwargs)
         except TypeError:
-            return function(*args, **kwargs)  # which says so itself
+            return function(*args, **kwargs)  # raises the TypeError itself
         for name, value in given.arguments.items():
             if name not in rules or any(rule.holds(value) for rule in rules[name]):
                 continue
-            told = " or ".join(rule.told for rule in rules[name])
-            raise ValueError(f"{function.__name__}({name}={_shown(value)}): {name} must be {told}")
-        # Only what would raise: our own code ignores overflows where a run may have diverged.
+            rule = " or ".join(rule.words for rule in rules[name])
+            raise ValueError(f"{function.__name__}({name}={_shown(value)}): {name} must be {rule}")
+        # Only errors that would raise: our own code ignores overflows where a run may have diverged.
         with np.errstate(**{each: _DEFAULTS[each] for each, what in np.geterr().items() if what == "raise"}):
             return function(*args, **kwargs)
 
@@ -55,7 +55,7 @@ def refusing(function: _Function) -> _Function:
 
 
 def _rules(name: str, annotation: str) -> tuple[_Rule, ...] | None:
-    """A rule for each alternative of an annotation; None where one of them may be anything."""
+    """A rule for each alternative of an annotation; None if one of them may be anything."""
     if (name, annotation) in _NAMED:
         return (_NAMED[name, annotation],)
     rules = []
@@ -75,16 +75,16 @@ def _rules(name: str, annotation: str) -> tuple[_Rule, ...] | None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a real number, and no truth value."""
+    """Whether the value is a real number and not a bool."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return not isinstance(value, int) or abs(value) < 2**63  # NumPy takes no larger one for a number
+    return not isinstance(value, int) or abs(value) < 2**63  # NumPy holds a larger int as an object
 
 
 def is_integer(value: Any) -> bool:
-    """Whether it is a whole number, of NumPy or not, and no truth value."""
+    """Whether the value is an int, of Python or NumPy, and not a bool."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
@@ -92,16 +92,16 @@ def _is_array(value: Any) -> bool:
     if _of_class("Dataset", value):
         return False
     if hasattr(value, "dtype") and hasattr(value, "shape"):
-        # Also of JAX, whose own dtypes NumPy does not know.
+        # JAX has dtypes that NumPy does not know.
         return getattr(value.dtype, "kind", "f") in "fiuVb"
     try:
         return is_number(value) or np.asarray(value).dtype.kind in "fiub"
-    except (ValueError, TypeError):  # rows of different lengths; what no array can be made of
+    except (ValueError, TypeError):  # rows of different lengths, or nothing that makes an array
         return False
 
 
 def _of_class(name: str, value: Any) -> bool:
-    """By name: to import xarray for a check of what is none of it would take long."""
+    """Compared by name, as importing xarray for a check of something else would take long."""
     return any(each.__name__ == name for each in type(value).__mro__)
 
 
@@ -119,7 +119,7 @@ def _several(kind: str) -> _Rule:
             return False
         if kind == "str":
             return hasattr(value, "__len__") and all(isinstance(each, str) for each in value)
-        if iter(value) is value:  # it can be looked at once
+        if iter(value) is value:  # an iterator can be read only once
             return True
         return kind not in _ITEMS or all(all(hasattr(each, name) for name in _ITEMS[kind]) for each in value)
 
@@ -133,7 +133,7 @@ _ITEMS = {
     "Window": ("seed", "start", "end"),
     "Kind": ("seed", "start", "end"),  # of windows
 }
-"""What items of a list are known by."""
+"""The attributes by which items of a list are recognised."""
 _CLASSES = ("FeatureDistribution", "CriticalPoint", "DataArray", "Dataset", "TrainingState", "Parts")
 _ARRAYS = ("Float", "Int", "Num", "Shaped", "ArrayLike", "Kind", "np.ndarray")
 _ARRAY = _Rule("an array of real numbers", _is_array)
@@ -149,16 +149,16 @@ _NAMED = {
         "an int of at least 1, or None", lambda value: value is None or (is_integer(value) and value >= 1)
     ),
 }
-"""What the same name means everywhere."""
+"""Rules for parameters that mean the same in every function."""
 _PLAIN = {
     "None": _Rule("None", lambda value: value is None),
     "float": _Rule("a number", is_number),
     "int": _Rule("an int below 2**63", lambda value: is_integer(value) and abs(int(value)) < 2**63),
     "bool": _Rule("True or False", lambda value: isinstance(value, bool | np.bool_)),
-    "str": _Rule("a text", lambda value: isinstance(value, str)),
+    "str": _Rule("a string", lambda value: isinstance(value, str)),
     "os.PathLike[str]": _Rule("a path", lambda value: isinstance(value, os.PathLike)),
     "Parameter": _Rule(
-        "a key of the sets, or a function of a number that returns features",
+        "a key of the sets, or a function from a number to features",
         lambda value: isinstance(value, str) or callable(value),
     ),
 } | {name: _Rule("one of its names", lambda value: isinstance(value, str)) for name in ("Activation", "Clock", "Where")}

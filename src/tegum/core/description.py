@@ -23,22 +23,22 @@ LIMIT = 2**63
 """Whole numbers stay below this, so that every array can hold them."""
 
 Whole = Annotated[int, Field(strict=True, ge=0, lt=LIMIT)]
-"""An int of at least 0; NumPy's are taken too, bools and floats are not."""
+"""An int of at least 0; NumPy's ints are accepted, bools and floats are not."""
 Count = Annotated[int, Field(strict=True, ge=1, lt=LIMIT)]
 """An int of at least 1."""
 
 
 def _single(value: float) -> float:
-    """Training computes in float32: what that would round to zero or infinity is refused, not changed in silence."""
+    """Refuse what float32, in which training computes, would silently round to zero or infinity."""
     if value != 0 and not 1e-30 <= abs(value) <= 1e30:
         raise ValueError("must lie between 1e-30 and 1e30, as training computes in float32")
     return value
 
 
 Single = AfterValidator(_single)
-"""A validator: the number is one that float32 can hold, with room to compute."""
+"""A validator: float32 can hold the number, with headroom for computing."""
 Positive = Annotated[float, Field(strict=True, gt=0), Single]
-"""A finite number above 0; NumPy's and ints are taken too, bools and strings are not."""
+"""A finite number above 0; ints and NumPy's numbers are accepted, bools and strings are not."""
 NotNegative = Annotated[float, Field(strict=True, ge=0), Single]
 """A finite number of at least 0."""
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
@@ -49,9 +49,9 @@ Described = TypeVar("Described", bound="Description")
 """In place of Self, which runtime type checkers refuse in a class that is not checked as a whole."""
 
 
-class _Described(ModelMetaclass):
-    # The class of descriptions: `help` tells of them what is theirs, and what their fields mean, where that of a
-    # pydantic model is pages of what every model has.
+class _DescriptionMeta(ModelMetaclass):
+    # `help` of a description shows its own members and what each field means; of a plain pydantic model it shows pages
+    # of what every model has.
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
         made: Any = super().__new__(mcs, name, bases, namespace, **options)
@@ -60,19 +60,19 @@ class _Described(ModelMetaclass):
         return made
 
     def __dir__(cls) -> list[str]:
-        own = [owner for owner in cls.__mro__ if isinstance(owner, _Described)]
+        own = [owner for owner in cls.__mro__ if isinstance(owner, _DescriptionMeta)]
         names = {name for owner in own for name in vars(owner) if not name.startswith(("_", "model_"))}
         return sorted({*names, *_in_order(cls)})
 
     @property
     def __doc__(cls) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The docstring, and a line for each field: read from the source, so only when it is asked for."""
+        """The docstring and a line for each field, read from the source only when asked for."""
         text = cleandoc(vars(cls).get("__doc__") or "")
         fields = [_field_line(cls, name) for name in _in_order(cls)]
         return "\n\n".join(part for part in (text, "\n".join(["Fields:", *fields]) if fields else "") if part)
 
 
-class Description(BaseModel, metaclass=_Described):
+class Description(BaseModel, metaclass=_DescriptionMeta):
     """A frozen, hashable pydantic model whose errors are single sentences.
 
     A validator raises `ValueError("must …")` for the field it checks, or `broken(key, value, "must …")` if it checks
@@ -171,22 +171,22 @@ class Description(BaseModel, metaclass=_Described):
 
 
 class Refusal(NamedTuple):
-    """Which value broke which rule, in parts, so that an outer description can tell it with the whole key."""
+    """Which value broke which rule, in parts, so that an outer description can report it with the whole key."""
 
     owner: str
     """The class that was called."""
     path: tuple[str, ...]
     """The parts of the dotted key."""
     outer: tuple[str, ...]
-    """The same as an outer description continues its own key."""
+    """The parts of the key as an outer description appends them to its own key."""
     given: str | None
-    """The value as text; None where it is missing."""
+    """The value as text; None if it is missing."""
     rule: str
     """What the value must be; empty where the key is unknown."""
     near: tuple[str, ...] = ()
     """For an unknown key: the nearest known one, or all of them."""
     hint: str = ""
-    """For an unknown key: how its value becomes that of the nearest one."""
+    """For an unknown key: how to convert its value to that of the nearest known key."""
 
     def __str__(self) -> str:
         key = ".".join(self.path)
@@ -210,22 +210,22 @@ def broken(key: str | tuple[str, ...], value: Any, rule: str, *, missing: bool =
 
 @contextmanager
 def at(*path: str | int) -> Iterator[None]:
-    """Where a validator builds an inner description: `path` is put before the key that is refused inside."""
+    """Prefix `path` to the key that an inner description refuses, where a validator builds one."""
     try:
         yield
     except ValueError as error:
-        told = _told(error)
-        if told is None:
+        inner = _refusal_of(error)
+        if inner is None:
             raise
-        outer = (*map(str, path), *told.outer)
-        raise _error(told._replace(path=outer, outer=outer)) from None
+        outer = (*map(str, path), *inner.outer)
+        raise _error(inner._replace(path=outer, outer=outer)) from None
 
 
 def of_kind(kinds: Mapping[str, type[Described]], values: Mapping[Any, Any], default: str | None = None) -> Described:
-    """The description of one of several kinds that a dictionary holds; its key `kind` says which.
+    """Build the description that a dictionary holds, of the kind that its key `kind` names.
 
     Raises:
-        ValueError: an unknown kind, none where there is no default, or what that kind refuses.
+        ValueError: the kind is unknown, or missing without a default, or refuses a value.
 
     """
     kind = values.get("kind", default)
@@ -243,10 +243,10 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def chosen(value: Any, names: Iterable[str]) -> str:
-    """A value that is one of some names, for a field whose choices a table holds.
+    """Return the value if it is one of the names, for a field whose choices stand in a table.
 
     Raises:
-        ValueError: it is not; the rule that a description tells.
+        ValueError: it is none of them; the message is the rule that a description reports.
 
     """
     if not isinstance(value, str) or value not in (names := list(names)):
@@ -264,7 +264,7 @@ def short(value: Any, limit: int = 120) -> str:
         if hasattr(value, "data_vars"):
             return type(value).__name__
         text = " ".join(repr(value).split())
-    except Exception:  # Python writes no ints of more than some thousand digits, and a broken object has no words.
+    except Exception:  # Python prints no int of several thousand digits, and a broken object may not print at all.
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else f"{text[:limit]}…"
 
@@ -294,7 +294,7 @@ def _in_order(description: Any) -> list[str]:
 
 
 def _signature(fields: Mapping[str, FieldInfo], positional: tuple[str, ...]) -> Signature:
-    """How a description is called, with names and defaults; what a value may be tells the docstring."""
+    """The signature of a description, with names and defaults; the docstring says which values are allowed."""
     named = [name for name in fields if name not in positional]
     return Signature(
         [
@@ -313,7 +313,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def _field_line(owner: Any, name: str) -> str:
-    """A field, its meaning, what it may be, and its default."""
+    """One field for `help`: its meaning, the values allowed, and its default."""
     field = owner.model_fields[name]
     words = owner.meanings().get(name, "").rstrip(".")
     if get_origin(field.annotation) is Literal:
@@ -323,8 +323,8 @@ def _field_line(owner: Any, name: str) -> str:
     else:
         rule = (_rule(field, None) or "").removeprefix("must be ")
     default = "required" if field.is_required() else f"default {short(field.default, 60)}"
-    told = "; ".join(part for part in (words, rule, default) if part)
-    return textwrap.fill(f"{name}: {told}.", 100, initial_indent="    ", subsequent_indent="        ")
+    text = "; ".join(part for part in (words, rule, default) if part)
+    return textwrap.fill(f"{name}: {text}.", 100, initial_indent="    ", subsequent_indent="        ")
 
 
 def _attribute_docstrings(owner: type) -> dict[str, str]:
@@ -345,20 +345,20 @@ def _attribute_docstrings(owner: type) -> dict[str, str]:
 
 
 def _error(refusal: Refusal) -> ValueError:
-    # A plain ValueError to everyone, pickled with its attribute; only outer descriptions look at the parts.
+    # A plain ValueError to callers. The attribute survives pickling, and only outer descriptions read it.
     error = ValueError(str(refusal))
     vars(error)["refusal"] = refusal
     return error
 
 
-def _told(error: BaseException) -> Refusal | None:
+def _refusal_of(error: BaseException) -> Refusal | None:
     return vars(error).get("refusal")
 
 
 def _refusal(model: type[Description], error: ValidationError) -> Refusal:
     """The first failure of a pydantic validation."""
     failures = error.errors(include_url=False)
-    # A misspelt key is also a missing one: speak of what the user wrote.
+    # A misspelt key also leaves one missing: report the one that the user wrote.
     first = next((failure for failure in failures if failure["type"] == "extra_forbidden"), failures[0])
     path = tuple(map(str, first["loc"]))
     given: str | None = short(first["input"])
@@ -372,8 +372,8 @@ def _refusal(model: type[Description], error: ValidationError) -> Refusal:
         case "value_error":
             cause = first.get("ctx", {})["error"]
             rule = str(cause)
-            if told := _told(cause):
-                path, given, rule, near, hint = path + told.outer, told.given, told.rule, told.near, told.hint
+            if inner := _refusal_of(cause):
+                path, given, rule, near, hint = path + inner.outer, inner.given, inner.rule, inner.near, inner.hint
         case "literal_error":
             rule = f"must be {first.get('ctx', {})['expected']}"
         case _:
@@ -385,7 +385,7 @@ def _refusal(model: type[Description], error: ValidationError) -> Refusal:
 
 
 def _near(model: type[Description], word: str) -> tuple[str, ...]:
-    """The known key nearest to an unknown one, perhaps an inner key ("training.steps"), or all the known."""
+    """The known key nearest to an unknown one, perhaps an inner key ("training.steps"), or all known keys."""
     keys: dict[str, str] = {}
     for name, field in model.model_fields.items():
         for inner in _inner(field):
@@ -396,7 +396,7 @@ def _near(model: type[Description], word: str) -> tuple[str, ...]:
 
 
 def _inner(field: FieldInfo) -> Iterable[str]:
-    # The default tells more than the annotation where that is abstract.
+    # A default says more than an abstract annotation.
     for candidate in (type(field.default), field.annotation, *get_args(field.annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Description):
             return candidate.inner_keys()
@@ -404,7 +404,7 @@ def _inner(field: FieldInfo) -> Iterable[str]:
 
 
 def _rule(field: FieldInfo, value: Any) -> str | None:
-    """What a number must be, from the field's own bounds; None for what is no number."""
+    """The rule for a number, from the bounds of the field; None for a field of any other type."""
     annotation, metadata, end = field.annotation, list(field.metadata), ""
     if get_origin(annotation) in (Union, UnionType):
         members = [member for member in get_args(annotation) if member is not NoneType]

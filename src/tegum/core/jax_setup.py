@@ -1,9 +1,9 @@
-"""The one way to JAX: refused where it cannot work, set for a while as our programs need it, and let go of.
+"""The only access to JAX: refused where it would hang, with our settings while our programs run, and a bounded cache.
 
-JAX takes settings from the environment and from whoever shares the process. Inside `scope` they are what our programs
-were written for, in this thread alone; outside they stay what they were.
+JAX takes settings from the environment and from other code in the process. Inside `scope`, in this thread only, they
+are those that our programs were written for; outside they stay as they were.
 
-JAX computes in threads of its own, and a forked process has none of them: it would wait for ever. `check` says so.
+JAX computes in threads of its own, which a forked process lacks: it would wait for ever. `check` refuses that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _forked = False
 def _after_fork() -> None:
     global _forked
     bridge = sys.modules.get("jax._src.xla_bridge")
-    # JAX has no public way to say so; where this one is gone, its import counts.
+    # JAX has no public way to ask; if this private one is gone, having imported JAX counts.
     _forked = _forked or (bridge is not None and bool(getattr(bridge, "_backends", True)))
 
 
@@ -72,7 +72,7 @@ def scope(*, double: bool, on_cpu: bool = False) -> Iterator[None]:
             jax.enable_x64(double),
             jax.numpy_dtype_promotion("standard"),
             jax.numpy_rank_promotion("allow"),
-            jax.debug_nans(False),  # NaN is how a run that diverges is known
+            jax.debug_nans(False),  # a run that diverges is recognised by its NaN
             jax.debug_infs(False),
             jax.disable_jit(False),
             jax.default_matmul_precision(None),  # JAX's own; a program that needs another says so
@@ -102,7 +102,7 @@ def _devices(platform: str | None) -> list[Any]:
 
 @final
 class Compiled(Generic[_P, _R]):
-    """A function compiled by JAX; when it has more programs than `keep`, it lets go of all and begins again."""
+    """A function compiled by JAX; once it holds more programs than `keep`, it drops them all and starts over."""
 
     def __init__(self, function: Callable[_P, _R], options: dict[str, Any]) -> None:
         """`options` are those of `jax.jit`."""
@@ -119,12 +119,12 @@ class Compiled(Generic[_P, _R]):
         return self._jitted(*args, **kwargs)
 
     def count(self) -> int:
-        """How many programs it has."""
+        """The number of programs it holds."""
         return self._jitted._cache_size()
 
 
 def compiled(**options: Any) -> Callable[[Callable[_P, _R]], Compiled[_P, _R]]:
-    """`jax.jit` with these options, and with an end to what it keeps."""
+    """`jax.jit` with these options, and with a bound on the programs it keeps."""
     return lambda function: Compiled(function, options)
 
 
@@ -132,7 +132,7 @@ _giving = threading.Lock()
 
 
 def _give_back() -> None:
-    """Hand memory that is no longer used back to the machine, as far as the C library can."""
+    """Return unused memory to the operating system, as far as the C library can."""
     import ctypes
 
     with _giving:

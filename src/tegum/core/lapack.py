@@ -1,6 +1,6 @@
-"""Decompositions of matrices that may be large: one call of LAPACK cannot be stopped, so it is known while it lasts.
+"""Decompositions of matrices that may be large: a LAPACK call cannot be stopped, so it is announced while it runs.
 
-Whoever shows progress names it (`under_way`), so that nobody wonders why nothing moves and Ctrl-C does nothing.
+The progress display names it (`under_way`), so that nobody wonders why nothing moves and Ctrl-C does nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 _NOTED = 400
-"""The smaller side of a matrix from which on a decomposition is noted: below it takes milliseconds."""
+"""Decompositions are noted if the smaller side of the matrix is at least this; smaller ones take milliseconds."""
 
 _running: dict[int, str] = {}
 _numbers = itertools.count()
 
 
 def under_way() -> str | None:
-    """Of those under way the one that has lasted longest, "eigenvalues of a 4,000 × 4,000 matrix"; None: none is."""
+    """The decomposition that has run longest, "eigenvalues of a 4,000 × 4,000 matrix"; None if none is running."""
     return next(iter(tuple(_running.values())), None)
 
 
@@ -44,7 +44,7 @@ def svd(matrix: Any, *, full_matrices: bool = True) -> Any:
 
 @contextlib.contextmanager
 def noted(what: str, shape: tuple[int, ...]) -> Iterator[None]:
-    """What is done in here looks for something of a matrix of this shape, by itself or now and then."""
+    """Announce, while the block runs, that it computes `what` of a matrix of this shape."""
     rows, columns = shape[-2:]
     if min(rows, columns) < _NOTED:
         yield

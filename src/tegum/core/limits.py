@@ -1,8 +1,8 @@
-"""What a call may take, in memory and in time, and the one sentence that refuses what would take more.
+"""Limits on the memory and time of a call, and the one sentence that refuses a call beyond them.
 
-Whoever is about to allocate what a user's number multiplies says first how much that will be (`check_memory`): the
-operating system lends memory that it does not have, and ends the process when it is used. Where it is known how long a
-call will take, and that is beyond a year, a number has some zeros too many (`check_time`).
+Code that is about to allocate an array whose size follows from a user's number first says how large it will be
+(`check_memory`): operating systems grant memory that they do not have, and kill the process once it is used. A call
+that is predicted to take more than a year probably has a number with a few zeros too many (`check_time`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TIME_VARIABLE = "TEGUM_TIME_LIMIT"
 """The environment variable by which a user raises or lowers the limit on time: "12 h", "30 days", or seconds."""
 
 YEAR = 365 * 86400.0
-"""Seconds that a call may be expected to take where `TEGUM_TIME_LIMIT` says nothing else."""
+"""The longest that a call may be predicted to take, in seconds, unless `TEGUM_TIME_LIMIT` says otherwise."""
 
-_UNNOTICED = 2**24
-"""Bytes that no machine lacks: for fewer it is not asked what there is, which takes some hundred microseconds."""
+_NEGLIGIBLE = 2**24
+"""Allocations of fewer bytes are not checked: every machine has them, and a check takes some hundred microseconds."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _SECONDS = {
@@ -42,7 +42,7 @@ _SIZE = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\d{1,2})?)\s*(?:([kmgtpe]?)(i?)b
 
 
 def readable(size: int) -> str:
-    """A number of bytes for people: "2.7 TB", "340 MB"."""
+    """A number of bytes in readable form: "2.7 TB", "340 MB"."""
     unit, value = 0, float(min(size, 10**40))
     while value >= 999.5 and unit < len(_UNITS) - 1:
         unit, value = unit + 1, value / 1000
@@ -51,20 +51,20 @@ def readable(size: int) -> str:
 
 
 def check_memory(call: str, what: str, size: int, instead: str = "") -> None:
-    """Refuse what would take more memory than there is.
+    """Refuse an allocation beyond the available memory.
 
     Args:
         call: the call with the value that makes it large, `train(Spec(snapshots=1000000000))`.
-        what: what would be so large, "the trajectory".
+        what: what takes the memory, "the trajectory".
         size: in bytes.
         instead: what the user could do, "fewer snapshots or seeds fit".
 
     Raises:
-        ValueError: `size` is beyond the limit, or `TEGUM_MEMORY_LIMIT` is no size.
+        ValueError: `size` is beyond the limit, or `TEGUM_MEMORY_LIMIT` is not a size.
 
     """
     given = os.environ.get(VARIABLE) or None
-    if given is None and size < _UNNOTICED:
+    if given is None and size < _NEGLIGIBLE:
         return
     limit = memory_limit()
     if limit is None or size <= limit:
@@ -77,7 +77,7 @@ def check_memory(call: str, what: str, size: int, instead: str = "") -> None:
 
 
 def duration(seconds: int | float) -> str:
-    """A time for people: "40 s", "3 min", "2.5 h", "12 days", "30,000 years"."""
+    """A time in readable form: "40 s", "3 min", "2.5 h", "12 days", "30,000 years"."""
     minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
     if seconds < 100:
         return f"{seconds:.0f} s"
@@ -91,32 +91,32 @@ def duration(seconds: int | float) -> str:
 
 
 def exact_loss_seconds(models: int, features: int, hidden: int) -> float:
-    """How long a core takes at least, about, for the exact loss of some models or its gradient.
+    """A rough lower bound on the seconds that one core needs for the exact loss of some models, or for its gradient.
 
-    Measured with the fewest frequencies, where sixteen lanes are two registers. Where the loss is close to a kink, or
-    more accuracy is asked for, it takes a hundred times as long.
+    Measured with the fewest frequencies, where sixteen lanes fill two registers. Close to a kink of the loss, or with
+    a tighter tolerance, it takes a hundred times as long.
 
     Args:
-        models: how many.
-        features: of a model, n: each of its n outputs hears all n of them.
-        hidden: dimensions of a model.
+        models: the number of models.
+        features: features per model, n; each of its n outputs depends on all n of them.
+        hidden: the hidden dimension of a model.
 
     """
     return 1e-9 * models * features**2 * (60 + 5 * hidden)
 
 
 def check_time(call: str, what: str, seconds: float, instead: str = "", *, least: bool = False) -> None:
-    """Refuse what would take longer than anybody waits.
+    """Refuse a call that would take longer than the limit, a year by default.
 
     Args:
         call: the call with the value that makes it long, `train(Spec(training.steps=1000000000000000))`.
-        what: what would take so long, "training".
+        what: what takes the time, "training".
         seconds: about how long.
         instead: what the user could do, "fewer steps take less".
-        least: whether it may well take much longer than that.
+        least: whether `seconds` is a lower bound that the call may well exceed by far.
 
     Raises:
-        ValueError: `seconds` is beyond the limit, or `TEGUM_TIME_LIMIT` is no time.
+        ValueError: `seconds` is beyond the limit, or `TEGUM_TIME_LIMIT` is not a time.
 
     """
     given = os.environ.get(TIME_VARIABLE)
@@ -140,13 +140,13 @@ def _time(text: str) -> float:
 
 
 def memory_limit() -> int | None:
-    """How many bytes this process may take besides those it has, or what `TEGUM_MEMORY_LIMIT` says; None: unknown.
+    """The bytes that this process may still allocate, or `TEGUM_MEMORY_LIMIT` if that is set; None if unknown.
 
-    Of the machine's memory what is available, or less where a container (cgroup) or a limit of the process
-    (RLIMIT_AS, RLIMIT_DATA) allows less.
+    This is the machine's available memory, or less where a container (cgroup) or a limit of the process (RLIMIT_AS,
+    RLIMIT_DATA) allows less.
 
     Raises:
-        ValueError: `TEGUM_MEMORY_LIMIT` is no size.
+        ValueError: `TEGUM_MEMORY_LIMIT` is not a size.
 
     """
     if given := os.environ.get(VARIABLE):
@@ -166,7 +166,7 @@ def _size(text: str) -> int:
 
 
 def _of_machine() -> Iterator[int | None]:
-    """Available memory; where the system does not tell, all that is built in."""
+    """The available memory, or all installed memory where the system does not report what is available."""
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
@@ -185,12 +185,12 @@ def _of_containers() -> Iterator[int | None]:
             continue
         root = Path("/sys/fs/cgroup/memory" if controllers else "/sys/fs/cgroup")
         names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
-        # In a container the path is often that of the host, and the root is the container's own.
+        # Inside a container the path is often the host's, while the root is the container's own.
         place = root / path.lstrip("/")
         for folder in (place, *(each for each in place.parents if each.is_relative_to(root))):
             limit, used = (_number(folder / name) for name in names)
             if limit is not None and used is not None:
-                # The cache of files is given back when it is needed.
+                # The file cache is released when memory runs short.
                 yield limit - max(used - _cached_files(folder), 0)
 
 
@@ -225,16 +225,16 @@ def _lines(path: str | Path) -> list[str]:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file of the system; None where there is no such file, or no limit."""
+    """The number in a system file; None if there is no such file or it sets no limit."""
     text = "".join(_lines(path)).strip()
     return int(text) if text.isdigit() else None
 
 
 def beyond_memory(size: int) -> str | None:
-    """What a sentence says of something that takes more memory than there is, "would take …"; None if it fits.
+    """The clause "would take …" for something that exceeds the available memory; None if it fits.
 
     Raises:
-        ValueError: `TEGUM_MEMORY_LIMIT` is no size.
+        ValueError: `TEGUM_MEMORY_LIMIT` is not a size.
 
     """
     if os.environ.get(VARIABLE):

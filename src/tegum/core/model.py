@@ -17,14 +17,14 @@ Activation = Literal["relu", "linear"]
 """The names of the activations, for type checkers, which cannot read `ACTIVATIONS`; that table decides."""
 
 ExactPath = Literal["series", "moments"]
-"""How the population loss of an activation is known: as the Fourier series of the ReLU, or in the moments of x."""
+"""How the population loss of an activation is computed: as the Fourier series of the ReLU, or from the moments of x."""
 
 Purpose = Literal["start", "training", "evaluation"]
-"""What a run's random numbers are for; each purpose has a stream of its own. The evaluation sample of run 0 is that of
-all runs of its base seed."""
+"""What a run's random numbers are for; each purpose has its own stream. All runs of a base seed share the evaluation
+sample of run 0."""
 
 _FLOOR_OF: dict[ExactPath, float] = {"series": 0.0, "moments": -np.inf}
-"""What each exact path is derived for."""
+"""The floor for which each exact path is derived."""
 
 
 def _is_int(value: Any) -> bool:
@@ -37,10 +37,10 @@ def _is_number(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ActivationFunction:
-    """An activation of the form max(z, floor), the only form that compiled kernels and closed gradients know.
+    """An activation of the form max(z, floor), the only form that the kernels and closed-form gradients support.
 
     Raises:
-        ValueError: the floor is not a number below infinity, or not that of the exact path.
+        ValueError: the floor is not a number below infinity, or not the one that the exact path is derived for.
 
     """
 
@@ -49,19 +49,19 @@ class ActivationFunction:
     floor: float
     """The floor: the activation is max(z, floor), and its derivative is 1 where z > floor and 0 elsewhere."""
     exact: ExactPath | None = None
-    """How everything exact (the population loss and its derivatives, `Exact`, `Flow`, critical points) treats it; None
-    means not at all: such calls refuse it. A finite population needs no path."""
+    """How exact methods (the population loss and its derivatives, `Exact`, `Flow`, critical points) treat it. With None
+    they refuse it, except on a finite population, which needs no path."""
 
     def __post_init__(self) -> None:
         call = f"ActivationFunction({self.name!r}, floor={self.floor!r})"
         if not _is_number(self.floor) or not self.floor < np.inf:
             raise ValueError(
-                f"{call}: floor must be a number below infinity; activations of another form than max(z, floor) are "
-                "known to no engine"
+                f"{call}: floor must be a number below infinity; no engine supports activations of any form but "
+                "max(z, floor)"
             )
         if self.exact is not None and self.floor != _FLOOR_OF.get(self.exact):
-            known = " and ".join(f"{path!r} that of the floor {floor:g}" for path, floor in _FLOOR_OF.items())
-            raise ValueError(f"{call}: exact={self.exact!r} must be the path of this floor: {known}")
+            known = " and ".join(f"{path!r} for floor {floor:g}" for path, floor in _FLOOR_OF.items())
+            raise ValueError(f"{call}: exact={self.exact!r} must be the path for this floor: {known}")
         # A NumPy number would make single precision double.
         object.__setattr__(self, "floor", float(self.floor))
 
@@ -77,7 +77,7 @@ class ActivationFunction:
         """
         if self.floor == -np.inf:
             return z
-        # Not maximum(z, floor): to that JAX gives the derivative ½ at z = floor, where a zero row with a zero bias is.
+        # Not maximum(z, floor): JAX gives it the derivative ½ at z = floor, where a zero row with zero bias lies.
         # Not where(z > floor, z, floor): it would turn a diverged run's NaN into the floor.
         return z.__array_namespace__().where(z <= self.floor, self.floor, z)
 
@@ -89,8 +89,8 @@ ACTIVATIONS: dict[str, ActivationFunction] = {
         ActivationFunction("linear", floor=-np.inf, exact="moments"),
     )
 }
-"""Every activation by its name. One that is added here is trained by both engines of sampled training, has an empirical
-loss, and a population loss if `exact` says how."""
+"""Every activation by its name. An entry added here can be trained by both engines of sampled training and has an
+empirical loss; it has a population loss if `exact` says how to compute it."""
 
 
 def activation_named(call: str, name: str) -> ActivationFunction:
@@ -129,8 +129,8 @@ def exact_path(call: str, name: str) -> ExactPath:
     if (path := activation_named(call, name).exact) is None:
         known = one_of(each.name for each in ACTIVATIONS.values() if each.exact)
         raise ValueError(
-            f"{call}: the activation must be {known}, as for {name!r} the loss of the population is not known; "
-            "empirical_loss on samples, Sampled training and finite populations (one Empirical set) take any"
+            f"{call}: the activation must be {known}, as the population loss of {name!r} is not known; "
+            "empirical_loss on samples, Sampled training and finite populations (one Empirical set) take any activation"
         )
     return path
 
@@ -201,7 +201,7 @@ def forward(
 
 
 def _computed(array: Any) -> Any:
-    """In a precision that one computes in: products of 8-bit integers do not fit into 8 bits."""
+    """Convert to a precision fit for computing: products of 8-bit integers overflow 8 bits."""
     return array if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else array.astype(float)
 
 

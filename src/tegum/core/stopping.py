@@ -1,8 +1,8 @@
-"""Work that can be stopped: a flag that kernels look at, and threads that are never left working.
+"""Work that can be stopped: a flag that kernels check, and threads that are never left running.
 
-Python hears a signal between two instructions of its own, in the main thread. So what takes long runs in other
-threads, whose kernels let go of the interpreter; the main thread waits, and raises the flag when it is interrupted.
-Kernels see it within a fraction of a second, and return with their work undone: what they have written is thrown away.
+Python handles a signal between two of its own instructions, in the main thread. Long work therefore runs in other
+threads, whose kernels release the interpreter lock; the main thread waits, and raises the flag when it is interrupted.
+Kernels see the flag within a fraction of a second and return unfinished; what they have written is thrown away.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from jaxtyping import Int, UInt32
 _Result = TypeVar("_Result")
 
 
-class Stopped(Exception):  # noqa: N818 (it tells of no error, and never leaves this module's threads)
+class Stopped(Exception):  # noqa: N818 (it is no error, and never leaves this module's threads)
     """Ends the work of a thread whose call has been stopped."""
 
 
 class Stop:
-    """A flag that is raised when a call is to end; several threads and their kernels look at it."""
+    """A flag that is raised when a call is to end; several threads and their kernels check it."""
 
     def __init__(self) -> None:
         self.flag: Int[np.ndarray, " 1"] = np.zeros(1, np.int64)
@@ -31,7 +31,7 @@ class Stop:
 
     @property
     def address(self) -> UInt32[np.ndarray, " 2"]:
-        """Where the flag lies, in two words: programs of JAX have no longer ones in single precision.
+        """The address of the flag in two 32-bit words, as JAX programs in single precision have no longer ones.
 
         Such a program must end while the flag lives: wait for it in a thread of `all_done`, which nothing interrupts.
         """
@@ -60,15 +60,15 @@ _of_thread = threading.local()
 
 
 def current() -> Stop:
-    """The flag of the call that this thread works for; where it works for none, one that nobody raises."""
+    """The flag of the call that this thread works for; if it works for none, a flag that nobody raises."""
     return getattr(_of_thread, "stop", None) or Stop()
 
 
 def all_done(pool: Executor, calls: Iterable[Callable[[], _Result]], stop: Stop) -> list[_Result]:
-    """Make all calls in the threads of a pool; returns their results, and never before all have ended.
+    """Make all calls in the threads of a pool and return their results, never before all calls have ended.
 
-    What interrupts the waiting (Ctrl-C in the main thread) raises the flag and then goes on its way. Where a call
-    fails, those that have not begun are not made.
+    An interruption of the wait (Ctrl-C in the main thread) raises the flag and then propagates. If a call fails, those
+    that have not begun are not made.
 
     Raises:
         Stopped: the flag was raised from elsewhere.
@@ -94,7 +94,7 @@ def all_done(pool: Executor, calls: Iterable[Callable[[], _Result]], stop: Stop)
 
 
 def interruptible(call: Callable[[], _Result]) -> _Result:
-    """Make a call that may take long, and looks at the flag: in a thread of its own, if this is the main one."""
+    """Make a call that may take long and checks the flag; from the main thread, in a thread of its own."""
     if threading.current_thread() is not threading.main_thread():
         return call()
     with ThreadPoolExecutor(1, thread_name_prefix="tegum") as pool:

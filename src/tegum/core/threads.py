@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 TASKS_PER_THREAD = 4
-"""The number of tasks that work is dealt out in for each thread, so that one that is done early finds more to do."""
+"""Tasks per thread into which work is divided, so that a thread that finishes early finds more to do."""
 
 _Engine = TypeVar("_Engine", bound="Threaded")
 
@@ -30,13 +30,13 @@ class Threaded(abc.ABC):  # noqa: B024 (what an engine does besides is in the pr
         self._running = None
 
     def stop_at(self, step: int) -> int:
-        """The step itself: training may be cut anywhere. An engine that cannot has its own."""
+        """The step itself, as training can pause anywhere; an engine that cannot overrides this."""
         return step
 
     @property
     def _pool(self) -> ThreadPoolExecutor:
         if self._running is None:
-            raise RuntimeError(f"{type(self).__name__}: an engine computes inside a with block only")
+            raise RuntimeError(f"{type(self).__name__}: an engine must be used inside a with block")
         return self._running
 
 

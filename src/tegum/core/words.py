@@ -1,4 +1,4 @@
-"""Words that users write: which known one was meant, also where other code calls the same thing otherwise."""
+"""The known word that a user probably meant, also where other code has another name for the same thing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OTHER_WORDS = {
     "weight_decay": "wd l2",
     "kind": "type",
 }
-"""What the field's other code calls things, by what they are called here."""
+"""Names that other code in the field uses, by the name that tegum uses."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -34,7 +34,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was meant, most likely; in which case it is written comes last."""
+    """The known word most likely meant; upper and lower case only break ties."""
     by_letters: dict[str, list[str]] = {}
     for each in known:
         by_letters.setdefault(_letters(each), []).append(each)
@@ -43,7 +43,7 @@ def closest(word: str, known: Iterable[str]) -> str | None:
             if ours in by_letters and _letters(word) in theirs.split():
                 return by_letters[ours][0]
     close = difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=0.6)
-    # The same letters in several cases: the one that shares most of the word as it was written.
+    # Several known words may differ in case only: take the one closest to the word as it was written.
     return difflib.get_close_matches(word, by_letters[close[0]], n=1, cutoff=0.0)[0] if close else None
 
 
@@ -52,12 +52,12 @@ def _letters(word: str) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Text in which characters that break a line, or cannot be shown, are written as Python writes them."""
+    """Text with line breaks and unprintable characters escaped as in a Python string."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def hint_for(word: str, value: Any) -> str:
-    """How sparsity becomes density, the one word of which the value changes with the name."""
+    """How to convert sparsity to density, the one renamed key whose value changes too."""
     if _letters(word) != "sparsity":
         return ""
     here = isinstance(value, float | int) and not isinstance(value, bool) and 0 <= value < 1

@@ -1,1 +1,1 @@
-"""Trajectories as labelled arrays (`schema`) and as files that cannot lie (`store`)."""
+"""Trajectories as labelled arrays (`schema`) and as files in which damage is detected (`store`)."""

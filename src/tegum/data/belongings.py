@@ -1,4 +1,4 @@
-"""What in a folder is of a result, and what somebody else has put there: that is never removed with it."""
+"""Which files in a folder belong to a result; anything else in it is foreign, and is never removed with the result."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 
 _OF_ZARR = r"(?:[^/]+/)?(?:zarr\.json|c(?:/\d+)*)"
 STORE = re.compile(_OF_ZARR)
-"""Files of a store, damaged or not: of a group of arrays in zarr's format 3, by their paths in its folder."""
+"""Matches the files of a store, damaged or not (a group of arrays in zarr format 3), by their paths in its folder."""
 
 _OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|\.nfs.*|Thumbs\.db|desktop\.ini")
-"""What operating systems put into a folder unasked."""
+"""Files that operating systems put into a folder unasked."""
 
 
 def with_table(table: str, *files: str) -> re.Pattern[str]:
-    """Files of a result that is a folder with a store named `table`, and with these files."""
+    """A pattern for the files of a result that is a folder with these files and a store named `table`."""
     return re.compile("|".join([f"{re.escape(table)}/{_OF_ZARR}", *map(re.escape, files)]))
 
 
 def foreign_in(folder: Path, ours: re.Pattern[str]) -> str | None:
-    """The first thing in a folder that is none of ours, by its path in there; None if all is, or there is no folder.
+    """The path, in a folder, of the first file that is not ours; None if all are ours, or there is no folder.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: the folder cannot be read.
 
     """
 
@@ -42,5 +42,5 @@ def foreign_in(folder: Path, ours: re.Pattern[str]) -> str | None:
 
 
 def refusal(name: str) -> str:
-    """The end of a sentence about something that would be removed."""
-    return f"{name!r} in it is no part of that and would be removed with it; move it, or choose another place"
+    """The end of a message about a foreign file that would be removed."""
+    return f"{name!r} in it is not part of that and would be removed with it; move it, or choose another place"

@@ -1,8 +1,8 @@
-"""A zarr array from elsewhere, read chunk by chunk, none of it believed: what is missing is no fill value.
+"""Read a zarr array from elsewhere without trusting it: a missing chunk is an error, not the fill value.
 
-zarr reads a missing chunk as the fill value, since it does not write chunks of nothing else; a lost one looks the same.
-And a chunk of a few kilobytes may unpack to gigabytes before zarr sees that it is too long. Here each chunk's file, and
-each chunk inside a shard, is looked at before zarr decodes it.
+zarr reads a missing chunk as the fill value, since it does not write chunks that hold nothing else; a lost chunk looks
+the same. And a chunk of a few kilobytes may unpack to gigabytes before zarr notices that it is too long. Here each
+chunk's file, and each chunk inside a shard, is inspected before zarr decodes it.
 
 Importing this imports zarr.
 """
@@ -26,20 +26,20 @@ from zarr.core.metadata import ArrayV2Metadata
 from tegum.core.limits import beyond_memory
 
 _ABSENT = 2**64 - 1
-"""Offset and length of a chunk that a shard has not."""
+"""Offset and length of a chunk that is missing in a shard."""
 
 _MOST_TEXT = 2**24
-"""Bytes of a chunk of text of any length."""
+"""The most bytes of a chunk of text, whose length is not declared."""
 
 _MOST_FILES = 10**6
-"""Chunks of an array, or shards: to look at so many takes a minute."""
+"""The most chunks, or shards, of an array: inspecting this many takes a minute."""
 
 _FILTERED = 8
-"""A filter may keep numbers in so many times the bytes that they have in memory (in float64 for int8)."""
+"""A filter may store numbers in up to this many times their bytes in memory (int8 as float64)."""
 
 
 class DamagedChunkError(ValueError):
-    """Something is wrong with the chunks of an array; the text says what."""
+    """Something is wrong with the chunks of an array; the message says what."""
 
 
 def read(array: zarr.Array) -> np.ndarray:
@@ -51,30 +51,30 @@ def read(array: zarr.Array) -> np.ndarray:
 
     """
     if too_much := beyond_memory(array.nbytes + 2 * _largest(array)):
-        raise DamagedChunkError(f"of shape {array.shape} it {too_much}")
+        raise DamagedChunkError(f"an array of shape {array.shape} {too_much}")
     check(array)
     numbers = np.empty(array.shape, array.dtype)
     grid = array.shards or array.chunks
     for coordinates, key in _keys(array):
-        # One by one, so that the sentence can name the chunk.
+        # One by one, so that the message can name the chunk.
         place = tuple(slice(at * length, (at + 1) * length) for at, length in zip(coordinates, grid, strict=True))
         try:
             numbers[place] = array[place]
         except MemoryError:
             raise
-        except Exception as error:  # of zarr and its codecs: they raise what they like at a damaged chunk
+        except Exception as error:  # zarr and its codecs raise all kinds of errors at a damaged chunk
             raise DamagedChunkError(f"its chunk {key!r} cannot be decoded ({_said(error)})") from None
     return numbers
 
 
 def check(array: zarr.Array, *, may_miss: bool = False) -> int:
-    """Look at every chunk of an array in a folder, without decoding one.
+    """Inspect every chunk of an array in a folder, without decoding any.
 
     Returns:
-        How many chunks are missing; 0 unless `may_miss`.
+        The number of chunks that are missing; 0 unless `may_miss`.
 
     Raises:
-        DamagedChunkError: chunks are missing, or unpack to more than they may.
+        DamagedChunkError: chunks are missing, or unpack to more bytes than they may.
 
     """
     root = Path(str(array.store_path).removeprefix("file://"))
@@ -82,7 +82,7 @@ def check(array: zarr.Array, *, may_miss: bool = False) -> int:
         raise DamagedChunkError(f"one of its chunks, of shape {array.shards or array.chunks}, {too_much}")
     grid = array.shards or array.chunks
     if (files := math.prod(-(-length // size) for length, size in zip(array.shape, grid, strict=True))) > _MOST_FILES:
-        raise DamagedChunkError(f"it has {files} chunks, and of more than {_MOST_FILES} none is read")
+        raise DamagedChunkError(f"it has {files} chunks, but at most {_MOST_FILES} are read")
     missing = total = 0
     for coordinates, key in _keys(array):
         file = root / key
@@ -118,19 +118,19 @@ def _keys(array: zarr.Array) -> Iterator[tuple[tuple[int, ...], str]]:
 
 
 def _inside(array: zarr.Array, coordinates: tuple[int, ...]) -> int:
-    """How many chunks of one file hold numbers of the array."""
+    """The number of chunks in one file that hold numbers of the array."""
     return 1 if array.shards is None else math.prod(map(len, _needed(array, coordinates)))
 
 
 def _needed(array: zarr.Array, coordinates: tuple[int, ...]) -> list[range]:
-    """Which chunks of a shard those are, in each dimension; the rest of a shard at an edge is outside the array."""
+    """The indices of those chunks in a shard, per dimension; the rest of a shard at an edge is outside the array."""
     assert array.shards is not None
     sizes = zip(array.shape, array.shards, array.chunks, coordinates, strict=True)
     return [range(-(-min(shard, length - at * shard) // chunk)) for length, shard, chunk, at in sizes]
 
 
 def _look(array: zarr.Array, content: bytes, coordinates: tuple[int, ...], key: str) -> int:
-    """Refuse one file that unpacks to more than it may; how many chunks are missing in it."""
+    """Refuse a file that unpacks to more than it may; returns the number of chunks missing in it."""
     metadata = array.metadata
     text = array.dtype.kind in "OT"
     declared = _MOST_TEXT if text else math.prod(array.chunks) * array.dtype.itemsize
@@ -151,25 +151,25 @@ def _look(array: zarr.Array, content: bytes, coordinates: tuple[int, ...], key: 
         if offset == length == _ABSENT:
             missing += 1
         elif offset + length > len(content):
-            raise DamagedChunkError(f"its shard {key!r} is cut")
+            raise DamagedChunkError(f"its shard {key!r} is truncated")
         else:
             _check_length(content[offset : offset + length], shard.codecs, declared, key)
     return missing
 
 
 def _shard_index(array: zarr.Array, shard: Any, content: bytes, key: str) -> np.ndarray:
-    """Offset and length of each chunk of a shard, (chunks of a shard in each dimension, 2)."""
+    """Offset and length of each chunk of a shard; shape (chunks per dimension…, 2)."""
     assert array.shards is not None
     counts = [size // chunk for size, chunk in zip(array.shards, array.chunks, strict=True)]
     names = [_name(codec) for codec in shard.index_codecs]
     if names not in (["bytes"], ["bytes", "crc32c"]):
-        raise DamagedChunkError(f"its shards have an index of a form that is not read ({', '.join(names)})")
+        raise DamagedChunkError(f"its shards have an index of an unsupported form ({', '.join(names)})")
     size = 16 * math.prod(counts)
     whole = size + 4 * (len(names) - 1)
     at_start = getattr(shard.index_location, "value", shard.index_location) == "start"
     found = content[:whole] if at_start else content[len(content) - whole :]
     if len(content) < whole:
-        raise DamagedChunkError(f"its shard {key!r} is cut")
+        raise DamagedChunkError(f"its shard {key!r} is truncated")
     order = ">" if getattr(getattr(shard.index_codecs[0], "endian", None), "value", "little") == "big" else "<"
     return np.frombuffer(found[:size], f"{order}u8").reshape(*counts, 2)
 
@@ -182,12 +182,14 @@ def _check_length(content: bytes, codecs: Sequence[Any], most: int, key: str) ->
         names, filters = [name for name in names if name != "transpose"], []
     if filters:
         raise DamagedChunkError(
-            f"its chunks are written with {filters[0]!r}, of which it cannot be told how much memory they take; "
-            f"{', '.join(sorted(_UNPACKED))} can"
+            f"its chunks are written with {filters[0]!r}, for which the memory they take cannot be known in advance; "
+            f"{', '.join(sorted(_UNPACKED))} are read"
         )
     if len(names) > 1:
-        raise DamagedChunkError(f"its chunks are compressed more than once ({', '.join(names)}), and such are not read")
-    most += 4 * sum(_name(codec) == "crc32c" for codec in codecs)  # where it comes before the compression
+        raise DamagedChunkError(
+            f"its chunks are compressed more than once ({', '.join(names)}), which is not supported"
+        )
+    most += 4 * sum(_name(codec) == "crc32c" for codec in codecs)  # a checksum inside the compressed bytes
     if any(_name(codec) == "crc32c" for codec in codecs[-1:]):
         content = content[:-4]
     try:
@@ -195,7 +197,7 @@ def _check_length(content: bytes, codecs: Sequence[Any], most: int, key: str) ->
     except Exception as error:
         raise DamagedChunkError(f"its chunk {key!r} cannot be decoded ({_said(error)})") from None
     if length > most:
-        raise DamagedChunkError(f"its chunk {key!r} unpacks to more than the {most} bytes that a chunk of it has")
+        raise DamagedChunkError(f"its chunk {key!r} unpacks to more than the {most} bytes of a chunk")
 
 
 def _name(codec: Any) -> str:
@@ -205,9 +207,9 @@ def _name(codec: Any) -> str:
 
 
 def _of_zstd(content: bytes, most: int) -> int:
-    """At most so many bytes: of each frame what its header says, or else the most that its blocks can hold (RFC 8878).
+    """A bound on the unpacked bytes: for each frame what its header says, or else the most its blocks hold (RFC 8878).
 
-    Skippable frames hold none.
+    Skippable frames hold no bytes.
     """
     total = at = 0
     while at < len(content) and total <= most:
@@ -216,7 +218,7 @@ def _of_zstd(content: bytes, most: int) -> int:
             at += 8 + int.from_bytes(content[at + 4 : at + 8], "little")
             continue
         if magic != 0xFD2FB528:
-            raise ValueError("this is no zstd frame")
+            raise ValueError("this is not a zstd frame")
         flags = content[at + 4]
         single, checksum, width = flags >> 5 & 1, flags >> 2 & 1, flags >> 6
         at += 5 + (not single) + (0, 1, 2, 4)[flags & 3]
@@ -228,31 +230,31 @@ def _of_zstd(content: bytes, most: int) -> int:
             header = int.from_bytes(content[at : at + 3], "little")
             last, kind, length = header & 1, header >> 1 & 3, header >> 3
             if len(content) < at + 3 or kind == 3:
-                raise ValueError("the zstd frame is cut or damaged")
+                raise ValueError("the zstd frame is truncated or damaged")
             blocks += 2**17 if kind == 2 else length
             at += 3 + (1 if kind == 1 else length)
             if last:
                 break
         at += 4 * checksum
-        # Without a size in the header numcodecs grows its buffer as it goes; a block may be shorter than it might be.
+        # Without a size in the header numcodecs grows its buffer step by step; a block may be shorter than its bound.
         total += size if bytes_of_size else 0 if blocks <= max(_FILTERED * most, 2**27) else blocks
     return total
 
 
 def _of_blosc(content: bytes, _: int) -> int:
     if len(content) < 16:
-        raise ValueError("the blosc header is cut")
+        raise ValueError("the blosc header is truncated")
     return int.from_bytes(content[4:8], "little")
 
 
 def _of_lz4(content: bytes, _: int) -> int:
     if len(content) < 4:
-        raise ValueError("the lz4 header is cut")
+        raise ValueError("the lz4 header is truncated")
     return int.from_bytes(content[:4], "little")
 
 
 def _stepwise(make: Callable[[], Any]) -> Callable[[bytes, int], int]:
-    """For formats whose headers do not tell: it is unpacked in pieces that are thrown away, until it is too long."""
+    """For formats whose headers do not say: unpack in pieces, which are thrown away, until the result is too long."""
 
     def length(content: bytes, most: int) -> int:
         total, piece = 0, 2**20
@@ -265,8 +267,8 @@ def _stepwise(make: Callable[[], Any]) -> Callable[[bytes, int], int]:
                 if not found and not rest and (unpacker.eof or getattr(unpacker, "needs_input", True)):
                     break
             if not unpacker.eof and total <= most:
-                raise ValueError("it is cut")
-            content = unpacker.unused_data  # one such stream may follow another
+                raise ValueError("it is truncated")
+            content = unpacker.unused_data  # several streams may follow one another
         return total
 
     return length
@@ -281,10 +283,10 @@ _UNPACKED: Mapping[str, Callable[[bytes, int], int]] = {
     "bz2": _stepwise(bz2.BZ2Decompressor),
     "lzma": _stepwise(lzma.LZMADecompressor),
 }
-"""How long the unpacked form of some bytes is, or at least one more than `most`."""
+"""Functions from some bytes and `most` to their unpacked length, or to any number above `most` if it exceeds that."""
 
 _SAME_LENGTH = frozenset({"bytes", "crc32c", "shuffle", "vlen-utf8"})
-"""Codecs that hardly change how long the bytes are."""
+"""Codecs that hardly change the length of the bytes."""
 
 
 def _said(error: Exception) -> str:

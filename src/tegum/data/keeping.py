@@ -1,4 +1,4 @@
-"""Keeping results whatever happens: signals wait while one is written, and a full disk is not the end of it."""
+"""Keeping results whatever happens: signals wait while one is written, and a full disk does not lose it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, final
 
-from tegum.data.atomic import told
+from tegum.data.atomic import explained
 
 _STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""The signals that ask a program to stop: Ctrl-C, a polite kill, and a terminal that is closed."""
+"""The signals that ask a program to stop: Ctrl-C, a plain `kill`, and a closed terminal."""
 
 _WARNINGS = tuple(
     getattr(signal, name) for name in ("SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM") if hasattr(signal, name)
 )
-"""Signals by which batch systems say that they are going to end a program soon, some of them again and again.
+"""Signals with which batch systems warn that they will soon end a program, some of them repeatedly.
 
-Only `listen` makes anything of them: in a process that is not ours they are somebody else's.
+Only `listen` handles them: in a process that is not ours they belong to other code.
 """
 
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -34,8 +34,8 @@ _asked: list[int] = []
 def listen() -> None:
     """Let each signal that asks to stop raise KeyboardInterrupt, and a second one end the process at once.
 
-    What is ignored stays so: `nohup` has a process ignore that its terminal is closed. The warnings of batch systems
-    are heard as well, but never hurry: that a limit on processor time is reached is told every second.
+    Ignored signals stay ignored: `nohup` makes a process ignore that its terminal is closed. A warning from a batch
+    system counts as the first signal, never as the second: a limit on processor time repeats its warning every second.
     """
     for number in (*_STOPS, *_WARNINGS):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -48,7 +48,7 @@ def asked_by() -> int | None:
 
 
 def check_asked() -> None:
-    """Stop where a signal has asked to, and its exception was lost: Python drops what is raised in a finaliser.
+    """Stop if a signal has asked to and its exception was lost: Python drops exceptions raised in a finaliser.
 
     Raises:
         KeyboardInterrupt: a signal has asked to stop.
@@ -76,9 +76,9 @@ def _end(number: int) -> NoReturn:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let signals that ask to stop wait until the block is done; a second one ends the process at once."""
+    """Delay signals that ask to stop until the block is done; a second one ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # Signals interrupt the main thread alone.
+        yield  # Signals interrupt only the main thread.
         return
     came: list[tuple[int, Any]] = []
 
@@ -91,7 +91,7 @@ def uninterrupted() -> Iterator[None]:
         number: handler
         for number in (*_STOPS, *_WARNINGS)
         if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
-        and (number in _STOPS or handler is _stop)  # others' timers go on
+        and (number in _STOPS or handler is _stop)  # timers of other code go on
     }
     try:
         for number in former:
@@ -117,29 +117,29 @@ class KeptElsewhereError(OSError):
         self.path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As pickle wants it, with what was added to it: a process of a pool hands its errors on."""
+        """For pickle, including attributes added later: a process of a pool passes its errors on."""
         return type(self), (self.args[0], self.path), vars(self)
 
 
 def keep(write: Callable[[Path], object], target: Path, *, call: str, what: str) -> None:
-    """Write a result that took work to its place, or to another folder where anything refuses that.
+    """Write a result that took work to its place, or to another folder if that fails for any reason.
 
     Args:
-        write: writes it to a path; it appears there complete or not at all.
-        target: its place, absolute.
-        call: what the sentence starts with.
-        what: the result, as the sentence names it: "the trajectory".
+        write: writes the result to a path, where it appears complete or not at all.
+        target: the place for the result, an absolute path.
+        call: what the message starts with.
+        what: the result, as the message names it: "the trajectory".
 
     Raises:
-        KeptElsewhereError: it is in another folder, and why.
-        OSError: it could be written nowhere, and why.
+        KeptElsewhereError: the result is in another folder; the message says why.
+        OSError: the result could not be written anywhere; the message says why.
 
     """
     try:
         write(target)
         return
     except Exception as error:
-        # Not only the operating system: whatever a library raises, the work is not lost for it.
+        # Not only errors of the operating system: the work must survive whatever a library raises.
         refused, cause = _refusal(error, f"{call}: writing {str(target)!r}"), error
     tried = []
     for folder in _others(target.parent):
@@ -157,7 +157,7 @@ def keep(write: Callable[[Path], object], target: Path, *, call: str, what: str)
 def _refusal(error: Exception, doing: str) -> str:
     """Why something could not be written, in one sentence."""
     if isinstance(error, OSError):
-        return str(error if error.strerror is None else told(error, doing))
+        return str(error if error.strerror is None else explained(error, doing))
     said = " ".join(str(error).split())
     return f"{doing}: {type(error).__name__}{f' ({said})' if said else ''}"
 

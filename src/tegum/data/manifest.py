@@ -1,6 +1,6 @@
 """The manifest of a store: the length and the sha256 of every file in it, and of itself.
 
-It is the metadata of an empty zarr group, `manifest/zarr.json`, since zarr warns of files it does not know.
+It is the metadata of an empty zarr group, `manifest/zarr.json`, since zarr warns about files it does not know.
 Written last, it also says that the store is complete.
 """
 
@@ -21,8 +21,8 @@ from tegum.data.atomic import reading, set_aside
 GROUP = "manifest"
 METADATA = "zarr.json"
 FILE = f"{GROUP}/{METADATA}"
-_LOOKED_AT = 100
-"""Entries of a folder among which stores are looked for."""
+_MOST_ENTRIES = 100
+"""The most entries of a folder that are searched for stores."""
 
 Files = Mapping[str, tuple[int, str]]
 """Length in bytes and sha256 of every file of a store, by its path in the store."""
@@ -40,17 +40,17 @@ def write(root: Path, names: Iterable[str]) -> None:
 
 
 def read(root: Path, call: str) -> Files:
-    """The files of the store at `root`, once it is sure that it is a tegum store of this schema version.
+    """The files of the store at `root`, after checking that it is a tegum store of this schema version.
 
     Raises:
-        ValueError: the path is no tegum store, one of another schema version, or its manifest is damaged.
+        ValueError: the path is not a tegum store, has another schema version, or its manifest is damaged.
         FileNotFoundError: nothing is at the path.
 
     """
     found = obstacle(root, "folder")
     if found == "and there is none":
         old = set_aside(root)
-        hint = f"; a save that was to replace it was cut short and left the former store at {str(old)!r}"
+        hint = f"; an interrupted save that was to replace it left the former store at {str(old)!r}"
         raise FileNotFoundError(f"{call}: there is nothing at this path{hint if old else ''}")
     if found == "and this is a file":
         raise ValueError(f"{call}: this is a file; a tegum store is a folder")
@@ -73,18 +73,18 @@ def read(root: Path, call: str) -> Files:
 
 
 def other_version(call: str, name: Any, version: Any) -> str:
-    """The sentence about a store of another schema, or another version of it."""
+    """The message about a store of another schema, or of another version of it."""
     return (
-        f"{call}: the store has the schema {name!r}, version {version!r}, and this tegum reads "
+        f"{call}: the store has the schema {name!r}, version {version!r}, but this tegum reads "
         f"{schema.NAME!r}, version {schema.VERSION}; load it with the tegum that wrote it, or train the run again"
     )
 
 
 def compare(root: Path, files: Files, call: str, *, everything: bool) -> None:
-    """Compare all lengths, and the digests of everything or only of what describes the data.
+    """Compare all lengths, and the digests of everything or only of the metadata.
 
     Raises:
-        ValueError: naming the first file that is missing, cut or altered, and its variable.
+        ValueError: naming the first file that is missing, truncated or altered, and its variable.
 
     """
     damaged: list[tuple[str, str]] = []
@@ -101,10 +101,10 @@ def compare(root: Path, files: Files, call: str, *, everything: bool) -> None:
 
 
 def content(root: Path, name: str, digest: str) -> bytes:
-    """One file of a store that was loaded before.
+    """One file of a store that was loaded earlier.
 
     Raises:
-        ValueError: it is missing, or not what it was.
+        ValueError: it is missing, or has changed.
 
     """
     call = f"reading from {str(root)!r}"
@@ -119,22 +119,22 @@ def content(root: Path, name: str, digest: str) -> bytes:
 
 
 def damage(file: str, what: str, others: int = 0) -> str:
-    """The end of a sentence about a damaged file."""
+    """The end of a message about a damaged file."""
     name, inner, _ = file.partition("/")
     variable = f" of the variable {name!r}" if inner and name != GROUP else ""
     more = f" (and {others} more)" if others else ""
     return (
-        f"the file {file!r}{variable} {what}{more}; the store is damaged: bring it back from a copy, or "
+        f"the file {file!r}{variable} {what}{more}; the store is damaged: restore it from a copy, or "
         "train the run again"
     )
 
 
 def _without(root: Path) -> str:
-    """Why a folder without a manifest is no tegum store."""
+    """Why a folder without a manifest is not a tegum store."""
     if not (root / METADATA).is_file():
         old = any((root / name).is_file() for name in (".zgroup", ".zarray", ".zmetadata"))
-        what = "a zarr store of format 2" if old else "no zarr store"
-        return f"this folder is {what}, not a tegum store{'' if old else _inside(root)}"
+        what = "a zarr store of format 2" if old else "not a zarr store"
+        return f"this folder is {what}, {'not' if old else 'nor'} a tegum store{'' if old else _inside(root)}"
     if (root.parent / FILE).is_file():
         return f"this folder is a variable of the store {str(root.parent)!r}, which is loaded as a whole"
     with suppress(ValueError, KeyError, TypeError):
@@ -144,19 +144,19 @@ def _without(root: Path) -> str:
 
 
 def _inside(root: Path) -> str:
-    """Where in a folder the stores are, as far as two floors down."""
+    """Where the stores in a folder are, searched two levels deep."""
     with suppress(OSError):
-        near = sorted(islice(root.iterdir(), _LOOKED_AT))
+        near = sorted(islice(root.iterdir(), _MOST_ENTRIES))
         folders = [each for each in near if each.is_dir()]
-        further = [each for folder in folders for each in sorted(islice(folder.iterdir(), _LOOKED_AT))]
+        further = [each for folder in folders for each in sorted(islice(folder.iterdir(), _MOST_ENTRIES))]
         stores = [str(each) for each in (*near, *further) if (each / FILE).is_file()]
         if len(stores) == 1:
-            return f"; there is one in it: {stores[0]!r}"
+            return f"; there is one inside it: {stores[0]!r}"
         if stores:
             shown = ", ".join(map(repr, stores[:3])) + (", …" if len(stores) > 3 else "")
-            return f"; there are {len(stores)} in it: {shown}"
+            return f"; there are {len(stores)} inside it: {shown}"
         if tables := [each for each in near if (each / METADATA).is_file()]:
-            return f"; what is in it, {str(tables[0])!r}, is no trajectory, and xarray.open_zarr may open it"
+            return f"; what is inside it, {str(tables[0])!r}, is not a trajectory, but xarray.open_zarr may open it"
     return ""
 
 

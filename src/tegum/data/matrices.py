@@ -18,20 +18,20 @@ SUFFIXES = (".npy", ".npz", ".safetensors", ".zarr")
 
 
 def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: str, sparse: bool = False) -> Any:
-    """The matrix in a file; an array in a .npy file is mapped and not read.
+    """The matrix in a file; an array in a .npy file is memory-mapped rather than read.
 
     Args:
-        path: a .npy file; a .npz file (of arrays, or a sparse matrix of scipy); a .safetensors file; or a zarr array or
+        path: a .npy file; a .npz file (of arrays, or a SciPy sparse matrix); a .safetensors file; or a zarr array or
             group, which is a folder.
-        key: the name of the array in the file, or its path in a zarr group; None where there is one only.
-        call: what an error begins with.
-        sparse: whether a sparse matrix will do.
+        key: the name of the array in the file, or its path in a zarr group; None if there is only one.
+        call: what errors begin with.
+        sparse: whether a sparse matrix is allowed.
 
     Returns:
-        A NumPy array of two dimensions, real numbers of at most 64 bits; or a sparse matrix of scipy.
+        A two-dimensional NumPy array of real numbers of at most 64 bits, or a SciPy sparse matrix.
 
     Raises:
-        ValueError: there is no such file or array, it cannot be read, or it is no matrix of real numbers.
+        ValueError: there is no such file or array, it cannot be read, or it is not a matrix of real numbers.
 
     """
     file = Path(path)
@@ -53,7 +53,7 @@ def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: s
     if hasattr(matrix, "tocsr"):
         if sparse:
             return matrix
-        raise ValueError(f"{call}(path={file.name!r}): path must lead to a dense matrix, and this one is sparse")
+        raise ValueError(f"{call}(path={file.name!r}): path must lead to a dense matrix, but this one is sparse")
     return matrix.astype(np.float64) if matrix.dtype.itemsize > 8 else matrix
 
 
@@ -61,20 +61,20 @@ _DTYPES = {
     "BOOL": "bool", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
 }  # fmt: skip
-"""NumPy's dtype for what safetensors calls one."""
+"""NumPy's dtypes by their names in safetensors."""
 
 _NARROW = {
     "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E4M3FNUZ": "float8_e4m3fnuz",
     "F8_E5M2FNUZ": "float8_e5m2fnuz", "F8_E8M0": "float8_e8m0fnu",
 }  # fmt: skip
-"""Those that NumPy has not, by their names in ml_dtypes."""
+"""The dtypes that NumPy lacks, by their names in safetensors, with those in ml_dtypes."""
 
 
 def _from_safetensors(file: Path, key: str | None) -> np.ndarray:
     from safetensors import safe_open
 
     try:
-        # The library compares what the header says with itself and with the file's length; the numbers stay there.
+        # The library checks the header for consistency and against the file's length, and reads no numbers.
         with safe_open(file, framework="numpy"):
             pass
         with file.open("rb") as stream:
@@ -90,22 +90,22 @@ def _from_safetensors(file: Path, key: str | None) -> np.ndarray:
             dtype = np.dtype(getattr(ml_dtypes, _NARROW[kind]))
         else:
             raise UnreadableError(
-                "path", str(file), f"must lead to a matrix of real numbers, and this is {kind} of shape {tuple(shape)}"
+                "path", str(file), f"must lead to a matrix of real numbers, but this is {kind} of shape {tuple(shape)}"
             )
         narrow = kind in _NARROW
         check_matrix(file, np.dtype(np.float32) if narrow else dtype, tuple(shape), mapped=not narrow)
-        # Bytes first: in the file they may lie at a place where a number of the machine cannot.
+        # Mapped as bytes first: the numbers may not be aligned in the file.
         raw = np.memmap(file, np.uint8, "r", 8 + length + start, (math.prod(shape) * dtype.itemsize,))
         return numbers_of(raw.view(dtype).reshape(shape))
     except (UnreadableError, MemoryError):
         raise
-    except Exception as error:  # of safetensors and json: they raise what they like at a damaged file
+    except Exception as error:  # safetensors and json raise all kinds of errors at a damaged file
         raise damaged(file, "a readable .safetensors file", error) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("two entries of its header have one name")
+        raise ValueError("two entries of its header have the same name")
     return dict(pairs)
 
 
@@ -121,19 +121,19 @@ def _from_zarr(file: Path, key: str | None) -> np.ndarray:
         with zarr_setup.scope():
             found: Any = zarr.open(file, mode="r")
             if not isinstance(found, zarr.Array):
-                # Only what is asked for is read: a group may hold much else.
+                # Only the array asked for is read: a group may hold much else.
                 names = [name for name, _ in found.arrays()]
                 inner = key if key is not None and key in found else chosen(key, names, file)
                 found = found[inner]
             elif key is not None:
                 raise UnreadableError("key", key, f"must be None, as {file.name!r} is one array without a name")
             if not isinstance(found, zarr.Array):
-                raise UnreadableError("key", key, "must be the path of an array, and this is a group")
+                raise UnreadableError("key", key, "must be the path of an array, but this is a group")
             check_matrix(file, found.dtype, found.shape)
             return read(found)
     except DamagedChunkError as error:
-        raise UnreadableError("path", str(file), f"must lead to a whole zarr array: {error}") from None
+        raise UnreadableError("path", str(file), f"must lead to a complete zarr array: {error}") from None
     except (UnreadableError, MemoryError):
         raise
-    except Exception as error:  # of zarr and json: they raise what they like at a damaged file
+    except Exception as error:  # zarr and json raise all kinds of errors at a damaged file
         raise damaged(file, "a readable zarr array or group", error) from None

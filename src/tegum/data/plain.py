@@ -1,8 +1,8 @@
-"""A trajectory that xarray wrote (`run.to_zarr`): all the numbers, without checksums, and with chunks left out.
+"""A trajectory that xarray wrote (`run.to_zarr`): all the numbers, without checksums, and with some chunks omitted.
 
-zarr does not write a chunk of nothing but the fill value, so that one left out looks like one that is lost. What can be
-told from elsewhere is filled in (the only run has the number 0); everything else is refused. The numbers are read at
-once: nothing would notice later that one is gone.
+zarr does not write a chunk that holds only the fill value, so that an omitted chunk looks like a lost one. Where the
+values follow from elsewhere they are filled in (a single run has the number 0); everything else is refused. All numbers
+are read at once: a chunk lost later would go unnoticed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _COUNTED = ("seed", "step", "feature", "hidden")
 
 
 def is_plain(root: Path) -> bool:
-    """Whether a folder is a trajectory in zarr of either format that `tegum.save` did not write.
+    """Whether a folder is a trajectory in either zarr format that `tegum.save` did not write.
 
-    `tegum.save` ends every chunk in a checksum and gathers no metadata; such a store without its manifest is damaged.
+    `tegum.save` ends every chunk with a checksum and does not consolidate metadata; such a store without its manifest
+    is damaged.
     """
     try:
         if (root / manifest.GROUP).exists():
@@ -44,10 +45,10 @@ def is_plain(root: Path) -> bool:
 
 
 def read(root: Path, call: str) -> xr.Dataset:
-    """The trajectory in such a store, in memory; it warns that nothing vouches for the numbers.
+    """Read the trajectory in such a store into memory, with a warning that no checksums protect the numbers.
 
     Raises:
-        ValueError: one of another schema version, one with a chunk missing or damaged, or one larger than the memory.
+        ValueError: it has another schema version, a chunk is missing or damaged, or it does not fit into memory.
 
     """
     import xarray as xr
@@ -57,7 +58,7 @@ def read(root: Path, call: str) -> xr.Dataset:
 
     try:
         with warnings.catch_warnings(), zarr_setup.scope():
-            warnings.simplefilter("ignore")  # zarr warns that its form of text may change
+            warnings.simplefilter("ignore")  # zarr warns that its format for strings may change
             group: Any = zarr.open_group(root, mode="r")
             arrays = dict(group.arrays())
             if too_much := beyond_memory(sum(array.nbytes for array in arrays.values())):
@@ -66,14 +67,14 @@ def read(root: Path, call: str) -> xr.Dataset:
                 try:
                     missing = check(array, may_miss=True)
                 except DamagedChunkError as error:
-                    raise ValueError(f"{call}: the variable {name!r} is not whole: {error}") from None
+                    raise ValueError(f"{call}: the variable {name!r} is incomplete: {error}") from None
                 if missing and not _known(name, array.shape, dict(group.attrs)):
                     raise ValueError(
-                        f"{call}: the variable {name!r} is not whole: {missing} chunks are not there, and zarr would "
-                        f"read {array.fill_value!s:.20} in their place; it leaves out a chunk of nothing else, and if "
-                        f"this is one, tegum.save(xarray.open_zarr({str(root)!r}), …) keeps what it reads"
+                        f"{call}: the variable {name!r} is incomplete: {missing} chunks are missing, and zarr would "
+                        f"read {array.fill_value!s:.20} in their place; zarr omits chunks that hold nothing else, and "
+                        f"if that is so here, tegum.save(xarray.open_zarr({str(root)!r}), …) keeps what it reads"
                     )
-            # Not decoded in full: xarray takes some attributes for times.
+            # Not fully decoded: xarray mistakes some attributes for times.
             opened = xr.open_dataset(
                 root, engine="zarr", chunks=None, consolidated=False, decode_times=False, decode_timedelta=False
             )
@@ -82,7 +83,7 @@ def read(root: Path, call: str) -> xr.Dataset:
         if str(error).startswith(call):
             raise
         raise ValueError(f"{call}: this zarr store cannot be read ({reason(error)})") from None
-    except Exception as error:  # of zarr and its codecs: they raise what they like at a damaged file
+    except Exception as error:  # zarr and its codecs raise all kinds of errors at a damaged file
         raise ValueError(f"{call}: this zarr store cannot be read ({reason(error)})") from None
     version = found.attrs.get("schema_version")
     if version != schema.VERSION:
@@ -92,14 +93,14 @@ def read(root: Path, call: str) -> xr.Dataset:
     found.encoding = {}
     schema.check(found, call=call)
     warnings.warn(
-        f"{call}: xarray wrote this store, and it has no checksums; tegum.save gives it some",
+        f"{call}: xarray wrote this store, without checksums; tegum.save adds them",
         stacklevel=5,
     )
     return found
 
 
 def _known(name: str, shape: tuple[int, ...], attrs: dict[str, Any]) -> bool:
-    """Whether a variable that zarr reads as zeros throughout is known to be that."""
+    """Whether a variable that zarr reads as all zeros is known to be all zeros."""
     if name in _COUNTED:
         return shape == (1,)
     if name != "set":

@@ -2,7 +2,7 @@
 
 It holds runs (dimension `seed`) of one Spec, or of several (a leading dimension `spec`), recorded at the same
 steps. Snapshots after a divergence are NaN, those after a run has converged repeat its final state, and an
-interrupted trajectory ends at its last snapshot. More variables and coordinates are welcome.
+interrupted trajectory ends at its last snapshot. Additional variables and coordinates are allowed.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 NAME = "tegum trajectory"
 VERSION = 1
-"""Raised by one whenever a reader of the former version would misread the new one."""
+"""Increased by one whenever a reader of the previous version would misread the new one."""
 
 SPEC = "spec"
 """The optional leading dimension: one index for each of several Specs trained together."""
 
 SPEC_HASH = "spec_hash"
-"""A coordinate that says of which Spec runs are: selected, put in another order or joined, they keep it."""
+"""A coordinate that says which Spec a run belongs to, also after runs are selected, reordered or joined."""
 
 RESULTS = ("completed", "converged", "diverged", "interrupted")
 
 WHOLE = ("completed", "converged")
-"""The results of runs that came to their end: after all steps, or before, by the tolerance of their optimiser."""
+"""The results of runs that reached their end: after all steps, or earlier, by the tolerance of their optimiser."""
 
 PROVENANCE = (
     "spec",  # the Spec as JSON text, or a JSON list of them
@@ -42,7 +42,7 @@ PROVENANCE = (
     "wall_time_s",
     "engine",  # "kernel", "jax", "exact" or "flow"
     "threads",
-    "versions",  # of the libraries beneath, as JSON text
+    "versions",  # of the libraries used, as JSON text
 )
 """The attributes every trajectory made by tegum has, besides `schema` and `schema_version`."""
 
@@ -59,7 +59,7 @@ class Field:
     coordinate: bool = True
     optional: bool = False
     or_double: bool = False
-    """Whether float64 will do in place of float32, as the training computed."""
+    """Whether float64 is allowed in place of float32, if the training computed in it."""
 
     @property
     def attrs(self) -> dict[str, str]:
@@ -106,7 +106,7 @@ FIELDS: Mapping[str, Field] = {
     "importance": Field(("feature",), "float64", "1", "importance of the feature in the loss"),
     "time": Field(("seed", "step"), "float64", "1", "time of the gradient flow", optional=True),
 }
-"""Every variable of a trajectory by its name; a measure made by analysis is no part of it."""
+"""Every variable of a trajectory by its name; measures computed by analysis are not among them."""
 
 _NUMPY_KINDS = {"int64": "iu", "float32": "f", "float64": "f", "str": "UO"}
 """NumPy's letters for the kinds of dtype that a variable of each dtype of the schema may have."""
@@ -144,7 +144,7 @@ def trajectory(
         bias: ([spec,] seed, step, feature) float32 or float64.
         loss: ([spec,] seed, step) float64, importance-weighted squared error summed over features.
         result: ([spec,] seed) each run's "completed", "converged", "diverged" or "interrupted".
-        diverged_at: ([spec,] seed) step of the divergence, -1 where there was none.
+        diverged_at: ([spec,] seed) step of the divergence, -1 if there was none.
         seed: (seed,) number of each run.
         step: (step,) steps taken at each snapshot, increasing.
         set_: ([spec,] feature) number of the feature's set.
@@ -153,9 +153,9 @@ def trajectory(
         importance: ([spec,] feature) weight in the loss.
         attrs: every attribute in PROVENANCE and any more; `versions` may be a mapping.
         time: ([spec,] seed, step) time of a gradient flow.
-        converged_at: ([spec,] seed) step at which a run had converged, -1 where it had not.
-        gradient_error: ([spec,] seed) largest error of the gradient's entries met on the way.
-        specs: with a leading `spec`, coordinates on it by name: integers, floats, truth values or text.
+        converged_at: ([spec,] seed) step at which a run had converged, -1 if it had not.
+        gradient_error: ([spec,] seed) largest estimated error of the gradient's entries during the run.
+        specs: with a leading `spec`, coordinates on it by name: integers, floats, booleans or text.
 
     Returns:
         The Dataset that `check` describes.
@@ -195,7 +195,7 @@ def trajectory(
     }
     variables = {name: _variable(name, value, sizes) for name, value in given.items() if value is not None}
     variables |= _spec_coordinates(specs or {}, sizes.get(SPEC))
-    # A trajectory made by hand may have other words there.
+    # A trajectory made by hand may have any other text there.
     if len(numbers := _hash_numbers(attrs.get(SPEC_HASH, ""))) == sizes.get(SPEC, 1):
         variables[SPEC_HASH] = _spec_of_each_run(numbers, sizes)
     if missing := [name for name in PROVENANCE if name not in attrs]:
@@ -218,12 +218,13 @@ def check(dataset: xr.Dataset, needs: Iterable[str] | None = None, *, call: str 
     """Check that a Dataset is a trajectory; variables that the schema does not know are accepted.
 
     A Dataset made by hand need not have tegum's attributes, and its floating-point numbers may have any width. Only
-    `step`, `result`, `diverged_at` and `converged_at` are read; of all others, dimensions and dtype are checked.
+    the values of `step`, `result`, `diverged_at` and `converged_at` are read; of the others, dimensions and dtype are
+    checked.
 
     Args:
         dataset: a Dataset with the dimensions (seed, step, feature, hidden), after `spec` if there are several
             Specs.
-        needs: the variables that must be present, for a measure that needs few; None means all of a trajectory.
+        needs: the variables that must be present, for a measure that needs only some; None means all of a trajectory.
         call: what errors begin with.
 
     Raises:
@@ -238,7 +239,7 @@ def check(dataset: xr.Dataset, needs: Iterable[str] | None = None, *, call: str 
             held = ", ".join(sorted(map(str, dataset.variables))) or "nothing"
             raise ValueError(f"{call}: {name} is missing; the dataset has {held}")
     for name, field in FIELDS.items():
-        # What is there must be right even where it is not needed: a measure may use it when it finds it.
+        # Optional variables are checked too: a measure may use one if it is there.
         if name in dataset.variables:
             _check_field(dataset, name, field, call)
     _check_values(dataset, call)
@@ -249,7 +250,7 @@ def _allowed(name: str, several: bool) -> list[tuple[str, ...]]:
     field = FIELDS[name]
     if not several or field.dims == (name,):
         return [field.dims]
-    # A coordinate that is the same for all Specs needs no `spec`; what came out of training always has it.
+    # A coordinate that is the same for all Specs needs no `spec`; results of training always have it.
     leading = (SPEC, *field.dims)
     return [field.dims, leading] if field.coordinate else [leading]
 
@@ -292,16 +293,16 @@ def _check_values(dataset: xr.Dataset, call: str) -> None:
 
 
 def _variable(name: str, value: Any, sizes: Mapping[str, int]) -> xr.Variable:
-    """The value as the variable `name` in a trajectory of these lengths."""
+    """The value as the variable `name` of a trajectory with these lengths of dimensions."""
     import xarray as xr
 
     field = FIELDS[name]
     if name in ("weights", "bias", "loss"):
-        # May be as large as the memory, so never converted behind the caller's back.
+        # These may fill the memory, so they are never converted behind the caller's back.
         array = np.asarray(value)
         right = (field.dtype, "float64") if field.or_double else (field.dtype,)
         if array.dtype not in map(np.dtype, right):
-            raise ValueError(f"trajectory({name}={brief(array)}): {name} must be {' or '.join(right)} already")
+            raise ValueError(f"trajectory({name}={brief(array)}): {name} must already be {' or '.join(right)}")
     else:
         array = _converted(name, value, field)
     allowed = _allowed(name, SPEC in sizes)
@@ -329,17 +330,17 @@ def _spec_coordinates(specs: Mapping[str, Any], length: int | None) -> dict[str,
     import xarray as xr
 
     if specs and length is None:
-        raise ValueError(f"trajectory(specs={sorted(specs)}): weights has no leading spec dimension to lay them on")
+        raise ValueError(f"trajectory(specs={sorted(specs)}): weights has no leading spec dimension for them")
     variables = {}
     for name, values in specs.items():
         shown = f"trajectory(specs={{{name!r}: {brief(values)}}})"
         if name in FIELDS:
-            raise ValueError(f"{shown}: {name} is a variable of every trajectory; call the coordinate otherwise")
+            raise ValueError(f"{shown}: {name} is a variable of every trajectory; give the coordinate another name")
         array = values if isinstance(values, np.ndarray) else _plain(values, shown)
         if array.shape != (length,):
             raise ValueError(f"{shown}: {name} must have one value for each of the {length} Specs")
         if array.dtype.kind not in "biufU":
-            raise ValueError(f"{shown}: {name} must hold integers, floats, truth values or text")
+            raise ValueError(f"{shown}: {name} must hold integers, floats, booleans or text")
         variables[name] = xr.Variable((SPEC,), array, {"long_name": name, "units": "1"})
     return variables
 
@@ -348,18 +349,18 @@ def _spec_of_each_run(numbers: Sequence[int], sizes: Mapping[str, int]) -> xr.Va
     import xarray as xr
 
     attrs = {"long_name": "which of the Specs, as a number made of its hash", "units": "1"}
-    # Of each run: joined along `seed`, runs of two Specs keep theirs, whatever xarray does with other coordinates.
+    # For each run: runs of two Specs joined along `seed` keep it, whatever xarray does with other coordinates.
     array = np.repeat(np.array(numbers, np.uint64)[:, None], sizes["seed"], axis=1)
     return xr.Variable((SPEC, "seed"), array, attrs) if SPEC in sizes else xr.Variable(("seed",), array[0], attrs)
 
 
 def described_by(run: xr.Dataset, call: str) -> list[int] | None:
-    """For each entry of `spec`, or for runs of one Spec, which of the Specs in the attribute `spec` describes it.
+    """For each entry of `spec`, or for runs of one Spec, the index of its Spec in the attribute `spec`.
 
-    They may have been selected and sorted since; None where runs do not say of which Spec they are.
+    Runs may have been selected and sorted since. None if they do not say which Spec they belong to.
 
     Raises:
-        ValueError: naming `call`: the attribute does not describe them.
+        ValueError: naming `call`: the attribute does not describe the runs.
 
     """
     if SPEC_HASH not in run.coords:
@@ -370,20 +371,20 @@ def described_by(run: xr.Dataset, call: str) -> list[int] | None:
     if any(len(found) != 1 or found[0] not in known for found in of_each):
         raise ValueError(
             f"{call}: it holds runs of other Specs than its attribute 'spec' describes, as after xarray.concat; "
-            "evaluate each trajectory by itself, then join what came of it"
+            "evaluate each trajectory separately, then join the results"
         )
     return [known.index(found[0]) for found in of_each]
 
 
 def _hash_numbers(hashes: Any) -> list[int]:
-    """The numbers by which the coordinate `spec_hash` tells Specs apart, for the words of the attribute."""
+    """The numbers by which the coordinate `spec_hash` identifies Specs, for the hashes in the attribute."""
     return [int.from_bytes(hashlib.sha256(word.encode()).digest()[:8]) for word in str(hashes).split()]
 
 
 def _plain(values: Sequence[Any], shown: str) -> Shaped[np.ndarray, "*_shape"]:
-    # numpy would turn [1, "a"] into text and [True, 2] into integers without a word.
+    # numpy would silently turn [1, "a"] into text and [True, 2] into integers.
     if len({(isinstance(value, str), isinstance(value, bool | np.bool_)) for value in values}) > 1:
-        raise ValueError(f"{shown}: a coordinate must hold only numbers, only truth values or only text")
+        raise ValueError(f"{shown}: a coordinate must hold only numbers, only booleans or only text")
     return np.asarray(values)
 
 
@@ -392,7 +393,7 @@ def _tuple(dims: Iterable[Any]) -> str:
 
 
 def brief(value: Any) -> str:
-    """A value as a sentence quotes it: an array by its dtype and shape, a long text by its beginning."""
+    """A value as a message quotes it: an array by its dtype and shape, a long text by its beginning."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"
     if hasattr(value, "data_vars"):

@@ -1,4 +1,4 @@
-"""A zarr store that cannot lie: every file is compared with the manifest whenever it is read.
+"""A zarr store in which damage is always noticed: every file is compared with the manifest whenever it is read.
 
 Importing this imports xarray and zarr.
 """
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
 
-# Not on top of zarr's LocalStore: there must be no second way to the bytes, round the comparison.
+# Not derived from zarr's LocalStore: there must be no way to the bytes that bypasses the comparison.
 @final
 class SealedStore(Store):
-    """The files of a manifest, to be read whole; what the manifest does not name is not there.
+    """The files of a manifest, to be read whole; files that the manifest does not name do not exist.
 
-    Reading raises ValueError, naming the file, where it is missing or is not what the manifest says.
+    Reading raises ValueError, naming the file, if it is missing or is not what the manifest says.
     """
 
     def __init__(self, root: Path, files: manifest.Files) -> None:
@@ -40,9 +40,9 @@ class SealedStore(Store):
         return isinstance(other, SealedStore) and (self.root, self.files) == (other.root, other.files)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """One whole file, or None where the manifest has none of this name."""
+        """One whole file, or None if the manifest has none of this name."""
         if byte_range is not None:
-            raise NotImplementedError("a part of a file cannot be compared with the digest of the whole")
+            raise NotImplementedError("part of a file cannot be compared with the digest of the whole")
         if key not in self.files:
             return None
         data = await asyncio.to_thread(manifest.content, self.root, key, self.files[key][1])
@@ -64,7 +64,7 @@ class SealedStore(Store):
             yield file
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """Every file whose path starts so."""
+        """Every file whose path starts with the prefix."""
         for file in self.files:
             if file.startswith(prefix):
                 yield file
@@ -113,7 +113,7 @@ class SealedStore(Store):
 
 @final
 class _LazyArray(BackendArray):
-    """A variable of such a store, whose numbers are read when they are used: then, too, with zarr's own settings."""
+    """A variable of such a store, whose numbers are read when they are used, and with zarr's default settings."""
 
     def __init__(self, array: zarr.Array) -> None:
         self._array = array
@@ -130,9 +130,9 @@ class _LazyArray(BackendArray):
 
 @final
 class SealedBackend(BackendEntrypoint):
-    """How xarray opens a sealed store: nothing is decoded, since xarray takes some attributes for orders.
+    """How xarray opens a sealed store: nothing is decoded, since xarray takes some attributes as instructions.
 
-    (Units "days" would turn numbers to durations.)
+    (Units "days" would turn numbers into durations.)
     """
 
     open_dataset_parameters: ClassVar = ("filename_or_obj", "drop_variables")

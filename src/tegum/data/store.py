@@ -2,17 +2,17 @@
 
 A store is a folder with one zarr array per variable. Its chunks are compressed (zstd) and end in a crc32c, so that
 any zarr reader notices an altered chunk. What zarr cannot notice (a missing chunk reads as the fill value, and one
-copied over another reads as the other) is noticed here, by a manifest of the length and the sha256 of every file:
+copied over another reads as the other) is caught here, by a manifest of the length and the sha256 of every file:
 
-- `load` compares all lengths, and the digests of everything that describes the data; those of the data as well if
-  the store takes at most EAGER_BYTES.
+- `load` compares all lengths, and the digests of everything that describes the data; if the store takes at most
+  EAGER_BYTES, also the digests of the data.
 - Whatever the size, a chunk is compared when it is read: lazy loading cannot return wrong numbers.
 - `verify` compares everything.
 
-zarr 3 has no stable form for text: text is stored as integer codes, with the words in the array's attributes.
+zarr 3 has no stable format for text: text is stored as integer codes, with the words in the array's attributes.
 
-Appending along `seed` would belong here: new chunks beside the old ones, with the metadata and the manifest
-exchanged last. Files that the manifest does not name are never read.
+Appending along `seed` would belong here: new chunks next to the old ones, with the metadata and the manifest replaced
+last. Files that the manifest does not name are never read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from jaxtyping import Int32
 from tegum.core.arguments import refusing
 from tegum.core.outside.files import obstacle
 from tegum.data import manifest, plain, schema, zarr_setup
-from tegum.data.atomic import check_writable, put_back, reading, replacing, resolved, telling
+from tegum.data.atomic import check_writable, explaining, put_back, reading, replacing, resolved
 from tegum.data.belongings import STORE, foreign_in, refusal
 from tegum.data.schema import brief
 
@@ -88,8 +88,8 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
 
 
 def write(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool, call: str) -> None:
-    """As `save`, for the call that errors name."""
-    # All that can be refused is refused before anything is written.
+    """As `save`, with `call` at the beginning of errors."""
+    # Everything that can be refused is refused before anything is written.
     schema.check(dataset, call=call)
     name, version = dataset.attrs.get("schema"), dataset.attrs.get("schema_version")
     if (name, version) != (schema.NAME, schema.VERSION):
@@ -107,12 +107,12 @@ def write(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool,
 
 
 def check_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: str | None = None) -> Path:
-    """Check whether a trajectory can be saved at `path`: worth asking before a long training.
+    """Check that a trajectory can be saved at `path`, before a long training.
 
     Args:
         path: the folder to create.
         overwrite: whether a store at `path` may be replaced.
-        call: what errors begin with; None is that of `save`.
+        call: what errors begin with; None means a call of `save`.
 
     Returns:
         The absolute path.
@@ -120,19 +120,19 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False, call: 
     Raises:
         FileExistsError: what is at `path` may not be replaced, or contains something that is not part of a store.
         FileNotFoundError: the folder above `path` does not exist.
-        OSError: nothing can be written there, or under such a name; or zarr does not work here.
+        OSError: nothing can be written there, or not under that name; or zarr does not work here.
 
     """
     call = call or f"save(dataset, {os.fspath(path)!r})"
     target = resolved(path, call)
-    with telling(f"{call}: looking at {str(target)!r}"):
+    with explaining(f"{call}: looking at {str(target)!r}"):
         check_writable(target, call)
         put_back(target, call)
         if target.exists() and not overwrite:
             raise FileExistsError(f"{call}: something is at this path; overwrite=True replaces a tegum store")
         if target.exists() and not (target / manifest.FILE).is_file():
-            rule = "overwrite=True replaces no other thing"
-            raise FileExistsError(f"{call}: what is at this path is no tegum store; {rule}")
+            rule = "overwrite=True replaces nothing else"
+            raise FileExistsError(f"{call}: what is at this path is not a tegum store; {rule}")
         if name := foreign(target):
             raise FileExistsError(f"{call}: a tegum store is at {str(target)!r}, but {refusal(name)}")
     zarr_setup.check(call)
@@ -178,7 +178,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
 
 
 def read(path: str | os.PathLike[str], *, call: str) -> xr.Dataset:
-    """As `load`, for the call that errors name."""
+    """As `load`, with `call` at the beginning of errors."""
     with reading(call):
         return _read(_place(path), call)
 
@@ -199,7 +199,7 @@ def _read(root: Path, call: str) -> xr.Dataset:
         raw = xr.open_dataset(store, engine=SealedBackend, chunks=None)
     attrs = dict(raw.attrs)
     coordinates = attrs.pop(_COORDINATES).split()
-    # In the manifest the variables stand in the order they were saved in; a folder has none.
+    # The manifest keeps the order in which variables were saved; a folder has none.
     names = dict.fromkeys(file.split("/")[0] for file in files if "/" in file)
     variables = {name: _decoded(raw.variables[name]) for name in names}
     dataset = xr.Dataset(
@@ -226,12 +226,12 @@ def verify(path: str | os.PathLike[str]) -> None:
     with reading(call):
         root = _place(path)
         if plain.is_plain(root):
-            raise ValueError(f"{call}: xarray wrote this store, and it has no checksums; tegum.save gives it some")
+            raise ValueError(f"{call}: xarray wrote this store, without checksums; tegum.save adds them")
         manifest.compare(root, manifest.read(root, call), call, everything=True)
 
 
 def _place(path: str | os.PathLike[str]) -> Path:
-    """The absolute path, the same after a change of folder; as given where nothing can be there, as `read` will say."""
+    """The absolute path, valid after a change of folder; as given if nothing can be there, which `read` reports."""
     place = Path(path)
     return place if obstacle(place, "either") else place.resolve()
 
@@ -240,11 +240,11 @@ def _check_storable(dataset: xr.Dataset, name: Any, call: str) -> None:
     variable = dataset.variables[name]
     if not isinstance(name, str) or name == manifest.GROUP or not re.fullmatch(r"(?!\.|__)[^\s/\\:*?\"<>|\0]+", name):
         raise ValueError(
-            f"{call}: {name!r} cannot name a stored variable; a name is text without blanks that may name a "
+            f"{call}: {name!r} cannot name a stored variable; a name is text without blanks that could name a "
             f"file, and not {manifest.GROUP!r}"
         )
     if any(not isinstance(dim, str) for dim in variable.dims):
-        raise ValueError(f"{call}: {name} has the dimensions {variable.dims}; a stored dimension is named by text")
+        raise ValueError(f"{call}: {name} has the dimensions {variable.dims}; names of stored dimensions are text")
     if name in dataset.indexes and dataset.indexes[name].nlevels > 1:
         raise ValueError(f"{call}: {name} is a MultiIndex; dataset.reset_index({name!r}) can be stored")
     dtype = variable.dtype
@@ -253,21 +253,21 @@ def _check_storable(dataset: xr.Dataset, name: Any, call: str) -> None:
             raise ValueError(f"{call}: {name} holds the object {strange[0]!r}; stored objects are all text")
     elif dtype.kind != "U" and not (dtype.name in _NUMBERS and dtype.isnative):
         raise ValueError(
-            f"{call}: {name} has the dtype {dtype}; stored are text, truth values and numbers, of no more "
-            "than 64 bits (or twice 64) and in this machine's byte order"
+            f"{call}: {name} has the dtype {dtype}; a store holds text, booleans and numbers, of at most 64 bits "
+            "(or twice 64 if complex) and in this machine's byte order"
         )
     _json_attrs(variable.attrs, name, (_TEXT, "_FillValue"), call)
 
 
 def _json_attrs(attrs: Mapping[Any, Any], owner: str, reserved: tuple[str, ...], call: str) -> dict[str, Any]:
-    """Attributes as JSON knows them; numpy's scalars become Python's of the same value, tuples lists."""
+    """Attributes in JSON's types: NumPy scalars become Python numbers of the same value, tuples become lists."""
 
     def plain(value: Any, name: str) -> Any:
         if isinstance(value, np.generic):
             value = value.item()
         if value is None or isinstance(value, str | bool | int):
             return value
-        if isinstance(value, float) and math.isfinite(value):  # JSON has no other.
+        if isinstance(value, float) and math.isfinite(value):  # JSON has no others.
             return value
         if isinstance(value, list | tuple):
             return [plain(item, name) for item in value]
@@ -275,7 +275,7 @@ def _json_attrs(attrs: Mapping[Any, Any], owner: str, reserved: tuple[str, ...],
             return {key: plain(item, name) for key, item in value.items()}
         raise ValueError(
             f"{call}: the attribute {name!r} of {owner} holds {brief(value)}; an attribute is text, a "
-            "finite number, a truth value, None, or lists and text-keyed dicts of these"
+            "finite number, a boolean, None, or lists and text-keyed dicts of these"
         )
 
     for name in attrs:
@@ -288,7 +288,7 @@ def _write(dataset: xr.Dataset, attrs: Mapping[str, Any], part: Path, call: str)
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
-    # By this attribute, xarray's own convention, a plain xarray.open_zarr finds the coordinates too.
+    # This attribute is xarray's own convention: a plain xarray.open_zarr finds the coordinates, too.
     coordinates = " ".join(map(str, dataset.coords))
     group = zarr.create_group(part, zarr_format=3, attributes={**attrs, _COORDINATES: coordinates})
     for name, variable in dataset.variables.items():
@@ -304,20 +304,20 @@ def _write(dataset: xr.Dataset, attrs: Mapping[str, Any], part: Path, call: str)
             chunks=chunks,
             compressors=(ZstdCodec(), Crc32cCodec()),
             filters=(),
-            # A reader that steps over a missing chunk, as zarr does, had better see no zeros.
+            # A reader that ignores a missing chunk, as zarr does, must not see plausible zeros.
             fill_value=np.nan if source.dtype.kind in "fc" else 0,
             dimension_names=[str(dim) for dim in variable.dims],
             attributes=own,
-            # Every chunk is a file: none may be missing.
+            # Every chunk gets a file, so that none may be missing.
             config={"write_empty_chunks": True},
         )
         for block in _blocks(variable.shape, chunks):
-            # By blocks, since a trajectory that was loaded lazily may be larger than the memory.
+            # In blocks, since a lazily loaded trajectory may be larger than the memory.
             array[block] = np.asarray(source[block])
 
 
 def _coded(variable: xr.Variable) -> tuple[Int32[np.ndarray, "*shape"], dict[str, Any]]:
-    """Text as codes, with the words and the dtype that turn them back."""
+    """Text as codes, with the words and the dtype needed to decode them."""
     values = variable.values
     words = sorted({str(value) for value in values.flat})
     codes = {word: code for code, word in enumerate(words)}
@@ -331,7 +331,7 @@ def _decoded(variable: xr.Variable) -> xr.Variable:
 
     attrs = dict(variable.attrs)
     if (text := attrs.pop(_TEXT, None)) is None:
-        variable.encoding = {}  # In place: some versions of xarray's drop_encoding read the numbers.
+        variable.encoding = {}  # In place, as drop_encoding of some xarray versions reads the numbers.
         return variable
     words = np.empty(len(text["words"]), dtype=text["dtype"])
     words[:] = text["words"]
@@ -339,10 +339,10 @@ def _decoded(variable: xr.Variable) -> xr.Variable:
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int, dims: tuple[Any, ...]) -> tuple[int, ...]:
-    """Lengths of a chunk: halved along the run dimensions, the least divided first, until small enough.
+    """The shape of a chunk: halved along the run dimensions, the least divided first, until it is small enough.
 
-    One run, or one step of all runs, then lies in about the square root of the number of chunks. A snapshot
-    is divided only if it is itself too large.
+    One run, or one step of all runs, then lies in about the square root of the number of chunks. A snapshot is divided
+    only if it is too large by itself.
     """
     chunks = [max(1, length) for length in shape]
     runs = [axis for axis, dim in enumerate(dims) if dim in _RUN_DIMS]

@@ -1,8 +1,8 @@
 """zarr with the settings that our stores were written for, whatever the environment and the user's own code say.
 
-zarr takes settings from variables of the environment, from files in a user's folders, and from whoever shares the
-process: with some of them it raises, with others it waits for ever, and always only when something is written, after
-the work. Inside `scope` they are zarr's own defaults; outside they stay what they were.
+zarr takes settings from environment variables, from files in a user's folders, and from other code in the process. With
+some of them it raises, with others it waits for ever, and only when something is written, after the work. Inside
+`scope` they are zarr's own defaults; outside they stay as they were.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _setting: Any = None
 
 @contextlib.contextmanager
 def scope() -> Iterator[None]:
-    """Give zarr its own defaults, in all threads: it computes in threads of its own.
+    """Give zarr its own defaults, in all threads, as it computes in threads of its own.
 
-    Scopes of several threads may overlap: the first sets, and the last gives back.
+    Scopes of several threads may overlap: the first to enter sets the defaults, and the last to leave restores.
     """
     global _inside, _setting
     import zarr
 
     with _lock:
         if not _inside:
-            # Whole tables, and not key by key: in the environment one of them may be a text.
+            # Whole tables rather than key by key: the environment may have replaced one of them with a string.
             _setting = zarr.config.set(copy.deepcopy(zarr.config.defaults[0]))
         _inside += 1
     try:
@@ -45,7 +45,7 @@ def check(call: str) -> None:
     """Write an array to memory and read it back, as stores are written: worth a few milliseconds before hours of work.
 
     Args:
-        call: what the sentence starts with.
+        call: what the message starts with.
 
     Raises:
         OSError: zarr cannot be used here, and why.
@@ -63,8 +63,8 @@ def check(call: str) -> None:
             )
             array[:] = 1
             if array[:].tolist() != [1, 1]:
-                raise ValueError("it gives back other numbers than it was given")
-    except Exception as error:  # of whatever codecs somebody has registered
+                raise ValueError("it returns other numbers than were written")
+    except Exception as error:  # from any codec that somebody has registered
         raise _unusable(call, "nothing could be stored", error) from error
 
 
@@ -77,7 +77,7 @@ def imported(call: str, what: str = "this cannot be read") -> None:
     """
     try:
         import zarr  # noqa: F401
-    except Exception as error:  # what it meets in a user's settings is raised as anything
+    except Exception as error:  # a user's settings may cause any kind of error
         raise _unusable(call, what, error) from error
 
 

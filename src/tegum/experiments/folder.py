@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, final
 
 from tegum.data import zarr_setup
-from tegum.data.atomic import OLD, check_writable, is_hidden, remove, replacing_file, resolved, telling
+from tegum.data.atomic import OLD, check_writable, explaining, is_hidden, remove, replacing_file, resolved
 from tegum.data.belongings import STORE, foreign_in
+from tegum.data.disk_space import ReservedSpace
 from tegum.data.keeping import uninterrupted
 from tegum.data.results import SUMMARY
-from tegum.data.room import Room
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,9 +72,9 @@ class Folder:
         self._source = source
         self._partial = self.path / PARTIAL
         self._noted: Mapping[str, Any] = {}
-        self._rooms: dict[str, Room] = {}
+        self._rooms: dict[str, ReservedSpace] = {}
         self._made: list[Path] = []
-        with telling(f"{call}: looking at {str(path)!r}"):
+        with explaining(f"{call}: looking at {str(path)!r}"):
             self._check_place()
 
     def _check_place(self) -> None:
@@ -116,7 +116,7 @@ class Folder:
     def __enter__(self) -> Folder:
         # Now, and not after an hour of training that then could not be kept.
         try:
-            with telling(f"{self._call}: making the folder {str(self._shown)!r}"):
+            with explaining(f"{self._call}: making the folder {str(self._shown)!r}"):
                 for folder in (*reversed(self.path.parents), self.path, self._partial):
                     if not folder.exists():
                         folder.mkdir()
@@ -125,7 +125,7 @@ class Folder:
                 check_writable(self._partial / file, self._call)
             for name, specs in self._specs.items():
                 self._take_room(name, specs)
-            self._rooms[_FIGURES] = Room(
+            self._rooms[_FIGURES] = ReservedSpace(
                 self._partial, _FIGURES_BYTES, call=self._call, what=f"the result with its {_FIGURES}"
             )
             if self._resume and self._left() and _code(self._noted.get("source", self._source)) != _code(self._source):
@@ -159,7 +159,7 @@ class Folder:
         from tegum.training.sizes import trajectory_bytes
 
         size = trajectory_bytes(_several(specs))
-        self._rooms[name] = Room(self._partial, size, call=self._call, what=f"the result with its {name}")
+        self._rooms[name] = ReservedSpace(self._partial, size, call=self._call, what=f"the result with its {name}")
 
     def train(
         self, name: str, specs: Spec | Sequence[Spec], progress: bool | Callable[[Segment], None] | None
@@ -186,7 +186,7 @@ class Folder:
     def _add(self, name: str, specs: Spec | Sequence[Spec]) -> None:
         """Let the result consist of one more trajectory, which was named on the way."""
         file = f"{name}.zarr"
-        with telling(f"{self._call}: looking at {str(self._shown / file)!r}"):
+        with explaining(f"{self._call}: looking at {str(self._shown / file)!r}"):
             self._check_files([file])
         check_writable(self._partial / file, self._call)
         self._files = (file, *self._files)
@@ -258,7 +258,7 @@ class Folder:
         """
         if not (self._partial / SUMMARY).is_file():
             return
-        with telling(f"{self._call}: moving the result to {str(self._shown)!r}"):
+        with explaining(f"{self._call}: moving the result to {str(self._shown)!r}"):
             files = _files_told(self._partial) or self._files
             names = [name for name in files if os.path.lexists(self._partial / name)]
             # Trajectories that the new result does not have: they would seem to be of it.

@@ -16,7 +16,7 @@ import numpy as np
 
 from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
-from tegum.data.room import Room
+from tegum.data.disk_space import ReservedSpace
 from tegum.data.schema import SPEC_HASH
 from tegum.figures.films import FASTEST_GIF, LONGEST_GIF, Image, film_bytes, film_file, write_gif, write_mp4
 from tegum.figures.frames import Clock, Film
@@ -130,9 +130,9 @@ def render(
         size = drawn * width * width // 2
         check_memory(f"render(width={width})", f"{drawn:,} images of a GIF", size, "fewer fit, and an .mp4 keeps none")
     if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{call}: the folder {str(path.parent)!r} does not exist; make it first")
+        raise FileNotFoundError(f"{call}: the folder {str(path.parent)!r} does not exist; create it first")
 
-    with Room(path.absolute().parent, film_bytes(drawn, int(width), gif=gif), call=call, what="the film"):
+    with ReservedSpace(path.absolute().parent, film_bytes(drawn, int(width), gif=gif), call=call, what="the film"):
         pass  # It is there now; a film grows as it is written, and cannot take what is held for it.
 
     with shown(progress, Phases(path.name), "render") as told:

@@ -1,4 +1,4 @@
-"""How fast work goes and how long it will still take, from its last seconds; and how rates are told."""
+"""The speed of work and the time left, estimated from the last seconds; and how rates are written."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections import deque
 from typing import NamedTuple, final
 
 _WINDOW = 15.0
-"""Seconds over which a rate is taken."""
+"""Seconds over which a rate is measured."""
 
 _APART = 0.1
-"""Seconds between two moments that are kept."""
+"""The least time between two recorded moments, in seconds."""
 
 _SOON = 3.0
-"""Seconds of work below which nothing is said about the time left."""
+"""Seconds of work before a time left is shown."""
 
 _STEADY = 2.0
-"""Largest ratio of the speeds in the two halves of the window at which a time left means something."""
+"""The largest ratio of the speeds in the two halves of the window at which a time left is meaningful."""
 
 
 class _Moment(NamedTuple):
@@ -26,14 +26,14 @@ class _Moment(NamedTuple):
 
 @final
 class Pace:
-    """The speed of work over its last seconds. Times are those of a clock that stands while something is compiled."""
+    """The speed of work over its last seconds, by a clock that stops while something is compiled."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start without any records."""
         self._seen: deque[_Moment] = deque()
 
     def add(self, time: float, part: float, amount: float) -> None:
-        """Take in that at this time this part of the whole is done, in [0, 1], and this amount of what rates count."""
+        """Record that at this time this part of the whole, in [0, 1], and this amount of what rates count are done."""
         seen, moment = self._seen, _Moment(time, part, amount)
         if len(seen) > 1 and seen[-1].time - seen[-2].time < _APART:
             seen[-1] = moment
@@ -50,7 +50,7 @@ class Pace:
         return (last.amount - first.amount) / (last.time - first.time)
 
     def left(self, now: float) -> float | None:
-        """Seconds left; None where the last seconds do not tell."""
+        """The seconds left; None if the last seconds do not allow an estimate."""
         seen = tuple(self._seen)
         if len(seen) < 3 or seen[-1].time - seen[0].time < _SOON:
             return None
@@ -60,7 +60,7 @@ class Pace:
         if min(speeds) <= 0 or max(speeds) > _STEADY * min(speeds):
             return None
         left = (1 - last.part) / _speed(first, last) - (now - last.time)
-        # Late: it has turned slower than it was.
+        # If overdue, the work has become slower than it was.
         return left if left >= 0 else None
 
 
@@ -69,5 +69,5 @@ def _speed(a: _Moment, b: _Moment) -> float:
 
 
 def rounded(number: int | float) -> str:
-    """A rate in three digits: "1,230,000", "12.3", "0.0123"."""
+    """A rate to three digits: "1,230,000", "12.3", "0.0123"."""
     return f"{float(f'{number:.3g}'):,.0f}" if abs(number) >= 100 else f"{number:.3g}"

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from tegum.data.atomic import remove
+from tegum.data.disk_space import ReservedSpace
 from tegum.data.keeping import KeptElsewhereError, keep, uninterrupted
-from tegum.data.room import Room
 from tegum.data.store import check_place, foreign, load, read, write
 from tegum.training.dataset import code_digest, vector_unit
 from tegum.training.sizes import trajectory_bytes
@@ -86,7 +86,7 @@ class Checkpoint:
         self._resumes = resume and left
         self._former = _step_of(self.partial, self._specs) if left and not resume else -1
         self._size = trajectory_bytes(self._specs)
-        self._room: Room | None = None
+        self._room: ReservedSpace | None = None
         self._last, self._took = time.monotonic(), 0.0
         self._works = True
         self.is_whole = False
@@ -95,7 +95,7 @@ class Checkpoint:
         self.vector_unit = vector_unit()
 
     def __enter__(self) -> Checkpoint:
-        self._room = Room(self.target.parent, self._size, call=self._call, what="the trajectory")
+        self._room = ReservedSpace(self.target.parent, self._size, call=self._call, what="the trajectory")
         return self
 
     def __exit__(self, *_: object) -> None:

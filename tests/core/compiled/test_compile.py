@@ -90,7 +90,7 @@ def kernels_in(folder: Path, text: str = "x + 1.0") -> Any:
 
 @pytest.fixture(autouse=True)
 def _a_process_that_has_said_nothing(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(compiled, "_told", set())
+    monkeypatch.setattr(compiled, "_said", set())
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_damaged_code_is_replaced(damage: Any, tmp_path: Path, monkeypatch: pyte
     assert kernels_in(tmp_path)(1.0) == 2.0
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert f"what is stored in {stored} is no compiled code" in told
+    assert f"{stored} holds no usable compiled code" in told
     assert stored.read_bytes()[:15] == whole[:15]
     again = kernels_in(tmp_path)
     assert again(1.0) == 2.0
@@ -287,7 +287,7 @@ def test_no_thread_for_numba_is_told_and_costs_nothing():
     environment = os.environ | {"NUMBA_NUM_THREADS": "0"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "2\n")
-    assert "NUMBA_NUM_THREADS=0: numba must have at least 1 thread, and is given 1" in done.stderr
+    assert "NUMBA_NUM_THREADS=0: numba must have at least 1 thread, so it gets 1" in done.stderr
 
 
 def test_an_interruption_while_a_kernel_is_compiled_is_not_lost(tmp_path):

@@ -44,7 +44,7 @@ def plain_loss(weights: np.ndarray, bias: np.ndarray, floor: float = 0.0) -> flo
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in another process: no activations are known."""
     monkeypatch.setattr(kept, "_HELD", type(kept._HELD)())
-    monkeypatch.setattr(kept, "_LAST", type(kept._LAST)(maxlen=kept.KEPT_SAMPLES))
+    monkeypatch.setattr(kept, "_LAST", type(kept._LAST)(maxlen=kept.KEPT_MATRICES))
 
 
 @pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csc_matrix, scipy.sparse.coo_array])
@@ -204,7 +204,7 @@ def test_json_finds_the_data_by_their_digest():
     kept._HELD.clear(), kept._LAST.clear()
     gone = tg.FeatureDistribution(description)
     assert (gone.n, gone.importance.tolist()) == (6, [1.0] * 6)
-    sentence = r"Empirical\(samples=700, size=6, digest='.{8}…'\): the activations must be there to be used, and this "
+    sentence = r"Empirical\(samples=700, size=6, digest='.{8}…'\): the activations must be loaded to be used, but this "
     with pytest.raises(ValueError, match=sentence):
         gone.sample(0, 1)
     loaded = pickle.loads(text)
@@ -216,7 +216,7 @@ def test_json_finds_the_data_by_their_digest():
 def test_data_that_nobody_describes_any_more_are_let_go():
     first = tg.Empirical(np.ones((2, 2)))
     digest = first.digest
-    for number in range(kept.KEPT_SAMPLES):
+    for number in range(kept.KEPT_MATRICES):
         tg.Empirical(np.full((2, 2), 2.0 + number))
     assert kept.recalled(digest) is not None
     del first
@@ -242,13 +242,13 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     kept._HELD.clear(), kept._LAST.clear()
     np.save("dense.npy", ROWS * 2)
     for description, sentence in (
-        (described, "', as of the activations that are there"),
+        (described, "', as for the activations given"),
         ({"path": "none.npy"}, "path must lead to a file, and there is none"),
         ({"path": "many.npz"}, "key must be given, as 'many.npz' holds 2 arrays: others, rows"),
         ({"path": "many.npz", "key": "row"}, "must be the name of an array in 'many.npz'; did you mean 'rows'?"),
         ({"path": "dense.npy", "key": "row"}, "key must be None, as 'dense.npy' is one array without a name"),
         ({"path": "sparse.npz", "key": "row"}, "key must be None, as 'sparse.npz' is one sparse matrix"),
-        ({"path": "many.npz", "key": "others"}, "path must lead to a matrix of real numbers, and this is float64"),
+        ({"path": "many.npz", "key": "others"}, "path must lead to a matrix of real numbers, but this is float64"),
         ({"path": 3}, "path must be text"),
     ):
         refused({**description, "kind": "empirical"}, sentence)
@@ -270,12 +270,12 @@ def refused(description: dict[str, Any], sentence: str) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (np.where(np.eye(3), np.nan, 0.0)[1:], "and in row 0, column 1 is nan"),
-        (-np.eye(3)[::-1], "must hold 0 or numbers between 1e-30 and 1e+15, and in row 0, column 2 is -1"),
-        (np.full((2, 2), np.inf), "in row 0, column 0 is inf"),
-        (np.array([[0, 1e16]]), "in row 0, column 1 is 1e+16"),
-        (np.array([[1e-40]]), "in row 0, column 0 is 1e-40"),
-        (scipy.sparse.csr_array(np.array([[0, 0, 1.0], [0, 0, 0], [0, -3.0, 0]])), "in row 2, column 1 is -3"),
+        (np.where(np.eye(3), np.nan, 0.0)[1:], "but row 0, column 1 holds nan"),
+        (-np.eye(3)[::-1], "must hold 0 or numbers between 1e-30 and 1e+15, but row 0, column 2 holds -1"),
+        (np.full((2, 2), np.inf), "row 0, column 0 holds inf"),
+        (np.array([[0, 1e16]]), "row 0, column 1 holds 1e+16"),
+        (np.array([[1e-40]]), "row 0, column 0 holds 1e-40"),
+        (scipy.sparse.csr_array(np.array([[0, 0, 1.0], [0, 0, 0], [0, -3.0, 0]])), "row 2, column 1 holds -3"),
         (np.zeros((0, 3)), "must have at least one row, a sample, and one column, a feature"),
         (np.zeros((3, 0)), "must have at least one row, a sample, and one column, a feature"),
         (scipy.sparse.csr_array((0, 4)), "must have at least one row, a sample, and one column, a feature"),
@@ -296,8 +296,8 @@ def test_bad_activations_get_one_sentence(given: Any, sentence: str):
 def test_what_the_data_contradict_is_refused():
     digest = tg.Empirical(ROWS).digest
     for values, sentence in (
-        ({"activations": ROWS, "digest": "0" * 32}, f"digest must be '{digest}', as of the activations that are there"),
-        ({"activations": ROWS, "size": 5}, "Empirical(size=5): size must be 6, as of the activations that are there"),
+        ({"activations": ROWS, "digest": "0" * 32}, f"digest must be '{digest}', as for the activations given"),
+        ({"activations": ROWS, "size": 5}, "Empirical(size=5): size must be 6, as for the activations given"),
         ({"activations": ROWS, "path": "rows.npy"}, "path must not be given together with activations"),
         ({"activations": ROWS, "density": 0.5}, "there is no key 'density'"),
         ({"activations": ROWS, "importance": [1, 2]}, "importance must be one number or 6"),

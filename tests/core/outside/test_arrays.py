@@ -126,10 +126,10 @@ def test_activations_of_other_libraries(given: Any, expected: Any):
             "must have indices inside its shape: the index of entry 1 is 9",
         ),
         (Tensor([1.0] * 3, **COO | {"indices": [[0, 0, 1], [2, 2, -1]]}), "the column of entry 2 is -1"),
-        (Tensor([1.0] * 3, **COO | {"indices": [[0, 0, 1]]}), "only a part of its dimensions is sparse"),
+        (Tensor([1.0] * 3, **COO | {"indices": [[0, 0, 1]]}), "only some of its dimensions are sparse"),
         (
             Tensor(W, layout="torch.sparse_bsc"),
-            "its layout is sparse_bsc, and .to_sparse_csr() or .to_dense() makes one",
+            "its layout is sparse_bsc; .to_sparse_csr() or .to_dense() makes one",
         ),
         (np.ma.masked_greater(W, 0.5), "must have no masked entries"),
         ([Tensor(W[0]), Tensor(W[1])], "must be an array of numbers that can be read here: Can't call numpy()"),

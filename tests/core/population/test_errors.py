@@ -10,7 +10,7 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import Anticorrelated, Correlated, Independent, PartiallyCorrelated
 from tegum.core.population.autodiff.set_arrays import series_of
 from tegum.core.population.evaluate import evaluate
-from tegum.core.population.truncation_tail import DISTANCES, HARDLY, LEFT_OUT, lingering
+from tegum.core.population.truncation_tail import DISTANCES, SERIES_ERRORS, WEAK_PHASE, tail_bounds
 
 
 @pytest.mark.parametrize("count", [32, 64, 128, 500])
@@ -30,7 +30,7 @@ def test_what_is_left_out_at_a_distance(count: int) -> None:
         np.abs(1 - 4 / np.pi * (weight * np.sin(t) / k).sum(1)),
         4 / count * np.abs((weight * np.cos(t)).sum(1)),
     )
-    for error, column in zip(errors, LEFT_OUT, strict=True):
+    for error, column in zip(errors, SERIES_ERRORS, strict=True):
         bound = np.exp(np.interp(distance, DISTANCES, np.log(column)))
         assert (error <= bound + 1e-12).all()
         # The largest error at any greater distance: the bound is not wild either.
@@ -49,14 +49,14 @@ def test_how_often_weakly_coupled_features_are_active_together() -> None:
     for trial in range(20):
         a = rng.choice([0.0, 1e-12, 1e-4, 1e-3, -1e-2, 0.5], 8)
         coupled = np.abs(a) > 1e-9
-        weak = coupled & (np.abs(a) * np.pi * count / scale < HARDLY)
+        weak = coupled & (np.abs(a) * np.pi * count / scale < WEAK_PHASE)
         own = np.arange(8) == trial % 8
         strong = coupled & ~weak
         expected = 0.0
         for active, p in patterns.items():
             at = np.array(active)
             expected += p * (not strong[at].any() and coupled[at].sum() >= 2)
-        loss, slope, _ = lingering(a, np.array(0.0), own, coupled, np.array(scale), count, groups)
+        loss, slope, _ = tail_bounds(a, np.array(0.0), own, coupled, np.array(scale), count, groups)
         unit = scale / count
         marked = 0 if (own & coupled & ~weak).any() else 1
         loose = 1 + (weak | ~coupled).sum()

@@ -30,7 +30,7 @@ def spec(given: Any = ROWS, **changes: Any) -> tg.Spec:
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "_HELD", type(kept._HELD)())
-    monkeypatch.setattr(kept, "_LAST", type(kept._LAST)(maxlen=kept.KEPT_SAMPLES))
+    monkeypatch.setattr(kept, "_LAST", type(kept._LAST)(maxlen=kept.KEPT_MATRICES))
 
 
 def test_batches_are_rows_each_as_often():
@@ -64,7 +64,7 @@ def test_a_trained_run_and_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     lonely = tg.Spec.from_json(again.attrs["spec"])
     assert lonely.to_json() == description
     for use in (lambda: tg.population_loss_along(again), lambda: tg.train(lonely)):
-        with pytest.raises(ValueError, match=r"the activations must be there to be used, .* none of this digest"):
+        with pytest.raises(ValueError, match=r"the activations must be loaded to be used, .* none with this digest"):
             use()
     tg.Empirical(ROWS)
     assert_array_equal(tg.population_loss_along(again), exact)

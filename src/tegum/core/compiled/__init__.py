@@ -1,1 +1,1 @@
-"""Compiled code: lanes, the cache of what was compiled, and functions of C that JAX programs call."""
+"""Compiled code: lanes, the cache of compiled kernels, and C functions that JAX programs call."""

@@ -1,12 +1,12 @@
-"""Compiling numba kernels, with a cache that is never stale and never needed.
+"""Compiling numba kernels, with a cache that is never stale and never required.
 
-numba keeps compiled code beside the source and recompiles when *that* file changes. Our kernels are spread over
-small files that call one another, and freeze the constants that they import, so a change in one would leave the
-others running old code without a word. Here compiled code is stamped with all that it may depend on (`stamps`).
+numba keeps compiled code next to the source and recompiles when *that* file changes. Our kernels are spread over small
+files that call one another, and freeze the constants that they import, so a change in one file would leave the others
+silently running old code. Here compiled code is stamped with everything that it may depend on (`stamps`).
 
-What is stored is checked when it is read: a truncated or foreign file is replaced. Where nothing can be stored, kernels
-are compiled in every process, and one sentence says so. Processes that need the same code at the same time compile it
-once.
+Stored code is checked when it is read: a truncated or foreign file is replaced. Where nothing can be stored, every
+process compiles its kernels, and one sentence says so. Processes that need the same code at the same time compile it
+only once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from numba.core.serialize import dumps
 
 try:
     import fcntl
-except ImportError:  # not on Windows, where processes then compile side by side
+except ImportError:  # on Windows, where several processes may compile the same code
     fcntl = None
 
 from tegum.core.compiled.stamps import stamp, unchanged
@@ -41,32 +41,32 @@ from tegum.core.stopping import interruptible
 config: Any = _config
 
 _BEGINNING = b"tegum kernel 1\n"
-"""Of a file of compiled code; the SHA-256 of the rest follows."""
+"""The first bytes of a file of compiled code; the SHA-256 of the rest follows."""
 
 _PATIENCE, _SILENCE = 300.0, 1.0
-"""Seconds for which another process is waited for, as one that has been stopped never comes to an end, and for which
-nothing is said about it."""
+"""Seconds to wait for another process at most, as a suspended one would never finish, and seconds of waiting before a
+message says so."""
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A part of a kernel that is pasted into its callers: a call would push every field of its tuples of arrays."""
+    """A part of a kernel, inlined into its callers: a call would push every field of its tuples of arrays."""
     return _njit(function, inline="always")
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """A part of a kernel that takes lanes, numbers and pointers: left to LLVM to inline, it compiles sooner."""
+    """A part of a kernel that takes lanes, numbers and pointers: it compiles faster if LLVM does the inlining."""
     return _njit(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function with numba: without the interpreter's lock, cached on disk across processes."""
+    """Compile a function with numba, without the interpreter lock and cached on disk across processes."""
     compiled = _njit(function)
     compiled._cache = _KernelCache(compiled.py_func)
     return compiled
 
 
 def function_of_c(compiled: Any, arguments: tuple[Any, ...], result: Any) -> CFunc:
-    """A kernel as a function of C, for callers that know nothing of Python; cached as the kernel is."""
+    """A kernel as a C function, for callers outside Python; cached as the kernel is."""
     function: Any = CFunc(compiled.py_func, (arguments, result), {}, {"nogil": True})
     function._cache = _KernelCache(compiled.py_func)
     _compiled(function, function.compile)
@@ -83,7 +83,7 @@ def _njit(function: Callable[..., Any], **options: Any) -> Any:
 
 def _compiled(function: Any, compile_it: Callable[..., Any], *signature: Any) -> Any:
     def work() -> Any:
-        # In this order: a thread that waited for numba's lock with ours in hand could wait for one that waits for ours.
+        # In this order: waiting for numba's lock while holding ours could deadlock with a thread that does the reverse.
         with _compiler():
             try:
                 return compile_it(*signature)
@@ -91,15 +91,15 @@ def _compiled(function: Any, compile_it: Callable[..., Any], *signature: Any) ->
                 if isinstance(function._cache, _KernelCache):
                     function._cache.release()
 
-    # LLVM calls Python back, and an interruption that is raised in there is printed and forgotten.
+    # LLVM calls back into Python, and an interrupt raised there is printed and forgotten.
     return interruptible(work)
 
 
 @contextlib.contextmanager
 def _compiler() -> Iterator[None]:
-    """Numba's compiler for this thread alone, and at work whatever NUMBA_DISABLE_JIT says.
+    """Numba's compiler for this thread alone, and switched on whatever NUMBA_DISABLE_JIT says.
 
-    Kernels are not Python and cannot run as such: who switches the compiler off means other code.
+    Kernels cannot run as plain Python: whoever switches the compiler off means other code.
     """
     with global_compiler_lock:
         disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
@@ -110,14 +110,14 @@ def _compiler() -> Iterator[None]:
 
 
 class _KernelCache(FunctionCache):
-    """Where numba looks for the compiled code of one function, and puts it: a file for each signature and processor.
+    """Where numba loads and stores the compiled code of one function: one file for each signature and processor.
 
-    No method raises what only the cache has to do with.
+    No method raises an error that concerns only the cache.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._py_func, self._name, self._enabled = function, repr(function), True
-        # Now, as the function is what this file says now. The cache is chosen when it is needed.
+        # Stamped now, while the function is what the file says. The folder is chosen when it is needed.
         self._source = Path(inspect.getfile(function))
         self._stamp = stamp(self._source)
         self._waiting = contextlib.ExitStack()
@@ -127,7 +127,7 @@ class _KernelCache(FunctionCache):
         return None if self._where is None else self._where.locator.get_cache_path()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """What is stored; where there is nothing, `release` must be called once it has been compiled."""
+        """The stored code, or None; then call `release` once the code has been compiled."""
         target_context.refresh()
         if not self._enabled or self._where is None or self._stamp is None:
             return None
@@ -142,7 +142,7 @@ class _KernelCache(FunctionCache):
         try:
             if data.library.has_dynamic_globals:  # as with NUMBA_OPT=0; numba's own check warns for each function
                 raise ValueError("it would hold addresses of this process")
-            # A source that was edited after it was imported is not what was compiled.
+            # A source edited after it was imported is not what was compiled.
             if unchanged(self._source):
                 key = self._index_key(sig, data.codegen)
                 content = dumps((self._stamp, key, self._where.reduce(data)))
@@ -152,11 +152,11 @@ class _KernelCache(FunctionCache):
             _say_unkept(f" in {self._folder}", error)
 
     def release(self) -> None:
-        """Let other processes go on that wait for this one."""
+        """Let other processes continue that wait for this one."""
         self._waiting.close()
 
     def flush(self) -> None:
-        """Forget what is stored of this function."""
+        """Delete the stored code of this function."""
         if self._where is not None:
             for path in self._folder.glob(f"{self._where.filename_base}.*.tegum"):
                 path.unlink(missing_ok=True)
@@ -203,7 +203,7 @@ class _KernelCache(FunctionCache):
             stamped, stored, payload = pickle.loads(content)
             return self._where.rebuild(target_context, payload) if (stamped, stored) == (self._stamp, key) else None
         except Exception as error:
-            _say_once(f"what is stored in {path} is no compiled code ({error}), and is compiled anew")
+            _say_once(f"{path} holds no usable compiled code ({error}), so it is compiled again")
             return None
 
 
@@ -219,12 +219,12 @@ def _write(path: Path, content: bytes) -> None:
 
 
 _lock_files: dict[Path, int] = {}
-"""Never closed: that would give up all locks of the process in that folder."""
+"""Never closed, as that would release all locks of the process in that folder."""
 
 
 @contextlib.contextmanager
 def _alone(folder: Path, name: str) -> Iterator[None]:
-    """Hold the lock of one kernel's code, or go on without where it cannot be had.
+    """Hold the lock of one kernel's code, or continue without it where there are no locks.
 
     Each kernel has a byte of the lock file. A lock belongs to its process, not to a forked child, and ends with it.
     """
@@ -252,7 +252,7 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
             fcntl.lockf(_lock_files[folder], fcntl.LOCK_UN, 1, place)
 
 
-_told: set[str] = set()
+_said: set[str] = set()
 
 
 def _say_unkept(where: str, error: Exception) -> None:
@@ -265,9 +265,9 @@ def _say_unkept(where: str, error: Exception) -> None:
 
 
 def _say_once(sentence: str, topic: str | None = None) -> None:
-    """One line on standard error, if there is one: no warning, which may be made an error."""
-    if (topic or sentence) not in _told:
-        _told.add(topic or sentence)
+    """Write one line to standard error, if there is one; not a warning, which may be turned into an error."""
+    if (topic or sentence) not in _said:
+        _said.add(topic or sentence)
         with contextlib.suppress(Exception):
             sys.stderr.write(f"tegum: {sentence}\n")
             sys.stderr.flush()

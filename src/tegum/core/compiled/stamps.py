@@ -1,8 +1,8 @@
-"""What compiled code depends on, as one digest: sources, settings of the compiler, and versions.
+"""One digest of everything that compiled code depends on: sources, settings of the compiler, and versions.
 
-The sources are found, so that a new file needs no entry anywhere: every file of the package that defines compiled code,
-and of the file in question all that it imports from the package, one file leading to the next. numba freezes the
-constants that a kernel reads, and these may come from files that compile nothing.
+The sources are discovered, so that a new file needs no entry anywhere: every file of the package that defines compiled
+code, and all that the file in question imports from the package, directly or indirectly. numba freezes the constants
+that a kernel reads, and these may come from files that compile nothing.
 """
 
 from __future__ import annotations
@@ -27,23 +27,22 @@ _COMPILERS = b"numba", b"llvmlite", b"compiled"
 _COMPILES = re.compile(
     rb"^[ \t]*(?:from|import)\b(?:[^\n(]*\([^)]*|[^\n]*)\b(?:numba|llvmlite|compiled)\b", re.MULTILINE
 )
-"""In a file that may define compiled code: it imports a compiler, or something of `tegum.core.compiled`."""
+"""Matches a file that may define compiled code: it imports a compiler, or something from `tegum.core.compiled`."""
 
 _NO_CODE = frozenset((
     "CACHE_DIR", "CACHE_LOCATOR_CLASSES", "CHROME_TRACE", "COLOR_SCHEME", "DEVELOPER_MODE", "DISABLE_JIT",
     "DISABLE_PERFORMANCE_WARNINGS", "FULL_TRACEBACKS", "GDB_BINARY", "NUMBA_DEFAULT_NUM_THREADS", "NUMBA_NUM_THREADS",
     "RUNNING_UNDER_PROFILER", "SHOW_HELP", "THREADING_LAYER", "THREADING_LAYER_PRIORITY", "USING_SVML",
 ))  # fmt: skip
-"""Settings of numba that no compiled code depends on. All others are part of a stamp, new ones as well: numba itself
-hands code that was compiled without bounds checks, say, to a process that asks for them."""
+"""Settings of numba that no compiled code depends on. All others, including new ones, are part of a stamp: numba itself
+would hand code compiled without bounds checks, for instance, to a process that asks for them."""
 
 
 @functools.cache
 def stamp(source: Path) -> str | None:
-    """A digest of all that a function in this file is compiled from; None where there is no source.
+    """A digest of everything that a function in this file is compiled from; None if there is no source.
 
-    Files count as they were when they were first looked at, which is when a kernel in them, or one that imports them,
-    was defined.
+    Files count as they were when first read, which is when a kernel in them, or one that imports them, was defined.
     """
     try:
         lines = [f"{os.path.relpath(file.path, _PACKAGE)} {file.digest}" for file in _files(source)]
@@ -53,7 +52,7 @@ def stamp(source: Path) -> str | None:
 
 
 def unchanged(source: Path) -> bool:
-    """Whether the files of a stamp are still what they were."""
+    """Whether the files of a stamp have not changed since they were first read."""
     try:
         return all(_state(file.path) == file.state for file in _files(source))
     except OSError:
@@ -61,7 +60,7 @@ def unchanged(source: Path) -> bool:
 
 
 class _File:
-    """A source file as it was when it was first looked at."""
+    """A source file as it was when first read."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.state = path, _state(path)
@@ -69,17 +68,17 @@ class _File:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Of the whole file."""
+        """The SHA-256 of the whole file."""
         return hashlib.sha256(self._content).hexdigest()
 
     @functools.cached_property
     def compiles(self) -> bool:
-        """Whether it may define compiled code."""
+        """Whether the file may define compiled code."""
         return any(word in self._content for word in _COMPILERS) and _COMPILES.search(self._content) is not None
 
     @functools.cached_property
     def imports(self) -> list[Path]:
-        """The files that it imports, of the package or from beside it."""
+        """The files that it imports, from the package or from its own folder."""
         found = [each for one in _imports(ast.parse(self._content)) for each in _modules(one, self.path)]
         return [each for each in found if each.is_file()]
 
@@ -88,8 +87,8 @@ _file = functools.cache(_File)
 
 
 def _state(path: Path) -> tuple[int, int]:
-    told = path.stat()
-    return told.st_mtime_ns, told.st_size
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 @functools.cache
@@ -99,7 +98,7 @@ def _compiling() -> list[_File]:
 
 @functools.cache
 def _files(source: Path) -> list[_File]:
-    """All that define compiled code, and what the source imports, in the order of their paths."""
+    """All files that define compiled code, and those that the source imports, ordered by path."""
     found, waiting = {file.path: file for file in _compiling()}, [source]
     seen = set[Path]()
     while waiting:
@@ -112,7 +111,7 @@ def _files(source: Path) -> list[_File]:
 
 @functools.cache
 def _settings() -> str:
-    """All that compiled code depends on and that is in no source file."""
+    """Everything that compiled code depends on outside source files."""
     numbas = {
         name: repr(value)
         for name, value in vars(config).items()
@@ -123,7 +122,7 @@ def _settings() -> str:
 
 
 def _imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """All statements that import something, but for those that only type checkers see."""
+    """All import statements except those that only type checkers see."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         match node := waiting.pop():
@@ -131,14 +130,14 @@ def _imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
                 yield node
             case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
                 waiting += node.orelse
-            case _:  # statements alone: expressions, which are many more, hold none
+            case _:  # only statements: expressions, of which there are many more, contain no imports
                 for block in ("body", "orelse", "handlers", "finalbody", "cases"):
                     inner = getattr(node, block, ())
                     waiting += inner if isinstance(inner, list) else ()
 
 
 def _modules(statement: ast.Import | ast.ImportFrom, source: Path) -> Iterator[Path]:
-    """Where the modules would be that a statement in a file imports, and names that may be modules."""
+    """The paths at which the modules that a statement imports would be, including names that may be modules."""
     names = [each.name for each in statement.names]
     base = None
     if isinstance(statement, ast.ImportFrom):

@@ -1,10 +1,10 @@
-"""Functions of C that compiled JAX programs call, without Python on the way; and the flag by which they are stopped.
+"""C functions that compiled JAX programs call without going through Python, and the flag by which they are stopped.
 
-XLA calls them through its foreign function interface: https://docs.jax.dev/en/latest/ffi.html. What a function is
-handed, a "call frame", is laid out in `xla/ffi/api/c_api.h` (`jax.ffi.include_dir()`), whose layout XLA promises to
-keep (its version is asked for, and refused by XLA if it is not the one meant here). `jax.pure_callback` would be
-simpler, but takes 200 µs a call and the interpreter's lock, and, where XLA calls it from a thread of its own, in which
-double precision is not on, it rounds its arguments to single precision without a word.
+XLA calls them through its foreign function interface: https://docs.jax.dev/en/latest/ffi.html. The argument of such a
+function, a "call frame", is laid out in `xla/ffi/api/c_api.h` (`jax.ffi.include_dir()`), and XLA promises to keep that
+layout (it asks for the version, and refuses one that it does not support). `jax.pure_callback` would be simpler, but a
+call takes 200 µs and the interpreter lock. Where XLA calls it from a thread of its own, in which double precision is
+off, it also silently rounds its arguments to single precision.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tegum.core.compiled.lanes import is_set
 STOPPED = "tegum_stopped"
 """The name under which XLA knows the flag."""
 
-# Words of a call frame, eight bytes each, and of what it points to.
+# Positions in a call frame and in the structures it points to, in words of eight bytes.
 _EXTENSION, _API, ARGUMENT_COUNT, ARGUMENTS, RESULT_COUNT, RESULTS = 1, 2, 7, 9, 12, 14
 _API_VERSION, _API_ERROR = 4, 6
 _METADATA, _METADATA_VERSION = 3, 3
@@ -33,17 +33,17 @@ _BUFFER_DTYPE, BUFFER_DATA, _BUFFER_RANK, _BUFFER_SHAPE = 2, 3, 4, 5
 
 _INT32, _UINT32 = 4, 8
 INT64, FLOAT64 = 5, 12
-"""XLA's numbers of dtypes."""
+"""XLA's numbers for dtypes."""
 _ERROR_SIZE, _INVALID_ARGUMENT = 28, 3
-"""Bytes that describe an error, and its code."""
+"""The size in bytes of the structure that describes an error, and the error's code."""
 
 operation: Any = intrinsic
-"""Type checkers see the functions that emit code, and not those that they define."""
+"""Untyped, as type checkers see the functions that emit code rather than those that they define."""
 
 
 @operation
 def words(typingctx: Any, address: Any) -> Any:  # noqa: ARG001 (numba's own convention)
-    """An address as a pointer to whole numbers of 64 bits."""
+    """An address as a pointer to 64-bit integers."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
         return builder.inttoptr(args[0], ir.IntType(64).as_pointer())
@@ -63,7 +63,7 @@ def numbers(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
 
 @operation
 def halves(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
-    """An address as a pointer to whole numbers of 32 bits."""
+    """An address as a pointer to 32-bit integers."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
         return builder.inttoptr(args[0], ir.IntType(32).as_pointer())
@@ -73,7 +73,7 @@ def halves(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
 
 @operation
 def called(typingctx: Any, function: Any, argument: Any) -> Any:  # noqa: ARG001
-    """What a function of C answers; all three are words."""
+    """Call a C function; its address, its argument and its result are words."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
         word = ir.IntType(64)
@@ -84,7 +84,7 @@ def called(typingctx: Any, function: Any, argument: Any) -> Any:  # noqa: ARG001
 
 
 def text(message: str) -> Any:
-    """A function for kernels that returns the address of a text."""
+    """A function for kernels that returns the address of a string."""
 
     @operation
     def address(typingctx: Any) -> Any:  # noqa: ARG001
@@ -98,28 +98,28 @@ def text(message: str) -> Any:
 
 @inlined
 def asked_for_version(frame):
-    """Whether XLA only wants to know which version of the interface this is, which then is answered."""
+    """Whether XLA only asks for the version of the interface, which is then filled in."""
     if frame[_EXTENSION] == 0:
         return False
     metadata = words(words(frame[_EXTENSION])[_METADATA])
-    # The major version is 0, in the lower half; the minor one may be any, as those below are in all of them.
+    # The major version, 0, is in the lower half; any minor version will do, as the words used here are in all.
     metadata[_METADATA_VERSION] = words(frame[_API])[_API_VERSION] & ~0xFFFFFFFF
     return True
 
 
 @inlined
 def refused(frame, message):
-    """An error with this message, made by XLA: what a handler returns in place of 0."""
+    """An XLA error with this message, which a handler returns in place of 0."""
     description = np.zeros(4, np.int64)
     description[0], description[2], description[3] = _ERROR_SIZE, message, _INVALID_ARGUMENT
     error = called(words(frame[_API])[_API_ERROR], description.ctypes.data)
-    description[0] = 0  # numba frees an array after its last use, and knows nothing of the address
+    description[0] = 0  # numba frees an array after its last use, and does not track the address
     return error
 
 
 @inlined
 def has(buffer, dtype, rank):
-    """Whether a buffer is of this dtype and has so many axes."""
+    """Whether a buffer has this dtype and this number of axes."""
     return (buffer[_BUFFER_DTYPE] & 0xFFFFFFFF) == dtype and buffer[_BUFFER_RANK] == rank
 
 
@@ -131,7 +131,7 @@ def length(buffer, axis):
 
 _STOPPED_RULE = text(
     f"{STOPPED} takes the address of a flag, uint32 of shape (2,), and a number that changes from call to call, int32, "
-    "and gives int32"
+    "and returns int32"
 )
 
 
@@ -151,9 +151,9 @@ def _stopped(frame):
 
 
 def is_stopped(address: Any, counter: Any) -> Any:
-    """Whether the flag at `Stop.address` is raised, inside a program for the CPU; a truth value.
+    """Whether the flag at `Stop.address` is raised, inside a program for the CPU; a boolean.
 
-    `counter` is an int32 that changes from call to call, without which XLA would ask once.
+    `counter` is an int32 that changes from call to call: otherwise XLA would make the call only once.
     """
     import jax
 
@@ -165,7 +165,7 @@ _registering = threading.Lock()
 
 
 def register() -> None:
-    """Make the flag known to XLA; once in a process."""
+    """Register the flag's function with XLA, once per process."""
     with _registering:
         _register()
 
@@ -176,7 +176,7 @@ def _register() -> CFunc:
 
 
 def known_to_xla(name: str, compiled: Any) -> CFunc:
-    """Make a kernel of one argument known to XLA by a name. What comes back must be kept: XLA has its address."""
+    """Register a kernel of one argument with XLA under a name. Keep the result alive: XLA has its address."""
     import jax
 
     function = function_of_c(compiled, (types.CPointer(types.int64),), types.intp)
@@ -185,13 +185,13 @@ def known_to_xla(name: str, compiled: Any) -> CFunc:
 
 
 def counted(count: Any, body: Any, state: Any, stop: Any) -> Any:
-    """`fori_loop` from 0 to a count, which is left when a flag is raised: anything then comes back.
+    """`fori_loop` from 0 to a count, which ends early, with an arbitrary result, once a flag is raised.
 
     Args:
-        count: an int.
-        body: from the number and the state to the next state.
+        count: the number of iterations.
+        body: maps the iteration's number and the state to the next state.
         state: a tree of arrays.
-        stop: the flag's `Stop.address`; None for a loop without one, as programs for other devices than the CPU need.
+        stop: the flag's `Stop.address`; None for no flag, as in programs for devices other than the CPU.
 
     """
     import jax

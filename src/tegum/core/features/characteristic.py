@@ -1,8 +1,8 @@
 """Characteristic functions of sets, from the two forms in which a set can describe itself.
 
 A magnitude U uniform on [0, 1] has the transforms τ_p(s) = E[U^p e^{isU}], and τ_p' = i τ_(p+1): u = τ_0 is its
-characteristic function and v = τ_1 its derivative, but for a factor i. In closed form (e^{is} − 1)/(is) and its
-derivatives lose all digits for small s, where Taylor series take over.
+characteristic function and v = τ_1 its derivative, up to a factor i. The closed forms, (e^{is} − 1)/(is) and its
+derivatives, lose all digits for small s, where Taylor series take over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from tegum.core.features.tables import MixtureTable, RayTable
 
 _TERMS = 9
-"""The terms of the Taylor series in s², for |s| < 1; the next one is below 1e-16."""
+"""The number of terms of the Taylor series in s², used for |s| < 1; the next term is below 1e-16."""
 
 
 @functools.cache
@@ -69,13 +69,13 @@ def uniform_transforms(s: Any) -> tuple[Any, Any]:
 
 
 def marked(table: MixtureTable | RayTable, s: Any, own: Any, transforms: Any = None) -> tuple[Any, Any]:
-    """F = E e^{is·x} and E[x_own e^{is·x}] of a set; the latter is F where no feature of it is `own`.
+    """F = E e^{is·x} and E[x_own e^{is·x}] of a set; the second is F if none of its features is `own`.
 
     Args:
         table: arrays with any leading axes, those of `s` after its first ones.
         s: (..., size).
-        own: truth values that select at most one feature, (..., size).
-        transforms: u(s) and v(s), where they are known.
+        own: booleans that select at most one feature, (..., size).
+        transforms: u(s) and v(s), if already known.
 
     """
     xp = s.__array_namespace__()

@@ -127,7 +127,7 @@ class FeatureDistribution(Description):
         tables = []
         for each in self.sets:
             if not isinstance(each, GatedSet):
-                raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX path")
+                raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX engine")
             tables.append(each.transform())
         return tuple(tables)
 
@@ -224,10 +224,10 @@ class FeatureDistribution(Description):
         return parts[0].__array_namespace__().concat(parts, axis=1)
 
 
-def _sets(item: Any, room: int) -> list[FeatureSet]:
-    """A set, or the dictionary that describes one (as read from TOML or JSON), `copies` of it; `room` for so many."""
+def _sets(item: Any, most: int) -> list[FeatureSet]:
+    """A set, or `copies` of the set that a dictionary (as read from TOML or JSON) describes; `most` of them at most."""
     if isinstance(item, FeatureSet):
-        if room < 1:
+        if most < 1:
             raise broken((), item, f"must be one of at most {MOST_SETS:,} sets")
         return [item]
     if not isinstance(item, Mapping):
@@ -235,18 +235,18 @@ def _sets(item: Any, room: int) -> list[FeatureSet]:
     copies = item.get("copies", 1)
     if not isinstance(copies, int) or isinstance(copies, bool) or copies < 1:
         raise broken("copies", copies, "must be an int of at least 1")
-    if copies > room:
-        raise broken("copies", copies, f"must be so few that there are at most {MOST_SETS:,} sets in all")
+    if copies > most:
+        raise broken("copies", copies, f"must leave at most {MOST_SETS:,} sets in all")
     values = {key: value for key, value in item.items() if key != "copies"}
     return [of_kind(FeatureSet.kinds, values)] * copies
 
 
 _DRAWN_AT_ONCE = 2**22
-"""The most numbers that are drawn in one call of NumPy, which nothing can stop."""
+"""The most numbers drawn in one call of NumPy, as such a call cannot be interrupted."""
 
 
 def _drawn(each: FeatureSet, uniforms: Uniforms, batch: int) -> Any:
-    """`each.draw(uniforms, batch)`, by NumPy a piece of the batch after the other."""
+    """`each.draw(uniforms, batch)`; with NumPy, one piece of the batch after another."""
     rows = max(_DRAWN_AT_ONCE // each.features, 1)
     if batch <= rows or not isinstance(generator := getattr(uniforms, "__self__", None), np.random.Generator):
         return each.draw(uniforms, batch)
@@ -257,12 +257,12 @@ def _drawn(each: FeatureSet, uniforms: Uniforms, batch: int) -> Any:
         return np.full(shape, 0.5)
 
     each.draw(note, 1)
-    if any(shape[:1] != (1,) for shape in shapes):  # Its uniforms do not belong to one sample each.
+    if any(shape[:1] != (1,) for shape in shapes):  # Its rows of uniforms are not one per sample.
         return each.draw(uniforms, batch)
     pieces = [slice(start, min(start + rows, batch)) for start in range(0, batch, rows)]
     numbers = [np.empty((batch, *shape[1:])) for shape in shapes]
     for array in numbers:
-        # A generator goes row by row: pieces have the bits of the whole.
+        # A generator fills row by row: pieces are bit-identical to the whole.
         for piece in pieces:
             generator.random(out=array[piece])
 
@@ -302,10 +302,10 @@ def _is_key_number(number: Any) -> bool:
 
 
 def _seed(numbers: list[int]) -> np.random.SeedSequence:
-    """A seed of its own for every list of numbers.
+    """A distinct seed for every list of numbers.
 
     SeedSequence cuts its numbers into 32-bit words and pads them with zeros, so that 7 and [7, 0], or 2**32
-    and [0, 1], would be one seed: lengths are therefore part of what it is given.
+    and [0, 1], would be one seed: it is therefore given the lengths, too.
     """
     words = [len(numbers)]
     for number in numbers:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Matrix(NamedTuple):
-    """A matrix of activations as compiled programs know it: any other matrix of that shape needs no other program."""
+    """The shape of a matrix of activations, all that a compiled program depends on: matrices of one shape share it."""
 
     samples: int
     """The number of samples, the rows of the matrix."""
@@ -33,11 +33,11 @@ class Matrix(NamedTuple):
 
     @property
     def features(self) -> int:
-        """How many features there are."""
+        """The number of features."""
         return self.size
 
     def draw_from(self, arrays: Any, uniforms: Uniforms, batch: int) -> Any:
-        """Samples (batch, size): rows of `arrays`, each as often."""
+        """Samples (batch, size): rows of `arrays`, each equally likely."""
         which = _uniform_rows(uniforms((batch, 2)), self.samples)
         return gathered(arrays, which, self.size, self.longest)
 
@@ -96,35 +96,35 @@ class Empirical(FeatureSet, kind="empirical"):
 
     @model_validator(mode="before")
     @classmethod
-    def _told_by_the_data(cls, values: Any) -> Any:
-        """Fill in what the data tell, and refuse what they contradict."""
+    def _filled_from_data(cls, values: Any) -> Any:
+        """Fill in the fields that follow from the data, and refuse values that contradict them."""
         if not isinstance(values, Mapping):
             return values
-        told = dict(values)
-        if told.keys() - {*cls.model_fields, "activations"}:
-            told.pop("activations", None)
-            return told  # pydantic knows what to say about an unknown key
-        if isinstance(told.get("path"), os.PathLike):
-            told["path"] = os.fspath(told["path"])
-        data = _data(told)
+        fields = dict(values)
+        if fields.keys() - {*cls.model_fields, "activations"}:
+            fields.pop("activations", None)
+            return fields  # pydantic reports an unknown key
+        if isinstance(fields.get("path"), os.PathLike):
+            fields["path"] = os.fspath(fields["path"])
+        data = _data(fields)
         if data is None:
-            return told
+            return fields
         found = {"digest": data.digest, "samples": data.samples, "size": data.size}
         for name, value in found.items():
-            given = plain(told.get(name, value))
+            given = plain(fields.get(name, value))
             if given != value:
-                raise broken(name, given, f"must be {value!r}, as of the activations that are there")
-        return told | found
+                raise broken(name, given, f"must be {value!r}, as for the activations given")
+        return fields | found
 
     @field_validator("digest")
     @classmethod
-    def _digest_is_one(cls, value: str) -> str:
+    def _digest_is_hexadecimal(cls, value: str) -> str:
         if len(value) != 32 or not set(value) <= set("0123456789abcdef"):
             raise ValueError("must be 32 hexadecimal digits")
         return value
 
     def model_post_init(self, _: Any) -> None:
-        """Hold on to the data, where they are there."""
+        """Keep the data alive, if this process has them."""
         if recalled(self.digest) is not None:
             _ = self.data
 
@@ -152,8 +152,8 @@ class Empirical(FeatureSet, kind="empirical"):
                 found = obstacle(Path(self.path)) or "and this is another file"
                 where = f", and {os.path.abspath(self.path)!r} must lead to a file, {found}"  # noqa: PTH100 - no links
             raise ValueError(
-                f"{self!r}: the activations must be there to be used, and this process has been given none of this "
-                f"digest{where}; Empirical(activations) with the same numbers gives them"
+                f"{self!r}: the activations must be loaded to be used, but this process has none with this "
+                f"digest{where}; Empirical(activations) with the same numbers provides them"
             )
         return data
 
@@ -164,7 +164,7 @@ class Empirical(FeatureSet, kind="empirical"):
 
     @property
     def table_size(self) -> int:
-        """Zero: there is no table beside the samples themselves."""
+        """Zero: there is no table, only the samples themselves."""
         return 0
 
     @property
@@ -200,10 +200,10 @@ class Empirical(FeatureSet, kind="empirical"):
         return self.traced().draw_from(self.arrays(), lambda _: u, batch)
 
 
-def _data(told: dict[str, Any]) -> Activations | None:
-    """The data that values of the fields speak of: given (and taken out), known by their digest, or in the file."""
-    given = told.pop("activations", None)
-    path, key, digest = (told.get(name) for name in ("path", "key", "digest"))
+def _data(fields: dict[str, Any]) -> Activations | None:
+    """The data that the fields describe: given (and removed from `fields`), known by digest, or read from the file."""
+    given = fields.pop("activations", None)
+    path, key, digest = (fields.get(name) for name in ("path", "key", "digest"))
     if given is not None:
         if path is not None:
             raise broken("path", path, "must not be given together with activations")
@@ -213,7 +213,7 @@ def _data(told: dict[str, Any]) -> Activations | None:
             raise broken("activations", given, str(error)) from None
     if isinstance(digest, str) and (data := recalled(digest)) is not None:
         return data
-    described = {"digest", "samples", "size"} <= told.keys()
+    described = {"digest", "samples", "size"} <= fields.keys()
     if path is None:
         if not described:
             raise broken("activations", None, "must be given, or the path of a file", missing=True)
@@ -231,10 +231,10 @@ def _data(told: dict[str, Any]) -> Activations | None:
 
 
 def _uniform_rows(u: Any, count: int) -> Any:
-    """Numbers of rows, each as often, from two uniforms for each: (batch, 2) to (batch,).
+    """Row numbers, each equally likely, from two uniforms per row: (batch, 2) to (batch,).
 
-    The first uniform picks one of about √count equal parts of [0, count), the second a place in it. A single one in
-    float32 has 24 bits, and among a million rows some would be drawn a fifteenth more often than others.
+    The first uniform picks one of about √count equal parts of [0, count), the second a place in it. A single float32
+    uniform has 24 bits, so that of a million rows some would be drawn a fifteenth more often than others.
     """
     xp = u.__array_namespace__()
     parts = 1 << (count - 1).bit_length() // 2

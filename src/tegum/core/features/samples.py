@@ -1,7 +1,7 @@
 """A matrix of feature activations that a user brings: rows are samples, columns features; dense or sparse.
 
-The matrix itself is no part of a description, which knows it by the digest of its numbers. It is kept beside, in this
-process, for as long as a description of it lives, and the last `KEPT_SAMPLES` that were given stay in any case.
+The matrix itself is not part of a description, which refers to it by the digest of its numbers. The process keeps it
+for as long as a description of it is alive, and keeps the last `KEPT_MATRICES` matrices that were given in any case.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from tegum.core.outside.arrays import numbers_of
 from tegum.core.outside.sparse import checked
 
 SMALLEST, LARGEST = 1e-30, 1e15
-"""Between which activations other than 0 lie: training computes in float32, which must hold their squares' sum, and
+"""The range of activations other than 0: training computes in float32, which must hold the sum of their squares and
 must not round them to zero."""
 
 CHECKED_ELEMENTS = 2**20
 """The most elements in a block of rows that is checked at once (8 MiB in float64)."""
 
-KEPT_SAMPLES = 4
-"""The number of samples, those given last, that are kept though no description of them lives."""
+KEPT_MATRICES = 4
+"""The number of matrices, the last ones given, that are kept even if no description of them is alive."""
 
 SPARSE_DENSITY = 0.25
-"""Sparse matrices with more entries than this part are multiplied as dense ones."""
+"""Sparse matrices with a larger share of entries than this are multiplied as dense ones."""
 
 
 class Dense(NamedTuple):
@@ -47,7 +47,7 @@ class Sparse(NamedTuple):
     starts: Any
     """Where the entries of each sample begin, (sample,)."""
     counts: Any
-    """How many each has, (sample,)."""
+    """The number of entries of each sample, (sample,)."""
     columns: Any
     """The feature of each entry, (entry,)."""
     values: Any
@@ -56,7 +56,7 @@ class Sparse(NamedTuple):
 
 @final
 class Activations:
-    """A matrix that is checked, does not change, and is named by its digest."""
+    """A checked, immutable matrix, identified by its digest."""
 
     def __init__(self, values: Any, digest: str) -> None:
         """Take a NumPy array or a `scipy.sparse.csr_array` in canonical form, and the digest of its numbers."""
@@ -65,17 +65,17 @@ class Activations:
         self.samples, self.size = map(int, values.shape)
 
     def __reduce__(self) -> Any:
-        # In another process it is found by its digest, too.
+        # This also registers the matrix under its digest in the other process.
         return _restored, (np.asarray(self._values) if self.dense else self._values, self.digest)
 
     @classmethod
     def of(cls, given: Any) -> Activations:
         """The activations in an array or a sparse matrix.
 
-        What could be changed behind the description's back is copied, and what is read-only is not.
+        A writeable array is copied, as it could change behind the description's back; a read-only one is not.
 
         Raises:
-            ValueError: a rule, "must …", that the matrix breaks.
+            ValueError: the matrix breaks a rule; the message is that rule, "must …".
 
         """
         given = numbers_of(given, ("sample", "feature"))
@@ -85,7 +85,7 @@ class Activations:
 
     @property
     def dense(self) -> bool:
-        """Whether it is an array, and no sparse matrix."""
+        """Whether the matrix is an array rather than sparse."""
         return isinstance(self._values, np.ndarray)
 
     def rows(self, which: Any) -> Float[np.ndarray, "sample feature"]:
@@ -94,13 +94,13 @@ class Activations:
         return np.asarray(values if self.dense else values.toarray(), np.float64)
 
     def blocks(self) -> Iterator[Float[np.ndarray, "sample feature"]]:
-        """All rows, some at a time, dense and in float64."""
+        """All rows, a block at a time, dense and in float64."""
         for part in _parts(self._values):
             yield self.rows(part)
 
     @cached_property
     def active(self) -> Float[np.ndarray, " feature"]:
-        """The part of the samples in which each feature is not 0."""
+        """The share of samples in which each feature is not 0."""
         if self.dense:
             counts = sum((block != 0).sum(0) for block in self.blocks())
         else:
@@ -123,12 +123,12 @@ class Activations:
 
     @cached_property
     def longest(self) -> int:
-        """The most entries of a sparse row; of a dense one all of them."""
+        """The largest number of entries in a row; the number of columns if the matrix is dense."""
         return self.size if self.dense else int(np.diff(self._values.indptr).max(initial=1))
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the numbers as they are kept."""
+        """The dtype in which the numbers are kept."""
         return self._values.dtype
 
     def arrays(self, dtype: Any = np.float32) -> Dense | Sparse:
@@ -146,13 +146,13 @@ class Activations:
 
 
 def gathered(arrays: Dense | Sparse, which: Int[Any, " row"], size: int, longest: int) -> Any:
-    """Rows by their numbers from what `Activations.arrays` gave, for JAX: dense, (row, size).
+    """Pick rows, by number, from the result of `Activations.arrays`, for JAX: dense, (row, size).
 
     Args:
         arrays: the matrix.
-        which: numbers of rows, (row,).
-        size: how many columns it has.
-        longest: the most entries of a sparse row.
+        which: row numbers, (row,).
+        size: the number of columns.
+        longest: the largest number of entries in a sparse row.
 
     """
     import jax.numpy as jnp
@@ -166,7 +166,7 @@ def gathered(arrays: Dense | Sparse, which: Int[Any, " row"], size: int, longest
     place = jnp.arange(longest)
     entry = jnp.minimum(starts[which, None] + place, values.size - 1)
     there = jnp.where(place < counts[which, None], values[entry], 0)
-    # Added and not set: behind the end of a row stand zeros in the columns of another one.
+    # Added rather than set: past the end of a row there are zeros, in the columns of another row.
     return empty.at[jnp.arange(len(which))[:, None], columns[entry]].add(there)
 
 
@@ -176,7 +176,7 @@ def recalled(digest: str) -> Activations | None:
 
 
 _HELD: WeakValueDictionary[str, Activations] = WeakValueDictionary()
-_LAST: deque[Activations] = deque(maxlen=KEPT_SAMPLES)
+_LAST: deque[Activations] = deque(maxlen=KEPT_MATRICES)
 
 
 def _remembered(activations: Activations) -> Activations:
@@ -222,7 +222,7 @@ def _check_kind(values: np.ndarray) -> None:
 
 
 def _check(values: Any) -> None:
-    """Refuse a number that is no activation, by its place."""
+    """Refuse a number that cannot be an activation, naming its row and column."""
     for part in _parts(values):
         block = values[part]
         numbers = np.asarray(block if isinstance(block, np.ndarray) else block.data, np.float64)
@@ -236,8 +236,8 @@ def _check(values: Any) -> None:
             else:
                 row, column = first
             raise ValueError(
-                f"must hold 0 or numbers between {SMALLEST:g} and {LARGEST:g}, and in row {part.start + row}, column "
-                f"{column} is {numbers[first]:g}"
+                f"must hold 0 or numbers between {SMALLEST:g} and {LARGEST:g}, but row {part.start + row}, column "
+                f"{column} holds {numbers[first]:g}"
             )
 
 
@@ -249,10 +249,10 @@ def _parts(values: Any) -> Iterator[slice]:
 
 
 def _digest(values: Any) -> str:
-    """32 hexadecimal digits of the numbers, the same for a dense and a sparse matrix, in any precision that holds them.
+    """A digest of the numbers, 32 hexadecimal digits: the same dense or sparse, in any precision that holds them.
 
-    It is the beginning of the SHA-256 of the shape and of three SHA-256: of how many entries other than 0 each row has,
-    of their columns, and of their values in float64, all in 8 bytes, the least significant first.
+    These are the first digits of the SHA-256 of the shape and of three SHA-256 digests: of the number of non-zero
+    entries in each row, of their columns, and of their values in float64, all in 8 bytes, least significant byte first.
     """
     counts, columns, numbers = (hashlib.sha256() for _ in range(3))
     for part in _parts(values):

@@ -1,10 +1,10 @@
 """Kinds of feature set.
 
-Every *gated* kind compiles itself to a `MixtureTable`: components of weight `w_c` in which the features of the set
-are independent with densities `q_ci`, and magnitudes uniform on [0, 1]. Samplers, moments and training kernels know
-only that table, so that a new gated kind is one class here. A kind that is not such a mixture derives from
-`FeatureSet` itself and provides its own moments, its own `draw` and its own characteristic function. If it is made
-of data, these are its `arrays`, and compiled programs know only their shapes (`traced`).
+Every *gated* kind compiles itself to a `MixtureTable`: components of weight `w_c` in which the features of the set are
+independent with densities `q_ci`, and magnitudes uniform on [0, 1]. Samplers, moments and training kernels know only
+that table, so that a new gated kind is one class here. A kind that is not such a mixture derives from `FeatureSet`
+itself and provides its own moments, its own `draw` and its own characteristic function. A kind made of data hands the
+data out as its `arrays`, and compiled programs depend only on their shapes (`traced`).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Uniforms: TypeAlias = Callable[[tuple[int, ...]], Any]
-    """Draws fresh uniforms on [0, 1) of a shape, as NumPy or JAX arrays."""
+    """A function that draws fresh uniforms on [0, 1) of a given shape, as NumPy or JAX arrays."""
 
     Numbers: TypeAlias = float | Sequence[float] | np.ndarray
     """One number for every feature of a set, or one for each."""
 
 
 def _numbers(value: Any) -> Any:
-    """A number or a tuple of numbers, Python's and not NumPy's: descriptions are hashable and JSON-able."""
+    """Convert to a Python number or a tuple of them, as descriptions must be hashable and JSON-able."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     several = isinstance(value, list | tuple)
@@ -84,7 +84,7 @@ class FeatureSet(Description, abc.ABC):
             cls.kind = kind
             FeatureSet.kinds[kind] = cls
 
-    @field_validator("density", check_fields=False)  # a kind may have none, as its data tell it
+    @field_validator("density", check_fields=False)  # a kind made of data has no such field
     @classmethod
     def _density_is_a_probability(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
         if not all(0 < p <= 1 for p in np.atleast_1d(value)):
@@ -94,7 +94,7 @@ class FeatureSet(Description, abc.ABC):
     @field_validator("importance")
     @classmethod
     def _importance_is_a_weight(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
-        # Training computes in float32, which must hold them.
+        # Training computes in float32, which must hold these weights.
         if not all(weight == 0 or 1e-30 <= weight <= 1e30 for weight in np.atleast_1d(value)):
             raise ValueError("must be 0, or lie between 1e-30 and 1e30")
         return value
@@ -124,19 +124,19 @@ class FeatureSet(Description, abc.ABC):
         """An upper bound on the numbers in the set's table, known without building it."""
         return self.features * (self.features + 2)
 
-    def _check_room(self, what: str, numbers: int) -> None:
+    def _check_memory(self, what: str, numbers: int) -> None:
         check_memory(repr(self), f"{what} of {self.features:,} features", 8 * numbers, "a smaller set fits")
 
     @property
     def densities(self) -> Float[np.ndarray, " size"]:
         """`density` spelt out for each feature; shape (size,)."""
-        self._check_room("the density of each", 2 * self.features)
+        self._check_memory("the density of each", 2 * self.features)
         return np.array(np.broadcast_to(np.asarray(self.density, dtype=np.float64), self.features))
 
     @property
     def importances(self) -> Float[np.ndarray, " size"]:
         """`importance` spelt out for each feature; shape (size,)."""
-        self._check_room("the importance of each", 2 * self.features)
+        self._check_memory("the importance of each", 2 * self.features)
         return np.array(np.broadcast_to(np.asarray(self.importance, dtype=np.float64), self.features))
 
     @abc.abstractmethod
@@ -198,7 +198,7 @@ class FeatureSet(Description, abc.ABC):
         """
         return self
 
-    def draw_from(self, arrays: Any, uniforms: Uniforms, batch: int) -> Any:  # noqa: ARG002 (for those that need any)
+    def draw_from(self, arrays: Any, uniforms: Uniforms, batch: int) -> Any:  # noqa: ARG002 (for kinds made of data)
         """Draw samples as `draw` does, from what `arrays` returned.
 
         Args:
@@ -287,7 +287,7 @@ class GatedSet(FeatureSet):
     def _mixture(self) -> MixtureTable:
         table = self.table()
         for array in table:
-            array.flags.writeable = False  # it is handed out again and again
+            array.flags.writeable = False  # all callers share it
         return table
 
     def active(self) -> Float[np.ndarray, " size"]:
@@ -301,7 +301,7 @@ class GatedSet(FeatureSet):
 
     def second_moment(self) -> Float[np.ndarray, "size size"]:
         """The second moments: ¼ Σ_c w_c q_ci q_cj for i ≠ j, and E[x_i²] = ⅓ Σ_c w_c q_ci."""
-        self._check_room("the second moments", 2 * self.features**2)
+        self._check_memory("the second moments", 2 * self.features**2)
         weights, gates = self._mixture
         moment = (gates.T * weights) @ gates / 4
         np.fill_diagonal(moment, self.active() / 3)
@@ -385,11 +385,11 @@ class _SizedSet(GatedSet):
         return self.size
 
     def _check_table(self) -> None:
-        self._check_room("the table", 3 * self.table_size)
+        self._check_memory("the table", 3 * self.table_size)
 
 
 class _NestedSet(_SizedSet):
-    """Whose table has a component for each density that differs."""
+    """A gated set whose table has one component for each distinct density."""
 
     @property
     def table_size(self) -> int:
@@ -578,8 +578,8 @@ class Equivariant(FeatureSet, kind="equivariant"):
 
     @cached_property
     def _nodes(self) -> int:
-        # The trapezoid rule on a circle is exact for smooth functions once it resolves the tuning; a loss is
-        # smooth but for its second derivative where an output's sign changes, and that takes more.
+        # The trapezoid rule on a circle is exact for smooth functions once it resolves the tuning. The second
+        # derivative of a loss jumps where an output changes sign, and that takes more nodes.
         return int(np.clip(2 ** np.ceil(np.log2(2048 / self.width)), 2048, 16384))
 
     def transform(self) -> RayTable:

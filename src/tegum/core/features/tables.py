@@ -1,4 +1,4 @@
-"""The two forms of a feature set that samplers, moments and exact losses know."""
+"""The two forms in which samplers, moments and exact losses take a feature set."""
 
 from __future__ import annotations
 

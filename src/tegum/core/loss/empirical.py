@@ -15,7 +15,7 @@ from tegum.core.arguments import refusing
 from tegum.core.model import Activation, activation_named, forward, model_arrays, namespace_of
 
 BLOCK_ELEMENTS = 2**18
-"""The elements of the largest temporary (2 MiB in float64): several of them fit into a processor's cache."""
+"""The largest number of elements in a temporary (2 MiB in float64): several of them fit into a processor's cache."""
 
 
 @refusing
@@ -123,7 +123,7 @@ def empirical_gradient(
 
 
 def _importance(call: str, importance: Any, n: int) -> Any:
-    """Importance for each feature in float64; from JAX as it is, for its values may not be known yet."""
+    """Importance for each feature in float64; a JAX array unchanged, as JAX may be tracing it."""
     if np.shape(importance) not in ((), (n,)):
         raise ValueError(
             f"{call}(importance of shape {np.shape(importance)}): importance must be one number or {n}, "
@@ -138,7 +138,7 @@ def _importance(call: str, importance: Any, n: int) -> Any:
 
 
 def _blocks(runs: int, batch: int, n: int, m: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of the runs and of the samples that cover all pairs, few enough at once for `BLOCK_ELEMENTS`."""
+    """Slices of the runs and of the samples that cover all pairs, each within `BLOCK_ELEMENTS`."""
     samples = min(batch, max(1, BLOCK_ELEMENTS // max(n, m)))
     together = max(1, BLOCK_ELEMENTS // max(samples * n, samples * m, n * m))
     for run in range(0, runs, together):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import jax
 
 ROWS_AT_ONCE = 1024
-"""The rows in a block, in JAX."""
+"""The number of rows in a block, in JAX."""
 
 
 def finite_loss(
@@ -102,21 +102,21 @@ def rounding(weights: Any, bias: Any, rows: Empirical) -> Any:
 
 
 class _Problem(NamedTuple):
-    """What a loss is of, besides the model: a tree of arrays."""
+    """What the loss depends on besides the model: a tree of arrays."""
 
     arrays: Any
     blocks: Any
-    """Numbers of rows, (block, row); what is left over in the last block is row 0, again and again."""
+    """Row numbers, (block, row); the last block is padded with row 0."""
     weight: Any
-    """1 for rows and 0 for what is left over."""
+    """1 for rows and 0 for padding."""
     importance: Any
 
 
 def jax_finite_loss(weights: Any, bias: Any, rows: Empirical, activation: Activation) -> Any:
     """The loss of JAX arrays, in double precision whatever JAX's own setting, shape (...).
 
-    It is differentiable twice, the second time in forward mode, as `jax.hessian` does. Inside of transformations it
-    comes in the caller's precision.
+    It can be differentiated twice, the second time in forward mode, as `jax.hessian` does. Inside transformations the
+    result has the caller's precision.
     """
     check()
     import jax
@@ -135,7 +135,7 @@ def _problem(rows: Empirical) -> _Problem:
     number = np.arange(blocks * size)
     there = number < rows.samples
     shape = blocks, size
-    # In the precision they have: a block is made double when it is looked at.
+    # In their own precision: each block is converted to double precision when it is used.
     arrays = rows.data.arrays(np.result_type(rows.data.dtype, np.float32))
     chosen = np.where(there, number, 0).astype(np.int32).reshape(shape)
     return _Problem(arrays, chosen, there.astype(np.float64).reshape(shape), rows.importances)
@@ -155,7 +155,7 @@ def _functions() -> Any:
     import jax.numpy as jnp
 
     def summed(kind: _Kind, w: jax.Array, b: jax.Array, problem: _Problem, order: int) -> Any:
-        """The loss, or its gradient as well, of one model, block by block."""
+        """The loss of one model, and its gradient if `order` is 1, block by block."""
         act = ACTIVATIONS[kind.activation]
 
         def block(total: Any, part: Any) -> Any:
@@ -189,7 +189,7 @@ def _functions() -> Any:
         with scope(double=True):
             return each(kind, weights, bias, problem, 1)[1:]
 
-    # Derivatives are asked for outside of double precision, where a derivative of the loop would lose it.
+    # Derivatives are taken outside the scope of double precision, where differentiating the loop would lose it.
     @loss.defjvp
     def _(kind: _Kind, problem: Any, primals: Any, tangents: Any) -> Any:
         dW, db = gradient(kind, *primals, problem)

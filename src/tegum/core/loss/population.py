@@ -173,22 +173,24 @@ def population_gradient(
 
 
 def _finite(call: str, features: FeatureDistribution, activation: Activation) -> Empirical | None:
-    """The one set whose population is finite, None where there is no such set; others beside it are refused."""
+    """The only set, if it is an Empirical one; None if there is no such set. Next to other sets it is refused."""
     found = [each for each in features.sets if isinstance(each, Empirical)]
     if not found:
         return None
     if len(features.sets) == 1:
         return found[0]
-    if activation_named(f"{call}(activation={activation!r})", activation).exact == "moments":  # which are enough
+    if (
+        activation_named(f"{call}(activation={activation!r})", activation).exact == "moments"
+    ):  # for which moments suffice
         return None
     raise ValueError(
         f"{call}(features=[…, {found[0]!r}, …]): an Empirical set must be the only one, as there is no population loss "
-        "for it beside others; use empirical_loss on samples"
+        "for it together with others; use empirical_loss on samples"
     )
 
 
 def _model(call: str, weights: Any, bias: Any, features: Any) -> tuple[Any, Any]:
-    """A model for these features as arrays of one kind, with finite parameters as far as they are known."""
+    """Return a model for these features as arrays of one kind; parameters must be finite, unless JAX traces them."""
     weights, bias = arrays_of(call, weights=weights, bias=bias)
     w, b = np.shape(weights), np.shape(bias)
     if not isinstance(features, FeatureDistribution):
@@ -208,7 +210,7 @@ def _model(call: str, weights: Any, bias: Any, features: Any) -> tuple[Any, Any]
         if isinstance(value, np.ndarray) and value.dtype.kind not in "fiu":
             raise ValueError(f"{call}({name} of dtype {value.dtype}): {name} must hold real numbers")
         if not is_traced(value) and not np.isfinite(np.asarray(value)).all():
-            raise ValueError(f"{call}({name}): {name} must be finite, and there is a NaN or an infinity among them")
+            raise ValueError(f"{call}({name}): {name} must be finite, and must not contain a NaN or an infinity")
     xp = namespace_of(weights, bias)
     return xp.asarray(weights), xp.asarray(bias)
 

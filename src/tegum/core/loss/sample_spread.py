@@ -1,8 +1,8 @@
 """How much the loss differs between single samples, which determines the error of a mean over samples.
 
-In a sparse distribution hardly any sample has an active feature. Samples are therefore drawn given that a feature is
-active, and weighted by the probability of that; samples with nothing active all have the same loss and need not be
-drawn.
+In a sparse distribution hardly any sample has an active feature. Samples are therefore drawn given that at least one
+feature is active, and weighted by the probability of that; samples with nothing active all have the same loss and need
+not be drawn.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def sample_active(
 
     """
     probabilities = np.array([_probability(each) for each in features.sets])
-    # The first active set, then those after it as they come; log 0 where a set is active in every sample.
+    # Draw the first active set, then the later ones unconditionally; log 0 if a set is active in every sample.
     with np.errstate(divide="ignore"):
         logs = np.log1p(-probabilities)
     first_is = probabilities * np.exp(np.concatenate([[0.0], np.cumsum(logs[:-1])]))
@@ -110,7 +110,7 @@ def _probability(of: FeatureSet) -> float:
 
 
 def _any(gates: Float[np.ndarray, "component size"]) -> Float[np.ndarray, " component"]:
-    """The probability that a gate opens, without a loss of digits where all are nearly closed."""
+    """The probability that any gate opens, without loss of digits where all of them rarely do."""
     with np.errstate(divide="ignore"):
         return -np.expm1(np.log1p(-gates).sum(-1))
 
@@ -123,7 +123,7 @@ def _drawn_active(of: FeatureSet, generator: np.random.Generator, batch: int) ->
             component = generator.choice(len(chance), size=batch, p=chance / chance.sum())
             with np.errstate(divide="ignore"):
                 closed = np.exp(np.cumsum(np.log1p(-gates), axis=1))
-            # The first open gate; those after it open as they do.
+            # Draw the first open gate; the later ones open independently.
             first_is = gates * np.concatenate([np.ones((len(gates), 1)), closed[:, :-1]], axis=1)
             upper = np.cumsum(first_is, axis=1)
             u = generator.random(batch) * upper[component, -1]

@@ -1,1 +1,1 @@
-"""What comes from outside, checked before native code or the memory meets it."""
+"""Files and arrays from outside, checked before native code touches them or memory is allocated for them."""

@@ -1,6 +1,6 @@
-"""Arrays as people hold them (PyTorch, JAX, xarray, pandas, lists) as NumPy's, or as sparse matrices of SciPy.
+"""Convert arrays of other libraries (PyTorch, JAX, xarray, pandas) and lists to NumPy, or to SciPy sparse matrices.
 
-No library is imported for it: a tensor is known by what it can do.
+No library is imported for this: a tensor is recognised by its methods.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from tegum.core.outside.sparse import assembled
 
 
 def numbers_of(given: Any, dims: tuple[str, ...] = ()) -> Any:
-    """The numbers in an array of any library, without a copy where it allows that.
+    """The numbers in an array of any library, without a copy where the library allows that.
 
-    A tensor of PyTorch is taken off its graph and its device, and one that is sparse becomes a sparse matrix of SciPy.
-    Narrow kinds that NumPy does not know (bfloat16, float8) become float32.
+    A PyTorch tensor is detached from its graph and copied off its device; a sparse one becomes a SciPy sparse matrix.
+    Narrow dtypes that NumPy does not have (bfloat16, float8) become float32.
 
     Args:
         given: an array, a tensor, a table, or nested lists.
-        dims: names of the last dimensions in the order that is wanted; a DataArray that has them is turned.
+        dims: names of the last dimensions in the order wanted; a DataArray that has them is transposed.
 
     Returns:
         A NumPy array of any dtype, or a sparse matrix.
 
     Raises:
-        ValueError: a rule, "must …": it is no array, has masked entries, or is on no device that can be read.
+        ValueError: it is not an array, has masked entries, or is on a device that cannot be read; the message is the
+            rule, "must …".
 
     """
     if type(given) is np.ndarray:
@@ -44,9 +45,9 @@ def numbers_of(given: Any, dims: tuple[str, ...] = ()) -> Any:
         return _wide(np.asarray(given))
     except MemoryError:
         raise
-    except Exception as error:  # on another device, not known yet: whatever a library says
+    except Exception as error:  # on another device, or traced: libraries raise all kinds of errors
         if isinstance(error, ValueError) and isinstance(given, list | tuple):
-            return np.asarray(None)  # ragged: no array, as whoever asked will say
+            return np.asarray(None)  # ragged lists: the caller refuses this as no array
         raise ValueError(f"must be an array of numbers that can be read here: {_said(error)}") from None
 
 
@@ -70,7 +71,7 @@ def array_of(call: str, name: str, value: Any) -> np.ndarray:
 
 
 def arrays_of(call: str, **given: Any) -> list[Any]:
-    """Arguments of a function that computes in NumPy or JAX: arrays of JAX as they are, others as by `array_of`."""
+    """Arguments of a function that computes in NumPy or JAX: JAX arrays as they are, others by `array_of`."""
     return [value if _of_jax(value) else array_of(call, name, value) for name, value in given.items()]
 
 
@@ -88,7 +89,7 @@ def _of_tensor(given: Any) -> Any:
             case "sparse_coo":
                 # Not tensor.coalesce(), which follows the indices in native code.
                 if len(indices := _of_dense(tensor._indices())) != 2:
-                    raise ValueError("only a part of its dimensions is sparse; .to_dense() makes one that is read")
+                    raise ValueError("only some of its dimensions are sparse; .to_dense() makes one that can be read")
                 parts = {"data": _of_dense(tensor._values()), "row": indices[0], "col": indices[1]}
             case "sparse_csr" | "sparse_bsr":
                 held = {"data": tensor.values(), "indices": tensor.col_indices(), "indptr": tensor.crow_indices()}
@@ -97,10 +98,10 @@ def _of_tensor(given: Any) -> Any:
                 held = {"data": tensor.values(), "indices": tensor.row_indices(), "indptr": tensor.ccol_indices()}
                 parts = {name: _of_dense(each) for name, each in held.items()}
             case _:
-                raise ValueError(f"its layout is {kind}, and .to_sparse_csr() or .to_dense() makes one that is read")
+                raise ValueError(f"its layout is {kind}; .to_sparse_csr() or .to_dense() makes one that can be read")
     except MemoryError:
         raise
-    except Exception as error:  # on a device without numbers, of a kind that is not read: whatever PyTorch says
+    except Exception as error:  # PyTorch raises all kinds of errors
         raise ValueError(f"must be a tensor that can be read here: {_said(error)}") from None
     return assembled(kind.removeprefix("sparse_"), tuple(tensor.shape), parts)
 
@@ -116,8 +117,8 @@ def _of_dense(tensor: Any) -> np.ndarray:
 
 
 def _wide(array: np.ndarray) -> np.ndarray:
-    """Numbers of at most 16 bits that NumPy holds without knowing them (as ml_dtypes makes them) in float32."""
-    if array.dtype.isbuiltin != 2 or array.dtype.itemsize > 2:  # 2: a library has told NumPy of it
+    """Convert numbers of at most 16 bits in a dtype foreign to NumPy (such as those of ml_dtypes) to float32."""
+    if array.dtype.isbuiltin != 2 or array.dtype.itemsize > 2:  # 2: a dtype that another library has registered
         return array
     if too_much := beyond_memory(4 * array.size):
         raise ValueError(f"must fit into memory: in float32 it {too_much}")

@@ -1,4 +1,4 @@
-"""Matrices in .npy and .npz files. What a file says of itself is compared with its length and with the memory first."""
+"""Matrices in .npy and .npz files, whose headers are first checked against the file's length and the memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tegum.core.outside.sparse import PARTS, assembled
 from tegum.core.words import nearest, on_one_line
 
 ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]+):/+")
-"""How an address in a network begins; `Path` makes one slash of two."""
+"""The beginning of a network address; `Path` turns two slashes into one."""
 
 _HEADER_BYTES = 2**16
-"""More than NumPy itself reads of a header."""
+"""More bytes than NumPy itself reads of a header."""
 
 _PIECE = 2**20
 
@@ -30,21 +30,21 @@ class UnreadableError(ValueError):
     """A file that cannot be used: which of `path` and `key` breaks which rule ("must …")."""
 
     def __init__(self, field: str, value: str | None, rule: str) -> None:
-        """Tell the field, its value, and the rule."""
+        """Keep the field, its value, and the rule."""
         super().__init__(field, value, rule)
         self.field, self.value, self.rule = field, value, rule
 
 
 def obstacle(path: Path, wanted: str = "file") -> str | None:
-    """What stands where a file (or a "folder", or "either") is wanted, "and …"; None if it is one.
+    """What is found in place of a file (or a "folder", or "either"), as a clause "and …"; None if it is one.
 
-    Nothing is opened: to open a pipe waits for a writer, and a device may have no end.
+    Nothing is opened: opening a pipe waits for a writer, and a device may have no end.
     """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if address := ADDRESS.match(str(path)):
-            return f"and an address ({address[1]}://) is none: bring what is there to this machine first"
+            return f"and an address ({address[1]}://) is not one: download it to this machine first"
         return "and this symbolic link leads nowhere" if path.is_symlink() else "and there is none"
     except NotADirectoryError:
         return "and there is none"
@@ -67,7 +67,7 @@ def shown(path: Path) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What the system or a library says, on one line and of bounded length."""
+    """The message of the system or a library, on one line and of bounded length."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     text = " ".join(text.split())
     return on_one_line(text[:1].lower() + text[1:200]) or type(error).__name__
@@ -79,25 +79,25 @@ def damaged(path: Path, what: str, error: BaseException) -> UnreadableError:
 
 
 def check_matrix(path: Path, dtype: np.dtype, shape: tuple[int, ...], *, mapped: bool = False) -> None:
-    """Refuse what is no matrix of real numbers, and what the memory does not hold, before it is read.
+    """Refuse anything but a matrix of real numbers that fits into memory, before it is read.
 
     Args:
-        path: for the sentence.
-        dtype: of the numbers.
-        shape: as the file has it.
+        path: the file, for the message.
+        dtype: the dtype of the numbers.
+        shape: the shape that the file states.
         mapped: whether the numbers stay in the file.
 
     Raises:
-        UnreadableError: it is none.
+        UnreadableError: it is no such matrix.
 
     """
     if len(shape) != 2 or min(shape) < 1 or dtype.kind not in "fiub" or dtype.itemsize > 16:
         raise UnreadableError(
-            "path", str(path), f"must lead to a matrix of real numbers, and this is {dtype} of shape {shape}"
+            "path", str(path), f"must lead to a matrix of real numbers, but this is {dtype} of shape {shape}"
         )
     if not mapped and (too_much := beyond_memory(math.prod(shape) * dtype.itemsize)):
         raise UnreadableError(
-            "path", str(path), f"must lead to a matrix that fits into memory: of shape {shape} it {too_much}"
+            "path", str(path), f"must lead to a matrix that fits into memory: one of shape {shape} {too_much}"
         )
 
 
@@ -108,10 +108,10 @@ def read_matrix(path: Path, key: str | None = None) -> Any:
 
     Args:
         path: the file.
-        key: the name of an array in a .npz file; None where there is one only.
+        key: the name of an array in a .npz file; None if there is only one.
 
     Returns:
-        An array of two dimensions, or a sparse matrix whose structure is sound; of real numbers.
+        A two-dimensional array of real numbers, or a sparse matrix whose structure is valid.
 
     Raises:
         UnreadableError: there is no such file or array, or the file cannot be read.
@@ -128,12 +128,12 @@ def read_matrix(path: Path, key: str | None = None) -> Any:
             return _from_archive(archive, path, key)
     except (UnreadableError, MemoryError):
         raise
-    except Exception as error:  # of zipfile, zlib, NumPy: they raise what they like at a damaged file
+    except Exception as error:  # zipfile, zlib and NumPy raise all kinds of errors at a damaged file
         raise damaged(path, "a readable .npy or .npz file", error) from None
 
 
 def chosen(key: str | None, keys: list[str], path: Path) -> str:
-    """The name of one of the arrays in a file; raises UnreadableError where there is no such, or no single one."""
+    """The name of the array to read; raises UnreadableError if there is none of that name, or `key` is needed."""
     if key is None and len(keys) == 1:
         return keys[0]
     if key is None:
@@ -149,7 +149,7 @@ class _Header(NamedTuple):
     fortran: bool
     dtype: np.dtype
     start: int
-    """Where the numbers begin."""
+    """The position in the file at which the numbers begin."""
 
     @property
     def bytes(self) -> int:
@@ -157,16 +157,16 @@ class _Header(NamedTuple):
 
 
 def _header(stream: io.BufferedIOBase) -> _Header:
-    """What an .npy file says of itself; raises ValueError where it says nothing sensible."""
+    """The header of an .npy file; raises ValueError if it makes no sense."""
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"the format's version {version[0]}.{version[1]} is unknown")
     width = 2 if version == (1, 0) else 4
     length = stream.read(width)
     if len(length) < width or int.from_bytes(length, "little") > _HEADER_BYTES:
-        raise ValueError("the header is cut, or longer than any")
+        raise ValueError("the header is truncated, or implausibly long")
     stream.seek(-width, os.SEEK_CUR)
-    # Version 3.0 differs from 2.0 in names of fields alone, which no matrix has.
+    # Version 3.0 differs from 2.0 only in the names of fields, which a matrix does not have.
     read = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(stream)
     if any(length < 0 for length in shape):
@@ -187,13 +187,13 @@ def _mapped(path: Path) -> np.ndarray:
 
 def _check_length(header: _Header, length: int) -> None:
     if header.bytes != length:
-        raise ValueError(f"its header tells of {header.bytes} bytes of numbers, and there are {length}")
+        raise ValueError(f"its header announces {header.bytes} bytes of numbers, but there are {length}")
 
 
 def _from_archive(archive: zipfile.ZipFile, path: Path, key: str | None) -> Any:
     names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
     if len({*names}) < len(names):
-        raise ValueError("two arrays in it have one name")
+        raise ValueError("two arrays in it have the same name")
     if not {"format", "shape"} <= {*names}:
         name = chosen(key, names, path)
         return _member(archive, name, path, matrix=True)
@@ -202,9 +202,11 @@ def _from_archive(archive: zipfile.ZipFile, path: Path, key: str | None) -> Any:
     form, shape = (_member(archive, name, path) for name in ("format", "shape"))
     form = form.item().decode() if form.dtype.kind == "S" and form.ndim == 0 else str(form)
     if form not in PARTS or shape.dtype.kind not in "iu" or shape.shape != (2,):
-        raise ValueError(f"it tells of a sparse matrix of the form {form[:40]!r} and the shape {shape.tolist()!r:.40}")
+        raise ValueError(
+            f"it describes a sparse matrix of the format {form[:40]!r} and the shape {shape.tolist()!r:.40}"
+        )
     if missing := [name for name in PARTS[form] if name not in names]:
-        raise ValueError(f"a sparse matrix of the form {form!r} has {missing[0]!r}, and this file has not")
+        raise ValueError(f"a sparse matrix of the format {form!r} needs {missing[0]!r}, which this file lacks")
     total = sum(archive.getinfo(f"{name}.npy").file_size for name in PARTS[form])
     if too_much := beyond_memory(total):
         raise UnreadableError("path", str(path), f"must lead to a matrix that fits into memory: this one {too_much}")
@@ -212,11 +214,11 @@ def _from_archive(archive: zipfile.ZipFile, path: Path, key: str | None) -> Any:
     try:
         return assembled(form, tuple(map(int, shape)), parts)
     except ValueError as error:
-        raise UnreadableError("path", str(path), f"must lead to a sound sparse matrix, which {error}") from None
+        raise UnreadableError("path", str(path), f"must lead to a valid sparse matrix, which {error}") from None
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path, *, matrix: bool = False) -> np.ndarray:
-    """One array of an archive. It is as long as the archive says, or refused: zipfile gives out no more than that."""
+    """One array of an archive; refused unless it is as long as the archive says, as zipfile reads no further."""
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as opened:
         stream: Any = opened
@@ -232,8 +234,8 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path, *, matrix: bool = F
         view, done = memoryview(numbers.data), 0
         while done < len(view):
             if not (count := stream.readinto(view[done : done + _PIECE])):
-                raise ValueError(f"the array {name!r} is cut")
+                raise ValueError(f"the array {name!r} is truncated")
             done += count
-        stream.read(1)  # at the end zipfile compares the checksum
+        stream.read(1)  # zipfile verifies the checksum at the end
     order = "F" if header.fortran else "C"
     return numbers.view(header.dtype).reshape(header.shape, order=order)

@@ -1,1 +1,1 @@
-"""The exact loss of the population: value, gradient and Hessian, each with a bound of its error."""
+"""The exact population loss: value, gradient and Hessian, each with a bound on its error."""

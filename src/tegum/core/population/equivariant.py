@@ -1,11 +1,11 @@
 """The exact loss of rotating features in closed form along segments, for one or two `Equivariant` sets.
 
 An `Equivariant` set is a·κ(θ) with an amplitude a that is uniform on [0, 1]: given the angle, x runs along a segment.
-So it does where two such sets are active, given both angles and the other's amplitude. Along a segment
-x = o + a d an output is max(0, a c + β) with c = W Wᵀ d and β = W Wᵀ o + b, positive for a in one interval, on which
-the squared error is a polynomial: its integral, and that of its gradient, is a closed form. What is left is a mean
-over angles, by the trapezoid rule, and over the other's amplitude, by Gauss and Legendre's. Nothing is bounded here:
-how much nodes miss is seen from more of them; `tegum.core.population.evaluate` has the loss with bounds, more slowly.
+The same holds where two such sets are active, given both angles and the other's amplitude. Along a segment x = o + a d
+an output is max(0, a c + β) with c = W Wᵀ d and β = W Wᵀ o + b. It is positive for a in one interval, on which the
+squared error is a polynomial, so that its integral, and that of its gradient, has a closed form. What remains is a mean
+over angles, by the trapezoid rule, and over the other's amplitude, by Gauss-Legendre quadrature. There is no error
+bound here, only the comparison with more nodes; `tegum.core.population.evaluate` has the loss with bounds, more slowly.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Nodes = Float[np.ndarray, "node feature"]
 
 
 class Resolution(NamedTuple):
-    """How many nodes the quadratures have."""
+    """The numbers of nodes of the quadratures."""
 
     angles: int
-    """Where one set is active."""
+    """Angles where one set is active."""
     pair: int
-    """For each of two angles where both are."""
+    """Nodes for each of the two angles where both are active."""
     amplitudes: int
-    """For the amplitude of one of them."""
+    """Nodes for the amplitude of one of the two."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """x = origin + a·direction with a uniform on [0, 1], by the weight of each segment; else nothing is active."""
+    """x = origin + a·direction with a uniform on [0, 1], each segment with its weight; else nothing is active."""
 
     origin: Nodes
     direction: Nodes
@@ -47,7 +47,7 @@ class Segments:
     silent: float
     """The probability that nothing is active."""
     scale: float
-    """E|x|²: the loss of nothing represented."""
+    """E|x|²: the loss if nothing is represented."""
 
 
 def segments(features: FeatureDistribution, resolution: Resolution) -> Segments:
@@ -76,7 +76,7 @@ def segments(features: FeatureDistribution, resolution: Resolution) -> Segments:
         nodes, parts = np.polynomial.legendre.leggauss(resolution.amplitudes)
         count = resolution.pair
         one, other, amplitude = np.array(list(product(range(count), range(count), range(len(nodes))))).T
-        # Another shift of both grids for each amplitude: what they miss beside kinks then averages out.
+        # Both grids are shifted differently for each amplitude, so that their errors near kinks average out.
         shift = amplitude / len(nodes)
         directions.append(_rays(features, 0, ends, (one + shift) / count))
         origins.append((nodes[amplitude, None] + 1) / 2 * _rays(features, 1, ends, (other + 2 * shift) / count))
@@ -91,7 +91,7 @@ def segments(features: FeatureDistribution, resolution: Resolution) -> Segments:
 
 
 def _rays(features: FeatureDistribution, number: int, ends: np.ndarray, turns: Float[np.ndarray, " node"]) -> Nodes:
-    """Responses of one set at angles, in parts of a turn; zero for all other features."""
+    """Responses of one set at angles given as fractions of a turn; zero for all other features."""
     own = features.sets[number]
     assert isinstance(own, Equivariant)
     found = np.zeros((len(turns), features.n))

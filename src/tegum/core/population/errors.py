@@ -1,4 +1,4 @@
-"""What the fused kernel says of models, and how wrong that may be: cut-off series, differences, rounding."""
+"""Loss and gradient from the fused kernel, and bounds on their errors: truncation, differences, rounding."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import numpy as np
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.population.autodiff.set_arrays import AlikeSets, series_of
 from tegum.core.population.truncation import MARGIN, UNCOUPLED
-from tegum.core.population.truncation_tail import HARDLY, lingering
+from tegum.core.population.truncation_tail import WEAK_PHASE, tail_bounds
 
 _DIFFERENCE_STEP = 2e-6
-"""The step of a central difference, relative to the scale of the parameter: its own error, a third derivative times the
-square of it, and the rounding of gradients divided by it are then both about 1e-10 of the Hessian."""
+"""The step of a central difference, relative to the scale of the parameter. Its own error, a third derivative times the
+square of the step, and the rounding of the gradients divided by the step are then both about 1e-10 of the Hessian."""
 
 _LEAST_SCALE = 1e-3
-"""Below it differences would be nothing but rounding."""
+"""The smallest scale of a parameter: with a smaller one, differences would be nothing but rounding."""
 
 _NUMBERS_AT_ONCE = 2**22
-"""The most numbers in the displaced models, or the couplings, of one call."""
+"""The most numbers held at once in the displaced models, or the couplings, of one call."""
 
 
 def kernel_values(
     theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int, threads: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Loss (run,), gradient (run, P) and the error of the loss that fewer frequencies show."""
+    """Loss (run,), gradient (run, P), and the error of the loss estimated from fewer frequencies."""
     from tegum.core.population.kernel.evaluate import value_and_gradient
 
     n, m = shape
     weights, bias = _split(theta, n, m)
-    # To tell equal distributions apart takes longer than a small model's loss.
+    # Comparing distributions for equality takes longer than a small model's loss.
     same = all(each is features[0] for each in features)
     loss, dw, db, error = value_and_gradient(
         np.ascontiguousarray(weights),
@@ -43,12 +43,12 @@ def kernel_values(
 
 
 class Differences(NamedTuple):
-    """Of the gradient, over two steps of each parameter."""
+    """Differences of the gradient over a step of each parameter in both directions."""
 
     slope: np.ndarray
     """Central differences, (run, P, P): the Hessian, not yet symmetric."""
     bend: np.ndarray
-    """By how much the differences to the two sides disagree, (run, P, P)."""
+    """How much the differences to the two sides disagree, (run, P, P)."""
 
 
 def differences(
@@ -60,7 +60,7 @@ def differences(
     threads: int,
     times: float = 1.0,
 ) -> Differences:
-    """The differences of the gradient with so many frequencies, over steps, or over some times as much."""
+    """Differences of the gradient with `count` frequencies, over `times` the usual steps."""
     parameters = theta.shape[1]
     steps = times * _steps(theta, shape)
     found = Differences(*np.empty((2, len(theta), parameters, parameters)))
@@ -79,11 +79,11 @@ def differences(
 
 
 def unevenness(near: Differences, wide: Differences) -> np.ndarray:
-    """What bounds the error of a Hessian made of differences `near`, given those over twice the step; (run,).
+    """A bound on the error of a Hessian made of the differences `near`, given those over twice the step; (run,).
 
-    Where the gradient is smooth, differences change with the square of the step and their disagreement between the two
-    sides grows in proportion to it. Where it has a corner within two steps (a bias of 0 beside rows at rest) one of
-    them does not, and the error is as large as that.
+    Where the gradient is smooth, differences change with the square of the step, and the disagreement between the two
+    sides grows in proportion to the step. At a corner within two steps (a bias of 0 next to rows at rest) one of these
+    fails, and by as much as the Hessian is wrong.
     """
     changes = near.slope - wide.slope, 2 * near.bend - wide.bend
     uneven = 2 * sum(np.linalg.norm(change, axis=(1, 2)) for change in changes)
@@ -91,7 +91,7 @@ def unevenness(near: Differences, wide: Differences) -> np.ndarray:
 
 
 def _steps(theta: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A step for every parameter: of the size of the weights, or of z. No bias but a tiny one changes its sign."""
+    """A step for every parameter, relative to the size of the weights, or of z. Only a tiny bias may change sign."""
     n, m = shape
     weights, bias = _split(theta, n, m)
     reach = np.abs(bias) + np.abs(_couplings(weights)).sum(2)
@@ -103,16 +103,17 @@ def _steps(theta: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return steps
 
 
-def always(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
-    """What no frequencies take away: of loss, gradient and Hessian, (run, 3).
+def irreducible_errors(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
+    """Errors of loss, gradient and Hessian that more frequencies do not reduce, (run, 3).
 
-    Rounding, as terms of the gradient are as large as the reach of z times the weights, and is divided by the step of a
-    difference in the Hessian; and the reach of features that pass for uncoupled, when |z| is taken at the bias.
+    One is rounding: terms of the gradient are as large as the reach of z times the weights, and the Hessian divides
+    their rounding by the step of a difference. The other comes from features that count as uncoupled: |z| is taken at
+    the bias, which is wrong by up to their reach.
     """
-    return _in_parts(_always, theta, shape, features)
+    return _in_parts(_irreducible_errors, theta, shape, features)
 
 
-def _always(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
+def _irreducible_errors(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
     n, m = shape
     weights, bias = _split(theta, n, m)
     couplings = np.abs(_couplings(weights))
@@ -126,19 +127,23 @@ def _always(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDis
     return np.stack([0 * slope, slope, rounding / _steps(theta, shape).min(1)], 1)
 
 
-def left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int) -> np.ndarray:
-    """Bounds of what so many frequencies leave out of loss, gradient and Hessian without a trace, (run, 3)."""
-    return _in_parts(_left_out, theta, shape, features, count)
+def tail_errors(
+    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int
+) -> np.ndarray:
+    """Bounds on the errors of loss, gradient and Hessian that shorter series do not reveal, (run, 3)."""
+    return _in_parts(_tail_errors, theta, shape, features, count)
 
 
-def _left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int) -> np.ndarray:
+def _tail_errors(
+    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int
+) -> np.ndarray:
     n, m = shape
     weights, bias = _split(theta, n, m)
     couplings = _couplings(weights)
     low, high = bias + np.minimum(couplings, 0).sum(2), bias + np.maximum(couplings, 0).sum(2)
     scale = MARGIN * np.maximum(np.abs(low), np.abs(high))
     coupled = np.abs(couplings) > UNCOUPLED * scale[:, :, None]
-    weak = coupled & (np.abs(couplings) * (np.pi * count) < HARDLY * scale[:, :, None])
+    weak = coupled & (np.abs(couplings) * (np.pi * count) < WEAK_PHASE * scale[:, :, None])
     found = np.zeros((len(theta), 3))
     run, output = np.nonzero((weak.sum(2) > 1) & (low < 0) & (high > 0))
     if not run.size:
@@ -149,7 +154,7 @@ def _left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureD
         r, j = run[mine], output[mine]
         own = np.arange(n) == j[:, None]
         groups: tuple[AlikeSets, ...] = series_of(distribution).groups
-        bounds = lingering(couplings[r, j], bias[r, j], own, coupled[r, j], scale[r, j], count, groups)
+        bounds = tail_bounds(couplings[r, j], bias[r, j], own, coupled[r, j], scale[r, j], count, groups)
         of_each[:, mine] = np.stack(bounds) * distribution.importance[j]
     for order in range(3):
         np.add.at(found[:, order], run, of_each[order])
@@ -162,7 +167,7 @@ def _left_out(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureD
 def _in_parts(
     function: Any, theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], *rest: Any
 ) -> np.ndarray:
-    """A function of models, of as many at a time as have room: each has n² couplings."""
+    """Apply a function of models to as many at a time as memory allows: each has n² couplings."""
     together = max(1, _NUMBERS_AT_ONCE // shape[0] ** 2)
     parts = [slice(start, start + together) for start in range(0, len(theta), together)]
     return np.concatenate([function(theta[part], shape, features[part], *rest) for part in parts])
@@ -178,5 +183,5 @@ def _split(theta: np.ndarray, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _couplings(weights: np.ndarray) -> np.ndarray:
-    """W Wᵀ of each run; of a matrix product the last digit would depend on how many runs there are."""
+    """W Wᵀ of each run; in a matrix product the last digit would depend on the number of runs."""
     return np.einsum("rik,rjk->rij", weights, weights)

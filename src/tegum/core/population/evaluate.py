@@ -1,8 +1,8 @@
-"""The population loss of many models to an asked accuracy: value, gradient and Hessian, each with its error.
+"""The population loss of many models to a given accuracy: value, gradient and Hessian, each with its error.
 
-The number of frequencies is doubled, for every model by itself, until the estimated error is small enough. Mixture
+The number of frequencies is doubled, for each model separately, until the estimated error is small enough. Mixture
 tables go through the fused kernel, where the Hessian is a central difference of the analytic gradient; other sets go
-through JAX. The linear model is a closed form.
+through JAX. The linear model has a closed form.
 """
 
 from __future__ import annotations
@@ -17,14 +17,21 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.limits import check_memory, check_time, exact_loss_seconds
 from tegum.core.loss.linear import moment_form, squared_errors
 from tegum.core.model import Activation, exact_path
-from tegum.core.population.errors import Differences, always, differences, kernel_values, left_out, unevenness
+from tegum.core.population.errors import (
+    Differences,
+    differences,
+    irreducible_errors,
+    kernel_values,
+    tail_errors,
+    unevenness,
+)
 from tegum.core.stopping import current, interruptible
 
 FEWEST_FREQUENCIES, MOST_FREQUENCIES = 32, 2**16
 """The fewest and the most frequencies of the compiled kernel's series."""
 
 _LARGEST = 1e70
-"""Of the parameters: those of larger ones have losses beyond what a float64 holds, or none."""
+"""The largest absolute value of a parameter: beyond it, a float64 may not hold the loss."""
 
 
 class Evaluation(NamedTuple):
@@ -32,15 +39,16 @@ class Evaluation(NamedTuple):
 
     loss: Float[np.ndarray, " run"]
     error: Float[np.ndarray, " run"]
-    """An estimate of the loss's error that is meant as a bound: in the middle of random models 25 times too large."""
+    """An estimate of the loss's error, meant as a bound: for the median random model it is 25 times too large."""
     gradient: Float[np.ndarray, "run parameter"] | None = None
     gradient_error: Float[np.ndarray, " run"] | None = None
-    """The same of the Euclidean norm of the gradient's error."""
+    """An estimate, meant as a bound, of the Euclidean norm of the gradient's error."""
     hessian: Float[np.ndarray, "run parameter parameter"] | None = None
     hessian_error: Float[np.ndarray, " run"] | None = None
-    """The same of the Frobenius norm of the Hessian's error, and so of the error of every eigenvalue."""
+    """An estimate, meant as a bound, of the Frobenius norm of the Hessian's error, and so of every eigenvalue's
+    error."""
     frequencies: Int[np.ndarray, " run"] | None = None
-    """How many the kernel used; 0 for the linear model, and for sets that go through JAX."""
+    """The number of frequencies in the kernel; 0 for the linear model, and for sets that go through JAX."""
 
 
 def evaluate(
@@ -55,21 +63,21 @@ def evaluate(
     strict: bool = True,
     certain: bool = True,
 ) -> Evaluation:
-    """Loss (order 0), gradient as well (1) and Hessian as well (2) of the population loss.
+    """The population loss (order 0), and its gradient (order 1) and Hessian (order 2).
 
     Args:
         weights: W, shape (run, n, m).
         bias: b, shape (run, n).
         features: one distribution for all models, or one for each.
-        order: of the highest derivative.
-        tol: the largest error of the loss; of the gradient, by its norm and relative to max(1, |gradient|); a
-            thousand times as much is the largest error of the Hessian, relative to max(1, |Hessian|).
+        order: the order of the highest derivative.
+        tol: the largest error of the loss, and of the gradient in norm, relative to max(1, |gradient|). For the Hessian
+            it is a thousand times as much, relative to max(1, |Hessian|).
         activation: a name in `ACTIVATIONS`.
-        threads: for the kernel.
-        strict: refuse what cannot be had; otherwise the errors tell what was reached, and models that are not
-            finite have the loss NaN.
-        certain: whether a corner of the gradient within the steps of the differences is to show in the error of the
-            Hessian, which then takes half as long again.
+        threads: the number of threads of the kernel.
+        strict: refuse models that are not finite, and errors above `tol`. Otherwise the errors say what was reached,
+            and models that are not finite have the loss NaN.
+        certain: whether the error of the Hessian accounts for a corner of the gradient within the steps of the
+            differences; the Hessian then takes half as long again.
 
     Raises:
         ValueError: shapes do not fit, the activation has no population loss, a set has no characteristic function,
@@ -86,15 +94,15 @@ def evaluate(
             f"evaluate(weights of shape {weights.shape}): features must be a distribution of {n} features, "
             f"or {runs} of them"
         )
-    _check_room(runs, n, m, order)
+    _check_memory(runs, n, m, order)
     if path == "series":
         given_shape = f"population loss(weights of shape {weights.shape})"
         least = exact_loss_seconds(runs, n, m) / min(threads, max(runs, 1))
         check_time(
-            given_shape, f"that of {runs:,} models", least, "fewer models or a smaller one take less", least=True
+            given_shape, f"the loss of {runs:,} models", least, "fewer models or a smaller one take less", least=True
         )
     theta = np.concatenate([weights.reshape(runs, -1), bias], 1)
-    # The loss is of fourth order in the weights, and NaN compares as False.
+    # The loss is of fourth order in the weights; NaN compares as False.
     finite = (np.abs(theta) <= _LARGEST).all(1)
     if strict and not finite.all():
         raise ValueError(
@@ -134,8 +142,8 @@ def _check_call(weights: np.ndarray, bias: np.ndarray, order: int, tol: float) -
         raise ValueError(f"evaluate(tol={tol!r}): tol must be a positive number")
 
 
-def _check_room(runs: int, n: int, m: int, order: int) -> None:
-    """Refuse what there is no memory for: of each model its couplings, and matrices of all its parameters."""
+def _check_memory(runs: int, n: int, m: int, order: int) -> None:
+    """Refuse more than fits in memory: each model has its couplings and, for Hessians, matrices in its parameters."""
     p = n * m + n
     what, size = "the couplings", 8 * runs * (6 * p + 2 * n * n)
     if order > 1:
@@ -157,7 +165,7 @@ def _blank(runs: int, parameters: int, order: int) -> Evaluation:
 
 
 def _targets(found: Evaluation, order: int, tol: float) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """For each order its error and the largest one allowed."""
+    """The name of each derivative, its error and the largest error allowed."""
     targets = [("loss", found.error, np.full(len(found.error), tol))]
     if order > 0 and found.gradient is not None and found.gradient_error is not None:
         size = np.maximum(1, np.linalg.norm(found.gradient, axis=1))
@@ -192,11 +200,11 @@ def _by_kernel(
     # The gradient and the Hessian with half as many frequencies, and how much each had then changed.
     last: list[Any] = [None, None, np.full(len(theta), np.inf), np.full(len(theta), np.inf)]
     count = FEWEST_FREQUENCIES if order == 0 else FEWEST_FREQUENCIES // 4
-    remains = always(theta, shape, features)
-    at_best = remains + left_out(theta, shape, features, MOST_FREQUENCIES)
+    irreducible = irreducible_errors(theta, shape, features)
+    at_best = irreducible + tail_errors(theta, shape, features, MOST_FREQUENCIES)
     while waiting.size:
         here = [features[run] for run in waiting.tolist()]
-        lost = remains[waiting] + left_out(theta[waiting], shape, here, count)
+        lost = irreducible[waiting] + tail_errors(theta[waiting], shape, here, count)
         loss, gradient, error = kernel_values(theta[waiting], shape, here, count, threads)
         found.loss[waiting], found.error[waiting] = loss, error + lost[:, 0]
         assert found.frequencies is not None
@@ -204,7 +212,7 @@ def _by_kernel(
         done = _enough(error, lost[:, 0], at_best[waiting, 0], tol)
         now: list[Any] = [gradient, None, None, None]
         if order > 0 and found.gradient is not None and found.gradient_error is not None:
-            # With half the frequencies a gradient is less accurate by far, but now and then it happens to agree.
+            # With half the frequencies a gradient is far less accurate, but now and then agrees by chance.
             now[2] = _change(gradient, last[0])
             error = np.maximum(1.5 * now[2], last[2] / 4)
             found.gradient[waiting], found.gradient_error[waiting] = gradient, error + lost[:, 1]
@@ -216,7 +224,7 @@ def _by_kernel(
             now[3] = _change(now[1], last[1])
             error = np.maximum(2 * now[3], last[3])
             target = 1e3 * tol * np.maximum(1, np.linalg.norm(now[1], axis=(1, 2)))
-            # The wider differences cost as much again: only where all else is well.
+            # The wider differences cost as much again: only where everything else is accurate enough.
             last_look = certain & ((done & (error <= target)) | (count >= MOST_FREQUENCIES))
             uneven = np.zeros(len(waiting))
             if last_look.any():
@@ -234,12 +242,12 @@ def _by_kernel(
 
 
 def _enough(error: np.ndarray, lost: np.ndarray, at_best: np.ndarray, target: Any) -> np.ndarray:
-    """Where no more frequencies are needed, or none would help: `lost` is then too large with the most of them."""
+    """Where more frequencies are not needed, or cannot help because `lost` is too large even with the most."""
     return (error <= target) & ((error + lost <= target) | (at_best > target))
 
 
 def _change(now: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    """By how much each run's array has changed, in the Euclidean norm; infinitely where there was none."""
+    """The change of each run's array, in the Euclidean norm; infinite if there was none before."""
     if before is None:
         return np.full(len(now), np.inf)
     return np.linalg.norm((now - before).reshape(len(now), -1), axis=1)
@@ -262,7 +270,7 @@ def _by_jax(
         (device,) = jnp.zeros(()).devices()
 
     def work() -> None:
-        # Settings are of the thread they are set in.
+        # Settings of JAX hold only in the thread that sets them.
         with scope(double=True), jax.default_device(device):
             stop = current()
             address = stop.address if device.platform == "cpu" else None

@@ -1,10 +1,10 @@
 """The activation patterns that a Fourier series handles badly, in closed form.
 
-For one output z = b + Σ_i a_i x_i a feature is *coupled* when a_i is not (next to) zero. "No coupled feature active"
-puts z on a point and "one coupled feature active" on a segment, so that their part of E e^{itz} hardly decays with t.
-Trained models are full of them: features are orthogonal, rows are dead. Both are elementary: z|z|, |z| and sign z
-on a point or along b + aU. Uncoupled features are kept to second order, r = Σ_uncoupled a_i x_i being zero in
-value but not in its derivatives: every probability here is a polynomial in r, the coefficients E[r^k; event] / k!.
+For one output z = b + Σ_i a_i x_i a feature is *coupled* when a_i is not negligible. "No coupled feature active" puts z
+on a point and "one coupled feature active" on a segment, so that their part of E e^{itz} hardly decays with t. Trained
+models are full of them: features are orthogonal, rows are dead. Both are elementary: z|z|, |z| and sign z at a point or
+averaged along b + aU. Uncoupled features are kept to second order, r = Σ_uncoupled a_i x_i being zero in value but not
+in its derivatives: every probability here is a polynomial in r, with coefficients E[r^k; event] / k!.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _times(p: Any, q: Any) -> Any:
 
 
 def _rest(p: Any) -> Any:
-    """For polynomials (count, 3), of which one without a constant is zero: the product of all but each."""
+    """For each of the polynomials (count, 3), the product of all others; one without a constant term must be zero."""
     constant = p[:, 0]
     ratio = p[:, 1:] / jnp.where(constant > 0, constant, 1.0)[:, None]
     first = ratio[:, 0].sum() - ratio[:, 0]
@@ -56,8 +56,8 @@ def events(a: Any, own: Any, coupled: Any, groups: tuple[AlikeSets, ...]) -> Eve
 
     Args:
         a: its couplings, (n,).
-        own: which feature it is to reproduce, truth values (n,).
-        coupled: which couplings count, truth values (n,).
+        own: which feature it is to reproduce, booleans (n,).
+        coupled: which couplings count, booleans (n,).
         groups: the sets.
 
     """
@@ -67,7 +67,7 @@ def events(a: Any, own: Any, coupled: Any, groups: tuple[AlikeSets, ...]) -> Eve
     weighted = (jnp.concatenate([part[1] for part in parts]) * mine[:, None]).sum(0)
     rest = _rest(plain)
     rest_mine = (rest * mine[:, None]).sum(0)
-    # Beside the set of the output's own feature, which is marked, and another one.
+    # The product over all sets but one and that of the output's own feature, which is marked.
     beside = _rest(jnp.where(mine[:, None], jnp.array([1.0, 0.0, 0.0]), plain))
     one, one_marked = jnp.zeros((len(a), 3)), jnp.zeros((len(a), 3))
     start = 0
@@ -96,7 +96,7 @@ def _set_events(group: AlikeSets, a: Any, own: Any, coupled: Any) -> tuple[Any, 
 
 
 def _ray_events(group: AlikeSets, table: RayTable, a: Any, own: Any, coupled: Any) -> tuple[Any, Any, Any, Any]:
-    """Nothing of the set active, and never one feature alone; or, if none is coupled, anything."""
+    """A ray activates features together, never one alone; in a set with none coupled, anything counts as "none"."""
     loosely = jnp.where(coupled, 0.0, a)
     idle, loose = 1 - table.weights.sum(-1), ~coupled.any(-1)
     nothing, mine = jnp.zeros_like(idle), own.astype(a.dtype)

@@ -8,13 +8,13 @@ Moments are closed forms. For |z| ≤ M two classical series, over odd k and wit
 
     |z|  = M/2 − (4M/π²) Σ cos(tz) / k²,        z|z| = M z − (8M²/π³) Σ sin(tz) / k³,
 
-turn the rest into the characteristic function E e^{itz} = e^{itb} Π_sets F(t a) and its derivative in a_own. What
-hardly decays with t is taken out and added in closed form (`tegum.core.population.autodiff.patterns`), and so is every
-output whose range does not change sign. A window that is flat over the first half of the frequencies and falls smoothly
-to zero over the second half makes what still decays slowly (features hardly coupled) converge faster than any power,
-unless it sits at z = 0.
+turn the rest into the characteristic function E e^{itz} = e^{itb} Π_sets F(t a) and its derivative in a_own. The part
+that hardly decays with t is taken out and added in closed form (`tegum.core.population.autodiff.patterns`); an output
+whose z never changes sign is in closed form altogether. A window that is flat over the first half of the frequencies
+and falls smoothly to zero over the second half makes the part that still decays slowly (from weakly coupled features)
+converge faster than any power, unless it sits at z = 0.
 
-Value, gradient and Hessian each choose their own number of frequencies, so that each is as accurate as was asked for.
+Value, gradient and Hessian each choose their own number of frequencies, so that each reaches the accuracy asked for.
 """
 
 from __future__ import annotations
@@ -38,17 +38,18 @@ from tegum.core.model import Activation, exact_path
 from tegum.core.population.autodiff.patterns import events, segment
 from tegum.core.population.autodiff.set_arrays import AlikeSets, Moments, Series, series_of
 from tegum.core.population.truncation import MARGIN, SHORTER, TRUST, UNCOUPLED, window
-from tegum.core.population.truncation_tail import lingering
+from tegum.core.population.truncation_tail import tail_bounds
 
 FEWEST_AUTODIFF_FREQUENCIES, MOST_AUTODIFF_FREQUENCIES = 32, 2**15
 """The fewest and the most frequencies of the series in JAX."""
 
 _RAYS_AT_ONCE = 2**23
-"""Rays of sets with a quadrature, outputs and frequencies that are multiplied out at once: about a second's work."""
+"""The most combinations of rays, outputs and frequencies computed at once, for sets with a quadrature: about a second's
+work."""
 
 
 class _Output(NamedTuple):
-    """What is known of one output before its parameters are varied: none of it is differentiated."""
+    """What is known of one output before its parameters vary; none of it is differentiated."""
 
     own: Any
     coupled: Any
@@ -86,7 +87,7 @@ def _closed(a: Any, b: Any, output: _Output, groups: tuple[AlikeSets, ...], mome
         jnp.stack([s.size, s.sign, s.slope], -1),
     )
     own_lone = (e.one_marked * along).sum()
-    # What the events take from the linear terms M z and M/2 of the two series.
+    # The share of the events in the linear terms M z and M/2 of the two series.
     z_events = e.none[0] * b + e.none[1] + (e.one[:, 0] * (b + a * output.coupled / 2) + e.one[:, 1]).sum()
     own_events = e.none_marked[0] + (e.one_marked[:, 0] * jnp.where(own, 0.5, 1.0)).sum()
     signed = output.scale * (mean - z_events) + point + lone
@@ -96,7 +97,7 @@ def _closed(a: Any, b: Any, output: _Output, groups: tuple[AlikeSets, ...], mome
 
 
 def _terms(a: Any, b: Any, output: _Output, groups: tuple[AlikeSets, ...], number: Any, count: Any) -> Any:
-    """What some frequencies add to the loss of one output: for all of `count`, and for fewer (`SHORTER`)."""
+    """The terms of some frequencies in one output's loss, weighted for `count` in all and for fewer (`SHORTER`)."""
     k = 2 * number + 1.0
     t = k * jnp.pi / output.scale
     whole, mine = jnp.ones_like(t, dtype=complex), jnp.ones_like(t, dtype=complex)
@@ -119,9 +120,9 @@ def _terms(a: Any, b: Any, output: _Output, groups: tuple[AlikeSets, ...], numbe
 
 
 def _per_output(function: Callable[..., Any], gram: Any, b: Any, *rest: Any, which: Any = None) -> Any:
-    """`function(a, b, output, …)` for every output, with what is not differentiated found beforehand.
+    """`function(a, b, output, …)` for every output, after finding what is not differentiated.
 
-    Given the row of one output alone, `which` says whose it is.
+    If only the row of one output is given, `which` says which output that is.
     """
     own = jnp.eye(len(b), dtype=bool) if which is None else (jnp.arange(gram.shape[1]) == which)[None]
     outputs = jax.vmap(_output)(*jax.lax.stop_gradient((gram, b)), own)
@@ -134,7 +135,7 @@ def _summed(order: int, gram: Any, b: Any, groups: Any, count: Any, stop: Any) -
     chunk = int(
         np.clip(2 ** np.floor(np.log2(2**18 / (n**2 * (1 + n * (order == 2))))), 1, FEWEST_AUTODIFF_FREQUENCIES)
     )
-    # Sets with a quadrature have thousands of rays, and nothing can stop what is done between two looks at the flag.
+    # Sets with a quadrature have thousands of rays, and work between two checks of the flag cannot be stopped.
     rays = n * sum(math.prod(each.table.weights.shape) for each in groups if isinstance(each.table, RayTable))
     while chunk > 1 and chunk * rays > _RAYS_AT_ONCE:
         chunk //= 2
@@ -179,12 +180,12 @@ def _norm(x: Any) -> Any:
     return jnp.sqrt((x * x).sum())
 
 
-def _lingering(order: int, gram: Any, b: Any, series: Series, count: Any) -> Any:
-    """The bound of what so many frequencies leave out of the loss or of the norm of a derivative."""
+def _tail_bound(order: int, gram: Any, b: Any, series: Series, count: Any) -> Any:
+    """A bound on what `count` frequencies miss of the loss or of the norm of a derivative (`truncation_tail`)."""
 
     def one(a: Any, b: Any, output: _Output) -> Any:
-        left_out = lingering(a, b, output.own, output.coupled, output.scale, count, series.groups)[order]
-        return jnp.where(output.above | output.below, 0.0, left_out)
+        bound = tail_bounds(a, b, output.own, output.coupled, output.scale, count, series.groups)[order]
+        return jnp.where(output.above | output.below, 0.0, bound)
 
     return (series.moments.importance * _per_output(one, gram, b)).sum()
 
@@ -198,19 +199,19 @@ def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[An
     floor = 1e-15 * (series.moments.importance * (series.moments.power + reach**2)).sum()
 
     def target(value: Any) -> Any:
-        # Second derivatives converge two powers more slowly, and are asked for relative to their size.
+        # Second derivatives converge two powers more slowly; their tolerance is relative to their size.
         return tol if order == 0 else jnp.maximum(1.0, _norm(value)) * tol * (1.0 if order == 1 else 1e3)
 
-    # Where even the most frequencies would leave out too much there is no use in more.
-    at_best = _lingering(order, gram, b, series, MOST_AUTODIFF_FREQUENCIES)
+    # If the tail is too large even with the most frequencies, there is no point in adding any.
+    at_best = _tail_bound(order, gram, b, series, MOST_AUTODIFF_FREQUENCIES)
 
-    def left_out(value: Any, count: Any) -> Any:
-        lost = _lingering(order, gram, b, series, count)
+    def tail(value: Any, count: Any) -> Any:
+        lost = _tail_bound(order, gram, b, series, count)
         return lost, jnp.where(at_best > target(value), 0.0, lost)
 
     def unfinished(state: Any) -> Any:
         count, value, error = state
-        return (error + left_out(value, count)[1] > target(value)) & (count < MOST_AUTODIFF_FREQUENCIES)
+        return (error + tail(value, count)[1] > target(value)) & (count < MOST_AUTODIFF_FREQUENCIES)
 
     def more(state: Any) -> Any:
         count = 2 * state[0]
@@ -222,7 +223,7 @@ def _solved(order: int, gram: Any, b: Any, series: Series, tol: Any) -> tuple[An
     count, value, error = jax.lax.while_loop(
         unfinished, more, (jnp.asarray(FEWEST_AUTODIFF_FREQUENCIES / 2), weight * closed, jnp.inf)
     )
-    error = error + left_out(value, count)[0]
+    error = error + tail(value, count)[0]
     if series.coarse:
         other = weight * _derivative_of_closed(order, gram, b, series.coarse, series.moments)
         other = other + weight * _summed(order, gram, b, series.coarse, count, series.stop)[0]
@@ -270,15 +271,15 @@ def _gradients_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def jax_loss(weights: Any, bias: Any, features: FeatureDistribution, tol: float, activation: Activation) -> Any:
-    """The population loss of JAX arrays (..., n, m) and (..., n), and a bound of its error, shape (...).
+    """The population loss of JAX arrays (..., n, m) and (..., n), and a bound on its error, shape (...).
 
     Raises:
         ValueError: the activation has no population loss, a set has no characteristic function, or `tol` cannot be
-            reached by values that are known.
+            reached (which is known only outside of JAX's transformations).
 
     """
     traced = isinstance(weights, Tracer) or isinstance(bias, Tracer)
-    # Derivatives are taken outside of this scope: a number of double precision must not get there unasked.
+    # Derivatives are taken outside this scope, where no double-precision number may appear unasked.
     single = traced and not jax.config.read("jax_enable_x64")
     with scope(double=True):
         match path := exact_path(f"population_loss(activation={activation!r})", activation):
@@ -299,14 +300,14 @@ def jax_loss(weights: Any, bias: Any, features: FeatureDistribution, tol: float,
             )
         loss, error = loss.reshape(lead), error.reshape(lead)
         if single:
-            # What is cut off from the loss by the caller's precision is its error too.
+            # Rounding to the caller's precision is part of the error.
             error = error + jnp.finfo(jnp.float32).eps * jnp.abs(loss)
             return loss.astype(jnp.float32), error.astype(jnp.float32)
         return loss, error
 
 
 def _gram(weights: Any) -> Any:
-    """W Wᵀ without a matrix product, whose derivative would warn of double precision where JAX is set to single."""
+    """W Wᵀ without a matrix product, whose derivative would warn about double precision where JAX is set to single."""
     return (weights[..., :, None, :] * weights[..., None, :, :]).sum(-1)
 
 
@@ -336,7 +337,7 @@ def _linear_losses(weights: Any, bias: Any, series: Series, tol: Any) -> Any:
 
 
 def _of_all(one: Callable[..., Any], weights: Any, bias: Any, series: Series) -> Any:
-    """A function of one model for all, one after the other; NaN for those that are left when the flag is raised."""
+    """Apply a function of one model to all in turn; NaN for those not yet done when the flag is raised."""
     if series.stop is None:
         return jax.lax.map(one, (weights, bias))
     from tegum.core.compiled.xla_ffi import is_stopped
@@ -353,9 +354,9 @@ def _of_all(one: Callable[..., Any], weights: Any, bias: Any, series: Series) ->
 def derivatives(weights: Any, bias: Any, series: Series, tol: Any, order: int) -> Any:
     """Loss, gradient and Hessian of models (run, n, m) and (run, n), up to an order, each with its error.
 
-    The gradient is that in (W row by row, b), (run, P) with P = nm + n, and the Hessian (run, P, P). The error of a
-    derivative is that in the couplings and biases, carried over to the parameters by the norm of the Jacobian. When a
-    flag that `series` holds the address of is raised, anything comes back soon.
+    The gradient, (run, P) with P = nm + n, is in (W row by row, b), and the Hessian is (run, P, P). The error of a
+    derivative is found in the couplings and biases, and carried over to the parameters by the norm of the Jacobian.
+    Once the flag whose address `series` holds is raised, the call returns soon, with arbitrary values.
     """
     n, m = weights.shape[1:]
 

@@ -16,7 +16,7 @@ class AlikeSets(NamedTuple):
     features: Any
     """The features of each set, (set, size)."""
     table: MixtureTable | RayTable
-    """With the set as first axis."""
+    """The tables, with the set as first axis."""
     mean: Any
     """E[x], (set, size)."""
     second: Any
@@ -24,7 +24,7 @@ class AlikeSets(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """What the closed part of the loss needs."""
+    """The moments that the closed-form part of the loss needs."""
 
     mean: Any
     covariance: Any
@@ -38,15 +38,15 @@ class Series(NamedTuple):
 
     groups: tuple[AlikeSets, ...]
     coarse: tuple[AlikeSets, ...]
-    """The same with half the quadrature, where there is one; else empty."""
+    """The sets with half the nodes of their quadrature; empty if none has one."""
     moments: Moments
     stop: Any = None
-    """The address of a flag (`Stop.address`) at which sums on a CPU look, if any: when it is raised they end soon, with
-    anything."""
+    """The address of a flag (`Stop.address`) that sums on a CPU check, if any: once it is raised they end soon, with
+    arbitrary values."""
 
 
 def series_of(features: FeatureDistribution, form: bool = True) -> Series:
-    """The arrays of a distribution, with or without what characteristic functions are made of.
+    """The arrays of a distribution, with or without those that characteristic functions need.
 
     Raises:
         ValueError: a set has no characteristic function.

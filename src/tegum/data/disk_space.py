@@ -1,4 +1,4 @@
-"""Room on a disk, held for a result from before the work until it is written."""
+"""Disk space, reserved for a result before the work until the result is written."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from types import TracebackType
 from typing import IO, final
 
 from tegum.core.limits import readable
-from tegum.data.atomic import told
+from tegum.data.atomic import explained
 
 _LARGEST_FILE = 2**22
-"""Bytes that a single file of a result may have: chunks of trajectories are smaller, and so are figures."""
+"""The most bytes in a single file of a result: chunks of trajectories are smaller, and so are figures."""
 
-_BESIDES = 2**18
-"""Bytes that a result takes besides its numbers: metadata, checksums, and parts of blocks."""
+_OVERHEAD = 2**18
+"""Bytes that a result takes besides its numbers: metadata, checksums, and partly filled blocks."""
 
 
 @final
-class Room:
-    """So much of a disk that no one else can take, until `release`, or the end of the process however it ends.
+class ReservedSpace:
+    """Disk space that no one else can take, until `release` or the end of the process, however it ends.
 
-    Where the file system holds no room for a file (some network disks), it is only seen whether there is enough.
+    Where the file system cannot reserve space (some network disks), this only checks that there is enough.
     """
 
     def __init__(self, folder: Path, size: int, *, call: str, what: str) -> None:
-        """Hold room.
+        """Reserve space.
 
         Args:
-            folder: where the result is to go; it exists.
-            size: of the result, in bytes, at most.
-            call: what the sentence starts with.
-            what: the result, as the sentence names it.
+            folder: the folder for the result, which exists.
+            size: the largest size of the result, in bytes.
+            call: what the message starts with.
+            what: the result, as the message names it.
 
         Raises:
-            OSError: there is not enough room, or nothing can be written there.
+            OSError: there is not enough space, or nothing can be written there.
 
         """
         self._file: IO[bytes] | None = None
-        wanted = size + _BESIDES
+        wanted = size + _OVERHEAD
         try:
-            # It has no name: nothing is left of it where the process is killed.
+            # It has no name, so nothing is left of it if the process is killed.
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (it stays open)
             held = self._hold(wanted, call, what)
             enough = held or shutil.disk_usage(folder).free >= wanted
@@ -54,17 +54,17 @@ class Room:
             if error.strerror is None:
                 raise
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise told(error, f"{call}: nothing can be written in {str(folder)!r}") from None
+                raise explained(error, f"{call}: nothing can be written in {str(folder)!r}") from None
             enough = False
         if not enough:
             self.release()
             free = readable(shutil.disk_usage(folder).free)
             raise OSError(
-                f"{call}: {what} may take {readable(wanted)}, and the disk of {str(folder)!r} has {free} free"
+                f"{call}: {what} may take {readable(wanted)}, but the disk of {str(folder)!r} has {free} free"
             )
 
     def _hold(self, wanted: int, call: str, what: str) -> bool:
-        """Give the file so many bytes; False where that cannot be done and other files may have them all the same."""
+        """Allocate this many bytes to the file; False if that cannot be done, though other files may still fit."""
         assert self._file is not None
         try:
             return _allocate(self._file.fileno(), wanted)
@@ -77,16 +77,16 @@ class Room:
         except OSError as error:
             if error.errno != errno.EFBIG:
                 raise
-            raise OSError(f"{call}: {what} may take files of up to {readable(largest)}, and {_file_limit()}") from None
-        return False  # One file may not be so large, but a result is many.
+            raise OSError(f"{call}: {what} may take files of up to {readable(largest)}, but {_file_limit()}") from None
+        return False  # No single file may be that large, but a result has many files.
 
     def release(self) -> None:
-        """Give the room free, for the result to take."""
+        """Free the space, for the result to take."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> Room:
+    def __enter__(self) -> ReservedSpace:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -94,18 +94,18 @@ class Room:
 
 
 def _file_limit() -> str:
-    import resource  # where there are limits, there is this
+    import resource  # exists wherever there are such limits
 
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if limit == resource.RLIM_INFINITY:
-        return "the disk takes none as large"
-    return f"this process may write none larger than {readable(limit)} (ulimit -f)"
+        return "the disk takes none that large"
+    return f"this process may not write files larger than {readable(limit)} (ulimit -f)"
 
 
 def _allocate(descriptor: int, size: int) -> bool:
-    """Give a file blocks without writing them; False where the system cannot.
+    """Allocate blocks to a file without writing them; False if the system cannot.
 
-    Not `os.posix_fallocate`: where the file system cannot, the C library writes to every block instead.
+    Not `os.posix_fallocate`: if the file system cannot do it, the C library writes to every block instead.
     """
     if not sys.platform.startswith("linux"):
         return False
