@@ -150,8 +150,8 @@ def _draw_losses(place: Axes, best: BestAlongDensity) -> None:
     place.set_ylim(0, 1.5)
     place.set_yticks(np.arange(0, 1.01, 0.25))
     place.set_ylabel("loss / loss of\nbest linear model", y=0.33)
-    place.legend(loc="upper left", bbox_to_anchor=(0.0, 0.61), handletextpad=0.3, labelspacing=0.25, title="best:",
-                 alignment="left", borderaxespad=0.0)  # fmt: skip
+    place.legend(loc="upper left", bbox_to_anchor=(0.0, 0.6), handletextpad=0.3, labelspacing=0.25,
+                 title="best solution:", alignment="left", borderaxespad=0.0)  # fmt: skip
 
 
 def _draw_excess(
