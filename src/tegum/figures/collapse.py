@@ -72,8 +72,8 @@ def collapse(
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.7 + told.height
+        note = style.Caption(caption)
+        below = 0.7 + note.height
         height = below + _PANELS_HEIGHT
         figure = new_figure(figsize=(style.WIDTH, height))
         top, bottom = 1 - 0.36 / height, below / height
@@ -93,7 +93,7 @@ def collapse(
         _draw_changes((first, second, third), changes, published, float(best.density[0]))
         _scale_densities((first, second, third), float(best.density[0]))
         figure.align_ylabels((first, second, third))
-        told.write(figure, below - 0.55)
+        note.write(figure, below - 0.55)
     return figure
 
 

@@ -39,8 +39,8 @@ def pair(
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.75 + told.height
+        note = style.Caption(caption)
+        below = 0.75 + note.height
         height = below + _HEIGHT + 0.4
         figure = new_figure(figsize=(style.WIDTH, height))
         left, middle, right = figure.subplots(1, 3)
@@ -53,7 +53,7 @@ def pair(
             panel.set_xlim(right=1.0)
             panel.set_xticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
             panel.set_xlabel("density p (log scale)")
-        told.write(figure, below - 0.6)
+        note.write(figure, below - 0.6)
     return figure
 
 

@@ -49,8 +49,8 @@ def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
     if not panels:
         raise ValueError("twins([]): there must be at least one panel")
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.65 + told.height
+        note = style.Caption(caption)
+        below = 0.65 + note.height
         height = below + _PANEL_HEIGHT * len(panels) + 0.35
         figure = new_figure(figsize=(style.WIDTH, height))
         axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
@@ -59,7 +59,7 @@ def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
             _draw(place, panel)
         axes[0].legend(loc="lower left")
         axes[-1].set_xlabel("training step (log scale)")
-        told.write(figure, below - 0.55)
+        note.write(figure, below - 0.55)
     return figure
 
 
