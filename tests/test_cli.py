@@ -146,7 +146,7 @@ def test_nothing_is_overwritten_unasked(folder):
         ),
         (("show", "none.zarr"), "load('none.zarr'): there is nothing at this path"),
         (("run", "energy-level"), "did you mean 'energy-levels'?"),
-        (("run", "energy-levels", "--quick", "--full"), "an experiment is run either quick or full"),
+        (("run", "energy-levels", "--quick", "--full"), "choose either the quick or the full form"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_leaves_nothing_behind(folder, args, sentence):

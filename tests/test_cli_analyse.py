@@ -38,7 +38,7 @@ def test_a_table_and_a_folder(folder: Path):
     code, out, err = tegum(*args, cwd=folder)
     assert code == 0, err
     assert err.startswith("w.safetensors: started\n")
-    for text in ("total_dimensions", "participation_ratio", "-0.809017", "Local bases of 1 features", "wrote out/"):
+    for text in ("total_dimensions", "participation_ratio", "-0.809017", "Local bases of 1 feature", "wrote out/"):
         assert text in out
     assert {file.name for file in (folder / "out").iterdir()} == {
         "summary.json", "measures.zarr", "embeddings.png", "embeddings.svg",

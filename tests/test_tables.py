@@ -22,6 +22,7 @@ MEASURES = (
     Measure("m3", "runs [version0]", 24, "run", n=24),
     Measure("m4", "late swaps", None, "1", n=0, meaning="never"),
     Measure("m5", "time of escape", float("nan"), "1"),
+    Measure("m6", "relative loss", 0.25, ""),
 )
 
 
@@ -40,12 +41,12 @@ def test_no_word_is_broken_and_every_number_has_its_meaning_and_unit(monkeypatch
     asked = [measure.name + " " + measure.meaning for measure in MEASURES[:3]] + ["(loss, features)", "uncorrelated"]
     assert {word for each in asked for word in each.split()} <= words
     assert {"0.818", "[0.523,", "0.949],", "0.05", "(run)"} <= words
-    assert "(1)" not in words
+    assert not {"(1)", "()"} & words
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_what_was_not_measured_is_one_sentence(monkeypatch, capsys):
     text = " ".join(printed(monkeypatch, capsys, 80).split())
-    assert "Not measured, as there was nothing to measure them on: late swaps; time of escape." in text
+    assert "Not measured (nothing to measure them on): late swaps; time of escape." in text
     assert text.count("late swaps") == 1
     assert "Not measured" not in printed(monkeypatch, capsys, 80, MEASURES[:3])

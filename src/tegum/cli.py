@@ -1,4 +1,4 @@
-"""The command line: one verb a stage. Results go to standard output, progress and complaints to standard error."""
+"""The command line, one verb per stage. Results go to standard output, progress and errors to standard error."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ app = App(
     help="A laboratory for superposition: toy models trained, measured and seen as geometry.",
     version_flags=["--version"],
     version=lambda: _version(),
-    suppress_keyboard_interrupt=False,  # `main` tells what an interruption has left
+    suppress_keyboard_interrupt=False,  # `main` says what an interrupted run has left
 )
 
 Changes = Annotated[
     tuple[str, ...],
-    Parameter(name="--set", negative="", consume_multiple=False, help="Change a key of the Spec: hidden=3."),
+    Parameter(name="--set", negative="", consume_multiple=False, help="Change a key of the Spec, as in hidden=3."),
 ]
 Varied = Annotated[
     tuple[str, ...],
@@ -35,19 +35,19 @@ Varied = Annotated[
         name="--set",
         negative="",
         consume_multiple=False,
-        help="Change a key that the experiment can vary: seeds=32. Another is refused in a sentence that names these.",
+        help="Change a key that the experiment allows to vary, as in seeds=32. The error for any other key lists them.",
     ),
 ]
 Overwrite = Annotated[
-    bool, Parameter(negative="", help="Replace an earlier result at the same place, once the new one is whole.")
+    bool, Parameter(negative="", help="Replace an earlier result in the same place, once the new one is complete.")
 ]
 Resume = Annotated[
-    bool, Parameter(negative="", help="Go on with what an unfinished call has left there, to the same bits.")
+    bool, Parameter(negative="", help="Continue what an unfinished call has left there; the result is bit-identical.")
 ]
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
-    # By itself cyclopts rounds: --seed 1.5 would show run 2.
+    # Left to itself, cyclopts rounds: --seed 1.5 would show run 2.
     found = []
     for token in tokens:
         try:
@@ -62,7 +62,7 @@ Whole = Parameter(converter=_whole)
 
 @app.command(name="list")
 def list_() -> None:
-    """List the experiments, their claims, and where each comes from."""
+    """List all experiments, with their claims and where each comes from."""
     from tegum import experiments, terminal
 
     terminal.table("Experiments", ("name", "claim", "from"), experiments.listed())
@@ -84,19 +84,19 @@ def run(
     Parameters
     ----------
     name
-        An experiment that `tegum list` names; or a file of your own that holds one: mine.py, or mine.py:ClassName.
+        An experiment from `tegum list`, or one in a file of your own: mine.py, or mine.py:ClassName.
     out
-        The folder for run.zarr, the figure (PNG, SVG) and summary.json; by default one with the experiment's name.
+        The folder for run.zarr, the figure (PNG, SVG) and summary.json; by default named after the experiment.
     quick
-        A smaller ensemble, in half a minute to about two minutes on two cores.
+        Run a smaller ensemble, which takes half a minute to about two minutes on two cores.
     full
-        The publication run.
+        Run the large ensemble for publication.
 
     """
     from tegum import experiments, terminal
 
     if quick and full:
-        raise ValueError("run --quick --full: an experiment is run either quick or full")
+        raise ValueError("run --quick --full: choose either the quick or the full form")
     size: Literal["quick", "default", "full"] = "quick" if quick else "full" if full else "default"
     experiment = None
     try:
@@ -123,20 +123,20 @@ def train(
     resume: Resume = False,
     checkpoint: float = 20.0,
 ) -> None:
-    """Train the runs that a TOML file describes, and keep every snapshot.
+    """Train the runs that a TOML file describes, and store every snapshot.
 
     Parameters
     ----------
     spec
-        The description, as the README shows it.
+        The description, as shown in the README.
     out
-        Where the trajectory goes; by default beside the description, with the ending .zarr.
+        Where the trajectory goes; by default next to the description, with the suffix .zarr.
     threads
-        Threads; all cores by default. The numbers do not depend on it.
+        The number of threads; by default one per core. The results do not depend on it.
     engine
-        For sampled training the fused CPU kernel, JAX, or whichever covers the description.
+        For sampled training: the fused CPU kernel, JAX, or (auto) whichever supports the description.
     checkpoint
-        Seconds after which what is done is kept again, beside the place of the trajectory.
+        Seconds between checkpoints, which are kept next to the trajectory.
 
     """
     import tegum
@@ -158,12 +158,12 @@ def train(
 
 @app.command
 def show(path: Path) -> None:
-    """Tell what a stored trajectory holds: its Spec, how the runs ended, and which polytopes they found.
+    """Describe a stored trajectory: its Spec, how the runs ended, and which polytopes they found.
 
     Parameters
     ----------
     path
-        A trajectory that `tegum train` or `tegum run` wrote.
+        A trajectory written by `tegum train` or `tegum run`.
 
     """
     import tegum
@@ -189,37 +189,37 @@ def render(
     turn: float = 0.0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a film of one run: its embeddings in one pose beside the loss, as .mp4 or .gif.
+    """Write a film of one run, with its embeddings in a fixed pose next to the loss, as .mp4 or .gif.
 
     Parameters
     ----------
     path
-        A trajectory that `tegum train` or `tegum run` wrote.
+        A trajectory written by `tegum train` or `tegum run`.
     out
-        The film, with the ending .mp4 or .gif; by default beside the trajectory, as .mp4.
+        The film, with the suffix .mp4 or .gif; by default next to the trajectory, as .mp4.
     seed
-        Of the run; by default the first.
+        The seed of the run; by default the first.
     spec
-        The number of its Spec, where there are several.
+        The number of its Spec, if there are several.
     dimensions
-        Of the picture; by default 2 where m ≤ 2, and 3 otherwise. More hidden dimensions are projected on principal
-        directions, and the frame says so.
+        Dimensions of the picture; by default 2 if m ≤ 2, and 3 otherwise. If there are more hidden dimensions, they are
+        projected onto principal directions, and the frame says so.
     clock
-        What goes on evenly; by default each snapshot is shown for as long.
+        Time axis: equal time per snapshot, per step, or per log step.
     start
-        No snapshot before this step.
+        Leave out snapshots before this step.
     stop
-        No snapshot after this step.
+        Leave out snapshots after this step.
     every
-        Only every so many snapshots.
+        Use every N-th snapshot.
     fps
-        Frames per second; a GIF has 50 at most.
+        Frames per second; at most 50 for a GIF.
     seconds
-        How long the film is; by default it has a frame for each snapshot.
+        Length of the film; by default it has one frame per snapshot.
     width
-        Of a frame, in pixels; it is half as high.
+        Width of a frame in pixels; the height is half of it.
     turn
-        Degrees by which the camera turns in three dimensions; 0, so that only learning moves.
+        Degrees by which the camera turns in three dimensions; by default 0, so that only learning moves.
 
     """
     import tegum
@@ -250,26 +250,26 @@ def analyse(
     out: Path | None = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Measure the geometry of feature directions, such as a dictionary's, and co-activation of its features.
+    """Measure the geometry of feature directions, such as those of a dictionary, and co-activation of its features.
 
     Parameters
     ----------
     weights
-        A matrix with a direction in each row: .npy, .npz, .safetensors, or a zarr array or group.
+        A matrix with one direction per row: .npy, .npz, .safetensors, or a zarr array or group.
     key
-        The name of the matrix in the file; where there is one only, it is that.
+        The name of the matrix in the file; not needed if there is only one.
     transpose
-        The directions are the columns.
+        The directions are the columns of the matrix.
     activations
-        A matrix with a sample in each row and a column for each feature; .npz also as scipy writes sparse ones.
+        A matrix with one sample per row and one feature per column; also a sparse .npz written by scipy.
     activations_key
-        Its name in the file.
+        The name of that matrix in its file.
     features
         Features whose local bases are measured; by default those most correlated with others.
     companions
-        Of how many of the most correlated features is told, and what a local basis has to hold.
+        The number of most correlated features to report for each feature, and to include in its local basis.
     threshold
-        A feature is represented if its norm is at least this part of the largest.
+        A feature is represented if its norm is at least this fraction of the largest.
     neighbours
         Whether to search for each feature's neighbours, which takes minutes for 100,000 features.
     out
@@ -285,7 +285,7 @@ def analyse(
     if target is not None:
         from tegum.figures.style import matplotlib
 
-        matplotlib()  # What cannot be drawn is known before it is measured.
+        matplotlib()  # If matplotlib cannot be imported, fail before measuring and not after.
     given = open_matrix(weights, key, call=f"{call} {weights}")
     given = given.T if transpose else given
     x = None
@@ -317,26 +317,26 @@ def analyse(
 
     source = {"weights": str(weights), "key": key, "transpose": transpose}
     source |= {"activations": None if activations is None else str(activations), "activations_key": activations_key}
-    told = {"source": source, "tegum_version": _version()} | analysis.summary(found)
+    summary = {"source": source, "tegum_version": _version()} | analysis.summary(found)
     figure = embeddings(found, weights.name)
-    text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
     files = {f"{results.FIGURE}.{kind}": rendered(figure, kind) for kind in ("png", "svg")}
     files[results.SUMMARY] = f"{text}\n".encode()
     results.write_results(target, found, files, overwrite=overwrite, call=call)
-    # Only now: what is shown may fail to be.
+    # Only now, because printing may fail.
     terminal.analysis(str(weights), found)
     terminal.wrote([out / name for name in (results.TABLE, *files)])
 
 
 class _InTheirCodeError(Exception):
-    """An error out of an experiment that is not tegum's own: its name, and the lines of the traceback that are its."""
+    """An error in an experiment that is not tegum's own, with its name and its own lines of the traceback."""
 
 
 def main() -> None:
     """Run the command line; a wrong value ends in one sentence, not in a traceback.
 
-    The exit code is 0 where all is done and shown, 1 where the result is there and could not be printed or is elsewhere
-    than asked, 2 where the call was refused or failed, and 128 + n after the signal n.
+    The exit code is 0 if everything was done and shown, 1 if the result exists but could not be printed or was stored
+    elsewhere than asked, 2 if the call was refused or failed, and 128 + n after signal n.
     """
     from tegum import terminal
 
@@ -354,13 +354,13 @@ def main() -> None:
 
 
 def _failed(error: BaseException) -> int:
-    """Say in one sentence why a call did not come to its end; the exit code."""
+    """Say in one sentence why a call did not finish; returns the exit code."""
     from tegum import terminal
 
     notes = list(getattr(error, "__notes__", ()))
     number = keeping.asked_by()
     if number is not None or isinstance(error, KeyboardInterrupt):
-        # Whatever was raised: in the middle of an import an interruption may come out as anything.
+        # Whatever was raised: during an import, an interruption may surface as any exception.
         terminal.say("; ".join(["interrupted", *notes]))
         return 128 + (signal.SIGINT if number is None else number)
     match error:
@@ -377,7 +377,7 @@ def _failed(error: BaseException) -> int:
             terminal.lost(error)
             return 0
         case MemoryError():
-            sentence = f"there is not enough memory: {error or 'a smaller number may fit'}"
+            sentence = f"not enough memory: {error or 'smaller numbers may fit'}"
         case OSError(strerror=str()):
             sentence = f"{' '.join(sys.argv[1:2])}: {error}"
         case ValueError() | OSError():
@@ -389,9 +389,9 @@ def _failed(error: BaseException) -> int:
 
 
 def _beside(path: Path, ending: str) -> Path:
-    """The place beside a file or a store that has its name."""
+    """The path next to a file or a store, with the same name and another suffix."""
     if not path.name:
-        raise ValueError(f"{path}: a file or a store is wanted, and this is a folder")
+        raise ValueError(f"{path}: must be a file or a store, not a folder")
     return path.with_suffix(ending)
 
 

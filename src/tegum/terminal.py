@@ -1,4 +1,4 @@
-"""How results look in a terminal: tables and verdicts; and progress, in plain lines where there is no terminal."""
+"""Results in a terminal: tables, verdicts, and progress, in plain lines if the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -19,33 +19,32 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.experiments.framework import Summary
-    from tegum.experiments.reporting import Measure
 
 
 _lost: list[OSError | ValueError] = []
-"""Why standard output takes nothing more, once it does not."""
+"""The error after which standard output accepts nothing more, if there was one."""
 
 
 def prepare() -> None:
-    """Make standard output and error take every character: what an encoding lacks is written as its code."""
+    """Make standard output and error accept every character: those an encoding lacks are written as codes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def lost(error: OSError | ValueError) -> None:
-    """Take note that standard output takes nothing more; from here on nothing is printed, and the work goes on."""
+    """Note that standard output accepts nothing more. From here on nothing is printed, and the work goes on."""
     _lost.append(error)
 
 
 def close(code: int) -> int:
-    """Have all that was printed written, and say where it could not be.
+    """Flush everything that was printed, and report on standard error if that fails.
 
     Args:
-        code: the exit code, were it all written.
+        code: the exit code if everything could be printed.
 
     Returns:
-        The exit code: 1 in place of 0 where something could not be printed, unless its reader just went away, as `head`
+        The exit code: 1 in place of 0 if something could not be printed, unless the reader simply went away, as `head`
         does.
 
     """
@@ -56,7 +55,7 @@ def close(code: int) -> int:
         lost(error)
     if not _lost:
         return code
-    # What is still in the buffer goes nowhere; the interpreter would try once more, and complain.
+    # Discard what is still in the buffer: the interpreter would try to write it again, and complain.
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if isinstance(_lost[0], BrokenPipeError):
@@ -66,34 +65,34 @@ def close(code: int) -> int:
 
 
 def say(sentence: str) -> None:
-    """Say something on standard error, on one line; where nobody listens, the work goes on."""
+    """Print a sentence to standard error, on one line; if that fails, the work goes on."""
     with suppress(OSError, ValueError, AttributeError):
         print(f"tegum: {line(sentence)}", file=sys.stderr, flush=True)
 
 
 def lines(text: str) -> None:
-    """Print lines to standard error as they are, such as a traceback's; where nobody listens, the work goes on."""
+    """Print lines to standard error as they are, such as those of a traceback; if that fails, the work goes on."""
     with suppress(OSError, ValueError, AttributeError):
         print("\n".join(map(line, text.splitlines())), file=sys.stderr, flush=True)
 
 
 def line(text: str) -> str:
-    """A text on one line: names may hold line ends, and codes that a terminal would obey."""
+    """A text on one line, as names may contain line breaks and control codes for the terminal."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _show(what: Any) -> None:
-    """Print to standard output, as long as it takes something."""
+    """Print to standard output, as long as that accepts anything."""
     if _lost:
         return
     if sys.stdout is None or sys.stdout.closed:
         lost(ValueError("standard output is closed"))
         return
     try:
-        # A width of 0, as some programs set it, is no width.
+        # Some programs set a width of 0, which is not a width.
         unusable = os.environ.get("COLUMNS", "").strip() in ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
         console = Console(width=80 if unusable else None)
-        # Written by ourselves: where nobody reads any more, the console would end the process.
+        # Write it ourselves: the console would end the process if the reader has gone.
         with console.capture() as printed:
             console.print(what, highlight=False)
         sys.stdout.write(printed.get())
@@ -104,7 +103,7 @@ def _show(what: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table to standard output."""
-    # As Text: what users name may look like markup.
+    # As Text, because names chosen by users may look like markup.
     drawn = Table(title=Text(line(title)), title_justify="left", title_style="bold", show_header=any(columns))
     for column in columns:
         drawn.add_column(Text(column), overflow="fold")
@@ -114,7 +113,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 
 
 def records(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table whose columns are the keys of its rows."""
+    """Print a table with the keys of its rows as columns."""
     table(title, list(rows[0]) if rows else [], [list(row.values()) for row in rows])
 
 
@@ -130,16 +129,20 @@ def note(text: str) -> None:
 
 
 def summary(result: Summary) -> None:
-    """Print what an experiment found."""
+    """Print the measures of an experiment, its verdict, and the files it wrote."""
     rows = [
-        (_explained(measure.name, measure.meaning), _with_unit(measure), "" if measure.n is None else str(measure.n))
+        (
+            _explained(measure.name, measure.meaning),
+            measure.text_with_unit(),
+            "" if measure.n is None else str(measure.n),
+        )
         for measure in result.measures
         if measure.value is not None
     ]
     table(result.claim, ("measure", "value [95 % interval], null", "n"), rows)
     if missing := [measure.name for measure in result.measures if measure.value is None]:
-        why = "there was nothing to measure them on" if rows else "no ensemble was large enough"
-        _show(Text(f"Not measured, as {why}: {'; '.join(missing)}."))
+        why = "nothing to measure them on" if rows else "no ensemble was large enough"
+        _show(Text(f"Not measured ({why}): {'; '.join(missing)}."))
     table(
         f"Verdict: {result.verdict}",
         ("criterion", "passed"),
@@ -148,17 +151,13 @@ def summary(result: Summary) -> None:
     wrote(result.files)
 
 
-def _with_unit(measure: Measure) -> str:
-    return measure.text() if measure.unit == "1" else f"{measure.text()} ({measure.unit})"
-
-
 def _explained(name: str, meaning: str) -> Text:
-    """A name with its meaning below: beside it, a table of 80 columns would have to break words."""
+    """A name with its meaning below it: side by side, a table of 80 columns would have to break words."""
     return Text.assemble(name, (f"\n  {meaning}", "dim")) if meaning else Text(name)
 
 
 def wrote(files: Iterable[Path]) -> None:
-    """Print which files were written."""
+    """Print the paths of the files that were written."""
     for file in files:
         _show(Text(line(f"wrote {file}"), overflow="ignore", no_wrap=True))
 
@@ -186,9 +185,9 @@ def analysis(title: str, found: xr.Dataset) -> None:
         for name, label in (
             ("cosine_quantile", "cosine of two features"),
             ("cosine_quantile_null", "  by chance"),
-            ("nearest_quantile", "cosine with the nearest"),
+            ("nearest_quantile", "cosine with the nearest feature"),
             ("nearest_quantile_null", "  by chance"),
-            ("opposite_quantile", "cosine with the most opposite"),
+            ("opposite_quantile", "cosine with the most opposite feature"),
             ("opposite_quantile_null", "  by chance"),
         )
         if name in found
@@ -206,12 +205,13 @@ def analysis(title: str, found: xr.Dataset) -> None:
             for name in names
             if (values := found[f"local_{name}"]) is not None
         ]
-        title = f"Local bases of {found.sizes['local']} features"
-        table(title, ("measure", "mean", "least", "largest"), local)
+        count = found.sizes["local"]
+        title = f"Local bases of {count} feature{'' if count == 1 else 's'}"
+        table(title, ("measure", "mean", "minimum", "maximum"), local)
 
 
 def working(title: str) -> AbstractContextManager[Any]:
-    """Work of which progress is shown on standard error, with whatever in it tells of its own."""
+    """A context for work whose progress, and that of all work inside it, is shown on standard error."""
     from tegum.progress.showing import shown
     from tegum.progress.tasks import Stage
 

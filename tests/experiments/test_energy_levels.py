@@ -403,7 +403,7 @@ def test_linear_growth_of_several_directions_is_foretold_as_it_is_integrated():
 def test_what_is_no_result_is_refused_before_training_and_left_alone(tmp_path):
     (tmp_path / "run.zarr").write_text("mine")
     (tmp_path / "summary.json").write_text("old")
-    with pytest.raises(FileExistsError, match="is no part of an earlier result"):
+    with pytest.raises(FileExistsError, match="is not part of an earlier result"):
         EXPERIMENT.run(tmp_path, size="quick", overwrite=True)
     (tmp_path / "run.zarr").unlink()
     (tmp_path / "run.zarr").mkdir()

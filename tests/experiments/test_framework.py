@@ -296,7 +296,7 @@ def test_what_stands_under_a_name_that_follows_is_left_alone(tmp_path):
 def test_a_note_that_is_none_of_ours_is_left_alone(tmp_path):
     (tmp_path / "partial").mkdir()
     (tmp_path / "partial" / "unfinished.json").write_text('{"mine": 1}')
-    with pytest.raises(FileExistsError, match=r"holds unfinished\.json, which is no part"):
+    with pytest.raises(FileExistsError, match=r"holds unfinished\.json, which is not part"):
         Staged().run(tmp_path, size="quick", overwrite=True)
 
 
@@ -304,7 +304,7 @@ def test_a_note_that_is_none_of_ours_is_left_alone(tmp_path):
     ("given", "sentence"),
     [
         (None, r'further\(runs\) must give Specs by their names, such as \{"run": spec\}, not NoneType'),
-        ({"a/b": []}, r"further\(runs\) names a training 'a/b': use letters, digits, - and _ alone"),
+        ({"a/b": []}, r"further\(runs\) names a training 'a/b': use only letters, digits, - and _"),
         ({"next": 3}, r"further\(runs\)\['next'\] must be a Spec, or a list of Specs"),
         ({"next": []}, r"further\(runs\)\['next'\] must be a Spec, or a list of Specs"),
     ],
@@ -416,7 +416,7 @@ def test_of_an_unfinished_result_what_is_trained_is_not_trained_again(tmp_path):
 def test_a_users_own_folder_named_partial_is_left_alone(tmp_path, options):
     (tmp_path / "partial").mkdir()
     (tmp_path / "partial" / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"holds notes\.txt, which is no part of an unfinished result"):
+    with pytest.raises(FileExistsError, match=r"holds notes\.txt, which is not part of an unfinished result"):
         Tiny().run(tmp_path, progress=lambda _: pytest.fail("it trained"), **options)
     assert names_in(tmp_path / "partial") == ["notes.txt"]
 

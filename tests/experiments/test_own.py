@@ -117,7 +117,7 @@ def test_a_file_is_run_and_gone_on_with_after_a_mistake_in_it(folder):
     assert "'falling-loss' holds run.zarr already" in err
     code, _, err = tegum("run", "falling_loss.py", "--quick", "--set", "hidden=2", "--overwrite", cwd=folder)
     assert code == 2
-    assert "falling-loss: run(hidden=2): hidden cannot be changed here; what can is training.rate, seeds" in err
+    assert "falling-loss: run(hidden=2): hidden cannot be changed here; these keys can: training.rate, seeds" in err
     assert "Traceback" not in err
 
 
@@ -164,7 +164,7 @@ def test_of_classes_that_derive_from_each_other_the_last_is_the_experiment(folde
         ("", "mine.py", ValueError, r"^mine\.py: there is no experiment in it, a class derived from tegum\.exp"),
         (("One", "Two"), "mine.py", ValueError, r"several experiments in it, One, Two; choose one as FILE\.py:One"),
         (("One", "Two"), "mine.py:Three", ValueError, "there is no class 'Three' in it; its experiments are One, Two"),
-        ("X = 1", "mine.py:X", ValueError, r"mine\.py: int is no class derived from tegum\.experiments\.Experiment"),
+        ("X = 1", "mine.py:X", ValueError, r"mine\.py: int is not a class derived from tegum\.experiments\.Experiment"),
         (
             "from tegum.experiments import Experiment\nclass Mine(Experiment):\n    varies = {}",
             "mine.py",
@@ -224,30 +224,33 @@ def site(tmp_path):
 def test_experiments_of_packages_are_found_beside_our_own(site, monkeypatch):
     own = experiments.names()
     monkeypatch.syspath_prepend(site)
-    with pytest.warns(UserWarning, match=r"package broken calls an experiment '\.\./bad', which is no name"):
+    with pytest.warns(UserWarning, match=r"package broken calls an experiment '\.\./bad', which is not a valid name"):
         names = experiments.names()
     assert set(names) - set(own) == {"my-jumps", "my-lab.pair", "fails", "number"}
-    with pytest.warns(UserWarning, match="no name"):
+    with pytest.warns(UserWarning, match="not a valid name"):
         jumps = experiments.get("my-jumps")
     assert (jumps.name, jumps.claim, str(jumps.origin)) == ("my-jumps", "Jumps is a claim.", "package my-lab 1.2")
-    assert jumps.origin.told == {"package": "my-lab", "version": "1.2"}
+    assert jumps.origin.source == {"package": "my-lab", "version": "1.2"}
     assert experiments.get("pair").origin is None
-    with pytest.warns(UserWarning, match="no name"):
+    with pytest.warns(UserWarning, match="not a valid name"):
         assert experiments.get("my-lab.pair").name == "my-lab.pair"
-    with pytest.warns(UserWarning, match="no name"):
+    with pytest.warns(UserWarning, match="not a valid name"):
         assert experiments.get("my-lab.my-jumps").name == "my-jumps"
     with (
-        pytest.warns(UserWarning, match="no name"),
+        pytest.warns(UserWarning, match="not a valid name"),
         pytest.raises(ValueError, match=r"'fails' of package broken 0\.1 cannot be imported: ModuleNotFoundError: No"),
     ):
         experiments.get("fails")
     # Another package with the same names: neither is found under the name alone.
     package(site, "late", "5", "[tegum.experiments]\nmy-jumps = mylab_jumps\n")
-    with pytest.warns(UserWarning, match="no name"):
+    with pytest.warns(UserWarning, match="not a valid name"):
         names = experiments.names()
     assert {"my-lab.my-jumps", "late.my-jumps"} < set(names)
     assert "my-jumps" not in names
-    with pytest.warns(UserWarning, match="no name"), pytest.raises(ValueError, match="there is none of this name"):
+    with (
+        pytest.warns(UserWarning, match="not a valid name"),
+        pytest.raises(ValueError, match="there is none of this name"),
+    ):
         experiments.get("my-jumps")
 
 
@@ -275,7 +278,7 @@ def test_list_says_where_experiments_come_from_whatever_packages_do(site):
     assert len(warned) == 3
     assert all(line.startswith("tegum: ") for line in warned)
     assert any("'fails' of package broken 0.1 cannot be imported: ModuleNotFoundError" in line for line in warned)
-    assert any("'number' of package broken 0.1: int is no class derived from" in line for line in warned)
+    assert any("'number' of package broken 0.1: int is not a class derived from" in line for line in warned)
 
 
 def environment(site):

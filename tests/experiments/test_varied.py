@@ -42,7 +42,7 @@ def test_every_key_of_a_spec_varies_or_is_refused_with_what_does(tmp_path, name)
             continue
         with pytest.raises(ValueError, match=rf"^{name}: run\({key}=") as refusal:
             experiment.run(tmp_path / "new", size="quick", changes=[f"{key}={json.dumps(value)}"])
-        assert f"{key} cannot be changed here; what can is " in str(refusal.value)
+        assert f"{key} cannot be changed here; these keys can: " in str(refusal.value)
         assert all(each in str(refusal.value) for each in experiment.varies)
     assert not (tmp_path / "new").exists()
 
@@ -72,7 +72,7 @@ def test_ends_of_ranges_are_taken_and_what_is_beyond_is_refused(name):
         (
             "collapse",
             "hidden=3",
-            r"hidden cannot be changed here; what can is seeds \(at least 8\), base_seed \(not 10\)",
+            r"hidden cannot be changed here; these keys can: seeds \(at least 8\), base_seed \(not 10\)",
         ),
         ("collapse", "features.density=0.1", "features.density cannot be changed"),
         ("pair", "features.0.density=0.1", "features.density cannot be changed"),
@@ -85,7 +85,7 @@ def test_ends_of_ranges_are_taken_and_what_is_beyond_is_refused(name):
         ("energy-levels", "snapshots=[1, 2]", "snapshots.steps cannot be changed"),
         ("energy-levels", "snapshots=74", "snapshots.count must be at least 75, for plateaus of 1,000 steps to have 4"),
         ("energy-levels", "hidden=40", "hidden must be below the number of features, 40"),
-        ("energy-levels", "features.density=[0.1, 0.2]", "features.density must be one number or word"),
+        ("energy-levels", "features.density=[0.1, 0.2]", "features.density must be a single number or word"),
         ("energy-levels", "features.density=1.5", r"must lie in \(0, 1\]"),
         ("energy-levels", "training.optimiser=lbfgs", "must be 'adamw' or 'sgd'"),
         ("energy-levels", "training.rate=nan", "must be a finite number"),
@@ -98,7 +98,7 @@ def test_ends_of_ranges_are_taken_and_what_is_beyond_is_refused(name):
         ("linear-first", "seeds=3", "seeds must be at least 4"),
         ("exact-vs-sampled", "training.kind=sampled", "training.kind cannot be changed"),
         ("exact-vs-sampled", "start=[[1.0]]", "start cannot be changed"),
-        ("polytopes", "sedes=3", "sedes cannot be changed here; what can is seeds, "),
+        ("polytopes", "sedes=3", "sedes cannot be changed here; these keys can: seeds, "),
         ("polytopes", "seeds", "must be written key=value"),
     ],
 )

@@ -1,8 +1,8 @@
-"""Experiments by their names: tegum's own, those of other packages, and one in a file of your own.
+"""Experiments by name: tegum's own, those of other packages, and those in files of your own.
 
-A package here whose `__init__.py` holds one `Experiment` is an experiment, `energy_levels` being `energy-levels`; a
-package that is installed beside tegum names its own as entry points of the group `tegum.experiments`; a file is named
-by its path. There is no list to maintain. What a new experiment is made of can be imported from here.
+Every package here whose `__init__.py` holds one `Experiment` is an experiment; `energy_levels` is called
+`energy-levels`. Other installed packages declare theirs as entry points in the group `tegum.experiments`, and a file is
+named by its path. There is no list to maintain. Everything that a new experiment needs can be imported from here.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class Listed(NamedTuple):
     name: str
     claim: str
     origin: str
-    """ "tegum", or "package NAME VERSION"."""
+    """Where it comes from: "tegum", or "package NAME VERSION"."""
 
 
 def names() -> list[str]:
     """The names of all experiments, tegum's own and those of other packages, in alphabetical order.
 
-    One of another package whose name is taken is called PACKAGE.NAME.
+    An experiment of another package whose name is taken is called PACKAGE.NAME.
     """
     from tegum.experiments.installed import installed
 
@@ -70,12 +70,12 @@ def get(name: str | os.PathLike[str]) -> Experiment:
     """The experiment of that name, or in that file.
 
     Args:
-        name: one of `names()`; PACKAGE.NAME of one of another package; or the path of a file, as `Path` or as text that
-            ends with .py, or with .py:CLASS where the file holds several.
+        name: one of `names()`; PACKAGE.NAME for one of another package; or the path of a file, as a `Path` or as text
+            ending in .py, or in .py:CLASS if the file holds several.
 
     Raises:
-        ValueError: there is none of this name (the sentence names the nearest), none in the file, or several; or the
-            package that has it cannot be imported.
+        ValueError: there is no experiment of this name (the message suggests the nearest), none in the file, or more
+            than one; or its package cannot be imported.
         FileNotFoundError: there is no such file.
         Exception: whatever the file itself raises.
 
@@ -105,9 +105,9 @@ def get(name: str | os.PathLike[str]) -> Experiment:
 
 
 def listed() -> list[Listed]:
-    """All experiments with their claims, in the order of their names.
+    """All experiments with their claims, in order of name.
 
-    One of another package that cannot be imported is left out, with a warning.
+    An experiment of another package that cannot be imported is left out, with a warning.
     """
     from tegum.experiments.installed import installed
 
@@ -122,7 +122,7 @@ def listed() -> list[Listed]:
 
 
 def claims() -> dict[str, str]:
-    """The claim of each experiment, in one sentence, by its name."""
+    """The claim of each experiment, in one sentence, by name."""
     return {each.name: each.claim for each in listed()}
 
 

@@ -1,6 +1,6 @@
-"""An experiment in a file of a user's: `mine.py`, or `mine.py:ClassName` where the file holds several.
+"""An experiment in a user's file: `mine.py`, or `mine.py:ClassName` if the file holds several.
 
-The file is run as a script is: modules beside it can be imported, and hide installed ones of the same name.
+The file is run like a script: modules in its folder can be imported, and hide installed ones of the same name.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 from tegum.experiments.framework import Experiment, Origin, chosen, ready
 
 _neighbours: dict[str, Path] = {}
-"""Modules, and packages, that files have imported from their own folders, with these folders."""
+"""Modules and packages that files have imported from their own folders, with those folders."""
 
 
 def split(name: str | os.PathLike[str]) -> tuple[Path, str | None] | None:
-    """The file, and the class in it, that a name of an experiment means; None if it is no file's.
+    """The file, and the class in it, that the name of an experiment stands for; None if it names no file.
 
     >>> from pathlib import Path
     >>> from tegum.experiments.files import split
@@ -41,11 +41,11 @@ def load(path: Path, kind: str | None = None) -> Experiment:
     """The experiment in a file.
 
     Args:
-        path: of the file.
-        kind: the name of the class; None where there is one only.
+        path: the file.
+        kind: the name of the class; None if there is only one.
 
     Raises:
-        ValueError: there is no experiment in it, or several are.
+        ValueError: there is no experiment in it, or more than one.
         OSError: the file cannot be read.
         Exception: whatever the file itself raises.
 
@@ -60,18 +60,18 @@ def load(path: Path, kind: str | None = None) -> Experiment:
     module = _run(path.resolve(), content)
     found = chosen(module, kind, str(path))
     folder = path.resolve().parent
-    told: dict[str, Any] = {"file": str(path), "sha256": hashlib.sha256(content).hexdigest()}
+    source: dict[str, Any] = {"file": str(path), "sha256": hashlib.sha256(content).hexdigest()}
     if beside := _digests(folder):
-        told["neighbours"] = beside
-    return ready(found, Origin(path.stem.replace("_", "-"), told, folder), str(path))
+        source["neighbours"] = beside
+    return ready(found, Origin(path.stem.replace("_", "-"), source, folder), str(path))
 
 
 def own_lines(error: BaseException, of: str | os.PathLike[str] | Experiment[Any]) -> str | None:
-    """The traceback of an error without the lines of tegum and of libraries; None where none is the experiment's own.
+    """The traceback of an error without the lines of tegum and of libraries; None if no line is the experiment's own.
 
     Args:
-        error: raised by an experiment that is not tegum's own, or while its file was run.
-        of: the experiment, or the name by which it could not be had.
+        error: an error raised by an experiment that is not tegum's own, or while its file was run.
+        of: the experiment, or the name by which it could not be loaded.
 
     """
     if isinstance(of, Experiment):
@@ -81,35 +81,35 @@ def own_lines(error: BaseException, of: str | os.PathLike[str] | Experiment[Any]
         origin = None if file is None else Origin("", {}, file[0].resolve().parent)
     if origin is None:
         return None
-    told = traceback.TracebackException.from_exception(error)
-    if not _keep_own(told, origin) and not (isinstance(error, SyntaxError) and origin.owns(error.filename or "")):
+    trace = traceback.TracebackException.from_exception(error)
+    if not _keep_own(trace, origin) and not (isinstance(error, SyntaxError) and origin.owns(error.filename or "")):
         return None
-    # They are told in the last sentence.
-    told.__notes__ = None
-    return "".join(told.format())
+    # Notes are part of the final message instead.
+    trace.__notes__ = None
+    return "".join(trace.format())
 
 
-def _keep_own(told: traceback.TracebackException, origin: Origin) -> bool:
-    """Leave out foreign lines, and the errors before it that have no others; whether any are left."""
-    told.stack = traceback.StackSummary.from_list([each for each in told.stack if origin.owns(each.filename)])
+def _keep_own(trace: traceback.TracebackException, origin: Origin) -> bool:
+    """Drop foreign lines, and earlier errors that have no others; returns whether any lines are left."""
+    trace.stack = traceback.StackSummary.from_list([each for each in trace.stack if origin.owns(each.filename)])
     for name in ("__cause__", "__context__"):
-        before = getattr(told, name)
+        before = getattr(trace, name)
         if before is not None and not _keep_own(before, origin):
-            setattr(told, name, None)
-    return bool(told.stack)
+            setattr(trace, name, None)
+    return bool(trace.stack)
 
 
 def _run(path: Path, content: bytes) -> ModuleType:
-    """Run a file as a module of its own, under a name that no other module has."""
+    """Run a file as a module, under a name that no other module has."""
     name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None:
-        raise ValueError(f"experiment {str(path)!r}: this is no file of Python code")
+        raise ValueError(f"experiment {str(path)!r}: this is not a file of Python code")
     module = importlib.util.module_from_spec(spec)
     _put_first(path.parent)
     before, sys.modules[name] = set(sys.modules), module
     try:
-        # What was read is what runs: the digest is of these bytes.
+        # Run exactly the bytes that were read, because the digest is of them.
         exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
     except BaseException:
         del sys.modules[name]
@@ -123,9 +123,9 @@ def _run(path: Path, content: bytes) -> ModuleType:
 
 
 def _put_first(folder: Path) -> None:
-    """Let modules of this folder be found before others, also later on, inside functions.
+    """Make modules of this folder take precedence over others, including for later imports inside functions.
 
-    A module from beside another file that has the name of one in this folder is forgotten.
+    A module from the folder of another file is forgotten if this folder has one of the same name.
     """
     if str(folder) in sys.path:
         sys.path.remove(str(folder))

@@ -1,4 +1,4 @@
-"""The folder of an experiment's result: it grows inside, in `partial`, and takes its place when it is whole."""
+"""The folder of an experiment's result, which is built up in `partial` and moved into place once it is complete."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 PARTIAL = "partial"
-"""The folder inside in which an unfinished result is."""
+"""The subfolder that holds an unfinished result."""
 
 NOTE = "unfinished.json"
-"""What in there says which trainings were named on the way, and by which code: for the next call, which goes on."""
+"""A file in there that lists, for a call that resumes, trainings added on the way and the code that added them."""
 
 _FIGURES, _FIGURES_BYTES = "figures", 2**24
-"""What besides trajectories needs room, and bytes that are surely enough for it."""
+"""What needs disk space besides trajectories, and an ample estimate for it in bytes."""
 
 
 @final
 class Folder:
-    """A folder for a result, taken before the work begins; inside a `with` block."""
+    """A folder for a result, reserved before the work begins; use it in a `with` block."""
 
     def __init__(
         self,
@@ -49,20 +49,20 @@ class Folder:
         specs: Mapping[str, Spec | Sequence[Spec]],
         source: Mapping[str, Any] | None = None,
     ) -> None:
-        """Look whether the result can be written there.
+        """Check that the result can be written there.
 
         Args:
-            path: the folder; made if it is missing.
-            files: what the result consists of, its summary last.
+            path: the folder; it is created if missing.
+            files: the files of the result, its summary last.
             overwrite: whether an earlier result may be replaced.
-            resume: whether to go on from what an unfinished run has left.
-            call: what errors begin with.
-            specs: what is going to be trained, by name; more may follow.
-            source: whose code it is, where it is not tegum's own.
+            resume: whether to continue from what an unfinished run has left.
+            call: the beginning of every error message.
+            specs: what will be trained, by name; more may follow.
+            source: where the code comes from, if it is not tegum's own.
 
         Raises:
             NotADirectoryError: `path` is a file.
-            FileExistsError: there is a result, or an unfinished one, that is not to be replaced.
+            FileExistsError: there is a finished or unfinished result that is not to be replaced.
             OSError: nothing can be written there.
 
         """
@@ -84,7 +84,7 @@ class Folder:
         self._noted = self._read_note()
         if foreign := self._foreign():
             raise FileExistsError(
-                f"{call}: {str(path / PARTIAL)!r} holds {foreign}, which is no part of an unfinished result of this "
+                f"{call}: {str(path / PARTIAL)!r} holds {foreign}, which is not part of an unfinished result of this "
                 "experiment; unfinished results go there, so move it, or choose another folder"
             )
         self._finish_publishing()
@@ -97,7 +97,7 @@ class Folder:
         zarr_setup.check(call)
 
     def _check_files(self, files: Sequence[str]) -> None:
-        """Refuse names under which something stands that is not to be replaced."""
+        """Refuse names that are taken by something that is not to be replaced."""
         from tegum.data.store import check_place
 
         call, path = self._call, self._shown
@@ -107,14 +107,14 @@ class Folder:
         for file in files:
             if (self.path / file).is_dir() != file.endswith(".zarr") and os.path.lexists(self.path / file):
                 raise FileExistsError(
-                    f"{call}: {str(path / file)!r} is no part of an earlier result, and overwrite=True replaces no "
-                    "other thing"
+                    f"{call}: {str(path / file)!r} is not part of an earlier result, and overwrite=True "
+                    "replaces nothing else"
                 )
             if file.endswith(".zarr") and self.path.is_dir():
                 check_place(self.path / file, overwrite=True, call=f"{call}: {str(path / file)!r}")
 
     def __enter__(self) -> Folder:
-        # Now, and not after an hour of training that then could not be kept.
+        # Now, and not after an hour of training whose results then cannot be stored.
         try:
             with explaining(f"{self._call}: making the folder {str(self._shown)!r}"):
                 for folder in (*reversed(self.path.parents), self.path, self._partial):
@@ -131,7 +131,7 @@ class Folder:
             if self._resume and self._left() and _code(self._noted.get("source", self._source)) != _code(self._source):
                 warnings.warn(
                     f"{self._call}: the code of this experiment has changed since its unfinished result was begun; "
-                    "what was trained stands, its Specs being the same; the code as it is now measures and draws it",
+                    "what was trained is kept, as its Specs are the same, and is measured and drawn by the new code",
                     stacklevel=3,
                 )
             if self._source is not None:
@@ -147,9 +147,9 @@ class Folder:
         with suppress(OSError):
             if not self._left():
                 (self._partial / NOTE).unlink()
-        # An empty `partial` may also be one that a killed run has left.
+        # An empty `partial` may also have been left by a run that was killed.
         for folder in dict.fromkeys([self._partial, *reversed(self._made)]):
-            with suppress(OSError):  # It is not empty: there is something to keep.
+            with suppress(OSError):  # The folder is not empty: there is something to keep.
                 folder.rmdir()
         if error is not None and not hasattr(error, "__notes__") and self._partial.exists():
             where = repr(str(self._shown / PARTIAL))
@@ -164,12 +164,12 @@ class Folder:
     def train(
         self, name: str, specs: Spec | Sequence[Spec], progress: bool | Callable[[Segment], None] | None
     ) -> xr.Dataset:
-        """Train and keep a trajectory; or take the one that an unfinished run has trained to its end.
+        """Train and store a trajectory, or take the one that an unfinished run has already completed.
 
         Raises:
-            ValueError: what was left is of another Spec, engine or version of the code.
-            FileExistsError: a training that was not foretold has the name of something that is not to be replaced.
-            OSError: it cannot be kept there, or the disk has no room for it.
+            ValueError: what was left has another Spec, engine or version of the code.
+            FileExistsError: a training that was added on the way has the name of something that is not to be replaced.
+            OSError: it cannot be stored there, or the disk has too little space.
 
         """
         from tegum.training.checkpoint import finished
@@ -178,13 +178,13 @@ class Folder:
         target = self._partial / f"{name}.zarr"
         if target.name not in self._files:
             self._add(name, specs)
-        self._rooms[name].release()  # Training holds its own.
+        self._rooms[name].release()  # Training reserves its own space.
         if self._resume and target.exists():
             return finished(target, specs, call=f"{self._call}: run(resume=True)")
         return train(specs, progress=progress, out=target, overwrite=True, resume=self._resume)
 
     def _add(self, name: str, specs: Spec | Sequence[Spec]) -> None:
-        """Let the result consist of one more trajectory, which was named on the way."""
+        """Add to the result a trajectory that was named only on the way."""
         file = f"{name}.zarr"
         with explaining(f"{self._call}: looking at {str(self._shown / file)!r}"):
             self._check_files([file])
@@ -194,27 +194,27 @@ class Folder:
         self._take_room(name, specs)
 
     def _write_note(self, *added: str) -> None:
-        self._noted = told = {"files": sorted({*added, *self._noted.get("files", ())}), "source": self._source}
+        self._noted = note = {"files": sorted({*added, *self._noted.get("files", ())}), "source": self._source}
         place = self._partial / NOTE
         with replacing_file(place, overwrite=True, call=f"{self._call}: writing {NOTE}") as part:
-            part.write_text(json.dumps(told, indent=2), encoding="utf-8")
+            part.write_text(json.dumps(note, indent=2), encoding="utf-8")
 
     def _read_note(self) -> Mapping[str, Any]:
-        """What a former call has noted; nothing where it is none of ours."""
+        """The note of an earlier call; empty if there is none, or if it is not one of ours."""
         try:
-            told = json.loads((self._partial / NOTE).read_text(encoding="utf-8"))
+            note = json.loads((self._partial / NOTE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        files = told.get("files") if isinstance(told, dict) else None
+        files = note.get("files") if isinstance(note, dict) else None
         if not isinstance(files, list) or not all(isinstance(each, str) and each.endswith(".zarr") for each in files):
             return {}
-        return {"files": files, "source": told.get("source")}
+        return {"files": files, "source": note.get("source")}
 
     def write(self, file: str, content: bytes) -> None:
         """Write a file of the result.
 
         Raises:
-            OSError: naming the place.
+            OSError: the file cannot be written; the message names it.
 
         """
         self._rooms[_FIGURES].release()
@@ -222,13 +222,13 @@ class Folder:
             part.write_bytes(content)
 
     def publish(self, summary: bytes) -> None:
-        """Write the summary, with which the result is whole, and let it take its place."""
+        """Write the summary, which completes the result, and move the result into place."""
         with uninterrupted():
             self.write(SUMMARY, summary)
             self._finish_publishing()
 
     def _foreign(self) -> str | None:
-        """The name of something in `partial` that we have not put there."""
+        """The name of something in `partial` that is not ours, or None."""
         if not os.path.lexists(self._partial):
             return None
         if not self._partial.is_dir():
@@ -246,23 +246,23 @@ class Folder:
         return next((f"{name}/{other}" for name, other in inside if other), None)
 
     def _left(self) -> bool:
-        """Whether an unfinished run has left anything: not an empty folder, nor what it had not yet given a name."""
+        """Whether an unfinished run has left anything; an empty folder and hidden temporary files do not count."""
         if not self._partial.is_dir():
             return False
         return any(not is_hidden(path.name) and path.name != NOTE for path in self._partial.iterdir())
 
     def _finish_publishing(self) -> None:
-        """Move a whole result to its place, also one whose run was killed while it did so.
+        """Move a complete result into place, including one whose run was killed during the move.
 
-        The summary is moved last: as long as it is in `partial`, what is there is whole and may go on moving.
+        The summary moves last: while it is in `partial`, the result is complete and the move can be continued.
         """
         if not (self._partial / SUMMARY).is_file():
             return
         with explaining(f"{self._call}: moving the result to {str(self._shown)!r}"):
-            files = _files_told(self._partial) or self._files
+            files = _files_listed(self._partial) or self._files
             names = [name for name in files if os.path.lexists(self._partial / name)]
-            # Trajectories that the new result does not have: they would seem to be of it.
-            for name in set(_files_told(self.path)) - {*files}:
+            # Trajectories that the new result lacks must go: they would seem to belong to it.
+            for name in set(_files_listed(self.path)) - {*files}:
                 if name.endswith(".zarr") and foreign_in(self.path / name, STORE) is None:
                     remove(self.path / name)
             for name in (*(name for name in names if name != SUMMARY), SUMMARY):
@@ -270,12 +270,12 @@ class Folder:
                 if old.is_dir():
                     old.rename(new.with_name(f"{name}{OLD}"))
                 new.replace(old)
-            if self._foreign() is None:  # else somebody has put it there in the meantime
+            if self._foreign() is None:  # Otherwise somebody else has put something there.
                 remove(self._partial)
 
 
-def _files_told(folder: Path) -> tuple[str, ...]:
-    """The files of the result in a folder, as its summary tells them; none where there is no such summary."""
+def _files_listed(folder: Path) -> tuple[str, ...]:
+    """The files of the result in a folder, as its summary lists them; empty if there is no such summary."""
     try:
         files = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["files"]
         return tuple(name for name in files if Path(name).name == name)
@@ -284,7 +284,7 @@ def _files_told(folder: Path) -> tuple[str, ...]:
 
 
 def _code(source: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """What decides whether code is the same, wherever it lies."""
+    """The part of a source that identifies the code, wherever the file lies."""
     return {key: value for key, value in (source or {}).items() if key != "file"}
 
 

@@ -1,15 +1,16 @@
-"""What every experiment is: a claim, trainings, measures, criteria fixed beforehand, a figure, and a verdict.
+"""The parts of every experiment: a claim, trainings, measures, criteria fixed beforehand, a figure, and a verdict.
 
-An experiment says what to train (`trainings`, and `further` of what has been trained), measures the trajectories
-(`analyse`) and draws what it found (`draw`): calls that are usable alone. `run` joins them and writes a folder:
+An experiment says what to train (`trainings`, and `further` where that depends on earlier runs), measures the
+trajectories (`analyse`) and draws what it found (`draw`). Each call can be used alone. `run` joins them and writes a
+folder:
 
-    run.zarr                     every snapshot, one such store for each training by its name
+    run.zarr                     every snapshot; one such store per training, by its name
     NAME.png, NAME.svg           the figure
-    summary.json                 claim, verdict, every measured number, and how they came about
+    summary.json                 claim, verdict, every measured number, and how they were obtained
 
-Until all of it is there it grows in the folder `partial` inside, trajectories as soon as they are trained and the
-summary last; then it takes the place of an earlier result. A folder with a summary is a whole result, and what an
-unfinished run has left in `partial` can be gone on with.
+The result is built up in a subfolder `partial`, each trajectory as soon as it is trained and the summary last. Once it
+is complete it replaces any earlier result. A folder with a summary therefore holds a complete result, and an unfinished
+run can be resumed from what it left in `partial`.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 Size = Literal["quick", "default", "full"]
-"""Half a minute to about two minutes on two cores; what the README shows; for publication."""
+"""quick: half a minute to about two minutes on two cores; default: what the README shows; full: for publication."""
 
 Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
 
 SCHEMA = 2
-"""Of summary.json: since the second, measures and criteria have keys."""
+"""The version of the format of summary.json; since version 2, measures and criteria have keys."""
 
 _LIBRARIES = ("tegum", "diffrax", "jax", "matplotlib", "numba", "numpy", "xarray", "zarr")
 
@@ -53,21 +54,21 @@ _LIBRARIES = ("tegum", "diffrax", "jax", "matplotlib", "numba", "numpy", "xarray
 @final
 @dataclass(frozen=True)
 class Criterion:
-    """A part of the claim in one sentence, fixed before the run, and whether the run passed it."""
+    """One part of the claim, fixed in one sentence before the run, and whether the run passed it."""
 
     key: str
-    """For programs, as that of a measure."""
+    """The name for programs, as for a measure."""
     text: str
     passed: bool
 
     def __post_init__(self) -> None:
-        """Refuse a key that is none, and take numpy's truth values for Python's, which JSON knows."""
+        """Refuse a malformed key, and turn numpy's booleans into Python's, which JSON can write."""
         check_key(self.key)
         object.__setattr__(self, "passed", bool(self.passed))
 
 
 Shown = TypeVar("Shown")
-"""What an experiment's own figure needs."""
+"""The type of what an experiment's own figure needs."""
 
 
 @final
@@ -80,25 +81,25 @@ class Findings(Generic[Shown]):
     caption: str
     """What the figure shows, in sentences."""
     shown: Shown = field(default=cast("Shown", None))
-    """What the experiment's own `draw` needs besides the trajectories; most need nothing."""
+    """What the experiment's own `draw` needs besides the trajectories; most experiments need nothing."""
     tested: bool = True
-    """Whether there was anything to compare with the criteria; what was not tested is not refuted."""
+    """Whether there was anything to compare with the criteria: a claim that was not tested is not refuted."""
 
 
 @final
 @dataclass(frozen=True)
 class Origin:
-    """Where an experiment comes from that is not tegum's own."""
+    """The origin of an experiment that is not one of tegum's own."""
 
     name: str
-    """By which it is found."""
-    told: Mapping[str, Any]
-    """For summary.json: a file with its sha256 and those of its neighbours, or a package with its version."""
+    """The name by which the experiment is found."""
+    source: Mapping[str, Any]
+    """What summary.json records: a file with its sha256 and those of its neighbours, or a package and its version."""
     root: Path
-    """The folder, or the single file, that holds its code."""
+    """The folder, or the single file, that holds the code."""
 
     def owns(self, file: str) -> bool:
-        """Whether a file of Python code belongs to it, and not to tegum or to what is installed inside its folder."""
+        """Whether a Python file belongs to it, and not to tegum or to something installed inside its folder."""
         path = Path(file)
         if path == self.root:
             return True
@@ -107,15 +108,15 @@ class Origin:
         return "site-packages" not in path.relative_to(self.root).parts
 
     def __str__(self) -> str:
-        if "package" in self.told:
-            return f"package {self.told['package']} {self.told['version']}"
-        return str(self.told["file"])
+        if "package" in self.source:
+            return f"package {self.source['package']} {self.source['version']}"
+        return str(self.source["file"])
 
 
 @final
 @dataclass(frozen=True)
 class Summary:
-    """The result of a run of an experiment, as summary.json tells it."""
+    """The result of running an experiment, as written to summary.json."""
 
     name: str
     claim: str
@@ -125,55 +126,55 @@ class Summary:
     caption: str
     size: Size
     spec: Mapping[str, Any]
-    """For each of `trainings` its Spec in JSON form, or the list of them; those of `further` follow from these runs,
-    and stand in their trajectories."""
+    """For each of `trainings`, its Spec or list of Specs in JSON form. Those of `further` follow from these runs, and
+    are stored with their trajectories."""
     seed: Mapping[str, Any]
-    """For each training the base seed of all its random numbers, or the list of them."""
+    """For each training, the base seed of all its random numbers, or a list of them."""
     versions: Mapping[str, str]
     wall_time_s: float
     files: tuple[Path, ...]
-    """Everything that was written, this summary last."""
+    """Every file that was written, this summary last."""
     source: Mapping[str, Any] | None = None
-    """Of an experiment that is not tegum's own: `file` with its `sha256` and those of its `neighbours`, the modules
-    beside it that it imports; or `package` and `version`. Left out of the JSON for tegum's own."""
+    """For an experiment that is not tegum's own: `file`, its `sha256` and those of its `neighbours`, the modules in the
+    same folder that it imports; or `package` and `version`. Left out of the JSON for tegum's own experiments."""
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as JSON-able dictionaries and lists; files by their names in the folder."""
-        told = {"schema": SCHEMA} | asdict(self) | {"files": [file.name for file in self.files]}
+        """The summary as dictionaries and lists for JSON, with files by their names in the folder."""
+        found = {"schema": SCHEMA} | asdict(self) | {"files": [file.name for file in self.files]}
         if self.source is None:
-            del told["source"]
-        return told
+            del found["source"]
+        return found
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Summary:
-        """The summary in a result's folder, of this version of tegum or an earlier one.
+        """Read the summary in the folder of a result, written by this version of tegum or an earlier one.
 
-        In the first schema measures and criteria had no keys: theirs are made of their texts.
+        In schema 1, measures and criteria had no keys. Keys are then made from their texts.
 
         Args:
-            folder: that `run` has written.
+            folder: a folder that `run` has written.
 
         Raises:
             FileNotFoundError: there is no summary.json.
-            ValueError: it is not the summary of an experiment, or of a later schema.
+            ValueError: it is not the summary of an experiment, or has a later schema.
 
         """
         path = Path(folder) / SUMMARY
         call = f"Summary.read({str(folder)!r})"
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            schema = told.pop("schema", 1)
+            found = json.loads(path.read_text(encoding="utf-8"))
+            schema = found.pop("schema", 1)
             if isinstance(schema, int) and schema > SCHEMA:
                 raise ValueError(f"{call}: its schema is {schema}; this version of tegum reads up to {SCHEMA}")
-            measures, criteria = ([dict(each) for each in told[name]] for name in ("measures", "criteria"))
+            measures, criteria = ([dict(each) for each in found[name]] for name in ("measures", "criteria"))
             for each, text in [*((one, "name") for one in measures), *((one, "text") for one in criteria)]:
                 each.setdefault("key", _slug(each[text]))
             parts = {
                 "measures": tuple(Measure(**each) for each in measures),
                 "criteria": tuple(Criterion(**each) for each in criteria),
-                "files": tuple(path.parent / name for name in told["files"]),
+                "files": tuple(path.parent / name for name in found["files"]),
             }
-            return cls(**(told | parts))
+            return cls(**(found | parts))
         except FileNotFoundError:
             raise FileNotFoundError(f"{call}: there is no {SUMMARY} in it") from None
         except (TypeError, KeyError, AttributeError, UnicodeDecodeError, json.JSONDecodeError):
@@ -185,21 +186,22 @@ class Experiment(abc.ABC, Generic[Shown]):
 
     An experiment is a class without arguments. It defines
 
-    - `claim`: one sentence that can turn out wrong;
+    - `claim`: one sentence that can turn out to be wrong;
     - `trainings(size)`: what to train, as Specs by name, in three sizes;
-    - `analyse(runs)`: the trajectories measured, and compared with criteria that were fixed before;
-    - `varies`: which keys of its Specs `--set` may change. Without it nothing can be changed;
+    - `analyse(runs)`: measure the trajectories, and compare them with criteria that were fixed beforehand;
+    - `varies`: which keys of its Specs `--set` may change; without it, nothing can be changed;
     - `further(runs)`, if some trainings depend on the outcome of others;
-    - `draw(runs, findings)`, if it needs another figure than the losses with the measures.
+    - `draw(runs, findings)`, if the default figure (losses and measures) is not enough.
 
-    Everything else (progress, interruption, `--resume`, the folder of the result, the verdict) comes with `run`. In a
-    file `mine.py` it is run by `tegum run mine.py`, and found from Python by `tegum.experiments.get("mine.py")`.
+    Everything else (progress, interruption, `--resume`, the folder of the result, the verdict) comes with `run`. An
+    experiment in a file `mine.py` is run with `tegum run mine.py`, and `tegum.experiments.get("mine.py")` finds it from
+    Python.
 
     Example:
         >>> import tegum as tg
         >>> from tegum.experiments import ANY, Criterion, Experiment, Findings, average
         >>> class LossFalls(Experiment):
-        ...     claim = "In 200 steps of training the loss falls below a third of that of zero weights."
+        ...     claim = "In 200 steps of training the loss falls below a third of the loss of zero weights."
         ...     varies = {"training.rate": ANY, "seeds": ANY}
         ...
         ...     def trainings(self, size):
@@ -211,7 +213,7 @@ class Experiment(abc.ABC, Generic[Shown]):
         ...     def analyse(self, runs):
         ...         # With W = 0 and b = 0 the loss is E[x²] = p/3 for each of four features.
         ...         ratio = runs["run"].loss.isel(step=-1).values / (4 * 0.5 / 3)
-        ...         mean = average("final_loss", "final loss / loss of zero weights", ratio, "1", "mean over runs")
+        ...         mean = average("final_loss", "final loss / loss of zero weights", ratio, "", "mean over runs")
         ...         low = Criterion("below_a_third", "The mean final loss is below a third.", mean.high < 1 / 3)
         ...         return Findings((mean,), (low,), "Losses of four features in three dimensions.")
         >>> experiment = LossFalls()
@@ -224,18 +226,19 @@ class Experiment(abc.ABC, Generic[Shown]):
     """
 
     claim: ClassVar[str]
-    """In one sentence."""
+    """The claim, in one sentence."""
 
     varies: ClassVar[Mapping[str, Range]] = {}
-    """The keys of its Specs that can be changed, with the values for which it measures, draws and tells what is right;
-    any other is refused. A key names no set of features: "features.density" stands for "features.0.density" as well."""
+    """The keys of its Specs that can be changed, each with the range in which measures, figure and verdict stay
+    correct. Anything else is refused. Keys do not number the sets of features: "features.density" also covers
+    "features.0.density"."""
 
     origin: Origin | None = None
-    """Set by `tegum.experiments.get` where it comes from a file or from another package."""
+    """Where it comes from, if from a file or another package; set by `tegum.experiments.get`."""
 
     @property
     def name(self) -> str:
-        """That of its file, with hyphens; in a notebook, which has none, that of its class."""
+        """The name of its file, with hyphens; in a notebook, which has no file, the name of its class."""
         if self.origin is not None:
             return self.origin.name
         module = type(self).__module__.rpartition(".")[2]
@@ -246,21 +249,21 @@ class Experiment(abc.ABC, Generic[Shown]):
 
     @abc.abstractmethod
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """What to train: for each name ("run" where there is one only) a Spec, or Specs of one call."""
+        """What to train: by name ("run" if there is only one), a Spec, or several Specs to be trained in one call."""
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Refuse, before any training, what the values of several keys together make impossible.
+        """Refuse, before any training, combinations of values that are impossible.
 
         Raises:
-            ValueError: naming the key that was changed, and the rule.
+            ValueError: a combination is impossible; the message names the key that was changed, and the rule.
 
         """
 
     def changed(self, size: Size, changes: Changes = ()) -> dict[str, Spec | Sequence[Spec]]:
-        """What to train, with changes to every Spec; what cannot be measured, drawn and told rightly is refused.
+        """What to train, with changes applied to every Spec. A change that would make the results wrong is refused.
 
         Raises:
-            ValueError: a key that does not vary here, or a value out of its range; the sentence says what varies.
+            ValueError: a key does not vary here, or a value is out of range; the message says what can be changed.
 
         """
         from tegum.training.spec.overrides import read_changes
@@ -274,10 +277,11 @@ class Experiment(abc.ABC, Generic[Shown]):
         return specs
 
     def further(self, runs: Mapping[str, xr.Dataset]) -> Mapping[str, Spec | Sequence[Spec]]:  # noqa: ARG002 (for those that override it)
-        """What to train next, given all that has been trained: descent from where runs ended, say. By default nothing.
+        """What to train next, given what has been trained, such as descent from where runs ended; by default nothing.
 
-        It is asked again after each answer, and names that are trained already are passed over: it may always give all
-        that can be named by now. Changes of `--set` are in the Specs of the runs (`tegum.training.dataset.specs_of`).
+        It is called again after each round, and names that are already trained are skipped, so it may always return
+        everything it can name so far. Changes made by `--set` are in the Specs of the runs
+        (`tegum.training.dataset.specs_of`).
         """
         return {}
 
@@ -286,14 +290,14 @@ class Experiment(abc.ABC, Generic[Shown]):
         specs: Mapping[str, Spec | Sequence[Spec]],
         train: Callable[[str, Spec | Sequence[Spec]], xr.Dataset] | None = None,
     ) -> dict[str, xr.Dataset]:
-        """The trajectories of the given trainings, and of those that `further` asks for until it asks for no more.
+        """The trajectories of the given trainings, and of those that `further` adds until it adds no more.
 
         Args:
-            specs: as `trainings` or `changed` gives them.
-            train: called with the name of each and its Specs; by default `tegum.train`, which keeps nothing.
+            specs: as returned by `trainings` or `changed`.
+            train: called with the name and the Specs of each training; by default `tegum.train`, which stores nothing.
 
         Raises:
-            ValueError: `further` gives something that cannot be trained.
+            ValueError: `further` returns something that cannot be trained.
 
         """
         if train is None:
@@ -309,10 +313,10 @@ class Experiment(abc.ABC, Generic[Shown]):
 
     @abc.abstractmethod
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Shown]:
-        """Measure the trajectories, by the names of their trainings, and compare with the criteria."""
+        """Measure the trajectories, given by the names of their trainings, and compare them with the criteria."""
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Shown]) -> Figure:
-        """The figure; by default the losses of all runs, a panel for each training, over the measures."""
+        """Draw the figure; by default the losses of all runs, one panel per training, above the measures."""
         from tegum.figures.losses import losses
 
         return losses(runs, [measure.line() for measure in findings.measures], findings.caption)
@@ -329,26 +333,26 @@ class Experiment(abc.ABC, Generic[Shown]):
     ) -> Summary:
         """Train, analyse, draw, judge, and write it all to a folder.
 
-        Should training be stopped, or analysis or drawing fail, what was trained is kept in the folder `partial`
-        inside, and an earlier result stays as it is.
+        If training is stopped, or analysis or drawing fails, what was trained is kept in the subfolder `partial`, and
+        an earlier result stays as it is.
 
         Args:
-            out: the folder; made if it is missing.
-            size: how large an ensemble.
-            changes: to every Spec, as `Spec.override` takes them: ["training.steps=20000"].
-            overwrite: replace an earlier result in the folder, once the new one is whole; other files there are left
+            out: the folder; it is created if missing.
+            size: the size of the ensemble.
+            changes: changes to every Spec, in the form that `Spec.override` takes: ["training.steps=20000"].
+            overwrite: replace an earlier result in the folder once the new one is complete. Other files there are left
                 alone.
-            resume: go on from what an unfinished run has left in the folder, to the same numbers; where there is
-                nothing, begin.
-            progress: as in `train`, of all that is trained, measured and drawn; a function is called with each
+            resume: continue from what an unfinished run has left in the folder, with bit-identical results. If there is
+                nothing, start from the beginning.
+            progress: as in `train`, for everything that is trained, measured and drawn. A function is called with each
                 `Segment` of the trainings.
 
         Raises:
-            ValueError: an unknown size, or changes that a Spec refuses or of what does not vary here.
-            FileExistsError: the folder holds a result, or an unfinished one, that is not to be replaced.
+            ValueError: the size is unknown, or a change is refused, by a Spec or because that key does not vary here.
+            FileExistsError: the folder holds a finished or unfinished result that is not to be replaced.
             NotADirectoryError: `out` is a file.
-            OSError: nothing can be written there, or the disk has no room for it.
-            TrainingInterrupted: on Ctrl-C while training; what was done until then is kept in `out`.
+            OSError: nothing can be written there, or the disk has too little space.
+            TrainingInterrupted: Ctrl-C was pressed while training; what was done until then is kept in `out`.
 
         """
         from tegum.experiments.folder import Folder
@@ -358,7 +362,7 @@ class Experiment(abc.ABC, Generic[Shown]):
         from tegum.training.engine import together
         from tegum.training.sizes import check_training
 
-        matplotlib()  # What cannot be drawn is known before it is trained.
+        matplotlib()  # If matplotlib cannot be imported, fail before training and not after.
         begin = time.perf_counter()
         sizes = ("quick", "default", "full")
         if size not in sizes:
@@ -366,7 +370,7 @@ class Experiment(abc.ABC, Generic[Shown]):
         specs = self.changed(size, changes)
         for spec in specs.values():
             check_training(together(spec, self.name), self.name, "auto", None, kept=True)
-        source = None if self.origin is None else self.origin.told
+        source = None if self.origin is None else self.origin.source
         with (
             shown(progress, Stage(f"{self.name} ({size})"), "run"),
             Folder(
@@ -407,7 +411,7 @@ class Experiment(abc.ABC, Generic[Shown]):
         return (*(f"{name}.zarr" for name in names), f"{self.name}.png", f"{self.name}.svg", SUMMARY)
 
     def _checked(self, given: Any, call: str) -> dict[str, Spec | Sequence[Spec]]:
-        """What `trainings` or `further` has given, if it can be trained and kept under its names."""
+        """What `trainings` or `further` returned, if it can be trained and stored under its names."""
         from tegum.training.spec.spec import Spec
 
         if not isinstance(given, Mapping):
@@ -415,7 +419,7 @@ class Experiment(abc.ABC, Generic[Shown]):
             raise ValueError(f"{self.name}: {call} {rule}, not {type(given).__name__}")
         for name, specs in given.items():
             if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name)):
-                raise ValueError(f"{self.name}: {call} names a training {name!r}: use letters, digits, - and _ alone")
+                raise ValueError(f"{self.name}: {call} names a training {name!r}: use only letters, digits, - and _")
             several = specs if isinstance(specs, Sequence) else [specs]
             if not several or not all(isinstance(each, Spec) for each in several):
                 rule = "must be a Spec, or a list of Specs that are trained in one call"
@@ -424,10 +428,10 @@ class Experiment(abc.ABC, Generic[Shown]):
 
 
 def chosen(module: ModuleType, kind: str | None, call: str) -> object:
-    """The class of the experiment in a module: the named one, or the only one from which no other there derives.
+    """The class of the experiment in a module: the one named, or the only one from which no other there derives.
 
     Raises:
-        ValueError: there is none of this name, none at all, or several.
+        ValueError: there is no class of this name, no experiment at all, or more than one.
 
     """
     own = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Experiment)]
@@ -449,15 +453,15 @@ def chosen(module: ModuleType, kind: str | None, call: str) -> object:
 
 
 def ready(kind: object, origin: Origin | None, call: str) -> Experiment[Any]:
-    """The experiment of a class, which is whole.
+    """An instance of the class of an experiment, after checking that the class is complete.
 
     Raises:
-        ValueError: it is no experiment, or something that an experiment must have is missing.
+        ValueError: the class is not an experiment, or lacks something that an experiment must have.
 
     """
     if not (isinstance(kind, type) and issubclass(kind, Experiment)):
         name = kind.__name__ if isinstance(kind, type) else type(kind).__name__
-        raise ValueError(f"{call}: {name} is no class derived from tegum.experiments.Experiment")
+        raise ValueError(f"{call}: {name} is not a class derived from tegum.experiments.Experiment")
     missing = sorted(kind.__abstractmethods__)
     if not isinstance(getattr(kind, "claim", None), str):
         missing.insert(0, "claim")
@@ -470,7 +474,7 @@ def ready(kind: object, origin: Origin | None, call: str) -> Experiment[Any]:
 
 
 def verdict(criteria: Sequence[Criterion]) -> Verdict:
-    """All criteria passed: the claim holds; none: it does not; else it holds in part.
+    """The verdict: the claim holds if all criteria pass, does not hold if none does, and otherwise holds in part.
 
     Raises:
         ValueError: there are no criteria.
@@ -483,6 +487,7 @@ def verdict(criteria: Sequence[Criterion]) -> Verdict:
 
 
 def _slug(text: str) -> str:
+    """A key made from a text."""
     return re.sub(r"[^a-z0-9]+", "_", f"a {text}".lower()).strip("_")
 
 

@@ -1,6 +1,6 @@
-"""Experiments of other packages: those that their entry points of the group `tegum.experiments` name.
+"""Experiments of other packages, found through their entry points in the group `tegum.experiments`.
 
-A package declares them in its pyproject.toml, with a name and a class, or a module that holds one experiment:
+A package declares each in its pyproject.toml, by a name and a class, or a module that holds one experiment:
 
     [project.entry-points."tegum.experiments"]
     my-jumps = "mylab.jumps:Jumps"
@@ -28,17 +28,17 @@ GROUP = "tegum.experiments"
 @final
 @dataclass(frozen=True)
 class Installed:
-    """An experiment that a package says it has; nothing of it is imported yet."""
+    """An experiment that a package declares; none of its code has been imported yet."""
 
     name: str
-    """Under which it is listed."""
+    """The name under which it is listed."""
     package: str
     version: str
     point: importlib.metadata.EntryPoint = field(repr=False)
 
     @property
     def qualified(self) -> str:
-        """Its name behind that of its package, by which it is always found."""
+        """PACKAGE.NAME, by which it can always be found."""
         return f"{self.package}.{_name(self.point)}"
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Installed:
         """Import it.
 
         Raises:
-            ValueError: that fails, or what its entry point names is no experiment.
+            ValueError: the import fails, or the entry point does not name an experiment.
 
         """
         call = f"experiment {self.name!r} of {self}"
@@ -59,24 +59,26 @@ class Installed:
             raise ValueError(f"{call} cannot be imported: {type(error).__name__}{f': {why}' if why else ''}") from error
         if isinstance(found, ModuleType):
             found = chosen(found, None, call)
-        told = {"package": self.package, "version": self.version}
-        return ready(found, Origin(self.name, told, _root(found)), call)
+        source = {"package": self.package, "version": self.version}
+        return ready(found, Origin(self.name, source, _root(found)), call)
 
 
 def installed(own: Collection[str]) -> list[Installed]:
     """The experiments of all packages, by package and name.
 
-    Where its name is taken, by tegum itself or by another package, an experiment is listed as PACKAGE.NAME.
+    If its name is taken by tegum itself or by another package, an experiment is listed as PACKAGE.NAME.
 
     Args:
-        own: the names of tegum's own.
+        own: the names of tegum's own experiments.
 
     """
     points = []
     for point in _points():
         name = _name(point)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name):
-            warnings.warn(f"{_package(point)} calls an experiment {point.name!r}, which is no name", stacklevel=2)
+            warnings.warn(
+                f"{_package(point)} calls an experiment {point.name!r}, which is not a valid name", stacklevel=2
+            )
         elif point.dist is not None:
             points.append(point)
     taken = Counter([*own, *map(_name, points)])
@@ -91,7 +93,7 @@ def installed(own: Collection[str]) -> list[Installed]:
 def _points() -> Iterator[importlib.metadata.EntryPoint]:
     try:
         yield from importlib.metadata.entry_points(group=GROUP)
-    except Exception:  # Some package, perhaps one that has nothing to do with tegum, is installed badly.
+    except Exception:  # Some package, perhaps one unrelated to tegum, has a broken installation.
         for package in importlib.metadata.distributions():
             try:
                 yield from package.entry_points.select(group=GROUP)
@@ -109,7 +111,7 @@ def _package(point: importlib.metadata.EntryPoint) -> str:
 
 
 def _root(found: object) -> Path:
-    """The folder of the package that holds a class, or its file where it is a module alone."""
+    """The folder of the package that holds a class, or the file if it is a single module."""
     top = sys.modules[getattr(found, "__module__", "").partition(".")[0] or __name__]
     folders = list(getattr(top, "__path__", ()))
     return Path(folders[0] if folders else getattr(top, "__file__", None) or __file__)

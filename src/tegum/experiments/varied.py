@@ -1,4 +1,4 @@
-"""What an experiment lets be changed in its Specs, and the refusal of everything else before anything is trained."""
+"""Which changes an experiment allows to its Specs; everything else is refused before anything is trained."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Range:
-    """The values that a key may have: a number within bounds, or one word; whatever else the Spec asks of it."""
+    """The values that a key may have: a number within bounds, or a word. The Spec may restrict them further."""
 
     low: int | float = -math.inf
-    """The least, included."""
+    """The least value allowed."""
     high: int | float = math.inf
-    """The largest, included."""
+    """The largest value allowed."""
     never: int | float | None = None
-    """A number in between that it may not have."""
+    """A number in between that is not allowed."""
 
     def holds(self, value: Any) -> bool:
-        """Whether a value is among them; a list or a table never is."""
+        """Whether a value is allowed; a list or a table never is."""
         if isinstance(value, int | float):
             return not (value < self.low or value > self.high or value == self.never)
         return value is None or isinstance(value, str)
 
     def rule(self, value: Any) -> str:
-        """What a refused value must do: "be at least 2", "not be 10"."""
+        """The rule that a refused value breaks, to follow "must": "be at least 2", "not be 10"."""
         if not isinstance(value, int | float):
-            return "be one number or word"
+            return "be a single number or word"
         bounded = math.isfinite(self.low) or math.isfinite(self.high)
         return f"be {self}" if bounded else f"not be {self.never:g}"
 
@@ -53,48 +53,48 @@ class Range:
 
 
 ANY = Range()
-"""One number or word, as the Spec takes it."""
+"""Any number or word that the Spec accepts."""
 
 SPARSEST = Range(low=1e-3)
-"""Density of features; in samples of sparser ones there is nothing to see."""
+"""The range of feature densities: samples of sparser features contain almost nothing."""
 
 RATE = Range(high=0.1)
-"""Of training: with a larger one weights may grow beyond where exact losses of them can be computed."""
+"""The range of learning rates: with larger ones, weights may grow too large for exact losses to be computed."""
 
 SAMPLING: Mapping[str, Range] = {
     "training.rate": RATE,
     **dict.fromkeys((f"training.{key}" for key in ("schedule", "warmup", "weight_decay", "batch", "evaluation")), ANY),
 }
-"""Where all training is on mini-batches: how it goes, besides its optimiser and its steps."""
+"""The settings of mini-batch training that can vary, apart from the optimiser and the number of steps."""
 
 
 def refuse(name: str, varies: Mapping[str, Range], changes: Iterable[KeyChange]) -> None:
-    """Refuse changes of what does not vary in an experiment, or beyond where it does.
+    """Refuse a change to a key that does not vary in an experiment, or to a value out of its range.
 
     Args:
-        name: of the experiment.
-        varies: its keys with their ranges.
-        changes: as `read_changes` reads them.
+        name: the name of the experiment.
+        varies: the keys that vary, with their ranges.
+        changes: the changes, as `read_changes` returns them.
 
     Raises:
-        ValueError: the sentence quotes the change and says what can be changed.
+        ValueError: a change is refused; the message quotes it and says what can be changed.
 
     """
     for change in changes:
         key, call = _key(change), f"{name}: run({_quoted(change.text)})"
         if key not in varies:
             known = [f"{each} ({range_})" if str(range_) else each for each, range_ in varies.items()]
-            can = f"what can is {', '.join(known)}" if known else "nothing can"
+            can = f"these keys can: {', '.join(known)}" if known else "nothing can"
             raise ValueError(f"{call}: {key} cannot be changed here; {can}")
         if not varies[key].holds(change.value):
             raise ValueError(f"{call}: {key} must {varies[key].rule(change.value)}")
 
 
 def refuse_room(name: str, spec: Spec) -> None:
-    """Refuse a Spec in which every feature can have a dimension of its own: nothing is in superposition.
+    """Refuse a Spec in which every feature can have a dimension of its own, so that there is no superposition.
 
     Raises:
-        ValueError: there are no more features than hidden dimensions.
+        ValueError: there are at least as many hidden dimensions as features.
 
     """
     if spec.hidden >= spec.features.n:
@@ -103,13 +103,13 @@ def refuse_room(name: str, spec: Spec) -> None:
 
 
 def _quoted(text: str, limit: int = 120) -> str:
-    """A change on one line, of bounded length."""
+    """A change on one line, cut to a bounded length."""
     line = " ".join(text.split())
     return line if len(line) <= limit else f"{line[:limit]}…"
 
 
 def _key(change: KeyChange) -> str:
-    """The key that a change names, without the numbers of sets and in its long form."""
+    """The key that a change names, in its long form and without the numbers of sets."""
     path = [part for part in change.path if not part.isdecimal()]
     if path == ["snapshots"]:
         match change.value:

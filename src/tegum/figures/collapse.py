@@ -72,8 +72,8 @@ def collapse(
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.7 + told.height
+        note = style.Caption(caption)
+        below = 0.7 + note.height
         height = below + _PANELS_HEIGHT
         figure = new_figure(figsize=(style.WIDTH, height))
         top, bottom = 1 - 0.36 / height, below / height
@@ -93,7 +93,7 @@ def collapse(
         _draw_changes((first, second, third), changes, published, float(best.density[0]))
         _scale_densities((first, second, third), float(best.density[0]))
         figure.align_ylabels((first, second, third))
-        told.write(figure, below - 0.55)
+        note.write(figure, below - 0.55)
     return figure
 
 
@@ -150,8 +150,8 @@ def _draw_losses(place: Axes, best: BestAlongDensity) -> None:
     place.set_ylim(0, 1.5)
     place.set_yticks(np.arange(0, 1.01, 0.25))
     place.set_ylabel("loss / loss of\nbest linear model", y=0.33)
-    place.legend(loc="upper left", bbox_to_anchor=(0.0, 0.61), handletextpad=0.3, labelspacing=0.25, title="best:",
-                 alignment="left", borderaxespad=0.0)  # fmt: skip
+    place.legend(loc="upper left", bbox_to_anchor=(0.0, 0.6), handletextpad=0.3, labelspacing=0.25,
+                 title="best solution:", alignment="left", borderaxespad=0.0)  # fmt: skip
 
 
 def _draw_excess(

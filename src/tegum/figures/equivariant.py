@@ -78,8 +78,8 @@ def equivariant(
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 1.0 + told.height
+        note = style.Caption(caption)
+        below = 1.0 + note.height
         height = below + sum(_ROW_HEIGHTS) + sum(_GAPS) + 0.3
         figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.3
@@ -103,7 +103,7 @@ def equivariant(
         frequencies = max(family.power.shape[1] for family in families)
         _legend(figure, [f"r = {r}" for r in range(frequencies)], MODES, (rows[1][0] * height - 0.5) / height, "mode:")
         _legend(figure, list(TOGETHER), tuple(TOGETHER.values()), (rows[2][0] * height - 0.5) / height, "")
-        told.write(figure, below - 0.85)
+        note.write(figure, below - 0.85)
     return figure
 
 

@@ -70,16 +70,16 @@ def _draw(place: Axes, name: str, run: xr.Dataset) -> None:
     loss = run["loss"].values
     flow = "time" in run.coords
     over = (run["time"] if flow else run["step"]).broadcast_like(run["loss"]).transpose("spec", "seed", "step").values
-    told = loss.shape[0] <= _LEGEND
+    coloured = loss.shape[0] <= _LEGEND
     for spec in range(loss.shape[0]):
-        colour = style.ACCENTS[spec] if told else style.MUTED
+        colour = style.ACCENTS[spec] if coloured else style.MUTED
         share = max(0.06, min(0.5, 8 / (loss.shape[0] * loss.shape[1])))
         place.plot(over[spec].T, loss[spec].T, color=colour, lw=0.6, alpha=share)
         # A run that has diverged no longer has a loss.
         alive = np.isfinite(loss[spec]).any(0)
         middle = np.nanmedian(loss[spec][:, alive], axis=0)
-        label = f"Spec {spec}" if several and told else None
-        place.plot(over[spec, 0, alive], middle, color=colour, lw=1.5 if told else 0.8, label=label)
+        label = f"Spec {spec}" if several and coloured else None
+        place.plot(over[spec, 0, alive], middle, color=colour, lw=1.5 if coloured else 0.8, label=label)
     finite = loss[np.isfinite(loss)]
     if finite.size and finite.max() > _WIDE * finite.min() > 0:
         place.set_yscale("log")
@@ -90,5 +90,5 @@ def _draw(place: Axes, name: str, run: xr.Dataset) -> None:
     place.set_xlabel("time" if flow else "step")
     count = loss.shape[0] * loss.shape[1]
     place.set_title(f"{style.printable(name)}: {count:,} run{'' if count == 1 else 's'}", pad=4)
-    if several and told and loss.shape[0] > 1:
+    if several and coloured and loss.shape[0] > 1:
         place.legend(loc="best", handlelength=1.4, labelspacing=0.25)

@@ -1,4 +1,4 @@
-"""Two correlated features: which direction is represented, and by how much that lowers the loss."""
+"""Two correlated features: which direction is represented, and by how much that reduces the loss."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def pair(
     Args:
         angles: densities, strengths, and the angle to (a + b)/√2 in degrees.
         boundary: density, and the strength from which the principal component is the best solution.
-        principal: densities, and the measured fall of the loss with only the principal component represented.
+        principal: densities, and the measured loss reduction with only the principal component represented.
         shares: densities, and the share of the second component for each number of other features.
         ends: for each such number, the density up to which the second component is represented.
         caption: set below the panels, in full lines.
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.75 + told.height
+        note = style.Caption(caption)
+        below = 0.75 + note.height
         height = below + _HEIGHT + 0.4
         figure = new_figure(figsize=(style.WIDTH, height))
         left, middle, right = figure.subplots(1, 3)
@@ -53,7 +53,7 @@ def pair(
             panel.set_xlim(right=1.0)
             panel.set_xticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
             panel.set_xlabel("density p (log scale)")
-        told.write(figure, below - 0.6)
+        note.write(figure, below - 0.6)
     return figure
 
 
@@ -85,7 +85,7 @@ def _draw_reductions(place: Axes, densities: Float[np.ndarray, " p"], principal:
     place.plot(p, one, color=style.ACCENTS[1], lw=1.4, ls=(0, (4, 2)), label="one feature")
     place.set_ylim(0, 1.3 * both.max())
     place.set_yticks([0, 0.05, 0.1, 0.15, 0.2])
-    place.set_ylabel("fall of the loss", labelpad=2)
+    place.set_ylabel("loss reduction", labelpad=2)
     place.set_title("impact of one direction", pad=4)
     place.legend(loc="upper left", borderaxespad=0.0, handlelength=1.6)
 
@@ -105,5 +105,5 @@ def _draw_shares(
     place.set_ylim(-0.04 * top, 1.5 * top)
     place.set_yticks([0, 0.5, 1])
     place.set_ylabel("share of second component", labelpad=2)
-    place.set_title("pair with competitors, m = 2", pad=4)
+    place.set_title("pair and others, m = 2", pad=4)
     place.legend(loc="upper right", borderaxespad=0.0, labelspacing=0.25)

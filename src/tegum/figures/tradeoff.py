@@ -61,10 +61,10 @@ def tradeoff(
 
     """
     with style.drawing():
-        told = style.Caption(caption)
+        note = style.Caption(caption)
         rows = max(-(-len(pictures) // _MOST_IN_ROW), 1)
         columns = -(-len(pictures) // rows)
-        below = 0.2 + told.height
+        below = 0.2 + note.height
         height = below + rows * _PICTURE_HEIGHT + 0.75 + _MAP_HEIGHT + _LEGEND_HEIGHT
         figure = new_figure(figsize=(style.WIDTH, height))
         bottom = (below + rows * _PICTURE_HEIGHT + 0.75) / height
@@ -87,7 +87,7 @@ def tradeoff(
         )  # fmt: skip
         for number, (letter, picture) in enumerate(zip(ascii_uppercase, pictures, strict=False)):
             _draw_picture(figure.add_subplot(places[number // columns, number % columns]), letter, *picture)
-        told.write(figure, below - 0.1)
+        note.write(figure, below - 0.1)
     return figure
 
 

@@ -49,8 +49,8 @@ def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
     if not panels:
         raise ValueError("twins([]): there must be at least one panel")
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.65 + told.height
+        note = style.Caption(caption)
+        below = 0.65 + note.height
         height = below + _PANEL_HEIGHT * len(panels) + 0.35
         figure = new_figure(figsize=(style.WIDTH, height))
         axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
@@ -59,15 +59,16 @@ def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
             _draw(place, panel)
         axes[0].legend(loc="lower left")
         axes[-1].set_xlabel("training step (log scale)")
-        told.write(figure, below - 0.55)
+        note.write(figure, below - 0.55)
     return figure
 
 
 def _draw(place: Axes, panel: TwinPanel) -> None:
     for start, end, label in panel.plateaus:
         place.axvspan(start, end, color=style.BAND, lw=0, zorder=0)
-        name = label if label in ("min", "?") else f"index {label}"
-        # At the top of the band, clear of the lines; rotated where the band is too narrow for a word.
+        narrow = end < _NARROW * max(start, 1)
+        name = label if narrow or label in ("min", "?") else f"index {label}"
+        # At the top of the band, clear of the lines: where it is too narrow for a word, only the number.
         place.annotate(
             name,
             (float(np.sqrt(max(start, 1) * end)), 1.0),
@@ -76,7 +77,7 @@ def _draw(place: Axes, panel: TwinPanel) -> None:
             textcoords="offset points",
             ha="center",
             va="top",
-            rotation=90 if end < _NARROW * max(start, 1) and len(name) > 1 else 0,
+            rotation=90 if narrow and name == "min" else 0,
             fontweight="bold",
         )
     place.plot(panel.steps, panel.sampled, color=style.ACCENTS[0], lw=1.6, label="mini-batches", zorder=3)

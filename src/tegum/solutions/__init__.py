@@ -1,1 +1,1 @@
-"""What is best and what lies between: solutions over parameters, where they change places, and saddles near states."""
+"""Best solutions over parameters, the boundaries where one replaces another, and the saddles near states of a run."""

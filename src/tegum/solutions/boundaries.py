@@ -1,10 +1,10 @@
 """Boundaries on a plane of density and correlation strength, as curves, and the triple points where they meet.
 
-On a boundary two solutions a and b are the lowest, with the same loss. From a first point, a root between two
-neighbours of the grid, it is followed by continuation: a step along the tangent, then Newton's method for
-L_a − L_b = 0 across it, both solutions being brought to their minima at every point. The slope of L_a − L_b is that at
-fixed weights, as gradients vanish at minima. A curve ends at the edge of the plane, at a triple point, where a third
-solution becomes lower than both, or where a and b become one: beyond, the change is gradual.
+On a boundary, two solutions a and b are the lowest and have the same loss. Starting from a root between two neighbours
+of the grid, the boundary is followed by continuation: a step along the tangent, then Newton's method for L_a − L_b = 0
+across it, with both solutions taken to their minima at every point. The slope of L_a − L_b is computed at fixed
+weights, because gradients vanish at minima. A curve ends at the edge of the plane, at a triple point, where a third
+solution becomes lower than both, or where a and b merge; beyond that point the change is gradual.
 
 Coordinates are those of `Plane`, from 0 to 1.
 """
@@ -35,47 +35,47 @@ from tegum.solutions.descent import LOSS_ACCURACY
 from tegum.solutions.plane import ALIKE, Minimum, Place, PlaneMap
 
 LONGEST_STEP, SHORTEST_STEP = 0.03, 3e-5
-"""Steps along a curve, in coordinates of the plane, whose sides are 1: none is longer than the first, and where one
-would have to be shorter than the second the curve ends."""
+"""The longest step along a curve, and the shortest: where a step would have to be shorter still, the curve ends. Both
+are in coordinates of the plane, whose sides are 1."""
 
 STRAIGHT, BENT = 0.995, 0.98
-"""Steps become longer if the cosine between two tangents is above the first, and shorter if it is below the second."""
+"""Steps get longer if the cosine between successive tangents is above the first, and shorter if below the second."""
 
 FARTHEST, SMALLEST = 4.0, 1e-3
-"""The longest and the shortest that a curve may be, but between triple points: a diagonal of the plane is 1.4."""
+"""The longest and the shortest curve kept, except between triple points; a diagonal of the plane is 1.4."""
 
 SUSPECT = 0.2
-"""Neighbours of the grid that are as unlike are looked at, too, if they seem to be of one branch."""
+"""Neighbouring solutions that differ by more than this are examined even if they seem to be on one branch."""
 
 LEAP = 0.2
-"""A minimum that moves farther in one step is another one."""
+"""A minimum that moves farther than this in one step has become another one."""
 
 MERGED = 1e-3
-"""Solutions that differ by less are one."""
+"""Solutions that differ by less than this have merged."""
 
 CLOSE, VAGUE = 1e-6, 0.1
-"""The last step of Newton's method; and the largest error of a point, in distances between points of the grid."""
+"""The last step of Newton's method, in coordinates of the plane; the largest error of a point, in grid spacings."""
 
 LOWER = 1e-6
-"""By this part a third solution must be lower."""
+"""A third solution counts as lower only by at least this fraction."""
 
 TRIED = 6
 """The most steps of Newton's method."""
 
 HALVED = 8
-"""So often an edge of the grid is halved before the root on it is found by Newton's method."""
+"""The number of bisections of an edge of the grid before Newton's method finds the root."""
 
 WIDTH = 1e-3
-"""Of the differences by which slopes are taken."""
+"""The step of the finite differences that give slopes, in coordinates of the plane."""
 
 NEARBY = 2
-"""Solutions of so many points of the grid to every side may be lower on a curve."""
+"""On a curve, solutions up to this many grid points away on every side are tried as lower ones."""
 
 FEW = 6
-"""So many other minima of each of the nearest points may be lower, too; the lowest ones."""
+"""At each of the nearest grid points, this many of the lowest other minima are tried as well."""
 
 MEET = 1e-3
-"""Triple points that are nearer to one another are one."""
+"""Triple points closer together than this are the same."""
 
 
 def boundaries(of: PlaneMap) -> Boundaries:
@@ -94,7 +94,7 @@ class _Tracer:
     def trace(self) -> Boundaries:
         ends = self.map.ends
         parted = {(at, there) for at, side, there in self.map.edges() if not self.map.same(at, side)}
-        # Where both branches end between two neighbours, descent leads from each to the other all the same.
+        # If both branches end between two neighbours, descent from each leads to the other although they differ.
         left = [
             (at, there)
             for at, _, there in self.map.edges()
@@ -111,7 +111,7 @@ class _Tracer:
                     self._add(pair)
                     left = [edge for edge in left if not crossed(self.plane, edge, self.curves)]
         places = self.plane.places
-        # What was not found alone may lie on a curve that was found later.
+        # An edge without a root of its own may still be crossed by a curve found later.
         missing = [edge for edge in unfound if not crossed(self.plane, edge, self.curves)]
         return Boundaries(
             tuple(self.curves),
@@ -120,7 +120,7 @@ class _Tracer:
         )
 
     def _add(self, pair: BoundaryPoint) -> None:
-        """The curve through a point, and those that begin where it ends."""
+        """Trace the curve through a point, and those that begin where it ends."""
         back, first = self._followed(pair, -1)
         forth, last = self._followed(pair, 1)
         self._keep([*reversed(back), pair, *forth], (first, last))
@@ -133,14 +133,14 @@ class _Tracer:
                 self._keep([start, *line], ("triple", end))
 
     def _keep(self, pairs: Sequence[BoundaryPoint], finish: tuple[Finish, Finish]) -> None:
-        """The curve, unless it is next to nothing: a point where both solutions grow out of one another."""
+        """Keep a curve, unless it has almost no length: a point where the two solutions grow out of one another."""
         length = sum(float(np.linalg.norm(b.point - a.point)) for a, b in pairwise(pairs))
         if length > SMALLEST or finish == ("triple", "triple"):
             places = tuple(self.plane.place(each.point) for each in pairs)
             self.curves.append(BoundaryCurve(tuple(pairs), places, finish))
 
     def _followed(self, start: BoundaryPoint, sign: int) -> tuple[list[BoundaryPoint], Finish]:
-        """The curve from a point on, and how it ends; a positive sign is the tangent's own direction."""
+        """The curve from a point onwards, and how it ends; a positive sign follows the tangent's own direction."""
         step = LONGEST_STEP
         ahead = sign * tangent(start.slope)
         now, line = start, []
@@ -169,7 +169,7 @@ class _Tracer:
         return line, "lost"
 
     def _end(self, last: BoundaryPoint, line: Sequence[BoundaryPoint]) -> Finish:
-        """Where no step leads on: whether both solutions come together there."""
+        """How a curve ends where no step leads on: whether the two solutions merge there."""
         before = [unlike(each.a, each.b) for each in line[-6:-1]]
         now = unlike(last.a, last.b)
         return "merged" if now < 0.1 and (not before or now < 0.7 * max(before)) else "lost"
@@ -177,7 +177,7 @@ class _Tracer:
     def _corrected(
         self, point: Point, a: Minimum, b: Minimum, slope: Point, along: Point | None, reach: float
     ) -> BoundaryPoint | None:
-        """The point of the boundary next to one, across it or along a direction; None where it is not a and b's."""
+        """The point of a and b's boundary next to a point, across it or along a direction; None if there is none."""
         a0, b0, last = a, b, None
         for attempt in range(TRIED):
             (found,) = self.plane.descended([self.plane.place(point)], [[a, b]])
@@ -187,7 +187,7 @@ class _Tracer:
                 return None
             difference = a.loss - b.loss
             if last is not None and (way := point - last[0]) @ way > 0:
-                # Broyden's update: what the last step has shown.
+                # Broyden's update, from the change over the last step.
                 slope = slope + (difference - last[1] - slope @ way) / (way @ way) * way
             if attempt == 0:
                 slope = self._slope(point, a, b)
@@ -200,7 +200,7 @@ class _Tracer:
             if size > 2 * reach + SHORTEST_STEP:
                 return None
             if size < CLOSE:
-                # Where both are all but one, it is everywhere and nowhere.
+                # Where the two solutions have all but merged, the boundary cannot be located.
                 error = size + 2 * LOSS_ACCURACY / abs(rise)
                 return BoundaryPoint(point, a, b, slope, error) if error < VAGUE * self.grid else None
             last = point, difference
@@ -210,12 +210,12 @@ class _Tracer:
         return None
 
     def _slope(self, point: Point, a: Minimum, b: Minimum) -> Point:
-        """Of L_a − L_b, at fixed weights."""
+        """The slope of L_a − L_b, at fixed weights."""
         slopes = self._slopes(point, (a, b))
         return slopes[0] - slopes[1]
 
     def _slopes(self, point: Point, ends: Sequence[Minimum]) -> Float[np.ndarray, "solution xy"]:
-        """Of the losses of some solutions along both coordinates, at fixed weights."""
+        """The slopes of the losses of some solutions along both coordinates, at fixed weights."""
         from tegum.core.population.evaluate import evaluate
 
         beside = [np.clip(point + sign * WIDTH * axis, 0, 1) for axis in np.eye(2) for sign in (1, -1)]
@@ -228,7 +228,7 @@ class _Tracer:
             tol=LOSS_ACCURACY,
             activation=self.plane.spec.activation,
             strict=False,
-            # The direction of a step needs no bound.
+            # The direction of a step needs no error bound.
             certain=False,
         )
         widths = np.diag([(beside[k] - beside[k + 1])[k // 2] for k in (0, 2)])
@@ -236,7 +236,7 @@ class _Tracer:
         return (losses[:, :, 0] - losses[:, :, 1]) @ np.linalg.inv(widths)
 
     def _lower(self, pair: BoundaryPoint) -> Minimum | None:
-        """The lowest of the solutions nearby, brought here, if it is lower than both."""
+        """The lowest of the nearby solutions after descent here, if it is lower than both."""
         best = min(self._nearby(pair.point), key=lambda each: each.loss)
         return best if best.loss < (1 - LOWER) * min(pair.a.loss, pair.b.loss) else None
 
@@ -253,12 +253,12 @@ class _Tracer:
         return found
 
     def _to_triple(self, there: BoundaryPoint, third: Minimum, line: list[BoundaryPoint]) -> bool:
-        """Whether the line can be taken to where a third solution becomes lower, shortly before a point."""
+        """Whether the line can be extended to a triple point just before a point at which a third solution is lower."""
         triple = self._triple(there.point, (there.a, there.b, third))
         for _ in range(2):
             if triple is None or triple.lowest:
                 break
-            # There is a fourth one between.
+            # A fourth solution lies in between.
             third = min(self._nearby(triple.point), key=lambda each: each.loss)
             triple = self._triple(triple.point, (there.a, there.b, third))
         if triple is None:
@@ -271,23 +271,23 @@ class _Tracer:
         self.triples.append(triple)
         for one, other, rest in ((0, 2, 1), (1, 2, 0)):
             slope = slopes[one] - slopes[other]
-            # Away from where the third one is lower.
+            # Orient it away from where the third solution is lower.
             if tangent(slope) @ (slopes[rest] - slopes[one]) < 0:
                 one, other, slope = other, one, -slope
             self.waiting.append(BoundaryPoint(triple.point, triple.ends[one], triple.ends[other], slope, error))
         return True
 
     def _instead(self, there: BoundaryPoint, third: Minimum) -> BoundaryPoint | None:
-        """The boundary of a third solution with that of two to which it is less alike; None where there is none.
+        """The boundary after a third solution has replaced the more similar one of the two; None if there is none.
 
-        Where a solution has lost a symmetry, or was another minimum next to the lowest, it takes that one's place.
+        This happens where a solution has lost a symmetry, or was not the lowest of several nearby minima.
         """
         a, b = (third, there.b) if unlike(third, there.a) < unlike(third, there.b) else (there.a, third)
         pair = self._corrected(there.point, a, b, there.slope, None, LONGEST_STEP)
         return None if pair is None or outside(pair.point) or self._lower(pair) is not None else pair
 
     def _triple(self, point: Point, ends: tuple[Minimum, Minimum, Minimum]) -> Triple | None:
-        """Where three solutions have the same loss, next to a point."""
+        """The triple point of three solutions close to a point; None if there is none."""
         begin, starts = point, ends
         for _ in range(2 * TRIED):
             (found,) = self.plane.descended([self.plane.place(point)], [ends])
@@ -313,19 +313,19 @@ class _Tracer:
         return None
 
     def _on_edge(self, at: tuple[int, int], there: tuple[int, int], depth: int = 2) -> list[BoundaryPoint]:
-        """Points of boundaries on an edge of the grid."""
+        """The points at which boundaries cross an edge of the grid."""
         ends = [self.plane.point(self.plane.places[i][j]) for i, j in (at, there)]
         a, b = (self.map.ends[i][j] for i, j in (at, there))
         return self._between(ends[0], a, ends[1], b, depth)
 
     def _between(self, low: Point, a: Minimum, high: Point, b: Minimum, depth: int) -> list[BoundaryPoint]:
-        """Where on a straight line a, the lowest at its beginning, and b, at its end, change places."""
+        """The crossings on a straight line between a, the lowest at its beginning, and b, the lowest at its end."""
         start, stop, first, last = low, high, a, b
         for _ in range(HALVED):
             middle = (low + high) / 2
             (found,) = self.plane.descended([self.plane.place(middle)], [[a, b]])
             if unlike(*found) < MERGED:
-                # One of both branches has ended: which one, that to which it is less alike.
+                # One of the branches has ended: the one that the merged solution resembles less.
                 lower = unlike(found[0], a) < unlike(found[1], b)
             else:
                 lower = found[0].loss < found[1].loss
@@ -350,7 +350,7 @@ class _Tracer:
         ]
 
     def _known(self, pair: BoundaryPoint, curve: BoundaryCurve) -> bool:
-        """Whether a curve passes through a point with the same two solutions."""
+        """Whether a curve passes through this point with the same two solutions."""
         points = np.array([each.point for each in curve.pairs])
         nearest = int(np.linalg.norm(points - pair.point, axis=1).argmin())
         if line_distance(points, pair.point) > 0.05 * self.grid:
@@ -376,6 +376,6 @@ def _moved(now: Minimum, before: Minimum) -> float:
 
 
 def _around(coordinate: float, count: int) -> range:
-    """The numbers of the points of the grid next to a coordinate."""
+    """The indices of the grid points closest to a coordinate."""
     below = int(np.floor(np.clip(coordinate, 0, 1) * (count - 1)))
     return range(max(below - NEARBY + 1, 0), min(below + NEARBY, count - 1) + 1)

@@ -1,4 +1,4 @@
-"""Curves on a plane of density and correlation strength: what they are, and how they lie to one another."""
+"""Curves on a plane of density and correlation strength: their parts, and the geometry of their crossings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Point = Float[np.ndarray, " xy"]
 """Coordinates of `Plane`, from 0 to 1."""
 
 Edge = tuple[tuple[int, int], tuple[int, int]]
-"""Two neighbours of the grid, by their numbers in density and strength."""
+"""Two neighbouring grid points, by their indices in density and strength."""
 
 Finish = Literal["edge", "triple", "merged", "closed", "lost"]
-"""How a curve ends: at the edge of the plane, at a triple point, where both solutions become one, where it began, or
+"""How a curve ends: at the edge of the plane, at a triple point, where the two solutions merge, where it began, or
 where no step leads on."""
 
 
@@ -29,9 +29,9 @@ class BoundaryPoint(NamedTuple):
     a: Minimum
     b: Minimum
     slope: Point
-    """Of L_a − L_b."""
+    """The slope of L_a − L_b."""
     error: float
-    """How far from it the boundary may be."""
+    """The largest distance from the point to the true boundary."""
 
 
 @final
@@ -42,23 +42,23 @@ class BoundaryCurve:
     pairs: tuple[BoundaryPoint, ...] = field(repr=False)
     places: tuple[Place, ...]
     finish: tuple[Finish, Finish]
-    """At its first and its last point."""
+    """How the curve ends at its first and at its last point."""
 
     @property
     def middle(self) -> int:
-        """The number of the point next to half of its length; steps are shorter where it turns, or ends."""
+        """The index of the point closest to half its length; steps are not all equally long."""
         points = np.array([each.point for each in self.pairs])
         lengths = np.cumsum([0.0, *np.linalg.norm(np.diff(points, axis=0), axis=1)])
         return int(np.abs(lengths - lengths[-1] / 2).argmin())
 
     @property
     def gap(self) -> float:
-        """The least difference between both solutions."""
+        """The smallest difference (`unlike`) between the two solutions along the curve."""
         return min(unlike(each.a, each.b) for each in self.pairs)
 
     @property
     def error(self) -> float:
-        """The largest of its points."""
+        """The largest error of any of its points."""
         return max(each.error for each in self.pairs)
 
 
@@ -69,30 +69,30 @@ class Triple:
 
     point: Point = field(repr=False)
     away: float = field(repr=False)
-    """How far from it the true one may lie."""
+    """The largest distance from `point` to the true one, in coordinates of the plane."""
     place: Place
     error: Place
-    """How far from it the true one may lie."""
+    """The error of `place`, in density and in strength."""
     ends: tuple[Minimum, Minimum, Minimum] = field(repr=False)
     lowest: bool
-    """Whether none of the solutions nearby is lower."""
+    """Whether no nearby solution is lower."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Boundaries:
-    """Everything that was found."""
+    """The boundaries of a map: curves, triple points, and the edges where none was found."""
 
     curves: tuple[BoundaryCurve, ...]
     triples: tuple[Triple, ...]
     open: tuple[tuple[Place, Place], ...]
-    """Neighbours of the grid between which the lowest solution changes, but no curve was found."""
+    """Neighbouring grid points between which the lowest solution changes although no curve was found."""
 
 
 def unlike(a: Minimum, b: Minimum) -> float:
-    """The largest difference between two solutions of sorted entries of W Wᵀ, and of sorted biases.
+    """The largest difference between two solutions in the sorted entries of W Wᵀ and in the sorted biases.
 
-    Neither rotations of hidden space nor permutations of features change them.
+    Neither rotations of hidden space nor permutations of features change these.
     """
     grams = [np.sort((each.weights @ each.weights.T).ravel()) for each in (a, b)]
     return float(max(np.abs(grams[0] - grams[1]).max(), np.abs(np.sort(a.bias) - np.sort(b.bias)).max()))
@@ -105,7 +105,7 @@ def crossed(plane: Plane, edge: Edge, curves: Iterable[BoundaryCurve]) -> bool:
 
 
 def crossings(p: Point, q: Point, curve: BoundaryCurve) -> list[tuple[float, int]]:
-    """Where a curve crosses the line from p to q, as shares of it, and the curve's nearest points by their numbers."""
+    """Each crossing of a curve with the line from p to q: the share of the line, and the curve's nearest point."""
     points = np.array([each.point for each in curve.pairs])
     found = []
     for number in np.flatnonzero(crosses(p, q, points)).tolist():
@@ -128,7 +128,7 @@ def outside(point: Point) -> bool:
 
 
 def within(point: Point, step: Point) -> tuple[Point, Point | None]:
-    """A step, or as much of it as stays in the plane, and then the direction of the edge where it ends."""
+    """The end of a step, cut off at the edge of the plane, and the direction of that edge if the step was cut."""
     target = point + step
     if not outside(target):
         return target, None
@@ -141,7 +141,7 @@ def within(point: Point, step: Point) -> tuple[Point, Point | None]:
 
 
 def line_distance(points: Float[np.ndarray, "point xy"], point: Point) -> float:
-    """The distance of a point to a line through others."""
+    """The distance from a point to the polyline through others."""
     if len(points) == 1:
         return float(np.linalg.norm(points[0] - point))
     begin, way = points[:-1], np.diff(points, axis=0)
@@ -150,7 +150,7 @@ def line_distance(points: Float[np.ndarray, "point xy"], point: Point) -> float:
 
 
 def crosses(p: Point, q: Point, points: Float[np.ndarray, "point xy"]) -> Bool[np.ndarray, " segment"]:
-    """Which parts of the line through points cross that from p to q."""
+    """Which segments of the polyline through points cross the line from p to q."""
 
     def side(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0]

@@ -1,4 +1,4 @@
-"""Descent on the exact loss: from new starts, and of solutions that are brought to other values of a parameter."""
+"""Descent on the exact loss, from fresh starts and from solutions found at other values of a parameter."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 LOSS_ACCURACY, GRADIENT_TOLERANCE = 1e-8, 1e-6
-"""The absolute error of losses that are compared away from roots, and the norm of the gradient where descent ends."""
+"""The absolute error of losses compared away from roots, and the gradient norm at which descent ends."""
 
 KEY = 10
-"""The base seed of fresh starts, which no grid may have: they would be its own."""
+"""The base seed of fresh starts. No grid may use it, because its starts would not be independent of them."""
 
 
 def descended(spec: Spec, parameter: str, starts: Sequence[tuple[float, Solution]]) -> list[Solution]:
-    """Each solution brought by descent to another value of the parameter; `spec` tells the features."""
+    """Each solution after descent at another value of the parameter; `spec` defines the features."""
     if not starts:
         return []
     specs = [descent(varied(spec, parameter, value), each.weights, each.bias) for value, each in starts]
@@ -39,13 +39,13 @@ def descended(spec: Spec, parameter: str, starts: Sequence[tuple[float, Solution
 
 
 def descents_of_ends(spec: Spec, parameter: str, run: xr.Dataset, values: Sequence[float]) -> list[Spec]:
-    """Of descent on the exact loss from the end of every run, a Spec for each value.
+    """Specs of descent on the exact loss from the end of every run, one Spec for each value.
 
     Args:
-        spec: tells the features.
-        parameter: as in `tegum.vary`.
+        spec: a Spec that defines the features.
+        parameter: the parameter, as in `tegum.vary`.
         run: a trajectory with the dim `spec`.
-        values: of the parameter, one for each entry of `spec`.
+        values: the values of the parameter, one for each entry along `spec`.
 
     """
     end = run.isel(step=-1)
@@ -56,14 +56,14 @@ def descents_of_ends(spec: Spec, parameter: str, run: xr.Dataset, values: Sequen
 
 
 def trained(specs: Sequence[Spec]) -> xr.Dataset:
-    """The trajectories of Specs with the dim `spec`, be there one only."""
+    """The trajectories of Specs, with the dim `spec` even if there is only one."""
     from tegum.training.engine import train
 
     return train(specs) if len(specs) > 1 else train(specs[0]).expand_dims("spec")
 
 
 def fresh(spec: Spec, parameter: str, values: Sequence[float], starts: int, key: int) -> list[Solution]:
-    """The lowest of so many new starts at each value."""
+    """The lowest solution of fresh starts at each value."""
     if not values:
         return []
     specs = [varied(spec, parameter, value).replace(training=rough(), seeds=starts, base_seed=key) for value in values]
@@ -79,7 +79,7 @@ def point_at(spec: Spec, parameter: str, solution: Solution, tol: float) -> Crit
 
 
 def rough() -> Training:
-    """Descent by which losses are known well enough to be told apart."""
+    """Descent that is accurate enough to distinguish losses."""
     from tegum.training.spec.methods import Exact
 
     return Exact(accuracy=LOSS_ACCURACY, gradient_tolerance=GRADIENT_TOLERANCE)
@@ -88,12 +88,12 @@ def rough() -> Training:
 def descent(
     spec: Spec, weights: Float[np.ndarray, "*seed feature hidden"], bias: Float[np.ndarray, "*seed feature"]
 ) -> Spec:
-    """Descent from given parameters, of one run or of several."""
+    """A Spec of descent from given parameters, for one run or several."""
     return spec.continued_from(weights, bias, training=rough())
 
 
 def varied(spec: Spec, parameter: str, value: float) -> Spec:
-    """The Spec at another value of a parameter of its features, as `tegum.vary` takes them."""
+    """The Spec at another value of a parameter of its features; parameters are named as in `tegum.vary`."""
     from tegum.analysis.landscape.tracks import vary
 
     return spec.replace(features=vary(spec.features, parameter, value))

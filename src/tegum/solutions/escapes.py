@@ -1,4 +1,4 @@
-"""How gradient flow leaves a saddle: along which of its unstable directions, how fast, and until when."""
+"""How gradient flow leaves a saddle: along which unstable directions, how fast, and for how long."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 FLOW_RTOL, FLOW_ACCURACY = 1e-4, 1e-5
-"""The relative error of a flow's steps, and the absolute error of its loss, which is followed through plateaus a
-thousand times as far apart."""
+"""The relative error of a flow's steps, and the absolute error of its loss, a thousandth of the distance between the
+plateaus it is followed through."""
 
 FINEST = 200
-"""Parts of a flow's time in which the places of its snapshots are chosen."""
+"""The number of steps into which a flow is divided, among which its snapshots are chosen."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Flown:
-    """Flows of several runs, at the same times."""
+    """The gradient flows of several runs, at the same times."""
 
     time: Float[np.ndarray, " time"]
     weights: Float[np.ndarray, "run time feature hidden"]
@@ -33,11 +33,11 @@ class Flown:
 
     @property
     def thetas(self) -> Float[np.ndarray, "run time parameter"]:
-        """W row by row, and b."""
+        """The parameters: W row by row, followed by b."""
         return np.concatenate([self.weights.reshape(*self.weights.shape[:2], -1), self.bias], -1)
 
     def speeds(self) -> Float[np.ndarray, "run leg"]:
-        """|dθ/dt| = |∇L| between snapshots."""
+        """The speed |dθ/dt| = |∇L| between snapshots."""
         return np.linalg.norm(np.diff(self.thetas, axis=1), axis=-1) / np.diff(self.time)
 
 
@@ -55,23 +55,23 @@ def flown(
     training = Flow(steps=FINEST, duration=float(duration), rtol=FLOW_RTOL, accuracy=FLOW_ACCURACY)
     run = train(spec.continued_from(weights, bias, training=training, snapshots=snapshots))
     found = run["weights"].transpose("seed", "step", "feature", "hidden").values
-    # All runs have the same times.
+    # All runs share the same times.
     return Flown(run["time"].values[0], found, run["bias"].values, run["loss"].values)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Leaving:
-    """How a saddle is left towards a state: the part of their difference in the unstable directions."""
+    """The escape from a saddle towards a state: their difference within the unstable directions."""
 
     saddle: Float[np.ndarray, " parameter"]
-    """In the pose of the state."""
+    """The parameters of the saddle, in the pose of the state."""
     modes: Float[np.ndarray, "mode parameter"]
-    """The unstable ones, in that pose."""
+    """The unstable directions, in the same pose."""
     rates: Float[np.ndarray, " mode"]
-    """−λ of each."""
+    """The growth rate −λ along each direction."""
     amounts: Float[np.ndarray, " mode"]
-    """How far the state is along each."""
+    """The displacement of the state along each direction."""
 
     @classmethod
     def of(
@@ -80,7 +80,10 @@ class Leaving:
         weights: Float[np.ndarray, "feature hidden"],
         bias: Float[np.ndarray, " feature"],
     ) -> Leaving | None:
-        """None where the point is no saddle; where it is one only on one side of a kink, the fastest way there."""
+        """The escape from a critical point; None if it is not a saddle.
+
+        If the point is unstable only on one side of a kink, the direction is the fastest one on that side.
+        """
         if not point.unstable:
             return None
         count = point.negative
@@ -94,45 +97,45 @@ class Leaving:
         saddle = np.concatenate([(point.weights @ turn).ravel(), point.bias])
         modes = np.concatenate([(towards @ turn).reshape(len(towards), -1), shifts], 1)
         amounts = modes @ (np.concatenate([weights.ravel(), bias]) - saddle)
-        # A ray: on its other side the loss does not fall.
+        # On a ray, amounts are positive: on the other side the loss does not fall.
         return cls(saddle, modes, -curvature, amounts if count else np.abs(amounts))
 
     @property
     def start(self) -> float:
-        """How far the state is along them all."""
+        """The distance of the state from the saddle within the unstable directions."""
         return float(np.linalg.norm(self.amounts))
 
     @property
     def rate(self) -> float:
-        """At which the linear flow leaves the saddle in the direction of the state."""
+        """The rate at which the linearised flow leaves the saddle in the direction of the state."""
         return float(np.square(self.amounts / self.start) @ self.rates)
 
     @property
     def direction(self) -> Float[np.ndarray, " parameter"]:
-        """Towards the state within the unstable directions, of length 1."""
+        """The unit vector towards the state within the unstable directions."""
         return (self.amounts / self.start) @ self.modes
 
     def shares(self, features: int) -> Float[np.ndarray, " feature"]:
-        """Of the squared direction, |dW_i|² + db_i²; they add up to 1."""
+        """Each feature's share of the squared direction, |dW_i|² + db_i²; the shares add up to 1."""
         squares = np.square(self.direction)
         return squares[:-features].reshape(features, -1).sum(1) + squares[-features:]
 
     def aside(self, size: float) -> Float[np.ndarray, " parameter"]:
-        """A point so far from the saddle, in that direction."""
+        """The point at distance `size` from the saddle, in that direction."""
         return self.saddle + size * self.direction
 
     def along(self, thetas: Float[np.ndarray, "time parameter"]) -> Float[np.ndarray, " time"]:
-        """How far along the unstable directions."""
+        """The distance from the saddle within the unstable directions, over time."""
         return np.linalg.norm((thetas - self.saddle) @ self.modes.T, axis=1)
 
     def predicted(self, grown: float) -> float:
-        """The time in which linear growth comes so far, each direction at its own rate; NaN if it is there already."""
+        """The time linear growth needs to reach `grown`, each direction at its own rate; NaN if it is already there."""
         if not grown > self.start:
             return float("nan")
         from scipy.optimize import root_scalar
 
         def short(time: float) -> float:
-            # In logarithms: no growth overflows.
+            # In logarithms, so that growth cannot overflow.
             logs = 2 * (np.log(np.maximum(np.abs(self.amounts), 1e-300)) + self.rates * time)
             return float(np.logaddexp.reduce(logs) - 2 * np.log(grown))
 
@@ -141,7 +144,7 @@ class Leaving:
 
 
 def growth(time: Float[np.ndarray, " time"], far: Float[np.ndarray, " time"], times: float) -> float:
-    """The rate of exponential growth up to so many times the start; NaN where it does not come so far."""
+    """The rate of exponential growth up to `times` the initial distance; NaN if it is never reached."""
     if not far.max() >= times * far[0]:
         return float("nan")
     end = int(np.argmax(far >= times * far[0])) + 1
@@ -149,7 +152,7 @@ def growth(time: Float[np.ndarray, " time"], far: Float[np.ndarray, " time"], ti
 
 
 def crossing(time: Float[np.ndarray, " time"], loss: Float[np.ndarray, " time"], level: float) -> float:
-    """The time at which the loss comes below a level, between snapshots by a straight line; NaN where it does not."""
+    """The time at which the loss falls below a level, interpolated linearly between snapshots; NaN if it never does."""
     below = loss < level
     if not below.any():
         return float("nan")

@@ -1,4 +1,4 @@
-"""What solutions are called: by the number of their collapsed sets, or PCA."""
+"""The names of solutions: the number of collapsed sets, or PCA."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
 
 PCA_ANGLE, PCA_LOSS = 0.05, 0.01
-"""The largest angle to a principal subspace, in radians, and the largest part by which the loss may be below that of
-the best linear model: up to both a solution is PCA."""
+"""A solution is PCA if its angle to a principal subspace, in radians, is below the first, and its loss is below that of
+the best linear model by at most the second, a fraction."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What a solution is."""
+    """The properties of a solution that decide its name."""
 
     collapsed: int
-    """The number of its collapsed sets."""
+    """The number of collapsed sets."""
     angle: float
-    """To the nearest principal subspace, in radians."""
+    """The angle to the nearest principal subspace, in radians."""
     ratio: float
-    """Its loss over that of the best linear model."""
+    """The loss relative to that of the best linear model."""
 
     @property
     def pca(self) -> bool:
-        """Whether it passes for PCA."""
+        """Whether the solution counts as PCA."""
         return is_pca(self.angle, self.ratio)
 
     @property
     def name(self) -> str:
-        """The number of its collapsed sets, or "PCA"."""
+        """The number of collapsed sets, or "PCA"."""
         return "PCA" if self.pca else str(self.collapsed)
 
 
 def is_pca(angle: float, ratio: float) -> bool:
-    """Whether so large an angle and so large a part of the loss of the best linear model are those of PCA."""
+    """Whether a solution with this angle to a principal subspace and this relative loss counts as PCA."""
     return angle < PCA_ANGLE and ratio >= 1 - PCA_LOSS
 
 
 def state_of(weights: Float[np.ndarray, "feature hidden"], loss: float, features: FeatureDistribution) -> State:
-    """What a solution of a loss is."""
+    """The state of a solution with these weights and this loss."""
     from tegum.analysis.linear.pca import angle_to_pca, linear_optimum
     from tegum.analysis.sets.collapse import collapsed_count
 

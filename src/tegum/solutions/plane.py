@@ -1,9 +1,9 @@
 """The lowest solutions of many starts over a plane of density and correlation strength.
 
-At each point of a grid many starts are trained on the exact loss, and the lowest solution counts. What the starts of
-one point have missed its neighbours may have found: every solution descends at the neighbours of its point as well,
-and takes the place of theirs where it is lower, until nothing changes. Two neighbours are the same branch if descent
-from each leads to the loss of the other; where they are not, a boundary passes between them.
+At each point of a grid, many starts are trained on the exact loss, and the lowest solution counts. What the starts at
+one point miss, those at its neighbours may find. Every solution therefore also descends at the neighbours of its point,
+and replaces theirs if it ends lower, until nothing changes. Two neighbours are on the same branch if descent from each
+leads to the loss of the other. Otherwise a boundary passes between them.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 REPRESENTED = 0.3
-"""A row shorter than this part of the longest is not represented."""
+"""A feature whose embedding is shorter than this fraction of the longest is not represented."""
 
 ALIKE = 1e-3
-"""Up to this difference of Gram matrix and biases a permutation of features leaves a solution as it is."""
+"""A permutation of features leaves a solution unchanged if no entry of Gram matrix or biases changes by this much."""
 
 NUDGE = 1e-3
-"""So far aside of its starts descent begins, so that it leaves saddles: where a solution loses a symmetry, what was a
-minimum becomes one."""
+"""Descent begins this far away from its starts, in order to leave saddles: where a solution loses a symmetry, a minimum
+turns into a saddle."""
 
 RIVALS = 0.05
-"""Other minima are kept at a point of the grid if their loss is at most by this part higher."""
+"""Other minima are kept at a grid point if their loss exceeds the lowest by at most this fraction."""
 
 SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
-"""From a point of the grid to its neighbours: steps in density and in strength."""
+"""The steps in density and strength from a grid point to its neighbours."""
 
 
 class Place(NamedTuple):
@@ -52,7 +52,7 @@ class Place(NamedTuple):
 
 
 class Minimum(NamedTuple):
-    """A local minimum of the exact loss, where a descent ends."""
+    """A local minimum of the exact loss, at which a descent has ended."""
 
     weights: Float[np.ndarray, "feature hidden"]
     bias: Float[np.ndarray, " feature"]
@@ -62,75 +62,75 @@ class Minimum(NamedTuple):
 @final
 @dataclass(frozen=True)
 class SolutionShape(State):
-    """What a solution is, and what it looks like."""
+    """The state of a solution, with its represented features and its symmetry."""
 
     represented: int
-    """The number of its represented features."""
+    """The number of represented features."""
     symmetry: int
-    """How many of the permutations of features that leave the data alike leave it as it is."""
+    """The number of feature permutations that leave both the data distribution and the solution unchanged."""
 
     @property
     def label(self) -> str:
-        """Name, represented features and symmetry: "1/6/4"."""
+        """Name, represented features and symmetry, as in "1/6/4"."""
         return f"{self.name}/{self.represented}/{self.symmetry}"
 
 
 @final
 @dataclass(frozen=True)
 class Plane:
-    """Densities and strengths of one grid of Specs; between them logarithmic and linear, each from 0 to 1."""
+    """The plane of a grid of Specs, with coordinates from 0 to 1: logarithmic in density and linear in strength."""
 
     spec: Spec
-    """Any of the grid."""
+    """Any Spec of the grid."""
     densities: tuple[float, ...]
     strengths: tuple[float, ...]
 
     @classmethod
     def of(cls, specs: Sequence[Spec]) -> Plane:
-        """The grid of Specs in the order of densities, and at each density of strengths."""
+        """The plane of a grid of Specs, ordered by density and then by strength."""
         places = [place_of(each) for each in specs]
         densities, strengths = (tuple(dict.fromkeys(values)) for values in zip(*places, strict=True))
         return cls(specs[0], densities, strengths)
 
     def features(self, place: Place) -> FeatureDistribution:
-        """The features at a point."""
+        """The features at a place."""
         from tegum.core.features.distribution import FeatureDistribution
 
         change = {"density": place.density, "strength": place.strength}
         return FeatureDistribution([each.replace(**change) for each in self.spec.features.sets])
 
     def at(self, place: Place) -> Spec:
-        """The Spec at a point."""
+        """The Spec at a place."""
         return self.spec.replace(features=self.features(place))
 
     def place(self, point: Float[np.ndarray, " xy"]) -> Place:
-        """The point of coordinates from 0 to 1."""
+        """The place at given coordinates, each from 0 to 1."""
         (low, high), (weak, strong) = self.bounds
         x, y = np.clip(point, 0.0, 1.0).tolist()
-        # The ends exactly: a strength of 1 has fewer components than one next to it.
+        # Exact at the ends: a strength of 1 has fewer mixture components than one close to it.
         density = low if x == 0 else high if x == 1 else low * (high / low) ** x
         strength = weak if y == 0 else strong if y == 1 else weak + (strong - weak) * y
         return Place(density, strength)
 
     def point(self, place: Place) -> Float[np.ndarray, " xy"]:
-        """The coordinates, each from 0 to 1, of a point."""
+        """The coordinates of a place, each from 0 to 1."""
         (low, high), (weak, strong) = self.bounds
         x = np.log(place.density / low) / np.log(high / low)
         return np.array([x, (place.strength - weak) / (strong - weak)])
 
     @property
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Of densities and of strengths."""
+        """The range of densities and the range of strengths."""
         return (self.densities[0], self.densities[-1]), (self.strengths[0], self.strengths[-1])
 
     @cached_property
     def places(self) -> list[list[Place]]:
-        """The points of the grid: one list for each density."""
+        """The places of the grid points, in one list per density."""
         return [[Place(density, strength) for strength in self.strengths] for density in self.densities]
 
     @cached_property
     def symmetries(self) -> Int[np.ndarray, "permutation feature"]:
-        """The permutations of features that leave the data alike: of equal sets, and within each."""
+        """The permutations of features that leave the data distribution unchanged: of equal sets, and within each."""
         size, count = self.spec.features.sets[0].features, len(self.spec.features.sets)
         inside = list(itertools.permutations(range(size)))
         return np.array(
@@ -142,7 +142,7 @@ class Plane:
         )
 
     def descended(self, places: Sequence[Place], starts: Sequence[Sequence[Minimum]]) -> list[list[Minimum]]:
-        """Where descent at each point ends from next to each of its starts: as many at every point."""
+        """The end of descent from close to each start, at each place; every place has the same number of starts."""
         if not places:
             return []
         shape = (self.spec.features.n, self.spec.hidden)
@@ -161,7 +161,7 @@ class Plane:
         ]
 
     def shape(self, place: Place, of: Minimum) -> SolutionShape:
-        """What a solution at a point is."""
+        """The shape of a solution at a place."""
         state = state_of(of.weights, of.loss, self.features(place))
         norms = np.linalg.norm(of.weights, axis=1)
         return SolutionShape(
@@ -174,16 +174,16 @@ class Plane:
 
 
 def place_of(spec: Spec) -> Place:
-    """Where on the plane a Spec is."""
+    """The place of a Spec on the plane."""
     first = spec.features.sets[0]
     return Place(float(np.ravel(first.density)[0]), float(getattr(first, "strength", 1.0)))
 
 
 def symmetry(of: Minimum, permutations: Int[np.ndarray, "permutation feature"]) -> int:
-    """How many of the permutations leave the Gram matrix and the biases as they are."""
+    """The number of permutations that leave the Gram matrix and the biases unchanged."""
     gram = of.weights @ of.weights.T
     found = 0
-    # Sets of four have 82,944 permutations: in parts.
+    # In parts, because sets of four have 82,944 permutations.
     for part in np.array_split(permutations, -(-len(permutations) // 4096)):
         moved = np.abs(gram[part[:, :, None], part[:, None, :]] - gram).max((1, 2))
         found += int(((moved < ALIKE) & (np.abs(of.bias[part] - of.bias).max(1) < ALIKE)).sum())
@@ -193,28 +193,28 @@ def symmetry(of: Minimum, permutations: Int[np.ndarray, "permutation feature"]) 
 @final
 @dataclass(frozen=True, eq=False)
 class PlaneMap:
-    """The lowest solution at every point of a grid; lists of lists are over densities and strengths."""
+    """The lowest solution at every grid point; lists of lists are by density and then strength."""
 
     plane: Plane
     ends: list[list[Minimum]] = field(repr=False)
     rivals: list[list[list[Minimum]]] = field(repr=False)
-    """Other minima that starts have found."""
+    """Other minima that the starts found."""
     shapes: list[list[SolutionShape]] = field(repr=False)
     reached: Bool[np.ndarray, "density strength 4"]
-    """Whether descent leads from each of the neighbours (`SIDES`) to the lowest solution here."""
+    """Whether descent from the solution of each neighbour (`SIDES`) leads to the lowest solution here."""
     improved: int
-    """At so many points a neighbour's solution was lower than what the starts had found."""
+    """The number of points at which a neighbour's solution was lower than anything the starts had found."""
     hits: Int[np.ndarray, "density strength"]
-    """How many starts found the lowest solution."""
+    """The number of starts that found the lowest solution."""
     starts: int
 
     def same(self, at: tuple[int, int], side: int) -> bool:
-        """Whether the lowest solutions at a point and at its neighbour on one side are one branch."""
+        """Whether the lowest solutions at a point and at its neighbour on one side are on one branch."""
         i, j = np.add(at, SIDES[side]).tolist()
         return bool(self.reached[(*at, side)] and self.reached[i, j, side ^ 1])
 
     def edges(self) -> Iterable[tuple[tuple[int, int], int, tuple[int, int]]]:
-        """Each point, side, and the neighbour there that is denser or more correlated."""
+        """Every edge of the grid: a point, a side, and the denser or more correlated neighbour on that side."""
         rows, columns = self.reached.shape[:2]
         for i, j in np.ndindex(rows, columns):
             for side in (1, 3):
@@ -224,15 +224,15 @@ class PlaneMap:
 
 
 def map_of(run: xr.Dataset, specs: Sequence[Spec]) -> PlaneMap:
-    """The map of a trajectory with the dim `spec`, one for each Spec of the grid.
+    """The map of a trajectory whose dim `spec` goes over the Specs of a grid.
 
     Raises:
-        ValueError: at some point no run trained to its end.
+        ValueError: at some point, no run was trained to its end.
 
     """
     plane = Plane.of(specs)
     shape = len(plane.densities), len(plane.strengths)
-    # Their values are the numbers of the Specs.
+    # Here the value of a solution is the number of its Spec.
     best = lowest(run, list(map(float, range(len(specs)))))
     rivals: list[list[Minimum]] = [[] for _ in best]
     for each in others(run, best):
@@ -259,7 +259,7 @@ def map_of(run: xr.Dataset, specs: Sequence[Spec]) -> PlaneMap:
 
 
 def _spread(plane: Plane, ends: np.ndarray) -> Float[np.ndarray, "density strength 4"]:
-    """Let every solution descend at the neighbours of its point, in place; returns the losses it ends with."""
+    """Let every solution descend at the neighbours of its point, and update `ends`; returns the losses reached."""
     reached = np.full((*ends.shape, len(SIDES)), np.nan)
     changed = np.ones(ends.shape, bool)
     while changed.any():

@@ -1,4 +1,4 @@
-"""The critical point near a state of a run, as accurate as its index needs."""
+"""The critical point near a state of a run, as accurate as its index requires."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 POINT_TOLERANCE, EIGENVALUE_TOLERANCE = 1e-6, 1e-8
-"""The largest norm of the gradient at a critical point, and the smaller one that is asked for where the first leaves
-eigenvalues undecided."""
+"""The largest gradient norm at a critical point, and the smaller one required if the first leaves the sign of an
+eigenvalue undecided."""
 
 STEPS = 40
-"""The most steps to it."""
+"""The most Newton steps to a critical point."""
 
 
 def critical_near(
@@ -31,9 +31,10 @@ def critical_near(
     reach: float,
     corners: Sequence[float] = CORNERS,
 ) -> CriticalPoint:
-    """Where Newton's method leads from a state, if it goes no farther than `reach`; `corners` as `critical_point`'s.
+    """The critical point to which Newton's method leads from a state, sought no farther away than `reach`.
 
-    Hessians are known the better, the smaller the tolerance; beside kinks that is dear, and decides nothing.
+    A smaller tolerance makes the Hessian more accurate. Near kinks this is costly and never settles the index, so it is
+    not done there. `corners` is passed to `critical_point`.
     """
     search = partial(
         critical_point, features=spec.features, steps=STEPS, reach=reach, corners=corners, activation=spec.activation
@@ -42,5 +43,5 @@ def critical_near(
     if point.index is not None or point.gradient_norm > POINT_TOLERANCE or point.kinks or point.moved > reach:
         return point
     finer = search(point.weights, point.bias, tol=EIGENVALUE_TOLERANCE)
-    # From the state, and not from where the rougher search ended.
+    # The distance from the state, and not from where the coarser search ended.
     return replace(finer, moved=distance(finer.weights, finer.bias, weights, bias))

@@ -1,4 +1,4 @@
-"""Many searches side by side, such as for critical points: shown as they end, stopped together."""
+"""Many searches in parallel, such as those for critical points, with common progress and interruption."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _Result = TypeVar("_Result")
 
 
 def searched(calls: Sequence[Callable[[], _Result]], title: str, kind: str) -> list[_Result]:
-    """The results of calls that search, each in a thread of as many as there are cores.
+    """The results of independent searches, run in as many threads as there are cores.
 
-    Most of a search is spent in kernels that release the interpreter's lock. Ctrl-C ends them all.
+    Threads pay off because most of a search is spent in kernels that release the interpreter's lock. Ctrl-C stops all.
 
     Args:
-        calls: without arguments; their results do not depend on one another.
-        title: of the work, in the line of progress: "searching for saddles".
-        kind: what there are many of: "plateaus".
+        calls: the searches, as functions without arguments.
+        title: the title of the progress line, such as "searching for saddles".
+        kind: what is counted there, such as "plateaus".
 
     """
     # Here, so that listing experiments loads no more than it has to.

@@ -1,4 +1,4 @@
-"""A lowest solution, of many starts at one value of a parameter."""
+"""The lowest solution of many starts at one value of a parameter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 SAME = 1e-5
-"""Two solutions whose losses differ by less than this part are one."""
+"""Two solutions count as the same if their losses differ by less than this fraction."""
 
 
 class Solution(NamedTuple):
@@ -29,20 +29,20 @@ class Solution(NamedTuple):
     bias: Float[np.ndarray, " feature"]
     loss: float
     hits: int
-    """How many starts end there."""
+    """The number of starts that end there."""
     starts: int
 
 
 def density_of(spec: Spec) -> float:
-    """As it was given: what a set computes may differ in the last digit."""
+    """The density as it was given: one computed by a set may differ in the last digit."""
     return float(np.ravel(spec.features.sets[0].density)[0])
 
 
 def lowest(run: xr.Dataset, values: Sequence[float]) -> list[Solution]:
-    """The lowest solution at each value: of a trajectory with the dim `spec` in their order.
+    """The lowest solution at each value, from a trajectory with the dim `spec` in the order of the values.
 
     Raises:
-        ValueError: at some value no run trained to its end.
+        ValueError: at some value, no run was trained to its end.
 
     """
     end = run.isel(step=-1)
@@ -61,19 +61,19 @@ def lowest(run: xr.Dataset, values: Sequence[float]) -> list[Solution]:
 
 
 def solution(value: float, point: CriticalPoint) -> Solution:
-    """A critical point as a solution, of no starts."""
+    """A critical point as a solution, with no starts."""
     return Solution(value, point.weights, point.bias, point.loss, 0, 0)
 
 
 def others(run: xr.Dataset, best: Sequence[Solution]) -> list[Solution]:
-    """All distinct solutions but the lowest; `run` has the dim `spec` in the order of `best`."""
+    """All distinct solutions except the lowest; `run` has the dim `spec` in the order of `best`."""
     end = run.isel(step=-1)
     found = []
     for number, lowest_one in enumerate(best):
         losses = end["loss"].values[number]
         last = lowest_one.loss
         for at in np.argsort(losses).tolist():
-            # NaN, of runs that have diverged, is not greater.
+            # False for the NaN of a run that has diverged.
             if losses[at] > (1 + SAME) * last:
                 last = float(losses[at])
                 weights, bias = end["weights"].values[number, at], end["bias"].values[number, at]

@@ -1,9 +1,9 @@
-"""Where the best solution changes along one branch: its symmetry, continuously, or only its name.
+"""Where the best solution changes along one branch, either its symmetry (continuously) or only its name.
 
-Edges of the grid are cut where boundaries cross them. On every piece the solutions at both ends are one branch, unless
-something was missed: if they have another symmetry, it is found by bisection where that changes. There a minimum goes
-over into another one, which is seen from an eigenvalue of the more symmetric one that passes zero, or jumps over it on
-a kink of the loss; or a boundary was missed.
+Edges of the grid are cut where boundaries cross them. On every piece, the solutions at both ends are on one branch,
+unless something was missed. If their symmetries differ, bisection finds where the symmetry changes. There, one minimum
+turns continuously into another: an eigenvalue of the more symmetric one passes through zero, or jumps across it at a
+kink of the loss. Otherwise a boundary was missed.
 """
 
 from __future__ import annotations
@@ -23,64 +23,64 @@ if TYPE_CHECKING:
     from tegum.core.features.distribution import FeatureDistribution
 
 JUMP = 0.05
-"""Solutions on both sides of a change of symmetry that are less unlike go over into one another."""
+"""A change of symmetry is continuous if the solutions on its two sides differ (`unlike`) by less than this."""
 
 FOLLOWED = (0.3, 0.1)
-"""So far to both sides of such a change an eigenvalue is followed, as a part of the piece: the first where it can."""
+"""How far on both sides of such a change an eigenvalue is followed, as a fraction of the piece, in order of trial."""
 
 BISECTED = 1e-4
-"""Where a solution changes its symmetry is bisected so far, as a part of the piece."""
+"""The bisection for a change of symmetry ends at this fraction of the piece."""
 
 SHORTEST_PIECE = 1e-3
-"""The part of an edge of the grid below which a piece of it is not looked at."""
+"""Pieces shorter than this fraction of an edge of the grid are skipped."""
 
 
 How = Literal["passes", "jumps", "unseen"]
-"""An eigenvalue passes zero; it jumps over it on a kink of the loss, so that the solution turns there with a corner; or
-neither was seen."""
+"""What an eigenvalue does: it passes through zero; it jumps across zero at a kink of the loss, where the solution turns
+abruptly; or neither was seen."""
 
 
 class _Piece(NamedTuple):
-    """A part of an edge of the grid between boundaries."""
+    """A piece of an edge of the grid between two boundaries."""
 
     edge: Edge
     low: Point
     high: Point
     first: tuple[Minimum, SolutionShape]
-    """The best at its beginning …"""
+    """The best solution at its beginning."""
     last: tuple[Minimum, SolutionShape]
-    """… and at its end."""
+    """The best solution at its end."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Breaking:
-    """Where the best solution changes its symmetry between two neighbours of the grid."""
+    """A change in the symmetry of the best solution between two neighbouring grid points."""
 
     edge: tuple[Place, Place]
     place: Place
     error: float
-    """How far from it the true one may lie, in coordinates of the plane."""
+    """The largest distance from `place` to the true one, in coordinates of the plane."""
     shapes: tuple[SolutionShape, SolutionShape]
-    """At both ends, rising in density or in strength."""
+    """The shapes at both ends, in order of rising density or strength."""
     gap: float
-    """How unlike both solutions are there."""
+    """The difference (`unlike`) between the two solutions there."""
     how: How | None
-    """What the lowest eigenvalue of the more symmetric one does there; None if it was not looked at."""
+    """What the lowest eigenvalue of the more symmetric solution does there; None if it was not examined."""
 
     @property
     def continuous(self) -> bool:
-        """Whether they go over into one another; else a boundary was missed."""
+        """Whether one solution turns continuously into the other; otherwise a boundary was missed."""
         return self.gap < JUMP
 
 
 def along(of: PlaneMap, lines: Boundaries, *, examined: bool) -> tuple[list[Breaking], list[tuple[str, str, int]]]:
-    """Every change of symmetry along one branch; and names that change without, and on how many edges.
+    """All changes of symmetry along one branch, and all changes of name without one, with their number of edges.
 
     Args:
         of: the map.
         lines: its boundaries.
-        examined: whether eigenvalues are looked at, which takes seconds for each change.
+        examined: whether to examine eigenvalues, which takes seconds for each change.
 
     """
     breakings: list[Breaking] = []
@@ -95,11 +95,12 @@ def along(of: PlaneMap, lines: Boundaries, *, examined: bool) -> tuple[list[Brea
 
 
 def _pieces(of: PlaneMap, lines: Boundaries) -> Iterator[_Piece]:
-    """The parts of all edges of the grid between boundaries."""
+    """The pieces into which boundaries cut the edges of the grid."""
     plane = of.plane
     for at, _, there in of.edges():
         p, q = (plane.point(plane.places[i][j]) for i, j in (at, there))
-        # Share of the edge, and the best solutions before and after: of a curve those at its nearest point.
+        # For each cut, its position along the edge, and the best solutions before and after it, taken from the nearest
+        # point of the curve.
         cuts: list[tuple[float, Minimum, Minimum]] = []
         for curve in lines.curves:
             for share, number in crossings(p, q, curve):
@@ -123,7 +124,7 @@ def _brought(of: PlaneMap, point: Point, end: Minimum) -> tuple[Minimum, Solutio
 
 
 def _breaking(of: PlaneMap, piece: _Piece, examined: bool) -> Breaking:
-    """Where on a piece the symmetry changes."""
+    """The place on a piece at which the symmetry changes."""
     plane, ((end, one), (far, other)) = of.plane, (piece.first, piece.last)
     more = max(one.symmetry, other.symmetry)
     way = piece.high - piece.low
@@ -132,7 +133,7 @@ def _breaking(of: PlaneMap, piece: _Piece, examined: bool) -> Breaking:
         width /= 2
         (found,) = plane.descended([plane.place(piece.low + (share + width) * way)], [[end, far]])
         best = min(found, key=lambda each: each.loss)
-        # Next to the change some of the permutations that are lost seem to be there still.
+        # Next to the change, some of the permutations that are lost still seem to hold.
         if (symmetry(best, plane.symmetries) >= more) == (one.symmetry == more):
             share, end = share + width, best
         else:
@@ -154,7 +155,7 @@ def _breaking(of: PlaneMap, piece: _Piece, examined: bool) -> Breaking:
 
 
 def _passage(of: PlaneMap, middle: Point, way: Point, end: Minimum) -> tuple[How, float, float]:
-    """What an eigenvalue does as the more symmetric solution, followed that way, loses its symmetry; where, ± what."""
+    """What an eigenvalue does where the more symmetric solution, followed along `way`, loses it; where; its error."""
     from tegum.analysis.landscape.continuation import follow
     from tegum.analysis.landscape.critical_points import critical_point
 
@@ -162,7 +163,7 @@ def _passage(of: PlaneMap, middle: Point, way: Point, end: Minimum) -> tuple[How
         return of.plane.features(of.plane.place(middle + distance * way))
 
     for reach in FOLLOWED:
-        # From where the eigenvalue is well above its error.
+        # Start where the eigenvalue is well above its error.
         ((start,),) = of.plane.descended([of.plane.place(middle - reach * way)], [[end]])
         try:
             point = critical_point(start.weights, start.bias, features(-reach), tol=EIGENVALUE_TOLERANCE)
@@ -179,7 +180,7 @@ def _passage(of: PlaneMap, middle: Point, way: Point, end: Minimum) -> tuple[How
                     pass
                 case _:
                     assert_never(change.kind)
-        # On the kink itself eigenvalues may be undecided: then the index tells it.
+        # At the kink itself eigenvalues may be undecided; then the index shows the jump.
         below = [value for value, index in zip(branch.values, branch.index, strict=True) if index == 0]
         above = [value for value, each in zip(branch.values, branch.points, strict=True) if each.negative]
         if below and above and max(below) < min(above):
@@ -189,7 +190,7 @@ def _passage(of: PlaneMap, middle: Point, way: Point, end: Minimum) -> tuple[How
 
 
 def by_symmetry(breakings: Sequence[Breaking]) -> dict[tuple[int, int], list[Breaking]]:
-    """Those that are continuous, by both symmetries, the smaller one first."""
+    """The continuous changes, grouped by their two symmetries, the smaller one first."""
     found: dict[tuple[int, int], list[Breaking]] = {}
     for each in breakings:
         if each.continuous:

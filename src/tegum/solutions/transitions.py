@@ -1,9 +1,9 @@
-"""The lowest solutions of many starts along a parameter, and where they change places.
+"""The lowest solutions of many starts along a parameter, and where one replaces another.
 
-At each value of a parameter of the features many starts are trained on the exact loss, and the lowest solution counts.
-Two neighbouring ones are the same branch if descent from each leads to the other. Where they are not, the branches
-change places between, at a root of the difference of their losses (`tegum.phase_boundary`), which is confirmed by
-fresh starts there. If these find something lower already near the root, that comes between the two.
+At each value of a parameter of the features, many starts are trained on the exact loss, and the lowest solution counts.
+Two neighbouring solutions belong to the same branch if descent from each leads to the other. Otherwise the branches
+cross in between, at a root of the difference of their losses (`tegum.phase_boundary`), which is confirmed by fresh
+starts there. If these find something lower, that solution is inserted between the two.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
 
 
 BETWEEN = 5
-"""At so many values between two neighbours both branches are compared before the root is found."""
+"""Before the root is found, both branches are compared at this many values between two neighbours."""
 
 TOLERANCES = (1e-4, 1e-6)
-"""A root is found at the first, and with many starts at the second as well, for comparison."""
+"""Roots are found to the first tolerance; ensembles of at least `MANY` starts also get the finer root, to compare."""
 
 ATTEMPTS = 3
-"""How often a passage is looked for, each time with a solution that fresh starts have found."""
+"""The most bisections for one passage; each after the first includes a solution that fresh starts have found."""
 
 MANY = 64
-"""So many starts are many."""
+"""Ensembles of at least this many starts also get the finer root."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Crossing:
-    """Where two branches change places as the lowest one."""
+    """Where one branch replaces another as the lowest."""
 
     low: Solution
-    """The lowest below …"""
+    """The lowest solution below the crossing."""
     high: Solution
-    """… and above."""
+    """The lowest solution above the crossing."""
     boundary: Boundary | None = field(repr=False)
-    """None where no root was found."""
+    """The root of the difference of the two losses; None if none was found."""
     rough: Boundary | None = field(repr=False)
-    """The same root at another tolerance; None where it was not asked for, or not found."""
+    """The same root at the coarser tolerance; None if it was not asked for, or not found."""
     lowest: float
-    """The least loss that fresh starts find there."""
+    """The lowest loss that fresh starts find there."""
 
     @property
     def confirmed(self) -> bool:
@@ -62,14 +62,14 @@ class Crossing:
 
     @property
     def change(self) -> float:
-        """By how much the root differs between two tolerances, relative to it; NaN where there are not two."""
+        """The relative difference between the roots at two tolerances; NaN if there are not two."""
         if self.boundary is None or self.rough is None:
             return np.nan
         return abs(self.boundary.value - self.rough.value) / self.boundary.value
 
 
 def continuous(spec: Spec, parameter: str, solutions: Sequence[Solution]) -> Bool[np.ndarray, " gap"]:
-    """Whether each solution and the next are one branch: descent from each leads to the loss of the other."""
+    """Whether each solution and the next are on one branch: descent from each leads to the loss of the other."""
     pairs = list(pairwise(solutions))
     upwards = descended(spec, parameter, [(high.value, low) for low, high in pairs])
     downwards = descended(spec, parameter, [(low.value, high) for low, high in pairs])
@@ -85,21 +85,21 @@ def continuous(spec: Spec, parameter: str, solutions: Sequence[Solution]) -> Boo
 def crossings(
     spec: Spec, parameter: str, pairs: Sequence[tuple[Solution, Solution]], *, starts: int, key: int, depth: int = 3
 ) -> list[Crossing]:
-    """Where each pair of lowest solutions changes places, rising in the parameter.
+    """The crossings between the two lowest solutions of each pair, in order of rising parameter.
 
     Args:
-        spec: a run at any value; features, hidden dimension and start are used.
-        parameter: as in `tegum.vary`.
-        pairs: the lowest solutions at two neighbouring values, of different branches.
-        starts: so many fresh ones at each root.
-        key: their base seed.
-        depth: how often a lower solution that these find may be put between two.
+        spec: a run at any value; its features, hidden dimension and start are used.
+        parameter: the parameter, as in `tegum.vary`.
+        pairs: the lowest solutions at two neighbouring values, on different branches.
+        starts: the number of fresh starts at each root.
+        key: the base seed of the fresh starts.
+        depth: how many times a lower solution that they find may be inserted between two.
 
     """
     if not pairs:
         return []
     brackets = _brackets(spec, parameter, pairs)
-    # First about where the roots are: what is put between there costs no root.
+    # Look for lower solutions at rough estimates of the roots first: inserting one there saves finding a root.
     below = _lower_at_guesses(spec, parameter, brackets, starts, key) if depth else {}
     found = {k: _split(spec, parameter, pairs[k], third, starts, key, depth) for k, third in below.items()}
     left = [k for k in range(len(pairs)) if k not in found]
@@ -149,9 +149,9 @@ def _split(
 
 
 def beyond(spec: Spec, parameter: str, met: Sequence[Crossing], ratio: float, points: int = 6) -> list[list[Solution]]:
-    """Each branch from a crossing on to where it is no more the lowest, up to a ratio of the parameter.
+    """Each branch beyond a crossing, where it is no longer the lowest, up to a ratio of the parameter.
 
-    Step by step by descent, so that a branch ends where a step moves it farther than twice the last one.
+    The branch is followed by descent, step by step. It ends where a step moves it more than twice as far as the last.
     """
     from tegum.analysis.landscape.surface import distance
 
@@ -177,16 +177,16 @@ def beyond(spec: Spec, parameter: str, met: Sequence[Crossing], ratio: float, po
 @final
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """Where something comes true of the lowest solution."""
+    """The value of a parameter at which a condition on the lowest solution becomes true."""
 
     value: float
     error: float
     low: Solution
-    """The lowest solution just below …"""
+    """The lowest solution just below."""
     high: Solution
-    """… and just above."""
+    """The lowest solution just above."""
     confirmed: bool
-    """Whether fresh starts find nothing lower there; True where none were asked for."""
+    """Whether fresh starts find nothing lower there; True if none were asked for."""
 
 
 def passage(
@@ -199,16 +199,16 @@ def passage(
     starts: int = 0,
     key: int = 0,
 ) -> Passage:
-    """Where between two lowest solutions something comes true of the lowest one, by bisection.
+    """The value between two lowest solutions at which a condition on the lowest one becomes true, by bisection.
 
     Args:
         spec: as in `crossings`.
         parameter: as in `crossings`.
-        low: of which it is not true.
-        high: of which it is.
-        passed: whether it is true of a solution.
-        starts: so many fresh ones are trained there; if they find something lower, that takes the place of one of both.
-        key: their base seed.
+        low: a solution for which the condition is false.
+        high: a solution at a higher value, for which it is true.
+        passed: the condition.
+        starts: the number of fresh starts trained there. If they find something lower, it replaces `low` or `high`.
+        key: the base seed of the fresh starts.
 
     """
 
@@ -263,15 +263,15 @@ def bisected(
 
 
 class _Bracket(NamedTuple):
-    """Two lowest solutions, near to where they change places."""
+    """Two lowest solutions close to their crossing."""
 
     ends: tuple[Solution, Solution]
     guess: float
-    """Where about that is."""
+    """An estimate of the crossing."""
 
 
 def _brackets(spec: Spec, parameter: str, pairs: Sequence[tuple[Solution, Solution]]) -> list[_Bracket]:
-    """Each pair brought nearer to the root: branches are short there, and seldom end on the way."""
+    """Each pair brought closer to the root: over the short distance left, a branch seldom ends on the way."""
     shares = np.linspace(0, 1, BETWEEN + 2).tolist()
     starts = [
         (low.value + share * (high.value - low.value), each)
@@ -283,7 +283,7 @@ def _brackets(spec: Spec, parameter: str, pairs: Sequence[tuple[Solution, Soluti
     found = []
     for _ in pairs:
         below, above = [[next(ends) for _ in shares] for _ in range(2)]
-        # Where a branch has ended, descent goes over to the other one, and the difference is zero.
+        # Where a branch has ended, descent falls onto the other one, and the difference is zero.
         lower = [a.loss < b.loss * (1 - 1e-8) for a, b in zip(below, above, strict=True)]
         at = max(lower.index(False) if False in lower else len(lower) - 1, 1)
         before, after = (below[k].loss - above[k].loss for k in (at - 1, at))
@@ -294,7 +294,7 @@ def _brackets(spec: Spec, parameter: str, pairs: Sequence[tuple[Solution, Soluti
 
 
 def _root(spec: Spec, parameter: str, low: Solution, high: Solution, tol: float) -> Boundary | None:
-    """Where they change places between their values; None if they do not, or one of the branches ends before."""
+    """The crossing between their values; None if there is none, or if one of the branches ends before it."""
     from tegum.analysis.landscape.phases import phase_boundary
 
     try:

@@ -32,10 +32,10 @@ class FallingLoss(Experiment):
         ends = tg.population_loss_along(runs["run"].isel(step=[-1])).values[:, 0]
         ratio = average(
             "final_loss", "final loss / loss of zero weights",
-            to_zero_weights(ends, FEATURES, DENSITY), "1", "mean over runs",
+            to_zero_weights(ends, FEATURES, DENSITY), "", "mean over runs",
         )  # fmt: skip
         last = runs["ends"].loss.isel(step=-1)
-        least = Measure("least_loss", "least loss without noise", last.min(), "1", n=last.seed.size)
+        least = Measure("least_loss", "least loss without noise", last.min(), "", n=last.seed.size)
         lower = last.values < ends
         criteria = (
             Criterion("below_a_third", "The mean final loss is below a third.", ratio.high < 1 / 3),

@@ -56,8 +56,8 @@ def caption(found: RotatedSolutions) -> str:
     first = found.one[0]
     return (
         f"One family of {first.size} orientations, density {first.densities[0]:g}, best of "
-        f"{first.best[0][0].starts} starts. Top: embeddings for m = 2, coloured by orientation and joined in order. "
-        "Middle, for each m: shares of |W|² in the Fourier modes (stacked), and loss relative to the best linear model "
-        f"(line); {'; '.join(changes)}. Bottom: two families of {found.two[0].size} orientations each, over width and "
-        "density, by how they divide the m hidden dimensions."
+        f"{first.best[0][0].starts} starts. Top: embeddings for m = 2 at some tuning widths, coloured by orientation "
+        "and joined in order. Middle, for each m: shares of |W|² in the Fourier modes (stacked), and loss relative to "
+        f"the best linear model (line); {'; '.join(changes)}. Bottom: two families of {found.two[0].size} orientations "
+        "each, over width and density, by how they divide the m hidden dimensions."
     )

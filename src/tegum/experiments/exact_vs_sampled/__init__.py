@@ -1,6 +1,6 @@
 """A sampled trajectory and its noiseless twin: without noise, the plateaus of the loss turn out to be at saddles.
 
-The protocol is in `PROTOCOL.md` beside this file: source, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ def _of_system(pairs: TwinnedRuns) -> list[Measure]:
             f"{name}: escaped plateaus at saddles",
             sum(each.near for each in escaped),
             len(escaped),
-            f"a saddle lies within {100 * RELATIVE_REACH:g} % of the length of the final parameters; null: the same "
-            "for snapshots where the loss falls fastest",
+            f"plateaus with a saddle within {100 * RELATIVE_REACH:g} % of the length of the final parameters; null: "
+            "the same for snapshots where the loss falls fastest",
             runs=runs,
             null=mean([float(near) for near in null]),
         ),
@@ -79,7 +79,7 @@ def _of_system(pairs: TwinnedRuns) -> list[Measure]:
             f"{name}: twins that end at a minimum",
             sum(each.near and each.point.index == 0 for each in last),
             len(last),
-            "of the twins that end on a plateau",
+            "of the twins that end on a plateau, those whose nearby critical point is a minimum",
         ),
         average(
             f"{name}.distance_to_twin",

@@ -98,7 +98,7 @@ class Pair(Experiment["PairSolutions"]):
         return Findings(tuple(measures(found)), criteria(found), caption(found), found)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[PairSolutions]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """The angle over density and strength, both falls of the loss, and the share of the second component."""
+        """The angle over density and strength, both loss reductions, and the share of the second component."""
         from tegum.experiments.pair.figure import figure
 
         return figure(findings.shown, findings.caption)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def figure(found: PairSolutions, caption: str) -> Figure:
-    """The angle over density and strength, both reductions of the loss, and the share of the second component.
+    """The angle over density and strength, both loss reductions, and the share of the second component.
 
     Args:
         found: what is drawn.
@@ -38,7 +38,7 @@ def caption(found: PairSolutions) -> str:
     return (
         "Left: angle between the represented direction and (a + b)/√2 in the best of "
         f"{found.starts} starts, two features, m = 1; line: where the principal component becomes the best solution. "
-        "Middle: fall of the loss when only the principal component, or only one feature, is represented, at "
+        "Middle: loss reduction when only the principal component, or only one feature, is represented, at "
         "correlation strength 1 (lines: closed forms; dots: found by descent). Right: share of the second principal "
         "component of a pair that competes with k = 1, 2 and 3 other features, m = 2"
         f"{'; it is represented up to density ' + ', '.join(second) if second else ''}."

@@ -60,29 +60,29 @@ def measures(found: PairSolutions) -> list[Measure]:
         listed += [
             Measure(
                 f"density_{in_key(p, 3)}.reduction_by_principal_component",
-                f"fall of the loss by the principal component at density {p:.3g}",
+                f"loss reduction by the principal component at density {p:.3g}",
                 float(reduced[0, number]),
                 "loss, sum over features",
                 n=1,
                 null=float(reduced[1, number]),
-                meaning="fall of the loss when only the principal component is represented; closed form "
+                meaning="loss reduction when only the principal component is represented; closed form "
                 f"{v[number] + c[number]:.6g}; null: strength 0",
             ),
             Measure(
                 f"density_{in_key(p, 3)}.reduction_by_one_feature",
-                f"fall of the loss by one feature at density {p:.3g}",
+                f"loss reduction by one feature at density {p:.3g}",
                 float(v[number]),
                 "loss, sum over features",
                 n=1,
                 null=float(v[number]),
-                meaning="fall of the loss when only one feature is represented, by the closed form p/3 − p²/4",
+                meaning="loss reduction when only one feature is represented, by the closed form p/3 − p²/4",
             ),
         ]
     listed += [
         Measure(
-            f"{name}_ratio_of_reductions", f"{name} ratio of the falls of the loss", float(pick(reduced[0] / v)), "",
+            f"{name}_ratio_of_reductions", f"{name} ratio of the loss reductions", float(pick(reduced[0] / v)), "",
             n=len(v), null=float(pick(reduced[1] / v)),
-            meaning="fall by the principal component / fall by one feature, over densities; 7/4 in the sparse limit, "
+            meaning="reduction by the principal component / by one feature, over densities; 7/4 in the sparse limit, "
             "1 at density 1; null: strength 0",
         )
         for name, pick in (("least", np.min), ("largest", np.max))

@@ -151,7 +151,7 @@ def _of_border(plane: Plane, border: Border, key: str, name: str, starts: int) -
     low, high = _interval(plane, pairs[ends[1]])
     order = border.kind or "order not determined"
     confirmed = "" if border.confirmed else ", not confirmed"
-    meaning = f"density of the boundary at its stronger correlated end ({order}{confirmed}); it runs from {way}"
+    meaning = f"density of the boundary at its more correlated end ({order}{confirmed}); it runs from {way}"
     return [Measure(key, name, places[ends[1]].density, "density", low, high, starts, meaning=meaning)]
 
 
@@ -166,6 +166,8 @@ def _eigenvalues_at(places: Sequence[Breaking]) -> str:
     passes, jumps, looked = (
         sum(each.how in hows for each in places) for hows in (("passes",), ("jumps",), ("passes", "jumps", "unseen"))
     )
+    if not looked:
+        return "eigenvalues were not examined"
     return (
         f"of {looked} examined, an eigenvalue passes through zero at {passes} and jumps across it at a kink at {jumps}"
     )
