@@ -34,7 +34,7 @@ class Share:
 
 
 def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
-    """Draw each jump as an arrow from its old to its new dimensionality, sorted by the levels at both ends, with counts.
+    """Draw each jump as an arrow from its old to its new dimensionality, sorted and counted by the levels at both ends.
 
     If there are many jumps of a kind, they are thin lines and only the middle one is an arrow. "other" means no known
     level.
