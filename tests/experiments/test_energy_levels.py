@@ -76,7 +76,7 @@ def test_the_phenomenon_is_there_and_absent_from_its_nulls(quick):
 
 def test_every_share_comes_with_its_interval_and_its_number_of_runs(quick):
     for measure in quick[0].measures:
-        if measure.unit == "1" and measure.text() != "not measured":
+        if measure.unit in ("1", "share") and measure.text() != "not measured":
             assert 0 <= measure.low <= measure.value <= measure.high <= 1
             assert 1 <= measure.n <= 24
         assert measure.meaning
@@ -178,7 +178,7 @@ def test_without_a_run_that_ends_nothing_is_measured(tmp_path, monkeypatch):
     summary = EXPERIMENT.run(tmp_path, changes=changes)
     assert set(tg.load(tmp_path / "run.zarr").result.values) == {"diverged"}
     assert summary.verdict == "not tested"
-    assert summary.caption == "No run of 2 trained to its end."
+    assert summary.caption == "None of 2 runs completed training."
     assert by_key(summary.measures)["runs"].value == 0
 
 
@@ -225,7 +225,7 @@ def test_a_drop_without_an_event_is_told_by_the_passage_it_lies_in():
     slower = sorted(set(find_jumps(levels, longest=50_000)) - set(jumps), key=lambda jump: jump.seed)
     revivals = [LossDrop(3, 40_400, 40_600, 0.0, 0.0), LossDrop(4, 0, 50_000, 0.0, 0.0)]
     lone = lone_drops(drops, levels, jumps, slower, revivals)
-    assert lone.counts == {"in an early jump": 1, "in a slower passage": 1, "in no passage": 2}
+    assert lone.counts == {"in an early jump": 1, "in a slow transition": 1, "in no transition": 2}
     assert lone.reviving == 1
     # In the last one nothing happens but noise, which exceeds its own 95 % quantile by chance only.
     assert [move.feature for move in lone.moves[:3]] == [2, 2, 2]

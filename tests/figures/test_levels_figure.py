@@ -106,7 +106,7 @@ def test_the_drops_can_be_seen_and_are_told(figure, data):
 def test_the_second_axis_is_the_mean_over_features(figure):
     (mean,) = figure.axes[1].child_axes
     figure.draw_without_rendering()
-    assert mean.get_ylabel() == "mean over features"
+    assert mean.get_ylabel() == "loss, mean over features"
     assert_allclose(mean.get_ylim(), np.array(figure.axes[1].get_ylim()) / 6)
 
 

@@ -1,4 +1,4 @@
-"""A trajectory in a few rows of text: what was trained, how it ended, what it found."""
+"""A trajectory in a few rows of text: what was trained, how runs ended, and what they found."""
 
 from __future__ import annotations
 
@@ -92,19 +92,19 @@ def last_snapshots(trajectory: xr.Dataset) -> xr.Dataset:
 def endings(
     last: xr.Dataset, loss: xr.DataArray, error: xr.DataArray | None, exact: bool = False, name: str = "loss"
 ) -> list[dict[str, str]]:
-    """For each way in which runs ended: how many, and the mean, least and largest of their finite losses.
+    """List, for each way in which runs ended, their number and the mean, least and largest of their finite losses.
 
-    The mean has the mean error: runs share an evaluation sample, so that all may be off in the same direction.
+    The error of the mean is the mean error: runs share an evaluation sample, so all may be off in the same direction.
 
     Args:
         last: the last snapshots of runs, as `last_snapshots` gives them.
-        loss: of these snapshots.
-        error: of these losses; None where it is not known.
-        exact: whether it is the exact loss, and the error a bound.
-        name: of the loss, in the heads of columns.
+        loss: the losses of these snapshots.
+        error: the errors of these losses; None if unknown.
+        exact: whether this is the exact loss, and the error a bound.
+        name: the name of the loss in column heads.
 
     Returns:
-        A row for each way, from the head of a column to its text.
+        One row per way of ending, from column head to text.
 
     """
     dims = last["result"].dims
@@ -157,15 +157,15 @@ def with_error(value: float, error: float, exact: bool = False) -> str:
 
 
 def _magnitude(value: float) -> int:
-    """The power of ten of the first digit, as it is printed with two."""
+    """The power of ten of the leading digit after rounding to two digits."""
     return int(f"{abs(value):.1e}".split("e")[1])
 
 
 def polytopes_found(trajectory: xr.Dataset, most: int = 12) -> list[dict[str, str]]:
-    """The names of the polytopes at each run's last recorded step, with counts and shares, the most frequent first.
+    """Count the polytopes at the last recorded step of all runs, with their shares, the most frequent first.
 
     Returns:
-        A row for each name, from the head of a column to its text.
+        One row per name, from column head to text.
 
     """
     schema.check(trajectory, ["weights"], call="polytopes_found(trajectory)")
@@ -178,7 +178,7 @@ def polytopes_found(trajectory: xr.Dataset, most: int = 12) -> list[dict[str, st
 
 
 def _sets(trajectory: xr.Dataset) -> list[str]:
-    """The kind of each set (of the first Spec, if there are several)."""
+    """The kind of each set, of the first Spec if there are several."""
     kind, number = (
         trajectory[name].isel({schema.SPEC: 0} if schema.SPEC in trajectory[name].dims else {}).values
         for name in ("kind", "set")

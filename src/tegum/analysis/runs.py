@@ -1,4 +1,4 @@
-"""Which runs of a trajectory came to their end."""
+"""Which runs of a trajectory completed training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def completed(run: xr.Dataset) -> Bool[np.ndarray, "*run"]:
-    """Find the runs that took all their steps or converged before; the others diverged or were interrupted.
+    """Find the runs that took all their steps or converged early; the others diverged or were interrupted.
 
     Args:
         run: a trajectory.
@@ -27,7 +27,7 @@ def completed(run: xr.Dataset) -> Bool[np.ndarray, "*run"]:
 
 
 def completed_runs(run: xr.Dataset) -> xr.Dataset:
-    """Select the runs of one Spec that came to their end.
+    """Select the runs of one Spec that completed training.
 
     Args:
         run: a trajectory of one Spec.

@@ -1,4 +1,4 @@
-"""Intervals and p-values for what an ensemble of runs shows: a share, or a mean over runs."""
+"""Intervals and p-values for an ensemble of runs: shares, and means over runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, Num
 from tegum.core.limits import check_memory
 
 _Z = 1.959963984540054
-"""The normal distribution's 97.5 % quantile."""
+"""The 97.5 % quantile of the standard normal distribution."""
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
@@ -49,7 +49,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
         return 0.0, 1.0
     middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    # Rounding must not leave the share outside its own interval.
+    # Rounding must not put the share outside its own interval.
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
@@ -74,7 +74,7 @@ def bootstrap_mean(values: Num[np.ndarray, " run"], *, resamples: int = 10_000, 
         return math.nan, math.nan
     from scipy.special import stdtrit
 
-    what = f"so many drawings of {len(values):,} runs"
+    what = f"this many resamples of {len(values):,} runs"
     check_memory(f"bootstrap_mean(resamples={resamples})", what, 16 * int(resamples) * len(values), "fewer fit")
     drawn = np.random.default_rng(key).integers(len(values), size=(resamples, len(values)))
     given = np.asarray(values, np.float64)
@@ -116,12 +116,12 @@ def permutation_p(pairs: Float[np.ndarray, "run run"], *, draws: int = 10_000, k
     every = math.factorial(min(count, 20)) <= draws
     rows = np.arange(count)
     if not every:
-        what = f"so many orders of {count:,} runs"
+        what = f"this many orders of {count:,} runs"
         check_memory(f"permutation_p(draws={draws})", what, 32 * int(draws) * count, "fewer fit")
     if every:
         orders = np.array(list(permutations(range(count))))
     else:
         orders = np.random.default_rng(key).permuted(np.tile(rows, (draws, 1)), axis=1)
-    # A sum has rounding of its own in every order.
+    # Each order rounds its sum differently.
     often = int((pairs[rows, orders].sum(1) >= seen - 1e-9 * abs(seen)).sum())
     return often / len(orders) if every else (1 + often) / (1 + draws)

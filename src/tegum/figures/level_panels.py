@@ -1,4 +1,4 @@
-"""Panels of a whole ensemble: from where to where features jump, and how often jumps and drops of the loss meet."""
+"""Panels of a whole ensemble: between which levels features jump, and how often jumps and loss drops coincide."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.levels import Jump
 
 _KIND_GAP = 0.35
-"""The part of the width of a kind of jumps that is left free between it and the next."""
+"""The fraction of the width of each kind of jump that is left free as a gap to the next."""
 _CROWD = 16
-"""More jumps of a kind would melt into one block as arrows: they are thin lines, and the middle one is the arrow."""
+"""More jumps of one kind than this would merge into a block as arrows: they become thin lines around one arrow."""
 
 
 @final
 @dataclass(frozen=True)
 class Share:
-    """A share with its interval and what chance gives, for a row of the panel of shares."""
+    """A share with its interval and its null, for one row of the panel of shares."""
 
     name: str
     value: float | None
@@ -34,9 +34,10 @@ class Share:
 
 
 def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
-    """Every jump as an arrow from where to where it leads, sorted by the known levels at both ends, with counts.
+    """Draw each jump as an arrow from its old to its new dimensionality, sorted and counted by the levels at both ends.
 
-    Of a kind with many jumps each is a thin line and the middle one an arrow. "other" is at no known level.
+    If there are many jumps of a kind, they are thin lines and only the middle one is an arrow. "other" means no known
+    level.
     """
     kinds: dict[tuple[str, str], list[Jump]] = {}
     for jump in jumps:
@@ -68,13 +69,13 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
     panel.set_xticks(ticks, names)
     panel.tick_params(axis="x", length=0)
     panel.set_ylabel("feature dimensionality")
-    panel.set_title("late jumps of all runs, by known levels")
+    panel.set_title("late jumps of all runs, by level")
     if not order:
         panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center", color=style.MUTED)
 
 
 def draw_shares(panel: Axes, shares: Sequence[Share]) -> None:
-    """Each share as a point with its interval, and what chance gives as an open diamond."""
+    """Draw each share as a point with its interval, and its null as an open diamond."""
     rows = range(len(shares) - 1, -1, -1)
     for row, share in zip(rows, shares, strict=True):
         if share.null is not None:
@@ -89,4 +90,4 @@ def draw_shares(panel: Axes, shares: Sequence[Share]) -> None:
     panel.set_ylim(-0.6, len(shares) - 0.4)
     panel.set_yticks(list(rows), [share.name for share in shares])
     panel.tick_params(axis="y", length=0)
-    panel.set_xlabel("share (◇ shifted in time)")
+    panel.set_xlabel("share (◇ null: shifted in time)")

@@ -1,4 +1,4 @@
-"""Features that jump between energy levels, and the loss below."""
+"""The figure of features that jump between energy levels, with the loss below."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.levels import Event, Jump
 
 _LEAST_GAP = 0.052
-"""Labels of levels closer than this, in dimensionality, would overlap."""
+"""The least distance between labels of levels, in units of dimensionality; closer ones would overlap."""
 
 _PANELS = 4.7
-"""Inches that both panels take."""
+"""The height of both panels of the run, in inches."""
 
 _ENSEMBLE = 2.6
-"""Inches that the panels of the ensemble take, with the labels below them."""
+"""The height of the panels of the ensemble with the labels below them, in inches."""
 
 _LOSS_FROM = 0.05
-"""The loss panel is as high as the loss is after this part of training."""
+"""The range of the loss panel is that of the loss after this fraction of training."""
 
 
 def energy_levels(
@@ -42,22 +42,22 @@ def energy_levels(
     jumps: Sequence[Jump] | None = None,
     shares: Sequence[Share] = (),
 ) -> Figure:
-    """Two stacked panels over the training step of one run: each feature's dimensionality, and the loss.
+    """Draw one run in two panels over the training step: the dimensionality of each feature, and the loss.
 
-    Features that jump in the events are drawn in strong colours, all others each in a calm one. The events are
-    numbered bands through both panels. The loss is drawn from where the late part of training is: its early
-    fall, a hundred times as high, leaves the panel at the top. With `jumps` two panels of the ensemble follow.
+    Features that jump in an event have strong colours, and all others pale ones. Events are numbered bands across both
+    panels. The loss panel shows the range of late training; the early fall of the loss, a hundred times as large,
+    leaves it at the top. With `jumps`, two panels on the ensemble are added below.
 
     Args:
-        dimensionality: dims (step, feature), dimensionless.
-        loss: dims (step,), summed over features.
+        dimensionality: the dimensionality of each feature, with dims (step, feature).
+        loss: the loss summed over features, with dims (step,).
         drops: the run's events with their drops of the loss, in the order in which they are numbered.
-        caption: set below the panels, in full lines.
-        jumps: late ones of the whole ensemble, drawn by the levels between which they lead.
-        shares: of the whole ensemble, drawn beside them.
+        caption: the text below the panels, wrapped to full lines.
+        jumps: the late jumps of the whole ensemble, drawn by the levels between which they lead.
+        shares: the shares measured on the whole ensemble, drawn next to the jumps.
 
     Raises:
-        ValueError: the dims are others.
+        ValueError: the dims are not these.
 
     """
     for name, given, dims in (("dimensionality", dimensionality, ("step", "feature")), ("loss", loss, ("step",))):
@@ -65,7 +65,7 @@ def energy_levels(
             raise ValueError(f"energy_levels({name} with dims {given.dims}): it must have the dims {dims}")
     with style.drawing():
         told = style.Caption(caption)
-        # In inches from the bottom: the caption, then the panels, which keep their size.
+        # In inches from the bottom: the caption, then the panels, whose size is fixed.
         under = 0.65 + told.height
         below = under if jumps is None else under + _ENSEMBLE
         height = below + _PANELS + 0.3
@@ -102,19 +102,19 @@ def _mark_events(panels: Sequence[Axes], drops: Sequence[Drop[Event]]) -> None:
 
 
 def _scale_steps(panel: Axes, last: int) -> None:
-    """Square roots of steps along the axis: early levels form quickly, late jumps are far apart."""
+    """Scale the axis by the square root of the step, since early levels form quickly and late jumps are far apart."""
     from matplotlib.ticker import FixedLocator
 
     panel.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
     panel.set_xlim(0, last)
-    # Round numbers, near to evenly spaced where they are drawn.
+    # Round numbers that are almost evenly spaced on this scale.
     steps = [0, *(share * last for share in (0.02, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0))]
     panel.xaxis.set_major_locator(FixedLocator(steps))
     panel.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def _draw_levels(panel: Axes) -> None:
-    """The ideal levels as lines, and their names at the right, apart from each other."""
+    """Draw the ideal levels as lines, with their names on the right, spaced so that they do not overlap."""
     values = sorted(LEVELS.items(), key=lambda item: item[1])
     heights = _apart(np.array([float(value) for _, value in values]), _LEAST_GAP)
     for (name, value), height in zip(values, heights.tolist(), strict=True):
@@ -145,7 +145,7 @@ def _name_level(panel: Axes, value: float, height: float, text: str, strong: boo
 
 
 def _apart(values: Float[np.ndarray, " level"], gap: float) -> Float[np.ndarray, " level"]:
-    """Ascending values moved until neighbours are a gap apart, groups staying where their mean is."""
+    """Move ascending values until neighbours are at least a gap apart, keeping the mean of each group."""
     groups = [[value] for value in values.tolist()]
     while True:
         spans = [np.mean(group) + gap * (np.arange(len(group)) - (len(group) - 1) / 2) for group in groups]
@@ -191,13 +191,13 @@ def _draw_loss(panel: Axes, loss: xr.DataArray, features: int, drops: Sequence[D
     if not len(shown):
         return
     low, high = float(shown.min()), float(shown.max())
-    # Noise alone must not fill the panel: a run in which nothing drops has to look so.
+    # Noise alone must not fill the panel: a run in which nothing drops should look flat.
     span = max(high - low, 2e-3 * high) or 1.0
     panel.set_ylim(low - 0.1 * span, low + 1.15 * span)
     mean = panel.secondary_yaxis(
         "right", functions=(lambda y: np.divide(y, features), lambda y: np.multiply(y, features))
     )
-    mean.set_ylabel("mean over features")
+    mean.set_ylabel("loss, mean over features")
     mean.spines["right"].set_visible(True)
     mean.ticklabel_format(useOffset=False)
     panel.text(
@@ -216,7 +216,7 @@ def _draw_loss(panel: Axes, loss: xr.DataArray, features: int, drops: Sequence[D
             panel.annotate(
                 f"{-drop.size:+.4f}".replace("-", "\u2212"),
                 (drop.event.end, after + drop.size / 2 if beside else after),
-                # Beside the fall where it is high enough, else below the line.
+                # Next to the fall if it is large enough, otherwise below the line.
                 xytext=(5, 0) if beside else (2, -6),
                 textcoords="offset points",
                 va="center" if beside else "top",

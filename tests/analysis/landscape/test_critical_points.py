@@ -377,7 +377,7 @@ class TestRefused:
         ("arguments", "options", "sentence"),
         [
             ((DIGON, np.zeros(3)), {}, r"weights of shape \(2, 1\), bias of shape \(3,\)"),
-            ((np.zeros((3, 1)), np.zeros(3)), {}, r"it must be \(n, m\), n = 2 as the features"),
+            ((np.zeros((3, 1)), np.zeros(3)), {}, r"it must be \(n, m\) with n = 2 features"),
             ((DIGON, [0, np.nan]), {}, "every number must be finite"),
             ((DIGON, np.zeros(2)), {"tol": 0.0}, r"critical_point\(tol=0.0\)"),
             ((DIGON, np.zeros(2)), {"steps": -1}, r"critical_point\(steps=-1\)"),

@@ -1,1 +1,1 @@
-"""The landscape of the exact loss: critical points, continuation, phase boundaries."""
+"""The landscape of the exact loss: critical points, continuation and phase boundaries."""

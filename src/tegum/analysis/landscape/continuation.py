@@ -5,7 +5,7 @@ features changes, until an eigenvalue of its Hessian passes zero: there its inde
 and ends. `follow` traces such a branch by Euler's predictor and Newton's corrector.
 
 A branch keeps its identity: a step is accepted only if the corrector changes little of what was predicted, and is
-halved otherwise. Folds are not turned; where a branch ends is reported.
+halved otherwise. Folds are not followed around; where a branch ends is reported.
 """
 
 from __future__ import annotations

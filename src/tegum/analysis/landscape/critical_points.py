@@ -252,11 +252,11 @@ def _critical_point(
     corners: Sequence[float],
     activation: Activation,
 ) -> CriticalPoint:
-    """As `critical_point`, for the call that errors are to name."""
+    """Like `critical_point`, for the call that errors should name."""
     if hasattr(weights, "data_vars"):
         weights, bias, features, activation = _snapshot(weights, features, call)
     if bias is None or features is None:
-        raise ValueError(f"{call}(weights): bias and features must be given with weights that are no snapshot")
+        raise ValueError(f"{call}(weights): bias and features must be given unless weights are a snapshot")
     surface = Surface.of(weights, features, tol, activation, call)
     start = surface.parameters(weights, bias, call)
     if not isinstance(steps, int | np.integer) or steps < 0:
@@ -272,7 +272,7 @@ def _critical_point(
         if any(np.array_equal(begin, other) for other in begun):
             continue
         begun.append(begin)
-        # A corner of the second derivatives stops Newton's method before it gets there: try those that are near.
+        # A jump of the second derivatives stops Newton's method before it gets there, so try the kinks nearby.
         other, there = solve(surface, start, steps, reach, corner, longest=reach)
         if np.linalg.norm(there.gradient) < np.linalg.norm(at.gradient):
             theta, at = other, there
@@ -360,7 +360,7 @@ def unstable_directions(point: CriticalPoint) -> list[UnstableDirection]:
 
 
 def _sign(weights: Float[np.ndarray, "n m"], bias: Float[np.ndarray, " n"], point: CriticalPoint) -> float:
-    """1 or −1, by what does not depend on how an eigenvector was computed."""
+    """1 or −1, decided by quantities that do not depend on how an eigenvector was computed."""
     growth = (weights * point.weights).sum(1)
     for amounts in (growth.sum(keepdims=True), growth, bias, weights.ravel()):
         sizes = np.abs(amounts)
@@ -380,7 +380,7 @@ def _direction(
     share: Float[np.ndarray, " n"],
     one_sided: bool = False,
 ) -> UnstableDirection:
-    # What Newton's steps leave of a row that should be zero.
+    # Rows that should be zero, up to what Newton's steps leave.
     zero = norms <= ORBIT
     length = np.where(zero, 1.0, norms)
     unit = np.where(zero[:, None], 0.0, point.weights / length[:, None])
@@ -400,7 +400,7 @@ def _direction(
 
 
 def characterised(surface: Surface, theta: Parameters, at: Slope, start: Parameters) -> CriticalPoint:
-    """The point θ with its curvature; `at` is its slope, and `start` what it moved from."""
+    """The point θ with its curvature; `at` is its slope, and `start` is where the search began."""
     weights, bias = surface.split(theta)
     n, m = weights.shape
     basis = without_rotations(weights)
@@ -409,13 +409,13 @@ def characterised(surface: Surface, theta: Parameters, at: Slope, start: Paramet
     curvatures, axes = lapack.eigh(basis.T @ (below + above) @ basis / 2)
     axes = basis @ axes
     norm = float(np.linalg.norm(at.gradient))
-    # What is left of the gradient: it couples the rotations W A to the others by |g A| / |W A|, and the critical
-    # point itself lies one more step away, over which the Hessian changes.
+    # The remaining gradient couples the rotations W A to other directions by |g A| / |W A|, and the critical point
+    # itself is one more step away, over which the Hessian changes.
     orbit = rotations(weights)[1]
     left = float(np.linalg.norm(newton_step(curvatures, axes.T @ at.gradient, 1.0)))
     error += norm / float(orbit.min(initial=1.0)) + left * float(np.linalg.norm(above))
     eigenvalues, errors = (low + high) / 2, (high - low) / 2 + error
-    # Below the kinks more directions may lead down than do so on both sides of them.
+    # On the lower side of kinks, more directions may lead down than on both sides.
     count = int((eigenvalues + errors < 0).sum())
     edge, fall = _falling(surface, theta, at, (basis @ edges[:, count : int((low + error < 0).sum())]).T)
     return CriticalPoint(
@@ -429,7 +429,7 @@ def characterised(surface: Surface, theta: Parameters, at: Slope, start: Paramet
         gradient_norm=norm,
         gradient_error=at.gradient_error,
         moved=surface.distance(theta, start),
-        # Not a number: not converged.
+        # False for NaN.
         converged=norm <= surface.tol and at.gradient_error <= surface.tol,
         eigenvalues=eigenvalues,
         eigenvalue_error=errors,
@@ -446,7 +446,7 @@ def characterised(surface: Surface, theta: Parameters, at: Slope, start: Paramet
 def _falling(
     surface: Surface, theta: Parameters, at: Slope, directions: Float[np.ndarray, "direction parameter"]
 ) -> tuple[Float[np.ndarray, "edge parameter"], Float[np.ndarray, " edge"]]:
-    """Those of the directions and their opposites in which the loss falls, and its second derivative along each."""
+    """The directions, with either sign, in which the loss falls, and its second derivative along each."""
     if not len(directions):
         return directions, np.zeros(0)
     rays = np.concatenate([directions, -directions])
@@ -461,7 +461,7 @@ def _falling(
 def _snapshot(
     dataset: xr.Dataset, features: FeatureDistribution | None, call: str
 ) -> tuple[Any, Any, FeatureDistribution, Activation]:
-    """Weights, bias, features and activation of one run at one step of a trajectory."""
+    """The weights, bias, features and activation of one run at one step of a trajectory."""
     for name, dims in (("weights", ("feature", "hidden")), ("bias", ("feature",))):
         if name not in dataset:
             held = ", ".join(sorted(map(str, dataset.variables))) or "nothing"
@@ -475,7 +475,7 @@ def _snapshot(
     weights, bias = dataset["weights"].transpose("feature", "hidden").values, dataset["bias"].values
     if features is not None:
         return weights, bias, features, activation
-    # Of several Specs trained together, which one a snapshot is of only its coordinates tell.
+    # If several Specs were trained together, only its coordinates say to which one a snapshot belongs.
     known = {FeatureDistribution(each["features"]): each.get("activation", "relu") for each in specs}
     fitting = [
         (each, activation)

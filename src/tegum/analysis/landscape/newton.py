@@ -1,4 +1,4 @@
-"""The way to ∇L = 0: Newton's method in a region of trust, which leads to saddles as well as to minima."""
+"""The search for ∇L = 0: Newton's method in a trust region, which leads to saddles as well as to minima."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from tegum.analysis.landscape.surface import Parameters, Slope, Surface, without
 from tegum.core import lapack
 
 UNRESOLVED = 1e-4
-"""A bias and couplings nearer to 0 than this may be zeros that no series resolves."""
+"""A bias and couplings closer to 0 than this may be exact zeros that no series can resolve."""
 
 LOOSE = 1e-8
-"""Embeddings shorter than this, and couplings smaller, are what rounding leaves of zeros."""
+"""Embeddings shorter than this, and couplings smaller than this, are zeros up to rounding."""
 
 FLOOR = 1e-8
-"""Curvatures below this part of the largest are flat: a step divides by none of them."""
+"""Curvatures below this fraction of the largest count as flat: no step divides by them."""
 
 FIRST_RADIUS, LARGEST_RADIUS = 0.1, 0.5
-"""Of the region of trust, relative to max(1, |θ|)."""
+"""Radii of the trust region, relative to max(1, |θ|)."""
 
 ON_THE_WAY = 1e-6
-"""What is asked of a gradient far from where it vanishes."""
+"""The error allowed in a gradient far from a critical point."""
 
 SURE = 10
-"""A gradient so many times as large as its error directs a step."""
+"""A gradient can direct a step only if it is this many times as large as its error."""
 
 PATIENCE = 8
-"""Steps in which |g| must fall to a half."""
+"""The number of steps within which |g| must halve."""
 
 
 def solve(
@@ -40,14 +40,14 @@ def solve(
     corner: float = 0.0,
     longest: float = float("inf"),
 ) -> tuple[Parameters, Slope]:
-    """A point near the start where ∇L = 0, or where the steps ended; it lies in the pose of the start.
+    """Find a point near the start where ∇L = 0, or else the point at which the steps ended; the pose is kept.
 
-    Steps end early where they lead farther than `reach` from the start; none is longer than `longest`. With `corner`
-    biases and couplings smaller than that are kept at 0 (`pinned`).
+    Steps end early if they lead farther than `reach` from the start, and none is longer than `longest`. With `corner`,
+    biases and couplings smaller than that are held at 0 (`pinned`).
 
-    The gradient is to be as small as the surface's `tol`. Newton's method in a region of trust: a step minimises
-    |g + H s|² over |s| ≤ radius, and is taken if |g| or the next step of this kind falls; g changes continuously even
-    where H jumps.
+    The norm of the gradient should fall below the surface's `tol`. This is Newton's method in a trust region: a step
+    minimises |g + H s|² over |s| ≤ radius, and is accepted if it reduces |g| or the length of the next such step; g is
+    continuous even where H jumps.
     """
     if corner:
         start = pinned(surface, start, corner)[0]
@@ -59,18 +59,18 @@ def solve(
     fine = False
     for _ in range(steps):
         if at.gradient_error > surface.tol and not _length(at) > SURE * at.gradient_error:
-            # A step along an error leads away from a point that is already well.
+            # A step along an error would lead away from a point that is already good.
             theta, at = _resolved(surface, theta, surface.tol)
         if _length(at) <= surface.tol and at.gradient_error <= surface.tol:
             break
         lengths.append(_length(at))
         if len(lengths) > PATIENCE and lengths[-1] > lengths[-1 - PATIENCE] / 2:
-            # A minimum of |g| that is none of its zeros.
+            # A minimum of |g| that is not a zero of it.
             break
         modes = _modes(surface, theta, at, corner)
         if not lengths[-1] > 1e-3 * surface.tol:
             break
-        # Far from the end a gradient need not be more accurate than a step is.
+        # Far from the end, a gradient need not be more accurate than a step.
         tol = surface.tol if fine else max(surface.tol, min(ON_THE_WAY, 1e-3 * lengths[-1]))
         step = _step(surface, theta, at, modes, radius, (1e-14 if fine else 1e-7) * size, tol, corner)
         if step is not None:
@@ -79,7 +79,7 @@ def solve(
             if np.linalg.norm(theta - start) > reach:
                 break
         elif not fine:
-            # What looks like a step that leads nowhere may be an inaccurate gradient.
+            # That no step makes progress may be due to an inaccurate gradient.
             fine = True
             theta, at = _resolved(surface, theta, surface.tol)
             radius = first
@@ -91,7 +91,7 @@ def solve(
 
 
 class _Modes(NamedTuple):
-    """The Hessian at a point, and the gradient in its axes, both without rotations and along what stays pinned."""
+    """The Hessian at a point and the gradient in its axes, both without rotations and with pinned quantities held."""
 
     curvatures: Float[np.ndarray, " mode"]
     axes: Float[np.ndarray, "parameter mode"]
@@ -99,19 +99,19 @@ class _Modes(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """A step that is taken, and where it leads."""
+    """An accepted step, and where it leads."""
 
     theta: Parameters
     at: Slope
     length: float
     radius: float
     gained: float
-    """By how much |g| has fallen, and …"""
+    """The decrease of |g| by the step."""
     foreseen: float
-    """… by how much it would have, were the Hessian constant."""
+    """The decrease of |g| that a constant Hessian would give."""
 
     def next_radius(self, largest: float) -> float:
-        """Of the region in which the Hessian is trusted, by how well it has foretold this step."""
+        """The next radius of the trust region, depending on how well the Hessian predicted this step."""
         if self.gained > 0.75 * self.foreseen:
             return min(max(self.radius, 3 * self.length), largest)
         if 0 < self.gained < 0.25 * self.foreseen:
@@ -122,7 +122,7 @@ class _Step(NamedTuple):
 def _modes(surface: Surface, theta: Parameters, at: Slope, corner: float) -> _Modes:
     basis = without_rotations(surface.split(theta)[0])
     if corner and len(kept := pinned(surface, theta, corner)[1]):
-        # Only along what stays pinned.
+        # Only directions in which pinned quantities stay pinned.
         _, values, axes = lapack.svd(kept @ basis)
         basis = basis @ axes[int((values > 1e-9 * values[0]).sum()) :].T
     curvatures, axes = lapack.eigh(basis.T @ surface.own_side(theta) @ basis)
@@ -140,7 +140,7 @@ def _step(
     tol: float,
     corner: float,
 ) -> _Step | None:
-    """The first of shorter and shorter steps that leads on; None where not even one of the least radius does."""
+    """The first acceptable step as the radius shrinks; None if there is none down to the least radius."""
     curvatures, axes, slopes = modes
     length = _length(at)
     while True:
@@ -150,15 +150,15 @@ def _step(
         foreseen = float(length - np.linalg.norm(slopes + curvatures * amounts))
         gained = length - _length(there)
         if there.gradient_error < 0.1 * at.gradient_error:
-            # What was known of the last gradient was less.
+            # The last gradient was known less accurately.
             gained += at.gradient_error
         size = float(np.linalg.norm(amounts))
         step = _Step(trial, there, size, radius, gained, foreseen)
-        # NaN compares as False: where the loss cannot be had, no step leads.
+        # NaN compares as False: no step is accepted to where the loss cannot be computed.
         if gained > 1e-4 * foreseen and gained > 0:
             return step
-        # In a curved valley |g| rises for a while, as stiff directions outweigh the soft one that is followed.
-        # Newton's next step, were the Hessian the same, weighs all alike (Deuflhard, Newton Methods, 2004).
+        # In a curved valley |g| rises for a while, as stiff directions outweigh the soft one being followed. The
+        # next Newton step with the same Hessian weighs all directions equally (Deuflhard, Newton Methods, 2004).
         ahead = newton_step(curvatures, axes.T @ there.gradient, np.inf)
         if size < radius and np.linalg.norm(ahead) < 0.9 * size:
             return step
@@ -168,12 +168,12 @@ def _step(
 
 
 def _resolved(surface: Surface, theta: Parameters, tol: float) -> tuple[Parameters, Slope]:
-    """θ and its slope; or, where the series does not resolve what is all but zero, θ with zeros.
+    """θ and its slope; or, if the series cannot resolve quantities that are almost zero, θ with exact zeros.
 
-    An embedding that is orthogonal to others, and has the bias 0, is pinned there by the kink. Next to it, but
-    not on it, z is about 0 with a finite probability, where no number of frequencies gives the gradient to `tol`.
-    And what rounding leaves of an absent embedding, or of the couplings of orthogonal ones, counts in the error of
-    the gradient though its own zero is exact: which copy of a symmetric state has it is chance.
+    An embedding that is orthogonal to others and has bias 0 is pinned there by the kink. Next to the kink, but not on
+    it, z is close to 0 with a finite probability, and no number of frequencies gives the gradient to `tol`. Rounding
+    residues of an absent embedding, or of the couplings of orthogonal ones, add to the error of the gradient as well,
+    though the exact value is zero; which of several symmetric copies of a state has such residues is chance.
     """
     at = surface.slope(theta, tol)
     if at.gradient_error <= tol or not surface.kinked:
@@ -191,7 +191,7 @@ def _resolved(surface: Surface, theta: Parameters, tol: float) -> tuple[Paramete
 
 
 def _tidied(surface: Surface, theta: Parameters) -> Parameters:
-    """θ without what rounding has left of absent embeddings, and of couplings that are zero."""
+    """θ without rounding residues of absent embeddings and of couplings that are zero."""
     weights, bias = (part.copy() for part in surface.split(theta))
     weights[np.linalg.norm(weights, axis=1) < LOOSE] = 0.0
     pairs = np.argwhere(np.triu((np.abs(gram := weights @ weights.T) < LOOSE) & (gram != 0), 1))
@@ -208,7 +208,7 @@ def _orthogonal(weights: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _products(weights: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The gradients of W_i · W_j in the weights, (pair, nm)."""
+    """The gradients of W_i · W_j with respect to the weights, shape (pair, nm)."""
     slopes = np.zeros((len(pairs), *weights.shape))
     slopes[np.arange(len(pairs)), pairs[:, 0]] += weights[pairs[:, 1]]
     slopes[np.arange(len(pairs)), pairs[:, 1]] += weights[pairs[:, 0]]
@@ -218,15 +218,16 @@ def _products(weights: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 def pinned(
     surface: Surface, theta: Parameters, within: float
 ) -> tuple[Parameters, Float[np.ndarray, "constraint parameter"]]:
-    """θ with small biases, and the small couplings of their outputs, set to exactly 0; and what keeps them there.
+    """Set small biases, and the small couplings of their outputs, to exactly 0, and return what holds them there.
 
-    Where z is 0 with a finite probability the loss has a corner in its second derivatives: a place to rest, and one
-    that Newton's method does not find by itself.
+    Where z is 0 with a finite probability, the second derivatives of the loss jump. A critical point may sit on such a
+    kink, and Newton's method does not find it by itself.
 
     Args:
         surface: the loss.
         theta: the parameters.
-        within: what is small. An embedding shorter than its root is a dead row, not one that is orthogonal.
+        within: the size below which a value is small. An embedding shorter than its square root is a dead row rather
+            than an orthogonal one.
 
     Returns:
         The parameters, and the gradients of b_j and of W_i·W_j for all that are pinned; there may be none.
@@ -256,7 +257,7 @@ def _bound(slope: Slope) -> float:
 def newton_step(
     curvatures: Float[np.ndarray, " mode"], slopes: Float[np.ndarray, " mode"], radius: float
 ) -> Float[np.ndarray, " mode"]:
-    """The amounts s of least |g + λ s|² with |s| ≤ radius, in the axes of the Hessian; next to none along flat ones."""
+    """The step s that minimises |g + λ s|² with |s| ≤ radius, in the axes of the Hessian; almost 0 along flat axes."""
     floor = (FLOOR * np.abs(curvatures).max()) ** 2
     amounts = _damped(curvatures, slopes, floor)
     if np.linalg.norm(amounts) <= radius:

@@ -168,17 +168,17 @@ class _Difference(NamedTuple):
 
     @property
     def distance(self) -> float:
-        """Between the two configurations."""
+        """The distance between the two configurations."""
         return distance(self.a.weights, self.a.bias, self.b.weights, self.b.bias)
 
     @property
     def identical(self) -> bool:
-        """Whether they are one."""
+        """Whether they are the same configuration."""
         return self.distance < IDENTICAL
 
 
 class _OneBranchEndedError(Exception):
-    """One of the branches ends before the value asked for."""
+    """One of the branches ends before it reaches a value of the parameter."""
 
     def __init__(self, number: int, change: BranchChange) -> None:
         super().__init__(number, change)
@@ -194,10 +194,10 @@ class _Pair:
         self.evaluated: dict[float, float] = {}
 
     def difference(self, value: float) -> _Difference:
-        """L_a − L_b; _OneBranchEndedError where one of the branches does not reach it."""
+        """L_a − L_b at a value; raises _OneBranchEndedError if one of the branches does not reach it."""
         self.told(f"{self.name} = {value:.6g}", None)
         if isinstance(a := self.tracks[0].at(value), BranchChange):
-            # The other one is not followed to where it is not needed.
+            # Then the other branch need not be followed.
             raise _OneBranchEndedError(0, a)
         if isinstance(b := self.tracks[1].at(value), BranchChange):
             raise _OneBranchEndedError(1, b)
@@ -212,7 +212,7 @@ class _Pair:
             except _OneBranchEndedError as error:
                 if merged := self._merged(error):
                     return merged
-                # The losses may change their order before.
+                # The losses may change their order before this branch ends.
                 cut = error
                 value, _ = min(self.tracks[error.number].known, key=lambda each: abs(each[0] - value))
                 ends.append((value, self._existing(value)))
@@ -224,7 +224,7 @@ class _Pair:
         if not all(abs(each.value) > each.error for each in (first, last)) or first.value * last.value > 0:
             where = f"L_a − L_b is {first.value:.4g} and {last.value:.4g} at {self.name} = {low:g} and {high:g}"
             if cut is not None:
-                raise ValueError(f"{self._told(cut)}; as far as both are there {where}: no change of order")
+                raise ValueError(f"{self._told(cut)}; as far as both exist, {where}: no change of order")
             raise ValueError(
                 f"phase_boundary(low, high): {where}; the losses must change their order between low and high"
             )
@@ -240,7 +240,7 @@ class _Pair:
         return self._made(root, error, slope, "first order", at.a, at.b)
 
     def _existing(self, value: float) -> _Difference:
-        """The difference where both branches must exist."""
+        """The difference at a value at which both branches must exist."""
         try:
             return self.difference(value)
         except _OneBranchEndedError as error:
@@ -251,7 +251,7 @@ class _Pair:
         return f"phase_boundary({name}): its branch must not end {where}; {ended.change}"
 
     def _parting(self, ends: tuple[float, float]) -> Boundary:
-        """The boundary between where the branches are one, and where they are two."""
+        """The boundary between the values where the two branches coincide and those where they are distinct."""
         same, apart = ends
         while abs(apart - same) > AROUND * (self.high - self.low):
             middle = (same + apart) / 2
@@ -264,7 +264,7 @@ class _Pair:
         raise ValueError(f"phase_boundary(config_a, config_b): they become one critical point {where}")
 
     def _merged(self, ended: _OneBranchEndedError) -> Boundary | None:
-        """The boundary where one branch ends in the other one; None where it does not."""
+        """The boundary at which one branch ends in the other; None if it does not."""
         change, track, other = ended.change, self.tracks[ended.number], self.tracks[1 - ended.number]
         last, point = min(track.known, key=lambda each: abs(each[0] - change.value))
         beside = other.at(last)
@@ -280,7 +280,7 @@ class _Pair:
         return self._made(passage.value, passage.error, self._slope(last, at), "continuous", a, b)
 
     def _passage(self, number: int, value: float) -> BranchChange | None:
-        """Where an eigenvalue of one branch passes zero, around a value."""
+        """The point around a value at which an eigenvalue of one branch passes zero, if there is one."""
         track, width = self.tracks[number], AROUND * (self.high - self.low)
         for _ in range(4):
             ends = max(self.low, value - width), min(self.high, value + width)
@@ -292,7 +292,7 @@ class _Pair:
         return None
 
     def _slope(self, value: float, at: _Difference) -> float:
-        """d(L_a − L_b) / d parameter: along a branch ∇L = 0, so that only the features' own change counts."""
+        """d(L_a − L_b) / d parameter. As ∇L = 0 along a branch, only the explicit change of the features counts."""
         width = AROUND * (self.high - self.low)
         ends = max(self.low, value - width), min(self.high, value + width)
         differences = []
@@ -327,7 +327,7 @@ class _Pair:
 
 
 def _loss_error(point: CriticalPoint) -> float:
-    """A bound of the loss's error, what is left of the way to the critical point included."""
+    """A bound on the error of the loss, including the remaining distance to the critical point."""
     soft = np.abs(point.eigenvalues)
     # Along modes that are flat within their errors the loss hardly changes either.
     stiff = soft[soft > point.eigenvalue_error]

@@ -1,6 +1,6 @@
-"""The population loss as a surface over its parameters: slope, curvature, and the rotations that leave it as it is.
+"""The population loss as a surface over its parameters: slope, curvature, and the rotations that leave it unchanged.
 
-Parameters are θ = (W row by row, b), P = nm + n of them. What is found here is described in `landscape`.
+The parameters are θ = (W row by row, b), P = nm + n of them. `critical_points` describes what they are used for.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from tegum.core.model import Activation, exact_path, is_linear
 from tegum.core.population.evaluate import evaluate
 
 ORBIT = 1e-6
-"""Rotations that move the weights by less than this part of their angle do not count as zero modes: a W of exactly
-lower rank is met only up to rounding. Embeddings have lengths of about 1, so that this is an absolute length."""
+"""Rotations that move the weights by less than this fraction of their angle do not count as zero modes, since exactly
+lower rank of W is only reached up to rounding. Embeddings have lengths of about 1, so this is an absolute length."""
 
 KINK = 1e-5
-"""A bias nearer to 0 than this is on a kink: a central difference resolves hardly less."""
+"""A bias closer to a kink than this counts as on it: a central difference can hardly resolve less."""
 
 SHORTEST = 0.05
-"""Where W_j · W_j is less, both kinks of an output are too near to one another to be told apart."""
+"""Where W_j · W_j is less than this, the two kinks of an output are too close to be distinguished."""
 
 ROUGH = 1e-6
-"""What is asked of a Hessian that only directs a step: a thousandth part of it."""
+"""The tolerance for a Hessian that only directs a step, which is then accurate to about a thousandth."""
 
 ASIDE = 1e-3
-"""The Hessian on one side of a kink is extrapolated from once, twice and three times this distance."""
+"""The Hessian on one side of a kink is extrapolated from one, two and three times this distance to it."""
 
 Parameters = Float[np.ndarray, " parameter"]
 Matrix = Float[np.ndarray, "parameter parameter"]
@@ -41,16 +41,16 @@ Matrix = Float[np.ndarray, "parameter parameter"]
 def distance(
     weights: Float[np.ndarray, "n m"], bias: Float[np.ndarray, " n"], other: Float[np.ndarray, "n m"], b: Any
 ) -> float:
-    """√(|W R − W′|² + |b − b′|²), least over orthogonal R (Procrustes: Schönemann, Psychometrika 31, 1966)."""
+    """√(|W R − W′|² + |b − b′|²), minimised over orthogonal R (Procrustes: Schönemann, Psychometrika 31, 1966)."""
     left, _, right = lapack.svd(weights.T @ other)
     return float(np.hypot(np.linalg.norm(weights @ (left @ right) - other), np.linalg.norm(bias - np.asarray(b))))
 
 
 def checked(tol: Any, call: str) -> float:
-    """`tol` as a float.
+    """Check a tolerance and return it as a float.
 
     Raises:
-        ValueError: it is no number between 0 and 1.
+        ValueError: `tol` is not a number between 0 and 1.
 
     """
     if not isinstance(tol, float | int | np.floating | np.integer) or not 0 < tol < 1:
@@ -66,7 +66,7 @@ def _real(value: Any) -> bool:
 
 
 class Slope(NamedTuple):
-    """Loss and gradient at one θ, with bounds of their errors."""
+    """Loss and gradient at one θ, with bounds on their errors."""
 
     loss: float
     error: float
@@ -75,12 +75,12 @@ class Slope(NamedTuple):
 
 
 class Curvature(NamedTuple):
-    """The Hessian on the sides of kinks at one θ where it is least, and largest; the same matrix if there are none."""
+    """The Hessian at one θ on the sides of kinks where it is least and where it is largest; equal without kinks."""
 
     below: Matrix
     above: Matrix
     error: float
-    """A bound of the 2-norm of the error of either."""
+    """A bound on the 2-norm of the error of either matrix."""
 
 
 @final
@@ -95,11 +95,11 @@ class Surface:
 
     @classmethod
     def of(cls, weights: Any, features: FeatureDistribution, tol: float, activation: Activation, call: str) -> Surface:
-        """The surface on which weights of this shape lie.
+        """The surface for weights of this shape.
 
         Raises:
-            ValueError: `tol` is not positive, the activation is none or has no population loss, or weights have another
-                shape than (n, m).
+            ValueError: `tol` does not lie between 0 and 1, the activation is unknown or has no population loss, or the
+                shape of the weights is not (n, m).
 
         """
         if not isinstance(features, FeatureDistribution):
@@ -108,14 +108,14 @@ class Surface:
         exact_path(f"{call}(activation={activation!r})", activation)
         shape = np.shape(weights)
         if len(shape) != 2 or shape[0] != features.n or shape[1] == 0:
-            raise ValueError(f"{call}(weights of shape {shape}): it must be (n, m), n = {features.n} as the features")
+            raise ValueError(f"{call}(weights of shape {shape}): it must be (n, m) with n = {features.n} features")
         return cls(features, shape[1], tol, activation)
 
     def parameters(self, weights: Any, bias: Any, call: str) -> Parameters:
-        """θ of weights (n, m) and a bias (n,).
+        """θ of weights of shape (n, m) and a bias of shape (n,).
 
         Raises:
-            ValueError: another shape, or a number that is not finite.
+            ValueError: a shape is wrong, or a number is not finite.
 
         """
         if not all(_real(each) for each in (weights, bias)):
@@ -136,11 +136,11 @@ class Surface:
         return theta[:size].reshape(-1, self.hidden), theta[size:]
 
     def distance(self, theta: Parameters, other: Parameters) -> float:
-        """The distance without rotations."""
+        """The distance between two θ, minimised over rotations of hidden space."""
         return distance(*self.split(theta), *self.split(other))
 
     def losses(self, thetas: Float[np.ndarray, "run parameter"]) -> tuple[np.ndarray, np.ndarray]:
-        """The loss of several θ and bounds of their errors."""
+        """The losses of several θ, and bounds on their errors."""
         weights, bias = self._models(thetas)
         found = evaluate(weights, bias, self.features, tol=self.tol, activation=self.activation, strict=False)
         return found.loss, found.error
@@ -150,7 +150,7 @@ class Surface:
         return thetas[:, :-n].reshape(len(thetas), n, self.hidden), thetas[:, -n:]
 
     def slope(self, theta: Parameters, tol: float | None = None) -> Slope:
-        """Loss and gradient, as accurate as the surface or, on the way, less."""
+        """Loss and gradient, to the tolerance of the surface or to a looser one."""
         weights, bias = self._models(theta[None])
         asked = self.tol if tol is None else tol
         found = evaluate(weights, bias, self.features, order=1, tol=asked, activation=self.activation, strict=False)
@@ -160,19 +160,20 @@ class Surface:
 
     @property
     def kinked(self) -> bool:
-        """Whether outputs have kinks: those of ReLUs have."""
+        """Whether outputs have kinks, as those of ReLUs do."""
         return not is_linear(f"population loss (activation={self.activation!r})", self.activation)
 
     def kinks(self, theta: Parameters) -> tuple[int, ...]:
-        """Outputs on a kink, or next to one: their second derivatives may differ on its two sides."""
+        """The outputs on a kink or next to one, whose second derivatives may differ on its two sides."""
         return tuple(self._kinks(theta))
 
     def _kinks(self, theta: Parameters) -> dict[int, tuple[float, int]]:
-        """Of each such output the bias on the kink, and the side of it, in the bias, on which the Hessian is less.
+        """For each such output, the bias at the kink, and the side of it (in the bias) on which the Hessian is less.
 
-        There are two: z_j is 0 where nothing coupled is active, b_j = 0; or where feature j is, alone and as much as
-        can be, b_j = −G_jj. Beyond the first z_j counts, which adds I P dz² to the loss, P being the probability;
-        beyond the second a part of x_j begins to be represented, which takes away I P dz² / G_jj.
+        There are two kinks. At b_j = 0, z_j is 0 when nothing coupled to it is active; at b_j = −G_jj, it is 0 when
+        feature j alone is active, with its largest magnitude. Above the first kink z_j is positive, which adds I P dz²
+        to the loss, where P is the probability. Above the second, a part of x_j begins to be represented, which
+        subtracts I P dz² / G_jj.
         """
         if not self.kinked:
             return {}
@@ -187,20 +188,20 @@ class Surface:
         return found
 
     def curvature(self, theta: Parameters) -> Curvature:
-        """The Hessian, on both sides of the kinks that are there."""
+        """The Hessian on both sides of all kinks at θ."""
         kinks = self._kinks(theta)
         if not kinks:
             hessian, error = self._hessians(theta[None], None)
             return Curvature(hessian[0], hessian[0], float(error[0]))
         below, one = self._aside(theta, kinks, None)
         above, other = self._aside(theta, {j: (place, -side) for j, (place, side) in kinks.items()}, None)
-        # Both are those of biases exactly on the kinks.
+        # Both hold for biases exactly on the kinks.
         bias = self.split(theta)[1]
         off = max(abs(bias[j] - place) for j, (place, _) in kinks.items()) * np.linalg.norm(above)
         return Curvature(below, above, max(one, other) + float(off))
 
     def own_side(self, theta: Parameters) -> Matrix:
-        """The Hessian as it is on the side of every kink on which θ lies, good enough for a step."""
+        """The Hessian on the side of every kink on which θ lies, accurate enough for a step."""
         kinks = self._kinks(theta)
         if not kinks:
             return self._hessians(theta[None], ROUGH)[0][0]
@@ -209,21 +210,21 @@ class Surface:
         return self._aside(theta, own, ROUGH)[0]
 
     def _aside(self, theta: Parameters, sides: dict[int, tuple[float, int]], tol: float | None) -> tuple[Matrix, float]:
-        # A quadratic through three distances from the kinks; on one side of them the loss is smooth.
+        # A quadratic through three distances from the kinks, as the loss is smooth on one side of them.
         direction = np.zeros_like(theta)
         biases = np.array(list(sides)) - self.features.n
         direction[biases] = [side for _, side in sides.values()]
-        # From exactly on the kinks: what is on the other side within KINK must not show.
+        # Starting exactly on the kinks, so that nothing on the other side within KINK contributes.
         onto = theta.copy()
         onto[biases] = [place for place, _ in sides.values()]
         if tol is not None:
-            # The direction of a step: a straight line is good enough.
+            # For the direction of a step, a straight line is good enough.
             (h1, h2), errors = self._hessians(onto + ASIDE * np.array([[1.0], [2.0]]) * direction, tol)
             return 2 * h1 - h2, float(errors @ [2, 1])
         (h1, h2, h3), errors = self._hessians(onto + ASIDE * np.array([[1.0], [2.0], [3.0]]) * direction, tol)
         hessian = 3 * h1 - 3 * h2 + h3
         curved = np.linalg.norm(h1 - 2 * h2 + h3)
-        # The next term is smaller than the last one by about the distance itself.
+        # The next term is smaller than the last by a factor of about the distance.
         return hessian, float(errors @ [3, 3, 1] + 10 * ASIDE * curved)
 
     def _hessians(self, thetas: Float[np.ndarray, "run parameter"], tol: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -233,32 +234,32 @@ class Surface:
             bias,
             self.features,
             order=2,
-            # Differences of gradients hold no more: asked for less than this, every frequency there is would be used.
+            # Differences of gradients are no more accurate; a tighter tolerance would use every available frequency.
             tol=max(self.tol, 1e-10 if tol is None else tol),
             activation=self.activation,
             strict=False,
-            # The direction of a step needs no bound.
+            # The direction of a step needs no error bound.
             certain=tol is None,
         )
         assert found.hessian is not None
         assert found.hessian_error is not None
         if not np.isfinite(found.hessian).all():
-            raise ValueError(f"population loss (tol={self.tol!r}): the Hessian cannot be had so accurately here")
+            raise ValueError(f"population loss (tol={self.tol!r}): the Hessian cannot be computed this accurately here")
         return found.hessian, found.hessian_error
 
 
 def rotations(weights: Float[np.ndarray, "n m"]) -> tuple[Float[np.ndarray, "mode n m"], Float[np.ndarray, " mode"]]:
-    """The directions W A, A antisymmetric, in which a rotation of hidden space moves W: orthonormal; and by how much.
+    """The orthonormal directions W A, A antisymmetric, in which rotations of hidden space move W, and by how much.
 
-    With W = Σ_i s_i u_i v_iᵀ they are (s_i u_i v_jᵀ − s_j u_j v_iᵀ) / √(s_i² + s_j²), i < j, and vanish where
-    both singular values do.
+    With W = Σ_i s_i u_i v_iᵀ they are (s_i u_i v_jᵀ − s_j u_j v_iᵀ) / √(s_i² + s_j²) for i < j. They vanish if both
+    singular values do.
     """
     n, m = weights.shape
     left, values, right = lapack.svd(weights, full_matrices=True)
     sizes = np.concatenate([values, np.zeros(m - len(values))])
     found, lengths = [], []
     for i, j in combinations(range(m), 2):
-        # Where m > n the last singular values have no left vector, and are zero.
+        # If m > n the last singular values have no left vector, and are zero.
         parts = [
             size * np.outer(left[:, row], right[column])
             for size, row, column in ((sizes[i], i, j), (-sizes[j], j, i))
@@ -276,7 +277,7 @@ def without_rotations(weights: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "p
     orbit = rotations(weights)[0].reshape(-1, n * m)
     basis = np.eye(n * m + n)
     if len(orbit):
-        # The left singular vectors beyond the rank.
+        # The left singular vectors beyond the rank are orthogonal to all rotations.
         columns = lapack.svd(orbit.T, full_matrices=True)[0][:, len(orbit) :]
         basis = np.zeros((n * m + n, n * m + n - len(orbit)))
         basis[: n * m, : columns.shape[1]] = columns

@@ -1,4 +1,4 @@
-"""One branch of critical points along a parameter of the features, as far as it is known: see `continuation`."""
+"""One branch of critical points along a parameter of the features, extended on demand: see `continuation`."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ Parameter: TypeAlias = str | Callable[[float], FeatureDistribution]
 """A key of the sets ("density", or "0.density" of the first), or the features as a function of a number."""
 
 SMALLEST = 1e-5
-"""The smallest step along a branch, relative to the range of the parameter: shorter ones end it. Where exactly is
-extrapolated."""
+"""The smallest step along a branch, relative to the range of the parameter. If shorter ones are needed the branch ends;
+where exactly is extrapolated."""
 
 STRAY = 0.3
-"""The corrector may move so much of what the predictor moved; beyond, the step is halved."""
+"""The corrector may move this fraction of what the predictor moved; otherwise the step is halved."""
 
 FARTHEST = 0.1
-"""The farthest that a step may move θ, relative to max(1, |θ|)."""
+"""The farthest a step may move θ, relative to max(1, |θ|)."""
 
 SLACK = 1e-6
-"""What the corrector may move in any case, relative to max(1, |θ|): more is left to soft modes than rounding."""
+"""The corrector may always move this far, relative to max(1, |θ|), as soft modes are less well determined than
+rounding alone would allow."""
 
 SAME = 10
-"""Where a branch ends it meets another one if that is at most so many of its last steps away; steps shorten in
-proportion to the distance."""
+"""A branch that ends meets another one if that is at most this many of its last steps away; steps shorten in
+proportion to the distance from the end."""
 
 NOISE = 1e-8
-"""Of eigenvalues at neighbouring points, relative to the largest: their common errors do not matter there."""
+"""Noise in the difference of eigenvalues at neighbouring points, relative to the largest; common errors cancel."""
 
 PROBE = 1e-3
-"""So far beyond the end of a branch, relative to the range, it is seen whether another one goes on there."""
+"""How far beyond the end of a branch to check whether another one continues there, relative to the range."""
 
 CORRECTIONS = 8
 """The most steps of the corrector."""
@@ -140,7 +141,7 @@ class Path:
     def of(
         cls, parameter: Parameter, features: FeatureDistribution, point: CriticalPoint, tol: float, call: str
     ) -> Path:
-        """That on which a point is to be followed, a key of the sets being varied in `features`."""
+        """The path along which to follow a point; if the parameter is a key of the sets, it is varied in `features`."""
         n, m = point.weights.shape
         shape = n, m, point.activation, tol, call
         if not isinstance(parameter, str):
@@ -155,7 +156,7 @@ class Path:
         return cls(parameter, lambda value: _varied(features, *varied, value), own, *shape)
 
     def start(self, point: CriticalPoint, otherwise: float) -> float:
-        """The value at which a point was found."""
+        """The value of the parameter at which a point was found."""
         value = self.own(point.features)
         return otherwise if value is None else value
 
@@ -173,7 +174,7 @@ class Path:
 
 @final
 class Track:
-    """One branch as far as it is known: it is followed from the nearest known point to where it is asked for."""
+    """One branch as far as it is known; to reach a new value it is followed from the nearest known point."""
 
     def __init__(self, path: Path, point: CriticalPoint, start: float, span: float, call: str) -> None:
         self.path, self.span = path, span
@@ -182,21 +183,21 @@ class Track:
         if not found.converged:
             raise ValueError(f"{call}: there must be a critical point nearby at {path.name} = {start:g}; {found}")
         self.known = [(start, found)]
-        """Values and points, rising."""
+        """The known values and points, in ascending order."""
         self._ends: dict[bool, BranchChange] = {}
-        """Where it ends, above (True) and below."""
+        """Where the branch ends, above (True) and below (False)."""
 
     def at(self, value: float) -> CriticalPoint | BranchChange:
-        """The point there, or where and how the branch ends before."""
+        """The point of the branch at a value; or how and where the branch ends before it."""
         place = bisect.bisect_left(self.known, value, key=lambda each: each[0])
         beside = self.known[max(place - 1, 0) : place + 1]
         nearer, *other = sorted(beside, key=lambda each: abs(each[0] - value))
         found = self._walk(*nearer, value)
-        # Next to a fold it may have to be reached from the other side.
+        # Near a fold the value may be reachable only from the other side.
         return self._walk(*other[0], value) if isinstance(found, BranchChange) and other else found
 
     def _walk(self, at: float, point: CriticalPoint, value: float) -> CriticalPoint | BranchChange:
-        """Along the branch from a known point."""
+        """Follow the branch from a known point."""
         upwards = value > at
         step, growth = value - at, 2
         while at != value:
@@ -206,25 +207,25 @@ class Track:
             found = self._next(point, there)
             if found and not self._rebounds(at, point, there, found):
                 bisect.insort(self.known, (there, found), key=lambda each: each[0])
-                # What was too long just now will be so again.
+                # A step length that was just too long would be so again.
                 at, point, step, growth = there, found, growth * (there - at), 2
                 continue
             growth = 1
             if abs(step := (there - at) / 2) < SMALLEST * self.span:
                 end = self._end(at, point, there)
-                # Between points of the branch it cannot end for good.
+                # Between known points the branch cannot end for good.
                 if at == self.known[-1 if upwards else 0][0]:
                     self._ends[upwards] = end
                 return end
         return point
 
     def _next(self, point: CriticalPoint, value: float) -> CriticalPoint | None:
-        """The point of this branch at a value next to that of another one; None where the step was too long."""
+        """The point of this branch at a value close to that of a given point; None if the step was too long."""
         surface, theta = self.path.surface(value), point.theta
         size = max(1.0, float(np.linalg.norm(theta)))
-        # A step of Newton's with the Hessian of the old value is Euler's predictor.
+        # A Newton step with the Hessian at the old value is Euler's predictor.
         if point.kinks:
-            # Its modes are means over both sides.
+            # On a kink the modes are means over both sides, so they are computed anew.
             foreseen, _ = solve(surface, theta, 1)
         else:
             modes = np.concatenate([point.mode_weights.reshape(len(point.eigenvalues), -1), point.mode_bias], 1)
@@ -241,7 +242,7 @@ class Track:
         return there if there.converged else None
 
     def _rebounds(self, at: float, point: CriticalPoint, there: float, found: CriticalPoint) -> bool:
-        """Whether an eigenvalue that was to pass zero did not: the step has gone over to the branch that it meets."""
+        """Whether an eigenvalue predicted to pass zero did not: the step has switched to the branch it meets there."""
         place = bisect.bisect_left(self.known, at, key=lambda each: each[0]) + (-1 if there > at else 1)
         if not 0 <= place < len(self.known):
             return False
@@ -255,7 +256,7 @@ class Track:
         return bool((clear & turned).any())
 
     def _end(self, at: float, point: CriticalPoint, beyond: float) -> BranchChange:
-        # Just beyond a fold ∇L is all but zero still.
+        # Just beyond a fold ∇L is still almost zero.
         try:
             surface = self.path.surface(beyond + PROBE * self.span * np.sign(beyond - at))
         except ValueError:
@@ -271,7 +272,7 @@ class Track:
         return BranchChange(kind, *self._extrapolated(at, beyond, kind))
 
     def near(self, end: float) -> float:
-        """The distance at which another configuration meets the branch where it ends."""
+        """The distance within which another configuration counts as meeting the branch at its end."""
         last = self.known[-2:] if end == self.known[-1][0] else self.known[:2]
         if len(last) < 2:
             return 0.0
@@ -279,10 +280,10 @@ class Track:
         return SAME * distance(one.weights, one.bias, other.weights, other.bias)
 
     def _extrapolated(self, at: float, beyond: float, kind: Literal["fold", "merger", "lost"]) -> tuple[float, float]:
-        """Where the softest eigenvalue λ would be zero, and an error.
+        """Extrapolate where the softest eigenvalue λ would be zero, with an error.
 
-        With the distance d from a fold λ goes as √d, and as d where a branch grows out of another one: the parameter
-        is a series in λ without its linear term, or with it.
+        At a distance d from a fold, λ is proportional to √d; where a branch grows out of another one, to d. The
+        parameter is therefore a series in λ without a linear term, or with one.
         """
         match kind:
             case "merger":
@@ -291,7 +292,7 @@ class Track:
                 power = 2
             case _:
                 assert_never(kind)
-        # Steps become too long at a fixed part, not far below one, of the distance to the end.
+        # The step that is too long is a fixed fraction, not far below 1, of the distance to the end.
         plain = beyond, 10 * abs(beyond - at)
         last = self.known[-3:] if beyond > at else self.known[:3][::-1]
         number = int(np.argmin(np.abs(last[-1][1].eigenvalues)))
@@ -307,13 +308,13 @@ class Track:
         return float(at + fine), float(5 * abs(fine - rough) + 1e-8 * self.span)
 
     def passages(self, known: Sequence[tuple[float, CriticalPoint]]) -> list[BranchChange]:
-        """Where eigenvalues pass zero between known points, rising in the parameter."""
+        """The places at which eigenvalues pass zero between known points, in ascending order of the parameter."""
         found = []
         for number in range(max((point.negative + point.undecided for _, point in known), default=0)):
             last: tuple[float, int, int] | None = None
             for value, point in known:
                 sign, modes = _sign(point, number), len(point.eigenvalues)
-                # Where rotations appear or vanish the numbers mean other modes.
+                # If rotations appear or vanish, the numbers refer to other modes.
                 if last and last[2] == modes and sign * last[1] < 0:
                     same = [
                         i
@@ -333,7 +334,7 @@ class Track:
         return sorted(found + _touches(known), key=lambda change: change.value)
 
     def passage(self, number: int, low: float, high: float) -> BranchChange | None:
-        """Where an eigenvalue that has different signs at two values passes zero; None if the branch ends between."""
+        """Where an eigenvalue with different signs at two values passes zero; None if the branch ends in between."""
 
         def eigenvalue(value: float) -> float:
             point = self.at(value)
@@ -366,7 +367,7 @@ class _TrackEndedError(Exception):
 
 
 def _touches(known: Sequence[tuple[float, CriticalPoint]]) -> list[BranchChange]:
-    """Where an eigenvalue comes down to zero and rises again at once, with a corner and not smoothly."""
+    """The places at which an eigenvalue falls to zero and rises again at once, with a corner rather than smoothly."""
     found: list[BranchChange] = []
     lowest = max((point.negative for _, point in known), default=0)
     for number in range(lowest + 1):
@@ -385,16 +386,16 @@ def _touches(known: Sequence[tuple[float, CriticalPoint]]) -> list[BranchChange]
 
 
 def _corner(series: Sequence[tuple[float, float, float]], i: int) -> tuple[float, float, float] | None:
-    """Where a size (value, size, error) comes down to zero next to point i in straight lines; None where it does not.
+    """Where a size, given as (value, size, error), falls to zero near point i along straight lines; None if nowhere.
 
     Returns:
-        Where both lines meet zero, how far apart they do, and the distance of the points that they go through.
+        The place at which both lines meet zero, the gap between their zeros, and the distance of the outer points.
 
     """
     at, size, _ = series[i]
     if not series[i - 1][1] >= size <= series[i + 1][1]:
         return None
-    # The lines through two points well above it on either side.
+    # Lines through two points well above the minimum on either side.
     clear = [(value, other) for value, other, error in series if other > max(3 * size, error)]
     left = [each for each in clear if each[0] < at][-2:]
     right = [each for each in clear if each[0] > at][:2][::-1]
@@ -402,13 +403,13 @@ def _corner(series: Sequence[tuple[float, float, float]], i: int) -> tuple[float
         return None
     zeros = [b[0] - b[1] * (b[0] - a[0]) / (b[1] - a[1]) if b[1] < a[1] else np.inf for a, b in (left, right)]
     gap, width = abs(zeros[1] - zeros[0]), right[1][0] - left[1][0]
-    # A smooth minimum would leave half of the distance between them.
+    # For a smooth minimum the gap would be half of the width.
     return (float(sum(zeros)) / 2, float(gap), width) if gap < 0.15 * width else None
 
 
 def root_of(function: Callable[[float], float], low: float, high: float, precision: float) -> float:
-    """Where a function that has different signs at `low` and `high` passes zero, to `precision` (Brent's method)."""
-    # Here, as it takes longer to import than the whole of analysis.
+    """The zero of a function with different signs at `low` and `high`, to `precision` (Brent's method)."""
+    # Imported here, as it takes longer to import than all of analysis.
     from scipy.optimize import brentq
 
     root: Any = brentq(function, low, high, xtol=precision)
@@ -416,23 +417,25 @@ def root_of(function: Callable[[float], float], low: float, high: float, precisi
 
 
 def _sign(point: CriticalPoint, number: int) -> int:
-    """Of one eigenvalue; 0 where it is undecided, or there is none of that number."""
+    """The sign of one eigenvalue; 0 if it is undecided or there is no such eigenvalue."""
     if number >= len(point.eigenvalues) or abs(point.eigenvalues[number]) <= point.eigenvalue_error[number]:
         return 0
     return int(np.sign(point.eigenvalues[number]))
 
 
 def _key(features: FeatureDistribution, parameter: str, call: str) -> tuple[list[int], str]:
-    """The sets that a parameter changes, and the key in them."""
+    """The numbers of the sets that a parameter changes, and its key in them."""
     shown = f"{call}(parameter={parameter!r})"
     if not isinstance(parameter, str):
-        raise ValueError(f'{shown}: parameter must be a key of the sets, as "density", or "0.density" of the first')
+        raise ValueError(
+            f'{shown}: parameter must be a key of the sets, such as "density", or "0.density" for the first set'
+        )
     number, _, key = parameter.removeprefix("features.").rpartition(".")
     count = len(features.sets)
     if number and not (number.isdecimal() and int(number) < count):
         raise ValueError(f"{shown}: there is no set {number!r}; the sets have the numbers 0 to {count - 1}")
     chosen = [int(number)] if number else range(count)
-    # How many features there are is no number that could vary.
+    # The number of features cannot vary.
     known = [set(type(each).model_fields) - {"size", "count"} for each in features.sets]
     fitting = [i for i in chosen if key in known[i]]
     if not fitting:

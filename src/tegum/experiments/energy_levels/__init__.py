@@ -1,6 +1,6 @@
 """Features jump between energy levels late in training, and the loss drops as they do.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
     """The claim about jumps between energy levels.
 
-    It is tested on an ensemble of runs that differ by seed alone, of 40 independent features in 5 dimensions. After the
-    first tenth of training, jumps of a feature's dimensionality from one plateau to another are looked for, and drops
-    of the loss by themselves, without a look at any jump. Jumps should outnumber those of steady changes, come with a
-    jump in the opposite direction, and events of jumps and drops should meet.
+    It is tested on an ensemble of runs of 40 independent features in 5 dimensions that differ only by seed. In training
+    after its first 10 %, jumps of a feature's dimensionality from one plateau to another are detected. Drops of the
+    loss are detected separately, from the loss alone. Jumps should be more frequent than steady change would produce,
+    and should come with a jump in the opposite direction; events of jumps and drops of the loss should coincide.
 
     The nulls are features that change at a steady rate with their own noise, jumps at independent times, and windows
-    shifted in time, or laid on other runs. In large ensembles the exact loss is asked as well: whether a saddle is near
-    before an event, and whether gradient flow without noise leaves it.
+    shifted in time or transferred to other runs. In large ensembles the exact loss is examined as well: whether a
+    saddle is near before an event, and whether noiseless gradient flow leaves it.
     """
 
     claim: ClassVar[str] = (
@@ -51,10 +51,10 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
         "training.steps": Range(low=10_000),
         "snapshots.count": ANY,
     }
-    """Late in fewer steps there would hardly be time for a jump between two plateaus."""
+    """With fewer steps, late training would hardly be long enough for a jump between two plateaus."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """One ensemble of runs: 24, 32 or 256."""
+        """One ensemble of 24, 32 or 256 runs."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import Independent
         from tegum.training.spec.methods import Sampled
@@ -69,7 +69,7 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
         spec = Spec(
             features=FeatureDistribution([Independent(40, density=0.4)]),
             hidden=5,
-            # The drops are a thousandth of the loss, far below the noise of a mini-batch.
+            # Drops are about a thousandth of the loss, far below the noise of a mini-batch.
             training=Sampled(steps=steps, evaluation=evaluation),
             snapshots=Snapshots(count=snapshots),
             seeds=seeds,
@@ -78,7 +78,7 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
         return {"run": spec}
 
     def check(self, specs: Mapping[str, Spec | Sequence[Spec]]) -> None:
-        """Plateaus have enough snapshots to be found, and features too little room for all."""
+        """Refuse runs with too few snapshots to find plateaus, and models that have room for all features."""
         from tegum.analysis.dynamics.levels import FEWEST, REST
 
         for spec in specs.values():
@@ -87,11 +87,11 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
             refuse_room(self.name, spec)
             fewest = math.ceil(spec.training.steps * (FEWEST - 1) / REST)
             if spec.snapshots.count < fewest:
-                rule = f"snapshots.count must be at least {fewest}, for plateaus of {REST:,} steps to have {FEWEST}"
+                rule = f"snapshots.count must be at least {fewest}, so that plateaus of {REST:,} steps have {FEWEST}"
                 raise ValueError(f"{self.name}: run(snapshots.count={spec.snapshots.count}): {rule}")
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[tuple[Ensemble, int | None]]:
-        """Jumps, events and drops of the whole ensemble; `shown` is an `Ensemble` and the seed of the run drawn."""
+        """Find jumps, events and drops in all runs; `shown` is the `Ensemble` and the seed of the run to draw."""
         from tegum.experiments.energy_levels.criteria import criteria
         from tegum.experiments.energy_levels.figure import caption, chosen_run
         from tegum.experiments.energy_levels.findings import find
@@ -100,11 +100,11 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
         ensemble = find(runs["run"])
         measured = by_key(measures(ensemble))
         judged, seed = criteria(ensemble, measured), chosen_run(ensemble)
-        told = caption(ensemble, seed, runs["run"])
-        return Findings(tuple(measured.values()), judged, told, (ensemble, seed), tested=seed is not None)
+        text = caption(ensemble, seed, runs["run"])
+        return Findings(tuple(measured.values()), judged, text, (ensemble, seed), tested=seed is not None)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[Ensemble, int | None]]) -> Figure:
-        """The chosen run: dimensionality of each feature above, the loss below; then what the ensemble shows."""
+        """The chosen run, with the dimensionality of each feature above its loss, and panels of the whole ensemble."""
         from tegum.experiments.energy_levels.figure import figure
 
         return figure(*findings.shown, runs["run"], by_key(findings.measures), findings.caption)

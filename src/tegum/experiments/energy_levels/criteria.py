@@ -20,17 +20,17 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
     return (
         Criterion(
             "run_with_late_jumps_ends_in_digons",
-            "A run with late jumps ends with every represented feature in a digon.",
+            "At least one run with late jumps ends with every represented feature in a digon.",
             bool(both),
         ),
         Criterion(
             "late_jumps_beyond_steady_null",
-            "There are more late jumps per run than in the steady null.",
+            "There are more late jumps per run than in the null of steady change.",
             above("late_jumps_per_run"),
         ),
         Criterion(
             "late_jumps_meet_opposite",
-            "Late jumps meet a jump in the opposite direction more often than chance.",
+            "Late jumps coincide with a jump in the opposite direction more often than by chance.",
             above("late_jumps_with_opposite"),
         ),
         Criterion(
@@ -40,12 +40,12 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
         ),
         Criterion(
             "loss_drops_across_late_events",
-            "The loss drops across most late events, beyond the time-shifted null.",
+            "The loss drops across most late events, by more than in the time-shifted null.",
             above("late_events_with_loss_drop", 0.5),
         ),
         Criterion(
             "late_events_and_drops_meet",
-            "Late events and drops found in the loss alone meet more often than when shifted in time.",
+            "Late events and drops found in the loss alone coincide more often than when shifted in time.",
             all(
                 above(key) and (measured[key].null or 0.0) < 0.1
                 for key in ("late_events_with_drop_found_alone", "drops_found_alone_with_event")
@@ -53,7 +53,7 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
         ),
         Criterion(
             "late_decrease_lies_inside_events",
-            "More of the late decrease of the loss lies inside late events than when these are shifted in time.",
+            "More of the late decrease of the loss falls inside late events than when these are shifted in time.",
             ensemble.inside is not None and bool(ensemble.events) and ensemble.inside.p < 0.05,
         ),
     )

@@ -1,9 +1,9 @@
-"""Events looked at in the exact loss: whether the plateau before one is a saddle, and is left as the saddle says.
+"""Events in the exact loss: whether the plateau before one is near a saddle, and is left as the saddle predicts.
 
-From some time before an event goes the gradient flow of the exact loss, without the noise of training. If it leaves
-the plateau by itself, the plateau is no place to rest; where the flow is slowest before it does, a saddle should be
-near, and Newton's method looks for it. Beside each event a run without any is looked at in the same way, from the same
-step.
+Gradient flow of the exact loss, without the noise of training, starts some time before an event. If it leaves the
+plateau by itself, the plateau is not a stable state. A saddle should then be near the point at which the flow was
+slowest, and Newton's method searches for it. As a null, a run without any event is examined in the same way for each
+event, from the same step.
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 FEWEST_RUNS = 32
-"""In smaller ensembles no event is looked at in the exact loss: one takes half a minute of computing."""
+"""In smaller ensembles no event is examined in the exact loss, as each takes half a minute of computing."""
 
 RUNS_FOR_EACH, MOST_EVENTS = 8, 8
-"""One event is looked at for so many runs, and at most so many: the lanes of one flow."""
+"""One event is examined per `RUNS_FOR_EACH` runs, and at most `MOST_EVENTS`, as many as one flow has lanes."""
 
 BEFORE = 3_000
-"""Steps before an event from which the flow goes: six times as long as a jump takes."""
+"""The flow starts this many steps before an event, six times the duration of a jump."""
 
 LASTING, FLOW_SNAPSHOTS = 600.0, 150
-"""Time of that flow, and its snapshots."""
+"""The duration of the flow in its own time, and its number of snapshots."""
 
 REPRESENTED_DIMENSIONALITY = 0.25
-"""A feature is represented from this dimensionality on: half-way from 0 to a digon."""
+"""A feature counts as represented from this dimensionality, half-way from 0 to a digon."""
 
 NEAR_SADDLE = 0.5
-"""A saddle within this distance of where the flow is slowest is near: one embedding of a digon has the length 1."""
+"""A saddle counts as near within this distance of the flow's slowest point; embeddings in a digon have length 1."""
 
 FAR = 1.0
-"""The search for a saddle ends here."""
+"""The search for a saddle stops at this distance."""
 
 ASIDE, GROWN, LEGS = 1e-4, 8.0, 50
-"""Linear growth is seen from so far beside the saddle until so many times that, on so many snapshots."""
+"""Linear growth is observed from this distance off the saddle up to this multiple of it, on this many snapshots."""
 
 NAMED: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind in ("swap", "birth", "completion"))
-"""The kinds of event that are looked at."""
+"""The kinds of event that are examined."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class PlateauInExactLoss:
-    """A plateau of one run: what gradient flow does from there, and the critical point near."""
+    """A plateau of one run: what gradient flow does from there, and the nearest critical point found."""
 
     seed: int
     step: int
-    """From which the flow goes."""
+    """The step from which the flow starts."""
     left: bool
-    """Whether another number of features is represented at the end of the flow than on the plateau."""
+    """Whether the number of represented features differs between the end of the flow and the plateau."""
     point: CriticalPoint
-    """From where the flow is slowest on the plateau."""
+    """The critical point found from the slowest point of the flow on the plateau."""
 
     @property
     def saddle(self) -> bool:
@@ -78,7 +78,7 @@ class PlateauInExactLoss:
 
     @property
     def label(self) -> str:
-        """What the point is, or that none was found in reach."""
+        """What kind of critical point it is, or that none was found within reach."""
         if not self.point.converged:
             return "none found"
         return str(self.point) if self.point.moved <= NEAR_SADDLE else f"{self.point}, not near"
@@ -92,50 +92,51 @@ class EventInExactLoss:
     drop: Drop[Event]
     look: PlateauInExactLoss
     after: CriticalPoint
-    """Near the end of the flow."""
+    """The critical point found from the end of the flow."""
     apart: float
-    """Its distance from the run's own state after the event."""
+    """The distance of that critical point from the run's own state after the event."""
     apart_before: float
-    """The same from the state before: the null of that."""
+    """The distance of that critical point from the run's own state before the event, as a null."""
     feature: int | None
-    """That the unstable directions change most, towards where the flow is slowest; None where no saddle is near."""
+    """The feature most affected by the saddle's unstable directions towards the flow's slowest point; None without a
+    saddle nearby."""
     rate: float
-    """At which linear growth leaves the saddle towards where the flow is slowest; NaN where no saddle is near."""
+    """The rate of linear growth from the saddle towards the flow's slowest point; NaN without a saddle nearby."""
     start: float
-    """How far that place is from the saddle along its unstable directions."""
+    """The distance of the flow's slowest point from the saddle along its unstable directions."""
     growth: float
-    """The rate seen in the flow from `ASIDE` beside the saddle; NaN where it did not grow so far."""
+    """The rate observed in a flow that starts `ASIDE` from the saddle; NaN if it did not grow far enough."""
     time: float
-    """The flow's from where it is slowest until half of the exact drop; NaN where it did not come so far."""
+    """The time of the flow from its slowest point to half of the exact drop; NaN if it did not get that far."""
     predicted: float
-    """The time in which linear growth would come as far; NaN as well."""
+    """The time that linear growth would take to get as far; NaN if the flow did not get that far."""
 
     @property
     def points(self) -> bool:
-        """Whether that feature jumps in the event."""
+        """Whether the feature most affected by the unstable directions jumps in the event."""
         return any(jump.feature == self.feature for jump in self.drop.event.jumps)
 
     @property
     def exact(self) -> float:
-        """The exact drop of the loss from one critical point to the other."""
+        """The drop of the exact loss from the saddle before the event to the critical point after it."""
         return self.look.point.loss - self.after.loss
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """What the exact loss says of events and, as a null, of runs without any at the same steps."""
+    """What the exact loss shows around events and, as a null, in runs without events at the same steps."""
 
     passages: tuple[EventInExactLoss, ...] = ()
     calm: tuple[PlateauInExactLoss, ...] = ()
 
 
 def chosen(drops: Sequence[Drop[Event]], runs: int) -> list[Drop[Event]]:
-    """The events to look at: swaps, births and completions with a measured drop, the first of each run, by seed.
+    """Choose the events to examine: the first swap, birth or completion with a measured drop of each run, by seed.
 
     Args:
-        drops: of all late events, in order.
-        runs: in the ensemble.
+        drops: the drops of all late events, in order.
+        runs: the number of runs in the ensemble.
 
     """
     if runs < FEWEST_RUNS:
@@ -148,14 +149,14 @@ def chosen(drops: Sequence[Drop[Event]], runs: int) -> list[Drop[Event]]:
 
 
 def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequence[int]) -> Looked:
-    """What the exact loss says of some events.
+    """Examine some events in the exact loss.
 
     Args:
-        run: with the runs of the events and the calm ones.
-        spec: that it was trained by.
-        drops: across the events.
-        calm: seeds of runs without late events. Beside each event the first of them that has as many represented
-            features at the same steps is looked at, each of them once.
+        run: the trajectory with the runs of the events and the calm ones.
+        spec: the Spec of the trajectory.
+        drops: the drops across the events.
+        calm: the seeds of runs without late events. For each event, the first of them with as many represented
+            features at the same step is examined as well, each at most once.
 
     """
     from tegum.analysis.dynamics.drops import MARGIN
@@ -168,7 +169,7 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
     represented = (
         (dimensionality(run["weights"]) >= REPRESENTED_DIMENSIONALITY).sum("feature").transpose("seed", "step")
     )
-    # Each run with the snapshots from which the flow goes, and on the plateau just before the event.
+    # For each run, the snapshot from which the flow starts, and that on the plateau just before the event.
     places = [
         (drop.event.seed, _place(steps, drop.event.start - BEFORE), _place(steps, drop.event.start - MARGIN))
         for drop in drops
@@ -201,17 +202,17 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
 
 
 def measures(looked: Looked) -> list[Measure]:
-    """What the exact loss says of the events that were looked at, one in a run, or that there are none."""
+    """The measures of the events examined in the exact loss, one per run; or that there are none."""
     passages, calm = looked.passages, looked.calm
     if not passages:
-        rule = f"swaps, births and completions with a drop, in ensembles of {FEWEST_RUNS} runs or more"
+        rule = f"swaps, births and completions with a drop, examined only in ensembles of {FEWEST_RUNS} runs or more"
         return [
             Measure(
-                "events_looked_at_in_exact_loss", "events looked at in the exact loss", 0, "event", n=0, meaning=rule
+                "events_looked_at_in_exact_loss", "events examined in the exact loss", 0, "events", n=0, meaning=rule
             )
         ]
     near = [passage for passage in passages if passage.look.saddle]
-    found, beside = (", ".join(look.label for look in looks) for looks in ([p.look for p in passages], calm))
+    found, others = (", ".join(look.label for look in looks) for looks in ([p.look for p in passages], calm))
 
     def of(values: Iterable[float]) -> np.ndarray:
         found = np.array(list(values), float)
@@ -222,34 +223,35 @@ def measures(looked: Looked) -> list[Measure]:
     return [
         Measure(
             "events_looked_at_in_exact_loss",
-            "events looked at in the exact loss",
+            "events examined in the exact loss",
             len(passages),
-            "event",
+            "events",
             n=len(passages),
-            meaning="one in a run",
+            meaning="swaps, births and completions with a drop, at most one per run",
         ),
         Measure(
             "calm_runs_looked_at",
-            "calm runs looked at beside them",
+            "runs without events examined as null",
             len(calm),
-            "run",
+            "runs",
             n=len(calm),
-            meaning="from the steps of the events",
+            meaning="runs without late events that have as many represented features, at the steps of the events",
         ),
         share(
             "plateaus_before_events_that_flow_leaves",
-            "plateaus before events that flow leaves",
+            "plateaus before events that noiseless flow leaves",
             sum(passage.look.left for passage in passages),
             len(passages),
-            f"without noise, from {BEFORE:,} steps before; null: runs without events at the same steps",
+            f"plateaus left by gradient flow of the exact loss from {BEFORE:,} steps before the event; null: runs "
+            "without events at the same steps",
             null=mean([float(look.left) for look in calm]),
         ),
         share(
             "plateaus_before_events_near_saddle",
-            "plateaus before events that are near a saddle",
+            "plateaus before events near a saddle",
             len(near),
             len(passages),
-            f"{found}; null: runs without events, {beside or 'none looked at'}",
+            f"critical points found: {found}; null: runs without events ({others or 'none examined'})",
             null=mean([float(look.saddle) for look in calm]),
         ),
         average(
@@ -257,28 +259,30 @@ def measures(looked: Looked) -> list[Measure]:
             "distance from the saddle",
             of(passage.look.point.moved for passage in near),
             "length",
-            "of where the flow is slowest; least over rotations; an embedding of a digon has about the length 1",
+            "distance of the flow's slowest point from the saddle, least over rotations; embeddings in a digon have "
+            "length about 1",
         ),
         average(
             "distance_along_unstable_directions",
-            "distance along its unstable directions",
+            "distance from the saddle along its unstable directions",
             of(passage.start for passage in near),
             "length",
-            "of where the flow is slowest, from the saddle",
+            "distance of the flow's slowest point from the saddle along the unstable directions",
         ),
         average(
             "unstable_directions_of_saddle",
             "unstable directions of the saddle",
             of(each.look.point.negative for each in near),
-            "direction",
-            "index",
+            "directions",
+            "index of the saddle near the plateau, mean over saddles",
         ),
         share(
             "saddles_left_along_jumping_feature",
-            "saddles that are left along a feature that jumps",
+            "saddles left along a feature that jumps",
             sum(passage.points for passage in near),
             len(near),
-            "the unstable directions, towards where the flow is slowest, change it most; null: any feature",
+            "saddles whose unstable directions, towards the flow's slowest point, mainly affect a feature that jumps "
+            "in the event; null: a random feature",
             null=mean([len({jump.feature for jump in p.drop.event.jumps}) / len(p.after.bias) for p in near]),
         ),
         average(
@@ -286,43 +290,44 @@ def measures(looked: Looked) -> list[Measure]:
             "rate of the saddle",
             of(each.rate for each in near),
             unit,
-            "−λ in the direction of that place",
+            "growth rate −λ of the saddle in the direction of the flow's slowest point",
         ),
         average(
             "growth_beside_saddle",
-            "growth beside the saddle",
+            "observed / predicted growth rate near the saddle",
             of(each.growth / each.rate for each in near),
-            "ratio",
-            f"of the flow from {ASIDE:g} beside it, relative to −λ; 1 where the Hessian is right",
+            "",
+            f"growth rate of a flow that starts {ASIDE:g} from the saddle, relative to −λ; 1 if the Hessian is right",
         ),
         average(
             "escape_time_over_predicted",
-            "time of escape, of the predicted one",
+            "escape time / predicted escape time",
             timed,
-            "ratio",
-            f"flow from its slowest place to half of the drop, relative to growth at −λ; of {len(timed)} of "
-            f"{len(near)}, the others end before or are farther from the saddle at once",
+            "",
+            f"time of the flow from its slowest point to half of the drop, relative to growth at −λ, in {len(timed)} "
+            f"of {len(near)} events; the others end earlier or start farther from the saddle",
         ),
         average(
             "escape_time_of_gradient_flow",
-            "time of escape of gradient flow",
+            "escape time of gradient flow",
             of(each.time for each in near),
             "time",
-            "from its slowest place, as it is",
+            "time of the flow from its slowest point to half of the drop",
         ),
         share(
             "flows_that_end_at_minimum",
             "flows through events that end at a minimum",
             sum(passage.after.index == 0 for passage in passages),
             len(passages),
-            "by the Hessian",
+            "events after which the flow ends near a minimum, as shown by the Hessian",
         ),
         average(
             "distance_of_state_after_event_from_flow_end",
-            "distance of the state after an event from where the flow ends",
+            "distance between the state after an event and the end of the flow",
             of(passage.apart for passage in passages),
             "length",
-            "least over rotations; null: of the state before",
+            "distance of the run's own state after the event from the critical point at the end of the flow, least "
+            "over rotations; null: the state before the event",
             null=mean([passage.apart_before for passage in passages]),
         ),
         average(
@@ -330,14 +335,14 @@ def measures(looked: Looked) -> list[Measure]:
             "exact drop of the loss",
             of(each.exact for each in near),
             "loss, sum over features",
-            "saddle to minimum",
+            "exact loss at the saddle minus exact loss at the critical point after the event",
         ),
         average(
             "loss_drop_over_exact",
-            "drop of the loss, of the exact one",
+            "measured / exact drop of the loss",
             of(each.drop.size / each.exact for each in near),
-            "ratio",
-            "as measured in training, relative to saddle less minimum",
+            "",
+            "drop across the event as measured in training, relative to the exact drop from the saddle",
         ),
     ]
 
@@ -386,21 +391,21 @@ def _passages(
 
 
 def _growths(spec: Spec, ways: Sequence[Leaving]) -> Iterator[float]:
-    """The rate of each flow from just beside its saddle, all at once."""
+    """The growth rate of a flow from just off each saddle; all flows are integrated together."""
     from tegum.training.spec.snapshots import Snapshots
 
     if not ways:
         return iter(())
-    beside = np.array([way.aside(ASIDE) for way in ways])
+    starts = np.array([way.aside(ASIDE) for way in ways])
     n = spec.features.n
-    weights, bias = beside[:, :-n].reshape(len(ways), n, spec.hidden), beside[:, -n:]
+    weights, bias = starts[:, :-n].reshape(len(ways), n, spec.hidden), starts[:, -n:]
     longest = 1.2 * np.log(GROWN) / min(way.rate for way in ways)
     flows = flown(spec, weights, bias, longest, Snapshots(count=LEGS))
     return iter([growth(flows.time, way.along(path), GROWN) for way, path in zip(ways, flows.thetas, strict=True)])
 
 
 def _slowest(flows: Flown, counts: Int[np.ndarray, " run"]) -> tuple[Int[np.ndarray, " run"], Bool[np.ndarray, " run"]]:
-    """Where each flow is slowest while so many features are represented, and whether others are at its end."""
+    """Where each flow is slowest while `counts` features are represented, and whether others are at its end."""
     from tegum.analysis.geometry.measures import dimensionality
 
     there = (dimensionality(flows.weights) >= REPRESENTED_DIMENSIONALITY).sum(-1) == counts[:, None]

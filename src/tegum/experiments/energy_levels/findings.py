@@ -32,59 +32,59 @@ class Ending:
     digons: bool
     """Whether every represented feature is in a digon."""
     largest_unrepresented: float
-    """Dimensionality; 0 where all features are represented."""
+    """The largest dimensionality of an unrepresented feature; 0 if all features are represented."""
 
 
 @final
 @dataclass(frozen=True)
 class Ensemble:
-    """What was found in the runs that trained to their end."""
+    """What was found in the runs that completed training."""
 
     features: int
     steps: int
     endings: tuple[Ending, ...]
     jumps: tuple[Jump, ...]
-    """The late ones."""
+    """The late jumps."""
     slower: int
-    """Late passages between plateaus that took too long for a jump."""
+    """The number of late transitions between plateaus too slow to count as jumps."""
     drops: tuple[Drop[Event], ...]
-    """Of every late event."""
+    """The change of the loss across every late event."""
     null_jumps: tuple[Jump, ...]
-    """Late ones in the null."""
+    """The late jumps in the null of steady change."""
     found: tuple[LossDrop, ...] = ()
-    """Late drops found in the loss alone."""
+    """The late drops found in the loss alone."""
     met: Coincidence | None = None
-    """Which late events meet one of those; None where it was not looked for."""
+    """Which late events coincide with a drop found in the loss alone; None if this was not examined."""
     meeting: Coincidence | None = None
-    """Which of those meet a late event."""
+    """Which drops found in the loss alone coincide with a late event; None if this was not examined."""
     inside: ShareInside | None = None
-    """The late decrease of the loss inside late events; None where there is no decrease."""
+    """The share of the late decrease of the loss inside late events; None if the loss does not decrease late."""
     rearranged: tuple[Rearrangement, ...] = ()
-    """What late events do to digons."""
+    """How late events rearrange digons."""
     revivals: tuple[Revival, ...] = ()
-    """Late ones of dead outputs."""
+    """The late revivals of dead outputs."""
     lone: LoneDrops = field(default_factory=unmatched_drops.LoneDrops)
-    """What happens in late drops that meet no late event."""
+    """What happens in late drops that coincide with no late event."""
     looked: Looked = field(default_factory=events_in_exact_loss.Looked)
-    """What the exact loss says of some events."""
+    """What the exact loss shows around some events."""
 
     @property
     def seeds(self) -> list[int]:
-        """The runs."""
+        """The seeds of the runs."""
         return [ending.seed for ending in self.endings]
 
     @property
     def events(self) -> list[Event]:
-        """The late ones."""
+        """The late events."""
         return [drop.event for drop in self.drops]
 
     def of(self, seed: int) -> list[Drop[Event]]:
-        """The events of one run."""
+        """The late events of one run, with their drops."""
         return [drop for drop in self.drops if drop.event.seed == seed]
 
 
 def find(run: xr.Dataset) -> Ensemble:
-    """Everything that is looked for in an ensemble of runs of one Spec."""
+    """Find jumps, events, drops and endings in an ensemble of runs of one Spec."""
     from tegum.analysis.dynamics.drops import find_drops, loss_drops
     from tegum.analysis.dynamics.levels import LATE, find_jumps, group_jumps, late_jumps, steadied
     from tegum.analysis.dynamics.matches import coincidence
@@ -128,7 +128,7 @@ def find(run: xr.Dataset) -> Ensemble:
 
 
 def _inside(loss: xr.DataArray, events: Sequence[Event]) -> ShareInside | None:
-    """None where the loss does not decrease late, beyond noise: a share of nothing."""
+    """The share of the late decrease of the loss inside events; None if the loss does not decrease beyond noise."""
     from tegum.analysis.dynamics.levels import LATE
     from tegum.analysis.dynamics.matches import share_inside
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.matches import Coincidence, ShareInside
 
 LEVELS = (0.0, 0.5)
-"""Where features of these runs come to rest: not represented, or in a digon."""
+"""The dimensionalities at which features of these runs settle: not represented, or in a digon."""
 
 NEAR = 0.03
-"""A jump within this of a level leads to it: what the noise of AdamW leaves open."""
+"""A jump that ends within this distance of a level leads to it; the noise of AdamW allows no smaller one."""
 
 
 def measures(ensemble: Ensemble) -> list[Measure]:
-    """Every measured number of the experiment."""
+    """All measures of the experiment."""
     return [
         *_of_jumps(ensemble),
         *_of_matches(ensemble),
@@ -49,27 +49,27 @@ def _of_jumps(ensemble: Ensemble) -> list[Measure]:
     null_size = mean([float(np.median(drop.null)) for drop in measured])
     limit = mean([drop.limit for drop in measured])
     return [
-        Measure("runs", "runs", len(seeds), "run", n=len(seeds), meaning="runs that trained to their end"),
+        Measure("runs", "runs", len(seeds), "runs", n=len(seeds), meaning="runs that completed training"),
         share(
             "runs_that_end_in_digons",
             "runs that end in digons",
             len(digons),
             len(seeds),
-            "every represented feature is in one",
+            "runs in which every represented feature is in a digon at the end",
         ),
         average(
             "represented_features",
             "represented features",
             np.array([ending.represented for ending in ensemble.endings]),
-            "feature",
-            f"at the end of a run, of {ensemble.features}",
+            "features",
+            f"number at the end of a run, out of {ensemble.features}; mean over runs",
         ),
         average(
             "late_jumps_per_run",
             "late jumps per run",
             np.array([sum(jump.seed == seed for jump in jumps) for seed in seeds]),
-            "jump",
-            "null: each feature's late change at a steady rate, with its noise",
+            "jumps",
+            "mean over runs; null: each feature makes its late change at a steady rate, with its own noise",
             null=mean([float(sum(jump.seed == seed for jump in ensemble.null_jumps)) for seed in seeds]),
         ),
         share(
@@ -77,45 +77,46 @@ def _of_jumps(ensemble: Ensemble) -> list[Measure]:
             "runs with late jumps",
             len(jumping),
             len(seeds),
-            "at least one; null: each feature's late change at a steady rate, with its noise",
+            "runs with at least one late jump; null: each feature makes its late change at a steady rate, with its own "
+            "noise",
             null=mean([float(seed in null_jumping) for seed in seeds]),
         ),
         share(
             "digon_runs_with_late_jumps",
-            "digon runs with late jumps",
+            "runs ending in digons that have late jumps",
             len(jumping & digons),
             len(digons),
-            "of those that end in digons",
+            "of the runs that end in digons, those with at least one late jump",
         ),
         average(
             "late_jump_duration",
             "duration of a late jump",
             by_run([(jump.seed, jump.end - jump.start) for jump in jumps]),
-            "step",
-            "mean over runs",
+            "steps",
+            "from the start of a jump to its end, mean over runs",
         ),
         Measure(
             "slower_late_passages",
-            "slower late passages",
+            "late transitions too slow for jumps",
             ensemble.slower,
-            "passage",
+            "transitions",
             n=len(seeds),
-            meaning=f"between plateaus in more than {LONGEST:,} steps: not counted as jumps",
+            meaning=f"transitions between plateaus that take more than {LONGEST:,} steps, not counted as jumps",
         ),
         share(
             "late_jumps_that_lead_to_level",
             "late jumps that lead to a level",
             sum(min(abs(jump.after - level) for level in LEVELS) <= NEAR for jump in jumps),
             len(jumps),
-            f"0 or 1/2, within {NEAR}; where nearly all features are late in training",
+            f"jumps that end within {NEAR} of dimensionality 0 or 1/2, where nearly all features are late in training",
             runs=len(jumping),
         ),
         share(
             "late_jumps_with_opposite",
-            "late jumps with an opposite one",
+            "late jumps with an opposite jump",
             sum(bool(_opposite(jump, event)) for event in ensemble.events for jump in event.jumps),
             len(jumps),
-            "at the same time; null: at independent times",
+            "jumps that overlap in time with a jump in the opposite direction; null: jumps at independent times",
             runs=len(jumping),
             null=mean([_chance(jump, jumps, (1 - LATE) * ensemble.steps) for jump in jumps]),
         ),
@@ -124,7 +125,7 @@ def _of_jumps(ensemble: Ensemble) -> list[Measure]:
             "late events with a swap",
             sum(bool(event.swaps) for event in ensemble.events),
             len(drops),
-            "two features change places",
+            "events in which two features swap places",
             runs=len(jumping),
         ),
         share(
@@ -132,19 +133,25 @@ def _of_jumps(ensemble: Ensemble) -> list[Measure]:
             "late events with a drop of the loss",
             sum(drop.significant for drop in measured),
             len(measured),
-            f"above the 95 % quantile of the time-shifted null; measurable in {len(measured)} of {len(drops)} events",
+            f"events with a drop above the 95 % quantile of the time-shifted null; measurable in {len(measured)} of "
+            f"{len(drops)} events",
             runs=len(sizes),
             null=0.05,
         ),
         average(
-            "loss_drop", "drop of the loss", sizes, "loss, sum over features", "across a late event", null=null_size
+            "loss_drop",
+            "drop of the loss",
+            sizes,
+            "loss, sum over features",
+            "drop across a late event, mean over runs; null: shifted in time, median",
+            null=null_size,
         ),
         average(
             "loss_drop_per_feature",
             "drop of the loss per feature",
             sizes / ensemble.features,
             "loss, mean over features",
-            "across a late event, divided by n",
+            "drop across a late event divided by n, mean over runs; null: shifted in time, median",
             null=None if null_size is None else null_size / ensemble.features,
         ),
         *(
@@ -155,7 +162,8 @@ def _of_jumps(ensemble: Ensemble) -> list[Measure]:
                 "loss, sum over features",
                 n=len(sizes),
                 null=limit,
-                meaning="of all late events; null: its 95 % quantile, mean over events",
+                meaning=f"the {name} drop across any late event; null: 95 % quantile of the time-shifted null, mean "
+                "over events",
             )
             for name, pick in (("least", min), ("largest", max))
         ),
@@ -166,14 +174,14 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
     from tegum.experiments.reporting import average, by_run, share
 
     def meeting(key: str, name: str, found: Coincidence | None, windows: Sequence[Window], meaning: str) -> Measure:
-        """A share with its null, over the runs that have such windows."""
+        """A share with its null, over the runs that have such windows in time."""
         hits, runs = () if found is None else found.hits, len({window.seed for window in windows})
         p = "" if found is None or not hits else f"; p = {found.p:.1g}"
         null = None if found is None else found.null
         return share(key, name, sum(hits), len(hits), f"{meaning}; null: shifted in time{p}", runs=runs, null=null)
 
     def crossed(name: str, found: Coincidence | ShareInside | None, measure: Measure, meaning: str) -> Measure:
-        """A measure beside the null that keeps the time profile."""
+        """The same measure with the null that keeps the time profile."""
         null = None if found is None or not np.isfinite(found.others) else found.others
         p = "" if found is None or null is None else f"; p = {found.p_others:.1g}"
         return replace(
@@ -181,7 +189,7 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
             key=f"{measure.key}_beside_other_runs",
             name=name,
             null=null,
-            meaning=f"{meaning}; null: those of other runs, at their times{p}",
+            meaning=f"{meaning}; null: the windows of other runs, at their own times{p}",
         )
 
     found, events, inside = ensemble.found, ensemble.events, ensemble.inside
@@ -190,21 +198,21 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
         "late_decrease_inside_events",
         "late decrease inside events",
         None,
-        "1",
+        "share",
         n=0,
-        meaning="the loss does not decrease late",
+        meaning="share of the late decrease of the loss inside late events; the loss does not decrease late",
     )
     if inside is not None:
         low, high = inside.interval()
         meaning = (
-            f"of the late decrease of the loss, in {inside.time:.2g} of late time; null: shifted in time, "
-            f"in 95 % of draws below {inside.limit:.2g}; p = {inside.p:.1g}"
+            f"share of the late decrease of the loss inside late events, which take up {100 * inside.time:.2g} % of "
+            f"late training; null: shifted in time, 95 % of draws below {inside.limit:.2g}; p = {inside.p:.1g}"
         )
         in_events = Measure(
             "late_decrease_inside_events",
             "late decrease inside events",
             inside.share,
-            "1",
+            "share",
             low,
             high,
             len(seeds),
@@ -213,36 +221,42 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
         )
     met = meeting(
         "late_events_with_drop_found_alone",
-        "late events with a drop found alone",
+        "late events with a drop found in the loss alone",
         ensemble.met,
         events,
-        "windows overlap",
+        "events that overlap in time with a drop found in the loss alone",
     )
     met_back = meeting(
-        "drops_found_alone_with_event", "drops found alone with an event", ensemble.meeting, found, "windows overlap"
+        "drops_found_alone_with_event",
+        "drops found in the loss alone with an event",
+        ensemble.meeting,
+        found,
+        "drops found in the loss alone that overlap in time with a late event",
     )
     return [
         average(
             "drops_found_alone_per_run",
-            "drops found alone per run",
+            "drops found in the loss alone, per run",
             np.array([sum(drop.seed == seed for drop in found) for seed in seeds]),
-            "drop",
-            "late, in the loss without a look at any jump",
+            "drops",
+            "late drops detected without reference to any jump, mean over runs",
         ),
         average(
             "drop_found_alone_duration",
-            "duration of a drop found alone",
+            "duration of a drop found in the loss alone",
             by_run([(drop.seed, drop.end - drop.start) for drop in found]),
-            "step",
-            "mean over runs",
+            "steps",
+            "from beginning to end of a late drop, mean over runs",
         ),
         met,
         met_back,
         in_events,
-        crossed("late events with a drop, beside other runs", ensemble.met, met, "events that overlap a drop"),
-        crossed("drops with an event, beside other runs", ensemble.meeting, met_back, "drops that overlap an event"),
+        crossed("late events with a drop, compared with other runs", ensemble.met, met, "events that overlap a drop"),
         crossed(
-            "late decrease inside events, beside other runs",
+            "drops with an event, compared with other runs", ensemble.meeting, met_back, "drops that overlap an event"
+        ),
+        crossed(
+            "late decrease inside events, compared with other runs",
             inside,
             in_events,
             "share of the late decrease of the loss inside late events",
@@ -251,7 +265,7 @@ def _of_matches(ensemble: Ensemble) -> list[Measure]:
 
 
 def _of_kinds(ensemble: Ensemble) -> list[Measure]:
-    """What events are, from level to level; births and the like by dimensionality and by who faces whom."""
+    """The kinds of events: by the levels between which features jump, and by which features face each other."""
     from tegum.analysis.dynamics.levels import transitions
 
     events, runs = ensemble.events, len(ensemble.seeds)
@@ -261,53 +275,65 @@ def _of_kinds(ensemble: Ensemble) -> list[Measure]:
             "late_completions",
             "late completions",
             sum(len(event.completions) for event in events),
-            "digon",
-            "a lone feature gets a partner",
+            "digons",
+            "digons completed in late events: a lone feature gains a partner",
         ),
         (
             "late_births",
             "late births",
             sum(len(event.births) for event in events),
-            "digon",
-            "two absent features become a digon",
+            "digons",
+            "digons born in late events: two absent features become a digon",
         ),
-        ("late_swaps", "late swaps", sum(len(event.swaps) for event in events), "pair", "two features change places"),
+        (
+            "late_swaps",
+            "late swaps",
+            sum(len(event.swaps) for event in events),
+            "pairs",
+            "pairs of features that swap places in late events",
+        ),
         (
             "late_deaths",
             "late deaths",
             sum(len(event.deaths) for event in events),
-            "death",
-            "a feature, or a pair, becomes absent",
+            "deaths",
+            "features, or pairs of features, that become absent in late events",
         ),
         (
             "digons_completed_by_weights",
             "digons completed, by weights",
             facing["completion"],
-            "digon",
-            "face each other after an event only",
+            "digons",
+            "pairs of a lone feature and an absent one that face each other only after a late event",
         ),
-        ("digons_born_by_weights", "digons born, by weights", facing["birth"], "digon", "of two absent features"),
+        (
+            "digons_born_by_weights",
+            "digons born, by weights",
+            facing["birth"],
+            "digons",
+            "pairs of absent features that face each other only after a late event",
+        ),
         (
             "digons_that_exchange_partner_by_weights",
-            "digons that exchange a partner",
+            "digons that exchange a partner, by weights",
             facing["exchange"],
-            "digon",
-            "those before and those after, by weights",
+            "digons",
+            "digons before and after a late event in which a feature changes its partner",
         ),
         (
             "digons_that_end_by_weights",
             "digons that end, by weights",
             facing["death"],
-            "digon",
-            "without a new partner",
+            "digons",
+            "digons that end in a late event without a new partner for either feature",
         ),
         (
             "late_revivals",
             "late revivals",
             len(ensemble.revivals),
-            "output",
-            f"a dead output lives again; {sum(revival.visible for revival in ensemble.revivals)} with another "
-            "dimensionality",
+            "outputs",
+            "dead outputs that come back to life late in training, "
+            f"{sum(revival.visible for revival in ensemble.revivals)} of them with a change of dimensionality",
         ),
     ]
     moves = sorted(transitions(ensemble.jumps).items(), key=lambda item: (-item[1], item[0]))
@@ -318,9 +344,9 @@ def _of_kinds(ensemble: Ensemble) -> list[Measure]:
                 f"late_jumps_from_{_level_key(before)}_to_{_level_key(after)}",
                 f"late jumps from {before} to {after}",
                 count,
-                "jump",
+                "jumps",
                 n=runs,
-                meaning="known levels within 0.02",
+                meaning="late jumps between these levels, within 0.02; elsewhere: at no known level",
             )
             for (before, after), count in moves
         ),
@@ -328,12 +354,12 @@ def _of_kinds(ensemble: Ensemble) -> list[Measure]:
 
 
 def _level_key(level: str) -> str:
-    """A known level in the key of a measure: "1_2" of "1/2"."""
+    """A known level as part of a key: "1/2" becomes "1_2"."""
     return level.replace("/", "_")
 
 
 def _opposite(jump: Jump, event: Event) -> list[Jump]:
-    """The jumps of its event that overlap it, in the other direction."""
+    """The jumps of the same event that overlap this one, in the opposite direction."""
     return [
         other
         for other in event.jumps
@@ -342,7 +368,7 @@ def _opposite(jump: Jump, event: Event) -> list[Jump]:
 
 
 def _chance(jump: Jump, jumps: Sequence[Jump], time: float) -> float:
-    """The chance that an opposite jump of the same run overlaps this one, were their times independent."""
+    """The probability that an opposite jump of the same run overlaps this one if their times are independent."""
     lengths = [
         other.end - other.start
         for other in jumps

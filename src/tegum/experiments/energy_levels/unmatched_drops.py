@@ -1,4 +1,4 @@
-"""What happens in drops of the loss that meet no event: which features move, and why their passage is no jump."""
+"""Drops of the loss that coincide with no event: which features move in them, and why they do not count as jumps."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class LoneDrops:
-    """The late drops found alone that no late event meets."""
+    """The late drops found in the loss alone that coincide with no late event."""
 
     moves: tuple[Move[LossDrop], ...] = ()
-    """Of each drop the feature that moves most in it."""
+    """The feature that moves most in each drop."""
     early: int = 0
-    """Of them, those in a jump that began before late training did."""
+    """The number of drops during a jump that began before late training."""
     slower: int = 0
-    """Of the others, those in a passage between plateaus that took too long for a jump."""
+    """The number of other drops during a transition between plateaus too slow to count as a jump."""
     reviving: int = 0
-    """Of all, those at the revival of a dead output."""
+    """The number of drops, of any kind, at the revival of a dead output."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many there are of each kind, in words; every drop is of one."""
+        """The number of drops of each kind, by its description; every drop is of exactly one kind."""
         rest = len(self.moves) - self.early - self.slower
-        return {"in an early jump": self.early, "in a slower passage": self.slower, "in no passage": rest}
+        return {"in an early jump": self.early, "in a slow transition": self.slower, "in no transition": rest}
 
 
 def lone_drops(
@@ -46,14 +46,14 @@ def lone_drops(
     slower: Sequence[Window],
     revivals: Sequence[Window],
 ) -> LoneDrops:
-    """What there is to say of drops without an event.
+    """Find out what happens in drops of the loss without an event.
 
     Args:
-        drops: late, without an event.
-        levels: dimensionality, dims (seed, step, feature).
-        jumps: all of them, early ones included.
-        slower: passages that took too long for a jump, early ones included.
-        revivals: of dead outputs.
+        drops: the late drops that coincide with no event.
+        levels: the dimensionality of features, with dims (seed, step, feature).
+        jumps: all jumps, including early ones.
+        slower: transitions too slow to count as jumps, including early ones.
+        revivals: the revivals of dead outputs.
 
     """
     from tegum.analysis.dynamics.moves import largest_moves
@@ -70,16 +70,16 @@ def lone_drops(
 
 
 def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
-    """Every measured number of them; `seeds` are the runs that were looked at."""
+    """The measures of drops without an event; `seeds` are the runs examined."""
     from tegum.experiments.reporting import average, by_run, mean, share
 
     measured = [move for move in lone.moves if move.measurable]
     moved = by_run([(move.window.seed, abs(move.change)) for move in measured])
     meanings = (
-        "one that began before late training did",
-        "between plateaus, too long for a jump",
-        "between no two plateaus",
-        "of a dead output, whatever else they are",
+        "drops during a jump that began before late training",
+        "drops during a transition between plateaus that is too slow to count as a jump",
+        "drops in which no feature passes from one plateau to another",
+        "drops at the revival of a dead output, whatever their kind",
     )
     keys = ("in_early_jump", "in_slower_passage", "in_no_passage", "at_revival")
     counts = zip(keys, (*lone.counts, "at a revival"), (*lone.counts.values(), lone.reviving), meanings, strict=True)
@@ -89,7 +89,8 @@ def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
             "drops without an event in which a feature moves",
             sum(move.significant for move in measured),
             len(measured),
-            "by more than the 95 % quantile of the time-shifted null; "
+            "drops in which the dimensionality of some feature changes by more than the 95 % quantile of the "
+            "time-shifted null; "
             f"measurable in {len(measured)} of {len(lone.moves)}",
             runs=len(moved),
             null=0.05,
@@ -98,18 +99,18 @@ def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
             "dimensionality_change_in_drop_without_event",
             "change of dimensionality in a drop without an event",
             moved,
-            "1",
-            "of the feature that moves most; null: shifted in time, median",
+            "",
+            "change of the feature that moves most, mean over runs; null: shifted in time, median",
             null=mean([float(np.median(move.null)) for move in measured]),
         ),
         *(
             Measure(
                 f"drops_without_event_{key}",
-                f"drops without an event {name}",
+                f"drops without an event, {name}",
                 count,
-                "drop",
+                "drops",
                 n=len(seeds),
-                meaning=f"{meaning}; of {len(lone.moves)}",
+                meaning=f"{meaning}, out of {len(lone.moves)} drops without an event",
             )
             for key, name, count, meaning in counts
         ),
