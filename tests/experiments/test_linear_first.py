@@ -126,7 +126,7 @@ def test_superposition_of_independent_features_is_neither_early_nor_late_and_abs
         assert np.isinf(onset.begins("norm")).all()
         assert_allclose(onset.total[:, -1], onset.hidden, rtol=0.05)
         assert_allclose(onset.disturbed[:, -1], 15 / 20, rtol=0.05)
-    assert "begins, by more than m represented, midway" in summary.caption
+    assert "begins, by more than m represented features, midway" in summary.caption
 
 
 def test_medians_have_intervals_of_order_statistics():
@@ -158,7 +158,7 @@ def test_the_answer_says_what_was_measured(at, word):
     found = LinearFirstFindings((), {}, {"adamw": (ensemble(made),)})
     measured = by_key(_linear_measures._of_onsets(found))
     text = _linear_figure.answer(found, measured)
-    assert f"by more than m represented, {word}: when" in text
+    assert f"by more than m represented features, {word}: when" in text
 
 
 def made_up(value=1.0, low=0.9, high=1.0, null=0.1):
@@ -264,10 +264,8 @@ def test_what_runs_do_instead_is_counted():
     later = dataclasses.replace(runs, first=(None,) * 4, purest=(-1,) * 4)
     system = StartScales(2, 4, np.arange(4), runs.losses, (0.001, 0.1, np.nan), (runs, later, later))
     text = _linear_figure.failures(LinearFirstFindings((system,), {}, {}))
-    assert "m = 2k: 2 linear, of full rank, 1 linear, of lower rank, 1 antipodal sets. With" in text
+    assert "m = 2k: 2 linear of full rank, 1 linear of lower rank, 1 antipodal sets. With" in text
     shares = by_key(_linear_measures._of_systems(LinearFirstFindings((system,), {}, {})))
     assert shares["sets_2_4.instead_antipodal"].value == 0.25
     assert shares["sets_2_4.first_plateau_at_full_rank"].value == 0.5
-    assert "0 antipodal sets, 0 other plateau, 4 no plateau" in (
-        shares["sets_2_4.start_0_1.first_plateau_at_full_rank"].meaning
-    )
+    assert "0 antipodal sets, 0 other, 4 none" in (shares["sets_2_4.start_0_1.first_plateau_at_full_rank"].meaning)

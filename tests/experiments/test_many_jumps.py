@@ -105,7 +105,7 @@ def test_too_few_runs_test_nothing_and_are_drawn_nevertheless(quick, seeds):
     assert not findings.tested
     assert rendered(EXPERIMENT.draw(runs, findings), "png").startswith(b"\x89PNG")
     if seeds < 2:
-        assert findings.caption == "No two runs of a size trained to their end."
+        assert findings.caption == "No size has two runs that trained to their end."
 
 
 def test_the_largest_size_alone_decides(quick):

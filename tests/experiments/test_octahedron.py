@@ -140,7 +140,7 @@ def test_saddles_are_where_they_must_be(quick, measured):
 
 def test_the_sign_of_the_centroids_goes_with_how_they_stand_and_nothing_else_with_the_route(quick, measured):
     _, _, found = quick
-    strongest = found.decides["opposite, by the start"][0]
+    strongest = found.decides["opposite sets (initial weights)"][0]
     assert strongest.feature in ("coordinates of opposite sign", "cosine of centroids")
     assert strongest.strength > strongest.limit
     assert measured["start_0_01.centroids_along_diagonals"].low > 0.95

@@ -1,4 +1,4 @@
-"""Linear solutions early in training: first plateaus, plateaus of successive ranks, and the onset of superposition."""
+"""The figure of linear solutions early in training: first plateaus, successive ranks, and onset of superposition."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MARKERS = "os^Dv"
 
 _KINDS = {
     "linear": ("rank k", style.ACCENTS[1]),
-    "begun": ("rank k at first", style.ACCENTS[5]),
+    "begun": ("rank k where purest", style.ACCENTS[5]),
     "lower": ("lower rank", style.ACCENTS[2]),
     "antipodal": ("antipodal sets", style.ACCENTS[0]),
     "other": ("other", style.ACCENTS[4]),
@@ -45,21 +45,22 @@ def linear_first(
     drawn: tuple[tuple[int, int], tuple[str, str]],
     caption: str = "",
 ) -> Figure:
-    """Eleven panels, in five rows.
+    """Draw eleven panels in five rows.
 
     Args:
-        systems: with `sets`, `hidden`, `steps`, `losses`, `scales` and `runs`; these with `loss` and `kinds`.
-        orders: by (way, training), with `steps`, `time`, `loss`, `losses`, `predicted`, `modes`, `in_order`, `timely`,
-            `ratio` and `plateaus_at`.
-        onsets: by training, with `density`, `scale` and `onset`; this with `hidden`, `steps`, `count`, `total`,
-            `disturbed`, `fallen`, `linear_interference`, `begins`, `done` and `at`.
-        drawn: sets and dimensions of the system whose losses are drawn, and way and training of such an ensemble.
-        caption: set below the panels, in full lines.
+        systems: alike sets, each with `sets`, `hidden`, `steps`, `losses`, `scales` and `runs`; these with `loss` and
+            `kinds`.
+        orders: unlike sets by (way, training), each with `steps`, `time`, `loss`, `losses`, `predicted`, `modes`,
+            `in_order`, `timely`, `ratio` and `plateaus_at`.
+        onsets: independent features by training, each with `density`, `scale` and `onset`; this with `hidden`, `steps`,
+            `count`, `total`, `disturbed`, `fallen`, `linear_interference`, `begins`, `done` and `at`.
+        drawn: the sets and dimensions of the system, and the way and training of the ensemble, whose losses are drawn.
+        caption: the text below the panels, wrapped to their width.
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.7 + told.height
+        words = style.Caption(caption)
+        below = 0.7 + words.height
         height = below + _ROW_COUNT * _ROW_HEIGHT + (_ROW_COUNT - 1) * _ROW_GAP + 0.35
         figure = new_figure(figsize=(style.WIDTH, height))
         sides = {"left": 0.085, "right": 0.945, "bottom": below / height, "top": (height - 0.35) / height}
@@ -77,12 +78,12 @@ def linear_first(
         _draw_courses(thirds, onsets)
         _draw_onsets(pairs[3][0], onsets["adamw"])
         _draw_falls(pairs[3][1], onsets["adamw"])
-        told.write(figure, below - 0.55)
+        words.write(figure, below - 0.55)
     return figure
 
 
 def only_words(caption: str) -> Figure:
-    """A figure without panels, where some ensemble has no run to draw."""
+    """Draw a figure without panels, for results in which some ensemble has no run to draw."""
     with style.drawing():
         figure = new_figure(figsize=(style.WIDTH, 1.0))
         figure.text(0.02, 0.5, style.wrapped(caption), va="center")
@@ -131,7 +132,7 @@ def _draw_stairs(place: Axes, order: Any) -> None:
     place.yaxis.set_minor_formatter(NullFormatter())
     place.set_xlabel("training step (log scale)")
     place.set_ylabel("population loss")
-    place.set_title("sets with eigenvalues well apart, SGD", pad=4)
+    place.set_title("well-separated eigenvalues, SGD", pad=4)
 
 
 def _scale(scale: float) -> str:
@@ -155,7 +156,7 @@ def _draw_kinds(place: Axes, systems: Sequence[Any], title: str) -> None:
     place.set_yticks([0, 0.5, 1])
     place.set_xlabel("start scale")
     place.set_ylabel("share of runs")
-    place.set_title(f"first plateau, {title}, k = {', '.join(str(each) for each in _sets(systems))}", pad=4)
+    place.set_title(f"first plateau ({title}), k = {', '.join(str(each) for each in _sets(systems))}", pad=4)
     place.legend(
         loc="upper left", ncols=3, borderaxespad=0.1, labelspacing=0.15, fontsize=7.0, columnspacing=0.9,
         handlelength=0.9, handletextpad=0.4,
@@ -175,7 +176,7 @@ def _draw_ratios(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
             shares = np.array([each.mean() for each in on])
             ends = np.array([wilson(float(share), len(each)) for share, each in zip(shares, on, strict=True)]).T
             place.errorbar(
-                # Beside each other, for many are alike.
+                # Side by side, because many values coincide.
                 ratios * 1.035 ** (number - 1), shares, np.abs(ends - shares), color=style.ACCENTS[number], ls="",
                 marker=_MARKERS[number], ms=4.5, mfc="white" if group == "close" else None, elinewidth=0.8,
             )  # fmt: skip
@@ -185,7 +186,7 @@ def _draw_ratios(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
     place.minorticks_off()
     place.set_ylim(-0.05, 1.32)
     place.set_yticks([0, 0.5, 1])
-    place.set_xlabel("eigenvalue r over eigenvalue r + 1 (log scale)")
+    place.set_xlabel("eigenvalue r / eigenvalue r + 1 (log scale)")
     place.set_ylabel("share of runs")
     place.set_title("plateau at the linear optimum of rank r", pad=4)
     place.legend(
@@ -216,7 +217,7 @@ def _draw_orders(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
     place.set_ylim(-0.05, 1.32)
     place.set_yticks([0, 0.5, 1])
     place.set_ylabel("share of runs")
-    place.set_title("in the predicted order, at the predicted times", pad=4)
+    place.set_title("predicted order, predicted times", pad=4)
     place.legend(loc="upper left", ncols=3, columnspacing=1.0, handletextpad=0.2, borderaxespad=0.1, fontsize=7.0)
 
 
@@ -232,7 +233,7 @@ def _draw_courses(places: Sequence[Axes], onsets: Mapping[str, Sequence[Any]]) -
     for place, (name, of, level) in zip(places, parts, strict=True):
         place.axhline(level, color=style.MUTED, lw=0.9, ls=(0, (4, 2)), zorder=0.5)
         for each, colour in [*zip(shown, style.ACCENTS, strict=False), (linear, style.INK)]:
-            # Medians: m/|W|²_F begins near infinity.
+            # Medians, because m/|W|²_F starts near infinity.
             onset = each.onset
             course, later = np.median(of(onset), 0), onset.steps >= 50
             label = "linear" if each is linear else f"p = {each.density:g}"
@@ -250,8 +251,9 @@ def _draw_courses(places: Sequence[Axes], onsets: Mapping[str, Sequence[Any]]) -
 
 def _draw_onsets(place: Axes, onsets: Sequence[Any]) -> None:
     for number, (scale, group) in enumerate(_by_scale(onsets)):
+        start = "Xavier start" if scale == "Xavier" else f"start {scale}"
         for by, line in (("features", "-"), ("norm", ":")):
-            _draw_means(place, [(each, each.onset.begins(by)) for each in group], number, line, f"start {scale}")
+            _draw_means(place, [(each, each.onset.begins(by)) for each in group], number, line, start)
     place.set_yscale("log")
     low, high = place.get_ylim()
     place.set_ylim(low, high * 4)
@@ -272,8 +274,8 @@ def _draw_falls(place: Axes, onsets: Sequence[Any]) -> None:
                        textcoords="offset points", fontsize=7.0, color=style.MUTED)  # fmt: skip
     _over_density(place, onsets)
     place.set_ylim(-0.02, 1.05)
-    place.set_ylabel("part of the loss's fall")
-    place.set_title("done when superposition begins", pad=4)
+    place.set_ylabel("share of the fall")
+    place.set_title("fall of the loss complete at onset", pad=4)
 
 
 def _by_scale(onsets: Sequence[Any]) -> list[tuple[str, list[Any]]]:
@@ -282,12 +284,12 @@ def _by_scale(onsets: Sequence[Any]) -> list[tuple[str, list[Any]]]:
 
 
 def _draw_means(place: Axes, values: Sequence[tuple[Any, Any]], number: int, line: str, label: str) -> None:
-    """Means over runs in which it comes to that, moved a little apart, and at least one step on a logarithmic axis."""
+    """Draw means over the runs with a finite value, shifted slightly apart; zeros have no place on a log axis."""
     kept = [(each.density * 1.06 ** (number - 1), row[np.isfinite(row)]) for each, row in values]
     kept = [(at, row) for at, row in kept if len(row)]
     densities, means = np.array([at for at, _ in kept]), np.array([row.mean() for _, row in kept])
     if label and not means.all():
-        return  # From the start on.
+        return  # Superposition from the start on: step 0 has no place on a log axis.
     ends = np.array([bootstrap_mean(row) for _, row in kept]).T.reshape(2, -1)
     place.errorbar(
         densities, means, np.abs(ends - means), color=style.ACCENTS[number], marker=_MARKERS[number], ms=3.5, lw=1.3,

@@ -1,4 +1,4 @@
-"""The loss of single runs with the jumps under way, and what jumps explain of it at all sizes."""
+"""The figure of jumps in larger models: the loss of single runs with jumps under way, and what jumps explain of it."""
 
 from __future__ import annotations
 
@@ -23,63 +23,66 @@ _LOOKS = {
     "own jumps": (_OWN, "o", "-"),
     "other runs' jumps": (_OTHERS, "s", (0, (4, 2))),
     "jumps shifted in time": (_SHIFTED, "^", (0, (1, 2))),
-    "mean course of others": (_COURSE, "D", "-"),
+    "mean of other runs": (_COURSE, "D", "-"),
 }
 _PARTS = {
     "decrease inside jumps": (_OWN, "o", "-"),
-    "predicted fall": (style.ACCENTS[2], "v", "-"),
-    "apart from the course": (style.ACCENTS[3], "P", "-"),
+    "prediction of the fall": (style.ACCENTS[2], "v", "-"),
+    "apart from the mean": (style.ACCENTS[3], "P", "-"),
 }
-"""Lines that are parts of what made losses give."""
+"""The look of lines that are relative to synthetic losses."""
 
 
 class One(NamedTuple):
-    """One run."""
+    """The loss of one run, and its jumps."""
 
     title: str
     unit: str
-    """Of its steps."""
+    """What `step` counts: training steps or flow time."""
     step: Int[np.ndarray, " snapshot"]
     loss: Float[np.ndarray, " snapshot"]
-    """Summed over features."""
+    """The loss, summed over features."""
     course: Float[np.ndarray, " snapshot"]
     """The mean loss of all other runs."""
     under_way: Float[np.ndarray, " interval"]
-    """How many jumps are."""
+    """The number of jumps under way."""
 
 
 Line = Sequence[tuple[float, float, float, float]]
-"""Number of features, value, and its interval."""
+"""Points of a line: the number of features, the value, and the ends of its interval."""
 
 
 class Panel(NamedTuple):
-    """Numbers over the number of features."""
+    """Lines over the number of features."""
 
     title: str
     label: str
     lines: Mapping[str, Line]
     flows: Mapping[str, Line]
-    """The same of gradient flow, drawn hollow."""
+    """The lines of gradient flow, drawn hollow."""
 
 
 def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") -> Figure:
-    """Single runs in a row, over a row of panels over the number of features.
+    """Draw single runs in a row, and below them a row of panels over the number of features.
 
     Args:
-        ones: three at most; none if there is nothing to show.
-        panels: three at most.
-        caption: set below the panels, in full lines.
+        ones: at most three runs; none if there is nothing to show.
+        panels: at most three panels.
+        caption: the text below the panels, wrapped to their width.
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 1.12 + told.height
+        words = style.Caption(caption)
+        below = 1.12 + words.height
         height = below + sum(_HEIGHTS_OF_ROWS) + 1.35
         figure = new_figure(figsize=(style.WIDTH, height))
         top = height - 0.45
         if not ones:
             figure.text(
-                0.5, (top - _HEIGHTS_OF_ROWS[0] / 2) / height, "nothing to show: no two runs of a size", ha="center"
+                0.5,
+                (top - _HEIGHTS_OF_ROWS[0] / 2) / height,
+                "nothing to show: no two runs of a size",
+                ha="center",
             )
         for row, (content, high) in enumerate(zip((ones, panels), _HEIGHTS_OF_ROWS, strict=True)):
             if not content:
@@ -98,12 +101,12 @@ def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") 
                     _draw_panel(place, each)
             top = bottom - 0.9
         _explain(figure, below - 0.62, height)
-        told.write(figure, below - 0.87)
+        words.write(figure, below - 0.87)
     return figure
 
 
 def _explain(figure: Figure, at: float, height: float) -> None:
-    """A legend for the first panels of the lower row, and one for the last."""
+    """Draw one legend for the first panels of the lower row, and one for the last."""
     from matplotlib.lines import Line2D
 
     for looks, place in ((_LOOKS, 0.33), (_PARTS, 0.775)):
@@ -122,7 +125,7 @@ def _draw_run(place: Axes, one: One) -> None:
     place.plot(one.step, one.loss, color=_OWN, lw=1.3, zorder=3)
     shown = np.concatenate([one.loss, one.course])
     span = float(np.ptp(shown)) or 1.0
-    # The lower half is for the jumps.
+    # The lower half is left to the jumps.
     place.set_ylim(float(shown.min()) - 0.75 * span, float(shown.max()) + 0.05 * span)
     place.set_xlim(float(one.step[0]), float(one.step[-1]))
     place.set_xscale("log")
@@ -139,7 +142,7 @@ def _draw_run(place: Axes, one: One) -> None:
     counts.set_ylim(0, 2.6 * most)
     counts.set_yticks([0, round(most)])
     counts.spines["right"].set_visible(True)
-    counts.set_ylabel("jumps at once", y=0.26, labelpad=1)
+    counts.set_ylabel("active jumps", y=0.26, labelpad=1)
     place.set_zorder(counts.get_zorder() + 1)
     place.patch.set_visible(False)
 

@@ -1,4 +1,4 @@
-"""Two sets of three on their way to an octahedron: polyhedra, the loss with its regimes, and the tree of routes."""
+"""The figure of two sets of three becoming an octahedron: polyhedra, loss with regimes, and tree of routes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TREE_HEIGHT = 1.9
 """The heights of the row of polyhedra, of the loss and of the tree of routes, in inches."""
 
 _PAIR = -0.9
-"""Features of different sets with a lower cosine are joined."""
+"""Features of different sets are joined by a line if the cosine between them is at most this."""
 
 
 class Picture(NamedTuple):
@@ -35,7 +35,7 @@ class Picture(NamedTuple):
 
 
 Band = tuple[int, int, str, str, float]
-"""First and last step, plateau or fall, the transformation that rules it, and its share."""
+"""The first and last step of a regime, plateau or fall, its dominant motion, and the share of that motion."""
 
 
 def octahedron(
@@ -45,19 +45,19 @@ def octahedron(
     tree: Mapping[tuple[str, str, str], int],
     caption: str = "",
 ) -> Figure:
-    """Polyhedra in a row, over the loss, over the tree of routes.
+    """Draw polyhedra in a row, the loss below them, and the tree of routes at the bottom.
 
     Args:
-        pictures: in the order of their steps.
-        curve: steps and loss of the run that they show; None if there is none.
-        bands: its regimes.
-        tree: how many runs stood, went and ended how.
-        caption: set below the panels, in full lines.
+        pictures: the embeddings of one run, in the order of their steps.
+        curve: the steps and the loss of that run; None to leave out polyhedra and loss.
+        bands: the regimes of that run.
+        tree: the number of runs for each configuration, route and final state.
+        caption: the text below the panels, wrapped to their width.
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.15 + told.height
+        words = style.Caption(caption)
+        below = 0.15 + words.height
         shown = curve is not None and len(pictures) > 0
         height = below + _TREE_HEIGHT + ((_LOSS_HEIGHT + _POLYHEDRA_HEIGHT + 0.85) if shown else 0.1)
         figure = new_figure(figsize=(style.WIDTH, height))
@@ -69,7 +69,7 @@ def octahedron(
             place = figure.add_axes((0.11, bottom, 0.865, top - bottom - 0.08 / height))
             _draw_loss(place, *curve, bands, [each.step for each in pictures])
         _draw_tree(figure.add_axes((0.02, below / height, 0.96, (_TREE_HEIGHT - 0.1) / height)), tree)
-        told.write(figure, below - 0.1)
+        words.write(figure, below - 0.1)
     return figure
 
 
@@ -83,7 +83,7 @@ def _draw_row(figure: Figure, pictures: Sequence[Picture], bottom: float, height
 
 
 def posed(weights: Float[np.ndarray, "step 6 3"]) -> Float[np.ndarray, "step 6 3"]:
-    """All in the pose of the last one, where the axis through both sets' centroids stands upright, seen from above."""
+    """Rotate all snapshots into the pose of the last, with the axis through both centroids upright, seen from above."""
     chained = np.asarray(align_steps(weights))
     axis = chained[-1, :3].mean(0) - chained[-1, 3:].mean(0)
     axis = axis / max(float(np.linalg.norm(axis)), 1e-30)
@@ -97,7 +97,7 @@ def posed(weights: Float[np.ndarray, "step 6 3"]) -> Float[np.ndarray, "step 6 3
 
 
 def draw_polyhedron(place: Axes, points: Float[np.ndarray, "6 3"]) -> None:
-    """Six embeddings, seen along the second axis: the third one is up. The nearer, the larger and the darker."""
+    """Draw six embeddings, seen along the second axis with the third axis up; nearer ones are larger."""
     flat, depth = points[:, [0, 2]], -points[:, 1]
     norms = np.linalg.norm(points, axis=1)
     directions = points / np.maximum(norms, 1e-30)[:, None]
@@ -128,14 +128,14 @@ def _draw_loss(
     bands: Sequence[Band],
     marks: Sequence[int],
 ) -> None:
-    # A log axis has no step 0.
+    # Step 0 has no place on a log axis.
     first = float(steps[steps > 0][0])
-    for start, end, kind, ruler, share in bands:
+    for start, end, kind, motion, share in bands:
         if kind == "plateau":
             place.axvspan(start, end, color=style.BAND, lw=0, zorder=0)
         narrow = np.log(end / start) < 0.16 * np.log(steps[-1] / first)
         place.annotate(
-            f"{ruler} {share:.0%}" if narrow else f"{ruler}\n{share:.0%}",
+            f"{motion} {share:.0%}" if narrow else f"{motion}\n{share:.0%}",
             (float(np.sqrt(start * end)), 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, -4),
@@ -172,16 +172,16 @@ def _draw_loss(
 
 
 def _draw_tree(place: Axes, tree: Mapping[tuple[str, str, str], int]) -> None:
-    """Columns of what followed what; the wider a line, the more runs."""
+    """Draw columns of configurations, routes and final states; the more runs, the wider the line."""
     place.set_xlim(0, 1)
     place.set_ylim(0, 1)
     place.axis("off")
     total = sum(tree.values())
     if not total:
-        place.text(0.5, 0.5, "no run from a small start", ha="center", va="center", color=style.MUTED)
+        place.text(0.5, 0.5, "no runs from small starts", ha="center", va="center", color=style.MUTED)
         return
     columns = [{("small starts",): total}, _counts(tree, 1), _counts(tree, 2)]
-    xs, titles = (0.08, 0.33, 0.59, 0.75), ("", "sets begin to open", "route", "at the last step")
+    xs, titles = (0.08, 0.33, 0.59, 0.75), ("", "before the sets open", "route", "final state")
     heights: list[dict[tuple[str, ...], float]] = []
     for column in columns:
         order = sorted(column)
@@ -207,8 +207,8 @@ def _draw_tree(place: Axes, tree: Mapping[tuple[str, str, str], int]) -> None:
             )  # fmt: skip
     for path, y in heights[2].items():
         ends = {one[2]: count for one, count in tree.items() if one[:2] == path}
-        told = ", ".join(f"{end} {count}" for end, count in sorted(ends.items(), key=lambda item: -item[1]))
-        place.text(xs[3], y, told, ha="left", va="center", fontsize=8.0)
+        counts = ", ".join(f"{end} {count}" for end, count in sorted(ends.items(), key=lambda item: -item[1]))
+        place.text(xs[3], y, counts, ha="left", va="center", fontsize=8.0)
 
 
 def _counts(tree: Mapping[tuple[str, str, str], int], depth: int) -> dict[tuple[str, ...], int]:

@@ -29,7 +29,7 @@ SURPLUS = 1.1
 
 Definition = Literal["features", "norm"]
 
-DEFINITIONS: Mapping[Definition, str] = {"features": "more than m represented", "norm": "|W|²_F > 1.1 m"}
+DEFINITIONS: Mapping[Definition, str] = {"features": "more than m represented features", "norm": "|W|²_F > 1.1 m"}
 """Of superposition."""
 
 

@@ -32,14 +32,14 @@ PRESENT, OPPOSITE = 0.1, -0.5
 """Sets of which |vᵀ W|² is at least the first are antipodal if the cosine of their rows is below the second."""
 
 PLATEAU_KINDS: Mapping[str, str] = {
-    "linear": "linear, of full rank",
-    "begun": "linear at first only",
-    "lower": "linear, of lower rank",
+    "linear": "linear of full rank",
+    "begun": "linear only where purest",
+    "lower": "linear of lower rank",
     "antipodal": "antipodal sets",
-    "other": "other plateau",
-    "none": "no plateau",
+    "other": "other",
+    "none": "none",
 }
-"""What the first plateau of a run is, in the order in which it is asked."""
+"""The kinds of first plateaus, in the order in which they are checked."""
 
 
 @final

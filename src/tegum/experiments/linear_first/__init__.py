@@ -1,6 +1,6 @@
-"""Early in training, from a small start, the model finds a linear solution before the better nonlinear one.
+"""Early in training from a small start, the model finds a linear solution before the better nonlinear one.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -22,15 +22,27 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 FIRST_SEED = 2_100
-"""Of base seeds."""
+"""The lowest base seed of the experiment."""
 
 EVALUATION = 256
-"""Samples of the loss that is recorded: small, for what is measured is the population's."""
+"""The number of samples for the recorded loss: few, as only the exact population loss is measured."""
 
 
 @final
 class LinearFirst(Experiment["LinearFirstFindings"]):
-    """The claim about linear solutions early in training."""
+    """The claim about linear solutions early in training.
+
+    It is tested on the exact population loss along each trajectory, in three parts:
+
+    - plateaus: correlated sets of three, all alike, from starts of several scales. Is the first plateau the best linear
+      solution with a direction for each set, both in the loss and in the loss of the same weights without the ReLU?
+    - order: sets that differ in density, importance or size. Are the principal directions learned in the order, and at
+      the times, that gradient flow of the linear model predicts from the initial weights without a free parameter?
+    - onset: independent features. How much of the fall of the loss is complete when superposition begins?
+
+    The nulls are levels at which no linear optimum lies, a random order, times predicted from the starts of other runs,
+    and the loss at random times between two escapes.
+    """
 
     claim: ClassVar[str] = (
         "Early in training from a small start the model finds the best linear solution with a direction for each set, "
@@ -38,14 +50,14 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
     )
 
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=4)}
-    """With fewer nothing is tested."""
+    """With fewer runs no criterion could pass."""
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """Sets over start scales, sets that differ by several trainings, and independent features over density."""
+        """Alike sets over start scales, unlike sets over ways of training, and independent features over density."""
         return {**_alike(size), **_unlike(size), **_independent(size)}
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[LinearFirstFindings]:
-        """Plateaus, orders and onsets; `shown` is what was found."""
+        """Find first plateaus, orders and onsets; `shown` is the `LinearFirstFindings`."""
         from tegum.experiments.linear_first.criteria import criteria, testable
         from tegum.experiments.linear_first.figure import caption
         from tegum.experiments.linear_first.measures import measures
@@ -57,14 +69,14 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
         return Findings(tuple(measured.values()), criteria(found, measured), caption(found, measured), found)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LinearFirstFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """Losses and first plateaus; plateaus, order and times of unlike sets; superposition over training."""
+        """Draw losses and first plateaus, the order and times of unlike sets, and superposition over training."""
         from tegum.experiments.linear_first.figure import figure
 
         return figure(findings.shown, findings.caption)
 
 
 def _alike(size: Size) -> dict[str, list[Spec]]:
-    """Correlated sets of three, all alike, from starts of several scales."""
+    """Specs of correlated sets of three, all alike, from starts of several scales."""
     from tegum.core.features.distribution import FeatureDistribution
     from tegum.core.features.sets import Correlated
     from tegum.training.spec.methods import Sampled
@@ -92,7 +104,7 @@ def _alike(size: Size) -> dict[str, list[Spec]]:
 
 
 def _unlike(size: Size) -> dict[str, Spec]:
-    """Sets that differ in density, in importance, or in size, with eigenvalues close and well apart."""
+    """Specs of sets that differ in density, in importance, or in size, with close and well-separated eigenvalues."""
     from tegum.core.features.distribution import FeatureDistribution
     from tegum.core.features.sets import Correlated, Independent
     from tegum.training.spec.methods import Flow, Sampled
@@ -109,11 +121,11 @@ def _unlike(size: Size) -> dict[str, Spec]:
         "importance": [Correlated(8, 0.1, importance=each) for each in (1.0, 0.25, 0.0625)],
         "size": [Correlated(24, 0.1), Correlated(6, 0.1), Independent(1, 0.1)],
     }
-    # A step of SGD grows the strongest direction by 4 % here, where the flow's growth would be 2 % more.
+    # At these rates one step of SGD grows the strongest direction by 4 %, and the flow would add only 2 % to that.
     rates = {"density": 0.04, "importance": 0.05, "size": 0.02}
     steps = {"density": 4_000, "importance": 5_000, "size": 6_000}
     adamw = Sampled(steps=1_500, weight_decay=0.0, evaluation=EVALUATION)
-    # Looser than by default, and a hundred times as accurate as the comparison asks.
+    # Looser than the default, and still a hundred times more accurate than the comparison needs.
     flow = Flow(duration=130.0, steps=130, solver="explicit", rtol=1e-4, atol=1e-7, accuracy=1e-5)
     specs: dict[str, Spec] = {}
     for number, (way, sets) in enumerate(close.items()):
@@ -141,7 +153,7 @@ def _unlike(size: Size) -> dict[str, Spec]:
 
 
 def _independent(size: Size) -> dict[str, list[Spec]]:
-    """Independent features over density and start scale."""
+    """Specs of independent features over density and start scale."""
     from tegum.core.features.distribution import FeatureDistribution
     from tegum.core.features.sets import Independent
     from tegum.training.spec.methods import Sampled
@@ -153,7 +165,7 @@ def _independent(size: Size) -> dict[str, list[Spec]]:
     steps = 3_000 if quick else 5_000
 
     def specs(training: Sampled, cases: Sequence[tuple[float, float | None]], activation: Any = "relu") -> list[Spec]:
-        # Even where things happen: a logarithmic grid would be coarser than what is compared.
+        # Evenly spaced where things happen: a logarithmic grid would be coarser than the differences that are compared.
         recorded = {*range(0, 1_501, 10), *np.geomspace(1_500, training.steps, 30).round().astype(int).tolist()}
         return [
             Spec(
@@ -184,5 +196,5 @@ def _seeds(size: Size) -> int:
 
 
 def _spread(first: int, last: int, count: int) -> list[int]:
-    """Steps in equal ratios."""
+    """`count` steps in equal ratios from `first` to `last`, and step 0."""
     return sorted({0, *np.geomspace(first, last, count).round().astype(int).tolist()})

@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from tegum.experiments.linear_first.findings import LinearFirstFindings
 
 MOST_RUNS, NEARLY_ALL = 0.5, 0.9
-"""Shares of runs that criteria ask for."""
+"""Shares of runs that criteria require: most, and nearly all."""
 
 FEWEST_TESTED_RUNS = 4
-"""With fewer runs not even all of them would be more than half by an interval of 95 %."""
+"""With fewer runs, even if all agree, the 95 % interval of their share does not lie above one half."""
 
 
 def testable(found: LinearFirstFindings) -> bool:
-    """Whether every ensemble has so many runs that trained to their end that it could pass."""
+    """Whether enough runs of every ensemble trained to their end for a criterion to pass."""
     return found.fewest >= FEWEST_TESTED_RUNS
 
 
 def criteria(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
-    """Those of the protocol, in its order."""
+    """The criteria of the protocol, in its order."""
     spare = [system for system in found.systems if system.hidden >= 2 * system.sets]
     short = [system for system in found.systems if system.sets <= system.hidden < 2 * system.sets]
 
@@ -45,29 +45,33 @@ def criteria(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> tup
     descent = ["sgd", "flow"]
     return (
         Criterion("room_to_spare.linear_where_slowest",
-                  "With room to spare the first plateau of most runs is the linear optimum of rank k where slowest.",
+                  "With dimensions to spare, the first plateau of most runs is at the linear optimum of rank k where "
+                  "slowest.",
                   most([f"{each.key}.first_plateau_at_full_rank" for each in spare])),
-        Criterion("room_to_spare.linear_at_some_time", "With room to spare it is there at some time.",
+        Criterion("room_to_spare.linear_at_some_time",
+                  "With dimensions to spare, most first plateaus are at the linear optimum of rank k at some time.",
                   most([f"{each.key}.first_plateau_at_full_rank_at_some_time" for each in spare])),
-        Criterion("room_is_short.linear_where_slowest", "Where room is short, k ≤ m < 2k, it is there where slowest.",
+        Criterion("room_is_short.linear_where_slowest",
+                  "With few dimensions (k ≤ m < 2k), the first plateau of most runs is there where slowest, too.",
                   most([f"{each.key}.first_plateau_at_full_rank" for each in short])),
         Criterion("linear_runs_end_lower",
                   "More than 90 % of the runs whose first plateau is linear end below every linear solution.",
                   _low(measured["linear_runs_that_end_below_linear_solutions"]) > NEARLY_ALL),
         Criterion("apart.rests_rank_after_rank",
-                  "Where eigenvalues are well apart, SGD rests at the linear optimum of one rank after the other.",
+                  "With well-separated eigenvalues, SGD rests at the linear optimum of one rank after another.",
                   most(of(["sgd"], "every_expected_plateau", "apart"))
                   and bool(nearer) and all(_low(each) > 0 for each in nearer)),
         Criterion("descent_in_predicted_order",
-                  "By SGD and gradient flow most runs learn principal directions in the predicted order.",
+                  "With SGD and gradient flow, most runs learn the principal directions in the predicted order.",
                   most(of(descent, "in_predicted_order"))),
         Criterion("apart.times_as_predicted",
-                  "Where eigenvalues are well apart, most learn each of them at the predicted time, to 5 %.",
+                  "With well-separated eigenvalues, most runs learn every direction within 5 % of its predicted time.",
                   most(of(descent, "every_time_as_predicted", "apart"))),
         Criterion("close.times_as_predicted",
-                  "Where eigenvalues are close, most learn each of them at the predicted time, to 5 %.",
+                  "With close eigenvalues, most runs learn every direction within 5 % of its predicted time.",
                   most(of(descent, "every_time_as_predicted", "close"))),
-        Criterion("adamw_in_predicted_order", "With AdamW, too, most runs learn them in the predicted order.",
+        Criterion("adamw_in_predicted_order",
+                  "With AdamW, too, most runs learn the principal directions in the predicted order.",
                   most(of(["adamw"], "in_predicted_order"))),
     )  # fmt: skip
 

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from tegum.experiments.linear_first.findings import LinearFirstFindings, StartScales
 
 DRAWN = ((4, 8), ("apart-size", "sgd"))
-"""Sets and dimensions of the system, and the ensemble of unlike sets, whose losses are drawn."""
+"""The system of alike sets (sets, dimensions) and the ensemble of unlike sets (way, training) whose losses are
+drawn."""
 
 
 def figure(found: LinearFirstFindings, caption: str) -> Figure:
-    """Losses and first plateaus; plateaus, order and times of unlike sets; superposition over training.
+    """Draw losses and first plateaus, the order and times of unlike sets, and superposition over training.
 
     Args:
-        found: what is drawn.
+        found: the findings to draw.
         caption: set below the panels.
 
     """
@@ -41,55 +42,55 @@ def figure(found: LinearFirstFindings, caption: str) -> Figure:
 def caption(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> str:
     """What the figure shows, and what was found, in sentences."""
     if not testable(found):
-        return f"Some ensemble has fewer than {FEWEST_TESTED_RUNS} runs that trained to their end."
+        return f"Not tested: some ensemble has fewer than {FEWEST_TESTED_RUNS} runs that trained to their end."
     return f"{panels(found)} {failures(found)} {answer(found, measured)}"
 
 
 def panels(found: LinearFirstFindings) -> str:
-    """What the panels show."""
+    """What the panels show, in sentences."""
     runs = len(found.systems[0].runs[0].first)
     return (
-        "First row, left: population loss of k = 4 correlated sets of three, density 0.05, m = 8, AdamW, the first run "
-        "from each start scale; lines are the best linear solutions of each rank. Right: three sets of 24, 6 and 1 "
-        "features, SGD, the first run; ticks are predicted times. Second row: what the first plateau of "
-        f"{runs} runs is, by start scale (X: Xavier), k rising in each group. "
-        "Third row, left: share of runs with a plateau at L_r, over the ratio of eigenvalues r and r + 1, SGD; hollow: "
-        "close eigenvalues. Right: share of runs that learn the directions in order (filled), and each within 5 % of "
-        "its predicted time (hollow). Fourth row: 20 independent features, m = 5, AdamW, start scale "
-        f"{np.nanmin([each.scale for each in found.onsets['adamw']]):g}: medians over time; marks: 90 % of the fall of "
-        "the loss is done; black: the linear model at density 0.3; dashed: a linear optimum. Fifth row: when "
-        "superposition begins, by represented features (solid) and by "
-        "|W|²_F > 1.1 m (dotted; from Xavier starts within few steps), and how much of the fall of the loss is done "
-        "then. Bars are 95 % intervals."
+        "First row, left: population loss (sum over features) of k = 4 correlated sets of three (density 0.05, m = 8, "
+        "AdamW), the first run from each start scale; dashed lines are the best linear solutions of each rank. Right: "
+        "three sets of 24, 6 and 1 features (SGD), the first run; orange ticks are predicted times. Second row: "
+        f"classification of the first plateau of {runs} runs by start scale (X: Xavier); within each group k rises "
+        "from left to right. Third row, left: share of SGD runs with a plateau at L_r, over the ratio of eigenvalues "
+        "r and r + 1; hollow: close eigenvalues. Right: share of runs that learn all directions in order (filled), "
+        "and every one within 5 % of its predicted time (hollow). Fourth row: medians over training for 20 "
+        "independent features (m = 5, AdamW, start scale "
+        f"{np.nanmin([each.scale for each in found.onsets['adamw']]):g}); dots: 90 % of the fall of the loss is "
+        "complete; black: the linear model at density 0.3; dashed: a linear optimum. Fifth row: when superposition "
+        "begins, by the number of represented features (solid) and by |W|²_F > 1.1 m (dotted; within a few steps from "
+        "Xavier starts), and how much of the fall of the loss is complete by then. Bars are 95 % intervals."
     )
 
 
 def failures(found: LinearFirstFindings) -> str:
-    """When the claim about plateaus fails, and what the runs do instead."""
+    """How the first plateaus of runs from the smallest start divide, and up to which scale rank k is found."""
     spare = [system for system in found.systems if system.hidden >= 2 * system.sets]
     tight = [system for system in found.systems if system.hidden < 2 * system.sets]
     parts = []
     for name, group in (("m = 2k", spare), ("m = 3", tight)):
         if group:
             counts = Counter(kind for system in group for kind in system.runs[0].kinds)
-            told = [f"{counts[kind]} {words}" for kind, words in PLATEAU_KINDS.items() if counts[kind]]
-            parts.append(f"{name}: {', '.join(told)}")
+            listed = [f"{counts[kind]} {words}" for kind, words in PLATEAU_KINDS.items() if counts[kind]]
+            parts.append(f"{name}: {', '.join(listed)}")
     held = [_largest(system) for system in spare]
     return (
-        f"First plateaus from scale {found.systems[0].scales[0]:g}; {'; '.join(parts)}. With m = 2k half of the "
-        f"runs are at rank k at some time up to a scale of {_range([each for each in held if each], 'g') or 'none'}."
+        f"First plateaus of runs from start scale {found.systems[0].scales[0]:g}, {'; '.join(parts)}. With m = 2k, "
+        f"more than half of the runs reach rank k at some time, {_up_to([each for each in held if each])}."
     )
 
 
 def _largest(system: StartScales) -> float:
-    """The largest start scale up to which half of the runs are on the linear optimum at some time; 0 if none is."""
+    """The largest start scale up to which more than half of the runs reach the linear optimum at some time, or 0."""
     shares = [np.mean(np.isin(runs.kinds, ("linear", "begun"))) for runs in system.runs[:-1]]
     at = next((number for number, each in enumerate(shares) if each <= MOST_RUNS), len(shares))
     return system.scales[at - 1] if at else 0.0
 
 
 def answer(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> str:
-    """Early or late, by the rule of `when`, in a sentence with numbers for each definition."""
+    """Whether superposition begins early or late by each definition, in a sentence with numbers."""
     group = found.onsets["adamw"]
     chosen = [each for each in group if each.scale == np.nanmin([one.scale for one in group])]
     parts = []
@@ -97,24 +98,33 @@ def answer(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> str:
         steps = {each: each.onset.begins(by) for each in chosen}
         reached = [each for each in chosen if np.isfinite(steps[each]).all()]
         if not reached:
-            parts.append(f"by {rule}, some runs have none")
+            parts.append(f"by {rule}, not in every run")
             continue
         fallen = [measured[f"{where_key('adamw', each)}.fall_done_at_onset_by_{by}"] for each in reached]
         words = dict.fromkeys(when(each.low, each.high) for each in fallen)
         densities = _range([each.density for each in reached], "g")
-        done = _range([each.value for each in fallen if each.value is not None])
-        parts.append(f"by {rule}, {' or '.join(words)}: when {done} of the loss's fall is done (densities {densities})")
+        done = _range([100 * each.value for each in fallen if each.value is not None], ".0f")
+        parts.append(
+            f"by {rule}, {' or '.join(words)}: when {done} % of the fall of the loss is complete (densities "
+            f"{densities})"
+        )
     return f"Superposition of independent features begins, {'; '.join(parts)}."
 
 
 def when(low: float | None, high: float | None) -> str:
-    """Early, late or midway, by the interval of the part of the fall that is done when superposition begins."""
+    """Early, late or midway, by the interval of the fraction of the fall that is complete when superposition begins."""
     if low is None or high is None:
         return "at an unknown time"
     return "early" if high < EARLY else "late" if low > LATE else "midway"
 
 
-def _range(values: Sequence[float], form: str = ".0%") -> str:
+def _up_to(scales: Sequence[float]) -> str:
+    if not scales:
+        return "from no start scale"
+    return f"from start scales up to {_range(scales, 'g')}{', depending on k' * (len(set(scales)) > 1)}"
+
+
+def _range(values: Sequence[float], form: str) -> str:
     if not values:
         return ""
     low, high = (format(pick(values), form) for pick in (min, max))

@@ -1,4 +1,4 @@
-"""What is found out: plateaus of alike sets, the order of unlike ones, and the onset of superposition."""
+"""What the experiment `linear-first` finds: plateaus of alike sets, the order of unlike ones, and superposition."""
 
 from __future__ import annotations
 
@@ -23,54 +23,56 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, eq=False)
 class StartScales:
-    """Correlated sets, all alike, in so many hidden dimensions, from starts of several scales."""
+    """Correlated sets, all alike, trained from starts of several scales."""
 
     sets: int
+    """The number of sets, k."""
     hidden: int
+    """The number of hidden dimensions, m."""
     steps: Int[np.ndarray, " step"]
     losses: Float[np.ndarray, " rank"]
-    """Of the best linear solution of rank 0, 1, …, m."""
+    """The losses of the best linear solutions of rank 0, 1, …, m."""
     scales: tuple[float, ...]
-    """Standard deviations of the starts, the smallest first; NaN for Xavier's, which is last."""
+    """The standard deviations of the initial weights, rising; NaN for Xavier, which is last."""
     runs: tuple[FirstPlateaus, ...]
-    """From each of them."""
+    """The first plateaus of the runs from each start scale."""
 
     @property
     def name(self) -> str:
-        """For measures."""
+        """The name of the system in the names of measures, such as "4 sets, m = 8"."""
         return f"{self.sets} sets, m = {self.hidden}"
 
     @property
     def key(self) -> str:
-        """At the start of its measures' keys: that of its training, "sets_4_8"."""
+        """The key of the system at the start of its measures' keys, such as "sets_4_8"."""
         return f"sets_{self.sets}_{self.hidden}"
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class OnsetEnsemble:
-    """When superposition begins in the runs of one density, start scale and kind of training."""
+    """The onset of superposition in the runs of one density, start scale and training."""
 
     density: float
     scale: float
-    """Standard deviation of the start; NaN for Xavier's."""
+    """The standard deviation of the initial weights; NaN for Xavier."""
     onset: SuperpositionOnset
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class LinearFirstFindings:
-    """Everything that was measured."""
+    """The findings of all three parts of the experiment."""
 
     systems: tuple[StartScales, ...]
     orders: Mapping[tuple[str, str], EscapeOrder]
-    """By the way in which sets differ, and the training."""
+    """Escapes and plateaus by the way in which sets differ and by training, such as ("apart-size", "sgd")."""
     onsets: Mapping[str, tuple[OnsetEnsemble, ...]]
-    """By the training: "adamw", "sgd" (not in the quick form), and "linear", which is AdamW in a linear model."""
+    """Onsets by training: "adamw", "sgd" (not in the quick form), and "linear" (AdamW in a linear model)."""
 
     @property
     def fewest(self) -> int:
-        """The runs that trained to their end in the ensemble that has the fewest."""
+        """The least number of runs of any ensemble that trained to their end."""
         sizes = [len(runs.seeds) for system in self.systems for runs in system.runs]
         sizes += [len(each.measured) for each in self.orders.values()]
         sizes += [len(each.onset.count) for group in self.onsets.values() for each in group]
@@ -78,7 +80,7 @@ class LinearFirstFindings:
 
 
 def found_in(runs: Mapping[str, xr.Dataset]) -> LinearFirstFindings:
-    """Everything that is measured, of trajectories by the names of their trainings."""
+    """Find plateaus, orders and onsets in the trajectories, which are given by the names of their trainings."""
     systems, orders, began = [], {}, {}
     for name, run in runs.items():
         match name.split("-"):
@@ -87,7 +89,7 @@ def found_in(runs: Mapping[str, xr.Dataset]) -> LinearFirstFindings:
             case ["order", group, way, training]:
                 orders[f"{group}-{way}", training] = _order(run, spec_of(run))
             case ["onset", training]:
-                # Of one Spec a trajectory has no dim for it.
+                # The trajectory of a single Spec has no dim "spec".
                 several = "spec" in run.dims
                 own = specs_of(run) if several else [spec_of(run)]
                 each = [run.isel(spec=number) for number in range(len(own))] if several else [run]
@@ -98,7 +100,7 @@ def found_in(runs: Mapping[str, xr.Dataset]) -> LinearFirstFindings:
 
 
 def _start_scales(run: xr.Dataset, specs: Sequence[Spec]) -> StartScales:
-    """First plateaus of one system, whose Specs differ in `initial_scale` alone."""
+    """Find the first plateaus of one system, whose Specs differ only in `initial_scale`."""
     first = specs[0]
     found = [
         (_scale(spec), first_plateaus(run.isel(spec=number), spec.features, spec.activation))
@@ -127,7 +129,7 @@ def _order(run: xr.Dataset, spec: Spec) -> EscapeOrder:
 
 
 def _time_of_step(training: Any) -> float:
-    """In which gradient flow would do as much: the rate of gradient descent; Adam's steps have no such time."""
+    """The flow time that one step corresponds to: the rate of gradient descent. For Adam there is none, and it is 1."""
     match training.rule:
         case "momentum":
             return training.rate

@@ -1,6 +1,6 @@
-"""Whether the smooth loss of larger models is made of many small jumps of features.
+"""Whether the smooth loss of larger models is composed of many small jumps of features.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -20,14 +20,24 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 DENSITY = 0.3
+"""The probability of each feature being active."""
 
 RATIO = 10
-"""Features for each dimension."""
+"""The number of features per hidden dimension."""
 
 
 @final
 class ManyJumps(Experiment["list[JumpAttribution]"]):
-    """The claim that smooth losses are made of jumps."""
+    """The claim that smooth losses of larger models are composed of small jumps.
+
+    It is tested on ensembles of independent features, 10 for each hidden dimension, that grow in size. For the largest
+    size we ask whether the loss falls where a run's own features jump, and how much of the excess over chance that a
+    loss made only of jumps would show (synthetic losses) is really there.
+
+    There are two nulls. Jumps shifted in time are easy to exceed, because early in training the loss falls and features
+    jump. The jumps of other runs of the same size, which follow the same course at the same times, leave only what is
+    due to a run's own jumps. Gradient flow, without any noise, is reported for small sizes.
+    """
 
     claim: ClassVar[str] = (
         "The seemingly smooth decrease of the loss in larger models is composed of many small jumps of features."
@@ -40,7 +50,7 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
     }
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """An ensemble of runs for each number of features, and of flows for some of them."""
+        """An ensemble of runs for each number of features, and gradient flows for some of them."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import Independent
         from tegum.training.spec.methods import Flow, Sampled
@@ -53,7 +63,7 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
             "full": ({40: 128, 80: 128, 200: 96, 400: 96, 800: 24}, {20: 128, 40: 64}),
         }[size]
         sampled = Sampled(steps=4_000, evaluation=16_384)
-        # Rounding of trajectories does not matter here, and tighter ones take several times as long.
+        # Errors of integration do not matter here, and tighter tolerances take several times as long.
         flow = Flow(steps=300, duration=300.0, rtol=1e-4, atol=1e-6, accuracy=1e-5)
 
         def spec(n: int, seeds: int, training: Sampled | Flow, count: int, base_seed: int) -> Spec:
@@ -72,7 +82,7 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
         }
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[list[JumpAttribution]]:
-        """Jumps and what the loss owes to them, for every size; `shown` is the list of `JumpAttribution`."""
+        """Find jumps and their part in the fall of the loss, for each size; `shown` is a list of `JumpAttribution`."""
         from tegum.experiments.many_jumps.criteria import criteria
         from tegum.experiments.many_jumps.figure import caption
         from tegum.experiments.many_jumps.findings import find, largest_of, rest_of, tested
@@ -91,7 +101,7 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
         )
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[JumpAttribution]]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """One run of the smallest and of the largest size, and what jumps explain at all sizes."""
+        """Draw single runs of the smallest and of the largest size, and what jumps explain at all sizes."""
         from tegum.experiments.many_jumps.figure import figure
 
         return figure(findings.shown, findings.caption)

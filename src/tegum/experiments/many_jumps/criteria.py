@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.own_jumps import OwnAndOthers
 
 RARE = 0.05
-"""A p-value below it is no chance."""
+"""A p-value below this is significant."""
 
 PART = 0.25
-"""Of what losses made of jumps give, a loss that is composed of them must show more than this."""
+"""A loss that is composed of jumps must show more than this share of what synthetic losses made of jumps show."""
 
 
 def criteria(each: JumpAttribution | None) -> tuple[Criterion, ...]:
-    """Those of the largest size; a part that cannot be told there is left out.
+    """The criteria of the protocol, for the largest size; the part of synthetic losses is left out if they show none.
 
     Args:
-        each: the largest size; None if too few of its runs trained to their end.
+        each: the findings for the largest size; None if too few of its runs trained to their end.
 
     """
     if each is None:
@@ -32,27 +32,27 @@ def criteria(each: JumpAttribution | None) -> tuple[Criterion, ...]:
     found = each.measures
 
     def beyond_shifts(compared: OwnAndOthers) -> bool:
-        low = average("own", "", compared.own, "1", "").low
+        low = average("own", "", compared.own, "", "").low
         return low is not None and compared.shifted is not None and low > compared.shifted
 
     part = None if each.made is None else each.made.part("share", found.share)
-    low = None if part is None else average("part", "", part, "1", "").low
+    low = None if part is None else average("part", "", part, "", "").low
     composed = Criterion(
         "part_of_made",
-        f"What lies inside its own jumps rather than those of others is more than {PART:g} of what it is where jumps "
-        "make the loss.",
+        f"The excess of the decrease inside own jumps over others' is more than {100 * PART:g} % of that of synthetic "
+        "losses made of jumps.",
         low is not None and low > PART,
     )
     return (
         Criterion(
             "own_jumps_hold_decrease",
-            f"With {each.features} features more of the decrease lies inside a run's own jumps than inside those of "
+            f"With {each.features} features, more of the decrease lies inside a run's own jumps than inside those of "
             "other runs.",
             found.share.p < RARE,
         ),
         Criterion(
             "falls_with_rises",
-            "Falls of the loss go with rises of the number of represented features, beyond both nulls.",
+            "Falls of the loss correlate with rises of the number of represented features, beyond both nulls.",
             beyond_shifts(each.change) and each.change.p < RARE,
         ),
         Criterion(
@@ -62,13 +62,15 @@ def criteria(each: JumpAttribution | None) -> tuple[Criterion, ...]:
         ),
         Criterion(
             "apart_from_course",
-            "Where the fall of a run leaves the common course, it goes with its own jumps rather than those of others.",
+            "Where the fall of a run departs from the common course, it correlates with its own jumps rather than "
+            "others'.",
             found.apart.p < RARE,
         ),
         *([] if part is None else [composed]),
         Criterion(
             "own_jumps_remove_error",
-            "Added to the mean course of the other runs, its own jumps remove more of its error than those of others.",
+            "Added to the mean course of the other runs, a run's own jumps remove more of its error than others' "
+            "jumps.",
             found.removed.p < RARE,
         ),
     )

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def figure(found: Sequence[JumpAttribution], caption: str) -> Figure:
-    """One run of the smallest and of the largest size, and what jumps explain at all sizes.
+    """Draw single runs of the smallest and of the largest size, and what jumps explain at all sizes.
 
     Args:
-        found: what is drawn.
+        found: the findings to draw.
         caption: set below the panels.
 
     """
@@ -53,22 +53,22 @@ def figure(found: Sequence[JumpAttribution], caption: str) -> Figure:
             },
         ),
         panel(
-            "predicted fall of the loss",
+            "prediction of the fall",
             "R²",
             {
                 "own jumps": lambda each: each.measures.sums.own,
                 "other runs' jumps": lambda each: each.measures.sums.others,
                 "jumps shifted in time": lambda each: each.measures.sums.shifted,
-                "mean course of others": lambda each: each.measures.course,
+                "mean of other runs": lambda each: each.measures.course,
             },
         ),
         panel(
-            "own less others'",
-            "part of a loss made of jumps",
+            "own minus others'",
+            "relative to synthetic losses",
             {
                 "decrease inside jumps": part("share"),
-                "predicted fall": part("sums"),
-                "apart from the course": part("apart"),
+                "prediction of the fall": part("sums"),
+                "apart from the mean": part("apart"),
             },
         ),
     ]
@@ -78,52 +78,52 @@ def figure(found: Sequence[JumpAttribution], caption: str) -> Figure:
 def caption(found: Sequence[JumpAttribution]) -> str:
     """What the figure shows, in sentences."""
     if not found:
-        return "No two runs of a size trained to their end."
+        return "No size has two runs that trained to their end."
     sizes = ", ".join(f"{len(each.courses)} {'flows ' * each.flow}of n = {each.features}" for each in found)
     last = [each for each in found if not each.flow or all(other.flow for other in found)][-1]
     numbers = np.array([course.number for course in last.courses])
     first, most, end = (part.mean() for part in (numbers[:, 0], numbers.max(1), numbers[:, -1]))
     text = (
-        "Top: the loss of one run each (orange), from where a jump can start, and the mean loss of the other runs "
-        "(dashed); blue: how many of its jumps are under way. Drawn is the run with the median number of jumps. "
-        f"Bottom, over the number of features (runs: {sizes}; bars: 95 % of the mean over runs): the share of the "
-        "decrease inside jumps; how well the fall of the loss is predicted as a sum of jumps, or by the mean course "
-        "of other runs; and what a run's own jumps give more than those of others, as a part of what they give where "
-        "jumps alone make the loss. Other runs are those of the same size. "
-        f"With {last.features} features {_percent(last.inside.share)} of the decrease lies inside jumps, "
-        f"{_percent(last.inside.others)} inside those of other runs, {_percent(last.inside.null)} where they are "
-        f"shifted in time. Represented features are {first:.0f} at first, {most:.0f} at most and {end:.0f} at last: "
-        f"the loss goes with their number by a correlation of {last.level.own.mean():.2f}, and its falls, apart from "
-        f"the course, with their rises by {last.apart.own.mean():.2f}."
+        "Top: the loss of single runs (orange), from the first moment at which a jump can start, the mean loss of the "
+        "other runs (dashed), and the number of jumps under way (blue). Each is the run with the median number of "
+        f"jumps. Bottom, over the number of features (runs: {sizes}; bars: 95 % intervals of the mean over runs): the "
+        "share of the decrease that lies inside jumps; how well the fall of the loss is predicted by a sum of jumps, "
+        "or by the mean course of other runs; and the excess of a run's own jumps over those of others, relative to "
+        "the excess of synthetic losses made only of jumps. Other runs are those of the same size. With "
+        f"{last.features} features, {_percent(last.inside.share)} of the decrease lies inside jumps, "
+        f"{_percent(last.inside.others)} inside those of other runs, and {_percent(last.inside.null)} inside jumps "
+        f"shifted in time. The number of represented features is {first:.0f} at first, {most:.0f} at most and "
+        f"{end:.0f} at the end. Its correlation with the loss is {last.level.own.mean():.2f}. The correlation of its "
+        f"rises with the falls of the loss, apart from the common course, is {last.apart.own.mean():.2f}."
     )
     return f"{text}{' Hollow: gradient flow.' * any(each.flow for each in found)}"
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if np.isfinite(share) else "an unknown part"
+    return f"{100 * share:.1f} %" if np.isfinite(share) else "an unknown share"
 
 
 def _line(
     found: Sequence[JumpAttribution], value: Callable[[JumpAttribution], np.ndarray | float | None]
 ) -> list[tuple[float, float, float, float]]:
-    """A mean over runs with its interval for each size; a number alone has none."""
+    """The mean over runs with its interval, for each size; a single number has no interval."""
     from tegum.experiments.reporting import average
 
     line = []
     for each in found:
         values = value(each)
         if isinstance(values, np.ndarray):
-            mean = average("mean", "", values, "1", "")
+            mean = average("mean", "", values, "", "")
             low, high = (end if end is not None else mean.value for end in (mean.low, mean.high))
             line.append((float(each.features), mean.value, low, high))
         elif values is not None:
             line.append((float(each.features), values, values, values))
-    # What could not be measured has no place in a figure.
+    # Leave out what could not be measured.
     return [at for at in line if at[1] is not None and np.isfinite(at[1])]
 
 
 def _one(each: JumpAttribution) -> One:
-    """The run whose jumps are in the middle of all by their number, the first by seed of these."""
+    """The run with the median number of jumps, the first by seed if several have it."""
     from tegum.figures.many_jumps import One
 
     counts = [len(course.jumps) for course in each.courses]
@@ -132,4 +132,4 @@ def _one(each: JumpAttribution) -> One:
     course = each.courses[at]
     title = f"{'gradient flow, ' if each.flow else ''}n = {each.features}: {counts[at]} jumps"
     mean = np.delete(losses, at, 0).mean(0)
-    return One(title, "time" if each.flow else "training step", each.step, course.loss, mean, course.under_way)
+    return One(title, "flow time" if each.flow else "training step", each.step, course.loss, mean, course.under_way)

@@ -1,6 +1,6 @@
-"""Two correlated sets of three become an octahedron, in regimes, each a geometric transformation, on several routes.
+"""Two correlated sets of three become an octahedron in regimes, each a geometric transformation, along several routes.
 
-Its protocol stands beside this file in `PROTOCOL.md`: quotation, grid, definitions, nulls, criteria, amendments.
+The protocol is in `PROTOCOL.md` beside this file: quotation, grid, definitions, nulls, criteria, amendments.
 """
 
 from __future__ import annotations
@@ -23,12 +23,25 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 BASE = 500
-"""Base seed of the first cell of the grid."""
+"""The base seed of the first cell of the grid; every other cell has the next one."""
 
 
 @final
 class Octahedron(Experiment["OctahedronFindings"]):
-    """The claim about learning as geometric transformations."""
+    """The claim about learning as a sequence of geometric transformations.
+
+    It is tested on mini-batch runs over a grid of densities and scales of the initial weights, by the exact population
+    loss along each trajectory. Regimes are found in the loss alone and motions (inflation, separation, opening, twist,
+    turn) in the weights alone. For each regime we ask which motion dominates, and for each run in what order.
+
+    - end: does the run become an octahedron whose pairs join both sets, if need be after descent to its minimum?
+    - regimes: are they in the claimed order, and purer than the same regimes of the run in any other order?
+    - routes: do the sets become opposite triangles before the first antipodal pair forms (straight), or after it (pairs
+      first), and which properties of the initial weights are associated with that?
+
+    The nulls are pairs matched at random, Xavier starts, regimes elsewhere in the run, and labels permuted within the
+    cells of the grid. Twins trained without noise show which saddles lie on the routes.
+    """
 
     claim: ClassVar[str] = (
         "Two correlated sets of three in three dimensions learn in distinct regimes that are visible in the loss, each "
@@ -38,7 +51,7 @@ class Octahedron(Experiment["OctahedronFindings"]):
     varies: ClassVar[Mapping[str, Range]] = SAMPLING
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
-        """Twelve cells of 20, 80 or 320 runs, one of them twice more, and 8, 64 or 256 at density 0.2."""
+        """Twelve cells of 20, 80 or 320 runs, two transformed copies of one, and 8, 64 or 256 runs at density 0.2."""
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.core.features.sets import Correlated
         from tegum.core.model import initial_weights
@@ -74,13 +87,13 @@ class Octahedron(Experiment["OctahedronFindings"]):
         return {"run": grid, "dense": spec(0.2, 0.05, len(cells), dense), "turned": again(grid[cells.index(TURNED)])}
 
     def further(self, runs: Mapping[str, xr.Dataset]) -> Mapping[str, Spec | Sequence[Spec]]:
-        """Runs that are no octahedron yet go on to a minimum of the exact loss; twins of some go without noise."""
+        """Continue unfinished runs to a minimum of the exact loss, and train noiseless twins of some runs."""
         from tegum.experiments.octahedron.findings import further
 
         return further(runs)
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[OctahedronFindings]:
-        """Regimes, ends, routes, saddles and what decides; `shown` is an `OctahedronFindings`."""
+        """Find regimes, final states, routes and saddles; `shown` is an `OctahedronFindings`."""
         from tegum.experiments.octahedron.criteria import criteria
         from tegum.experiments.octahedron.figure import caption
         from tegum.experiments.octahedron.findings import find
@@ -92,7 +105,7 @@ class Octahedron(Experiment["OctahedronFindings"]):
         return Findings(tuple(listed), judged, caption(found), found, tested=bool(judged))
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[OctahedronFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
-        """The polyhedron at the end of each regime of one run, over its loss, over the tree of routes."""
+        """Draw the polyhedron at the end of each regime of one run, the loss of that run, and the tree of routes."""
         from tegum.experiments.octahedron.figure import figure
 
         return figure(findings.shown, findings.caption)

@@ -11,11 +11,11 @@ from tegum.experiments.octahedron.findings import OctahedronFindings
 from tegum.experiments.reporting import Measure
 
 LEAST_SHARE = 0.02
-"""A route counts from this share of runs on."""
+"""The least share of runs for a route to count as one."""
 
 
 def criteria(found: OctahedronFindings, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
-    """Those of the protocol; none where no run has a small start."""
+    """The criteria of the protocol; none if no run has a small start."""
     if not found.small.any():
         return ()
 
@@ -30,27 +30,28 @@ def criteria(found: OctahedronFindings, measured: Mapping[str, Measure]) -> tupl
     return (
         Criterion(
             "ends_as_octahedra",
-            "From small starts, runs end as octahedra whose pairs join different sets.",
+            "From small starts, runs end as octahedra whose antipodal pairs join different sets.",
             low("octahedra_that_join_both_sets") > 0.9,
         ),
         Criterion(
             "regimes_in_order",
-            "From small starts inflation comes before opening, more often than from Xavier's.",
+            "From small starts, inflation comes before opening, and does so more often than from Xavier starts.",
             low("small.regimes_in_order") > max(0.9, high("xavier.regimes_in_order")),
         ),
         Criterion(
             "one_transformation",
-            "Over time, the ruler has a larger share than with its regimes in any order, and at random places.",
+            "Over time, the dominant motion has a larger share than with the same regimes in any order, or with "
+            "regimes at random places.",
             all(low(f"ruler_share_over_time_over_{null}") > 0 for null in ("any_order", "random_places")),
         ),
         Criterion(
             "twist_is_fall",
-            "The twist into the antiprism is a fall of the loss in more than half of the straight runs.",
+            "In more than half of the straight runs, the twist into the antiprism dominates a fall of the loss.",
             low("straight.falls_ruled_by_twist") > 0.5,
         ),
         Criterion(
             "several_routes",
-            "There are both routes, and clusters of trajectories agree with them.",
+            "Both routes occur, and clusters of trajectories agree with them.",
             low("route_straight") > LEAST_SHARE and low("route_pairs_first") > LEAST_SHARE and agrees,
         ),
     )

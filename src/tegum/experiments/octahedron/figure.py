@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def figure(found: OctahedronFindings, caption: str) -> Figure:
-    """The polyhedron at the end of each regime of one run, over its loss, over the tree of routes.
+    """Draw the polyhedron at the end of each regime of one run, the loss of that run, and the tree of routes.
 
     Args:
-        found: what is drawn.
+        found: the findings to draw.
         caption: set below the panels.
 
     """
@@ -39,12 +39,14 @@ def caption(found: OctahedronFindings) -> str:
     text = ""
     if (at := found.drawn) is not None:
         text = (
-            f"Top: six features in two correlated sets (colours) at the ends of regimes of run {int(found.seed[at])} "
-            f"at density {found.density(at):g}, start {found.scale(at):g}, every snapshot turned on the next; lines "
-            "join the members of a set, dashed ones antipodal pairs. Middle: its exact loss; shaded are plateaus, and "
-            "each regime has the name of the transformation with the largest share of its motion, and that share. "
+            "Top: six features in two correlated sets (colours) at the end of each regime of run "
+            f"{int(found.seed[at])} (density {found.density(at):g}, initial scale {found.scale(at):g}), each snapshot "
+            "rotated onto the next. Lines join the members of a set, dashed lines antipodal pairs. Middle: the exact "
+            "loss of this run, with plateaus shaded. Each regime is labelled with the transformation that has the "
+            "largest share of its motion, and with that share. "
         )
     return (
-        f"{text}Bottom: how {small} runs from small starts stood when their sets began to open, whether two open "
-        "triangles stood opposite before the first antipodal pair (straight) or after it, and how they ended."
+        f"{text}Bottom: {small} runs from small starts, by the configuration of their sets just before they open, by "
+        "whether two open triangles are opposite before the first antipodal pair forms (straight) or after it (pairs "
+        "first), and by their final state. Numbers are counts of runs."
     )

@@ -1,4 +1,4 @@
-"""What the experiment `octahedron` finds in its runs."""
+"""What the experiment `octahedron` finds: regimes, routes and final states of its runs, and the saddles they pass."""
 
 from __future__ import annotations
 
@@ -32,101 +32,107 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 PERMUTED = 1_000
-"""So many times labels are permuted."""
+"""The number of random permutations of labels."""
 
 MANY = 500
-"""From so many runs on there is time for the saddles of every kind."""
+"""With at least this many runs in the grid, saddles are searched for one run of every kind, otherwise of one kind."""
 
 FEWEST_PER_OUTCOME = 8
-"""Runs of each outcome that an association needs at least."""
+"""The least number of runs of each outcome for an association to be measured."""
 
 
 @final
 @dataclass(frozen=True)
 class Association:
-    """How a feature of the start goes with an outcome."""
+    """Association between a property of the initial weights and an outcome."""
 
     feature: str
+    """The name of the property."""
     area: float
-    """Under the curve, of pairs of runs of the same cell: 1/2 without any association, whatever the cells do."""
+    """The area under the curve, over pairs of runs of the same cell. Without an association it is 1/2, even if cells
+    differ in both the property and the outcome."""
     low: float
+    """The lower end of the 95 % interval of the area."""
     high: float
-    """Its 95 % interval."""
+    """The upper end of the 95 % interval of the area."""
     n: int
-    """How many runs."""
+    """The number of runs."""
     limit: float
-    """Where outcomes are permuted within cells: the 95 % quantile of the largest |area − 1/2| of all features."""
+    """The null: the 95 % quantile of the largest |area − 1/2|, with outcomes permuted within cells."""
 
     @property
     def strength(self) -> float:
-        """How far the area under the curve is from chance."""
+        """The distance of the area under the curve from chance, |area − 1/2|."""
         return abs(self.area - 0.5)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class OctahedronFindings:
-    """All runs of the grid, one after the other, that did not diverge."""
+    """All runs of the grid that did not diverge, cell after cell, with what was found in them."""
 
     specs: tuple[Spec, ...] = field(repr=False)
     steps: Int[np.ndarray, " step"] = field(repr=False)
     cell: Int[np.ndarray, " run"] = field(repr=False)
-    """The position of each run's Spec."""
+    """The position of each run's Spec in `specs`."""
     seed: Int[np.ndarray, " run"] = field(repr=False)
     weights: Float[np.ndarray, "run step 6 3"] = field(repr=False)
     loss: Float[np.ndarray, "run step"] = field(repr=False)
-    """Exact."""
+    """The exact population loss at each snapshot."""
     parts: tuple[Parts, ...] = field(repr=False)
-    """Of the motions between snapshots."""
+    """The decomposed motions of each run between its snapshots."""
     stages: tuple[Stages, ...] = field(repr=False)
     by_chance: tuple[PurityByChance, ...] = field(repr=False)
-    """Of regimes with their boundaries elsewhere."""
+    """The null for each run: the purity of regimes with boundaries elsewhere."""
     course: SetShapes = field(repr=False)
     routes: tuple[str, ...] = field(repr=False)
+    """The route of each run."""
     stands: tuple[str, ...] = field(repr=False)
+    """The configuration of the sets of each run just before they open."""
     ends: tuple[str, ...] = field(repr=False)
-    """At the last step."""
+    """The state of each run at its last step."""
     becomes: tuple[str, ...] = field(repr=False)
-    """After being continued; the same for octahedra."""
+    """The state of each run after it was taken to its minimum; runs that ended as an octahedron are not continued."""
     dense: tuple[tuple[str, ...], tuple[str, ...]]
-    """Ends at density 0.2, and what becomes of these."""
+    """The states of the runs at density 0.2, at the last step and at the minimum."""
     turned: tuple[tuple[bool, ...], tuple[bool, ...], float]
-    """Whether each of these stands and goes as before after a rotation, and after a permutation and flips of axes; and
-    how often two of them do by chance."""
+    """For runs from transformed starts, whether each has the same configuration and route as the original run: after a
+    rotation, and after a permutation and flips of axes. Then the null, the share of pairs of runs that agree by chance.
+    """
     agreement: tuple[float, float, int] | None
-    """Adjusted Rand index of clusters with the kinds, the limit of kinds permuted within cells, and of how many runs;
-    None if these are too few, or of one kind."""
+    """The adjusted Rand index between clusters and kinds, its upper limit with kinds permuted within cells, and the
+    number of runs. None if there are too few runs, or only one kind."""
     decides: Mapping[str, tuple[Association, ...]]
-    """By outcome, the strongest association first."""
+    """Associations of properties of the weights with each outcome, the strongest first."""
     passed: tuple[tuple[str, int, tuple[PassedSaddle, ...]], ...]
-    """Of a run of each kind: the kind, its position, and what its twin passes."""
+    """For one run of each kind: the kind, the position of the run, and the saddles that its noiseless twin passes."""
 
     @property
     def small(self) -> Bool[np.ndarray, " run"]:
-        """Which runs have a small start."""
+        """Whether each run has a small start."""
         return np.array([self.specs[at].initial_scale in SMALL_STARTS for at in self.cell.tolist()], bool)
 
     @property
     def xavier(self) -> Bool[np.ndarray, " run"]:
-        """Which runs have Xavier's."""
+        """Whether each run has a Xavier start."""
         return np.array([self.specs[at].initial_scale is None for at in self.cell.tolist()], bool)
 
     def density(self, run: int) -> float:
-        """Of a run's features."""
+        """The density of a run's features."""
         return float(self.specs[int(self.cell[run])].features.density[0])
 
     def scale(self, run: int) -> float | None:
-        """The standard deviation of its start; None is Xavier's."""
+        """The standard deviation of a run's initial weights; None for Xavier."""
         return self.specs[int(self.cell[run])].initial_scale
 
     @property
     def kinds(self) -> list[str]:
-        """One of `ROUTE_KINDS`, or "other", for each run."""
+        """The kind of each run: one of `ROUTE_KINDS`, or "other"."""
         return kinds_of(self.stands, self.routes)
 
     @property
     def drawn(self) -> int | None:
-        """The position of the run that is drawn."""
+        """The position of the run that the figure shows; None if no run qualifies."""
         fitting = [
             run
             for run in np.flatnonzero(self.small).tolist()
@@ -136,9 +142,9 @@ class OctahedronFindings:
         return max(fitting, key=lambda run: (motions[run], self.last_turn(run)["twist"]), default=None)
 
     def last_turn(self, run: int) -> dict[str, float]:
-        """The shares of transformations from two open triangles that stand opposite, or the first pair, to three pairs.
+        """The shares of transformations between two opposite open triangles (or the first pair) and three pairs.
 
-        NaN where one of both is not seen, or both at one snapshot.
+        NaN if either end is not observed, or if both fall on one snapshot.
         """
         begin, end = min(self.course.facing[run], self.course.paired[run]), self.course.whole[run]
         if not begin < end < len(self.steps):
@@ -147,14 +153,14 @@ class OctahedronFindings:
         return {name: share if np.isfinite(share) else 0.0 for name, share in shares.items()}
 
     def tree(self) -> dict[tuple[str, str, str], int]:
-        """How many runs from small starts stood, went and ended how."""
+        """The number of runs from small starts for each configuration, route and final state."""
         ends = [each.partition(":")[0] for each in self.ends]
         paths = zip(self.stands, self.routes, ends, strict=True)
         return dict(Counter(path for path, small in zip(paths, self.small.tolist(), strict=True) if small))
 
 
 def kinds_of(stands: tuple[str, ...], routes: tuple[str, ...]) -> list[str]:
-    """The three kinds of `ROUTE_KINDS`, or "other"."""
+    """The kind of each run, one of `ROUTE_KINDS` or "other", from its configuration and its route."""
     kinds = []
     for stand, route in zip(stands, routes, strict=True):
         kind = ROUTE_KINDS[0] if stand == "opposite" and route in (STRAIGHT, PAIRS_FIRST) else f"{stand}, {route}"
@@ -163,7 +169,7 @@ def kinds_of(stands: tuple[str, ...], routes: tuple[str, ...]) -> list[str]:
 
 
 def find(runs: Mapping[str, xr.Dataset]) -> OctahedronFindings:
-    """Everything that is measured."""
+    """Find regimes, routes, final states, associations and saddles in the trajectories."""
     from tegum.training.along import population_loss_along
 
     run = runs["run"].transpose("spec", "seed", ...)
@@ -172,7 +178,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> OctahedronFindings:
     loss = population_loss_along(run).transpose("spec", "seed", "step").values[cell, seed]
     steps = run["step"].values
     features = specs[0].features
-    # Sets of three are all that matters here: densities do not.
+    # Only the sizes of the sets matter here, which all cells share; densities do not.
     staged = motion_stages(weights, loss, steps, features)
     seen = course(weights, features)
     routes, stands = tuple(seen.routes()), tuple(seen.stands())
@@ -209,19 +215,19 @@ def find(runs: Mapping[str, xr.Dataset]) -> OctahedronFindings:
 @final
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """All runs of the grid, one after the other, that did not diverge."""
+    """The weights of all runs of the grid that did not diverge, cell after cell."""
 
     specs: list[Spec]
     cell: Int[np.ndarray, " run"]
-    """The position of each run's Spec …"""
+    """The position of each run's Spec."""
     seed: Int[np.ndarray, " run"]
-    """… and its position among the runs of that."""
+    """The position of each run among those of its Spec."""
     weights: Float[np.ndarray, "run step 6 3"]
     bias: Float[np.ndarray, "run step 6"]
 
     @classmethod
     def of(cls, run: xr.Dataset) -> Sound:
-        """Those of a trajectory with the dims (spec, seed, …)."""
+        """Select the runs that trained to their end from a trajectory with dims (spec, seed, …)."""
         from tegum.analysis.runs import completed
         from tegum.training.dataset import specs_of
 
@@ -231,17 +237,17 @@ class Sound:
         return cls(specs_of(run), cell, seed, weights, bias)
 
     def ends(self) -> list[str]:
-        """What each has become at the last step."""
+        """The state of each run at its last step."""
         return [along.ending(each, self.specs[0].features) for each in self.weights[:, -1]]
 
 
 def unfinished(ends: list[str]) -> list[int]:
-    """The positions of the runs that go on, as they are no octahedron at their end."""
+    """The positions of the runs that do not end as an octahedron, and are therefore continued."""
     return [k for k, end in enumerate(ends) if end != "octahedron"]
 
 
 def further(runs: Mapping[str, xr.Dataset]) -> dict[str, Spec | list[Spec]]:
-    """What goes on from the runs: those that are no octahedron yet, all dense ones, and twins without noise."""
+    """The Specs that follow from the runs: unfinished runs and all dense runs continued, and noiseless twins."""
     from tegum.experiments.octahedron.saddles_en_route import twins
 
     sound = Sound.of(runs["run"].transpose("spec", "seed", ...))
@@ -288,8 +294,8 @@ def _turned(
 ) -> tuple[tuple[bool, ...], tuple[bool, ...], float]:
     from tegum.analysis.runs import completed
 
-    told = [(float(each.features.density[0]), each.initial_scale) for each in specs]
-    before = {int(seed[k]): (stands[k], routes[k]) for k, at in enumerate(cell.tolist()) if told[at] == TURNED}
+    cells = [(float(each.features.density[0]), each.initial_scale) for each in specs]
+    before = {int(seed[k]): (stands[k], routes[k]) for k, at in enumerate(cell.tolist()) if cells[at] == TURNED}
     run, kept = run.transpose("spec", "seed", ...), []
     for number in range(2):
         own = run.isel(spec=number)
@@ -328,9 +334,9 @@ def _decides(
     begin = weights[np.arange(len(weights)), np.maximum(seen.opening, 0)]
     found = {}
     for name, used, hit, at in (
-        ("opposite, by the start", stand, stood == "opposite", weights[:, 0]),
-        ("pairs first, by the start", bent, went == PAIRS_FIRST, weights[:, 0]),
-        ("pairs first, by the collapsed sets", bent, went == PAIRS_FIRST, begin),
+        ("opposite sets (initial weights)", stand, stood == "opposite", weights[:, 0]),
+        ("pairs first (initial weights)", bent, went == PAIRS_FIRST, weights[:, 0]),
+        ("pairs first (collapsed sets)", bent, went == PAIRS_FIRST, begin),
     ):
         mixed = used & along.mixed(hit, np.where(used, cell, -1))
         hits = hit[mixed]
@@ -342,7 +348,10 @@ def _decides(
 def associations(
     features: Mapping[str, Float[np.ndarray, " run"]], hits: Bool[np.ndarray, " run"], cell: Int[np.ndarray, " run"]
 ) -> tuple[Association, ...]:
-    """How each feature goes with an outcome within cells, in each of which two runs at least have it and two not."""
+    """The association of each property with an outcome within cells.
+
+    In every cell, at least two runs must have the outcome, and two must not.
+    """
     shuffled = along.permuted_within(hits, cell, PERMUTED, np.random.default_rng(2))
     most = np.max([np.abs(along.area_within(values, shuffled, cell) - 0.5) for values in features.values()], 0)
     limit = float(np.quantile(most, 0.95))
@@ -355,12 +364,12 @@ def associations(
 
 
 def twins_of(specs: list[Spec], cell: np.ndarray, kinds: np.ndarray, seen: SetShapes) -> list[tuple[str, int]]:
-    """One run of each kind at the middle density from the smallest start: that whose triangles turn longest.
+    """Choose one run of each kind at the middle density from the smallest start: the one whose triangles turn longest.
 
-    Where there are few runs there is time for one kind only.
+    With few runs in the grid, only one kind, to keep the quick form short.
     """
-    told = [(specs[at].features.density[0], specs[at].initial_scale) for at in cell.tolist()]
-    used = np.array([each == (GRID_DENSITIES[1], SMALL_STARTS[0]) for each in told], bool)
+    cells = [(specs[at].features.density[0], specs[at].initial_scale) for at in cell.tolist()]
+    used = np.array([each == (GRID_DENSITIES[1], SMALL_STARTS[0]) for each in cells], bool)
     chosen = []
     for kind in ROUTE_KINDS if len(cell) >= MANY else ROUTE_KINDS[:1]:
         fitting = np.flatnonzero((kinds == kind) & used)
@@ -372,7 +381,7 @@ def twins_of(specs: list[Spec], cell: np.ndarray, kinds: np.ndarray, seen: SetSh
 def _passed(
     chosen: list[tuple[str, int]], run: xr.Dataset | None
 ) -> tuple[tuple[str, int, tuple[PassedSaddle, ...]], ...]:
-    """What the twins of these runs pass."""
+    """The critical points that the twins of the chosen runs pass."""
     from tegum.experiments.octahedron.saddles_en_route import passed
 
     if run is None:

@@ -1,4 +1,4 @@
-"""The measures of the experiment `octahedron`: how runs end, and their regimes."""
+"""The measures of the experiment `octahedron`: final states, regimes, and the motions in them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,30 @@ from tegum.experiments.octahedron.stage_order import by_place, in_order
 from tegum.experiments.reporting import Measure, average, by_run, in_key, mean, share
 
 MATCHED = 6 / 15
-"""Of the matchings of six features in pairs, so many join different sets of three only."""
+"""The share of matchings of six features in pairs that join only features of different sets of three."""
 
 BY_DIMENSION = {"inflation": 2 / 15, "separation": 1 / 15, "opening": 4 / 15, "twist": 1 / 15, "turn": 5 / 15}
-"""The share of each transformation in a motion of random direction of two open sets of three, in three dimensions;
-where they stand exactly opposite, separation has 2/15 and turn 4/15."""
+"""The expected share of each transformation in a motion in a random direction, for two open sets of three in three
+dimensions. If the sets are exactly opposite, separation has 2/15 and turn 4/15."""
 
 PURITIES = {
-    "share": "share of the ruler, by regimes",
-    "over_time": "share of the ruler, over time",
-    "changes": "boundaries at which the ruler changes",
+    "share": (
+        "ruler_share_by_regimes",
+        "share of the dominant motion by regime",
+        "share of the dominant motion, mean over the regimes of a run",
+    ),
+    "over_time": (
+        "ruler_share_over_time",
+        "share of the dominant motion over time",
+        "share of the dominant motion, mean over ln step",
+    ),
+    "changes": (
+        "ruler_changes",
+        "boundaries where the dominant motion changes",
+        "share of boundaries between regimes at which the dominant motion changes",
+    ),
 }
-"""What is measured of `Purity`."""
+"""For each number of `Purity`: the key, the name and the meaning of its measure."""
 
 PLACE_KEYS = {
     "start": "start",
@@ -40,21 +52,32 @@ PLACE_KEYS = {
     "later falls": "later_falls",
     "end": "end",
 }
-"""Places in the order of stages, in keys."""
+"""Places in the order of stages, as they appear in keys."""
 
+
+IN_ORDER = "inflation dominates the first fall, opening a later one, and inflation none after that"
+
+AT_LAST_STEP = "runs that are octahedra joining both sets at the last step"
+AT_RANDOM = "null: pairs matched at random"
+OTHER_ROUTE = "runs from small starts in which pairs come first"
 
 LEAST_SHARE_OF_MOTION = 0.02
-"""Transformations with a smaller mean share of the motion are not reported."""
+"""Transformations with a mean share of the motion below this are not reported."""
 
 
 def measures(found: OctahedronFindings) -> list[Measure]:
-    """All of them, the ends first."""
+    """All measures of the experiment, final states first."""
     small, xavier = found.small, found.xavier
     stages = [found.stages[k] for k in np.flatnonzero(small).tolist()]
     null = [found.stages[k] for k in np.flatnonzero(xavier).tolist()]
     return [
         Measure(
-            "runs", "runs", len(found.routes), "run", n=len(found.routes), meaning="in the grid, trained to their end"
+            "runs",
+            "runs",
+            len(found.routes),
+            "runs",
+            n=len(found.routes),
+            meaning="runs of the grid that trained to their end",
         ),
         *_of_ends(found),
         Measure(
@@ -63,22 +86,22 @@ def measures(found: OctahedronFindings) -> list[Measure]:
             *_interval([len(each) for each in stages]),
             n=len(stages),
             null=mean([float(len(each)) for each in null]),
-            meaning="from small starts; null: Xavier's",
+            meaning="regimes per run, from small starts; null: Xavier starts",
         ),
         share(
             "small.regimes_in_order",
-            "regimes in order",
+            "runs with regimes in order, small starts",
             sum(map(in_order, stages)),
             len(stages),
-            "from small starts: inflation rules the first fall, opening a later one; null: Xavier's",
+            f"{IN_ORDER}; null: Xavier starts",
             null=mean([float(in_order(each)) for each in null]),
         ),
         share(
             "xavier.regimes_in_order",
-            "regimes in order, Xavier's start",
+            "runs with regimes in order, Xavier starts",
             sum(map(in_order, null)),
             len(null),
-            "from Xavier's starts: inflation rules the first fall, opening a later one",
+            IN_ORDER,
         ),
         *_of_purity(found),
         *_of_stages(found),
@@ -89,7 +112,7 @@ def measures(found: OctahedronFindings) -> list[Measure]:
 
 
 def _interval(values: Sequence[int]) -> tuple[float | None, str, float | None, float | None]:
-    one = average("regimes", "", np.array(values, float), "regime", "")
+    one = average("regimes", "", np.array(values, float), "regimes", "")
     return one.value, one.unit, one.low, one.high
 
 
@@ -99,32 +122,31 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
 
     def octahedra(of: str, name: str, used: Bool[np.ndarray, " run"], meaning: str) -> Measure:
         ends = [found.ends[k] == "octahedron" for k in np.flatnonzero(used).tolist()]
-        told = f"{meaning}; null: pairs matched at random"
-        return share(f"{of}.octahedra", name, sum(ends), len(ends), told, null=MATCHED)
+        return share(f"{of}.octahedra", name, sum(ends), len(ends), f"{meaning}; {AT_RANDOM}", null=MATCHED)
 
     became = [found.becomes[k] == "octahedron" for k in np.flatnonzero(small).tolist()]
     rows.append(
         share(
             "octahedra_that_join_both_sets",
-            "octahedra that join both sets",
+            "octahedra that join both sets, small starts",
             sum(became),
             len(became),
-            "from small starts, unfinished runs brought to a minimum; null: pairs matched at random",
+            f"runs that are such octahedra at the last step or, if unfinished, at their minimum; {AT_RANDOM}",
             null=MATCHED,
         )
     )
-    rows.append(octahedra("small", "octahedra, small starts", small, "at the last step"))
+    rows.append(octahedra("small", "octahedra, small starts", small, AT_LAST_STEP))
     whole = [k for k, end in enumerate(found.ends) if end == "octahedron"]
     over = np.array([found.loss[k, -1] / found.density(k) ** 2 for k in whole])
-    told = "exact loss over p², that of six unit embeddings without bias"
-    rows.append(average("loss_of_octahedra", "loss of octahedra", over, "p²", told))
+    meaning = "exact loss of octahedra at the last step, in units of p², the loss of six unit embeddings without bias"
+    rows.append(average("loss_of_octahedra", "loss of octahedra", over, "p²", meaning))
     for density in GRID_DENSITIES:
         at = np.array([found.density(run) == density for run in range(len(found.ends))], bool)
-        for start, name, used in (("small", "small", small), ("xavier", "Xavier's", found.xavier)):
-            of, told = f"density_{in_key(density)}.{start}", f"octahedra at {density:g}, {name} start"
-            rows.append(octahedra(of, told, at & used, "at the last step"))
+        for start, name, used in (("small", "small", small), ("xavier", "Xavier", found.xavier)):
+            of, called = f"density_{in_key(density)}.{start}", f"octahedra at density {density:g}, {name} starts"
+            rows.append(octahedra(of, called, at & used, AT_LAST_STEP))
     every = np.ones(len(small), bool)
-    rows.append(octahedra("grid", "octahedra, all runs of the grid", every, "at the last step"))
+    rows.append(octahedra("grid", "octahedra, all runs of the grid", every, AT_LAST_STEP))
     left = [k for k, end in enumerate(found.ends) if end != "octahedron"]
     became = sum(found.becomes[k] == "octahedron" for k in left)
     rows.append(
@@ -133,25 +155,25 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
             "unfinished runs that become octahedra",
             became,
             len(left),
-            "of the others, brought to a minimum",
+            "runs that are no octahedron at the last step and become one at their minimum",
         )
     )
-    told = Counter((found.ends[k], found.becomes[k]) for k in left)
+    fates = Counter((found.ends[k], found.becomes[k]) for k in left)
     rows += [
         Measure(
             f"end_to_minimum_{number}",
             f"{end} → {become}",
             count,
-            "run",
+            "runs",
             n=len(found.ends),
-            meaning="at the last step → at its minimum",
+            meaning="unfinished runs, by their state at the last step → at their minimum",
         )
-        for number, ((end, become), count) in enumerate(told.most_common(), 1)
+        for number, ((end, become), count) in enumerate(fates.most_common(), 1)
     ]
     others = [k for k in left if not found.becomes[k].startswith("octahedron")]
     for number, k in enumerate(others, 1):
         start = found.scale(k)
-        where = f"density {found.density(k):g}, start {'Xavier' if start is None else f'{start:g}'}"
+        where = f"density {found.density(k):g}, {'Xavier start' if start is None else f'initial scale {start:g}'}"
         rows.append(
             Measure(
                 f"not_octahedron_{number}",
@@ -159,17 +181,17 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
                 float(found.loss[k, -1]),
                 "loss",
                 n=1,
-                meaning=f"{where}; {found.ends[k]}; {found.becomes[k]}",
+                meaning=f"exact loss at the last step; {where}; {found.ends[k]} → {found.becomes[k]} at its minimum",
             )
         )
     ends, becomes = found.dense
     rows.append(
         share(
             "dense.octahedra",
-            "octahedra at 0.2",
+            "octahedra at density 0.2",
             becomes.count("octahedron"),
             len(becomes),
-            "at the minimum; at the last step "
+            "runs that are octahedra at their minimum; at the last step they are "
             + ", ".join(f"{count} {end}" for end, count in Counter(ends).most_common(4)),
         )
     )
@@ -177,22 +199,28 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
 
 
 def _of_stages(found: OctahedronFindings) -> list[Measure]:
-    """Every place in the order of regimes: what rules it, when it is, and what each transformation has of it."""
+    """For each place in the order of regimes: its time, the dominant motions, and the share of each transformation."""
     runs = [found.stages[k] for k in np.flatnonzero(found.small).tolist()]
     return [row for place, stages in by_place(runs).items() if stages for row in _of_place(place, stages)]
 
 
 def _of_place(place: str, stages: Sequence[tuple[int, MotionStage]]) -> list[Measure]:
-    """One place: positions of runs, and what stands there in each."""
+    """The measures of one place, from its stages as pairs of the run's position and the stage."""
     of = PLACE_KEYS[place]
-    rulers = Counter(stage.dominant for _, stage in stages)
-    told = ", ".join(f"{ruler} {count}" for ruler, count in rulers.most_common())
+    dominant = Counter(stage.dominant for _, stage in stages)
+    counts = ", ".join(f"{motion} {count}" for motion, count in dominant.most_common())
     starts, ends = ([(run, getattr(stage.regime, name)) for run, stage in stages] for name in ("start", "end"))
     drops = by_run([(run, 1 - stage.regime.after / stage.regime.before) for run, stage in stages])
     rows = [
-        _geometric_mean(f"{of}.begin", f"{place}: begin", starts),
-        _geometric_mean(f"{of}.end", f"{place}: end", ends),
-        average(f"{of}.fall_of_loss", f"{place}: fall of the loss", drops, "1", f"part of it; rulers: {told}"),
+        _geometric_mean(f"{of}.begin", f"{place}: first step", starts, "first step of this stage"),
+        _geometric_mean(f"{of}.end", f"{place}: last step", ends, "last step of this stage"),
+        average(
+            f"{of}.fall_of_loss",
+            f"{place}: fall of the loss",
+            drops,
+            "share",
+            f"fraction by which the loss falls during this stage; dominant motions: {counts}",
+        ),
     ]
     for name in ORDER:
         values = [(run, stage.shares[name]) for run, stage in stages if np.isfinite(stage.shares[name])]
@@ -202,67 +230,66 @@ def _of_place(place: str, stages: Sequence[tuple[int, MotionStage]]) -> list[Mea
                     f"{of}.{name}",
                     f"{place}: {name}",
                     by_run(values),
-                    "1",
-                    "share of the motion; null: a motion in a random direction",
+                    "share",
+                    f"share of {name} in the motion during this stage; null: a motion in a random direction",
                     null=BY_DIMENSION[name],
                 )
             )
     return rows
 
 
-def _geometric_mean(key: str, name: str, steps: Sequence[tuple[int, int]]) -> Measure:
-    """Of steps, over runs."""
-    one = average(key, name, by_run([(run, np.log(step)) for run, step in steps]), "step", "")
+def _geometric_mean(key: str, name: str, steps: Sequence[tuple[int, int]], meaning: str) -> Measure:
+    """The geometric mean of steps over runs."""
+    one = average(key, name, by_run([(run, np.log(step)) for run, step in steps]), "steps", "")
     value, low, high = (None if each is None else float(np.exp(each)) for each in (one.value, one.low, one.high))
-    return Measure(key, name, value, "step", low, high, one.n, meaning="geometric mean")
+    return Measure(key, name, value, "steps", low, high, one.n, meaning=f"{meaning}, geometric mean over runs")
 
 
 def _of_sequences(found: OctahedronFindings) -> list[Measure]:
     rows = []
-    for of, start, used in (("small", "small", found.small), ("xavier", "Xavier's", found.xavier)):
+    for of, start, used in (("small", "small", found.small), ("xavier", "Xavier", found.xavier)):
         runs = [found.stages[k] for k in np.flatnonzero(used).tolist()]
-        for number, (told, count) in enumerate(commonest(runs, 4), 1):
-            key, name = f"{of}.sequence_{number}", f"{start} start: {told}"
-            rows.append(share(key, name, count, len(runs), "rulers of the regimes in order"))
+        for number, (motions, count) in enumerate(commonest(runs, 4), 1):
+            key, name = f"{of}.sequence_{number}", f"sequence from {start} starts: {motions}"
+            rows.append(share(key, name, count, len(runs), "runs with this sequence of dominant motions"))
     return rows
 
 
 def _of_purity(found: OctahedronFindings) -> list[Measure]:
-    """How far regimes are one transformation each, and how far they are with their boundaries elsewhere."""
+    """How far each regime is one transformation, compared with regimes whose boundaries lie elsewhere."""
     small = [k for k in np.flatnonzero(found.small).tolist() if len(found.stages[k]) > 1]
     rows = []
-    for name, key, meaning in (
-        ("share", "ruler_share_by_regimes", "share of the ruler, mean over the regimes of a run"),
-        ("over_time", "ruler_share_over_time", "share of the ruler, mean over ln step"),
-        ("changes", "ruler_changes", "part of the boundaries of regimes at which the ruler changes"),
-    ):
+    for name, (key, called, meaning) in PURITIES.items():
         own = np.array([getattr(purity(found.stages[k]), name) for k in small])
         order, places = (
             np.array([getattr(getattr(found.by_chance[k], null), name) for k in small]) for null in ("order", "places")
         )
-        told = PURITIES[name]
-        null = mean(order.tolist())
         rows += [
             average(
-                key, told, own, "1", f"{meaning}, from small starts; null: the same regimes in any order", null=null
+                key,
+                called,
+                own,
+                "share",
+                f"{meaning}, from small starts; null: the same regimes in any order",
+                null=mean(order.tolist()),
             ),
             average(
                 f"{key}_over_any_order",
-                f"{told}, over any order",
+                f"{called}, excess over any order",
                 own - order,
-                "1",
-                f"{meaning}, less that of the same regimes in any order",
+                "share",
+                f"{meaning}, minus its mean over the same regimes in any order; from small starts",
             ),
             average(
                 f"{key}_over_random_places",
-                f"{told}, over random places",
+                f"{called}, excess over random places",
                 own - places,
-                "1",
-                f"{meaning}, less that of regimes at random places",
+                "share",
+                f"{meaning}, minus its mean over as many regimes at random places; from small starts",
             ),
         ]
     for name, kind in (("start", "fall"), ("end", "plateau")):
-        # Of a fall: where it begins, and where a plateau follows it.
+        # A fall starts where a fall follows a plateau, and ends where a plateau follows a fall.
         changed = [
             np.mean(own)
             for k in small
@@ -274,10 +301,13 @@ def _of_purity(found: OctahedronFindings) -> list[Measure]:
                 ]
             )
         ]
-        key, told = f"ruler_changes_at_{name}_of_fall", f"ruler changes at the {name} of a fall"
+        key, called = f"ruler_changes_at_{name}_of_fall", f"{name}s of falls where the dominant motion changes"
         chance = mean([found.by_chance[k].order.changes for k in small])
-        meaning = f"part of the {name}s of falls; null: those of the same regimes in any order"
-        rows.append(average(key, told, np.array(changed), "1", meaning, null=chance))
+        meaning = (
+            f"share of the {name}s of falls at which the dominant motion changes, from small starts; "
+            "null: all boundaries of the same regimes in any order"
+        )
+        rows.append(average(key, called, np.array(changed), "share", meaning, null=chance))
     return rows
 
 
@@ -306,40 +336,42 @@ def _of_twist(found: OctahedronFindings) -> list[Measure]:
     return [
         share(
             "straight.falls_ruled_by_twist",
-            "falls ruled by twist, straight",
+            "runs with a fall dominated by twist, straight",
             sum(seen),
             len(seen),
-            "of the straight runs from small starts have one; null: runs in which pairs come first",
+            f"straight runs from small starts with such a fall; null: {OTHER_ROUTE}",
             null=mean([float(each) for each in null]),
         ),
         average(
             "straight.twist_in_last_regime",
             "twist in the last regime, straight",
             np.array(last),
-            "1",
-            "its share in the motion; null: runs in which pairs come first",
+            "share",
+            f"share of twist in the motion of the last regime, straight runs from small starts; null: {OTHER_ROUTE}",
             null=mean(nulls),
         ),
         average(
             "straight.twist_in_last_turn",
             "twist in the last turn, straight",
             np.array([each for each in turn if np.isfinite(each)]),
-            "1",
-            "its share, from two open triangles to three pairs; null: from the first pair, where pairs come first",
+            "share",
+            "share of twist in the motion from two opposite open triangles to three pairs, straight runs from small "
+            f"starts; null: from the first pair to three, {OTHER_ROUTE}",
             null=mean([each for each in null_turn if np.isfinite(each)]),
         ),
         average(
             "straight.time_from_triangles_to_octahedron",
             "time from triangles to the octahedron, straight",
             turns,
-            "1",
-            "ln step, from two open triangles that stand opposite to three antipodal pairs",
+            "ln step",
+            "time from two opposite open triangles to three antipodal pairs, straight runs from small starts",
         ),
         average(
             "straight.fall_of_loss_from_triangles_to_octahedron",
-            "fall of the loss in this time, straight",
+            "fall of the loss from triangles to the octahedron, straight",
             drops,
-            "1",
-            "part of it",
+            "share",
+            "fraction by which the loss falls between two opposite open triangles and three antipodal pairs, straight "
+            "runs from small starts",
         ),
     ]

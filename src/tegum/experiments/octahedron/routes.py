@@ -1,4 +1,4 @@
-"""How two sets of three become an octahedron: the shapes on the way, the routes, and how runs end."""
+"""How two sets of three become an octahedron: shapes along the way, routes, and final states."""
 
 from __future__ import annotations
 
@@ -14,71 +14,75 @@ if TYPE_CHECKING:
 
 GRID_DENSITIES = (0.02, 0.05, 0.1)
 SCALES = (0.01, 0.05, 0.2, None)
-"""Of the grid: standard deviations of starts, None being Xavier's."""
+"""The standard deviations of initial weights in the grid; None for Xavier."""
 SMALL_STARTS = (0.01, 0.05)
-"""Those of small starts."""
+"""The standard deviations that count as small starts."""
 
 TURNED = (0.05, 0.01)
-"""Density and start of the runs that are trained again from starts that are turned."""
+"""The density and initial scale of the runs that are trained again from transformed starts."""
 
 ANTIPODAL, NOT_ANTIPODAL = -0.9, -0.6
-"""The cosine of an antipodal pair is at most the first, and no other one of its two features with the other set is at
-most the second: collapsed sets that stand opposite are no pairs."""
+"""The cosine of an antipodal pair is at most the first, and no other cosine between one of its features and the other
+set is at most the second: collapsed sets that face each other are not pairs."""
 
 OPEN = 0.5
-"""A set is open if all of its cosines are below this."""
+"""A set is open if all cosines within it are below this."""
 
 OPPOSITE = -0.9
-"""Sets stand opposite if the cosine of their centroids is at most this."""
+"""Two sets are opposite if the cosine between their centroids is at most this."""
 
 REPRESENTED_RATIO = 0.5
-"""The least ratio of norms of represented features."""
+"""The shortest embedding of represented features has at least this fraction of the length of the longest."""
 
 FINGERPRINT_LEVELS = (0.2, 0.4, 0.6, 0.8, 0.95)
-"""Parts of the fall of ln loss from the collapsed sets to the end, at which trajectories are compared."""
+"""Fractions of the fall of ln loss, from the collapsed sets to the end, at which trajectories are compared."""
 
 STRAIGHT, PAIRS_FIRST = "straight", "pairs first"
 ROUTE_KINDS = ("opposite", "bent, straight", "bent, pairs first")
-"""The routes, with how the sets stood when they began to open; the few that stood opposite count as one."""
+"""The kinds of run: the configuration of the sets just before they open, and the route. The few runs whose sets are
+opposite count as one kind."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class SetShapes:
-    """What two sets of three look like at every snapshot, free of gauge."""
+    """The shape of two sets of three at every snapshot, independent of rotations of hidden space."""
 
     cosine: Float[np.ndarray, "run step"]
-    """Of the centroids."""
+    """The cosine between the centroids of both sets."""
     collapsed: Bool[np.ndarray, "run step"]
-    """Whether both sets are."""
+    """Whether both sets are collapsed."""
     open: Bool[np.ndarray, "run step"]
-    """Whether both sets are."""
+    """Whether both sets are open."""
     pairs: Int[np.ndarray, "run step"]
-    """How many antipodal pairs join features of different sets."""
+    """The number of antipodal pairs that join features of different sets."""
 
     @property
     def opening(self) -> Int[np.ndarray, " run"]:
-        """Position of the last snapshot at which both sets are collapsed; −1 if they never are."""
+        """The position of the last snapshot at which both sets are collapsed; −1 if they never are."""
         last = self.collapsed.shape[1] - 1 - np.argmax(self.collapsed[:, ::-1], 1)
         return np.where(self.collapsed.any(1), last, -1)
 
     @property
     def paired(self) -> Int[np.ndarray, " run"]:
-        """From which position on there is an antipodal pair for good; the number of snapshots if never."""
+        """The position from which there is an antipodal pair for good; the number of snapshots if never."""
         return lasting(self.pairs >= 1)
 
     @property
     def facing(self) -> Int[np.ndarray, " run"]:
-        """The same for two open triangles that stand opposite: a prism, an antiprism, or anything between."""
+        """The position from which two open triangles are opposite for good; the number of snapshots if never.
+
+        Such triangles form a prism, an antiprism, or anything in between.
+        """
         return lasting(self.open & (self.cosine <= OPPOSITE))
 
     @property
     def whole(self) -> Int[np.ndarray, " run"]:
-        """The same for three antipodal pairs: the octahedron."""
+        """The position from which there are three pairs (an octahedron) for good; the number of snapshots if never."""
         return lasting(self.pairs == 3)
 
     def routes(self) -> list[str]:
-        """Of each run: two open triangles that stand opposite come before the first pair, or after it."""
+        """The route of each run: straight if its triangles are open and opposite before the first pair forms."""
         last = self.cosine.shape[1]
         return [
             "other" if min(face, pair) == last else STRAIGHT if face <= pair else PAIRS_FIRST
@@ -86,7 +90,7 @@ class SetShapes:
         ]
 
     def stands(self) -> list[str]:
-        """How the sets stand when they begin to open."""
+        """The configuration of the sets of each run at the last snapshot at which both are collapsed."""
         return [
             "not collapsed" if at < 0 else "opposite" if self.cosine[run, at] <= OPPOSITE else "bent"
             for run, at in enumerate(self.opening.tolist())
@@ -94,13 +98,13 @@ class SetShapes:
 
 
 def lasting(mask: Bool[np.ndarray, "run step"]) -> Int[np.ndarray, " run"]:
-    """From which position on something is true for good; the number of steps where it is not at the end."""
+    """The position from which something is true for good; the number of steps if it is not true at the end."""
     wrong = np.argmax(~mask[:, ::-1], 1)
     return np.where(mask.all(1), 0, mask.shape[1] - wrong)
 
 
 def course(weights: Float[np.ndarray, "run step feature hidden"], features: FeatureDistribution) -> SetShapes:
-    """The shapes along trajectories of two sets of three."""
+    """Find the shapes of two sets of three along trajectories."""
     from tegum.analysis.sets.collapse import collapsed_sets
 
     W = weights.astype(np.float64)
@@ -119,7 +123,7 @@ def course(weights: Float[np.ndarray, "run step feature hidden"], features: Feat
 
 
 def antipodal(cosines: Float[np.ndarray, "*run 3 3"]) -> Bool[np.ndarray, "*run 3 3"]:
-    """Which features of one set and of the other are an antipodal pair, from their cosines."""
+    """Whether each feature of one set and each of the other form an antipodal pair, from their cosines."""
     near = cosines <= NOT_ANTIPODAL
     alone = (near.sum(-1, keepdims=True) == 1) & (near.sum(-2, keepdims=True) == 1)
     return (cosines <= ANTIPODAL) & alone
@@ -131,7 +135,7 @@ def _within(cosines: Float[np.ndarray, "*run 6 6"]) -> Float[np.ndarray, "*run 6
 
 
 def ending(weights: Float[np.ndarray, "6 3"], features: FeatureDistribution) -> str:
-    """What a run has become: octahedron, still turning, dropped, or other, with the name of the polytope."""
+    """Classify the state of a run as octahedron, still turning, dropped, or other, with the name of its polytope."""
     from tegum.analysis.geometry.polytopes import name_polytope
 
     name = name_polytope(weights).name
@@ -149,7 +153,7 @@ def ending(weights: Float[np.ndarray, "6 3"], features: FeatureDistribution) -> 
 
 
 def continued(spec: Spec, weights: Float[np.ndarray, "*run 6 3"], bias: Float[np.ndarray, "*run 6"]) -> Spec:
-    """Of one run, or several, on their way from where they are to a minimum of the exact loss by L-BFGS."""
+    """The Spec that takes one run, or several, from their present weights to a minimum of the exact loss by L-BFGS."""
     from tegum.training.spec.methods import Exact
 
     return spec.continued_from(weights, bias, training=Exact(gradient_tolerance=1e-7))
@@ -158,14 +162,14 @@ def continued(spec: Spec, weights: Float[np.ndarray, "*run 6 3"], bias: Float[np
 def fingerprints(
     weights: Float[np.ndarray, "run step 6 3"], loss: Float[np.ndarray, "run step"], begin: Int[np.ndarray, " run"]
 ) -> Float[np.ndarray, "run number"]:
-    """Trajectories as numbers that know neither gauge nor the order of features, sets, or time.
+    """Describe trajectories by numbers that do not depend on gauge, on the order of features and sets, or on speed.
 
-    At each of `FINGERPRINT_LEVELS`: the cosines within both sets, and those between them, each sorted.
+    At each of `FINGERPRINT_LEVELS` these are the cosines within both sets and those between them, each sorted.
 
     Args:
-        weights: of all snapshots.
-        loss: exact.
-        begin: position of the snapshot from which the fall counts.
+        weights: W at every snapshot.
+        loss: the exact loss at every snapshot.
+        begin: for each run, the position of the snapshot from which the fall counts.
 
     """
     found = []
@@ -182,14 +186,14 @@ def fingerprints(
 
 
 def clusters(points: Float[np.ndarray, "run number"], count: int) -> Int[np.ndarray, " run"]:
-    """Ward's hierarchy, cut into so many groups (scipy.cluster)."""
+    """Cluster points by Ward's method, cut into `count` clusters (scipy.cluster)."""
     from scipy.cluster.hierarchy import fcluster, linkage
 
     return fcluster(linkage(points, "ward"), count, "maxclust")
 
 
 def adjusted_rand(one: Any, other: Any) -> float:
-    """How far two partitions agree: 1 if they are the same, 0 in expectation by chance (Hubert & Arabie, 1985)."""
+    """Agreement of two partitions: 1 if they are the same, 0 in expectation by chance (Hubert & Arabie, 1985)."""
     table = np.zeros((len(set(one)), len(set(other))))
     np.add.at(table, (np.unique(one, return_inverse=True)[1], np.unique(other, return_inverse=True)[1]), 1)
 
@@ -203,18 +207,19 @@ def adjusted_rand(one: Any, other: Any) -> float:
 
 
 def rotations(count: int, rng: np.random.Generator) -> Float[np.ndarray, "2 run 3 3"]:
-    """Random rotations (or reflections) of hidden space, and random ones that only permute and flip its axes."""
+    """Draw random orthogonal matrices of hidden space, and random ones that only permute and flip its axes."""
     free, signs = np.linalg.qr(rng.normal(size=(count, 3, 3))), rng.choice([-1.0, 1.0], (count, 3, 1))
-    # The factor Q is uniform only if the signs of R are (Mezzadri, Notices of the AMS 54, 2007).
+    # Q is uniform only once the signs of the diagonal of R are fixed (Mezzadri, Notices of the AMS 54, 2007).
     uniform = free.Q * np.sign(np.diagonal(free.R, axis1=1, axis2=2))[:, None]
     orders = np.stack([np.eye(3)[rng.permutation(3)] for _ in range(count)])
     return np.stack([uniform, orders * signs])
 
 
 def start_features(weights: Float[np.ndarray, "run 6 3"]) -> dict[str, Float[np.ndarray, " run"]]:
-    """What a start looks like, free of gauge but for the last one; a relative twist is undefined in nearly every start.
+    """Properties of initial weights, all but the last independent of gauge.
 
-    All are of the same sign for both sets, so that their order does not matter.
+    All are symmetric in the two sets, so that their order does not matter. A relative twist is not among them: it is
+    undefined in nearly every start.
     """
     W = weights.astype(np.float64)
     sets = [W[:, :3], W[:, 3:]]
@@ -238,11 +243,14 @@ def start_features(weights: Float[np.ndarray, "run 6 3"]) -> dict[str, Float[np.
 def area_under_curve(
     values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, "*some run"]
 ) -> Float[np.ndarray, "*some"]:
-    """The probability that a run with the outcome has the larger value (Mann and Whitney); ties count half.
+    """Compute the probability that a run with the outcome has the larger value (Mann–Whitney); ties count half.
 
     Args:
-        values: of each run.
-        hits: which runs have the outcome; several at once may be asked for. NaN where all have it, or none.
+        values: the value of each run.
+        hits: which runs have the outcome; several outcomes may be given at once.
+
+    Returns:
+        The area under the curve; NaN if all runs have the outcome, or none has.
 
     """
     from scipy.stats import rankdata
@@ -254,7 +262,7 @@ def area_under_curve(
 
 
 def area_error(values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, " run"]) -> float:
-    """The standard error of `area_under_curve`, at least two runs having the outcome and two not.
+    """The standard error of `area_under_curve`; at least two runs must have the outcome, and two must not.
 
     From DeLong, DeLong & Clarke-Pearson (Biometrics 44, 1988).
     """
@@ -268,9 +276,9 @@ def area_error(values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, " run"]
 def area_within(
     values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, "*some run"], cell: Int[np.ndarray, " run"]
 ) -> Float[np.ndarray, "*some"]:
-    """`area_under_curve` of the pairs of runs of the same cell: 1/2 where the outcome goes with the cell alone.
+    """`area_under_curve` over pairs of runs of the same cell: 1/2 if the outcome depends on the cell alone.
 
-    NaN where no cell has both outcomes.
+    NaN if no cell has runs both with and without the outcome.
     """
     above, couples = np.zeros(hits.shape[:-1]), np.zeros(hits.shape[:-1])
     for own in _members(cell):
@@ -284,14 +292,14 @@ def area_within(
 def error_within(
     values: Float[np.ndarray, " run"], hits: Bool[np.ndarray, " run"], cell: Int[np.ndarray, " run"]
 ) -> float:
-    """The standard error of `area_within`; in every cell two runs at least have the outcome, and two not."""
+    """The standard error of `area_within`; in every cell, at least two runs must have the outcome, and two must not."""
     found = [(area_error(values[own], hits[own]), hits[own].sum() * (~hits[own]).sum()) for own in _members(cell)]
     errors, couples = np.array(found).T
     return float(np.linalg.norm(errors * couples) / couples.sum())
 
 
 def mixed(hits: Bool[np.ndarray, " run"], cell: Int[np.ndarray, " run"]) -> Bool[np.ndarray, " run"]:
-    """The runs of cells in which two runs at least have the outcome and two not."""
+    """Whether each run belongs to a cell in which at least two runs have the outcome and at least two do not."""
     least = [own & (min(hits[own].sum(), (~hits[own]).sum()) >= 2) for own in _members(cell)]
     return np.logical_or.reduce(least) if least else np.zeros(0, bool)
 
@@ -299,7 +307,7 @@ def mixed(hits: Bool[np.ndarray, " run"], cell: Int[np.ndarray, " run"]) -> Bool
 def permuted_within(
     labels: Shaped[np.ndarray, " run"], cell: Int[np.ndarray, " run"], times: int, rng: np.random.Generator
 ) -> Shaped[np.ndarray, "time run"]:
-    """Labels permuted among the runs of each cell, so many times."""
+    """Permute labels at random among the runs of each cell, `times` times."""
     found = np.tile(labels, (times, 1))
     for own in _members(cell):
         found[:, own] = rng.permuted(found[:, own], axis=1)

@@ -1,4 +1,4 @@
-"""Saddles that runs pass on their routes: critical points of the exact loss next to plateaus of noiseless twins."""
+"""Saddles along the routes of runs: critical points of the exact loss near plateaus of their noiseless twins."""
 
 from __future__ import annotations
 
@@ -18,44 +18,49 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 TWIN_ACCURACY = 1e-6
-"""Of the twins' loss."""
+"""The error allowed in the twins' loss."""
 
 REACH = 0.25
-"""A critical point within this distance of the plateau is near; the octahedron has the length √6."""
+"""A critical point is near a plateau within this distance. For comparison, |W| of the octahedron is √6."""
 
 TWIN_SNAPSHOTS = 120
+"""The number of snapshots of a twin, logarithmically spaced."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class PassedSaddle:
-    """Where a twin is slow, and the critical point near it."""
+    """A place where a twin is slow, and the critical point found from there."""
 
     start: int
+    """The first step of the plateau, or of the last turn of two open triangles."""
     end: int
-    """First and last step of the plateau; for two triangles that turn, of their turning."""
+    """The last step of the plateau, or of the turn."""
     turning: bool
-    """Whether that is the last turn, on which the loss may fall too little to part two plateaus."""
+    """Whether this is the last turn. The loss may fall too little during it to separate two plateaus."""
     point: CriticalPoint
+    """The critical point at which the search ends."""
     near: bool
+    """Whether the search converges within the distance `REACH`."""
     cosine: float
-    """Between the centroids of the point; NaN where it has none."""
+    """The cosine between the centroids of both sets at the critical point; NaN if a centroid is nearly zero."""
     fast_is_saddle: bool | None
-    """The null: whether the same search from where the loss falls fastest afterwards leads to a saddle as near."""
+    """The null: whether the same search, started where the loss falls fastest afterwards, finds a saddle nearby.
+    None if the loss does not fall afterwards."""
 
     @property
     def saddle(self) -> bool:
-        """Whether it is one from which the loss falls."""
+        """Whether the critical point is near and the loss falls from it in some direction."""
         return self.near and self.point.unstable
 
     @property
     def label(self) -> str:
-        """What it is."""
+        """A description of the critical point, or "none near"."""
         return str(self.point) if self.near else "none near"
 
 
 def twins(spec: Spec, weights: np.ndarray) -> Spec:
-    """Of runs without noise from the starts of sampled ones: Adam with the same settings on the exact loss."""
+    """The Spec of noiseless twins: Adam with the same settings on the exact loss, from the given initial weights."""
     from tegum.training.spec.methods import Sampled
     from tegum.training.spec.snapshots import Snapshots
 
@@ -67,7 +72,7 @@ def twins(spec: Spec, weights: np.ndarray) -> Spec:
 
 
 def passed(run: xr.Dataset) -> list[PassedSaddle]:
-    """What lies next to the plateaus of one twin, in order, and to where its open triangles turn most slowly."""
+    """Find the critical points near the plateaus of one twin and near the slowest point of its last turn, in order."""
     from tegum.analysis.dynamics.plateaus import find_plateaus
     from tegum.experiments.octahedron.routes import course
     from tegum.solutions.saddles import critical_near

@@ -1,4 +1,4 @@
-"""The claimed order of stages: inflation on the first fall of the loss, opening on a later one; and places in it."""
+"""The claimed order of stages (inflation in the first fall of the loss, opening in a later one), and places in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACES = (
 
 
 def in_order(run: Stages) -> bool:
-    """Whether inflation dominates the first fall, opening a later one, and inflation none after that."""
+    """Whether inflation dominates the first fall, opening dominates a later one, and inflation dominates none after."""
     motions = [each.dominant for each in falls(run)]
     if "opening" not in motions or motions[0] != "inflation":
         return False
@@ -26,7 +26,7 @@ def in_order(run: Stages) -> bool:
 
 
 def by_place(runs: Sequence[Stages]) -> dict[str, list[tuple[int, MotionStage]]]:
-    """Stages of the runs that are in order, by one of `PLACES`: position of the run, and the stage."""
+    """The stages of all runs in order, by place (one of `PLACES`), as pairs of the run's position and the stage."""
     found: dict[str, list[tuple[int, MotionStage]]] = {place: [] for place in PLACES}
     for at, run in enumerate(runs):
         if not in_order(run):
@@ -38,9 +38,9 @@ def by_place(runs: Sequence[Stages]) -> dict[str, list[tuple[int, MotionStage]]]
 
 
 def places(run: Stages) -> list[str | None]:
-    """The place of each stage of a run in order, by the first fall and the first fall that opening dominates.
+    """The place of each stage of a run in order, relative to its first fall and the first fall dominated by opening.
 
-    None for what has no place: plateaus between falls, but for the one right before the opening.
+    Plateaus between falls have no place (None), except for the one right before the opening.
     """
     first = next(k for k, stage in enumerate(run) if stage.regime.kind == "fall")
     opening = next(k for k, stage in enumerate(run) if stage.regime.kind == "fall" and stage.dominant == "opening")
