@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"0": "#0072B2", "1": "#009E73", "2": "#CC79A7", "3": "#D55E00", "PCA": "#000000"}
+COLOURS = {"0": style.BLUE, "1": style.GREEN, "2": style.PURPLE, "3": style.VERMILION, "PCA": style.BLACK}
 """The colour of each solution, by name."""
 
-_PAIRS = ("#D55E00", "#009E73", "#0072B2")
+_PAIRS = (style.VERMILION, style.GREEN, style.BLUE)
 """The colours of the three pairs."""
 
 _PANELS_HEIGHT = 7.4

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MODES = ("#999999", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
+MODES = ("#999999", style.VERMILION, style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY)
 """The colours of the frequencies 0, 1, …"""
 
 TOGETHER = {
-    "one dropped": "#000000",
-    "own dimensions": "#009E73",
-    "partly shared": "#56B4E9",
-    "shared dimensions": "#E69F00",
+    "one dropped": style.BLACK,
+    "own dimensions": style.GREEN,
+    "partly shared": style.SKY,
+    "shared dimensions": style.ORANGE,
 }
 """The colours of the ways in which two families divide the hidden dimensions."""
 

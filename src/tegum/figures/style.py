@@ -28,6 +28,7 @@ BAND = "#e3e8ee"
 """The colour of a band that marks a stretch of time."""
 
 ACCENTS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK = ACCENTS
 """Colours that colour-blind readers can distinguish (Okabe & Ito, 2008), the strongest first. The original palette's
 yellow is left out: it is too pale for a line."""
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Training(Description, abc.ABC):
-    """The base of all ways of training. A new one is a class with a `kind` of its own, by which files and HTTP name it.
+    """The base of all ways of training. A new one is a class with a `kind` of its own, by which files name it.
 
     Raises:
         ValueError: a field breaks its rule; the sentence names it.

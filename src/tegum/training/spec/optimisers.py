@@ -10,8 +10,9 @@ ExactOptimiser = Literal["lbfgs", "adam", "gd"]
 """The names, for type checkers, which cannot read `OPTIMISERS`; that table decides."""
 
 Rule = Literal["adam", "momentum", "lbfgs"]
-"""What a step is made of: bias-corrected moments with decoupled weight decay; a momentum, with the decay added to the
-gradient; or a line search along a quasi-Newton direction. An engine has one piece of code for each that it knows."""
+"""What a step is made of. "adam": bias-corrected moments with decoupled weight decay, which is AdamW, and Adam without
+decay. "momentum": a momentum, with the decay added to the gradient. "lbfgs": a line search along a quasi-Newton
+direction. An engine has one piece of code for each rule that it knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +48,5 @@ OPTIMISERS: dict[str, dict[str, Optimiser]] = {
         Optimiser("gd", "momentum", (*_RATED, "momentum"), memory=1),
     ),
 }
-"""By the kind of training and the name. A new one with a rule that is there needs nothing else; an engine that does not
-know its rule refuses it."""
+"""By the kind of training and the name. A new one with a rule that is there needs nothing else but its name in the
+`Literal` above; an engine that does not know its rule refuses it."""

@@ -1,4 +1,4 @@
-"""One frozen description of a run, the same in Python, in TOML, on the command line and over HTTP."""
+"""One frozen description of a run, the same in Python, in TOML, and on the command line."""
 
 from __future__ import annotations
 
