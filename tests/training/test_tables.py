@@ -202,7 +202,7 @@ def test_what_is_in_no_table_is_refused(found: dict[str, Any]):
     assert found["unknown"] == "Spec(activation='tanh'): activation must be 'relu', 'linear' or 'shifted'"
     rule = "optimiser must be 'adamw', 'sgd' or 'heavy', as engine"
     for engine, name in (("kernel", "lion in the kernel"), ("jax", "lion in JAX")):
-        assert found[name] == f"Sampled(optimiser='lion'): {rule} {engine!r} has no steps by the rule 'lion'"
+        assert found[name] == f"Sampled(optimiser='lion'): {rule} {engine!r} does not implement the rule 'lion'"
     assert found["newton"] == (
         "Exact(optimiser='newton'): optimiser must be 'lbfgs', 'adam', 'gd' or 'quasi', as engine 'exact' has no "
         "steps by the rule 'newton'"

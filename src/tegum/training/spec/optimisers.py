@@ -7,27 +7,28 @@ from typing import Literal
 
 SampledOptimiser = Literal["adamw", "sgd"]
 ExactOptimiser = Literal["lbfgs", "adam", "gd"]
-"""The names, for type checkers, which cannot read `OPTIMISERS`; that table decides."""
+"""The names for type checkers, which cannot read `OPTIMISERS`; that table decides."""
 
 Rule = Literal["adam", "momentum", "lbfgs"]
-"""What a step is made of: bias-corrected moments with decoupled weight decay; a momentum, with the decay added to the
-gradient; or a line search along a quasi-Newton direction. An engine has one piece of code for each that it knows."""
+"""The update rule of a step: bias-corrected moments with decoupled weight decay; momentum, with the decay added to the
+gradient; or a line search along a quasi-Newton direction. An engine has one piece of code for each that it
+implements."""
 
 
 @dataclass(frozen=True, slots=True)
 class Optimiser:
-    """One way of stepping downhill, as one kind of training names it."""
+    """An optimiser, under the name that one kind of training gives it."""
 
     name: str
     rule: Rule
     options: tuple[str, ...]
-    """The fields of the training that mean something to it, and not to all others."""
+    """The fields of the training that matter to this optimiser, but not to all others."""
     memory: int
-    """How many numbers it remembers of each parameter; L-BFGS keeps a book of its own."""
+    """The numbers it keeps per parameter; L-BFGS has a memory of its own."""
     decay: float = 0.0
-    """Weight decay where none is given (PyTorch's defaults)."""
+    """The weight decay if none is given (PyTorch's defaults)."""
     twin: str | None = None
-    """The optimiser of exact training that takes the same steps without noise; None where there is none."""
+    """The optimiser of exact training that takes the same steps without noise; None if there is none."""
 
 
 def _table(*optimisers: Optimiser) -> dict[str, Optimiser]:
@@ -47,5 +48,5 @@ OPTIMISERS: dict[str, dict[str, Optimiser]] = {
         Optimiser("gd", "momentum", (*_RATED, "momentum"), memory=1),
     ),
 }
-"""By the kind of training and the name. A new one with a rule that is there needs nothing else; an engine that does not
-know its rule refuses it."""
+"""All optimisers, by the kind of training and by name. A new one with an existing rule needs nothing else; an engine
+that does not implement its rule refuses it."""
