@@ -158,5 +158,5 @@ def test_specs_are_told_in_the_order_of_the_runs(sweep) -> None:
     densities = [each.features.density[0] for each in specs_of(run.isel(spec=[2, 0]))]
     assert densities == [0.6, 0.05]
     assert spec_of(run.isel(spec=1)).features.density[0] == 0.3
-    with pytest.raises(ValueError, match=r"its runs are of 3 Specs"):
+    with pytest.raises(ValueError, match=r"its runs belong to 3 Specs"):
         spec_of(run)

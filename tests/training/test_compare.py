@@ -132,7 +132,7 @@ def test_what_cannot_be_chosen_is_refused(sparse):
     for call, sentence in (
         (lambda: best(mixed), r'an Empirical set must be the only one.*best\(run, by="loss"\) chooses by the recorded'),
         (lambda: best(sparse.isel(seed=0)), "there must be several runs"),
-        (lambda: best(sparse.isel(step=[])), "there is no snapshot"),
+        (lambda: best(sparse.isel(step=[])), "there must be a snapshot"),
         (lambda: best(sparse, "los"), r"best\(run, by='los'\): there is no such loss; did you mean 'loss'"),
         (lambda: best(sparse, 3), r"best\(run, by=3\): by must be 'population_loss', 'loss' or a DataArray"),
         (lambda: best(sparse, sparse.weights), "by must hold numbers with the sizes"),
