@@ -133,14 +133,14 @@ def test_what_is_no_progress_is_refused(given):
 @pytest.mark.parametrize(
     "error", [BrokenPipeError, OSError(5, "EIO"), ValueError, UnicodeEncodeError("a", "b", 0, 1, "c")]
 )
-@pytest.mark.parametrize("where", ["begin", "show", "finished", "end", "tell"])
+@pytest.mark.parametrize("where", ["begin", "show", "finished", "end", "update"])
 def test_a_display_that_fails_ends_the_showing_and_not_the_work(recorder, monkeypatch, where, error):
     def fail(*_: object) -> None:
         calls.append(where)
         raise error
 
     calls: list[str] = []
-    monkeypatch.setattr(Steps if where == "tell" else recorder, where, fail)
+    monkeypatch.setattr(Steps if where == "update" else recorder, where, fail)
     with shown(True, Stage("work"), "call"):
         time.sleep(0.005)
         result = tg.train(SPEC)
@@ -313,7 +313,7 @@ with ThreadPoolExecutor(1) as pool:
     print("thread", pool.submit(kind).result())
 for method in ("fork", "spawn"):
     with multiprocessing.get_context(method).Pool(1) as pool:
-        print(method, pool.apply(choose_display, (), {"always": True}))
+        print(method, pool.apply(choose_display, (), {"plain_lines": True}))
 if (child := os.fork()) == 0:
     print("os.fork", kind(), flush=True)
     os._exit(0)

@@ -217,7 +217,8 @@ def test_what_is_in_no_table_is_refused(found: dict[str, Any]):
 
 @pytest.mark.parametrize("floor", [np.inf, np.nan])
 def test_an_activation_of_another_form_cannot_be_entered(found: dict[str, Any], floor: float):
-    with pytest.raises(ValueError, match="floor must be a number below infinity; no engine supports activations of any form but max"):
+    rule = "floor must be a number below infinity; no engine supports activations of any form but max"
+    with pytest.raises(ValueError, match=rule):
         ActivationFunction("gelu", floor=floor)
     told = [sentence for name, sentence in found.items() if name.startswith("gelu")]
     assert len(told) == 4
