@@ -1,4 +1,4 @@
-"""The cases, and every call the speed benchmark makes on tegum: should its face change, only this file does.
+"""The cases, and every call of tegum by the speed benchmark: if tegum's API changes, only this file does.
 
 tegum is imported inside the functions: the reference's processes load this file too and must not load the
 engine, and the start-up of tegum is itself measured.
@@ -31,9 +31,9 @@ class Case:
     set_size
         Features in a correlated set; at 1 all features are independent.
     runs
-        Runs trained side by side.
+        Runs trained together.
     target
-        How many times as fast as the reference it must be, on two cores.
+        The required speed relative to the reference, on two cores.
     block
         Steps of tegum in one timed block: about half a second on two cores.
     late
@@ -52,7 +52,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Short name, as `--case` takes it."""
+        """The short name that `--case` takes."""
         return f"{self.features}x{self.hidden}"
 
     @property
@@ -83,7 +83,7 @@ CASES = {
 
 
 def make_spec(case: Case, steps: int, snapshots: int = 1, runs: int | None = None) -> tg.Spec:
-    """The case as a Spec: so many steps in all, snapshots besides the start, and runs (None: the case's)."""
+    """The case as a Spec: steps in all, snapshots besides the start, and runs (None for the case's own)."""
     import tegum as tg
 
     if case.set_size > 1:
@@ -100,10 +100,10 @@ def make_spec(case: Case, steps: int, snapshots: int = 1, runs: int | None = Non
 
 
 def advance(case: Case, state: Any, steps: int, threads: int) -> tuple[Any, float]:
-    """Train so many steps more; returns the new state and the seconds taken, wall clock.
+    """Train for `steps` more steps; returns the new state and the seconds taken, wall clock.
 
-    `state` is one that `advance` returned, or None for the start; it must come out unchanged, since timed
-    blocks start from the same one again and again. Raises RuntimeError where the engine ends at another step.
+    `state` is one that `advance` returned, or None for the start; it must stay unchanged, since timed blocks start
+    from the same state repeatedly. Raises RuntimeError if the engine ends at another step.
     """
     import tegum as tg
 
@@ -120,7 +120,7 @@ def advance(case: Case, state: Any, steps: int, threads: int) -> tuple[Any, floa
 
 
 def step_of(state: Any) -> int:
-    """Steps behind a state; 0 for the start."""
+    """The step of a state; 0 for the start."""
     return 0 if state is None else int(state.step)
 
 

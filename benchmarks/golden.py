@@ -1,7 +1,7 @@
-"""What a change of the code must leave as it is: bits of every engine, and the quick form of each experiment.
+"""What a change of the code must not change: the bits of every engine, and the quick form of each experiment.
 
-    python benchmarks/golden.py make FOLDER [--engines]      of the tegum that this Python imports
-    python benchmarks/golden.py compare FOLDER OTHER         says every difference; exit code 1 if there is one
+    python benchmarks/golden.py make FOLDER [--engines]      for the tegum that this Python imports
+    python benchmarks/golden.py compare FOLDER OTHER         lists every difference; exit code 1 if there is one
     python benchmarks/golden.py keep FOLDER                  writes what tests compare with, within tolerances
 
 Two commits are compared on one machine, as bits differ between vector units:
@@ -11,7 +11,7 @@ Two commits are compared on one machine, as bits differ between vector units:
     PYTHONPATH=src python benchmarks/golden.py make /tmp/now
     python benchmarks/golden.py compare /tmp/before /tmp/now
 
-Schema 1 of summary.json had no keys of measures; between two schemas measures are compared in their order.
+Schema 1 of summary.json had no keys for measures; between two schemas measures are compared in order.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ KEPT = Path(__file__).parents[1] / "tests" / "experiments" / "golden.json"
 """What tests compare quick forms with."""
 
 CHANGES = ("versions", "wall_time_s", "files", "schema")
-"""Of a summary what may differ."""
+"""Keys of a summary that may differ."""
 
-TOLD = ("claim", "caption", "name", "text", "meaning", "unit", "key")
-"""Of a summary what is English, or a program's name for it: a pass over the texts changes it."""
+TEXTS = ("claim", "caption", "name", "text", "meaning", "unit", "key")
+"""Keys of a summary whose values are English, or names of measures, which a revision of the texts may change."""
 
 
 def engines() -> Iterator[tuple[str, str]]:
@@ -83,7 +83,7 @@ def engines() -> Iterator[tuple[str, str]]:
                 try:
                     run = tg.train(spec, engine=engine)
                 except ValueError as refused:
-                    # A sentence may be improved; that it is refused stays.
+                    # The message may be improved; that it is refused must not change.
                     yield name_of_it, f"refused ({type(refused).__name__})"
                     continue
                 yield name_of_it, _digest(run["weights"], run["bias"])
@@ -116,7 +116,7 @@ def make(folder: Path, *, only_engines: bool) -> None:
 
 
 def compare(folder: Path, other: Path, *, texts: bool) -> list[str]:
-    """All differences, a line for each."""
+    """All differences, one per line."""
     differences = []
     ours, theirs = (json.loads((each / ENGINES).read_text()) for each in (folder, other))
     differences += _differences("", ours, theirs)
@@ -154,7 +154,7 @@ def _summary(path: Path, *, texts: bool) -> Any:
 def _without(value: Any) -> Any:
     match value:
         case dict():
-            return {key: _without(each) for key, each in value.items() if key not in TOLD}
+            return {key: _without(each) for key, each in value.items() if key not in TEXTS}
         case list():
             return [_without(each) for each in value]
         case _:

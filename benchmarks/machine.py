@@ -1,6 +1,6 @@
-"""What this machine is and how fast it multiplies matrices: the yardstick beside every time measured here.
+"""The machine, and how fast it multiplies matrices: the yardstick for every time measured here.
 
-Run as a script, it prints that as JSON.
+Run as a script, it prints both as JSON.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ BLAS_THREADS = (
 
 
 def confine(threads: int) -> None:
-    """Restart this program on as many cores as it has threads, unless it runs on so few already.
+    """Restart this program on as many cores as it has threads, unless it already runs on that few.
 
-    Both sides of a comparison then share the same cores. It restarts because libraries size their thread
-    pools when they are loaded. Raises ValueError where there are fewer cores than threads. A system without
-    affinity (anything but Linux) is left as it is.
+    Both sides of a comparison then share the same cores. It restarts because libraries size their thread pools when
+    they are loaded. Raises ValueError if there are fewer cores than threads. On a system without affinity (anything but
+    Linux) it does nothing.
     """
     if not hasattr(os, "sched_getaffinity"):
         return
     cores = sorted(os.sched_getaffinity(0), key=_core_order)
     if len(cores) < threads:
-        raise ValueError(f"{threads} threads asked for, but only {len(cores)} cores to run on")
+        raise ValueError(f"{threads} threads requested, but there are only {len(cores)} cores to run on")
     if len(cores) > threads:
         os.sched_setaffinity(0, cores[:threads])
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -57,7 +57,7 @@ def _core_order(cpu: int) -> tuple[int, int]:
 def sgemm_gflops(threads: int) -> float:
     """Achieved rate of NumPy's float32 product of two 1024 × 1024 matrices, GFLOP/s: the best of many.
 
-    Measured in a process of its own, as the thread count of a BLAS is settled when it is loaded.
+    Measured in a separate process, as the thread count of a BLAS is fixed when it is loaded.
     """
     environment = os.environ | dict.fromkeys(BLAS_THREADS, str(threads))
     command = [sys.executable, __file__, "--sgemm-here"]
@@ -65,7 +65,7 @@ def sgemm_gflops(threads: int) -> float:
 
 
 def _sgemm_here(seconds: float = 1.0) -> float:
-    """The rate in this process, GFLOP/s, over so many seconds of trying."""
+    """The best rate in this process within this many seconds, GFLOP/s."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -80,9 +80,9 @@ def _sgemm_here(seconds: float = 1.0) -> float:
 
 
 def busy_share(seconds: float = 0.2) -> float:
-    """Share of this program's cores that others keep busy, over so many seconds in which it does nothing.
+    """Share of this program's cores that others keep busy, measured over some seconds in which it does nothing.
 
-    NaN where the system does not say (anything but Linux).
+    NaN if the system does not say (anything but Linux).
     """
     if not Path("/proc/stat").exists():
         return float("nan")
@@ -107,7 +107,7 @@ def _ticks() -> tuple[int, int]:
 
 
 def cpu_model() -> str:
-    """Name of the processor as the system gives it."""
+    """Name of the processor, as the system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -117,7 +117,7 @@ def cpu_model() -> str:
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """Processor, cores, sgemm rate (GFLOP/s) at so many threads, and versions."""
+    """Processor, cores, sgemm rate (GFLOP/s) with this many threads, and versions."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Peak memory of one training call, over what was there before it and without the snapshots it returns.
+"""Peak memory of one training call, above the memory in use before it and without the snapshots it returns.
 
 Every case runs in a fresh process: import, a small call that compiles, then the one that is measured. Linux
 only.
@@ -96,7 +96,7 @@ def measure_here(load: Load, threads: int) -> dict[str, Any]:
     tg.train(make_spec(case, steps=3, runs=2), threads=threads)
     spec = make_spec(case, steps=load.steps, snapshots=load.snapshots)
     gc.collect()
-    # Memory the compiler freed but the allocator keeps would take up part of the call's own and hide it.
+    # Memory that the compiler freed but the allocator keeps would be reused by the call, and hide its own.
     ctypes.CDLL(None).malloc_trim(0)
     before = resident()
     start = time.perf_counter()
@@ -122,7 +122,7 @@ def measure(index: int, threads: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print, and return 1 where the limit was passed."""
+    """Measure, print, and return 1 if the limit was exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", action="append", choices=CASES, help="only this case; may be given again")
     parser.add_argument("--threads", type=int, default=2)

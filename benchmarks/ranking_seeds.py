@@ -1,7 +1,7 @@
-"""Whether a recorded loss ranks the seeds of a Spec: 64 runs of six sparse features, beside their exact losses.
+"""Whether recorded losses rank the seeds of a Spec: 64 runs of six sparse features, compared with their exact losses.
 
-For each density: Spearman's correlation of the exact loss with that on a sample of each run's own, and on samples that
-the runs share, small and large. What the least recorded loss misses of the least exact one is told as well.
+For each density: Spearman's correlation of the exact loss with the loss on a separate sample for each run, and on
+shared samples, small and large. Also the excess exact loss of the run with the lowest recorded one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MANY = 2**18
 
 
 def measured(density: float, seeds: int, steps: int, often: int) -> dict[str, float]:
-    """What one density gives."""
+    """The results for one density."""
     features = tg.FeatureDistribution([tg.Independent(6, density=density)])
     training = tg.Sampled(steps=steps, rate=RATE, evaluation=EVALUATION)
     run = tg.train(tg.Spec(features=features, hidden=2, training=training, snapshots=1, seeds=seeds)).isel(step=-1)

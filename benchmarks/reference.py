@@ -75,19 +75,19 @@ def make_optimiser(model: Model) -> torch.optim.AdamW:
 
 
 def train(model: Model, optimiser: torch.optim.Optimizer, steps: int, batch: int = BATCH) -> float:
-    """Train for so many steps; returns the loss of the last one (NaN for no step)."""
+    """Train for some steps; returns the loss of the last one (NaN for no step)."""
     loss = torch.tensor(torch.nan)
     for _ in range(steps):
         optimiser.zero_grad(set_to_none=True)
         loss = model.loss(model.generate_batch(batch))
         loss.backward()
         optimiser.step()
-    # Read once at the end: the notebook's progress line is no part of what is timed.
+    # Read once at the end: the notebook's progress line is not part of what is timed.
     return loss.item()
 
 
 def _serve(connection: Connection, threads: int, seed: int) -> None:
-    """Loop of one worker of a `Team`: do what is asked, answer when it is done, stop at None."""
+    """Loop of one worker of a `Team`: carry out each request, answer when it is done, stop at None."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     model = optimiser = None
@@ -108,7 +108,7 @@ def _serve(connection: Connection, threads: int, seed: int) -> None:
 
 
 class Team:
-    """The recipe in processes of its own, so many threads each, that work at the same time.
+    """The recipe in several processes, with some threads each, that work at the same time.
 
     A process of its own keeps the thread pools of PyTorch out of the process it is compared with.
 
@@ -131,7 +131,7 @@ class Team:
             ours, theirs = context.Pipe()
             worker = context.Process(target=_serve, args=(theirs, threads, seed), daemon=True)
             worker.start()
-            # With our copy open, the answer of a worker that died would be waited for in vain.
+            # With our copy open, we would wait for ever for the answer of a worker that died.
             theirs.close()
             self._workers.append((worker, ours))
 
@@ -146,7 +146,7 @@ class Team:
         self._ask([("load", np.ascontiguousarray(W[part]), np.ascontiguousarray(bias[part])) for part in parts])
 
     def train(self, steps: int) -> float:
-        """Train all instances of all processes for so many steps; returns the seconds taken, wall clock."""
+        """Train all instances of all processes for some steps; returns the seconds taken, wall clock."""
         start = time.perf_counter()
         self._ask([("train", steps)] * self.processes)
         return time.perf_counter() - start
@@ -177,7 +177,7 @@ def gradient_by_hand(W: np.ndarray, bias: np.ndarray, x: np.ndarray) -> tuple[np
 
 
 def check() -> None:
-    """Check gradient, densities and descent; raises AssertionError where one is off."""
+    """Check gradient, densities and descent; raises AssertionError if one is wrong."""
     torch.manual_seed(0)
     model = Model(3, 8, 3, density=0.3, set_size=2)
     with torch.no_grad():

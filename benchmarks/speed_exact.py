@@ -1,4 +1,4 @@
-"""Training to the exact optimum beside 10,000 steps of the field's reference recipe, on one core, in one process.
+"""Training to the exact optimum against 10,000 steps of the field's reference recipe, on one core, in one process.
 
 Repetitions alternate: a block of the reference's steps, then all runs of tegum to the end. Apart from that the
 reference trains some of tegum's runs in full, from the same starts, and the exact losses of both are compared pair by
@@ -32,14 +32,14 @@ FEATURES, HIDDEN, SET_SIZE, DENSITY = 6, 2, 2, 0.05
 STEPS = 10_000
 TOLERANCE = 1e-8
 TARGET = 500
-"""How many times as fast a run of tegum must be."""
+"""The required speed of tegum relative to the reference."""
 INSTANCES = (1, 4, 16, 64, 256)
-"""Runs side by side in the reference: the fastest number is taken."""
+"""Numbers of batched runs tried in the reference: the fastest is taken."""
 STARTS = 2
 """Runs of tegum in one solution, which is the best of them: the loss is to be no higher than the reference's, and from
 one start each as many pairs end in the better minimum on either side."""
 FINER = 16
-"""The gradient is verified with so many times the frequencies that tegum ended with."""
+"""The gradient is verified with this many times the frequencies that tegum ended with."""
 
 
 def describe(runs: int) -> tg.Spec:
@@ -59,7 +59,7 @@ def build_reference(instances: int) -> Model:
 
 
 def time_reference(model: Model, seconds: float) -> float:
-    """Seconds that a run of 10,000 steps takes, from a block of about so many seconds."""
+    """Seconds that a run of 10,000 steps takes, from a block of about `seconds` seconds."""
     optimiser = make_optimiser(model)
     steps, taken = 0, 0.0
     while taken < seconds:
@@ -71,7 +71,7 @@ def time_reference(model: Model, seconds: float) -> float:
 
 
 def fastest() -> int:
-    """How many instances of the reference side by side take the least time each."""
+    """The number of batched instances of the reference that takes the least time per instance."""
     found = {}
     for instances in INSTANCES:
         model = build_reference(instances)
@@ -184,12 +184,14 @@ def show(result: dict[str, Any]) -> bool:
 
 
 def main() -> int:
-    """Measure, print, and return 1 where a target is missed."""
+    """Measure, print, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=512, help=f"runs of tegum, {STARTS} for a solution")
     parser.add_argument("--repetitions", type=int, default=9, help="alternations")
-    parser.add_argument("--pairs", type=int, default=64, help="runs of the reference in full")
-    parser.add_argument("--quick", action="store_true", help="few steps of the reference: does it all work?")
+    parser.add_argument("--pairs", type=int, default=64, help="full runs of the reference")
+    parser.add_argument(
+        "--quick", action="store_true", help="few steps of the reference, to check that everything works"
+    )
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     options = parser.parse_args()
     if options.runs % STARTS or options.runs < STARTS * options.pairs:

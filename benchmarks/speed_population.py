@@ -1,7 +1,7 @@
 """Speed of the population loss: value and gradient in double precision, on one thread.
 
 Blocks of eight runs are evaluated again and again by the fused kernel; times are per run of a full block. Other load
-on the machine only ever adds, so the fastest repetition stands beside the median and the quartiles. `--check` returns
+on the machine only adds time, so the fastest repetition is given with the median and the quartiles. `--check` returns
 1 where the median misses its target.
 """
 
@@ -94,7 +94,7 @@ CASES = [
 
 
 def measure(case: Case, seconds: float) -> dict[str, Any]:
-    """Times of one case, microseconds per run, and what the estimated error of the loss is there."""
+    """Times of one case, in microseconds per run, and the estimated error of the loss."""
     from tegum.core.population.kernel import tables as tables
     from tegum.core.population.kernel.evaluate import evaluate_blocks
     from tegum.core.population.kernel.memory import scale_rows
@@ -138,7 +138,7 @@ def show(results: list[dict[str, Any]], before: dict[str, Any]) -> None:
     """Print the machine and the table."""
     console = Console()
     if not console.is_terminal:
-        # A file or a log has no columns to fold a table to.
+        # A file or a log has no width to which to fold a table.
         console = Console(width=160)
     console.print(f"{before['cpu']}, others keep {before['busy']:.0%} of the cores busy")
     table = Table(title="population loss and gradient, µs per run of a full block, one thread, float64")
@@ -166,7 +166,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each case (2)")
-    parser.add_argument("--check", action="store_true", help="return 1 where a target was missed")
+    parser.add_argument("--check", action="store_true", help="return 1 if a target was missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured here")
     arguments = parser.parse_args()
     machine.confine(1)

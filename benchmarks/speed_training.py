@@ -1,4 +1,4 @@
-"""Training speed of tegum beside the field's reference recipe, both in one run on the same cores.
+"""Training speed of tegum compared with the field's reference recipe, both in one session on the same cores.
 
 Each repetition times a block of steps of the reference and a block of steps of tegum, one right after the
 other, and takes their ratio: the load of a shared machine then falls on both. See README.md for the columns.
@@ -36,7 +36,7 @@ BUSY = 0.1
 
 
 def report(case: Case, doing: str) -> None:
-    """Say on stderr what is going on."""
+    """Report progress on stderr."""
     print(f"{case.title}: {doing} …", file=sys.stderr, flush=True)
 
 
@@ -89,7 +89,7 @@ class Series:
 
     @property
     def ratios(self) -> list[float]:
-        """How many times as fast tegum was, each repetition by itself."""
+        """The speed of tegum relative to the reference, for each repetition."""
         return [r / t for r, t in zip(self.reference, self.tegum, strict=True)]
 
 
@@ -114,7 +114,7 @@ def best_instances(team: Team, case: Case) -> dict[int, float]:
     while True:
         build(team, case, instances)
         team.train(2)
-        # Steps for a tenth of a second, then the best of three: load on the machine only ever adds.
+        # Steps for a tenth of a second, then the best of three, as other load only adds time.
         steps = max(2, round(0.1 / (team.train(2) / 2)))
         seconds = min(team.train(steps) for _ in range(3))
         tried[instances] = per_run_step(seconds, instances * team.processes, steps)
@@ -149,7 +149,7 @@ def alternate(team: Team, case: Case, state: Any, settings: Settings, block: str
         _, seconds = advance(case, state, steps, settings.threads)
         series.tegum.append(per_run_step(seconds, case.runs, steps))
 
-    # What one side leaves behind (clock rate, caches) would otherwise always fall on the same other one.
+    # Alternate, so that what one side leaves behind (clock rate, caches) does not always affect the other.
     order = [time_reference, time_tegum]
     for _ in range(settings.repetitions):
         series.busy.append(machine.busy_share())
@@ -163,7 +163,7 @@ def alternate(team: Team, case: Case, state: Any, settings: Settings, block: str
 
 def measure(case: Case, settings: Settings) -> dict[str, Any]:
     """All times of one case."""
-    # Here and not above: the start-up probes are this file too, and time the loading of PyTorch.
+    # Imported here: the start-up probes run this file too, and time the loading of PyTorch.
     from reference import Team
 
     team = Team(settings.reference_processes, settings.threads // settings.reference_processes)
@@ -210,7 +210,7 @@ def start_up(case: Case, settings: Settings) -> dict[str, Any]:
 
 
 def probe(side: str, case: Case, settings: Settings, environment: Any) -> dict[str, float]:
-    """Start-up of one side, measured by this file in a process of its own."""
+    """Start-up of one side, measured by running this file in a separate process."""
     command = [
         sys.executable,
         __file__,
@@ -229,7 +229,7 @@ def probe_here(side: str, case: Case, threads: int) -> dict[str, float]:
     """Time import and first call, one step, in this process; seconds."""
     start = time.perf_counter()
     if side == "tegum":
-        # The names, not the package: it loads a module when a name of it is first used.
+        # The names, not just the package, which loads a module when one of its names is first used.
         from tegum import FeatureDistribution, Spec, iterate  # noqa: F401
 
         imported = time.perf_counter()
@@ -318,7 +318,7 @@ def show(results: list[dict[str, Any]], settings: Settings, before: dict[str, An
     """Print the machine and both tables; shares are of the larger of the two sgemm rates."""
     console = Console()
     if not console.is_terminal:
-        # A file or a log has no columns to fold a table to.
+        # A file or a log has no width to which to fold a table.
         console = Console(width=180)
     gflops = before["sgemm_gflops"]
     console.print(f"{before['cpu']}, {before['cores_used']} of {before['cores_present']} cores")
@@ -329,7 +329,7 @@ def show(results: list[dict[str, Any]], settings: Settings, before: dict[str, An
 
 
 def main() -> int:
-    """Measure, print, and return 1 where a target was missed, or could not be judged on a busy machine."""
+    """Measure, print, and return 1 if a target was missed, or could not be judged on a busy machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", action="append", choices=CASES, help="only this case; may be given again")
     parser.add_argument("--repetitions", type=int, default=None, help="alternations (7; with --quick 3)")
@@ -340,7 +340,9 @@ def main() -> int:
         default=1,
         help="processes among which the reference splits its threads (1)",
     )
-    parser.add_argument("--quick", action="store_true", help="a short run to see that all works; measures little")
+    parser.add_argument(
+        "--quick", action="store_true", help="a short run to check that everything works; the numbers mean little"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured here")
     parser.add_argument("--probe", choices=("tegum", "reference"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -365,7 +367,7 @@ def main() -> int:
     )
     before = machine.describe(settings.threads)
     results = [measure(case, settings) for case in chosen]
-    # Once more at the end: how far the two differ says how quiet the machine was.
+    # Once more at the end: the difference between the two shows how quiet the machine was.
     gflops_after = machine.sgemm_gflops(settings.threads)
     show(results, settings, before, gflops_after)
     verdicts = [judge(result, settings) for result in results]

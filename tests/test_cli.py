@@ -134,7 +134,7 @@ def test_nothing_is_overwritten_unasked(folder):
         ),
         (
             ("train", "pairs.toml", "--set", "training.kind=flow", "--engine", "jax"),
-            "train(engine='jax'): engine chooses between two for sampled training; with training of the kind 'flow' "
+            "train(engine='jax'): only sampled training has a choice of engines; with training of the kind 'flow' "
             "it must be 'auto'",
         ),
         (("train", "pairs.toml", "--threads", "0"), "train(threads=0): threads must be an int of at least 1"),

@@ -140,12 +140,12 @@ def test_what_is_told_of_the_exact_loss_is_a_bound_from_below():
     begin = time.process_time()
     tg.train(spec, threads=1)
     taken = time.process_time() - begin
-    foretold = training_seconds([spec], "exact", 1)
-    assert foretold is not None
-    assert foretold.least
+    estimate = training_seconds([spec], "exact", 1)
+    assert estimate is not None
+    assert estimate.least
     # 200 steps, 20² pairs, (60 + 5·3) ns each, on the machine where that was measured; others are twice as fast.
-    assert foretold.seconds == pytest.approx(200 * 400 * 75e-9)
-    assert foretold.seconds < 2 * taken
+    assert estimate.seconds == pytest.approx(200 * 400 * 75e-9)
+    assert estimate.seconds < 2 * taken
 
 
 def test_all_trainings_of_an_experiment_are_checked_before_the_first(monkeypatch, tmp_path):

@@ -215,4 +215,4 @@ def working(title: str) -> AbstractContextManager[Any]:
     from tegum.progress.showing import shown
     from tegum.progress.tasks import Stage
 
-    return shown(True, Stage(title), "tegum", always=True)
+    return shown(True, Stage(title), "tegum", plain_lines=True)

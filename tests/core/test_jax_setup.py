@@ -151,9 +151,9 @@ class TestCompiled:
     def test_keeps_as_many_as_one_training_needs(self):
         from tegum.training.sampled import jax_programs as programs
 
-        programs.make_room(100)
+        programs.keep_programs(100)
         assert programs.train.keep >= 100
-        programs.make_room(1)
+        programs.keep_programs(1)
         assert programs.train.keep < 100
 
     @pytest.mark.slow

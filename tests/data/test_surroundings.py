@@ -250,7 +250,9 @@ def test_what_somebody_puts_into_an_unfinished_training_stays(tmp_path: Path, sp
         if notes.parent.exists() and not notes.exists() and segment.state.step == segment.steps:
             notes.write_text("mine")
 
-    with pytest.warns(UserWarning, match=r"run\.partial\.zarr' is done with, and stays, as 'notes\.txt' is in it"):
+    with pytest.warns(
+        UserWarning, match=r"run\.partial\.zarr' is no longer needed, but stays, as 'notes\.txt' is in it"
+    ):
         tg.train(spec, out=tmp_path / "run.zarr", progress=put, checkpoint_seconds=0.0)
     assert notes.read_text() == "mine"
     with pytest.raises(FileExistsError, match=r"run\.partial\.zarr', but 'notes\.txt' in it is not part of that"):

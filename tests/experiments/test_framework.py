@@ -344,7 +344,7 @@ def test_an_error_while_training_keeps_what_was_trained(tmp_path):
     with pytest.raises(RuntimeError) as raised:
         Tiny().run(tmp_path / "out", progress=fail)
     assert names_in(tmp_path / "out" / "partial") == ["run.partial.zarr"]
-    assert "run.partial.zarr', and resume=True (--resume) goes on with it" in raised.value.__notes__[0]
+    assert "run.partial.zarr', and resume=True (--resume) continues it" in raised.value.__notes__[0]
 
 
 def test_an_error_in_the_analysis_keeps_the_trajectory_and_makes_no_summary(tmp_path):
@@ -406,7 +406,7 @@ def test_of_an_unfinished_result_what_is_trained_is_not_trained_again(tmp_path):
         Broken().run(tmp_path / "out")
     with pytest.raises(ZeroDivisionError):
         Broken().run(tmp_path / "out", resume=True, progress=lambda _: pytest.fail("it trained"))
-    with pytest.raises(ValueError, match="is of another Spec; remove it to begin anew"):
+    with pytest.raises(ValueError, match="belongs to another Spec; remove it to start again"):
         Broken().run(tmp_path / "out", resume=True, changes=["seeds=3"])
     Tiny().run(tmp_path / "out", overwrite=True)
     assert names_in(tmp_path / "out") == sorted(FILES)

@@ -24,9 +24,9 @@ import tegum as tg
 from tegum.core import lapack
 from tegum.progress import displays, showing
 from tegum.progress.compiling import compiling, watch
-from tegum.progress.displays import Display, Lines, Notebook, Terminal, fitting
+from tegum.progress.displays import Display, Lines, Notebook, Terminal, choose_display
 from tegum.progress.showing import shown
-from tegum.progress.tasks import Counts, Phases, Said, Stage, Steps
+from tegum.progress.tasks import Counts, Phases, Stage, Status, Steps
 
 SPEC = tg.Spec(
     features=tg.FeatureDistribution([tg.Independent(3, density=0.2)]),
@@ -44,10 +44,10 @@ class Recorder(Display):
         self.said: list[str] = []
         self.ends: list[tuple[str, bool]] = []
 
-    def show(self, said: Said) -> None:
+    def show(self, said: Status) -> None:
         self.said.append(said.text())
 
-    def finished(self, said: Said) -> None:
+    def finished(self, said: Status) -> None:
         self.said.append(said.text())
 
     def end(self, title: str, seconds: float, whole: bool) -> None:  # noqa: ARG002
@@ -57,7 +57,7 @@ class Recorder(Display):
 @pytest.fixture
 def recorder(monkeypatch) -> Recorder:
     display = Recorder()
-    monkeypatch.setattr(showing, "fitting", lambda **_: display)
+    monkeypatch.setattr(showing, "choose_display", lambda **_: display)
     return display
 
 
@@ -133,14 +133,14 @@ def test_what_is_no_progress_is_refused(given):
 @pytest.mark.parametrize(
     "error", [BrokenPipeError, OSError(5, "EIO"), ValueError, UnicodeEncodeError("a", "b", 0, 1, "c")]
 )
-@pytest.mark.parametrize("where", ["begin", "show", "finished", "end", "tell"])
+@pytest.mark.parametrize("where", ["begin", "show", "finished", "end", "update"])
 def test_a_display_that_fails_ends_the_showing_and_not_the_work(recorder, monkeypatch, where, error):
     def fail(*_: object) -> None:
         calls.append(where)
         raise error
 
     calls: list[str] = []
-    monkeypatch.setattr(Steps if where == "tell" else recorder, where, fail)
+    monkeypatch.setattr(Steps if where == "update" else recorder, where, fail)
     with shown(True, Stage("work"), "call"):
         time.sleep(0.005)
         result = tg.train(SPEC)
@@ -186,7 +186,7 @@ def test_compiling_is_a_phase_of_its_own(recorder):
         until(recorder.said, r"^work: \d+ s$")
 
 
-def drawn(said: Said, columns: int, encoding: str = "utf-8", **environment: str) -> str:
+def drawn(said: Status, columns: int, encoding: str = "utf-8", **environment: str) -> str:
     with pytest.MonkeyPatch.context() as patched:
         for name, value in ({"COLUMNS": str(columns), "TERM": "xterm-256color"} | environment).items():
             patched.setenv(name, value)
@@ -196,7 +196,7 @@ def drawn(said: Said, columns: int, encoding: str = "utf-8", **environment: str)
 @pytest.mark.parametrize("columns", [1, 2, 3, 7, 20, 59, 60, 80, 200])
 @pytest.mark.parametrize("part", [None, 0.0, 0.5, 1.0])
 def test_a_line_fits_its_terminal_and_is_never_empty(columns, part):
-    said = Said("一つの名前 [bold]with[/bold] 😀" * 3, part, ("3 min left", "step 9,000 of 20,000"))
+    said = Status("一つの名前 [bold]with[/bold] 😀" * 3, part, ("3 min left", "step 9,000 of 20,000"))
     text = Text.from_ansi(drawn(said, columns)).plain
     assert 0 < cell_len(text) <= max(columns - 1, 1)
     assert "\n" not in text
@@ -206,7 +206,7 @@ def test_a_line_fits_its_terminal_and_is_never_empty(columns, part):
 
 
 def test_colour_is_left_out_where_it_is_not_wanted_and_what_cannot_be_encoded_is_replaced():
-    said = Said("films/ü.mp4", 0.5, ("frames",))
+    said = Status("films/ü.mp4", 0.5, ("frames",))
     assert "\x1b[" in drawn(said, 80)
     assert drawn(said, 80, NO_COLOR="1").count("\x1b[3") == 0
     assert "━━━" in drawn(said, 80)
@@ -233,13 +233,13 @@ def test_plain_lines_are_rare_and_do_not_repeat_themselves():
     stream = io.StringIO()
     lines = Lines(stream, announced=True)
     assert (lines.delay, lines.every) == (5, 5)
-    said = Said("work", 0.5, ("step 1",))
+    said = Status("work", 0.5, ("step 1",))
     lines.begin("work")
     for _ in range(40):
         lines.show(said)
     assert stream.getvalue() == "work: started\nwork: 50 %, step 1\n"
     for number in range(40):
-        lines.show(Said("work", None, (str(number),)))
+        lines.show(Status("work", None, (str(number),)))
     assert lines.every == 60
 
 
@@ -260,7 +260,7 @@ def test_a_notebook_has_one_output_which_is_replaced(monkeypatch):
     monkeypatch.setattr(Notebook, "delay", 0.0)
     monkeypatch.setattr(Notebook, "every", 0.001)
     monkeypatch.setattr(displays, "is_worker", lambda: False)
-    assert isinstance(fitting(always=False), Notebook)
+    assert isinstance(choose_display(plain_lines=False), Notebook)
     with shown(True, Stage("<i>work"), "call"), shown(True, Counts("inside", "frames"), "call") as told:
         told(1, 4)
         end = time.monotonic() + 20
@@ -294,13 +294,13 @@ def in_terminal(program: str, *, columns: int = 100, **environment: str) -> tupl
 SHOWN = """
 import multiprocessing, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
-from tegum.progress.displays import fitting
+from tegum.progress.displays import choose_display
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Phases
 
 def kind(**changes):
     os.environ.update(changes)
-    return type(fitting(always=False)).__name__
+    return type(choose_display(plain_lines=False)).__name__
 
 with shown(True, Phases("short"), "call") as told:
     told("work", 0.5)
@@ -313,7 +313,7 @@ with ThreadPoolExecutor(1) as pool:
     print("thread", pool.submit(kind).result())
 for method in ("fork", "spawn"):
     with multiprocessing.get_context(method).Pool(1) as pool:
-        print(method, pool.apply(fitting, (), {"always": True}))
+        print(method, pool.apply(choose_display, (), {"plain_lines": True}))
 if (child := os.fork()) == 0:
     print("os.fork", kind(), flush=True)
     os._exit(0)
@@ -345,7 +345,7 @@ import sys, time
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Stage
 sys.stdin.readline()
-with shown(True, Stage("work"), "call", always=True):
+with shown(True, Stage("work"), "call", plain_lines=True):
     time.sleep(1.3)
     print("result", flush=True)
 """
@@ -371,9 +371,9 @@ def test_a_standard_error_that_takes_nothing_costs_no_result(stderr):
 
 def test_a_file_or_a_pipe_is_told_nothing_from_python_and_plain_lines_on_the_command_line():
     program = (
-        "from tegum.progress.displays import fitting; from tegum.progress.showing import shown;"
-        "from tegum.progress.tasks import Stage; print(fitting(always=False))\n"
-        "with shown(True, Stage('\\u00fc\\nx'), 'call', always=True): print('result')"
+        "from tegum.progress.displays import choose_display; from tegum.progress.showing import shown;"
+        "from tegum.progress.tasks import Stage; print(choose_display(plain_lines=False))\n"
+        "with shown(True, Stage('\\u00fc\\nx'), 'call', plain_lines=True): print('result')"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True,

@@ -8,7 +8,7 @@ import pytest
 from tegum.core.limits import duration
 from tegum.progress.compiling import Stopwatch
 from tegum.progress.pace import Pace, rounded
-from tegum.progress.tasks import Counts, Phases, Said, Stage, Steps, one_line, percent
+from tegum.progress.tasks import Counts, Phases, Stage, Status, Steps, one_line, percent
 
 
 class Clock:
@@ -36,11 +36,11 @@ def test_sampled_training_tells_run_steps_and_the_time_left_of_its_last_seconds(
     clock.now += 40
     assert task.words() == ("40 s",)
     # The first segment is one step, and what it took beside that says nothing of the rate.
-    task.tell(segment(0, 1, 100_001))
+    task.update(segment(0, 1, 100_001))
     assert task.words() == ("step 1 of 100,001",)
     for number in range(30):
         clock.now += 1
-        task.tell(segment(1 + 1000 * number, 1001 + 1000 * number, 100_001))
+        task.update(segment(1 + 1000 * number, 1001 + 1000 * number, 100_001))
         if number < 2:
             assert "left" not in " ".join(task.words())
     # 1,000 steps of 4 runs in a second; 70,000 steps are left, 70 seconds.
@@ -54,30 +54,30 @@ def test_sampled_training_tells_run_steps_and_the_time_left_of_its_last_seconds(
     # At half the pace from now on: soon the rate is that of the last seconds only.
     for number in range(30, 60):
         clock.now += 2
-        task.tell(segment(1 + 1000 * number, 1001 + 1000 * number, 100_001))
+        task.update(segment(1 + 1000 * number, 1001 + 1000 * number, 100_001))
     assert task.words() == ("80 s left", "step 60,001 of 100,001", "2,000 run-steps/s")
 
 
 def test_how_long_training_will_take_is_told_until_its_pace_is_known(clock):
-    assert Steps(4, converges=False, foretold=59.0, clock=clock).words() == ("0 s",)
-    task = Steps(4, converges=False, foretold=9000.0, clock=clock)
+    assert Steps(4, converges=False, expected=59.0, clock=clock).words() == ("0 s",)
+    task = Steps(4, converges=False, expected=9000.0, clock=clock)
     assert task.words() == ("about 2.5 h in all", "0 s")
-    task.tell(segment(0, 1, 101))
+    task.update(segment(0, 1, 101))
     assert task.words() == ("about 2.5 h in all", "step 1 of 101")
     for number in range(1, 20):
         clock.now += 1
-        task.tell(segment(number, number + 1, 101))
+        task.update(segment(number, number + 1, 101))
     assert task.words()[0] == "81 s left"
-    assert Steps(4, converges=False, foretold=9000.0, least=True, clock=clock).words()[0] == "at least 2.5 h in all"
+    assert Steps(4, converges=False, expected=9000.0, least=True, clock=clock).words()[0] == "at least 2.5 h in all"
 
 
 def test_runs_that_have_converged_are_no_part_of_the_rate_and_nothing_is_said_of_the_time_left(clock):
     runs = 384
     task = Steps(runs, converges=True, clock=clock)
-    task.tell(segment(0, 1, 10_000_000, converged=[-1] * runs, diverged=[-1] * runs))
+    task.update(segment(0, 1, 10_000_000, converged=[-1] * runs, diverged=[-1] * runs))
     converged = [50] * 380 + [-1] * 4
     clock.now += 2
-    task.tell(segment(1, 101, 10_000_000, converged=converged, diverged=[-1] * runs))
+    task.update(segment(1, 101, 10_000_000, converged=converged, diverged=[-1] * runs))
     # 380 runs took 49 steps more, four took 100.
     assert task.words()[-1] == f"{rounded((380 * 49 + 400) / 2)} run-steps/s"
     converged[380] = 150
@@ -85,14 +85,14 @@ def test_runs_that_have_converged_are_no_part_of_the_rate_and_nothing_is_said_of
     step = 101
     for _ in range(30):
         clock.now += 1
-        task.tell(segment(step, step := step + 100, 10_000_000, converged=converged, diverged=diverged))
+        task.update(segment(step, step := step + 100, 10_000_000, converged=converged, diverged=diverged))
     # Two go on, 100 steps in a second, after one converged and one diverged.
     assert task.words() == ("381 of 384 runs converged", "step 3,101 of 10,000,000 at most", "200 run-steps/s")
     assert task.part() == 382 / 384
     # The rest in one leap, in which nothing ran.
     converged[381] = converged[382] = 3102
     clock.now += 0.2
-    task.tell(segment(step, 10_000_000, 10_000_000, converged=converged, diverged=diverged))
+    task.update(segment(step, 10_000_000, 10_000_000, converged=converged, diverged=diverged))
     assert task.words()[:2] == ("383 of 384 runs converged", "step 10,000,000 of 10,000,000 at most")
     assert task.words()[2] in ("187 run-steps/s", "188 run-steps/s", "198 run-steps/s", "200 run-steps/s")
     assert task.part() == 1
@@ -101,12 +101,12 @@ def test_runs_that_have_converged_are_no_part_of_the_rate_and_nothing_is_said_of
 def test_a_flow_goes_by_its_time_and_tells_the_time_left_only_at_a_steady_pace(clock):
     task = Steps(4, converges=False, until=50.0, clock=clock)
     for number in range(10):
-        task.tell(segment(number, number + 1, 1000, time=0.05 * (number + 1)))
+        task.update(segment(number, number + 1, 1000, time=0.05 * (number + 1)))
         clock.now += 2.0**number
     # Its legs take longer and longer.
     assert task.words()[:2] == ("step 10 of 1,000", "time 0.5 of 50")
     for number in range(10, 60):
-        task.tell(segment(number, number + 1, 1000, time=0.05 * (number + 1)))
+        task.update(segment(number, number + 1, 1000, time=0.05 * (number + 1)))
         clock.now += 1
     clock.now -= 1
     assert task.words() == ("16 min left", "step 60 of 1,000", "time 3 of 50", "4 run-steps/s")
@@ -118,13 +118,13 @@ def test_parts_begin_anew_with_every_phase(clock):
     clock.now += 7
     assert task.words() == ("7 s",)
     for number in range(11):
-        task.tell("neighbours", number / 100)
+        task.update("neighbours", number / 100)
         clock.now += 1
     clock.now -= 1
     assert (task.part(), task.words()) == (0.1, ("neighbours", "90 s left"))
-    task.tell("cosines\n[red]", 0.5)
+    task.update("cosines\n[red]", 0.5)
     assert (task.part(), task.words()) == (0.5, ("cosines [red]",))
-    task.tell("λ = 3", None)
+    task.update("λ = 3", None)
     assert (task.part(), task.words()) == (None, ("λ = 3", "17 s"))
 
 
@@ -133,10 +133,10 @@ def test_counts_tell_how_many_and_how_fast(clock):
     assert (task.part(), task.words()) == (None, ("0 s",))
     for number in range(1, 5):
         clock.now += 10
-        task.tell(4096 * number, 40_960)
+        task.update(4096 * number, 40_960)
     assert task.words() == ("60 s left", "16,384 of 40,960 snapshots", "410/s")
-    task.tell(40_960, 40_960)
-    assert Said(task.title, task.part(), task.words()[-2:-1]).text() == (
+    task.update(40_960, 40_960)
+    assert Status(task.title, task.part(), task.words()[-2:-1]).text() == (
         "population loss: 100 %, 40,960 of 40,960 snapshots"
     )
     assert Counts("t", "k", clock=clock).words() == Stage("t", clock=clock).words() == ("0 s",)

@@ -80,7 +80,7 @@ def test_interrupted_training_keeps_what_is_done(tmp_path, number):
     assert process.returncode == 128 + number
     assert out == ""
     assert "tegum: interrupted; what was done (step " in err
-    assert "of 50,000,000) is kept in 'pairs.partial.zarr', and resume=True (--resume) goes on with it" in err
+    assert "of 50,000,000) is kept in 'pairs.partial.zarr', and resume=True (--resume) continues it" in err
     assert "Traceback" not in err
     run = tg.load(tmp_path / "pairs.partial.zarr")
     assert (run.result == "interrupted").all()

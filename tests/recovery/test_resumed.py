@@ -20,7 +20,7 @@ import sys
 import tegum as tg
 from tegum.training import checkpoint
 
-checkpoint._PART_OF_TIME = 1
+checkpoint._TIMES_WRITING = 1
 tg.train(tg.Spec.from_toml("spec.toml"), engine=sys.argv[1], out="run.zarr", resume=True, checkpoint_seconds=0)
 """
 

@@ -87,7 +87,7 @@ def test_refusals(run) -> None:
             along(run, **bad)
     with pytest.raises(ValueError, match="the attribute 'spec' is missing"):
         along(run.drop_attrs())
-    with pytest.raises(ValueError, match="bias must be there"):
+    with pytest.raises(ValueError, match="run must have the variable bias"):
         along(run.drop_vars("bias"))
 
 
@@ -147,7 +147,9 @@ def test_runs_of_other_specs_that_were_joined_to_some_are_refused(sweep) -> None
 
 def test_features_in_another_order_are_refused_even_without_their_numbers(sweep) -> None:
     turned = sweep[0].isel(feature=[1, 0]).drop_vars("feature")
-    with pytest.raises(ValueError, match=r"density is not that of its Spec: its features are those of the Spec in ano"):
+    with pytest.raises(
+        ValueError, match=r"density is not that of its Spec: its features are in another order than in "
+    ):
         tg.population_loss_along(turned)
 
 
@@ -156,5 +158,5 @@ def test_specs_are_told_in_the_order_of_the_runs(sweep) -> None:
     densities = [each.features.density[0] for each in specs_of(run.isel(spec=[2, 0]))]
     assert densities == [0.6, 0.05]
     assert spec_of(run.isel(spec=1)).features.density[0] == 0.3
-    with pytest.raises(ValueError, match=r"its runs are of 3 Specs"):
+    with pytest.raises(ValueError, match=r"its runs belong to 3 Specs"):
         spec_of(run)

@@ -115,7 +115,7 @@ def test_runs_that_diverged_are_left_out():
     wild = tg.train(spec(0.5, 6, training={"optimiser": "sgd", "rate": 12.0, "steps": 40, "batch": 4}))
     result = wild.result.values
     assert {*result} == {"diverged"}
-    with pytest.raises(ValueError, match="all 6 runs diverged or have no finite value; there is none to choose"):
+    with pytest.raises(ValueError, match="all 6 runs diverged or have no finite value, so there is none to choose"):
         best(wild)
     some = tg.train(spec(0.5, 6, training={"steps": 40}))
     least = int(tg.best(some).seed)
@@ -132,7 +132,7 @@ def test_what_cannot_be_chosen_is_refused(sparse):
     for call, sentence in (
         (lambda: best(mixed), r'an Empirical set must be the only one.*best\(run, by="loss"\) chooses by the recorded'),
         (lambda: best(sparse.isel(seed=0)), "there must be several runs"),
-        (lambda: best(sparse.isel(step=[])), "there is no snapshot"),
+        (lambda: best(sparse.isel(step=[])), "there must be a snapshot"),
         (lambda: best(sparse, "los"), r"best\(run, by='los'\): there is no such loss; did you mean 'loss'"),
         (lambda: best(sparse, 3), r"best\(run, by=3\): by must be 'population_loss', 'loss' or a DataArray"),
         (lambda: best(sparse, sparse.weights), "by must hold numbers with the sizes"),
@@ -142,8 +142,8 @@ def test_what_cannot_be_chosen_is_refused(sparse):
         (lambda: best(sparse, sparse.loss * np.nan), "all 16 runs diverged or have no finite value"),
         (lambda: best(sparse, np.arange(16)), r"best\(run, by=int64 array of shape \(16,\)\)"),
         (lambda: best(sparse.isel(seed=[])), "there must be several runs"),
-        (lambda: best(sparse.weights), "it must be a trajectory of tegum"),
-        (lambda: best(None), r"best\(None\): it must be a trajectory of tegum"),
+        (lambda: best(sparse.weights), "run must be a tegum trajectory"),
+        (lambda: best(None), r"best\(None\): run must be a tegum trajectory"),
         (lambda: best(sparse.drop_attrs()), "there is no exact loss to choose by .the attribute 'spec' is missing"),
         (lambda: unwrap(tg.loss_error)(sparse.drop_attrs()), "the attribute 'spec' is missing"),
         (lambda: unwrap(tg.loss_error)(sparse.isel(feature=slice(0, 3))), "weights has 3 features, where"),
@@ -179,9 +179,7 @@ def test_what_is_known_of_a_loss(sparse, monkeypatch):
 def test_nothing_is_known_of_a_loss_whose_spec_or_samples_are_missing(sparse):
     known = known_loss(sparse.drop_attrs())
     assert (known.exact, known.error) == (False, None)
-    assert (
-        known.note == "its error is not known: the attribute 'spec' is missing, which tells the features' distribution"
-    )
+    assert known.note == "its error is not known: the attribute 'spec' is missing, which holds the feature distribution"
     described = json.loads(sparse.attrs["spec"])
     described["features"] = [{"kind": "empirical", "digest": "0" * 32, "samples": 9, "size": 6}]
     known = known_loss(sparse.assign_attrs(spec=json.dumps(described)))

@@ -180,7 +180,7 @@ def test_a_state_that_does_not_fit_is_refused():
     *_, last = tg.iterate(spec())
     with pytest.raises(ValueError, match=r"engine 'kernel' need float32 of shape \(4, 6, 2\)"):
         next(tg.iterate(spec(seeds=4), last.state))
-    with pytest.raises(ValueError, match=r"training\.steps is 100, which is before it"):
+    with pytest.raises(ValueError, match=r"training\.steps is 100, which is less"):
         next(tg.iterate(spec(training=tg.Sampled(steps=100)), last.state))
     # Another engine's stream, or moments of another model, would be read beyond their ends.
     short = np.zeros((3, 3), np.float32)

@@ -202,10 +202,10 @@ def test_what_is_in_no_table_is_refused(found: dict[str, Any]):
     assert found["unknown"] == "Spec(activation='tanh'): activation must be 'relu', 'linear' or 'shifted'"
     rule = "optimiser must be 'adamw', 'sgd' or 'heavy', as engine"
     for engine, name in (("kernel", "lion in the kernel"), ("jax", "lion in JAX")):
-        assert found[name] == f"Sampled(optimiser='lion'): {rule} {engine!r} has no steps by the rule 'lion'"
+        assert found[name] == f"Sampled(optimiser='lion'): {rule} {engine!r} does not implement the rule 'lion'"
     assert found["newton"] == (
-        "Exact(optimiser='newton'): optimiser must be 'lbfgs', 'adam', 'gd' or 'quasi', as engine 'exact' has no "
-        "steps by the rule 'newton'"
+        "Exact(optimiser='newton'): optimiser must be 'lbfgs', 'adam', 'gd' or 'quasi', as engine 'exact' does not "
+        "implement the rule 'newton'"
     )
     assert found["lion's momentum"] == (
         "Sampled(momentum=0.5): momentum must stay 0.0 with the optimiser 'lion': only 'sgd' and 'heavy' have it"
@@ -217,7 +217,8 @@ def test_what_is_in_no_table_is_refused(found: dict[str, Any]):
 
 @pytest.mark.parametrize("floor", [np.inf, np.nan])
 def test_an_activation_of_another_form_cannot_be_entered(found: dict[str, Any], floor: float):
-    with pytest.raises(ValueError, match="floor must be a number below infinity; activations of another form than max"):
+    rule = "floor must be a number below infinity; no engine supports activations of any form but max"
+    with pytest.raises(ValueError, match=rule):
         ActivationFunction("gelu", floor=floor)
     told = [sentence for name, sentence in found.items() if name.startswith("gelu")]
     assert len(told) == 4

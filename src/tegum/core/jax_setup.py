@@ -92,11 +92,11 @@ def _devices(platform: str | None) -> list[Any]:
     try:
         return jax.devices(platform)
     except (RuntimeError, AssertionError) as error:  # JAX asserts that there is one
-        told = getattr(jax.config, "jax_platforms", None)
+        configured = getattr(jax.config, "jax_platforms", None)
         missing = "device" if platform is None else "CPU"
-        if told:
+        if configured:
             rule = f"JAX finds no {missing} with it; unset it, or add 'cpu'"
-            raise ValueError(f"JAX_PLATFORMS={told!r} (jax_platforms): {rule}") from error
+            raise ValueError(f"JAX_PLATFORMS={configured!r} (jax_platforms): {rule}") from error
         raise ValueError(f"JAX has no {missing} here: {' '.join(str(error).split())}") from error
 
 

@@ -1,1 +1,1 @@
-"""How long work tells what it is doing, on standard error: the same for training, analysis, figures and experiments."""
+"""Progress of long work, shown on standard error: the same for training, analysis, figures and experiments."""

@@ -1,4 +1,4 @@
-"""When numba or JAX is compiling, and for how long it has been: a phase of its own, and no part of any rate."""
+"""Whether numba or JAX is compiling, and for how long: compiling is shown as a phase, and does not count in rates."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _PHASES = (
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
     "/jax/core/compile/backend_compile_duration",
 )
-"""What JAX calls the phases of a compilation."""
+"""JAX's names for the phases of a compilation."""
 
 
 @final
 class Stopwatch:
-    """Runs while something is under way, once however many threads do it, or one inside another."""
+    """Runs while anything is under way, without counting several threads, or nested work, more than once."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Stand at zero."""
+        """Start at zero."""
         self._clock = clock
         self._lock = threading.Lock()
         self._depth = 0
         self._since = self._seconds = 0.0
 
     def begin(self) -> None:
-        """Something begins."""
+        """Record that something begins."""
         with self._lock:
             if self._depth == 0:
                 self._since = self._clock()
             self._depth += 1
 
     def end(self) -> None:
-        """Something ends; without a beginning, as when it began before anybody listened, that is nothing."""
+        """Record that something ends; ignored if its beginning was not recorded, as before listening started."""
         with self._lock:
             if self._depth:
                 self._depth -= 1
@@ -43,36 +43,36 @@ class Stopwatch:
                     self._seconds += self._clock() - self._since
 
     def took(self, seconds: float) -> None:
-        """Something has ended that told nothing of its beginning."""
+        """Record something that has ended after this many seconds, and whose beginning was not reported."""
         with self._lock:
             if self._depth == 0:
                 self._seconds += seconds
 
     def seconds(self) -> float:
-        """How long it has run in all."""
+        """The total seconds it has run."""
         with self._lock:
             return self._seconds + (self._clock() - self._since if self._depth else 0.0)
 
     def running(self) -> float | None:
-        """For how long it has run without a stop; None where it stands."""
+        """The seconds since it last started; None if it is stopped."""
         with self._lock:
             return self._clock() - self._since if self._depth else None
 
 
 compiling = Stopwatch()
-"""Of all compilation in this process since somebody first watched."""
+"""The time of all compilation in this process since `watch` was first called."""
 
 _watched: set[str] = set()
 
 
 def watch() -> None:
-    """Listen to numba and JAX, as soon as they have been imported; they are not imported for this."""
+    """Listen to numba and JAX once they have been imported, without importing them."""
     for module, listen in (("numba.core.event", _listen_to_numba), ("jax.monitoring", _listen_to_jax)):
         if module not in _watched and (there := sys.modules.get(module)) is not None:
             try:
                 listen(there)
             except AttributeError:
-                continue  # Another thread is importing it just now, or this version lacks it.
+                continue  # Another thread is still importing it, or this version lacks it.
             _watched.add(module)
 
 
@@ -91,7 +91,7 @@ def _listen_to_jax(monitoring: Any) -> None:
     begins: set[str] = set()
 
     def began(event: str, _: float, **__: Any) -> None:
-        # Younger versions tell when a phase begins, as a scalar of the same name.
+        # Newer versions report the beginning of a phase as a scalar of the same name.
         if event in _PHASES:
             begins.add(event)
             compiling.begin()

@@ -1,8 +1,8 @@
-"""`shown`: the one way in which long work is told, by default, to a function, or not at all.
+"""`shown`: the only way in which long work reports progress: on a display, to a function, or not at all.
 
-The outermost call has the line. What it calls in its turn is told in the same line, the innermost work with the titles
-of what is around it: an experiment shows its trainings, and a training inside an analysis shows as that. Where the
-outermost call is silent, or tells a function, all inside it is silent.
+The outermost call owns the line. Calls inside it report in the same line, which shows the innermost work after the
+titles of what surrounds it: an experiment shows its trainings, and a training inside an analysis shows as such. If the
+outermost call is silent, or reports to a function, everything inside it is silent.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from tegum.core import lapack
 from tegum.core.description import short
 from tegum.core.limits import duration
 from tegum.progress.compiling import compiling, watch
-from tegum.progress.displays import Display, fitting
-from tegum.progress.tasks import Said, Task
+from tegum.progress.displays import Display, choose_display
+from tegum.progress.tasks import Status, Task
 
 _NOTICED = 0.3
-"""Seconds of compiling before it is worth a word."""
+"""Seconds of compiling before it is shown."""
 
 _PATIENCE = 0.5
-"""Seconds that the end of work waits for a terminal that takes nothing, as after Ctrl-S."""
+"""Seconds that the end of work waits for a blocked terminal, as after Ctrl-S."""
 
-_NOTEWORTHY = 3
-"""How deep a task may lie in others for its end to be told in plain lines."""
+_DEEPEST_REPORTED = 3
+"""How deeply a task may be nested for its end to be reported in plain lines."""
 
 
 @contextlib.contextmanager
-def shown(given: Any, task: Task, call: str, *, always: bool = False) -> Iterator[Callable[..., Any]]:
-    """Tell of work while it goes on; yields the function that is to be told the news.
+def shown(given: Any, task: Task, call: str, *, plain_lines: bool = False) -> Iterator[Callable[..., Any]]:
+    """Show the progress of work while it runs; yields the function to call with updates.
 
     Args:
-        given: what the user gave as `progress`. True or None: shown where it makes sense, on standard error, in
-            terminals and notebooks, in the main thread and not in workers, and not where the variable TEGUM_PROGRESS
-            is 0; after a second. False: silent. A function: it is called with the news, and nothing is shown.
-        task: the kind of work, which takes the news.
-        call: the function whose argument it is, for the refusal.
-        always: also show plain lines where standard error is neither.
+        given: the user's argument `progress`. True or None: show progress on standard error where that makes sense, in
+            terminals and notebooks and the main thread, not in workers, and not if the variable TEGUM_PROGRESS is 0;
+            it appears after a second. False: silent. A function: it is called with the updates, and nothing is shown.
+        task: the kind of work, which interprets the updates.
+        call: the function whose argument it is, for the error message.
+        plain_lines: also show plain lines where standard error is neither a terminal nor a notebook.
 
     Raises:
         ValueError: `given` is something else.
@@ -56,40 +56,40 @@ def shown(given: Any, task: Task, call: str, *, always: bool = False) -> Iterato
     around = _around.get()
     if given is False or isinstance(around, _Silence):
         with _inside(_Silence()):
-            yield _nobody
+            yield _ignore
     elif around is None:
-        display = fitting(always=always)
+        display = choose_display(plain_lines=plain_lines)
         if display is None:
             with _inside(_Silence()):
-                yield _nobody
+                yield _ignore
         else:
             with Line(display, task) as line, _inside(line):
-                yield line.teller(task)
+                yield line.reporter(task)
     elif around.here():
         with around.within(task):
-            yield around.teller(task)
+            yield around.reporter(task)
     else:
-        yield _nobody
+        yield _ignore
 
 
 @final
 class _Silence:
-    """What surrounds work of which nothing is shown."""
+    """Surrounds work that shows nothing."""
 
 
 @final
 class Line:
-    """What is shown of work, and the thread that shows it. It never raises: a failure ends the showing alone."""
+    """The line that shows work, and the thread that updates it. It never raises: a failure only ends the showing."""
 
     def __init__(self, display: Display, task: Task) -> None:
-        """Show a task, and what it is made of, on a display."""
+        """Show a task, and the tasks inside it, on a display."""
         self._display, self._tasks = display, [task]
         self._thread_of_work = threading.get_ident()
         self._over = threading.Event()
         self._failed = False
         self._lock = threading.Lock()
         context = contextvars.copy_context()
-        # A copy of the context tells a notebook to which cell the output belongs.
+        # From the copied context a notebook knows to which cell the output belongs.
         self._thread = threading.Thread(target=lambda: context.run(self._show), name="tegum progress", daemon=True)
 
     def __enter__(self) -> Line:
@@ -98,7 +98,7 @@ class Line:
         self._guarded(lambda: self._display.begin(self._tasks[0].title))
         try:
             self._thread.start()
-        except RuntimeError:  # No thread can be had.
+        except RuntimeError:  # No thread can be started.
             self._failed = True
         return self
 
@@ -118,21 +118,21 @@ class Line:
         """Whether this thread does the work that is shown."""
         return threading.get_ident() == self._thread_of_work
 
-    def teller(self, task: Task) -> Callable[..., None]:
-        """What takes in the news of a task, and raises nothing either."""
+    def reporter(self, task: Task) -> Callable[..., None]:
+        """A function that passes updates to a task, and never raises either."""
 
-        def tell(*news: Any) -> None:
+        def report(*news: Any) -> None:
             if not self._failed:
                 try:
-                    task.tell(*news)
+                    task.update(*news)
                 except Exception:
                     self._failed = True
 
-        return tell
+        return report
 
     @contextlib.contextmanager
     def within(self, task: Task) -> Iterator[None]:
-        """Show this task, which is a part of the last one, until it ends."""
+        """Show this task, which is part of the current one, until it ends."""
         self._tasks.append(task)
         watch()
         try:
@@ -141,27 +141,27 @@ class Line:
         finally:
             self._tasks.remove(task)
 
-    def said(self) -> Said:
-        """What is to be shown now."""
+    def status(self) -> Status:
+        """The status to show now."""
         tasks = tuple(self._tasks)
         title = ": ".join(dict.fromkeys(task.title for task in tasks))
         seconds = compiling.running()
         if seconds is not None and seconds > _NOTICED:
-            return Said(title, None, (f"compiling, {duration(seconds)}",))
+            return Status(title, None, (f"compiling, {duration(seconds)}",))
         words = tasks[-1].words()
         if (call := lapack.under_way()) is not None:
             words = (f"{call} (cannot be stopped)", *words)
-        return Said(title, tasks[-1].part(), words)
+        return Status(title, tasks[-1].part(), words)
 
     def _end_of(self, task: Task) -> None:
-        if task.noted and len(self._tasks) <= _NOTEWORTHY:
-            self._guarded(lambda: self._display.finished(self.said()))
+        if task.noted and len(self._tasks) <= _DEEPEST_REPORTED:
+            self._guarded(lambda: self._display.finished(self.status()))
 
     def _show(self) -> None:
         wait = self._display.delay
         while not self._failed and not self._over.wait(wait):
             watch()
-            self._guarded(lambda: self._display.show(self.said()))
+            self._guarded(lambda: self._display.show(self.status()))
             wait = self._display.every
 
     def _guarded(self, act: Callable[[], None]) -> None:
@@ -169,7 +169,7 @@ class Line:
             return
         try:
             act()
-        except Exception:  # The terminal went away, the disk is full, …: work is worth more than its progress.
+        except Exception:  # The terminal is gone, the disk is full, …: the work matters more than its progress.
             self._failed = True
         finally:
             self._lock.release()
@@ -180,7 +180,7 @@ _around: contextvars.ContextVar[Line | _Silence | None] = contextvars.ContextVar
 
 @contextlib.contextmanager
 def _inside(around: Line | _Silence) -> Iterator[None]:
-    """What is called in here belongs to a line, or to silence."""
+    """Make everything called in the block report to this line, or to silence."""
     before = _around.set(around)
     try:
         yield
@@ -188,5 +188,5 @@ def _inside(around: Line | _Silence) -> Iterator[None]:
         _around.reset(before)
 
 
-def _nobody(*_: Any) -> None:
-    """Nobody is told."""
+def _ignore(*_: Any) -> None:
+    """Ignore an update."""

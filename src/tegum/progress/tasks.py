@@ -1,4 +1,4 @@
-"""Kinds of long work, and what a line says about each."""
+"""Kinds of long work, and what the line of progress says about each."""
 
 from __future__ import annotations
 
@@ -18,66 +18,66 @@ from tegum.progress.pace import Pace, rounded
 Clock = Callable[[], float]
 
 _LONG = 60.0
-"""Seconds of training above which it is told beforehand how long it will take."""
+"""Seconds of training above which its estimated duration is shown at the start."""
 
 
 @final
 @dataclass(frozen=True)
-class Said:
-    """What is told of work under way."""
+class Status:
+    """What is shown of work under way."""
 
     title: str
     part: float | None
-    """Of the whole, in [0, 1]; None where that is not known."""
+    """The part of the whole that is done, in [0, 1]; None if it is not known."""
     words: tuple[str, ...]
-    """What matters most comes first: a narrow line shows no more."""
+    """Details, the most important first, as a narrow line cuts off the rest."""
 
     def text(self) -> str:
-        """All in one line."""
+        """The whole status in one line."""
         part = () if self.part is None else (percent(self.part),)
         return f"{self.title}: {', '.join((*part, *self.words))}"
 
 
 def percent(part: float) -> str:
-    """A part of the whole; 100 % is only said of all of it."""
+    """A part of the whole in per cent; 100 % only if all of it is done."""
     return f"{100 if part >= 1 else min(int(100 * part + 1e-9), 99)} %"
 
 
 def one_line(text: str) -> str:
-    """A user's text as a part of a line: without line breaks, control characters and changes of direction."""
+    """A user's text as part of a line: without line breaks, control characters and changes of direction."""
     kept = (" " if unicodedata.category(each)[0] in "CZ" else each for each in text)
     return " ".join("".join(kept).split())
 
 
 def working_clock() -> float:
-    """Seconds that stand still while something is compiled."""
+    """A clock in seconds that stops while something is compiled."""
     return time.monotonic() - compiling.seconds()
 
 
 class Task(abc.ABC):
-    """Something that takes long. What it is told, it turns into words."""
+    """Something that takes long, and turns updates into words."""
 
     noted: ClassVar[bool] = False
-    """Whether its end is worth a line where plain lines are printed."""
+    """Whether its end gets a line of its own where plain lines are printed."""
 
     def __init__(self, title: str, *, clock: Clock | None = None) -> None:
-        """Work under a title; by default rates are by a clock that stands while something is compiled."""
+        """Work under a title; by default the clock for rates stops while something is compiled."""
         self.title = one_line(title)
         self._clock = clock or working_clock
         self._wall = clock or time.monotonic
         self._begin = self._wall()
 
     @abc.abstractmethod
-    def tell(self, *news: Any) -> None:
-        """Take in what is done; a function that is given as `progress` is called with the same."""
+    def update(self, *news: Any) -> None:
+        """Take in what is done; a function given as `progress` is called with the same arguments."""
 
     @abc.abstractmethod
     def part(self) -> float | None:
-        """Which part of the whole is done, where that is known."""
+        """The part of the whole that is done; None if it is not known."""
 
     @abc.abstractmethod
     def words(self) -> tuple[str, ...]:
-        """What to say besides, the most important first."""
+        """Further details, the most important first."""
 
     def _since(self) -> tuple[str, ...]:
         return (duration(self._wall() - self._begin),)
@@ -85,30 +85,30 @@ class Task(abc.ABC):
 
 @final
 class Stage(Task):
-    """Work of which only its name is known, and for how long it has gone on."""
+    """Work of which only the name and the time so far are known."""
 
-    def tell(self, *news: Any) -> None:
-        """There is nothing to tell."""
+    def update(self, *news: Any) -> None:
+        """Do nothing, as there are no updates."""
 
     def part(self) -> float | None:
-        """Not known."""
+        """Return None, as it is not known."""
         return None
 
     def words(self) -> tuple[str, ...]:
-        """For how long."""
+        """The time so far."""
         return self._since()
 
 
 @final
 class Phases(Task):
-    """Work in one or more phases; told (what, part of it that is done, or None where that is not known)."""
+    """Work in one or more phases; updates are (phase, part of it that is done, or None if that is not known)."""
 
     _what: str | None = None
     _part: float | None = None
     _pace: Pace
 
-    def tell(self, *news: Any) -> None:
-        """Take in which part of what is done."""
+    def update(self, *news: Any) -> None:
+        """Take in the phase and the part of it that is done."""
         what, part = news
         now = self._clock()
         if what != self._what:
@@ -118,40 +118,40 @@ class Phases(Task):
             self._pace.add(now, float(part), float(part))
 
     def part(self) -> float | None:
-        """Of the present phase."""
+        """The part of the current phase that is done."""
         return self._part
 
     def words(self) -> tuple[str, ...]:
         """The phase and its time left."""
         if self._what is None:
             return self._since()
-        told = self._since() if self._part is None else _left(self._pace.left(self._clock()))
-        return (one_line(self._what), *told)
+        details = self._since() if self._part is None else _left(self._pace.left(self._clock()))
+        return (one_line(self._what), *details)
 
 
 @final
 class Counts(Task):
-    """Work on many of a kind; told (those done, all of them)."""
+    """Work on many items of a kind; updates are (number done, number in all)."""
 
     def __init__(self, title: str, kind: str, *, clock: Clock | None = None) -> None:
-        """Work under a title, on many of a kind: "snapshots"."""
+        """Work under a title, on items of a kind: "snapshots"."""
         super().__init__(title, clock=clock)
         self._kind = kind
         self._done = self._all = 0
         self._pace = Pace()
         self._pace.add(self._clock(), 0.0, 0.0)
 
-    def tell(self, *news: Any) -> None:
-        """Take in how many are done, of how many."""
+    def update(self, *news: Any) -> None:
+        """Take in the number done and the number in all."""
         self._done, self._all = news
         self._pace.add(self._clock(), self._done / max(self._all, 1), float(self._done))
 
     def part(self) -> float | None:
-        """Those that are done."""
+        """The share of items that are done."""
         return self._done / self._all if self._all else None
 
     def words(self) -> tuple[str, ...]:
-        """Time left, how many, how fast."""
+        """The time left, the count, and the rate."""
         if not self._all:
             return self._since()
         rate = self._pace.rate()
@@ -164,7 +164,7 @@ class Counts(Task):
 
 @final
 class Steps(Task):
-    """Training; told a `Segment` of it."""
+    """Training; an update is a `Segment` of it."""
 
     noted: ClassVar[bool] = True
     _segment: Any = None
@@ -177,26 +177,26 @@ class Steps(Task):
         *,
         converges: bool,
         until: float | None = None,
-        foretold: float | None = None,
+        expected: float | None = None,
         least: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        """Training of some runs, each perhaps to convergence, or until a time (a flow's).
+        """Training of some runs, each perhaps to convergence, or (a flow) until a time.
 
-        Where it is known before about how many seconds it will take, or take at least, that is told until its pace is
+        If the duration in seconds can be estimated beforehand, or bounded from below, it is shown until the pace is
         known.
         """
         super().__init__(f"training {runs:,} {'run' if runs == 1 else 'runs'}", clock=clock)
         self._runs, self._converges, self._until = runs, converges, until
         known = "at least" if least else "about"
-        self._foretold = None if foretold is None or foretold < _LONG else f"{known} {duration(foretold)} in all"
+        self._expected = None if expected is None or expected < _LONG else f"{known} {duration(expected)} in all"
         self._pace = Pace()
 
-    def tell(self, *news: Any) -> None:
+    def update(self, *news: Any) -> None:
         """Take in a segment."""
         (segment,) = news
         start, stop, state = segment.start, segment.state.step, segment.state
-        # Runs that have come to their end rest, at no cost and no credit.
+        # Runs that have ended cost nothing and count for nothing.
         converged, diverged = np.asarray(state.converged_at), np.asarray(state.diverged_at)
         ended = (converged >= 0) | (diverged >= 0)
         ends = np.where(ended, np.maximum(converged, diverged), stop)
@@ -216,23 +216,23 @@ class Steps(Task):
         return segment.state.step / segment.steps
 
     def part(self) -> float | None:
-        """Of the steps, of a flow's time, or of the runs that go on to convergence."""
+        """The part that is done, of the steps, of a flow's time, or of the runs that train to convergence."""
         return None if self._segment is None else self._done_part()
 
     def words(self) -> tuple[str, ...]:
-        """Time left where training has a last step that it will reach; how far and how fast."""
+        """The time left, if training runs to its last step; how far it is, and how fast."""
         segment = self._segment
-        foretold = () if self._foretold is None else (self._foretold,)
+        expected = () if self._expected is None else (self._expected,)
         if segment is None:
-            return (*foretold, *self._since())
+            return (*expected, *self._since())
         step, steps, rate = segment.state.step, segment.steps, self._pace.rate()
         most = " at most" if self._converges else ""
         words = [f"step {step:,} of {steps:,}{most}"]
         if self._converges:
-            # How many steps the others need nobody knows: there is no time left to tell.
+            # Nobody knows how many steps the others need, so there is no estimate of the time left.
             words.insert(0, f"{self._converged:,} of {self._runs:,} runs converged")
         else:
-            words[:0] = _left(self._pace.left(self._clock())) or foretold
+            words[:0] = _left(self._pace.left(self._clock())) or expected
         if self._until is not None and segment.time is not None:
             words.append(f"time {segment.time:,.6g} of {self._until:,.6g}")
         if rate:

@@ -72,7 +72,7 @@ def population_loss_along(
     models = models_of(run, call)
     w, b = models.weights, models.bias
     loss, total = np.full(b.shape[:2], np.nan), b.shape[0] * b.shape[1]
-    with shown(progress, Counts("population loss", "snapshots"), "population_loss_along") as told:
+    with shown(progress, Counts("population loss", "snapshots"), "population_loss_along") as report:
         for number, of in enumerate(models.specs):
             finite = models.finite(number)
             for start in range(0, len(finite), _SNAPSHOTS_AT_ONCE):
@@ -81,13 +81,13 @@ def population_loss_along(
                     w[number, some], b[number, some], of.features,
                     tol=float(tol), activation=of.activation, threads=int(threads or available_cores()),
                 )  # fmt: skip
-                told(number * b.shape[1] + start + len(some), total)
+                report(number * b.shape[1] + start + len(some), total)
     attrs = {"long_name": "population loss, summed over features", "units": "1", "tol": float(tol)}
     return models.shaped(loss, "population_loss", attrs)
 
 
 class Described(NamedTuple):
-    """What a Spec says about the losses of its runs."""
+    """The part of a Spec that determines the losses of its runs."""
 
     features: FeatureDistribution
     """The feature distribution."""
@@ -102,7 +102,7 @@ class Models:
     """All models of a trajectory, Spec by Spec."""
 
     specs: list[Described]
-    """What each Spec says about its losses."""
+    """The part of each Spec that determines its losses."""
     weights: Shaped[np.ndarray, "spec model feature hidden"]
     """The weights W of every model, shape (spec, model, n, m)."""
     bias: Shaped[np.ndarray, "spec model feature"]
@@ -115,14 +115,14 @@ class Models:
         return np.flatnonzero(np.isfinite(self.weights[spec]).all((1, 2)) & np.isfinite(self.bias[spec]).all(1))
 
     def shaped(self, values: Float[np.ndarray, "spec model"], name: str, attrs: dict[str, Any]) -> xr.DataArray:
-        """One number for each model, laid out as in the trajectory."""
+        """One number for each model, with the dimensions of the trajectory."""
         array = self.like.isel(feature=0, drop=True).copy(data=values.reshape(self.like.shape[:-1])).rename(name)
         array.attrs = attrs
         return array
 
 
 def models_of(run: xr.Dataset, call: str) -> Models:
-    """The models of a trajectory, of one run or of one snapshot of it, with what their Specs say of them.
+    """The models of a trajectory, of one run or of one snapshot of it, with what their Specs say about the loss.
 
     Raises:
         ValueError: naming `call`: weights, bias or Spec are missing, or do not fit each other.
@@ -132,12 +132,14 @@ def models_of(run: xr.Dataset, call: str) -> Models:
         raise ValueError(f"{call}: run must be a trajectory, an xarray.Dataset, not {type(run).__name__}")
     for name, last in (("weights", ("feature", "hidden")), ("bias", ("feature",))):
         if name not in run.variables or run[name].dims[-len(last) :] != last:
-            raise ValueError(f"{call}: {name} must be there, with {' and '.join(last)} as its last dimensions")
+            raise ValueError(
+                f"{call}: run must have the variable {name}, with {' and '.join(last)} as its last dimensions"
+            )
     specs = _specs(run, call)
     weights, bias = run["weights"], run["bias"]
     if "feature" in run.coords and (run["feature"].values != np.arange(run.sizes["feature"])).any():
         raise ValueError(
-            f"{call}: its features are not those of the Spec in their order; evaluate the whole, then select"
+            f"{call}: its features are not those of the Spec in its order; evaluate the whole, then select"
         )
     if set(weights.dims[:-2]) != set(bias.dims[:-1]):
         raise ValueError(f"{call}: weights has the dimensions {weights.dims} and bias {bias.dims}, which must agree")
@@ -158,17 +160,17 @@ def models_of(run: xr.Dataset, call: str) -> Models:
             held = np.broadcast_to(run[name].values, (len(specs), weights.sizes["feature"]))
             try:
                 theirs = np.stack([getattr(each.features, name) for each in specs])
-            except ValueError:  # Activations that this process has not been given: who needs them says so.
+            except ValueError:  # Activations that this process does not have: code that needs them says so.
                 continue
             if not np.array_equal(held, theirs):
-                rule = "its features are those of the Spec in another order, or others"
+                rule = "its features are in another order than in the Spec, or are others"
                 raise ValueError(f"{call}: {name} is not that of its Spec: {rule}; evaluate the whole, then select")
     w = weights.values.reshape(len(specs), -1, *weights.shape[-2:])
     return Models(specs, w, bias.values.reshape(len(specs), -1, bias.shape[-1]), bias)
 
 
 def _specs(run: xr.Dataset, call: str) -> list[Described]:
-    """What each Spec says of its losses, in the order of the runs: they may have been selected and sorted since."""
+    """What each Spec says about the loss, in the order of the runs, which may have been selected and sorted since."""
     described = _described(run, call)
     which = described_by(run, call)
     return described if which is None else [described[each] for each in which]
@@ -176,7 +178,7 @@ def _specs(run: xr.Dataset, call: str) -> list[Described]:
 
 def _described(run: xr.Dataset, call: str) -> list[Described]:
     if "spec" not in run.attrs:
-        raise ValueError(f"{call}: the attribute 'spec' is missing, which tells the features' distribution")
+        raise ValueError(f"{call}: the attribute 'spec' is missing, which holds the feature distribution")
     try:
         described = json.loads(run.attrs["spec"])
         return [

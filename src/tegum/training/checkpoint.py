@@ -1,9 +1,9 @@
-"""A training kept at its place: what is done beside it as it goes on, the whole at the end, and going on from there.
+"""Checkpoints of a training: a partial store while it runs, the trajectory at the end, and resuming in between.
 
-While `run.zarr` is trained, `run.partial.zarr` beside it is an ordinary store of what was recorded so far, which also
-holds the state to go on from. A finished result is the only thing that ever gets the name `run.zarr`; the partial store
-is removed once it is there. A partial store says what its bits depend on: the Spec, the engine, the code, and the
-vector unit of the machine.
+While `run.zarr` is trained, `run.partial.zarr` next to it is an ordinary store of what was recorded so far, which also
+holds the state from which to resume. Only a finished result ever gets the name `run.zarr`; the partial store is then
+removed. A partial store says what its bits depend on: the Spec, the engine, the code, and the vector unit of the
+machine.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from tegum.training.state import Engine, Recorded
 
 EVERY_SECONDS = 20.0
-"""How long training goes on before what is done is kept again, and so how much of it a kill can cost."""
+"""Seconds between checkpoints, and so the training time that a kill can cost."""
 
-_PART_OF_TIME = 30
-"""And at least so many times as long as keeping it took the last time."""
+_TIMES_WRITING = 30
+"""Checkpoints are at least this many times as far apart as the last one took to write."""
 
 _STATE = "state_"
-"""What the names of the state's variables begin with."""
+"""The prefix of the names of the state's variables."""
 
 
 @final
 class Checkpoint:
-    """The place of a training, from before its first step until it is whole."""
+    """The place where a training is stored, from before its first step until it is complete."""
 
     def __init__(
         self,
@@ -55,62 +55,61 @@ class Checkpoint:
         resume: bool,
         seconds: float = EVERY_SECONDS,
     ) -> None:
-        """Take the place.
+        """Check and claim the place.
 
         Args:
-            specs: what is trained.
-            out: where the trajectory is to be, in a folder that exists.
-            overwrite: whether a trajectory that is there may be replaced, once the new one is whole.
-            resume: whether to go on from what an unfinished training has left.
-            seconds: between two times that what is done is kept.
+            specs: the Specs that are trained.
+            out: the path for the trajectory, in a folder that exists.
+            overwrite: whether a trajectory that is there may be replaced, once the new one is complete.
+            resume: whether to resume an unfinished training.
+            seconds: the time between checkpoints.
 
         Raises:
-            FileExistsError: something is there and is not to be replaced.
-            OSError: nothing can be written there, or the disk has no room for it.
+            FileExistsError: something is there that must not be replaced.
+            OSError: nothing can be written there, or the disk has too little space.
 
         """
         self._call = f"train(out={os.fspath(out)!r})"
         self.target = check_place(out, overwrite=overwrite, call=self._call)
         self.partial = partial_of(self.target)
         shown = partial_of(Path(out))
-        # Where `out` is a symbolic link, what is done is kept beside what it leads to.
+        # If `out` is a symbolic link, the partial store is next to the link's target.
         self._shown = self.partial if Path(out).is_symlink() else shown
         self._specs, self._seconds = tuple(specs), float(seconds)
         check_place(self.partial, overwrite=True, call=self._call)
         left = os.path.lexists(self.partial)
         if left and not (resume or overwrite):
             raise FileExistsError(
-                f"{self._call}: {str(self._shown)!r} holds an unfinished training; resume=True (--resume) goes on with "
-                "it, and overwrite=True (--overwrite) begins anew"
+                f"{self._call}: {str(self._shown)!r} holds an unfinished training; resume=True (--resume) continues "
+                "it, and overwrite=True (--overwrite) starts again"
             )
         self._resumes = resume and left
         self._former = _step_of(self.partial, self._specs) if left and not resume else -1
         self._size = trajectory_bytes(self._specs)
-        self._room: ReservedSpace | None = None
+        self._space: ReservedSpace | None = None
         self._last, self._took = time.monotonic(), 0.0
         self._works = True
         self.is_whole = False
-        """Whether the whole trajectory is at its place."""
+        """Whether the complete trajectory is at its place."""
         self._kept_step = -1
         self.vector_unit = vector_unit()
 
     def __enter__(self) -> Checkpoint:
-        self._room = ReservedSpace(self.target.parent, self._size, call=self._call, what="the trajectory")
+        self._space = ReservedSpace(self.target.parent, self._size, call=self._call, what="the trajectory")
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._room is not None:
-            self._room.release()
+        self._release()
 
     def begin(self, worker: Engine, whole: Recorded) -> tuple[TrainingState | None, int, float]:
-        """Where to go on: a state, how many snapshots are recorded already, and the seconds it took; None at the start.
+        """Where to continue: a state (None at the start), the number of recorded snapshots, and the seconds so far.
 
         Args:
             worker: the engine.
-            whole: gets the snapshots that are recorded.
+            whole: receives the snapshots already recorded.
 
         Raises:
-            ValueError: what was left is of another Spec, engine or version of the code, or it is damaged.
+            ValueError: the partial store belongs to another Spec, engine or version of the code, or is damaged.
 
         """
         origin = {"engine": worker.name, "code": code_digest()}
@@ -121,20 +120,20 @@ class Checkpoint:
         run = read(self.partial, call=f"{call}: reading {str(self._shown)!r}")
         where = repr(str(self._shown))
         if run.attrs.get("spec_hash") != " ".join(spec.hash for spec in self._specs):
-            raise ValueError(f"{call}: {where} is of another Spec; train that one on, or remove it")
-        for name, what in (("engine", "engine"), ("code", "version of tegum's code or of the libraries beneath it")):
+            raise ValueError(f"{call}: {where} belongs to another Spec; continue with that Spec, or remove the folder")
+        for name, what in (("engine", "engine"), ("code", "version of tegum's code or of the libraries it uses")):
             if run.attrs.get(name) != origin[name]:
                 raise ValueError(
-                    f"{call}: {where} was trained by another {what}, which may give other bits; remove it to begin anew"
+                    f"{call}: {where} was trained by another {what}, which may give other bits; remove it to restart"
                 )
         here, there = vector_unit(), str(run.attrs.get("vector_unit"))
         if here != there:
             warnings.warn(
-                f"{where} was begun on a machine with {there}, and this one has {here}: the bits may differ from those "
-                "of an undisturbed run",
+                f"{where} was started on a machine with {there}, but this one has {here}: the bits may differ from "
+                "those of an uninterrupted run",
                 stacklevel=2,
             )
-            # What comes of it says so.
+            # The trajectory says so.
             self.vector_unit = f"{there}, then {here}"
         state = _state_in(run, worker.start(), call)
         done = run.sizes["step"]
@@ -142,24 +141,24 @@ class Checkpoint:
             array = getattr(whole, name)
             array[:, :done] = run[name].values.reshape(array.shape[0], done, *array.shape[2:])
         if done and not np.array_equal(run["step"].values, whole.steps[:done]):
-            raise ValueError(f"{call}: {where} holds other snapshots than this Spec asks for")
+            raise ValueError(f"{call}: {where} holds other snapshots than this Spec requests")
         self._kept_step = state.step
         return state, done, float(run.attrs["wall_time_s"])
 
     def due(self) -> bool:
-        """Whether it is time to keep what is done."""
-        return self._works and time.monotonic() - self._last >= max(self._seconds, _PART_OF_TIME * self._took)
+        """Whether a checkpoint is due."""
+        return self._works and time.monotonic() - self._last >= max(self._seconds, _TIMES_WRITING * self._took)
 
     def update(self, make: Callable[[], xr.Dataset], state: TrainingState) -> None:
-        """Keep what is done, as it goes on; a disk that refuses is told of once, and training goes on without.
+        """Write a checkpoint; if that fails, warn once, and let training continue without.
 
         Args:
-            make: makes the trajectory up to now.
-            state: where training stands.
+            make: returns the trajectory so far.
+            state: the current state.
 
         """
         if state.step <= self._former:
-            # A further state of the same training is there already.
+            # The store already holds a later state of the same training.
             self._last = time.monotonic()
             return
         begun = time.monotonic()
@@ -167,30 +166,30 @@ class Checkpoint:
             with uninterrupted():
                 write(self._with_state(make(), state), self.partial, overwrite=True, call=self._call)
             self._kept_step = state.step
-        except Exception as error:  # whatever it is, the training is worth more
+        except Exception as error:  # whatever it is, the training matters more
             self._works = False
-            warnings.warn(f"{error}; training goes on, but could not be resumed from here", stacklevel=2)
+            warnings.warn(f"{error}; training continues, but could not be resumed from here", stacklevel=2)
         self._last = time.monotonic()
         self._took = self._last - begun
 
     def stop(self, run: xr.Dataset, state: TrainingState) -> str:
-        """Keep what is done where training ends early.
+        """Keep what is done when training ends early.
 
         Args:
             run: the trajectory up to its last snapshot.
-            state: where training stands.
+            state: the current state.
 
         Returns:
-            A sentence that says where it is.
+            A sentence that says where it is kept.
 
         Raises:
-            OSError: it could be kept nowhere.
+            OSError: it could not be kept anywhere.
 
         """
         step = f"step {state.step:,} of {self._specs[0].training.steps:,}"
         shown = repr(str(self._shown))
         if state.step <= self._former:
-            return f"{shown} holds more of the same training than the {step} of this one, and stays as it is"
+            return f"{shown} holds a later state of the same training than {step}, and stays as it is"
         if state.step > self._kept_step:
             self._release()
             with uninterrupted():
@@ -202,14 +201,14 @@ class Checkpoint:
                     )  # fmt: skip
                 except KeptElsewhereError as error:
                     return str(error)
-        return f"what was done ({step}) is kept in {shown}, and resume=True (--resume) goes on with it"
+        return f"what was done ({step}) is kept in {shown}, and resume=True (--resume) continues it"
 
     def finish(self, run: xr.Dataset, *, overwrite: bool) -> None:
-        """Keep the whole trajectory at its place, and remove what was kept of it on the way.
+        """Store the complete trajectory at its place, and remove the partial store.
 
         Raises:
-            KeptElsewhereError: it is in another folder.
-            OSError: it could be kept nowhere.
+            KeptElsewhereError: the trajectory is in another folder.
+            OSError: it could not be stored anywhere.
 
         """
 
@@ -230,11 +229,11 @@ class Checkpoint:
         if name is None:
             remove(self.partial)
         else:
-            warnings.warn(f"{str(self._shown)!r} is done with, and stays, as {name!r} is in it", stacklevel=2)
+            warnings.warn(f"{str(self._shown)!r} is no longer needed, but stays, as {name!r} is in it", stacklevel=2)
 
     def _release(self) -> None:
-        if self._room is not None:
-            self._room.release()
+        if self._space is not None:
+            self._space.release()
 
     def _with_state(self, run: xr.Dataset, state: TrainingState) -> xr.Dataset:
         lead = run["result"].dims
@@ -248,7 +247,7 @@ class Checkpoint:
 
 
 def partial_of(target: Path) -> Path:
-    """Where what is done of an unfinished training is kept: `run.partial.zarr` of `run.zarr`."""
+    """The path of the partial store of an unfinished training: `run.partial.zarr` for `run.zarr`."""
     return target.with_name(f"{target.stem}.partial{target.suffix}")
 
 
@@ -262,13 +261,15 @@ def _state_in(run: xr.Dataset, start: TrainingState, call: str) -> TrainingState
         wanted = np.asarray(getattr(start, field.name))
         name = f"{_STATE}{field.name}"
         if name not in run or run[name].size != wanted.size or run[name].dtype != wanted.dtype:
-            raise ValueError(f"{call}: {name!r} is missing, or is not what this engine needs; remove it to begin anew")
+            raise ValueError(
+                f"{call}: {name!r} is missing, or is not what this engine needs; remove the store to start again"
+            )
         arrays[field.name] = run[name].values.reshape(wanted.shape)
     return TrainingState.from_arrays(arrays)
 
 
 def _step_of(partial: Path, specs: Sequence[Spec]) -> int:
-    """The step that a former training of the same Specs by the same code has reached, −1 where there is none."""
+    """The step reached by an earlier training of the same Specs with the same code, −1 if there is none."""
     try:
         attrs = load(partial).attrs
     except (ValueError, OSError):
@@ -278,16 +279,16 @@ def _step_of(partial: Path, specs: Sequence[Spec]) -> int:
 
 
 def finished(path: Path, specs: Spec | Sequence[Spec], *, call: str) -> xr.Dataset:
-    """The whole trajectory at a path, if it is what training these Specs here and now would give.
+    """The complete trajectory at a path, if training these Specs with the current code would give the same.
 
     Raises:
-        ValueError: it is of other Specs, or was trained by other code.
+        ValueError: it belongs to other Specs, or was trained with other code.
 
     """
     run = load(path)
     several = [specs] if not isinstance(specs, Sequence) else specs
     if run.attrs.get("spec_hash") != " ".join(spec.hash for spec in several):
-        raise ValueError(f"{call}: {str(path)!r} is of another Spec; remove it to begin anew")
+        raise ValueError(f"{call}: {str(path)!r} belongs to another Spec; remove it to start again")
     if run.attrs.get("code") != code_digest():
-        raise ValueError(f"{call}: {str(path)!r} was trained by other code, which may give other bits; remove it")
+        raise ValueError(f"{call}: {str(path)!r} was trained with other code, which may give other bits; remove it")
     return run

@@ -1,4 +1,4 @@
-"""Losses that can be compared: the error of a recorded loss, what is known of a loss, and the best of many runs.
+"""Comparing losses: the error of a recorded loss, the best known loss of a trajectory, and the best of many runs.
 
 In sampled training the recorded loss is a mean over an evaluation sample, and therefore has a standard error.
 """
@@ -32,16 +32,16 @@ _MODELS_AT_ONCE = 512
 """The most models between two reports of progress."""
 
 _ERRORS = 64
-"""So many standard errors are computed where a loss is shown; the others are interpolated in the loss."""
+"""The number of standard errors computed where a loss is shown; the others are interpolated in the loss."""
 
-_LOOKED_AT = 0.1
-"""After this part of the time it is judged whether all of it will do."""
+_TRIAL_SHARE = 0.1
+"""After this share of the time allowed, the pace shows whether the time is enough."""
 
 _TOL = 1e-8
-"""The largest error of an exact loss, and of a wild one the largest relative error."""
+"""The largest error of an exact loss; for a loss above `_WILD`, the largest relative error."""
 
 _WILD = 1e3
-"""A larger loss is that of a run about to diverge."""
+"""A run with a larger loss is about to diverge."""
 
 
 def loss_error(run: xr.Dataset, *, progress: bool | Callable[[int, int], None] | None = True) -> xr.DataArray:
@@ -80,13 +80,13 @@ def loss_error(run: xr.Dataset, *, progress: bool | Callable[[int, int], None] |
     call = "loss_error(run)"
     models = models_of(run, call)
     found = np.full((len(models.specs), models.bias.shape[1]), np.nan)
-    with shown(progress, Counts("errors of the loss", "snapshots"), "loss_error") as told:
+    with shown(progress, Counts("errors of the loss", "snapshots"), "loss_error") as report:
         for number, of in enumerate(models.specs):
             samples, finite = _samples(of, call), models.finite(number)
             for start in range(0, len(finite), _MODELS_AT_ONCE):
                 some = finite[start : start + _MODELS_AT_ONCE]
                 found[number, some] = 0.0 if samples is None else _errors(models, number, some, samples)
-                told(number * found.shape[1] + start + len(some), found.size)
+                report(number * found.shape[1] + start + len(some), found.size)
     return models.shaped(found, "loss_error", {"long_name": "standard error of the recorded loss", "units": "1"})
 
 
@@ -140,11 +140,11 @@ def best(
 
     call = "best(run)"
     if not isinstance(run, xr.Dataset) or not {"weights", "bias"} <= set(run.variables):
-        raise ValueError(f"best({brief(run)}): it must be a trajectory of tegum, with weights and bias")
+        raise ValueError(f"best({brief(run)}): run must be a tegum trajectory, with weights and bias")
     if "seed" not in run["bias"].dims or not run.sizes["seed"]:
-        raise ValueError(f"{call}: there must be several runs, with a dimension seed, to choose from")
+        raise ValueError(f"{call}: there must be several runs to choose from, along a dimension seed")
     if "step" in run.dims and not run.sizes["step"]:
-        raise ValueError(f"{call}: there is no snapshot to choose by")
+        raise ValueError(f"{call}: there must be a snapshot to choose by")
     last = run.isel(step=-1) if "step" in run.dims else run
     lead = [dim for dim in (SPEC, "seed") if dim in last["bias"].dims]
     values = _compared(last, by, lead, tol, progress).astype(np.float64)
@@ -155,14 +155,14 @@ def best(
     if not count.all():
         which = f" of Spec {int(np.argmin(count))}" if SPEC in lead else ""
         raise ValueError(
-            f"{call}: all {values.shape[-1]} runs{which} diverged or have no finite value; there is none to choose"
+            f"{call}: all {values.shape[-1]} runs{which} diverged or have no finite value, so there is none to choose"
         )
     dims, at = lead[:-1], values.argmin(-1)
     places = {SPEC: xr.Variable(dims, np.arange(len(at)))} if dims else {}
     chosen = run.isel({"seed": xr.Variable(dims, at), **places})
-    told = by if isinstance(by, str) else str(by.name or "value given")
+    what = by if isinstance(by, str) else str(by.name or "value given")
     return chosen.assign_coords({} if "seed" in run.coords else {"seed": (dims, at)}).assign(
-        best_value=(dims, values.min(-1), {"long_name": f"{told} at the last step", "units": "1"}),
+        best_value=(dims, values.min(-1), {"long_name": f"{what} at the last step", "units": "1"}),
         runs_compared=(dims, count, {"long_name": "runs the best was chosen from", "units": "run"}),
         runs_left_out=(
             dims,
@@ -179,15 +179,15 @@ class KnownLoss:
     loss: xr.DataArray
     """The loss of every snapshot, shaped like the recorded one and summed over features."""
     error: xr.DataArray | None
-    """A bound of the error of an exact loss, or the standard error of a recorded one; None if it is not known."""
+    """A bound on the error of an exact loss, or the standard error of a recorded one; None if it is not known."""
     exact: bool
     """Whether the loss is the exact one."""
     note: str
-    """If the loss is not exact, a sentence that says on what it was recorded and why it is not exact."""
+    """If the loss is not exact, a sentence that says how it was recorded and why it is not exact."""
 
     @property
     def name(self) -> str:
-        """What the loss is called beside its numbers."""
+        """The name of the loss, for labels."""
         return "exact loss" if self.exact else "recorded loss"
 
 
@@ -216,13 +216,13 @@ def known_loss(
     except ValueError as error:
         return KnownLoss(recorded, None, False, f"its error is not known: {_reason(error)}")
     if set(models.like.dims[:-1]) != set(recorded.dims):
-        return KnownLoss(recorded, None, False, "its error is not known: loss and bias have other dimensions")
+        return KnownLoss(recorded, None, False, "its error is not known: loss and bias have different dimensions")
     if all(each is None for each in samples):
         return KnownLoss(recorded, None, True, "")
     losses = recorded.transpose(*models.like.dims[:-1]).values.reshape(models.bias.shape[:2])
     try:
-        with shown(progress, Counts("exact loss", "snapshots"), "known_loss") as told:
-            exact = _exact(models, losses, seconds, told)
+        with shown(progress, Counts("exact loss", "snapshots"), "known_loss") as report:
+            exact = _exact(models, losses, seconds, report)
     except (ValueError, MemoryError) as error:
         exact = _reason(error)
     if not isinstance(exact, str):
@@ -245,7 +245,7 @@ def known_loss(
 
 
 def recorded_on(run: xr.Dataset) -> str:
-    """Say in a sentence for a caption on what the loss of a run was recorded, and how far off it may be at the end.
+    """Say, in a sentence for a caption, on how many samples a run's loss was recorded, and its error at the end.
 
     Args:
         run: one run of a trajectory with its Spec.
@@ -272,7 +272,7 @@ def recorded_on(run: xr.Dataset) -> str:
 def _compared(
     last: xr.Dataset, by: Any, lead: Sequence[str], tol: float, progress: Any
 ) -> Shaped[np.ndarray, "*spec seed"]:
-    """What runs are compared by, one value for each."""
+    """The values by which runs are compared, one for each."""
     import xarray as xr
 
     match by:
@@ -288,7 +288,7 @@ def _compared(
                 ) from None
         case str("loss"):
             if "loss" not in last.variables:
-                raise ValueError('best(run, by="loss"): loss must be there, as in a trajectory of tegum')
+                raise ValueError('best(run, by="loss"): run must have the variable loss, as in a tegum trajectory')
             values = last["loss"]
         case xr.DataArray():
             values = by.isel(step=-1) if "step" in by.dims else by
@@ -314,12 +314,12 @@ _NAMES = ("population_loss", "loss")
 
 
 def _samples(of: Described, call: str) -> int | None:
-    """How many samples the recorded loss of a Spec is a mean over."""
+    """The number of samples over which the recorded loss of a Spec is a mean."""
     try:
         return Training.of(of.training).samples_evaluated
     except ValueError as error:
         raise ValueError(
-            f"{call}: the attribute 'spec' has the training {short(of.training)}, which is none: {error}"
+            f"{call}: the attribute 'spec' has the training {short(of.training)}, which is not valid: {error}"
         ) from None
 
 
@@ -332,11 +332,11 @@ def _errors(models: Models, spec: int, some: np.ndarray, samples: int) -> Float[
 def _few_errors(
     models: Models, losses: Float[np.ndarray, "spec model"], samples: list[int | None], seconds: float
 ) -> Float[np.ndarray, "spec model"] | None:
-    """Standard errors, some of them interpolated in the loss; None where not even few can be had in that time."""
+    """Standard errors, most of them interpolated in the loss; None if the time is not enough for any."""
     found = np.full(losses.shape, np.nan)
     n, m = models.weights.shape[2:]
-    room = min(_ERRORS, int(seconds * _OPERATIONS / (4 * SAMPLES * n * m))) // len(losses)
-    if room < 1:
+    affordable = min(_ERRORS, int(seconds * _OPERATIONS / (4 * SAMPLES * n * m))) // len(losses)
+    if affordable < 1:
         return None
     for number, count in enumerate(samples):
         finite = models.finite(number)
@@ -344,23 +344,23 @@ def _few_errors(
         if count is None or not len(finite):
             continue
         order = finite[np.argsort(losses[number, finite], kind="stable")]
-        some = order[np.unique(np.rint(np.linspace(0, len(order) - 1, room)).astype(int))]
+        some = order[np.unique(np.rint(np.linspace(0, len(order) - 1, affordable)).astype(int))]
         own = _errors(models, number, some, count)
         found[number, order] = np.interp(losses[number, order], losses[number, some], own)
     return found
 
 
 _OPERATIONS = 2e9
-"""A cautious number of multiplications in a second."""
+"""A conservative number of multiplications per second."""
 
 
 def _exact(
     models: Models,
     losses: Float[np.ndarray, "spec model"],
     seconds: float,
-    told: Callable[[int, int], None],
+    report: Callable[[int, int], None],
 ) -> tuple[Float[np.ndarray, "spec model"], Float[np.ndarray, "spec model"]] | str:
-    """The exact losses and bounds of their errors, or why there are none: they would take longer.
+    """The exact losses and bounds on their errors, or a sentence that they would take too long.
 
     Raises:
         ValueError: there is no exact loss.
@@ -379,10 +379,10 @@ def _exact(
         wild = losses[spec, finite[spec]] > _WILD
         calm, start = finite[spec][~wild], 0
         while start < len(calm):
-            size = int(min(_MODELS_AT_ONCE, max(1, _LOOKED_AT * seconds / pace)))
+            size = int(min(_MODELS_AT_ONCE, max(1, _TRIAL_SHARE * seconds / pace)))
             yield calm[start : start + size]
             start += size
-        # Where a run diverges, its loss is large, and known to so many digits only: each by itself.
+        # Before a run diverges its loss is large, and its tolerance relative, so each of these goes alone.
         yield from finite[spec][wild][:, None]
 
     for number, of in enumerate(models.specs):
@@ -398,19 +398,19 @@ def _exact(
             )
             done += len(some)
             if not first:
-                # The first alone does not count: it may have been compiled.
+                # The first portion is not timed, as it may include compilation.
                 first, begin = done, time.monotonic()
             else:
                 taken = time.monotonic() - begin
                 pace = max(taken, 1e-6) / (done - first)
-                if taken > _LOOKED_AT * seconds and pace * total > seconds:
+                if taken > _TRIAL_SHARE * seconds and pace * total > seconds:
                     return too_long.format(duration(pace * total))
-            told(done, total)
+            report(done, total)
     return found[0], found[1]
 
 
 def _seconds(of: Described, models: Models) -> float:
-    """About how long one exact loss takes on one core: within a factor of ten."""
+    """The seconds that one exact loss takes on one core, to within a factor of ten."""
     n, m = models.weights.shape[2:]
     rows = [each.samples for each in of.features.sets if isinstance(each, Empirical)]
     if rows:
@@ -420,7 +420,7 @@ def _seconds(of: Described, models: Models) -> float:
 
 
 def _reason(error: Exception) -> str:
-    """What a sentence says, without a call that the user has not made."""
+    """The message of an error, without a call that the user has not made."""
     text = str(error)
     for call in ("known_loss(run): ", "population_loss_along(run): "):
         text = text.removeprefix(call)

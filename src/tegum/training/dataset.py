@@ -1,4 +1,4 @@
-"""What training hands back: the trajectory of all its runs, and where it comes from."""
+"""The result of training: the trajectory of all runs, and its provenance."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("diffrax", "jax", "numba", "numpy", "xarray", "zarr")
 
-_BENEATH = ("diffrax", "jax", "jaxlib", "llvmlite", "numba", "numpy", "scipy")
-"""Whose versions may change the bits of a training."""
+_NUMERICAL = ("diffrax", "jax", "jaxlib", "llvmlite", "numba", "numpy", "scipy")
+"""Libraries whose versions may change the bits of a training."""
 
 
 def dataset(
@@ -39,10 +39,10 @@ def dataset(
     """The trajectory of all runs: `tegum.data.schema` describes it.
 
     Args:
-        specs: trained together; several give a leading dimension `spec`.
-        whole: room for all snapshots.
-        state: where training ended.
-        done: how many snapshots were taken.
+        specs: the Specs trained together; several give a leading dimension `spec`.
+        whole: the arrays for all snapshots.
+        state: the state in which training ended.
+        done: the number of snapshots taken.
         worker: the engine that trained.
         seconds: wall time of the training.
 
@@ -54,7 +54,7 @@ def dataset(
         return array.reshape(*lead, *array.shape[1:])
 
     def recorded(array: np.ndarray) -> np.ndarray:
-        # A view: what is kept on the way must not take the memory a second time.
+        # A view: results kept during training must not take the memory twice.
         return shaped(array[:, :done])
 
     def along_features(values: list[Any]) -> Any:
@@ -62,7 +62,7 @@ def dataset(
         return values[0] if same else np.stack([np.asarray(value) for value in values])
 
     training, steps = specs[0].training, whole.steps[:done]
-    # Where an interruption came between the two, no snapshot shows the run as it was when it had converged.
+    # If training was interrupted in between, no snapshot shows the converged run.
     converged_at = np.where(state.converged_at <= steps[-1], state.converged_at, -1)
     result = np.where(converged_at >= 0, "converged", "completed" if done == len(whole.steps) else "interrupted")
     result = np.where(state.diverged_at >= 0, "diverged", result)
@@ -104,7 +104,7 @@ def specs_of(run: xr.Dataset) -> list[Spec]:
     """The Specs of a trajectory, in the order of its dim `spec` if it has one.
 
     Raises:
-        ValueError: the attribute `spec` describes no Specs, or those of other runs.
+        ValueError: the attribute `spec` does not describe Specs, or describes those of other runs.
 
     """
     from tegum.training.spec.spec import Spec
@@ -124,18 +124,18 @@ def spec_of(run: xr.Dataset) -> Spec:
     """
     specs = specs_of(run)
     if len(specs) != 1:
-        raise ValueError(f"spec_of(run): its runs are of {len(specs)} Specs; select one of them")
+        raise ValueError(f"spec_of(run): its runs belong to {len(specs)} Specs; select one of them")
     return specs[0]
 
 
 @cache
 def code_digest() -> str:
-    """A digest of all that the bits of a training depend on besides its Spec: our code and the libraries beneath."""
+    """A digest of all that the bits of a training depend on besides its Spec: our code and the libraries it uses."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(path for folder in ("core", "training") for path in (package / folder).rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    digest.update(" ".join(f"{library}={version_of(library)}" for library in _BENEATH).encode())
+    digest.update(" ".join(f"{library}={version_of(library)}" for library in _NUMERICAL).encode())
     return digest.hexdigest()[:16]
 
 
@@ -145,7 +145,7 @@ def vector_unit() -> str:
     import llvmlite.binding as llvm
     from numba.core import config
 
-    # As numba has it, which a user may have limited.
+    # According to numba's settings, which a user may have restricted.
     given = getattr(config, "CPU_FEATURES", None)
     known = llvm.get_host_cpu_features().flatten() if given is None else given
     features = {feature.removeprefix("+") for feature in known.split(",") if not feature.startswith("-")}
@@ -183,7 +183,7 @@ def differences(descriptions: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _one_type(values: list[Any]) -> list[Any]:
-    """Numbers as numbers, with NaN where there is none; anything else as text: a coordinate has one type."""
+    """Numbers as numbers, with NaN for None; anything else as text, as a coordinate has one type."""
     if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
         return [np.nan if value is None else value for value in values]
     return ["" if value is None else value if isinstance(value, str) else _text(value) for value in values]

@@ -1,7 +1,7 @@
 """Training as a resumable iterator, and `train`, the loop over it that returns a trajectory.
 
-Whatever watches, pauses, steers or saves training uses the same piece: `iterate` yields segments, each with the
-snapshots taken in it and a `TrainingState` from which training can continue, by the same Spec or a changed one.
+Code that watches, pauses, steers or saves training builds on `iterate`, which yields segments, each with the snapshots
+taken in it and a `TrainingState` from which training can continue, with the same Spec or a changed one.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 EngineName = Literal["auto", "kernel", "jax"]
 
 _SEGMENT_SECONDS = 0.2
-"""How long a segment should take: short enough for a live view and for Ctrl-C, long enough to cost nothing."""
+"""The seconds a segment should take: short enough for a live view and for Ctrl-C, long enough to cost nothing."""
 
 _SECONDS_PER_BYTE = 2e-8
-"""And so much longer in `train` for each byte of the state, which is copied from segment to segment: about twenty times
-as long as that takes."""
+"""Additional seconds of a segment in `train` per byte of the state, which is copied between segments: about twenty
+times the seconds that copying takes."""
 
 
 @final
@@ -151,7 +151,7 @@ def iterate(
 def _segments(
     worker: Engine, specs: Sequence[Spec], state: TrainingState | None, segment_seconds: float | None
 ) -> Iterator[Segment]:
-    """The segments of `iterate`, trained by an engine that has been entered; None: so long that they cost nothing."""
+    """The segments of `iterate`, from an engine that has been entered; None makes them long enough to cost nothing."""
     training, wanted = specs[0].training, _snapshot_steps(specs[0])
     steps = training.steps
     state = worker.start() if state is None else state
@@ -170,7 +170,7 @@ def _segments(
         yield Segment(start, state, recorded, steps, seconds, None if time_there is None else float(time_there))
         if stop >= steps:
             return
-        # The first segments may hold compilation: grow by steps, not in one leap from a guess.
+        # The first segments may include compilation: grow gradually rather than leap from one guess.
         length = max(stop - start, 1)
         length = int(np.clip(length * segment_seconds / max(seconds, 1e-6), 1, 8 * length))
 
@@ -240,7 +240,7 @@ def train(
     specs = together(specs)
     if out is None and (overwrite or resume):
         raise ValueError(
-            f"train(overwrite={overwrite}, resume={resume}): both are of what is at `out`, and out is None"
+            f"train(overwrite={overwrite}, resume={resume}): both refer to what is at `out`, but out is None"
         )
     if not checkpoint_seconds >= 0:
         rule = "checkpoint_seconds must be at least 0"
@@ -255,7 +255,7 @@ def train(
     with (
         nullcontext() if place is None else place,
         _engine(specs, threads, engine, "train") as worker,
-        shown(progress, _task(specs, worker), "train") as told,
+        shown(progress, _task(specs, worker), "train") as report,
     ):
         whole = Recorded.empty(wanted, runs, specs[0].features.n, specs[0].hidden, specs[0].training.dtype)
         state, done, before = (None, 0, 0.0) if place is None else place.begin(worker, whole)
@@ -271,9 +271,9 @@ def train(
                 whole.weights[:, done : done + count] = segment.recorded.weights
                 whole.bias[:, done : done + count] = segment.recorded.bias
                 whole.loss[:, done : done + count] = segment.recorded.loss
-                # In one go: between the two a signal would leave the state of other snapshots.
+                # One statement: a signal in between would leave a state that does not match the snapshots.
                 state, done = segment.state, done + count
-                told(segment)
+                report(segment)
                 check_asked()
                 if place is not None and state.step < segment.steps and place.due():
                     place.update(trajectory, state)
@@ -285,10 +285,10 @@ def train(
             if place is not None:
                 try:
                     kept = place.stop(run, state)
-                except Exception as refused:  # whatever it is, it does not take the place of what ended training
+                except Exception as refused:  # must not replace the error that ended training
                     kept = str(refused)
             ended = TrainingInterrupted(run) if isinstance(error, KeyboardInterrupt) else error
-            # Also where something else ended it: what a user's own `progress` raises must not cost an hour of training.
+            # After any other error, too: an error in a user's own `progress` must not cost an hour of training.
             vars(ended)["run"] = run
             ended.add_note(kept)
             if ended is error:
@@ -308,16 +308,16 @@ def train(
 
 
 def _task(specs: Sequence[Spec], worker: Engine) -> Steps:
-    """What is told of training these."""
+    """The progress task for training these Specs."""
     training = specs[0].training
     until = training.time(training.steps)
-    foretold = training_seconds(specs, worker.name, worker.threads)
+    estimate = training_seconds(specs, worker.name, worker.threads)
     return Steps(
         len(specs) * specs[0].seeds,
         converges=training.ends_early,
         until=None if until is None else float(until),
-        foretold=None if foretold is None else foretold.seconds,
-        least=foretold is not None and foretold.least,
+        expected=None if estimate is None else estimate.seconds,
+        least=estimate is not None and estimate.least,
     )
 
 
@@ -337,10 +337,10 @@ _AGREE: dict[str, Callable[[Spec], Any]] = {
 
 
 def together(specs: Spec | Sequence[Spec], call: str = "train") -> tuple[Spec, ...]:
-    """The Specs as a tuple, if they can be trained in one call, which errors name.
+    """The Specs as a tuple, if they can be trained in one call; errors name `call`.
 
     Raises:
-        ValueError: there is none, one is no Spec, or two differ where they must agree.
+        ValueError: there is none, one is not a Spec, or two differ where they must agree.
 
     """
     several: Any = (specs,) if isinstance(specs, Spec) else specs
@@ -371,7 +371,7 @@ def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) 
     kind = specs[0].training.kind
     if kind != "sampled" and engine != "auto":
         raise ValueError(
-            f"{call}(engine={engine!r}): engine chooses between two for sampled training; with training of the kind "
+            f"{call}(engine={engine!r}): only sampled training has a choice of engines; with training of the kind "
             f"{kind!r} it must be 'auto'"
         )
     if kind != "sampled":
@@ -398,7 +398,7 @@ def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: EngineNa
     match engine:
         case "kernel":
             if not covered:
-                raise ValueError(f"{call}(engine='kernel'): a set of features is no mixture table; use engine='jax'")
+                raise ValueError(f"{call}(engine='kernel'): a set of features has no mixture table; use engine='jax'")
             from tegum.training.sampled.cpu import KernelEngine
 
             return KernelEngine(specs, threads)
@@ -413,7 +413,7 @@ def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: EngineNa
 def _check_population(specs: Sequence[Spec], call: str) -> None:
     """Refuse activations and sets of features without a population loss in closed form or as a series.
 
-    Moments make that of the linear model.
+    For the linear model moments suffice.
     """
     for spec in specs:
         way = type(spec.training).__name__
@@ -422,13 +422,13 @@ def _check_population(specs: Sequence[Spec], call: str) -> None:
             if isinstance(each, Empirical) and (spec.training.kind == "exact" or not linear):
                 given = f"features=[…, {each!r}, …], training={way}(…)"
                 raise ValueError(
-                    f"{call}(Spec({given})): an Empirical set has no series for the loss of the population to train "
-                    "on; use Sampled"
+                    f"{call}(Spec({given})): an Empirical set has no series for the population loss to train on; use "
+                    "Sampled"
                 )
 
 
 def _check_state(state: TrainingState, worker: Engine, specs: Sequence[Spec]) -> None:
-    """Refuse a state that would make the engine read beyond its arrays, or that is another engine's."""
+    """Refuse a state that would make the engine read beyond its arrays, or that belongs to another engine."""
     for name, expected in worker.start().arrays().items():
         given = state.arrays()[name]
         if name != "step" and (given.shape != expected.shape or given.dtype != expected.dtype):
@@ -438,5 +438,5 @@ def _check_state(state: TrainingState, worker: Engine, specs: Sequence[Spec]) ->
             )
     if not 0 <= state.step <= specs[0].training.steps:
         raise ValueError(
-            f"iterate(state at step {state.step}): training.steps is {specs[0].training.steps}, which is before it"
+            f"iterate(state at step {state.step}): training.steps is {specs[0].training.steps}, which is less"
         )

@@ -1,6 +1,6 @@
-"""What training takes in memory, on disk and in time, said before anything is allocated.
+"""What training takes in memory, on disk and in time, estimated before anything is allocated.
 
-Formulas follow what the engines allocate; measured peaks lie within a factor of two of them.
+The formulas follow what the engines allocate; measured peaks lie within a factor of two of them.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from tegum.training.spec.methods import Exact, Flow, Sampled, Training
 if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
-_ONE_SEGMENT = 2**25
-"""Bytes of snapshots that may be taken in one segment of training, which is held beside the whole."""
+_SEGMENT_BYTES = 2**25
+"""Bytes of snapshots that may be taken in one segment of training, which are held in addition to the whole."""
 
 _ENGINES = ("kernel", "jax", "exact", "flow")
 
-_OF_A_RUN = 1000
-"""Bytes of each run besides its numbers: streams, and arrays by themselves."""
+_RUN_OVERHEAD = 1000
+"""Bytes that each run takes besides its numbers: streams, and the array objects."""
 
 
-_TEXT = 44
+_TEXT_BYTES = 44
 """Bytes of a run's result, and half of those of a kind of set: four for each letter."""
 
 
 _PIECE_WORK = 2**30
-"""Multiplications in each product of a piece: on a CPU it takes a fraction of a second, and nothing can stop it."""
+"""Multiplications in each product of a piece: on a CPU a product takes a fraction of a second, uninterruptible."""
 
 
-def piece_of(batch: int, features: int, hidden: int) -> int:
-    """How many samples of a batch the JAX engine draws together; a batch's pieces are as equal as they can be."""
+def piece_size(batch: int, features: int, hidden: int) -> int:
+    """The number of samples of a batch that the JAX engine draws together; pieces are as equal as possible."""
     # Drawing a number takes as long as some sixteen multiplications.
     most = max(_PIECE_WORK // (features * (hidden + 16)), 16)
     return -(-batch // -(-batch // most))
 
 
 class Sizes(NamedTuple):
-    """Bytes that training takes at its peak, in parts."""
+    """The bytes that training takes at its peak, by what they are for."""
 
     snapshots: int
     """The numbers of the recorded steps."""
     trajectory: int
-    """All snapshots, with those of a segment beside them."""
+    """All snapshots, and those of a segment in addition."""
     state: int
-    """Parameters and what optimisers remember, of all runs, and copies of both."""
+    """Parameters and optimiser memory of all runs, and copies of both."""
     features: int
     """Moments and tables of the distributions."""
     working: int
-    """What threads compute in."""
+    """Working memory of the threads."""
 
 
 def snapshot_count(spec: Spec) -> int:
-    """How many snapshots a run has, without making a list of them; on a logarithmic scale at most so many."""
+    """The number of snapshots of a run, without listing them; an upper bound if they are spaced logarithmically."""
     snapshots, last = spec.snapshots, spec.training.steps
     if snapshots.steps is not None:
         return len({0, last, *snapshots.steps})
@@ -68,26 +68,26 @@ def snapshot_count(spec: Spec) -> int:
 
 
 def trajectory_bytes(specs: Sequence[Spec]) -> int:
-    """How large the arrays of a trajectory of these Specs are at most, uncompressed, in memory and in a store.
+    """The largest size in bytes of a trajectory's arrays, uncompressed, in memory and in a store.
 
-    Of snapshots on a logarithmic scale the most there can be are counted, of texts the longest.
+    Logarithmically spaced snapshots count at their upper bound, and texts at the longest.
     """
     first = specs[0]
     runs, n, m = len(specs) * first.seeds, first.features.n, first.hidden
     snapshots, size = snapshot_count(first), np.dtype(first.training.dtype).itemsize
     timed = first.training.time(0) is not None
-    each = snapshots * (n * (m + 1) * size + 8 * (1 + timed)) + 8 * (2 + first.training.converges + timed) + _TEXT
-    # Coordinates: step, seed, hidden; of features their number and set, and density and importance.
-    return runs * each + 8 * (snapshots + first.seeds + m + 2 * n) + (16 + 2 * _TEXT) * n * len(specs)
+    each = snapshots * (n * (m + 1) * size + 8 * (1 + timed)) + 8 * (2 + first.training.converges + timed) + _TEXT_BYTES
+    # Coordinates: step, seed, hidden; for features number, set, kind, density and importance.
+    return runs * each + 8 * (snapshots + first.seeds + m + 2 * n) + (16 + 2 * _TEXT_BYTES) * n * len(specs)
 
 
 def training_sizes(specs: Sequence[Spec], engine: str, threads: int) -> Sizes:
-    """What training takes at its peak.
+    """The memory that training takes at its peak.
 
     Args:
-        specs: trained together.
+        specs: the Specs trained together.
         engine: "kernel", "jax", "exact" or "flow".
-        threads: of its pool.
+        threads: the number of threads.
 
     """
     first = specs[0]
@@ -96,35 +96,38 @@ def training_sizes(specs: Sequence[Spec], engine: str, threads: int) -> Sizes:
     state, features, working = _of_engine(specs, engine, threads)
     return Sizes(
         snapshots=48 * snapshot_count(first),
-        trajectory=whole + 2 * min(whole, _ONE_SEGMENT),
-        state=_OF_A_RUN * len(specs) * first.seeds + state + 2 * parameters * np.dtype(first.training.dtype).itemsize,
+        trajectory=whole + 2 * min(whole, _SEGMENT_BYTES),
+        state=_RUN_OVERHEAD * len(specs) * first.seeds
+        + state
+        + 2 * parameters * np.dtype(first.training.dtype).itemsize,
         features=features,
         working=working,
     )
 
 
-class Foretold(NamedTuple):
-    """How long training takes, as far as that is known before."""
+class TimeEstimate(NamedTuple):
+    """An estimate, made beforehand, of how long training takes."""
 
     seconds: float
     least: bool
-    """Whether it may well take much longer; otherwise `seconds` is right within a factor of three or so."""
+    """Whether `seconds` is a lower bound that may be exceeded by far; otherwise it is right within a factor of
+    three."""
 
 
-def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> Foretold | None:
-    """How long training takes, or takes at least; None where nothing is known before.
+def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> TimeEstimate | None:
+    """How long training takes, or takes at least; None if nothing is known beforehand.
 
-    Only sampled training does the same work in every step. The others evaluate the loss as finely, and as often, as
-    the accuracy asks for where they are, which differs by factors of a hundred: of them a bound from below is known,
-    but of a device of JAX that is no CPU not even how fast it is.
+    Only sampled training does the same work in every step. The other methods evaluate the loss as finely, and as often,
+    as the accuracy requires at each point, which differs by factors of a hundred, so that only a lower bound is known.
+    Of a JAX device that is not a CPU not even the speed is known.
     """
     first = specs[0]
     training, n, m, runs = first.training, first.features.n, first.hidden, len(specs) * first.seeds
     if not isinstance(training, Sampled):
         if any(activation_named("train", spec.activation).exact != "series" for spec in specs):
             return None
-        return Foretold(exact_loss_seconds(runs * _evaluations(first), n, m) / min(threads, runs), least=True)
-    # Nanoseconds that a core takes for one feature of one sample, measured where sixteen lanes are two registers.
+        return TimeEstimate(exact_loss_seconds(runs * _evaluations(first), n, m) / min(threads, runs), least=True)
+    # Nanoseconds that a core takes for one feature of one sample, measured where sixteen lanes fill two registers.
     if engine == "kernel":
         sample, step = 0.3 + 0.25 * m, 1e3
     else:
@@ -135,13 +138,14 @@ def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> Foreto
         sample, step = 8 + 0.4 * m, 5e4
     recorded = snapshot_count(first) * training.evaluation * 0.4
     run = n * sample * (training.steps * training.batch + recorded) + training.steps * step
-    return Foretold(1e-9 * run * runs / min(threads, runs), least=False)
+    return TimeEstimate(1e-9 * run * runs / min(threads, runs), least=False)
 
 
 def _evaluations(spec: Spec) -> int:
-    """How often the exact loss of a run is evaluated at least."""
+    """The least number of evaluations of the exact loss of a run."""
     match spec.training:
-        case Exact(ends_early=False, steps=steps):
+        # By the rule, as the engine refuses one that it does not implement, and says so.
+        case Exact(rule="adam" | "momentum", steps=steps):
             return steps
         case Flow(steps=steps):
             # A step of the solver between two snapshots has five stages or more.
@@ -151,17 +155,17 @@ def _evaluations(spec: Spec) -> int:
 
 
 def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int | None, *, kept: bool) -> None:
-    """Refuse what this process has no room for.
+    """Refuse training beyond the limits of memory and time.
 
     Args:
-        specs: trained together.
+        specs: the Specs trained together.
         call: "train" or "iterate".
-        engine: as these take it.
-        threads: as these take them; what they refuse is not refused here.
+        engine: the argument of that call.
+        threads: the argument of that call; invalid values are not refused here.
         kept: whether all snapshots are kept until the end.
 
     Raises:
-        ValueError: training would take more memory than there is, or longer than anybody waits.
+        ValueError: training would take more memory than is available, or longer than the limit on time.
 
     """
     pool = threads if isinstance(threads, int) and threads > 0 else available_cores()
@@ -169,17 +173,17 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
     if kind == "sampled":
         kind = "kernel" if engine != "jax" and all(spec.features.gated for spec in specs) else "jax"
     if kind not in _ENGINES:
-        return  # Whoever looks for its engine tells that there is none.
+        return  # The search for an engine reports that there is none.
     sizes = training_sizes(specs, kind, pool)
     if not kept:
-        sizes = sizes._replace(trajectory=2 * min(trajectory_bytes(specs), _ONE_SEGMENT))
+        sizes = sizes._replace(trajectory=2 * min(trajectory_bytes(specs), _SEGMENT_BYTES))
     first = specs[0]
     n, m, count = first.features.n, first.hidden, snapshot_count(first)
     runs = f"{len(specs)} × {first.seeds:,} runs" if len(specs) > 1 else f"{first.seeds:,} run{'s' * (first.seeds > 1)}"
     model = f"{n:,} features in {m:,} dimension{'s' * (m > 1)}"
     batch = f", training.batch={first.training.batch}" if isinstance(first.training, Sampled) else ""
     drawn = f" and batches of {first.training.batch:,}" if isinstance(first.training, Sampled) else ""
-    told = {
+    messages = {
         "snapshots": (f"snapshots={count - 1}", "the numbers of the snapshots", "fewer snapshots fit"),
         "trajectory": (
             f"seeds={first.seeds}, snapshots={count - 1}",
@@ -195,14 +199,14 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
             f"a smaller model{' or batch' if batch else ''} fits",
         ),
     }  # fmt: skip
-    name = max(told, key=lambda name: getattr(sizes, name))
-    given, what, instead = told[name]
+    name = max(messages, key=lambda name: getattr(sizes, name))
+    given, what, instead = messages[name]
     total, largest = sum(sizes), getattr(sizes, name)
     if total > largest and largest <= (memory_limit() or 0) < total:
-        what, largest = f"{what} ({readable(largest)}) and all that training needs besides", total
+        what, largest = f"{what} ({readable(largest)}) and everything else that training needs", total
     check_memory(f"{call}(Spec({given}))", what, largest, instead)
-    # `iterate` can be left at any time; and JAX may have a device that is faster by any factor.
-    if not kept or kind == "jax" or (foretold := training_seconds(specs, kind, pool)) is None:
+    # `iterate` can be left at any time, and JAX may have a device that is faster by any factor.
+    if not kept or kind == "jax" or (estimate := training_seconds(specs, kind, pool)) is None:
         return
     given, instead = f"training.steps={first.training.steps}{batch}", "fewer steps or seeds take less"
     if isinstance(first.training, Flow):
@@ -214,17 +218,17 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
         given = f"training.evaluation={training.evaluation}, snapshots={count - 1}"
         instead = "a smaller evaluation sample, fewer snapshots or fewer seeds take less"
     call = f"{call}(Spec({given}, seeds={first.seeds}))"
-    check_time(call, f"training {runs} with {model}", foretold.seconds, instead, least=foretold.least)
+    check_time(call, f"training {runs} with {model}", estimate.seconds, instead, least=estimate.least)
 
 
 def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, int, int]:
-    """Bytes of the state without what is recorded of it, of the features, and of working memory."""
+    """Bytes of the state (without recorded snapshots), of the features, and of working memory."""
     first = specs[0]
     training, runs, n, m = first.training, len(specs) * first.seeds, first.features.n, first.hidden
     p = n * (m + 1)
     sets = [each for spec in specs for each in spec.features.sets]
     tables = sum(each.table_size for each in sets)
-    # What a run's column of the tables of the exact loss holds: of features with others in their set covariances, too.
+    # The length of a run's column in the tables of the exact loss; sets of dependent features have covariances, too.
     rows = max(
         sum(
             each.table_size + (each.features**2 if each.table_size > each.features else 0)
@@ -236,7 +240,7 @@ def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, i
     match engine:
         case "kernel":
             batch = getattr(training, "batch", 1)
-            # Samples lie in lanes of sixteen, and so does the gradient of each parameter.
+            # Samples are stored in sixteen lanes, and so is the gradient of each parameter.
             width = 16 * min(max(512 // (n + 4), 8), 64)
             block = width * (2 * (n + 4) + 4 * (m + 16)) + 0.2 * width * n
             of_thread = 4 * ((16 + 4) * (n + 4) * (m + 1) + (n + 4) * (m + 16)) + int(4 * block)
@@ -244,7 +248,7 @@ def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, i
             return 20 * runs * p, 48 * tables + counts, min(threads, runs) * of_thread
         case "jax":
             batch, evaluation = getattr(training, "batch", 1), getattr(training, "evaluation", 1)
-            of_thread = 4 * (piece_of(batch, n, m) * (8 * n + 4 * m) + 2 * -(-evaluation // batch) + 16 * p)
+            of_thread = 4 * (piece_size(batch, n, m) * (8 * n + 4 * m) + 2 * -(-evaluation // batch) + 16 * p)
             return 24 * runs * p, 24 * tables, min(threads, runs) * of_thread
         case "exact":
             pairs = _pairs(training, p)
@@ -259,18 +263,18 @@ def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, i
 
 
 def _pairs(training: Training, p: int) -> int:
-    """How many pairs of vectors of the size of the parameters exact training keeps of a run."""
+    """The number of pairs of parameter-sized vectors that exact training keeps per run."""
     if not isinstance(training, Exact):
         return 1
     match training.rule:
         case "lbfgs":
             return 20 if p <= 256 else 10
         case _:
-            return 1  # of a rule that it does not know the engine says so
+            return 1  # the engine refuses a rule that it does not implement
 
 
 def _newton(training: Training, p: int) -> int:
-    """How many numbers gradient flow keeps of a run's Hessian."""
+    """The numbers that gradient flow keeps of a run's Hessian."""
     if not isinstance(training, Flow):
         return 1
     match solver := training.solver:

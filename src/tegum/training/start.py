@@ -1,4 +1,4 @@
-"""Where runs begin: drawn weights with a zero bias, or arrays that the user gives; and the beginnings of streams."""
+"""Where runs begin: drawn weights with a zero bias, or given arrays; and the beginnings of random streams."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def starting_parameters(
     specs: Sequence[Spec],
 ) -> tuple[Float[np.ndarray, "run feature hidden"], Float[np.ndarray, "run feature"]]:
-    """Weights and bias before training of all runs of all Specs, Spec by Spec, in the training's dtype.
+    """Weights and bias of all runs before training, Spec by Spec, in the training's dtype.
 
-    Drawn ones are the same numbers in every kind of training, so that its runs are paired with another's.
+    Drawn weights are the same in every kind of training, so that runs of different kinds are paired.
     """
     weights, biases = [], []
     dtype = specs[0].training.dtype
@@ -37,9 +37,9 @@ def starting_parameters(
 
 
 def starting_state(specs: Sequence[Spec], words: int) -> TrainingState:
-    """The state before the first step, for an engine whose streams take so many words.
+    """The state before the first step, for an engine whose streams take this many words.
 
-    What the optimiser remembers is two numbers for each parameter; an engine that needs another form replaces it.
+    The optimiser's memory is two numbers per parameter; an engine that needs another form replaces it.
     """
     weights, bias = starting_parameters(specs)
     parameters = weights[0].size + bias[0].size
@@ -58,7 +58,7 @@ def starting_state(specs: Sequence[Spec], words: int) -> TrainingState:
 def streams(specs: Sequence[Spec], purpose: Purpose, words: int) -> UInt32[np.ndarray, "run {words}"]:
     """The beginning of each run's stream, keyed by (base seed, run, purpose).
 
-    Losses are compared between runs, so all runs of a base seed have one evaluation sample: that of run 0.
+    As losses are compared between runs, all runs of a base seed share the evaluation sample of run 0.
     """
 
     def begin(spec: Spec, run: int) -> np.ndarray:

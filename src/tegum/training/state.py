@@ -1,4 +1,4 @@
-"""What training needs to go on: the state of all runs between two steps, and what was recorded on the way."""
+"""What training needs to continue: the state of all runs between two steps, and the snapshots recorded so far."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Float64, Int64, UInt32
 
 _PIECE = 2**24
-"""Numbers that are written at once."""
+"""The most numbers written at once."""
 
 
 @final
@@ -116,11 +116,11 @@ class Recorded:
         hidden: int,
         dtype: npt.DTypeLike = np.float32,
     ) -> Recorded:
-        """Room for snapshots, NaN until they are recorded; `dtype` is that of weights and bias."""
+        """Arrays for snapshots, NaN until they are recorded; `dtype` is that of weights and bias."""
         shape = runs, len(steps), features
         weights, bias = np.empty((*shape, hidden), dtype), np.empty(shape, dtype)
         for array in (weights, bias):
-            # In pieces: of many gigabytes nothing could stop it before the end.
+            # In pieces, as filling many gigabytes at once could not be interrupted.
             flat = array.reshape(-1)
             for start in range(0, flat.size, _PIECE):
                 flat[start : start + _PIECE] = np.nan
@@ -129,7 +129,7 @@ class Recorded:
 
 @runtime_checkable
 class Engine(Protocol):
-    """What can train: `tegum.training.engine` chooses one."""
+    """An engine of training, as `tegum.training.engine` chooses one."""
 
     name: str
     threads: int
@@ -151,8 +151,8 @@ class Engine(Protocol):
         ...
 
     def stop_at(self, step: int) -> int:
-        """The first step at or after this one at which training can be cut without changing a bit.
+        """The first step at or after this one at which training can pause without changing a bit of the result.
 
-        One beyond the last step stands for the last, where every training stops.
+        A step beyond the last one stands for the last, where every training stops.
         """
         ...

@@ -218,13 +218,17 @@ WEIGHTS = np.eye(4, 3)
         (WEIGHTS, {"threshold": 1.0}, "threshold must lie in [0, 1)"),
         (WEIGHTS, {"scale": 0.0}, "scale must be positive and finite"),
         (WEIGHTS, {"companions": 0}, "companions must be an int of at least 1"),
-        (WEIGHTS, {"features": [1]}, "features are looked at by their activations, which must be given"),
+        (WEIGHTS, {"features": [1]}, "features are analysed by their activations, which must be given"),
         (WEIGHTS, {"activations": np.eye(4), "features": [4]}, "each must be an int from 0 to 3"),
-        (WEIGHTS, {"activations": np.eye(4), "features": [2]}, "the feature must be active in two samples at least"),
+        (WEIGHTS, {"activations": np.eye(4), "features": [2]}, "the feature must be active in at least two samples"),
         (WEIGHTS, {"activations": np.eye(4)[[0, 0, 1]], "features": [0]}, "must be active together with another one"),
         (WEIGHTS, {"activations": np.eye(3)}, "activations must have 4 columns, one for each row of weights"),
         (WEIGHTS, {"activations": np.zeros(4)}, "activations must be a matrix of real numbers"),
-        (WEIGHTS, {"activations": np.full((2, 4), np.inf)}, "activations must be finite, and row 0 holds what is not"),
+        (
+            WEIGHTS,
+            {"activations": np.full((2, 4), np.inf)},
+            "activations must be finite, but row 0 holds a NaN or an infinity",
+        ),
     ],
 )
 def test_bad_input_gets_one_sentence(weights: np.ndarray, options: dict[str, Any], sentence: str):

@@ -201,7 +201,9 @@ class TestLocalMoments:
                 return None
 
         features = FeatureDistribution([Mute(2, 0.1)])
-        with pytest.raises(ValueError, match=r"^local_moments\(features with Mute.*: it is not known how often"):
+        with pytest.raises(
+            ValueError, match=r"^local_moments\(features with Mute.*: the probability that a set of this"
+        ):
             local_moments(features, 0)
         assert_allclose(local_moments(features, 0, "everywhere").covariance, features.covariance())
 

@@ -109,5 +109,5 @@ def test_training_without_samples_is_refused_in_one_sentence(training: tg.Traini
 
 
 def test_the_fused_kernel_refuses():
-    with pytest.raises(ValueError, match="a set of features is no mixture table; use engine='jax'"):
+    with pytest.raises(ValueError, match="a set of features has no mixture table; use engine='jax'"):
         tg.train(spec(), engine="kernel")

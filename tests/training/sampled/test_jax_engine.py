@@ -247,7 +247,7 @@ def test_a_batch_in_pieces_gives_the_loss_and_the_gradient_of_its_samples(monkey
     with_engine = JaxEngine([one], 1)
     with_engine._together = together
     with with_engine as engine:
-        assert sizes.piece_of(100, 4, 2) == 34
+        assert sizes.piece_size(100, 4, 2) == 34
         begin = engine.start()
         (batch,), sample = engine.batches(1, 1), engine.batches(1, 2, "evaluation").reshape(-1, 4)
         assert batch.shape == (100, 4)

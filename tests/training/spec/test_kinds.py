@@ -175,7 +175,7 @@ def test_no_interrupted_run_is_called_converged_before_a_snapshot_shows_it():
 @pytest.mark.parametrize("engine", ["kernel", "jax"])
 def test_an_engine_of_sampled_training_is_refused(training, engine):
     sentence = (
-        f"(engine={engine!r}): engine chooses between two for sampled training; "
+        f"(engine={engine!r}): only sampled training has a choice of engines; "
         f"with training of the kind {training.kind!r} it must be 'auto'"
     )
     with pytest.raises(ValueError, match=r"^train") as caught:

@@ -97,9 +97,9 @@ def test_equal_items_are_changed_one_by_one():
     ("text", "message"),
     [
         ("f.7.p=1", "override 'f.7.p=1': there is no item 7 in f, which has 2 (the first is f.0)"),
-        ("a.b=1", "override 'a.b=1': there is no key 'a.b'; a is 3, no table"),
-        ("a.b.c=1", "override 'a.b.c=1': there is no key 'a.b.c'; a is 3, no table"),
-        ("f.0.p.r=1", "override 'f.0.p.r=1': there is no key 'f.0.p.r'; f.0.p is 1, no table"),
+        ("a.b=1", "override 'a.b=1': there is no key 'a.b'; a is 3, not a table"),
+        ("a.b.c=1", "override 'a.b.c=1': there is no key 'a.b.c'; a is 3, not a table"),
+        ("f.0.p.r=1", "override 'f.0.p.r=1': there is no key 'f.0.p.r'; f.0.p is 1, not a table"),
     ],
 )
 def test_a_change_that_leads_nowhere(text: str, message: str):
@@ -111,18 +111,18 @@ def test_a_change_that_leads_nowhere(text: str, message: str):
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        (b"\xff", "the file is no UTF-8 text, as TOML must be"),
+        (b"\xff", "the file is not UTF-8 text, as TOML must be"),
         (
             b"a = 1\nb 2\n",
-            "the file is no valid TOML: expected '=' after a key in a key/value pair (at line 2",
+            "the file is not valid TOML: expected '=' after a key in a key/value pair (at line 2",
         ),
-        (b"a = 1\nb = [1\n", "the file is no valid TOML: unclosed array (at the end of the file, line 2)"),
-        (b"a = 1\na = 2\nb = 3", "the file is no valid TOML: cannot overwrite a value (at line 2"),
-        (b"a = " + b"9" * 5000, "the file is no valid TOML: exceeds the limit (4300 digits)"),
-        ("a = 1".encode("utf-16"), "the file is UTF-16, and TOML must be UTF-8"),
-        (b"a = " + b"[" * 5000, "the file is no valid TOML: "),
-        (b"a.b = 1\na = 2\n", "the file is no valid TOML: cannot overwrite a value (at "),
-        (bytes(64), "the file is no valid TOML: "),
+        (b"a = 1\nb = [1\n", "the file is not valid TOML: unclosed array (at the end of the file, line 2)"),
+        (b"a = 1\na = 2\nb = 3", "the file is not valid TOML: cannot overwrite a value (at line 2"),
+        (b"a = " + b"9" * 5000, "the file is not valid TOML: exceeds the limit (4300 digits)"),
+        ("a = 1".encode("utf-16"), "the file is UTF-16, but TOML must be UTF-8"),
+        (b"a = " + b"[" * 5000, "the file is not valid TOML: "),
+        (b"a.b = 1\na = 2\n", "the file is not valid TOML: cannot overwrite a value (at "),
+        (bytes(64), "the file is not valid TOML: "),
     ],
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, rule: str):
@@ -140,7 +140,7 @@ def test_a_file_that_is_not_there(tmp_path: Path):
     assert str(caught.value) == f"{tmp_path / 'run.toml'}: there is no such file"
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (compared in full below)
         read_toml(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: a TOML file is wanted, and this is a folder"
+    assert str(caught.value) == f"{tmp_path}: this must be a TOML file, and this is a folder"
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbfa = 1\nb = [2.5]\n", b"a = 1\r\nb = [2.5]\r\n", b"a=1\nb=[\n2.5,]"])

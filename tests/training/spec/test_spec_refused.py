@@ -214,7 +214,7 @@ def test_json_that_describes_no_spec(text: str, message: str):
         ("[training]\nsteps = -5", "Spec(training.steps=-5): training.steps must be an int of at least 0"),
         ("stepz = 3", "Spec(stepz=3): there is no key 'stepz'; did you mean 'training.steps'?"),
         ("hidden = nan", "Spec(hidden=nan): hidden must be an int of at least 1"),
-        ("features = 3", "the file is no valid TOML: cannot overwrite a value (at line 4"),
+        ("features = 3", "the file is not valid TOML: cannot overwrite a value (at line 4"),
     ],
 )
 def test_a_sentence_about_a_file_names_it(tmp_path: Path, addition: str, rule: str):
@@ -246,7 +246,7 @@ def test_a_sentence_about_a_changed_file_names_the_changes(tmp_path: Path):
         (["hidden='3'"], "hidden must be an int of at least 1"),
         (
             ["training.steps.more=3"],
-            "there is no key 'training.steps.more'; training.steps is 20000, no table",
+            "there is no key 'training.steps.more'; training.steps is 20000, not a table",
         ),
         (["snapshots.count=5"], "snapshots.count must not be given together with steps"),
         (

@@ -99,10 +99,10 @@ def analyse(
         )
     _check_features(features, x, n)
     largest = geometry.peak(W, "analyse")
-    # First what may be refused, and then what takes long.
-    with shown(progress, Phases(f"analysing {n:,} × {W.shape[1]:,}"), "analyse") as told:
-        activity = {} if x is None else _activity(W, x, features, companions, key, told)
-        measured = _geometry(W, largest, threshold, scale, neighbours, key, told) | activity
+    # What may be refused comes first, and what takes long after it.
+    with shown(progress, Phases(f"analysing {n:,} × {W.shape[1]:,}"), "analyse") as report:
+        activity = {} if x is None else _activity(W, x, features, companions, key, report)
+        measured = _geometry(W, largest, threshold, scale, neighbours, key, report) | activity
     names = {
         "feature": ("feature", np.arange(n), "number of the feature"),
         "axis": ("axis", np.arange(len(measured["spectrum"][1])), "number of the principal axis"),
@@ -128,10 +128,10 @@ def _geometry(
     scale: float | None,
     neighbours: bool,
     key: int,
-    told: geometry.Progress,
+    report: geometry.Progress,
 ) -> dict[str, Any]:
     n, m = W.shape
-    shares = geometry.shares(W, largest, told)
+    shares = geometry.shares(W, largest, report)
     norms, spectrum = shares.norms, shares.spectrum
     present = geometry.represented(norms, threshold, scale)
     measured: dict[str, Any] = {
@@ -143,20 +143,24 @@ def _geometry(
         "dimensions": ((), m, "number of dimensions"),
         "represented_features": ((), int(present.sum()), "number of represented features"),
         "total_dimensions": ((), float(shares.dimensionality.sum()), "sum of feature dimensionalities"),
-        "total_dimensions_null": ((), float(shares.null.sum()), "the same among random directions of these norms"),
+        "total_dimensions_null": (
+            (),
+            float(shares.null.sum()),
+            "sum of feature dimensionalities among random directions of these norms",
+        ),
         "dimensions_per_feature": ((), m / total if (total := spectrum.sum()) > 0 else np.inf, "m / |W|² (Frobenius)"),
         "effective_rank": ((), geometry.effective_rank(spectrum), "exp of the entropy of singular values"),
         "participation_ratio": ((), geometry.participation_ratio(spectrum), "(Σ λ)² / Σ λ² of the spectrum"),
         "spectrum": ("axis", spectrum, "eigenvalues of WᵀW"),
     }
     sample = geometry.sampled_cosines(W, norms, key)
-    told("cosines", 1.0)
+    report("cosines", 1.0)
     if sample.size:
         reach = max(float(np.abs(sample).max()), 1e-3)
         edges = np.linspace(-reach, reach, BINS + 1)
         width = np.diff(edges)
         measured |= {
-            "pairs": ((), sample.size, "pairs of features whose cosines were taken"),
+            "pairs": ((), sample.size, "pairs of features whose cosines were computed"),
             "cosine_quantile": ("quantile", np.quantile(sample, QUANTILES), "cosine of two features"),
             "cosine_quantile_null": ("quantile", geometry.null_quantile(QUANTILES, m), "cosine of random directions"),
             "squared_cosine": ((), float(np.square(sample).mean()), "mean squared cosine of two features"),
@@ -168,7 +172,7 @@ def _geometry(
             ),
         }  # fmt: skip
     if neighbours:
-        near = geometry.neighbours(W, norms, told)
+        near = geometry.neighbours(W, norms, report)
         others = int((norms > 0).sum()) - 1
         measured |= {
             "nearest": ("feature", near.nearest, "feature of the largest cosine, −1 if there is none"),
@@ -181,22 +185,22 @@ def _geometry(
             for name, sign in (("nearest", 1), ("opposite", -1)):
                 found = near.nearest_cosine if sign > 0 else near.opposite_cosine
                 measured[f"{name}_quantile"] = "quantile", np.nanquantile(found, QUANTILES), f"cosine, {name} feature"
-                # The least of many cosines is the largest one's mirror image.
+                # The distribution of the least cosine mirrors that of the largest.
                 mirrored = null if sign > 0 else -null[::-1]
                 measured[f"{name}_quantile_null"] = "quantile", mirrored, f"cosine, {name} of as many random directions"
     return measured
 
 
 def _activity(
-    W: np.ndarray, x: Any, features: Sequence[int] | None, most: int, key: int, told: geometry.Progress
+    W: np.ndarray, x: Any, features: Sequence[int] | None, most: int, key: int, report: geometry.Progress
 ) -> dict[str, Any]:
     each = together.marginals(x)
-    found = together.companions(x, each, most, told)
+    found = together.companions(x, each, most, report)
     chosen = together.candidates(x, each, found, LOCAL) if features is None else np.array(features, np.int64)
     alone = [int(one) for one in chosen if found.feature[one, 0] < 0]
     if alone:
         raise ValueError(f"analyse(features=[…, {alone[0]}, …]): the feature must be active together with another one")
-    local = together.local_measures(W, x, found, chosen, key, told) if len(chosen) else []
+    local = together.local_measures(W, x, found, chosen, key, report) if len(chosen) else []
     m = W.shape[1]
     activity: dict[str, Any] = {
         "samples": ((), x.shape[0], "number of samples"),
@@ -205,21 +209,26 @@ def _activity(
         "mean_activation": ("feature", each.mean, "mean activation"),
         "companion": (("feature", "place"), found.feature, "most correlated features, −1 if there are fewer"),
         "correlation": (("feature", "place"), found.correlation, "Pearson correlation of activations"),
-        "correlation_null": ((), 1 / np.sqrt(x.shape[0]), "standard deviation of it between independent features"),
+        "correlation_null": (
+            (),
+            1 / np.sqrt(x.shape[0]),
+            "standard deviation of the correlation of independent features",
+        ),
     }
     columns = {
-        "local_feature": (chosen, "feature whose active samples are looked at"),
-        "local_samples": ([one.samples for one in local], "samples in which it is active (20,000 at most)"),
+        "local_feature": (chosen, "feature whose active samples are analysed"),
+        "local_samples": ([one.samples for one in local], "samples in which the feature is active (at most 20,000)"),
         "local_rank": ([one.rank for one in local], "companions, and dimension of the local principal subspace"),
-        "local_capture": ([one.capture for one in local], "part of the companions' directions that it holds"),
-        "local_capture_null": ([one.rank / m for one in local], "what a random subspace of that rank holds"),
+        "local_capture": ([one.capture for one in local], "share of the companions' directions in the local subspace"),
+        "local_capture_null": ([one.rank / m for one in local], "local_capture of a random subspace of that rank"),
         "local_capture_everywhere": (
-            [one.everywhere for one in local], "what the principal subspace of all samples, of that rank, holds",
+            [one.everywhere for one in local],
+            "share of the companions' directions in the principal subspace of all samples, of that rank",
         ),
         "local_capture_others": (
-            [one.others for one in local], "part of as many other features' directions that the local subspace holds",
+            [one.others for one in local], "share of as many other features' directions in the local subspace",
         ),
-        "local_interference": ([one.interference for one in local], "mean squared cosine among it and its companions"),
+        "local_interference": ([one.interference for one in local], "mean squared cosine, feature and companions"),
     }  # fmt: skip
     activity |= {name: ("local", np.asarray(held), meaning) for name, (held, meaning) in columns.items()}
     return activity | {"local_interference_null": ((), 1 / m, "mean squared cosine of random directions")}
@@ -241,23 +250,23 @@ def summary(found: xr.Dataset) -> dict[str, Any]:
     for name, variable in found.data_vars.items():
         values, meaning = variable.values, str(variable.attrs["long_name"])
         if variable.ndim == 0:
-            told: Any = {"value": _plain(values)}
+            described: Any = {"value": _plain(values)}
         elif variable.dims in (("quantile",), ("axis",), ("local",), ("bin",)):
-            told = {"values": [_plain(value) for value in values], "along": variable.dims[0]}
+            described = {"values": [_plain(value) for value in values], "along": variable.dims[0]}
         elif values.dtype == np.bool_:
-            told = {"true": int(values.sum()), "of": values.size}
+            described = {"true": int(values.sum()), "of": values.size}
         elif name in ("nearest", "opposite", "companion"):
             continue  # numbers of features have no quantiles
         else:
             finite = values[np.isfinite(values)]
-            told = {
+            described = {
                 "mean": _plain(finite.mean()) if finite.size else None,
                 "of": int(finite.size),
                 "quantiles": {
                     str(p): _plain(np.quantile(finite, p)) if finite.size else None for p in (0.0, *QUANTILES, 1.0)
                 },
             }
-        numbers[str(name)] = told | {"meaning": meaning}
+        numbers[str(name)] = described | {"meaning": meaning}
     return {"quantiles": list(QUANTILES), "measures": numbers}
 
 
@@ -299,9 +308,9 @@ def _check_features(features: Sequence[int] | None, x: Any, n: int) -> None:
     if features is None:
         return
     if x is None:
-        raise ValueError("analyse(features=…): features are looked at by their activations, which must be given")
+        raise ValueError("analyse(features=…): features are analysed by their activations, which must be given")
     for one in features:
         if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < n:
             raise ValueError(f"analyse(features=[…, {one!r}, …]): each must be an int from 0 to {n - 1}")
         if x[:, [int(one)]].nnz < 2:
-            raise ValueError(f"analyse(features=[…, {one!r}, …]): the feature must be active in two samples at least")
+            raise ValueError(f"analyse(features=[…, {one!r}, …]): the feature must be active in at least two samples")

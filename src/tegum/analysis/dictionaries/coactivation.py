@@ -1,4 +1,4 @@
-"""Which features are active together, and whether the samples where one is active live in the span of its companions.
+"""Which features are active together, and whether the samples of one lie in the span of its companions.
 
 Activations are a sparse matrix (sample, feature) in float64; a feature is active where its entry is not 0.
 """
@@ -19,17 +19,18 @@ from tegum.core.outside.arrays import numbers_of
 from tegum.core.outside.sparse import checked
 
 LEAST_SAMPLES, MOST_SAMPLES = 100, 20_000
-"""A feature that is active in fewer samples is not looked at by itself; of more samples so many, evenly spaced, are."""
+"""A feature that is active in fewer samples gets no local measures; of more samples this many, evenly spaced, are used.
+"""
 
 DENSE = 0.1
-"""With a larger part of entries that are not 0 products of dense blocks are faster."""
+"""If a larger share of entries is non-zero, products of dense blocks are faster."""
 
 
 class Marginals(NamedTuple):
-    """Each feature by itself."""
+    """Statistics of each feature by itself."""
 
     density: PerFeature
-    """The part of the samples in which it is active."""
+    """The share of samples in which it is active."""
     mean: PerFeature
     deviation: PerFeature
     """Standard deviation, divided by N."""
@@ -39,31 +40,31 @@ class Companions(NamedTuple):
     """The features most correlated with each, the most correlated first."""
 
     feature: Int[np.ndarray, "feature companion"]
-    """−1 where there are fewer."""
+    """The features' numbers, −1 where there are fewer."""
     correlation: Float64[np.ndarray, "feature companion"]
-    """Pearson's, over all samples; NaN where there are fewer."""
+    """Pearson's correlation over all samples; NaN where there are fewer."""
 
 
 class Local(NamedTuple):
-    """One feature's samples: the part of its companions' squared norm in principal subspaces, and what to compare."""
+    """For one feature, the shares of its companions' squared norm in principal subspaces, with comparisons."""
 
     samples: int
     rank: int
     capture: float
-    """In the principal subspace of the reconstructed activations x W of the samples where the feature is active."""
+    """The share in the principal subspace of x W over the samples where the feature is active."""
     everywhere: float
-    """In that of all samples, of the same rank."""
+    """The share in the principal subspace of all samples, of the same rank."""
     others: float
-    """Of as many other features, drawn at random, in the local subspace."""
+    """The share of as many other features, drawn at random, in the local subspace."""
     interference: float
     """Mean squared cosine among the feature and its companions; random directions have 1/m."""
 
 
 def as_sparse(activations: Any, call: str) -> Any:
-    """Activations as a csr_array in float64, 12 bytes for each entry that is not 0.
+    """Activations as a csr_array in float64, 12 bytes for each non-zero entry.
 
     Raises:
-        ValueError: they are no matrix of finite real numbers.
+        ValueError: they are not a matrix of finite real numbers.
 
     """
     import scipy.sparse
@@ -79,13 +80,13 @@ def as_sparse(activations: Any, call: str) -> Any:
                 f"{call}(activations of shape {given.shape}): activations must be a matrix of real numbers"
             )
         entries = sum(int(np.count_nonzero(given[part])) for part in blocks(*given.shape))
-        check_memory(f"{call}(activations of shape {given.shape})", "their entries other than 0", 24 * entries)
+        check_memory(f"{call}(activations of shape {given.shape})", "their non-zero entries", 24 * entries)
         # A piece at a time: the matrix may be mapped from a file that is larger than the memory.
         pieces = [scipy.sparse.csr_array(given[part].astype(np.float64)) for part in blocks(*given.shape)]
         matrix = scipy.sparse.vstack(pieces, format="csr")
     if not np.isfinite(matrix.data).all():
         row = int(np.searchsorted(matrix.indptr, int(np.argmin(np.isfinite(matrix.data))), "right")) - 1
-        raise ValueError(f"{call}(activations): activations must be finite, and row {row} holds what is not")
+        raise ValueError(f"{call}(activations): activations must be finite, but row {row} holds a NaN or an infinity")
     return matrix
 
 
@@ -100,13 +101,13 @@ def marginals(x: Any) -> Marginals:
 
 
 def companions(x: Any, each: Marginals, most: int, progress: Progress) -> Companions:
-    """For each feature the `most` others of the largest positive correlation, among those ever active together with it.
+    """For each feature the `most` others with the largest positive correlation, among those ever active with it.
 
     Args:
         x: a csr_array (sample, feature).
         each: its marginals.
-        most: how many.
-        progress: told of "co-activation".
+        most: the number of companions.
+        progress: called for the phase "co-activation".
 
     """
     samples, n = x.shape
@@ -130,7 +131,7 @@ def companions(x: Any, each: Marginals, most: int, progress: Progress) -> Compan
 
 
 def _products(x: Any) -> Iterator[tuple[slice, Any]]:
-    """Rows of XᵀX, some at a time, as sparse matrices."""
+    """Rows of XᵀX, a block at a time, as sparse matrices."""
     import scipy.sparse
 
     samples, n = x.shape
@@ -148,7 +149,7 @@ def _products(x: Any) -> Iterator[tuple[slice, Any]]:
 
 
 def candidates(x: Any, each: Marginals, found: Companions, most: int) -> Int[np.ndarray, " chosen"]:
-    """The features of the largest mean correlation with their companions, among those active often enough."""
+    """The features with the largest mean correlation with their companions, among those active often enough."""
     often = each.density * x.shape[0] >= LEAST_SAMPLES
     strength = np.where(np.isnan(found.correlation), 0.0, found.correlation).mean(1)
     order = np.argsort(-strength, kind="stable")
@@ -158,15 +159,15 @@ def candidates(x: Any, each: Marginals, found: Companions, most: int) -> Int[np.
 def local_measures(
     weights: Weights, x: Any, found: Companions, chosen: Int[np.ndarray, " chosen"], key: int, progress: Progress
 ) -> list[Local]:
-    """Of each chosen feature the local principal subspace, its rank being the number of the feature's companions.
+    """Measures of each chosen feature's local principal subspace, whose rank is the number of its companions.
 
     Args:
         weights: shape (n, m).
         x: a csr_array (sample, feature).
-        found: companions of each feature.
-        chosen: numbers of features, each of which has a companion and is active in two samples at least.
-        key: of the random numbers that pick others.
-        progress: told of "local bases".
+        found: the companions of each feature.
+        chosen: numbers of features, each with a companion and active in at least two samples.
+        key: the key of the random numbers that pick other features.
+        progress: called for the phase "local bases".
 
     """
     random = np.random.default_rng(key)
@@ -200,11 +201,11 @@ def local_measures(
 
 
 def _reconstructed(weights: Weights, x: Any, rows: Int[np.ndarray, " row"]) -> Float64[np.ndarray, "row hidden"]:
-    """What x W is for some samples, `MOST_SAMPLES` at most; only the rows of W that they need are made double."""
+    """X W for at most `MOST_SAMPLES` of the samples; only the rows of W that they need become double precision."""
     if len(rows) > MOST_SAMPLES:
         rows = rows[np.linspace(0, len(rows) - 1, MOST_SAMPLES).astype(np.int64)]
     h = np.zeros((len(rows), weights.shape[1]))
-    # As many samples at a time as need no more rows of W than fit.
+    # So few samples at a time that the rows of W they need fit into memory.
     for part in blocks(len(rows), max(1, x.nnz // x.shape[0]) * weights.shape[1], 2**25):
         some = x[rows[part]]
         used, where = np.unique(some.indices, return_inverse=True)

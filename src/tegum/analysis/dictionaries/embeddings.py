@@ -1,7 +1,7 @@
-"""Geometry of many directions, a block of rows at a time: what no Gram matrix of all of them has room for.
+"""Geometry of many directions, a block of rows at a time, as their full Gram matrix would not fit into memory.
 
 Weights W are one matrix, (n features, m dimensions), in any precision and perhaps mapped from a file. Sums are in
-float64. The search for neighbours is in float32, and the cosines of the pairs it finds are computed anew in float64.
+float64. The search for neighbours is in float32, and the cosines of the pairs it finds are recomputed in float64.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from tegum.analysis.geometry.measures import LARGEST_WEIGHT, ZERO_TOLERANCE
 from tegum.core import lapack
 
 BLOCK_ELEMENTS = 2**22
-"""Of one block of rows: 32 MiB in float64."""
+"""The most elements in a block of rows: 32 MiB in float64."""
 
 TILE = 2048
-"""Rows and columns of the Gram matrix that are looked at together."""
+"""Rows and columns of the Gram matrix that are computed together."""
 
 ALL_PAIRS, PAIRS = 2**21, 2**18
-"""Up to so many pairs of features all cosines are taken for their distribution; of more pairs a random sample."""
+"""The most pairs of features for which all cosines are computed, and the size of the random sample from more pairs."""
 
 Weights = Real[np.ndarray, "feature hidden"]
 PerFeature = Float64[np.ndarray, " feature"]
 Progress = Callable[[str, float], None]
-"""Called with what is being done and the part of it that is done, in [0, 1]."""
+"""Called with the phase of the work and the part of it that is done, in [0, 1]."""
 
 
 class Shares(NamedTuple):
@@ -52,7 +52,7 @@ class Neighbours(NamedTuple):
 
 
 def blocks(count: int, width: int, elements: int = BLOCK_ELEMENTS) -> Iterator[slice]:
-    """Slices of `count` rows of so many numbers that hold no more than `elements`, or one row."""
+    """Slices of `count` rows of `width` numbers, each with at most `elements` numbers or one row."""
     size = max(1, elements // width)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
@@ -80,7 +80,7 @@ def shares(weights: Weights, largest: float, progress: Progress) -> Shares:
     Args:
         weights: shape (n, m).
         largest: the largest |entry|.
-        progress: told of "dimensionality".
+        progress: called for the phase "dimensionality".
 
     """
     n, m = weights.shape
@@ -95,7 +95,7 @@ def shares(weights: Weights, largest: float, progress: Progress) -> Shares:
         block = np.asarray(weights[part], np.float64) / unit
         overlaps[part] = ((block @ form) * block).sum(1)
         progress("dimensionality", 0.5 + part.stop / (2 * n))
-    # The sum holds the term j = i; rounding must not take a dimensionality above 1.
+    # The sum includes the term j = i; rounding must not push a dimensionality above 1.
     overlaps = np.maximum(overlaps, squares**2)
     there = squares > ZERO_TOLERANCE**2 * squares.max()
     others = squares + (squares.sum() - squares) / m
@@ -106,14 +106,14 @@ def shares(weights: Weights, largest: float, progress: Progress) -> Shares:
 
 
 def neighbours(weights: Weights, norms: PerFeature, progress: Progress) -> Neighbours:
-    """For each feature the one of the largest cosine with it, and the one of the least: n²m/2 multiplications.
+    """For each feature, those with the largest and the smallest cosine with it: n²m/2 multiplications.
 
     Zero rows have no direction and are nobody's neighbour.
 
     Args:
         weights: shape (n, m).
-        norms: of the rows.
-        progress: told of "neighbours".
+        norms: the norms of the rows.
+        progress: called for the phase "neighbours".
 
     """
     rows = np.flatnonzero(norms > ZERO_TOLERANCE * norms.max(initial=0.0))
@@ -151,7 +151,7 @@ def neighbours(weights: Weights, norms: PerFeature, progress: Progress) -> Neigh
 
 
 def _improve(best: np.ndarray, index: np.ndarray, tile: np.ndarray, offset: int) -> None:
-    """Take over, in place, rows of the tile with a larger entry than the best so far."""
+    """Update `best` and `index`, in place, for rows of the tile with a larger entry than the best so far."""
     largest = tile.max(1)
     better = np.flatnonzero(largest > best)
     best[better] = largest[better]
@@ -159,7 +159,7 @@ def _improve(best: np.ndarray, index: np.ndarray, tile: np.ndarray, offset: int)
 
 
 def _improve_least(worst: np.ndarray, index: np.ndarray, negated: np.ndarray, offset: int) -> None:
-    """The same for the least entry, of a tile with the opposite sign."""
+    """As `_improve`, for the smallest entry, given the tile with the opposite sign."""
     best = -worst
     _improve(best, index, negated, offset)
     worst[:] = -best
@@ -184,7 +184,7 @@ def cosines(
 
 
 def sampled_cosines(weights: Weights, norms: PerFeature, key: int) -> Float64[np.ndarray, " pair"]:
-    """The cosines of all pairs of features, or of `PAIRS` random ones where they are more than `ALL_PAIRS`, sorted."""
+    """The cosines of all pairs of features, or of `PAIRS` random ones if there are more than `ALL_PAIRS`, sorted."""
     rows = np.flatnonzero(norms > ZERO_TOLERANCE * norms.max(initial=0.0))
     count = len(rows)
     if count * (count - 1) // 2 <= ALL_PAIRS:
@@ -220,7 +220,7 @@ def null_quantile(probability: Any, m: int) -> Any:
 
 
 def null_nearest_quantile(probability: Any, m: int, count: int) -> Any:
-    """The same for the largest of the cosines with `count` other random directions."""
+    """As `null_quantile`, for the largest of the cosines with `count` other random directions."""
     # log1p and expm1: p^(1/count) is nearly 1, and its distance from 1 is what matters in the tail.
     tail = -np.expm1(np.log(np.asarray(probability, np.float64)) / max(count, 1))
     return -null_quantile(tail, m)
@@ -237,7 +237,7 @@ def effective_rank(spectrum: Float64[np.ndarray, " axis"]) -> float:
 
 
 def participation_ratio(spectrum: Float64[np.ndarray, " axis"]) -> float:
-    """(Σ λ)² / Σ λ² of the eigenvalues of WᵀW: over how many axes its squared norm is spread; 0 if W = 0."""
+    """(Σ λ)² / Σ λ² of the eigenvalues of WᵀW: the number of axes over which its squared norm is spread; 0 if W = 0."""
     parts = spectrum / (spectrum.max(initial=0.0) or 1.0)
     return float(parts.sum() ** 2 / np.square(parts).sum()) if parts.any() else 0.0
 

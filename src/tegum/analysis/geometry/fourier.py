@@ -29,7 +29,7 @@ ALIKE = 0.05
 """Gram matrices that differ by no more than this fraction of their norm count as equal."""
 
 _HARMONICS = 1e-18
-"""Squares of Fourier coefficients that are less, of coefficients of at most 1, are left out."""
+"""Fourier coefficients, at most 1, whose squares are below this are neglected."""
 
 
 def multiplicities(size: int) -> Int[np.ndarray, " frequency"]:
@@ -85,7 +85,7 @@ def mode_power(weights: Kind) -> Kind:
         power = np.square(np.abs(np.fft.rfft(W, axis=1))).sum(-1) * twice
         total = power.sum(-1, keepdims=True)
         shares = np.divide(power, total, out=np.zeros_like(power), where=total > 0)
-        # As long as the axis that it stands for.
+        # Padded to the length of the feature axis, which it replaces for now.
         return np.pad(shares, ((0, 0), (0, size - len(twice))))
 
     answer = ArrayMeasure("mode_power", "share of the Fourier mode").of(kernel, weights)
@@ -172,7 +172,7 @@ def kept_rotations(weights: Kind, tolerance: float = ALIKE) -> Kind:
         return (np.array(changes) <= tolerance * norm).sum(0)
 
     measure = ArrayMeasure(
-        "kept_rotations", "rotations that are kept", dims=(), dtype=np.int64, undefined=-1, pairwise=True
+        "kept_rotations", "number of rotations kept", dims=(), dtype=np.int64, undefined=-1, pairwise=True
     )
     return measure.of(kernel, weights)
 
@@ -229,7 +229,7 @@ def mode_variances(
 
 
 def _gram(W: Matrices) -> tuple[Float[np.ndarray, "matrix feature feature"], PerMatrix]:
-    """Gram matrices of W over its largest entry, and their norms: 1 where W is zero."""
+    """Gram matrices of W divided by its largest entry, and their norms; 1 for W = 0."""
     peak = np.abs(W).max((-2, -1), keepdims=True)
     scaled = W / np.where(peak > 0, peak, 1.0)
     gram = scaled @ scaled.swapaxes(-1, -2)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Written as a string so that plain arrays are measured without importing xarray.
 Kind = TypeVar("Kind", np.ndarray, "xarray.DataArray")
-"""A numpy array or an xarray.DataArray: what goes in comes out."""
+"""A numpy array or an xarray.DataArray; the result is of the same kind."""
 
 Matrices = Float[np.ndarray, "matrix feature hidden"]
 PerFeature = Float[np.ndarray, "matrix feature"]
@@ -395,7 +395,7 @@ class ArrayMeasure:
         answer = xr.apply_ufunc(
             lambda *arrays: self._of_arrays(kernel, *arrays, call=call),
             first,
-            # A scalar coordinate of a reference (its own step, say) is no coordinate of the answer.
+            # A scalar coordinate of a reference (its own step, say) is not one of the result.
             *(other.reset_coords(drop=True) for other in others),
             input_core_dims=core,
             output_core_dims=[list(self.dims)],
@@ -448,7 +448,7 @@ def _overlaps(W: Matrices) -> tuple[Float[np.ndarray, " matrix"], PerFeature, Pe
     scaled = W / np.where(peak > 0, peak, 1.0)[:, None, None]
     squares = np.square(scaled).sum(-1)
     overlaps = np.einsum("bfh,bfh->bf", scaled @ (scaled.swapaxes(-1, -2) @ scaled), scaled)
-    # The sum holds the term j = i; rounding must not take a row's dimensionality above 1.
+    # The sum includes the term j = i; rounding must not push a row's dimensionality above 1.
     return peak, squares, np.maximum(overlaps, squares**2)
 
 
@@ -495,7 +495,7 @@ def _posed(W: Matrices) -> Matrices:
     for axis in range(W.shape[-1]):
         outside = np.linalg.norm(rest, axis=-1)
         largest = outside.max(-1)
-        # Below this only rounding is left outside the axes so far.
+        # Below this, only rounding errors remain outside the axes found so far.
         alive = largest > 1e-12 * longest
         chosen = np.argmax(outside >= 0.37 * largest[:, None], -1)
         direction = np.take_along_axis(rest, chosen[:, None, None], 1)[:, 0]
@@ -526,7 +526,7 @@ def _chained(weights: np.ndarray) -> Any:
         ended = np.isnan(successor)
         pose = canonical_pose(now, np.where(ended, 0.0, successor))
         posed[..., step, :, :] = np.where(ended, canonical_pose(now), pose) if ended.any() else pose
-        # A run that is NaN here as well waits for its last sound step.
+        # A run that is still NaN here waits for its last finite step.
         successor = np.where(np.isnan(posed[..., step, :, :]), successor, posed[..., step, :, :])
     return posed
 
@@ -552,7 +552,7 @@ def check_part(call: str, name: str, value: float) -> None:
 
 
 def check_representation(call: str, threshold: float, scale: float | None) -> None:
-    """Refuse, in the name of `call`, what `represented` does not accept.
+    """Refuse, in the name of `call`, arguments that `represented` does not accept.
 
     Raises:
         ValueError: threshold lies outside [0, 1), or scale is not positive and finite.

@@ -42,7 +42,7 @@ COMPARABLE_NORMS = 0.7
 """Norms are comparable if the shortest is at least this fraction of the longest (1/√2 still is)."""
 
 DIVERGED = "diverged"
-"""The name of what holds an entry that is not finite."""
+"""The name of a matrix with an entry that is not finite."""
 
 _SIMPLICES = {1: "point", 2: "digon", 3: "triangle", 4: "tetrahedron"}
 _POLYGONS = {3: "triangle", 4: "square", 5: "pentagon", 6: "hexagon", 7: "heptagon", 8: "octagon"}
@@ -220,7 +220,7 @@ def collapsed_groups(vectors: Num[np.ndarray, "*shape"]) -> tuple[tuple[int, ...
     ratios = np.minimum.outer(norms, norms) / np.where(norms > 0, np.maximum.outer(norms, norms), 1.0)
     joined = (directions @ directions.T > COLLAPSED_COSINE) & (ratios >= COMPARABLE_NORMS)
     rows = {tuple(np.flatnonzero(row).tolist()) for row in joined}
-    # All of a group have the same row of partners, or it is no group.
+    # In a group all members have the same partners.
     return tuple(sorted(group for group in rows if len(group) > 1 and (joined[list(group)] == joined[group[0]]).all()))
 
 
@@ -343,7 +343,7 @@ def _product(factors: Sequence[Factor]) -> str:
 
 
 def _merged(vectors: Float[np.ndarray, "feature hidden"]) -> tuple[list[tuple[int, ...]], np.ndarray]:
-    """The features of each direction, and its vector: that of (a + b + …)/√k if they are collapsed."""
+    """The features of each direction, and its vector: ΣW_i/√k for collapsed features."""
     groups = collapsed_groups(vectors)
     collapsed = {feature for group in groups for feature in group}
     alone = [(feature,) for feature in range(len(vectors)) if feature not in collapsed]
@@ -385,8 +385,8 @@ def _match(vectors: Float[np.ndarray, "feature hidden"], tolerance: float) -> Sh
     cosines = directions @ directions.T
     entries = np.sort(cosines, axis=None)
     shapes, ideals, in_other_height = _catalogue(len(vectors))
-    # Equal up to order implies equal when sorted: most shapes fall here. The nearest is tried first, rounded
-    # because an octahedron is as near as the antiprism that it is.
+    # Equality up to order implies equality when sorted, which rules out most shapes. The nearest shape is tried first,
+    # with rounded distances, because an octahedron ties with the antiprism that it is.
     distances = np.abs(np.sort(ideals.reshape(len(ideals), entries.size)) - entries).max(-1)
     for nearest in np.lexsort((distances.round(9), in_other_height)):
         if distances[nearest] <= tolerance and _same_up_to_order(cosines, ideals[nearest], tolerance):
@@ -418,10 +418,10 @@ def _same_up_to_order(cosines: np.ndarray, ideal: np.ndarray, tolerance: float) 
 
 @lru_cache(maxsize=64)
 def _catalogue(count: int) -> tuple[list[Shape], np.ndarray, np.ndarray]:
-    """All shapes of so many vectors, their cosines (shape, n, n), and which are not at their tight height.
+    """All shapes of `count` vectors, their cosines (shape, n, n), and which are not at their tight height.
 
-    A simplex of more than ten vectors and a polygon of more than nineteen are left out: by the default
-    tolerance their features are orthogonal, and collapsed.
+    A simplex of more than ten vectors and a polygon of more than nineteen are omitted: within the default tolerance
+    their features are orthogonal, and collapsed, respectively.
     """
     shapes = [shape for shape in SHAPES.values() if shape.count == count]
     if 4 < count <= 10:
@@ -489,10 +489,10 @@ SHAPES: Mapping[str, Shape] = MappingProxyType(
         ]
     }
 )
-"""Shapes by name; larger simplices, polygons and orthoplexes are also recognised. Prisms and antiprisms are
-recognised at any height and stand here as tight frames; the triangular antiprism is an octahedron then."""
+"""Shapes by name; larger simplices, polygons and orthoplexes are also recognised. Prisms and antiprisms are recognised
+at any height and are listed here as tight frames; the triangular antiprism is then an octahedron."""
 
 LEVELS: Mapping[str, Fraction] = MappingProxyType(
     {name: SHAPES[name].dimensionality for name in ("tetrahedron", "triangle", "digon", "pentagon", "square antiprism")}
 )
-"""Dimensionalities at which features of toy models come to rest, by shape (Elhage et al., 2022)."""
+"""Dimensionalities at which features of toy models settle, by shape (Elhage et al., 2022)."""

@@ -1,4 +1,4 @@
-"""Products of large matrices in parts: nothing can stop a product before its end, so none is to take long."""
+"""Products of large matrices in parts: a product cannot be interrupted, so none may take long."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 LARGEST = 2**33
-"""Multiplications in one part: about a second of one core."""
+"""The most multiplications in one part: about a second on one core."""
 
 
 def inner_products(W: Float[np.ndarray, "matrix feature hidden"]) -> Float[np.ndarray, "matrix feature feature"]:

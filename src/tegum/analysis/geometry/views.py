@@ -12,7 +12,8 @@ from tegum.analysis.geometry.measures import LARGEST_WEIGHT, align_steps, canoni
 Trajectory = Float[np.ndarray, "step feature hidden"]
 
 _TIED = 1e-4
-"""Singular values nearer than this part of the largest are equal: nearer ones, rounding in float32 would tell apart."""
+"""Singular values closer than this fraction of the largest count as equal, as rounding in float32 would separate
+them."""
 
 
 class View(NamedTuple):
@@ -63,7 +64,7 @@ def view(weights: Trajectory, axes: int) -> View:
     seen = posed @ _directions(posed[-1], axes)
     total = float(np.square(posed[-1]).sum())
     share = float(np.square(seen[-1]).sum()) / total if total > 0 else 1.0
-    # One rotation for all steps: aligned once more, each would turn by itself.
+    # One rotation for all steps: if each were aligned again, each would turn by itself.
     return View(seen @ _to_canonical_pose(seen[-1]), share)
 
 
@@ -71,11 +72,11 @@ def _directions(last: Float[np.ndarray, "feature hidden"], axes: int) -> Float[n
     """Leading principal directions, as columns: functions of the Gram matrix, even where singular values are equal."""
     _, values, rows = np.linalg.svd(last)
     directions = rows.T
-    # Fewer features than hidden dimensions: the other directions hold nothing.
+    # With fewer features than hidden dimensions, the other directions are empty.
     values = np.pad(values, (0, len(directions) - len(values)))
     tied = np.flatnonzero(np.abs(values - values[axes - 1]) <= _TIED * values[0])
     if tied[-1] >= axes:
-        # The decomposition's own choice in this space follows rounding, and rounding the gauge.
+        # In this space the choice of the decomposition depends on rounding, and rounding on the gauge.
         space = directions[:, tied]
         directions[:, tied] = space @ _to_canonical_pose(last @ space)
     return directions[:, :axes]

@@ -1,1 +1,1 @@
-"""What becomes of sets of correlated features: collapse, local non-superposition."""
+"""How sets of correlated features are represented: collapse, and local non-superposition."""

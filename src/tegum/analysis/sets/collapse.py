@@ -190,10 +190,10 @@ def slices(features: FeatureDistribution) -> list[slice]:
 
 
 def of_sets(measure: ArrayMeasure, features: FeatureDistribution, kernel: Any, weights: Any, call: str) -> Any:
-    """The measure of a kernel that answers (matrix, set): of shape (..., set), errors name `call`.
+    """Apply a kernel that returns (matrix, set) as a measure of shape (..., set); errors name `call`.
 
-    Measures know features and not sets, so that on its way each feature has the answer of its set. Raises ValueError
-    as the measure.
+    As measures are indexed by feature, not by set, each feature temporarily holds the result of its set. Raises
+    ValueError as the measure does.
     """
     firsts = np.array([own.start for own in slices(features)])
     answer = measure.of(lambda W: kernel(W)[:, features.set_of_feature], weights, call=call)
@@ -215,7 +215,7 @@ def _collapse(
         for number, own in enumerate(slices(features)):
             if own.stop - own.start > 1:
                 ours, lengths = directions[:, own], norms[:, own]
-                # An absent feature has no direction, and so no cosine but 0.
+                # An absent feature has no direction: its cosines are 0.
                 least = (ours @ ours.swapaxes(-1, -2)).min((-2, -1))
                 comparable = lengths.min(-1) >= norm_ratio * lengths.max(-1)
                 collapsed[:, number] = (least > cosine) & comparable & ours.any(-1).all(-1)
@@ -238,7 +238,7 @@ def _interference(
         sums = np.einsum("ig,bij,jk->bgk", member, squares, member, optimize=True)
         inside = sums.diagonal(axis1=-2, axis2=-1)
         if within:
-            # Of a feature with itself the cosine is 1.
+            # The cosine of a feature with itself is 1.
             total, pairs = inside - present, present * (present - 1)
         else:
             total, pairs = sums.sum(-1) - inside, present * (present.sum(-1, keepdims=True) - present)
@@ -248,7 +248,7 @@ def _interference(
 
 
 def _directions(W: Matrices, absent: float) -> tuple[Float[np.ndarray, "matrix feature"], Matrices]:
-    """Norms, and unit rows: zero for features that are absent."""
+    """Norms, and unit rows, which are zero for absent features."""
     norms = np.linalg.norm(W, axis=-1)
     present = (norms >= absent * norms.max(-1, keepdims=True)) & (norms > 0)
     return norms, np.where(present[..., None], W / np.where(present, norms, 1.0)[..., None], 0.0)

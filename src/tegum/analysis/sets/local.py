@@ -2,14 +2,14 @@
 
 They may be, even though the model as a whole is in superposition (Elhage et al. 2022, "Local Almost-Orthogonal
 Bases"). On the samples on which one set is active, PCA of the hidden activations h = Wᵀ x then finds the subspace
-that its embeddings span, and their own rows read the features out of h. Both are measured here, each with what
-chance gives; a third measure is `interference_within`. PCA finds the subspace, and not the axes in it: among
-features of equal variance no direction is principal.
+that its embeddings span, and their own rows read the features out of h. Both are measured here, each with its chance
+level; a third measure is `interference_within`. PCA finds the subspace, but not the axes in it: among features of equal
+variance no direction is principal.
 
 A set is active if at least one of its features is. All moments are exact, and means are subtracted. `where` selects
 the samples:
 
-- "active": the set is active, and the others as they come;
+- "active": the set is active, and the others may be;
 - "alone": the set is active, and all others are not;
 - "everywhere": the whole distribution, for comparison.
 
@@ -47,10 +47,10 @@ Where = Literal["active", "alone", "everywhere"]
 
 
 class _Samples(NamedTuple):
-    """On which samples moments are taken."""
+    """The samples over which moments are taken."""
 
     active: bool
-    """Where the set is active, and not on all."""
+    """Only samples on which the set is active, rather than all."""
     others: bool
     """Whether other sets may be active."""
 
@@ -244,7 +244,7 @@ def captured_variance(directions: Kind, basis: Kind) -> Kind:
     def kernel(W: Matrices, B: Matrices) -> PerMatrix:
         return _share(W, basis_of(B.swapaxes(-1, -2), ZERO_TOLERANCE).swapaxes(-1, -2))
 
-    measure = ArrayMeasure("captured_variance", "part of the squared norm in the span of the basis", dims=())
+    measure = ArrayMeasure("captured_variance", "share of the squared norm in the span of the basis", dims=())
     return measure.of(kernel, directions, basis)
 
 
@@ -296,7 +296,7 @@ def local_capture(
             shares.append(_share(W[:, own], np.sqrt(part)[..., None] * axes.swapaxes(-1, -2)))
         return np.stack(shares, -1)
 
-    measure = ArrayMeasure("local_capture", "part of the set's embeddings that local PCA finds")
+    measure = ArrayMeasure("local_capture", "share of the set's embeddings that local PCA finds")
     return of_sets(measure, features, kernel, weights, "local_capture")
 
 
@@ -371,7 +371,7 @@ def readout_error(
         errors = []
         for number, (own, covariance) in enumerate(zip(parts, own_covariances, strict=True)):
             rows = W[:, own]
-            # tr G_SS Σ_SS, and the variance tr W_S Cov(h) W_Sᵀ of what is read.
+            # tr G_SS Σ_SS, and the variance tr W_S Cov(h) W_Sᵀ of the read-out.
             signal = np.einsum("bih,ij,bjh->b", rows, covariance, rows, optimize=True)
             power = np.einsum("bih,bhk,bik->b", rows, covariances(W, number), rows, optimize=True)
             best = np.divide(signal, power, out=np.zeros_like(power), where=power > 0)
@@ -379,7 +379,7 @@ def readout_error(
             errors.append(1 + (s * s * power - 2 * s * signal) / np.trace(covariance))
         return np.maximum(np.stack(errors, -1), 0.0)
 
-    measure = ArrayMeasure("readout_error", "part of the set's variance that its tied read-out misses")
+    measure = ArrayMeasure("readout_error", "share of the set's variance that its tied read-out misses")
     return of_sets(measure, features, kernel, weights, "readout_error")
 
 
@@ -413,20 +413,22 @@ def _own_covariance(call: str, features: FeatureDistribution, number: int, where
 
 
 def _probability(call: str, given: FeatureSet) -> float:
-    """How often at least one feature of a set is active."""
+    """The probability that at least one feature of a set is active."""
     match table := given.transform():
         case MixtureTable(weights, gates):
             return float(weights @ (1 - np.prod(1 - gates, -1)))
         case RayTable(weights):
             return float(weights.sum())
         case None:
-            raise ValueError(f"{call}(features with {given!r}): it is not known how often a set of this kind is active")
+            raise ValueError(
+                f"{call}(features with {given!r}): the probability that a set of this kind is active is not known"
+            )
         case _:
             assert_never(table)
 
 
 def _chosen(variances: Float[np.ndarray, "matrix axis"], count: int) -> Float[np.ndarray, "matrix axis"]:
-    """1 for the axes of the `count` largest variances and 0 for others; those that tie there share what is left."""
+    """1 for the axes of the `count` largest variances, 0 for others; axes that tie for the last places share them."""
     last = np.sort(variances, -1)[:, -count, None]
     margin = TIE * np.abs(variances).max(-1, keepdims=True)
     above = variances > last + margin
@@ -447,7 +449,7 @@ def _components(rows: Any, count: int) -> Any:
 
 
 def _rows_alike(directions: Any, basis: Any) -> tuple[Any, Any]:
-    """Both with as many rows as the one with more, by rows of zeros, and both under the names of weights."""
+    """Pad both to the same number of rows with zeros, and give both the dimension names of weights."""
     if hasattr(basis, "dims") and "component" in basis.dims:
         basis = basis.rename(component="feature")
     shapes = matrix_shape(directions), matrix_shape(basis)
@@ -468,4 +470,4 @@ def _with_rows(weights: Any, count: int) -> Any:
 def _check_set(call: str, features: FeatureDistribution, number: int) -> None:
     last = len(features.sets) - 1
     if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number <= last:
-        raise ValueError(f"{call}(number={number!r}): number must be an int from 0 to {last}, that of a set")
+        raise ValueError(f"{call}(number={number!r}): number must be an int from 0 to {last}, the number of a set")

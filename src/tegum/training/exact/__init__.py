@@ -1,1 +1,1 @@
-"""Training on the exact loss: L-BFGS, Adam and gradient descent, eight runs side by side."""
+"""Training on the exact loss: L-BFGS, Adam and gradient descent, eight runs at a time."""

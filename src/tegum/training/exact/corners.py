@@ -1,12 +1,13 @@
-"""The last part of the way to an optimum that rests on corners of the loss, where no series shows the gradient.
+"""The final approach to an optimum on corners of the loss, where no series resolves the gradient.
 
-A feature that is represented perfectly, W_j of length 1 and orthogonal to all others and b_j = 0, has the loss 0, and
-sits on a corner of second derivatives. So does a collapsed set that has a part of hidden space to itself, as its
-principal components: W_S W_Sᵀ is a projection, all others are orthogonal, and where nothing of the set is active its
-outputs are at 0. Next to such corners are couplings and biases so small that no number of frequencies tells them
-from 0, and the gradient is known to about 1e-7 only; on them the series needs none of them. So these groups of features
-are put on their corners. There they keep to their part of hidden space, and the others to what is orthogonal to it: a
-linear space of parameters. In it the gradient is accurate, and Newton's method needs a few steps.
+A perfectly represented feature (W_j of length 1 and orthogonal to all others, b_j = 0) has loss 0, and sits on a
+corner, where second derivatives jump. So does a collapsed set that is represented, in a part of hidden space to itself,
+by its principal components: W_S W_Sᵀ is a projection, all other rows are orthogonal, and where nothing of the set is
+active its outputs are at 0. Close to such corners, couplings and biases are so small that no number of frequencies
+distinguishes them from 0, and the gradient is known only to about 1e-7; on the corners the series does not need them.
+So these groups of features are moved onto their corners. There they keep to their part of hidden space, and the others
+to its orthogonal complement: a linear space of parameters, in which the gradient is accurate and Newton's method needs
+only a few steps.
 """
 
 from __future__ import annotations
@@ -18,39 +19,39 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 NEAR = 1e-3
-"""Features whose couplings to others and biases are smaller may be on their way to a corner."""
+"""Features whose couplings to others and biases are smaller than this may be approaching a corner."""
 
 FEWEST_CORNER_FREQUENCIES, MOST_CORNER_FREQUENCIES = 64, 4096
-"""The fewest and the most frequencies of losses on corners, where few are enough."""
+"""The fewest and the most frequencies for losses on corners, where few are enough."""
 
 _STEPS = 8
-"""Of Newton's method, at most."""
+"""The most steps of Newton's method."""
 
 _DISPLACED = 1e-6
-"""By how much parameters are displaced for a product with the Hessian."""
+"""The displacement of the parameters for a product with the Hessian."""
 
 _NEWTON_REDUCTION = 1e-4
-"""The part of the norm of the gradient to which a step of Newton's method solves its equation."""
+"""The residual, relative to the norm of the gradient, to which a Newton step is solved."""
 
 Parameters: TypeAlias = Float[np.ndarray, " parameter"]
 Losses: TypeAlias = Callable[[Float[np.ndarray, "point parameter"], int], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Loss, estimated error and gradient (flat) at some points, with so many frequencies."""
+"""A function from points and a number of frequencies to loss, estimated error and gradient (flat)."""
 
 
 def settled(
     losses: Losses, theta: Parameters, features: int, tolerance: float, accuracy: float
 ) -> tuple[Parameters, float] | None:
-    """A point next to one given where the gradient vanishes, groups being on their corners, and its loss.
+    """A point near a given one with groups on their corners and a vanishing gradient, and its loss.
 
     Args:
-        losses: of the run.
+        losses: the run's losses.
         theta: its parameters, (W row by row, b).
-        features: n.
-        tolerance: of the gradient's norm, over all parameters.
-        accuracy: of the loss.
+        features: the number of features, n.
+        tolerance: the largest norm of the gradient, over all parameters.
+        accuracy: the largest error of the loss.
 
     Returns:
-        None where no group is nearly on a corner, or no such point is found.
+        The parameters and the loss; None if no group is close to a corner, or no such point is found.
 
     """
     found = _on_corners(theta, features)
@@ -73,7 +74,7 @@ def settled(
             return None
         theta = theta + step
         gradient = project(losses(theta[None], count)[2])
-    # Over all parameters, and judged as every other run is. What leads off the corners may need more frequencies.
+    # Over all parameters, and by the criteria of every other run. Directions off the corners may need more frequencies.
     while count <= MOST_CORNER_FREQUENCIES:
         (value,), _, gradient = losses(theta[None], count)
         (finer_value,), (error,), finer = losses(theta[None], 2 * count)
@@ -85,7 +86,7 @@ def settled(
 
 
 def _on_corners(theta: Parameters, n: int) -> tuple[Parameters, Callable[[Parameters], Parameters]] | None:
-    """θ with groups that are nearly on a corner put there, and the projection on directions in which they stay so."""
+    """θ with groups close to a corner moved onto it, and the projection onto directions that keep them there."""
     weights, bias = theta[:-n].reshape(n, -1).copy(), theta[-n:].copy()
     groups = _groups(weights, bias)
     spans = [_span(weights[group]) for group in groups]
@@ -102,7 +103,7 @@ def _on_corners(theta: Parameters, n: int) -> tuple[Parameters, Callable[[Parame
     def project(change: Parameters) -> Parameters:
         rows, rest = change[:-n].reshape(n, -1), change[-n:].copy()
         inside = [(rows[group] @ span.T) @ span for group, span in zip(groups, own, strict=True)]
-        # Twice is enough (Parlett): once leaves what rounding makes of large components.
+        # Twice is enough (Parlett): once leaves the rounding errors of large components.
         for _ in range(2):
             rows = rows - (rows @ axes.T) @ axes
         rows[on], rest[on] = np.concatenate(inside), 0.0
@@ -111,13 +112,13 @@ def _on_corners(theta: Parameters, n: int) -> tuple[Parameters, Callable[[Parame
     placed = project(np.concatenate([weights.ravel(), bias]))
     rows = placed[:-n].reshape(n, -1)
     for group in groups:
-        if len(group) == 1:  # It is perfect, but for its length.
+        if len(group) == 1:  # Only its length is still wrong.
             rows[group] /= np.linalg.norm(rows[group])
     return placed, project
 
 
 def _groups(weights: Float[np.ndarray, "n m"], bias: Float[np.ndarray, " n"]) -> list[Int64[np.ndarray, " member"]]:
-    """Represented features that are coupled to one another, and nearly to no other, with biases of nearly 0."""
+    """Represented features that are coupled to one another, hardly to any other, and have biases close to 0."""
     from scipy.sparse.csgraph import connected_components
 
     couplings = np.abs(weights @ weights.T)
@@ -134,7 +135,7 @@ def _groups(weights: Float[np.ndarray, "n m"], bias: Float[np.ndarray, " n"]) ->
 
 
 def _span(rows: Float[np.ndarray, "member m"]) -> Float[np.ndarray, "axis m"]:
-    """Orthonormal axes of the space in which rows lie, up to what is small."""
+    """Orthonormal axes of the space that the rows span, apart from small components."""
     _, sizes, axes = np.linalg.svd(rows, full_matrices=False)
     return axes[sizes**2 >= NEAR * sizes[0] ** 2]
 
@@ -142,7 +143,7 @@ def _span(rows: Float[np.ndarray, "member m"]) -> Float[np.ndarray, "axis m"]:
 def _newton(
     losses: Losses, theta: Parameters, gradient: Parameters, project: Callable[[Parameters], Parameters], count: int
 ) -> Parameters | None:
-    """−H⁻¹ g by conjugate gradients; None where H is not positive along them."""
+    """−H⁻¹ g by conjugate gradients; None if H is not positive along them."""
     step, residual = np.zeros_like(theta), -gradient
     direction, square = residual, residual @ residual
     for _ in range(2 * theta.size):

@@ -1,4 +1,4 @@
-"""Training on the exact loss of the population: L-BFGS to convergence, and Adam or plain descent without noise."""
+"""Training on the population loss: L-BFGS to convergence, and Adam or gradient descent without noise."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 FEWEST_FREQUENCIES = 32
-"""The fewest frequencies that a loss is computed with."""
+"""The fewest frequencies with which a loss is computed."""
 _FIRST_FREQUENCIES = 64
-"""Of the loss of a snapshot; rarely are fewer enough."""
-_MOST_FOLLOWED = 4096
-"""The most frequencies that Adam and gradient descent take steps with: where these are not enough, the loss has a
-kink, and no number is."""
-_CORNERED = (4096, 16384)
-"""Where a run of L-BFGS comes to need so many, it is first seen whether it goes to corners of the loss."""
+"""The first number of frequencies tried for the loss of a snapshot; fewer rarely suffice."""
+_MOST_STEP_FREQUENCIES = 4096
+"""The most frequencies for the steps of Adam and gradient descent: if these are not enough, the loss has a kink, and no
+number is."""
+_CORNER_CHECKS = (4096, 16384)
+"""When a run of L-BFGS comes to need this many frequencies, it is first tested for corners of the loss."""
 CHECKED_EVERY = 50
-"""Steps of Adam and gradient descent after which the number of frequencies is chosen anew, counted from step 0. On the
-way it is doubled where the estimated error says so."""
+"""Steps of Adam and gradient descent, counted from step 0, after which the number of frequencies is chosen again. In
+between it is doubled if the estimated error requires it."""
 
 LEAST_RUNS = 32
-"""The least number of runs in a task of a thread: lanes should be full."""
+"""The least number of runs in a task of a thread, to keep the lanes full."""
 
 
 class _Family(NamedTuple):
-    """Runs of one structure."""
+    """Runs whose feature distributions have the same structure."""
 
     plan: Plan
     tables: Tables
@@ -61,7 +61,7 @@ class _Tools(NamedTuple):
 
     family: _Family
     scratch: tuple
-    room: Probe
+    buffers: Probe
 
 
 @cache
@@ -74,10 +74,10 @@ def _series(count: int) -> tuple[Float[np.ndarray, " _"], int]:
 
 @final
 class ExactEngine(Threaded):
-    """Trains the runs of compatible Specs on the loss of the population.
+    """Trains the runs of compatible Specs on the population loss.
 
-    A run's numbers depend on its Spec and its seed alone: not on the runs beside it, on threads, or on where
-    training was cut into pieces.
+    A run's numbers depend only on its Spec and its seed: not on the runs trained with it, on threads, or on where
+    training was interrupted.
     """
 
     name = "exact"
@@ -86,7 +86,7 @@ class ExactEngine(Threaded):
         """Prepare to train `specs`, which agree in everything but what may differ from run to run.
 
         Raises:
-            ValueError: a set of features is no mixture table, or the activation has no population loss.
+            ValueError: a set of features has no mixture table, or the activation has no population loss.
 
         """
         self.specs = tuple(specs)
@@ -105,7 +105,7 @@ class ExactEngine(Threaded):
         trainings = [spec.training for spec in self.specs if isinstance(spec.training, Exact)]
         self._training = trainings[0]
         self._rule: Rule = known_rule(self._training, self.name, ("lbfgs", *descent.EXACT_UPDATES))
-        # Most sweeps differ in features alone: what belongs to a training is computed once.
+        # Most sweeps differ only in features: what belongs to a training is computed once.
         self._trainings = list(dict.fromkeys(trainings))
         setting_of_spec = np.array([self._trainings.index(each) for each in trainings])
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
@@ -129,8 +129,8 @@ class ExactEngine(Threaded):
     def start(self) -> TrainingState:
         """The state before the first step.
 
-        Adam and gradient descent keep what their sampled twins do, and behind it the number of frequencies; what
-        L-BFGS keeps says `memory.Book`.
+        Adam and gradient descent keep what their sampled twins do, followed by the number of frequencies; `memory.Book`
+        describes what L-BFGS keeps.
         """
         state = starting_state(self.specs, 0)
         runs = len(state.weights)
@@ -153,8 +153,8 @@ class ExactEngine(Threaded):
     ) -> tuple[TrainingState, Recorded]:
         """Train to step `stop`; record at those of `snapshots` in (state.step, stop], and at 0 when starting there.
 
-        `state` is left as it is. Where its weights or biases are not those that training left, L-BFGS starts anew from
-        them. Call inside a `with` block of this engine.
+        `state` is left as it is. If its weights or biases have been changed since training left them, L-BFGS restarts
+        from them. Call inside a `with` block of this engine.
         """
         state = state.copy()
         runs, count = len(state.weights), len(snapshots)
@@ -196,7 +196,7 @@ class ExactEngine(Threaded):
         stop: int,
         snapshots: np.ndarray,
     ) -> np.ndarray:
-        """Change `state` and `params`, fill `path` and `loss`; returns the steps at which runs have converged."""
+        """Change `state` and `params`, fill `path` and `loss`, and return the steps at which runs have converged."""
         training = self._training
         states = memory_of.saved_states(state.second)
         edited = np.flatnonzero((states["digest"] != memory_of.digests(params)) & (state.diverged_at < 0))
@@ -237,7 +237,7 @@ class ExactEngine(Threaded):
             if len(new):
                 states["value"][new] = self._measure(tools, params[new], new)
                 self._on_corners(tools, params, states, new)
-            # Snapshots of runs that went on are measured, and those of runs that have ended repeat the end.
+            # The losses of snapshots of runs still training are computed; those of runs that have ended repeat the end.
             own = (snapshots >= begun[:, None]) & (snapshots <= states["step"][runs][:, None])
             repeated = ended[:, None] & (snapshots >= states["step"][runs][:, None])
             at, column = np.nonzero(own & ~repeated)
@@ -258,7 +258,7 @@ class ExactEngine(Threaded):
     ) -> None:
         """Compute the gradients of runs whose phase is CHECK anew, of those that want the fewest frequencies."""
         wanted = states["wanted"][asking]
-        fresh = np.isin(wanted, _CORNERED) & (states["fine"][asking] < wanted)
+        fresh = np.isin(wanted, _CORNER_CHECKS) & (states["fine"][asking] < wanted)
         asking = np.setdiff1d(asking, self._on_corners(tools, params, states, asking[fresh]))
         if len(asking):
             wanted = states["wanted"][asking]
@@ -269,7 +269,7 @@ class ExactEngine(Threaded):
     def _on_corners(
         self, tools: _Tools, params: np.ndarray, states: np.ndarray, runs: np.ndarray
     ) -> Int64[np.ndarray, " run"]:
-        """Those of the runs that can be settled on corners of the loss: they go there, and have converged."""
+        """Move the runs that can converge on corners of the loss there, and return them."""
         training, ended = self._training, []
         for run in () if self._linear else runs.tolist():
             found = settled(
@@ -291,7 +291,7 @@ class ExactEngine(Threaded):
         stop: int,
         snapshots: np.ndarray,
     ) -> np.ndarray:
-        """The same for Adam and gradient descent, whose runs never converge."""
+        """As `_lbfgs`, for Adam and gradient descent, whose runs never converge."""
         start, count = state.step, state.second[:, -1]
         second = state.second[:, :-1].ravel()
         steps = np.full(len(params), start)
@@ -313,7 +313,7 @@ class ExactEngine(Threaded):
                     current().check()
                     least = count[alive].min()
                     queue = alive[count[alive] == least]
-                    accuracy = self._training.accuracy if least < _MOST_FOLLOWED else np.inf
+                    accuracy = self._training.accuracy if least < _MOST_STEP_FREQUENCIES else np.inf
                     descent.follow(
                         family.plan, family.tables, *_series(int(least)), settings, start, memory, queue, until,
                         accuracy, tools.scratch, working,
@@ -321,7 +321,7 @@ class ExactEngine(Threaded):
                     alive = alive[(steps[alive] < until) & (state.diverged_at[alive] < 0)]
                     count[np.intersect1d(queue, alive)] *= 2
                 step = until
-            # What was recorded before a run diverged stays.
+            # Snapshots recorded before a run diverged stay.
             at, column = np.nonzero(~np.isnan(path[runs]).all(-1))
             if len(at):
                 loss[runs[at], column] = self._measure(tools, path[runs[at], column], runs[at])
@@ -333,9 +333,9 @@ class ExactEngine(Threaded):
     def _frequencies(
         self, tools: _Tools, points: np.ndarray, runs: np.ndarray, present: np.ndarray
     ) -> Float[np.ndarray, " run"]:
-        """How many frequencies runs need at these points, at least half of those they have at present.
+        """The number of frequencies that runs need at these points, at least half their present number.
 
-        Half the accuracy is asked for: no entry of the gradient may change by more when frequencies are doubled.
+        The tolerance is half the accuracy: no entry of the gradient may change by more when frequencies are doubled.
         """
         chosen = np.maximum(present / 2, FEWEST_FREQUENCIES)
         finer = np.full_like(points, np.nan)
@@ -350,7 +350,7 @@ class ExactEngine(Threaded):
                 finer[where] = _losses(tools, points[where], runs[where], 2 * int(each))[2].reshape(len(at), -1)
             first = False
             change = np.abs(finer[left] - coarse).max(1)
-            left = left[(change > 0.5 * self._training.accuracy) & (chosen[left] < _MOST_FOLLOWED)]
+            left = left[(change > 0.5 * self._training.accuracy) & (chosen[left] < _MOST_STEP_FREQUENCIES)]
             chosen[left] *= 2
         return chosen
 
@@ -408,11 +408,11 @@ def _params(state: TrainingState) -> Float[np.ndarray, "run _"]:
 def _losses(
     tools: _Tools, points: Float[np.ndarray, "point _"], runs: Int[np.ndarray, " point"], count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Loss, estimated error and gradient (flat) at points of these runs, with so many frequencies."""
+    """Loss, estimated error and gradient (flat) at points of these runs, with `count` frequencies."""
     values, errors, gradients = np.empty(len(points)), np.empty(len(points)), np.empty(points.size)
     probe(
         tools.family.plan, tools.family.tables, *_series(count), points.ravel(), runs, len(points), values, errors,
-        gradients, tools.scratch, tools.room,
+        gradients, tools.scratch, tools.buffers,
     )  # fmt: skip
     current().check()
     return values, errors, gradients

@@ -1,4 +1,4 @@
-"""The sampled path on CPUs: mini-batch AdamW and SGD over many runs, by the fused kernel on all cores."""
+"""Sampled training on CPUs: mini-batch AdamW and SGD over many runs, by the fused kernel on all cores."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class KernelEngine(Threaded):
     """Trains the runs of compatible Specs together.
 
-    A run's numbers depend on its Spec and its seed alone: not on the runs beside it, on threads, or on where
-    training was cut into pieces.
+    A run's numbers depend only on its Spec and its seed: not on the runs trained with it, on threads, or on where
+    training was interrupted.
     """
 
     name = "kernel"
@@ -50,7 +50,7 @@ class KernelEngine(Threaded):
         first = self.specs[0]
         self._n, self._m = first.features.n, first.hidden
         trainings = [spec.training for spec in self.specs if isinstance(spec.training, Sampled)]
-        # Most sweeps differ in features alone: what belongs to a training is kept and computed once.
+        # Most sweeps differ only in features: what belongs to a training is computed and kept once.
         self._training = list(dict.fromkeys(trainings))
         setting_of_spec = np.array([self._training.index(each) for each in trainings])
         self._update = SAMPLED_UPDATES[known_rule(self._training[0], self.name, SAMPLED_UPDATES)]

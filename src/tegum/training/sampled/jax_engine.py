@@ -1,4 +1,4 @@
-"""The sampled path through JAX: the same training, for GPUs and for sets of features that are no mixture table.
+"""Sampled training in JAX: the same training, for GPUs and for sets of features without a mixture table.
 
 A chunk of runs is one call of a compiled program (`jax_programs`).
 """
@@ -32,10 +32,10 @@ from tegum.training.sampled.jax_programs import (
     Table,
     draw_batches,
     evaluate,
-    make_room,
+    keep_programs,
     train,
 )
-from tegum.training.sizes import piece_of
+from tegum.training.sizes import piece_size
 from tegum.training.spec.methods import Sampled, known_rule
 from tegum.training.start import starting_state, streams
 from tegum.training.state import Recorded, TrainingState
@@ -45,16 +45,16 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 WORKING_BYTES = 2**30
-"""About how much memory the samples of runs that are trained together may take."""
+"""Roughly the most bytes that the samples of runs trained together may take."""
 
 RUNS_AT_ONCE, STATE_BYTES = 64, 2**24
-"""Room for runs in one call where they are trained one after the other: so many, but fewer if they are large."""
+"""The most runs in one call where they are trained in turn, and the most bytes of their states."""
 
 STEPS_AT_ONCE = 512
-"""Most steps in one call of a program."""
+"""The most steps in one call of a program."""
 
 JAX_STREAM_WORDS = 2
-"""The number of uint32 words of a run's stream in JAX: the key of its random numbers. Where it stands is the step."""
+"""The number of uint32 words in a run's stream in JAX: the key of its random numbers; the step is the position."""
 
 _BEYOND = 2.0
 """Larger than every uniform."""
@@ -66,26 +66,26 @@ class _Chunk:
 
     program: Program
     where: Int64[np.ndarray, " run"]
-    """The number of each run among all; the last one is repeated until the chunk is full."""
+    """The number of each run among all; the last one is repeated to fill the chunk."""
     count: int
-    """How many they are without the repeated ones."""
+    """The number of runs without the repeated ones."""
     constants: Constants
     data: tuple[Any, ...]
-    """Arrays of the sets that are no mixture table, the same for all runs."""
+    """Arrays of the sets without a mixture table, the same for all runs."""
 
 
 @final
 class JaxEngine(Threaded):
     """Trains the runs of compatible Specs together, on JAX's default device.
 
-    A run's numbers depend on its Spec, its seed and the device, and not on where training was cut into pieces. On a
-    CPU, where runs follow one another, they do not depend on the runs beside it either; on other devices they do as
-    far as XLA orders sums otherwise for another number of runs.
+    A run's numbers depend on its Spec, its seed and the device, but not on where training was interrupted. On a CPU,
+    where runs are trained in turn, they do not depend on the other runs either; on other devices they do, as far as XLA
+    orders sums differently for another number of runs.
 
-    Specs share a compiled program if their sets have the same sizes and numbers of components: densities,
-    importances, rates, schedules and the optimiser's settings are arguments, and on a CPU the number of runs is one.
-    Sets that are no mixture table are compiled once for each value of theirs, and `Empirical` ones for each shape.
-    Samples take no more memory than `WORKING_BYTES`, or one batch for each thread of a CPU.
+    Specs share a compiled program if their sets have the same sizes and numbers of components. Densities, importances,
+    rates, schedules and the optimiser's settings are arguments, and so is, on a CPU, the number of runs. Sets without a
+    mixture table are compiled once for each value they have, and `Empirical` ones for each shape. Samples take at most
+    `WORKING_BYTES`, or one batch for each thread of a CPU.
     """
 
     name = "jax"
@@ -93,7 +93,8 @@ class JaxEngine(Threaded):
     def __init__(self, specs: Sequence[Spec], threads: int | None = None) -> None:
         """Prepare to train `specs`, which agree in everything but what may differ from run to run.
 
-        `threads` is how many runs a CPU trains at once, None is one for each core; other devices need one thread.
+        `threads` is the number of runs that a CPU trains at once, by default one per core; other devices need one
+        thread.
         """
         self.specs = tuple(specs)
         self._n, self._m = self.specs[0].features.n, self.specs[0].hidden
@@ -129,7 +130,7 @@ class JaxEngine(Threaded):
             for column, (parameters, loss) in enumerate(taken):
                 recorded.weights[where, column], recorded.bias[where, column] = self._split(parameters[real])
                 recorded.loss[where, column] = loss[real]
-        # A run that diverged stays where it was. A snapshot may be finite where the batch after it was not.
+        # A diverged run stays where it was. A snapshot may be finite even if the batch after it was not.
         at = new.diverged_at[:, None]
         late = (at >= 0) & ((snapshots > at) | ((snapshots == at) & ~np.isfinite(recorded.loss)))
         for array in (recorded.weights, recorded.bias, recorded.loss):
@@ -159,7 +160,7 @@ class JaxEngine(Threaded):
         self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
     ) -> tuple[JaxRuns, list[tuple[np.ndarray, np.ndarray]]]:
         """The runs of a chunk after all pieces, and the parameters and losses of its snapshots."""
-        # Settings are of the thread they are set in.
+        # Settings of JAX hold only in the thread that sets them.
         with scope(double=False):
             return self._advanced(chunk, state, pieces, flag)
 
@@ -167,19 +168,19 @@ class JaxEngine(Threaded):
         self, chunk: _Chunk, state: TrainingState, pieces: list[tuple[int, int, bool]], flag: Stop
     ) -> tuple[JaxRuns, list[tuple[np.ndarray, np.ndarray]]]:
         runs, taken = _gathered(state, chunk.where), []
-        always = chunk.constants, np.int32(chunk.count)
-        # Only programs for a CPU can look at the flag; others are short, and it is looked at between them.
+        fixed = chunk.constants, np.int32(chunk.count)
+        # Only CPU programs can check the flag; others are short, and the flag is checked between them.
         stop = None if self._together else flag.address
         specs, row = np.unique(self._spec_of_run[chunk.where], return_inverse=True)
         for begin, end, recorded in pieces:
             schedule = np.stack([_schedule(self._training[spec], begin, end) for spec in specs])[row]
             runs = train(
-                chunk.program, runs, *always, schedule, np.int32(begin), np.int32(end - begin), chunk.data, stop
+                chunk.program, runs, *fixed, schedule, np.int32(begin), np.int32(end - begin), chunk.data, stop
             )
             if recorded:
-                runs = evaluate(chunk.program, runs, *always, np.int32(end), chunk.data, stop)
+                runs = evaluate(chunk.program, runs, *fixed, np.int32(end), chunk.data, stop)
                 taken.append((runs.parameters, runs.loss))
-            # Otherwise it would be asked for all pieces before the first is done.
+            # Otherwise all pieces would be queued before the first is done.
             jax.block_until_ready(runs)
             flag.check()
         return jax.device_get((runs, taken))
@@ -192,12 +193,12 @@ class JaxEngine(Threaded):
 
     @cached_property
     def _chunks(self) -> list[_Chunk]:
-        """All runs, dealt out by the program they need, by threads and by memory; every program is compiled."""
+        """All runs, divided by the program they need, by threads and by memory; this compiles every program."""
         pairs = list(zip(self.specs, self._training, strict=True))
         programs = [(_program(*pair, self._together), _ungated(pair[0].features)) for pair in pairs]
         of_spec = [_constants(*pair) for pair in pairs]
         evaluation = streams(self.specs, "evaluation", JAX_STREAM_WORDS)
-        make_room(len(dict.fromkeys(program for program, _ in programs)))
+        keep_programs(len(dict.fromkeys(program for program, _ in programs)))
         chunks = []
         for program, sets in dict.fromkeys(programs):
             mine = [number for number, each in enumerate(programs) if each == (program, sets)]
@@ -209,7 +210,8 @@ class JaxEngine(Threaded):
                 rows = [of_spec[self._spec_of_run[run]]._replace(evaluation=evaluation[run]) for run in where]
                 constants = jax.tree.map(lambda *values: np.stack(values), *rows)
                 chunks.append(_Chunk(program, where, len(part), self._put(constants), data))
-            # Threads that met a new program would compile it once each. In a thread, as nothing can stop the main one.
+            # Otherwise every thread that meets a new program would compile it. In a thread, so that it can be
+            # interrupted.
             flag = Stop()
             all_done(self._pool, [partial(self._advance_chunk, chunks[-1], self.start(), [(0, 0, True)], flag)], flag)
         return chunks
@@ -220,11 +222,11 @@ class JaxEngine(Threaded):
             return jax.device_put(arrays, self._device)
 
     def _calls(self, program: Program, runs: int) -> tuple[int, int]:
-        """To how many calls so many runs are dealt out, and how many a call has room for."""
+        """The number of calls for this many runs, and the number of runs per call."""
         if not program.together:
             state_bytes = 3 * 4 * self._n * (self._m + 1)
-            room = min(RUNS_AT_ONCE, max(1, STATE_BYTES // state_bytes))
-            return max(-(-runs // room), min(runs, TASKS_PER_THREAD * self.threads)), room
+            size = min(RUNS_AT_ONCE, max(1, STATE_BYTES // state_bytes))
+            return max(-(-runs // size), min(runs, TASKS_PER_THREAD * self.threads)), size
         batch_bytes = 4 * program.piece * (5 * self._n + 3 * self._m)
         calls = -(-runs // max(1, WORKING_BYTES // batch_bytes))
         return calls, -(-runs // calls)
@@ -236,24 +238,24 @@ def _program(spec: Spec, training: Sampled, together: bool) -> Program:
         activation=spec.activation,
         rule=training.rule,
         batch=training.batch,
-        piece=piece_of(training.batch, spec.features.n, spec.hidden),
+        piece=piece_size(training.batch, spec.features.n, spec.hidden),
         evaluation_batches=-(-training.evaluation // training.batch),
         together=together,
     )
 
 
 def _constants(spec: Spec, training: Sampled) -> Constants:
-    """Of a run of this Spec, but for its evaluation sample."""
+    """The constants of a run of this Spec, except its evaluation sample."""
     return Constants(
         evaluation=np.zeros(JAX_STREAM_WORDS, np.uint32),
         importance=spec.features.importance.astype(np.float32),
         tables=tuple(_table(sets) for gated, sets in _neighbours(spec.features) if gated),
-        settings=np.array(_NUMBERS[training.rule].settings(training), np.float32),
+        settings=np.array(_COEFFICIENTS[training.rule].settings(training), np.float32),
     )
 
 
 def _neighbours(features: FeatureDistribution) -> Iterator[tuple[bool, list[Any]]]:
-    """The sets in order, those that are mixture tables together with their neighbours."""
+    """The sets in order, with consecutive ones that have mixture tables grouped together."""
     for gated, sets in itertools.groupby(features.sets, lambda each: isinstance(each, GatedSet)):
         yield gated, list(sets)
 
@@ -283,20 +285,20 @@ def _table(sets: list[GatedSet]) -> Table:
 
 
 def _schedule(training: Sampled, start: int, stop: int) -> Float32[np.ndarray, "step coefficient"]:
-    """What changes from step to step, zeros after step `stop`."""
-    columns = _NUMBERS[training.rule].columns(training, start, stop)
+    """The coefficients that change from step to step, padded with zeros after step `stop`."""
+    columns = _COEFFICIENTS[training.rule].columns(training, start, stop)
     rows = np.zeros((STEPS_AT_ONCE, len(columns)), np.float32)
     rows[: stop - start] = np.stack(columns, axis=1)
     return rows
 
 
-class _Numbers(NamedTuple):
-    """What an update in `jax_programs` is told."""
+class _Coefficients(NamedTuple):
+    """The numbers that an update in `jax_programs` needs."""
 
     settings: Callable[[Sampled], list[float]]
-    """The same in all steps."""
+    """Those that are the same in all steps."""
     columns: Callable[[Sampled, int, int], list[np.ndarray]]
-    """Other ones in every step from a first to before a last."""
+    """Those that change with the step, for the steps from a first one to before a last one."""
 
 
 def _adam_settings(training: Sampled) -> list[float]:
@@ -322,11 +324,11 @@ def _momentum_columns(training: Sampled, start: int, stop: int) -> list[np.ndarr
     return [-training.rate * training.rates(start, stop)]
 
 
-_NUMBERS: dict[Rule, _Numbers] = {
-    "adam": _Numbers(_adam_settings, _adam_columns),
-    "momentum": _Numbers(_momentum_settings, _momentum_columns),
+_COEFFICIENTS: dict[Rule, _Coefficients] = {
+    "adam": _Coefficients(_adam_settings, _adam_columns),
+    "momentum": _Coefficients(_momentum_settings, _momentum_columns),
 }
-"""Of the same rules as `JAX_UPDATES`."""
+"""The coefficients of each rule in `JAX_UPDATES`."""
 
 
 def _pieces(start: int, stop: int, snapshots: list[int]) -> Iterator[tuple[int, int, bool]]:
@@ -347,7 +349,7 @@ def _pieces(start: int, stop: int, snapshots: list[int]) -> Iterator[tuple[int, 
 
 
 def _gathered(state: TrainingState, where: Int64[np.ndarray, " run"]) -> JaxRuns:
-    """The state of some runs, in arrays of their own."""
+    """The state of some runs, copied into new arrays."""
     weights = state.weights[where].reshape(len(where), -1)
     return JaxRuns(
         stream=state.stream[where],

@@ -1,7 +1,6 @@
-"""The compiled programs of the JAX engine: what a run does in a step, for any values of its Spec.
+"""The compiled programs of the JAX engine: the steps of a run, for any values in its Spec.
 
-Samples lie along the last axis, (feature, batch), as in the CPU kernel: that axis is long, so it is what processors
-vectorise.
+Samples lie along the last axis, (feature, batch), as in the CPU kernel: that axis is long, so it vectorises well.
 """
 
 from __future__ import annotations
@@ -29,30 +28,30 @@ if TYPE_CHECKING:
 
 
 class Mixtures(NamedTuple):
-    """The shape of neighbouring sets that are mixture tables, without the numbers in them."""
+    """The shapes of consecutive sets with mixture tables, without the numbers in them."""
 
     sizes: tuple[int, ...]
     components: tuple[int, ...]
 
 
 class Program(NamedTuple):
-    """What a compiled program is made for; everything else is an array, so that other values need no other one."""
+    """What a program is compiled for; everything else is an array argument, so that other values reuse the program."""
 
     sets: tuple[Mixtures | FeatureSet | Matrix, ...]
-    """Sets that are no mixture table are traced by their own `draw_from`, with their values as constants."""
+    """The sets; one without a mixture table is traced through its own `draw_from`, with its values as constants."""
     activation: Activation
     rule: Rule
     batch: int
     piece: int
-    """Samples that are drawn together: a batch, or a piece of one that would be too long a call (`piece_of`)."""
+    """Samples drawn together: a batch, or a piece of one if the whole would take too long a call (`piece_size`)."""
     evaluation_batches: int
     together: bool
-    """Whether runs are one more axis, as GPUs need, or follow one another: on a CPU a run's samples stay in the cache,
-    sixteen runs together take a fifth longer with 6 features and half as long again with 40."""
+    """Whether runs form an additional axis, as GPUs need, or are trained in turn. On a CPU a run's samples then stay in
+    the cache: sixteen runs together take a fifth longer with 6 features, and half as long again with 40."""
 
     @property
     def pieces(self) -> int:
-        """Of a batch."""
+        """The number of pieces of a batch."""
         return -(-self.batch // self.piece)
 
 
@@ -60,12 +59,12 @@ class Table(NamedTuple):
     """The numbers of `Mixtures`, padded to the same number of components."""
 
     upper: Float32[Any, "*run bound mixture"]
-    """Cumulated weights of all components but the last, of each set with more than one."""
+    """Cumulative weights of all components but the last, for each set with more than one."""
     gates: Float32[Any, "*run component feature"]
 
 
 class Constants(NamedTuple):
-    """What a run trains with, and does not change."""
+    """What a run trains with and does not change."""
 
     evaluation: UInt32[Any, "*run word"]
     importance: Float32[Any, "*run feature"]
@@ -84,7 +83,7 @@ class JaxRuns(NamedTuple):
     second: Float32[Any, "*run parameter"]
     diverged_at: Int32[Any, "*run"]
     loss: Float32[Any, "*run"]
-    """What the last evaluation gave."""
+    """The result of the last evaluation."""
 
 
 def uniforms(
@@ -92,7 +91,7 @@ def uniforms(
 ) -> Float32[Array, "{rows} {batch}"]:
     """The uniforms on [0, 1) for batch `number` of a stream, or for a piece of that batch.
 
-    They have 32 bits, so that small densities keep theirs.
+    They have 32 random bits, so that small densities are drawn accurately.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(stream, impl="threefry2x32"), number)
     if piece is not None:
@@ -103,7 +102,7 @@ def uniforms(
 
 @final
 class Rows:
-    """Hands out a matrix of uniforms, as many rows as a shape needs; without a matrix it only counts them."""
+    """Hands out the rows of a matrix of uniforms, as many as a shape needs; without a matrix it only counts them."""
 
     def __init__(self, batch: int, matrix: Float32[Array, "row {batch}"] | None = None) -> None:
         self.batch, self.matrix = batch, matrix
@@ -129,13 +128,13 @@ def draw(
 ) -> Float32[Array, "feature {program.piece}"]:
     """A piece of batch `number` of a stream, with features as rows.
 
-    The samples of the last piece are as many as those of the others: those beyond the batch are not to be counted.
-    `data` are the arrays of sets that are no mixture table.
+    The last piece has as many samples as the others; those beyond the batch must not be counted. `data` are the arrays
+    of sets without a mixture table.
     """
     counted = Rows(program.piece)
     jax.eval_shape(lambda: _draw(program, tables, counted, data))
-    # All random numbers at once: each place that makes some costs half a second of compilation. Without the barrier
-    # they would be made again in every place that uses them.
+    # All random numbers at once: each place that draws some costs half a second of compilation. Without the barrier
+    # they would be drawn again in every place that uses them.
     piece = None if program.pieces == 1 else piece
     matrix = lax.optimization_barrier(uniforms(stream, number, counted.used, program.piece, piece))
     return _draw(program, tables, Rows(program.piece, matrix), data)
@@ -189,7 +188,7 @@ def _share(
     activation: Activation,
     batch: int,
 ) -> tuple[Float32[Array, ""], Float32[Array, " parameter"]]:
-    """What some samples of a batch contribute to its mean loss and to the gradient."""
+    """The contribution of some samples of a batch to its mean loss and to the gradient."""
     act = ACTIVATIONS[activation]
     W, b = _weights_and_bias(parameters, len(x))
     h = W.T @ x
@@ -236,7 +235,7 @@ def _sgd(
 
 
 JAX_UPDATES: dict[Rule, Callable[..., JaxRuns]] = {"adam": _adamw, "momentum": _sgd}
-"""The step in JAX of each rule of an optimiser."""
+"""The JAX implementation of each update rule."""
 
 
 def _step(
@@ -248,7 +247,7 @@ def _step(
     data: tuple[Any, ...],
     stop: UInt32[Any, " 2"] | None,
 ) -> JaxRuns:
-    """One step of one run. A run whose loss is not finite stays as it is from there on."""
+    """One step of one run. A run whose loss is not finite stays unchanged from then on."""
 
     def share(piece: Any) -> tuple[Float32[Array, ""], Float32[Array, " parameter"]]:
         return _of_piece(program, run, constants, run.stream, number, piece, data)
@@ -274,7 +273,7 @@ def _of_piece(
     piece: Any,
     data: tuple[Any, ...],
 ) -> tuple[Float32[Array, ""], Float32[Array, " parameter"]]:
-    """What a piece of batch `number` of a stream contributes to the loss of that batch and to its gradient."""
+    """The contribution of a piece of batch `number` of a stream to that batch's loss and gradient."""
     x = draw(program, constants.tables, stream, number, data, piece)
     importance = constants.importance[:, None]
     if program.pieces > 1:
@@ -290,7 +289,7 @@ def _diverged(run: JaxRuns, loss: Float32[Array, ""], number: Int32[Array, ""]) 
 def _of_each(
     program: Program, change: Callable[..., JaxRuns], runs: JaxRuns, others: tuple[Any, ...], count: Any
 ) -> JaxRuns:
-    """The first `count` runs changed, each with its own of the others; if they go together, all of them."""
+    """Apply `change` to the first `count` runs, each with its own of the others; to all if trained together."""
     if program.together:
         return jax.vmap(change)(runs, *others)
 
@@ -313,9 +312,9 @@ def train(
     data: tuple[Any, ...] = (),
     stop: UInt32[Any, " 2"] | None = None,
 ) -> JaxRuns:
-    """Several steps; how many they are is no part of the program.
+    """Several steps; their number is an argument of the program.
 
-    On a CPU `stop` is the address of a flag: when it is raised, anything is returned soon.
+    On a CPU `stop` is the address of a flag: once it is raised, the call returns soon, with arbitrary values.
     """
 
     def trained(run: JaxRuns, constants: Constants, schedule: Float32[Array, "step coefficient"]) -> JaxRuns:
@@ -324,7 +323,7 @@ def train(
 
         return counted(steps, step, run, stop)
 
-    with jax.default_matmul_precision("highest"):  # GPUs would round to fewer digits
+    with jax.default_matmul_precision("highest"):  # by default GPUs round to fewer digits
         return _of_each(program, trained, runs, (constants, schedule), count)
 
 
@@ -349,7 +348,7 @@ def evaluate(
         pieces = program.pieces
         count = program.evaluation_batches * pieces
         loss = counted(np.int32(count), evaluate, jnp.zeros(count, jnp.float32), stop).mean()
-        # The ReLU of −∞ is 0: the loss alone would not show such parameters.
+        # The ReLU of −∞ is 0, so the loss alone would not reveal such parameters.
         loss = jnp.where(jnp.isfinite(run.parameters).all(), loss, jnp.nan)
         return run._replace(diverged_at=_diverged(run, loss, number), loss=loss)
 
@@ -374,8 +373,8 @@ def draw_batches(
     return lax.map(batch, numbers)
 
 
-def make_room(count: int) -> None:
-    """Let so many programs be kept as one training needs, and a few of those before it."""
+def keep_programs(count: int) -> None:
+    """Keep the `count` compiled programs that one training needs, and a few of those before it."""
     for each in (train, evaluate, draw_batches):
-        # On devices where runs go together the last call may be a smaller one.
+        # Where runs are trained together, the last call may be smaller and need a program of its own.
         each.keep = KEPT_PROGRAMS + 2 * count

@@ -50,9 +50,9 @@ class Training(Description, abc.ABC):
     """Every concrete way of training, by the name that files use for it; filled as classes are defined."""
     kind: ClassVar[str]
     shared: ClassVar[tuple[str, ...]] = ("steps",)
-    """The fields in which Specs that are trained in one call must agree."""
+    """The fields in which Specs trained in one call must agree."""
     default_kind: ClassVar[str] = "sampled"
-    """The kind of a table that names none."""
+    """The kind of a table that does not name one."""
     dtype: ClassVar[str] = "float64"
     """The dtype of the weights and biases that are trained and recorded."""
     converges: ClassVar[bool] = False
@@ -107,7 +107,7 @@ class Training(Description, abc.ABC):
 
     @property
     def ends_early(self) -> bool:
-        """Whether the last step is only the most that a run may take, as with training to convergence."""
+        """Whether runs may end before the last step, as with training to convergence."""
         return False
 
     @property
@@ -133,7 +133,7 @@ class Training(Description, abc.ABC):
 
 
 class Descent(Training):
-    """Training by an optimiser whose steps have a learning rate: what training with and without samples share."""
+    """Training by an optimiser whose steps have a learning rate, the common base of `Sampled` and `Exact`."""
 
     steps: Whole = 10_000
     """The number of steps."""
@@ -398,7 +398,7 @@ class Exact(Descent, kind="exact"):
 
 
 _MOST_STEPS = 2**53
-"""Of a flow: up to there every whole number is one of float64."""
+"""The most steps of a flow: float64 represents every whole number up to this."""
 
 
 class Flow(Training, kind="flow"):
@@ -452,9 +452,9 @@ class Flow(Training, kind="flow"):
 
     @field_validator("steps")
     @classmethod
-    def _steps_are_told_apart(cls, value: int) -> int:
+    def _steps_are_distinct(cls, value: int) -> int:
         if value > _MOST_STEPS:
-            raise ValueError(f"must be at most {_MOST_STEPS:,}, as times of more are not told apart in float64")
+            raise ValueError(f"must be at most {_MOST_STEPS:,}, as float64 cannot distinguish the times of more steps")
         return value
 
     def time(self, step: Any) -> Float64[np.ndarray, "*shape"]:
@@ -471,10 +471,10 @@ def _is_fraction(number: Any) -> bool:
 
 
 def known_rule(training: Descent, engine: str, rules: Collection[Rule]) -> Rule:
-    """The rule by which a training steps, for an engine that knows these.
+    """The update rule of a training, if it is among those that an engine implements.
 
     Raises:
-        ValueError: the engine does not know it.
+        ValueError: the engine does not implement it.
 
     """
     if (rule := training.rule) in rules:
@@ -482,5 +482,5 @@ def known_rule(training: Descent, engine: str, rules: Collection[Rule]) -> Rule:
     others = [each.name for each in OPTIMISERS[training.kind].values() if each.rule in rules]
     raise ValueError(
         f"{type(training).__name__}(optimiser={training.optimiser!r}): optimiser must be {one_of(others)}, as engine "
-        f"{engine!r} has no steps by the rule {rule!r}"
+        f"{engine!r} does not implement the rule {rule!r}"
     )

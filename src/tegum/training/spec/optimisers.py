@@ -7,7 +7,7 @@ from typing import Literal
 
 SampledOptimiser = Literal["adamw", "sgd"]
 ExactOptimiser = Literal["lbfgs", "adam", "gd"]
-"""The names, for type checkers, which cannot read `OPTIMISERS`; that table decides."""
+"""The names for type checkers, which cannot read `OPTIMISERS`; that table decides."""
 
 Rule = Literal["adam", "momentum", "lbfgs"]
 """What a step is made of. "adam": bias-corrected moments with decoupled weight decay, which is AdamW, and Adam without
@@ -17,18 +17,18 @@ direction. An engine has one piece of code for each rule that it knows."""
 
 @dataclass(frozen=True, slots=True)
 class Optimiser:
-    """One way of stepping downhill, as one kind of training names it."""
+    """An optimiser, under the name that one kind of training gives it."""
 
     name: str
     rule: Rule
     options: tuple[str, ...]
-    """The fields of the training that mean something to it, and not to all others."""
+    """The fields of the training that matter to this optimiser, but not to all others."""
     memory: int
-    """How many numbers it remembers of each parameter; L-BFGS keeps a book of its own."""
+    """The numbers it keeps per parameter; L-BFGS has a memory of its own."""
     decay: float = 0.0
-    """Weight decay where none is given (PyTorch's defaults)."""
+    """The weight decay if none is given (PyTorch's defaults)."""
     twin: str | None = None
-    """The optimiser of exact training that takes the same steps without noise; None where there is none."""
+    """The optimiser of exact training that takes the same steps without noise; None if there is none."""
 
 
 def _table(*optimisers: Optimiser) -> dict[str, Optimiser]:

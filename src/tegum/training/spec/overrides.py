@@ -1,4 +1,4 @@
-"""Descriptions from the outside: TOML files, and single changes as a command line writes them."""
+"""Descriptions from outside: TOML files, and single changes as on a command line."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from tegum.core.outside.files import obstacle, reason, shown
 
 _BARE_WORD = re.compile(r"[A-Za-z_][\w.\-]*")
 _BARE_POINT = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
-"""A float that TOML does not know: it wants digits on both sides of the point."""
+"""A float that TOML does not accept: it requires digits on both sides of the point."""
 
 
 _LARGEST = 2**26
-"""Bytes of a TOML file; a start of half a million numbers needs a tenth."""
+"""The most bytes of a TOML file; a start of half a million numbers takes a tenth of that."""
 
 _DEEPEST = 16
-"""Parts of a key; a Spec has no more than four."""
+"""The most parts of a key; those of a Spec have at most four."""
 
 Changes = Iterable[str] | Mapping[str, Any]
-"""Changes as a command line writes them, ["training.steps=20000"], or {"training.steps": 20000}."""
+"""Changes as on a command line, ["training.steps=20000"], or as {"training.steps": 20000}."""
 
 
 class KeyChange(NamedTuple):
-    """One change, as `read_changes` reads it."""
+    """One change, as `read_changes` returns it."""
 
     text: str
-    """As it was written, "training.steps=20000"."""
+    """The text of the change, "training.steps=20000"."""
     path: tuple[str, ...]
     """The parts of the key."""
     value: Any
@@ -41,31 +41,31 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a TOML file.
 
     Raises:
-        ValueError: there is no such file, it cannot be read, or it is no TOML; the sentence names the file
-            and, for a slip in the TOML, the line.
+        ValueError: there is no such file, it cannot be read, or it is not TOML; the message names the file and, for a
+            mistake in the TOML, the line.
 
     """
     file = Path(path)
     name = shown(file)
     if found := obstacle(file):
-        told = "there is no such file" if found == "and there is none" else f"a TOML file is wanted, {found}"
-        raise ValueError(f"{name}: {told}")
+        rule = "there is no such file" if found == "and there is none" else f"this must be a TOML file, {found}"
+        raise ValueError(f"{name}: {rule}")
     try:
         if file.stat().st_size > _LARGEST:
-            raise ValueError(f"{name}: the file has more than {_LARGEST // 2**20} MiB, and is no description")
+            raise ValueError(f"{name}: the file has more than {_LARGEST // 2**20} MiB, too much for a description")
         content = file.read_bytes()
     except OSError as error:
         raise ValueError(f"{name}: the file cannot be read ({reason(error)})") from None
     try:
-        text = content.decode("utf-8-sig")  # with the mark that some editors put first, or without
+        text = content.decode("utf-8-sig")  # with or without the byte order mark that some editors write
     except UnicodeDecodeError:
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        rule = "UTF-16, and TOML must be UTF-8" if wide else "no UTF-8 text, as TOML must be"
+        rule = "UTF-16, but TOML must be UTF-8" if wide else "not UTF-8 text, as TOML must be"
         raise ValueError(f"{name}: the file is {rule}") from None
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: the file is no valid TOML: {_one_line(error, text)}") from None
+        raise ValueError(f"{name}: the file is not valid TOML: {_one_line(error, text)}") from None
 
 
 def read_changes(changes: Changes) -> list[KeyChange]:
@@ -102,15 +102,15 @@ def override(values: Mapping[str, Any], changes: Iterable[KeyChange]) -> dict[st
     """A copy of nested dictionaries and lists (as from TOML or JSON) in which some values are changed.
 
     In a list, a number picks an item, counted from 0, and any other key changes every item:
-    "features.0.density" and "features.density". Tables that are missing are made. Whether a key is known and
-    a value allowed is for the description to say that is then read from the result.
+    "features.0.density" and "features.density". Missing tables are created. Keys and values are not checked here, but
+    by the description that is then read from the result.
 
     Args:
-        values: not changed.
-        changes: where two change the same key, the later one holds.
+        values: the dictionary, which stays as it is.
+        changes: the changes; if two change the same key, the later one wins.
 
     Raises:
-        ValueError: a change leads into something that is no table.
+        ValueError: a change leads into something that is not a table.
 
     """
     result: dict[str, Any] = _copied(values)
@@ -120,7 +120,7 @@ def override(values: Mapping[str, Any], changes: Iterable[KeyChange]) -> dict[st
 
 
 def _copied(value: Any) -> Any:
-    # Not deepcopy, which keeps what is shared shared: in [table] * 3 a change of one would change all.
+    # Not deepcopy, which preserves sharing: in [table] * 3 a change of one would change all.
     if isinstance(value, Mapping):
         return {key: _copied(item) for key, item in value.items()}
     return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
@@ -150,7 +150,7 @@ def _set(container: Any, change: KeyChange, depth: int) -> None:
     else:
         raise ValueError(
             f"override {short(change.text)}: there is no key {'.'.join(change.path)!r}; "
-            f"{here} is {short(container)}, no table"
+            f"{here} is {short(container)}, not a table"
         )
 
 

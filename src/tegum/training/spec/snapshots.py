@@ -13,7 +13,7 @@ from tegum.core.description import LIMIT, Count, Description, broken, plain, sho
 from tegum.core.limits import check_memory
 
 MOST_LISTED = 10_000_000
-"""Steps in a list: a description holds each of them."""
+"""The most steps in a list, as a description holds each of them."""
 
 
 class Snapshots(Description):
@@ -111,7 +111,7 @@ class Snapshots(Description):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_has_no_say(self, fields: Any) -> dict[str, Any]:
+    def _only_fields_in_use(self, fields: Any) -> dict[str, Any]:
         listed = self.steps is not None
         return {key: value for key, value in fields(self).items() if (key == "steps") == listed}
 

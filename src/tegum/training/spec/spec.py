@@ -126,7 +126,7 @@ def _nested_tuples(value: Any, dims: tuple[str, ...], shapes: str) -> tuple[Any,
     array = numbers_of(value, dims)
     if hasattr(array, "tocsr"):
         raise ValueError("must be dense; .toarray() makes it so")
-    # Sampled training computes in float32, which must hold them.
+    # Sampled training computes in float32, which must hold these numbers.
     array = array.astype(np.float64) if array.dtype.kind in "iuf" else array
     finite = array.dtype.kind == "f" and array.size > 0 and bool((np.abs(array) <= 1e30).all())
     if not finite or array.ndim - len(dims) not in (0, 1):
@@ -139,7 +139,7 @@ def _tuples(value: Any) -> Any:
 
 
 class _Shown(str):
-    """Text that is shown without quotes."""
+    """Text whose repr has no quotes."""
 
     __slots__ = ()
     __repr__ = str.__str__
@@ -367,11 +367,11 @@ class Spec(Description):
 
 
 def _with_places(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """The values of a TOML file in which the paths of activations are taken from its folder, and hold anywhere."""
+    """The values of a TOML file, with the paths of activations made absolute from the folder of the file."""
     features = values.get("features")
     if not isinstance(features, list):
         return dict(values)
-    folder = os.path.abspath(file.parent)  # noqa: PTH100 - a folder that a link leads to has other neighbours
+    folder = os.path.abspath(file.parent)  # noqa: PTH100 - resolving links would change what is next to the folder
     moved = [
         item | {"path": os.path.join(folder, item["path"])}  # noqa: PTH118
         if isinstance(item, dict) and isinstance(item.get("path"), str) and not ADDRESS.match(item["path"])
@@ -382,7 +382,7 @@ def _with_places(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
 
 
 def _changed(values: Mapping[str, Any], changes: list[KeyChange]) -> dict[str, Any]:
-    """The values with changes, where a change may also lead into what was written in its short form."""
+    """The values with changes, which may also lead into a value that was written in its short form."""
     values = dict(values)
     if not changes:
         return values
@@ -395,13 +395,13 @@ def _changed(values: Mapping[str, Any], changes: list[KeyChange]) -> dict[str, A
     kinds = [change.value for change in changes if change.path == ("training", "kind")]
     training = values.get("training", {})
     if kinds and isinstance(training, Mapping) and kinds[-1] != training.get("kind", Training.default_kind):
-        # The fields of one kind mean nothing to another. First, so that the order of changes does not matter.
+        # The fields of one kind mean nothing to another. Done first, so that the order of changes does not matter.
         values["training"] = {}
     return override(values, changes)
 
 
 def _unsigned_zeros(value: Any) -> Any:
-    """JSON-able values with 0.0 for −0.0, which is equal to it."""
+    """JSON-able values with −0.0 replaced by the equal 0.0."""
     if isinstance(value, dict):
         return {key: _unsigned_zeros(item) for key, item in value.items()}
     if isinstance(value, list):

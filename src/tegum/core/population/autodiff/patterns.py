@@ -68,13 +68,13 @@ def events(a: Any, own: Any, coupled: Any, groups: tuple[AlikeSets, ...]) -> Eve
     rest = _rest(plain)
     rest_mine = (rest * mine[:, None]).sum(0)
     # The product over all sets but one and that of the output's own feature, which is marked.
-    beside = _rest(jnp.where(mine[:, None], jnp.array([1.0, 0.0, 0.0]), plain))
+    without_own = _rest(jnp.where(mine[:, None], jnp.array([1.0, 0.0, 0.0]), plain))
     one, one_marked = jnp.zeros((len(a), 3)), jnp.zeros((len(a), 3))
     start = 0
     for group, part in zip(groups, parts, strict=True):
         here = slice(start, start + len(group.features))
         start = here.stop
-        others = jnp.where(mine[here, None], rest[here], _times(beside[here], weighted))
+        others = jnp.where(mine[here, None], rest[here], _times(without_own[here], weighted))
         one = one.at[group.features].set(_times(part[2], rest[here][:, None]))
         one_marked = one_marked.at[group.features].set(_times(part[3], others[:, None]))
     none = _times(plain[0], rest[0])

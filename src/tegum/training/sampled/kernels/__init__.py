@@ -1,1 +1,1 @@
-"""The fused CPU kernels: what one run does in one training step, sixteen samples side by side."""
+"""The fused CPU kernels: one training step of one run, sixteen samples at a time."""

@@ -1,4 +1,4 @@
-"""Many steps of many runs: the loop that a thread of the sampled path spends its life in."""
+"""Many steps of many runs: the main loop of each thread in sampled training."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 ADAMW, SGD = 0, 1
 SAMPLED_UPDATES: dict[Rule, int] = {"adam": ADAMW, "momentum": SGD}
-"""The number by which the kernel of sampled training knows each rule of an optimiser."""
+"""The number of each update rule in the kernel of sampled training."""
 
 _MOST_BLOCK_BYTES = 64 * 1024
 _MOST_GROUPS, _FEWEST_GROUPS = 64, 8
 
 
 class TrainingPlan(NamedTuple):
-    """What does not change during a call: shapes, settings, and which run has which."""
+    """What stays constant during a call: shapes, settings, and which run has which."""
 
     features: int
     hidden: int
@@ -50,7 +50,7 @@ class TrainingPlan(NamedTuple):
     optimiser: int
     distribution: Int[np.ndarray, " run"]
     setting: Int[np.ndarray, " run"]
-    """Which row of the settings below a run trains with."""
+    """The row of the settings below with which each run trains."""
     rate: Float[np.ndarray, "setting step"]
     """Learning rate at each step of this call, schedule included."""
     correction1: Float[np.ndarray, "setting step"]
@@ -77,7 +77,7 @@ class RunArrays(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Where snapshots go: those at steps[k] into column k."""
+    """Where snapshots are written: the one at steps[k] into column k."""
 
     steps: Int[np.ndarray, " snapshot"]
     weights: Float32[np.ndarray, "run snapshot feature hidden"]
@@ -93,7 +93,7 @@ class _Scratch(NamedTuple):
     h: Float32[np.ndarray, " _"]
     dh: Float32[np.ndarray, " _"]
     lanes: Float32[np.ndarray, " _"]
-    """Gradient (parameter, lanes), packed like the parameters, before its lanes are added up."""
+    """Gradient (parameter, lanes), packed like the parameters, before its lanes are summed."""
     dw: Float32[np.ndarray, " _"]
     """The part of `lanes` that belongs to the weights."""
     db: Float32[np.ndarray, " _"]
@@ -122,7 +122,7 @@ class _Scratch(NamedTuple):
 
 
 def block_groups(features: int) -> int:
-    """Groups of sixteen samples in a block: inputs and residuals should stay in the nearest caches."""
+    """Groups of sixteen samples in a block, so few that inputs and residuals stay in the fastest caches."""
     fitting = _MOST_BLOCK_BYTES // (2 * 4 * LANES * padded_features(features))
     return min(max(fitting // 2 * 2, _FEWEST_GROUPS), _MOST_GROUPS)
 
@@ -132,7 +132,7 @@ def scratch(features: int, hidden: int) -> _Scratch:
     padded, groups = padded_features(features), block_groups(features)
     width, row = groups * LANES, -(-hidden // LANES) * LANES
     pairs = int(MOST_SHARE * features * width) + LANES
-    # Rows of the weights are read sixteen values at a time: the last one ends behind them, in the bias or beyond.
+    # Rows of the weights are read sixteen values at a time, so the last read runs past them, into the bias or beyond.
     parameters = -(-max(padded * (hidden + 1), features * hidden + row) // LANES) * LANES
     values, lanes = _aligned(parameters), _aligned(parameters * LANES)
     return _Scratch(
@@ -193,7 +193,7 @@ def _unpack(source, weights, bias, features, hidden):
 def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, stream, train):
     """Draw a batch and return its summed loss; if `train`, add its gradient, in lanes, to s.dw and s.db.
 
-    Of a large model one block takes a good part of a second: the flag is looked at between its parts.
+    For a large model one block takes a good part of a second, so the flag is checked between its parts.
     """
     padded = -(-features // TILE) * TILE
     row = -(-hidden // LANES) * LANES
@@ -241,7 +241,7 @@ def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, 
             else:
                 accumulate(s.dw, s.x, s.dh, padded, hidden, groups)
         done += groups * LANES
-    # What was not drawn has nothing active; what was drawn beyond the batch has nothing active either.
+    # Samples not drawn have nothing active, and nor have lanes beyond the batch.
     empty = batch - done
     if empty != 0:
         for j in range(features):
@@ -299,7 +299,7 @@ def _clear(array, size):
 
 @inlined
 def _all_finite(array, size):
-    """Whether no parameter is infinite or NaN: x − x is zero for all others."""
+    """Whether all parameters are finite: only then is x − x zero."""
     zero = splat(np.float32(0))
     for p in range(0, size, LANES):
         values = load(array, p)
@@ -310,7 +310,7 @@ def _all_finite(array, size):
 
 @kernel
 def _evaluate(tables, s, features, hidden, batch, batches, floor, distribution, most_groups, start):
-    """Mean loss over the evaluation sample, which begins at `start` of its own stream."""
+    """Mean loss over the evaluation sample, which begins at `start` in a stream of its own."""
     for word in range(STREAM_WORDS):
         s.evaluation_stream[word] = start[word]
     loss = 0.0
@@ -330,7 +330,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
     Snapshots at step 0 (when starting there) and in (start, stop] are recorded. A run whose loss (of a batch or of a
     snapshot) or whose recorded parameters are not finite gets `diverged_at`, and NaN in its later snapshots.
 
-    When the flag of `scratch_arrays` is raised it returns soon, and what it has written is good for nothing.
+    Once the flag of `scratch_arrays` is raised it returns soon, and what it has written must be discarded.
     """
     size = scratch_arrays.values.size
     steps = record.steps
@@ -346,7 +346,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
         decay = plan.weight_decay[setting]
         rates, corrections1, corrections2 = plan.rate[setting], plan.correction1[setting], plan.correction2[setting]
         evaluation = runs.evaluation_stream[run]
-        # A run that diverged may have left anything here, in the padding too.
+        # A diverged run may have left anything here, even in the padding.
         _clear(s.values, size)
         _clear(s.first, size)
         _clear(s.second, size)
@@ -397,7 +397,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
                     _sgd(s, size, rates[at], decay, beta1)
                 step += 1
         if diverged_at >= 0:
-            # What was recorded stays, also at the step whose own batch then showed the divergence.
+            # Recorded snapshots stay, including one at the step whose batch then showed the divergence.
             for late in range(column, steps.size):
                 record.weights[run, late] = np.nan
                 record.bias[run, late] = np.nan

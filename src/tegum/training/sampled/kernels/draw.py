@@ -1,7 +1,7 @@
 """Fresh samples inside the kernel.
 
-A run owns sixteen xoshiro128+ generators (Blackman & Vigna 2021), one a lane, seeded from (base seed, run), so what
-it draws does not depend on which runs are trained beside it, on which thread, or in what pieces.
+A run owns sixteen xoshiro128+ generators (Blackman & Vigna 2021), one per lane, seeded from (base seed, run), so that
+what it draws does not depend on the runs trained with it, on the thread, or on where training was interrupted.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tegum.core.compiled.lanes import LANES, gather, lane_numbers, load, pointer
 from tegum.training.sampled.kernels.tables import GUIDE
 
 STREAM_WORDS = 4 * LANES
-"""The number of uint32 words of a run's stream in the kernel: four for each lane."""
+"""The number of uint32 words in a run's stream in the kernel: four per lane."""
 
 FEW_COMPONENTS = 4
-"""Up to so many, choosing a lane's component by comparisons is faster than a gather."""
+"""Up to this many components, comparisons select a lane's component faster than a gather."""
 
 _UNIT = np.float32(2.0**-32)
 _ROTATION = np.uint32(11)
@@ -27,7 +27,7 @@ _ZERO, _ONE = np.uint32(0), np.uint32(1)
 
 @kernel
 def _next(s0, s1, s2, s3):
-    """Sixteen times 32 random bits, and the stream after them."""
+    """Sixteen times 32 random bits, and the advanced stream."""
     bits = s0 + s3
     t = s1 << splat(_SHIFT)
     s2 = s2 ^ s0
@@ -90,7 +90,7 @@ def _draw_dense(tables, distribution, stream, x, groups):
 
 @kernel
 def draw_count(tables, distribution, batch, stream):
-    """How many samples of a batch have to be drawn: all, or those that have anything active."""
+    """The number of samples of a batch to draw: all, or only those with anything active."""
     if tables.pattern_bits[distribution] < 0:
         return batch
     s0, s1 = load(stream, 0), load(stream, LANES)
@@ -103,7 +103,7 @@ def draw_count(tables, distribution, batch, stream):
     store(stream, LANES, s1)
     store(stream, 2 * LANES, s2)
     store(stream, 3 * LANES, s3)
-    # The guide leads to the neighbourhood; on average one or two comparisons are left.
+    # The guide gives a close lower bound; on average one or two comparisons remain.
     count = tables.count_guide[distribution * GUIDE + int(uniform * GUIDE)]
     first = distribution * (batch + 1)
     while count < batch and uniform >= tables.active_count[first + count]:
@@ -113,7 +113,7 @@ def draw_count(tables, distribution, batch, stream):
 
 @kernel
 def _draw_patterns(tables, distribution, features, start, count, stream, x, groups):
-    """Fill x (features, groups · 16) with samples that have something active, lanes from `count` on with none.
+    """Fill x (features, groups · 16) with samples that have something active, and with zeros from sample `count` on.
 
     `start` is the number of the first sample among the `count` active ones.
     """
@@ -125,7 +125,7 @@ def _draw_patterns(tables, distribution, features, start, count, stream, x, grou
     top, rest = splat(np.uint32(np.uint32(31) - bits_used)), splat(bits_used)
     for g in range(groups):
         bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
-        # Two shifts, because a shift by 32 (a table of one entry) has no meaning.
+        # Two shifts, because a shift by 32 (for a table of one entry) is undefined.
         entry = (bits >> top) >> splat(_ONE)
         keep = (bits << rest) < gather(tables.pattern_limit, first, entry)
         kept = gather(tables.pattern_kept, first, entry)
@@ -144,13 +144,13 @@ def _draw_patterns(tables, distribution, features, start, count, stream, x, grou
 
 @kernel
 def next_groups(samples, most):
-    """Groups of sixteen in the next block when so many samples are left: an even number, at most `most`."""
+    """Groups of sixteen in the next block when this many samples are left: an even number, at most `most`."""
     return min(most, (samples + 2 * LANES - 1) // (2 * LANES) * 2)
 
 
 @kernel
 def draw_block(tables, distribution, features, padded, start, count, stream, x, groups):
-    """Fill x (padded features, groups · 16) with samples start, start + 1, … of the `count` that have to be drawn.
+    """Fill x (padded features, groups · 16) with samples start, start + 1, … of the `count` to be drawn.
 
     Lanes beyond the count, and rows beyond the features, are zero.
     """

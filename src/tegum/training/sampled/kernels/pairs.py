@@ -1,10 +1,10 @@
-"""The same products as in `step`, over the values that are not zero.
+"""The same products as in `step`, but only over non-zero values.
 
-In a large sparse problem few features of a sample are active, and once training has set in few outputs are alive. The
-values that are not zero are listed by feature, and for each of them a row of the hidden dimension is added up,
-hidden units as lanes. Arrays that end in `_rows` are (sample, hidden) or (feature, hidden), where x, h, dz and dh are
-(feature or hidden, sample). Their rows are `row` long, a multiple of sixteen; what stands behind the hidden dimension
-is read and written, and means nothing.
+In a large sparse problem few features of a sample are active, and once training is under way few outputs are non-zero.
+The non-zero values are listed by feature, and for each of them a row over the hidden dimension is accumulated, with
+hidden units as lanes. Arrays whose names end in `_rows` are (sample, hidden) or (feature, hidden), where x, h, dz and
+dh are (feature or hidden, sample). Their rows are `row` long, a multiple of sixteen; the padding beyond the hidden
+dimension is read and written, but has no meaning.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tegum.core.compiled.lanes import LANES, count_lanes, fma, lane_numbers, loa
 
 LEAST_HIDDEN = 8
 MOST_SHARE = 0.1
-"""Values are listed where at most this share of them is not zero, and where a row is worth the trouble."""
+"""Values are listed if at most this share of them is non-zero, and the hidden dimension is at least `LEAST_HIDDEN`."""
 
 
 @kernel
 def few_pairs(source, features, width):
-    """Whether few enough values of source (features, width) are not zero for listing them."""
+    """Whether few enough values of source (features, width) are non-zero to list them."""
     zero = splat(np.float32(0))
     count = 0
     for p in range(0, features * width, LANES):
@@ -31,9 +31,9 @@ def few_pairs(source, features, width):
 
 @kernel
 def list_pairs(source, features, width, first, sample, value):
-    """List the values of source (features, width) that are not zero, with their samples.
+    """List the non-zero values of source (features, width), with their samples.
 
-    Those of feature i are number first[i] … first[i + 1] − 1.
+    Those of feature i have the numbers first[i] … first[i + 1] − 1.
     """
     zero, numbers = splat(np.float32(0)), lane_numbers()
     count = 0

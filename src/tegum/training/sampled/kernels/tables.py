@@ -1,9 +1,9 @@
 """Feature distributions as the flat arrays that the kernels read.
 
-A batch is exchangeable, so for distributions with few activation patterns it is not drawn sample by sample: first
-how many of its samples have anything active (a binomial number), then a pattern for each of those from Walker's
-alias table. The samples with nothing active share one closed form. Everything else is drawn densely, one uniform
-for each feature.
+The samples of a batch are exchangeable, so for distributions with few activation patterns they are not drawn one by
+one: first the number of samples with anything active (a binomial variable) is drawn, then a pattern for each of those
+from Walker's alias table. The samples with nothing active share one closed form. Other distributions are drawn densely,
+one uniform per feature.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tegum.core.features.tables import MixtureTable
 MOST_PATTERNS = 4096
 MOST_PATTERN_FEATURES = 32
 DENSE_ABOVE = 0.9
-"""Independent features are drawn densely where more than this share of the samples has something active."""
+"""Independent features are drawn densely if more than this share of samples has anything active."""
 
 TILE = 4
-"""Features are padded to a multiple of this: the kernels work on so many outputs at a time."""
+"""Features are padded to a multiple of this: the number of outputs that the kernels compute at a time."""
 
 GUIDE = 256
-"""Entries of the guide to a table of a distribution function."""
+"""The number of entries in the guide table of a cumulative distribution function."""
 
 _FULL = 2.0**32
 
 
 class DistributionTables(NamedTuple):
-    """Several distributions of the same number of features, flat; numba takes it as it is."""
+    """Several distributions with the same number of features, as flat arrays that numba takes directly."""
 
     importance: Float[np.ndarray, " distribution_feature"]
     """float32, padded to `TILE` with zeros."""
@@ -67,7 +67,7 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
     """Pack distributions of equal size for batches of `batch` samples.
 
     Raises:
-        ValueError: a set is no mixture table.
+        ValueError: a set has no mixture table.
 
     """
     n = distributions[0].n
@@ -146,7 +146,7 @@ def _limits(gates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _patterns(tables: Sequence[MixtureTable]) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Activation patterns with anything active, as bit masks: their conditional probabilities, and their total."""
+    """Non-empty activation patterns as bit masks, their conditional probabilities, and their total probability."""
     sizes = [table.gates.shape[1] for table in tables]
     if sum(sizes) > MOST_PATTERN_FEATURES:
         return None
@@ -167,7 +167,7 @@ def _patterns(tables: Sequence[MixtureTable]) -> tuple[np.ndarray, np.ndarray, f
 
 
 def _patterns_of_set(table: MixtureTable) -> tuple[np.ndarray, np.ndarray]:
-    """Masks and probabilities of the patterns of one set; stops early where there are too many to be used."""
+    """Masks and probabilities of the patterns of one set; stops early if there are too many to use."""
     found: dict[int, float] = {}
     for weight, gates in zip(*table, strict=True):
         own = {0: float(weight)}
@@ -211,7 +211,7 @@ def _binomial_distribution(batch: int, probability: float) -> Float[np.ndarray, 
     if probability >= 1:
         return np.concatenate([np.zeros(batch), [1.0]])
     k = np.arange(batch + 1)
-    # No list: of a large batch it would take more room than all arrays.
+    # Not a list, which for a large batch would take more memory than all the arrays.
     log_factorial = np.fromiter(map(math.lgamma, range(1, batch + 2)), np.float64, batch + 1)
     log_mass = log_factorial[-1] - log_factorial - log_factorial[::-1]
     log_mass += k * math.log(probability) + (batch - k) * math.log1p(-probability)
