@@ -52,12 +52,12 @@ def render(
     overwrite: bool = False,
     progress: bool | Callable[[str, float], None] | None = True,
 ) -> Path:
-    """Render one run of a trajectory as a film of its embeddings beside its loss.
+    """Render one run of a trajectory as a film of its embeddings next to its loss.
 
     The ending of `target` decides between an MP4 and a GIF. A frame shows the last snapshot recorded up to its step;
     nothing is interpolated. The loss is the exact one if that takes less than about 20 seconds, otherwise the
     recorded one with its standard error. Of a diverged run the finite snapshots are shown, and of their embeddings
-    what fits beside those of most snapshots; the frame says so.
+    what fits on the axes of most snapshots; the frame says so.
 
     Args:
         run: a trajectory, or one run of it.
