@@ -9,12 +9,12 @@ from tegum import experiments
 from tegum.analysis.dynamics.drops import Drop, LossDrop, find_drops
 from tegum.analysis.dynamics.levels import Event, Jump, find_jumps, group_jumps, late_jumps
 from tegum.analysis.landscape.surface import distance
-from tegum.experiments.energy_levels.events_in_exact_loss import _beside, chosen, looked, measures
+from tegum.experiments.energy_levels.events_in_exact_loss import _calm_counterparts, chosen, examine, measures
 from tegum.experiments.energy_levels.figure import chosen_run
 from tegum.experiments.energy_levels.findings import Ending, Ensemble
 from tegum.experiments.energy_levels.measures import _chance
-from tegum.experiments.energy_levels.unmatched_drops import LoneDrops, lone_drops
-from tegum.experiments.energy_levels.unmatched_drops import measures as of_lone_drops
+from tegum.experiments.energy_levels.unmatched_drops import UnmatchedDrops, find_unmatched
+from tegum.experiments.energy_levels.unmatched_drops import measures as of_unmatched_drops
 from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import ANY
 from tegum.solutions.escapes import Leaving, crossing, growth
@@ -224,13 +224,13 @@ def test_a_drop_without_an_event_is_told_by_the_passage_it_lies_in():
     jumps = find_jumps(levels)
     slower = sorted(set(find_jumps(levels, longest=50_000)) - set(jumps), key=lambda jump: jump.seed)
     revivals = [LossDrop(3, 40_400, 40_600, 0.0, 0.0), LossDrop(4, 0, 50_000, 0.0, 0.0)]
-    lone = lone_drops(drops, levels, jumps, slower, revivals)
-    assert lone.counts == {"in an early jump": 1, "in a slow transition": 1, "in no transition": 2}
-    assert lone.reviving == 1
+    unmatched = find_unmatched(drops, levels, jumps, slower, revivals)
+    assert unmatched.counts == {"in an early jump": 1, "in a slow transition": 1, "in no transition": 2}
+    assert unmatched.reviving == 1
     # In the last one nothing happens but noise, which exceeds its own 95 % quantile by chance only.
-    assert [move.feature for move in lone.moves[:3]] == [2, 2, 2]
-    assert [move.significant for move in lone.moves] == [True, True, True, False]
-    measured = by_key(of_lone_drops(lone, range(5)))
+    assert [move.feature for move in unmatched.moves[:3]] == [2, 2, 2]
+    assert [move.significant for move in unmatched.moves] == [True, True, True, False]
+    measured = by_key(of_unmatched_drops(unmatched, range(5)))
     moving = measured["drops_without_event_in_which_feature_moves"]
     assert (moving.value, moving.n, moving.null) == (0.75, 4, 0.05)
     change = measured["dimensionality_change_in_drop_without_event"]
@@ -241,7 +241,7 @@ def test_a_drop_without_an_event_is_told_by_the_passage_it_lies_in():
 
 
 def test_without_lone_drops_there_is_nothing_to_tell():
-    measured = by_key(of_lone_drops(LoneDrops(), range(5)))
+    measured = by_key(of_unmatched_drops(UnmatchedDrops(), range(5)))
     assert measured["drops_without_event_in_which_feature_moves"].value is None
     assert measured["dimensionality_change_in_drop_without_event"].value is None
     assert measured["drops_without_event_in_no_passage"].value == 0
@@ -302,7 +302,7 @@ def small():
     begin, end = (int(run.step[np.argmax(growing > level)]) for level in (0.05, 0.45))
     (group,) = group_jumps([Jump(0, 3, begin, end, 0.0, 0.5), Jump(0, 2, begin, end, 1.0, 0.5)])
     drop = Drop(group, float(run.loss[0, 0] - run.loss[0, -1]), np.zeros(50))
-    return run, spec, drop, looked(run, spec, [drop], [1])
+    return run, spec, drop, examine(run, spec, [drop], [1])
 
 
 @pytest.mark.quick_form  # Its training takes as long as a quick form's.
@@ -359,7 +359,7 @@ def test_what_is_measured_of_them_is_told_beside_the_null(small):
 def test_a_plateau_that_rests_is_not_left_and_nothing_is_measured_of_its_escape(small):
     run, spec, drop, _ = small
     still = run.isel(seed=[1, 1]).assign_coords(seed=[0, 1])
-    found = looked(still, spec, [drop], [])
+    found = examine(still, spec, [drop], [])
     (passage,) = found.passages
     assert not passage.look.left
     assert not passage.look.saddle
@@ -376,14 +376,14 @@ def test_a_calm_run_beside_an_event_has_as_many_represented_features_and_is_used
     counts = np.array([[9, 9], [8, 8], [9, 8], [9, 9], [9, 10]])
     represented = xr.DataArray(counts, dims=("seed", "step"), coords={"seed": [3, 4, 5, 6, 7]})
     places = [(3, 0, 1), (4, 0, 1), (3, 0, 1)]
-    assert _beside(represented, places, [5, 6, 7]) == [(6, 0, 1), (5, 0, 1)]
-    assert _beside(represented, places, []) == []
+    assert _calm_counterparts(represented, places, [5, 6, 7]) == [(6, 0, 1), (5, 0, 1)]
+    assert _calm_counterparts(represented, places, []) == []
 
 
 @pytest.mark.quick_form
 def test_no_events_give_no_passages(small):
     run, spec, *_ = small
-    found = looked(run, spec, [], [1])
+    found = examine(run, spec, [], [1])
     assert (found.passages, found.calm) == ((), ())
 
 

@@ -19,7 +19,7 @@ from tegum.experiments.local_basis.findings import (
     end,
     lines,
     lost,
-    seen,
+    measured,
 )
 from tegum.experiments.reporting import by_key
 from tegum.training.dataset import specs_of
@@ -38,7 +38,7 @@ def quick(run_quick):
 
 def of(weights, cell):
     """All measures of some matrices."""
-    return seen(cell, xr.DataArray(np.asarray(weights, np.float64), dims=("seed", "feature", "hidden")), key=0)
+    return measured(cell, xr.DataArray(np.asarray(weights, np.float64), dims=("seed", "feature", "hidden")), key=0)
 
 
 def orthonormal(cell):

@@ -1,4 +1,4 @@
-"""Images as a film in a file: MP4 by ffmpeg, GIF by Pillow."""
+"""Write images as a film: MP4 by ffmpeg, GIF by Pillow."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from jaxtyping import UInt8
 from tegum.data.atomic import PART, replacing_file
 
 Image = UInt8[np.ndarray, "row column colour"]
-"""Red, green and blue."""
+"""An image with red, green and blue values for every pixel."""
 
 FASTEST_GIF = 50
-"""Frames per second: GIF counts in hundredths of a second, and viewers slow down what is shorter than two."""
+"""The most frames per second of a GIF, which counts in hundredths of a second; viewers slow down frames shorter than
+two of them."""
 
 LONGEST_GIF = 655.35
-"""Seconds that one image of a GIF can stay: its length is a number of 16 bits."""
+"""The longest time that one image of a GIF can stay, in seconds: its duration is a 16-bit number."""
 
 
 _BYTES_PER_PIXEL = {"mp4": 0.1, "gif": 0.25}
-"""What an image takes at most; measured: 0.004 to 0.023, and 0.011 to 0.057, also where the camera turns."""
+"""The most bytes per pixel of an image. Measured: 0.004 to 0.023 for MP4 and 0.011 to 0.057 for GIF, even with a
+turning camera."""
 
 
 def film_bytes(images: int, width: int, *, gif: bool) -> int:
-    """How large a film of so many different images is at most; they are half as high as wide."""
+    """The largest size in bytes of a film with this many different images, which are half as high as wide."""
     return 2**16 + int(images * width * width // 2 * _BYTES_PER_PIXEL["gif" if gif else "mp4"])
 
 
 @contextmanager
 def film_file(target: Path, *, overwrite: bool, call: str) -> Iterator[Path]:
-    """As `tegum.data.atomic.replacing_file`; and what killed writers to the same path have left is removed.
+    """Like `tegum.data.atomic.replacing_file`, but also remove what killed writers to the same path have left.
 
-    A part that is being written is locked by who writes it. Where there are no locks (Windows, some network disks),
-    nothing is taken for abandoned.
+    A part that is being written is locked by its writer. Without file locks (Windows, some network disks), no part is
+    taken to be abandoned.
 
     Raises:
-        FileExistsError: something is, or has appeared, at `target` and is not to be replaced.
-        OSError: the file cannot be made.
+        FileExistsError: a file exists at `target`, or has appeared there, and may not be replaced.
+        OSError: the file cannot be created.
 
     """
     lock = None
@@ -54,39 +56,39 @@ def film_file(target: Path, *, overwrite: bool, call: str) -> Iterator[Path]:
             try:
                 lock = _locked(part)
             except OSError as error:
-                # Its own sentence would quote the hidden name.
-                raise OSError(f"{call}: the file cannot be made: {error.strerror}") from None
+                # The original message would quote the hidden name.
+                raise OSError(f"{call}: the file cannot be created: {error.strerror}") from None
             yield part
     finally:
-        # Only now: a complete part that waits for its name is not abandoned either.
+        # Only now, as a complete part that waits for its final name is not abandoned either.
         if lock is not None:
             os.close(lock)
 
 
 def write_mp4(path: Path, images: Iterator[Image], size: tuple[int, int], fps: int, call: str) -> None:
-    """Write images one after the other as H.264, by the ffmpeg that comes with imageio-ffmpeg.
+    """Write images one after the other as H.264, using the ffmpeg that comes with imageio-ffmpeg.
 
     Args:
-        path: of the file, ending in .mp4.
-        images: all of one size.
+        path: the path of the file, ending in .mp4.
+        images: the images, all of the same size.
         size: width and height in pixels, both even.
         fps: frames per second.
-        call: what the sentence starts with.
+        call: the start of error messages.
 
     Raises:
-        OSError: there is no ffmpeg that runs here, or it could not write the file.
+        OSError: no ffmpeg runs here, or it could not write the file.
 
     """
     width, height = size
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
-    # Constant quality, in the pixel format that all players know.
+    # Constant quality, in the pixel format that all players support.
     coded = ["-an", "-c:v", "libx264", "-crf", "15", "-pix_fmt", "yuv420p", str(path)]
     ffmpeg = _ffmpeg([*raw, *coded], call)
     with ffmpeg:
         assert ffmpeg.stdin is not None
         assert ffmpeg.stderr is not None
         try:
-            # It has stopped if it takes no more; why, it tells below.
+            # If it accepts no more data it has stopped; its error output below says why.
             with suppress(BrokenPipeError):
                 for image in images:
                     ffmpeg.stdin.write(np.ascontiguousarray(image).data)
@@ -95,25 +97,25 @@ def write_mp4(path: Path, images: Iterator[Image], size: tuple[int, int], fps: i
         except BaseException:
             ffmpeg.kill()
             raise
-        told = ffmpeg.stderr.read().decode(errors="replace").strip()
+        output = ffmpeg.stderr.read().decode(errors="replace").strip()
     if ffmpeg.returncode or not (path.exists() and path.stat().st_size):
-        # Its first line is the cause. Who reads it knows neither its addresses nor our hidden name.
-        line = told.splitlines()[0] if told else "it has stopped without a word"
+        # The first line is the cause. Memory addresses and our hidden name would mean nothing to the reader.
+        line = output.splitlines()[0] if output else "it stopped without an error message"
         why = re.sub(r"\[[^\]]*@ 0x[0-9a-f]+\] *", "", line).replace(str(path), "the file")
         raise OSError(f"{call}: ffmpeg could not write it: {why}")
 
 
 def write_gif(path: Path, images: Iterator[Image], colours: Image, fps: int, count: int, call: str) -> None:
-    """Write images as an endless GIF; neighbours that are equal become one frame that stays as long as both.
+    """Write images as an endless GIF; equal consecutive images become one frame of the same total duration.
 
     Args:
-        path: of the file.
-        images: all of one size.
-        colours: an image with all the colours there are: its best 256 are used in all.
-        fps: frames per second, at most `FASTEST_GIF`. Where a frame is no whole number of hundredths of a second, some
-            stay one longer than others, so that the film is as long as asked.
-        count: how many images there are, at least one.
-        call: what the sentence starts with.
+        path: the path of the file.
+        images: the images, all of the same size.
+        colours: an image with all colours of the film, of which the best 256 are used throughout.
+        fps: frames per second, at most `FASTEST_GIF`. If the duration of a frame is not a whole number of hundredths of
+            a second, some frames stay one hundredth longer than others, so that the total duration is right.
+        count: the number of images, at least one.
+        call: the start of error messages.
 
     Raises:
         OSError: the file could not be written.
@@ -135,14 +137,14 @@ def write_gif(path: Path, images: Iterator[Image], colours: Image, fps: int, cou
 def _ffmpeg(arguments: list[str], call: str) -> subprocess.Popen[bytes]:
     from imageio_ffmpeg import get_ffmpeg_exe
 
-    rule = "an .mp4 needs an ffmpeg that runs here: install imageio-ffmpeg anew, or name one in IMAGEIO_FFMPEG_EXE"
+    rule = "an .mp4 needs a working ffmpeg: reinstall imageio-ffmpeg, or name one in IMAGEIO_FFMPEG_EXE"
     try:
         program = get_ffmpeg_exe()
     except RuntimeError:
         raise OSError(f"{call}: no ffmpeg was found; {rule}") from None
     try:
-        # A group of its own, so that Ctrl-C is for the one who films. (The package has a writer, which runs Python
-        # between fork and exec for that, and may hang beside the threads of JAX.)
+        # In a process group of its own, so that Ctrl-C reaches only this process. (The package's own writer runs Python
+        # between fork and exec for this, and may hang if JAX has threads.)
         return subprocess.Popen(
             [program, "-y", "-loglevel", "error", *arguments],
             stdin=subprocess.PIPE,
@@ -155,12 +157,12 @@ def _ffmpeg(arguments: list[str], call: str) -> subprocess.Popen[bytes]:
 
 
 def _parts_of(target: Path) -> str:
-    """A pattern of the names that `replacing_file` gives to parts of this file."""
+    """A pattern for the names that `replacing_file` gives to parts of this file."""
     return f".{glob.escape(target.stem)}.{'[0-9a-f]' * 8}{PART}{glob.escape(target.suffix)}"
 
 
 def _locked(part: Path) -> int | None:
-    """A descriptor that holds the lock of the file, which is made, until closed; None if nobody can lock it."""
+    """Create the file and return a descriptor that holds its lock until closed; None if files cannot be locked."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -174,12 +176,12 @@ def _locked(part: Path) -> int | None:
             return None
         if os.fstat(descriptor).st_nlink:
             return descriptor
-        # Another writer has taken it for abandoned just before it was locked.
+        # Another writer took it to be abandoned just before it was locked, and removed it.
         os.close(descriptor)
 
 
 def _remove_if_abandoned(part: Path) -> None:
-    """Remove what no one has locked."""
+    """Remove a part that no process has locked."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -188,7 +190,7 @@ def _remove_if_abandoned(part: Path) -> None:
         descriptor = os.open(part, os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another may have removed it since, and its name may be another's by now.
+            # It may have been removed in the meantime, and its name may belong to another file by now.
             if os.fstat(descriptor).st_nlink:
                 part.unlink()
         finally:

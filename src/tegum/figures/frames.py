@@ -1,4 +1,4 @@
-"""The frames of a film of one run: its embeddings in the plane or in space, beside the loss."""
+"""The frames of a film of one run: its embeddings in the plane or in space, next to its loss."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Clock = Literal["snapshots", "linear", "logarithmic"]
-"""What goes on evenly: snapshots, steps, or the logarithm of steps."""
+"""The time axis of a film: equal time per snapshot, per step, or per logarithm of the step."""
 
 _INCHES = (9.6, 4.8)
-"""Of a frame, whose resolution follows from the width in pixels."""
+"""The width and height of a frame, in inches; its resolution follows from the width in pixels."""
 
 _LABELLED, _CROWDED = 12, 40
-"""So many features at most are numbered, and so many in smaller type."""
+"""Up to the first number features are labelled in normal type, and up to the second in smaller type."""
 
 _DECADE = 10.0
-"""The loss is drawn on a log axis where it falls to less than a part of so much."""
+"""The loss is drawn on a log axis if it falls by more than this factor."""
 
 _SECONDS = 20.0
-"""No more time is taken for exact losses."""
+"""The most time spent on computing exact losses, in seconds."""
 
 _BURST = 3.0
-"""Of a diverged run, embeddings beyond so many times the usual are not given room."""
+"""In a diverged run, the axes leave out embeddings longer than this multiple of the usual length."""
 
 
 @final
@@ -79,12 +79,12 @@ class Film:
             self._figure = new_figure(figsize=(_INCHES[0], self.size[1] / dpi), dpi=dpi)
             self._canvas: Any = self._figure.canvas
             self._space()
-        # Drawn upon the rest, which is drawn once: several times as fast.
+        # What moves is drawn on top of a background that is drawn once, which is several times as fast.
         self._still: Any = None
         self._moving: list[Any] = []
 
     def schedule(self, frames: int | None = None) -> Int[np.ndarray, " frame"]:
-        """Which snapshot each of so many frames shows; None is one frame for each snapshot."""
+        """The snapshot that each of `frames` frames shows; None gives one frame per snapshot."""
         count = len(self.steps) if frames is None else frames
         first, last = float(self.steps[0]), float(self.steps[-1])
         match self._clock:
@@ -101,10 +101,10 @@ class Film:
         return np.searchsorted(self.steps, now + 1e-9 * last, side="right") - 1
 
     def image(self, at: int, part: float = 0.0) -> Image:
-        """The frame that shows the snapshot `at`; `part` of the film is over, by which the camera has turned."""
+        """The frame that shows snapshot `at`, after a fraction `part` of the film, over which the camera turns."""
         with style.drawing():
             if not self._moving:
-                # Exact losses may take a while: what can be refused has been by now.
+                # Exact losses may take a while, so they come after all checks of the input.
                 self._curve()
                 self._moving = [self._spokes, *self._points, *self._numbers, self._passed, self._mark, self._title]
                 for artist in self._moving:
@@ -121,7 +121,7 @@ class Film:
             return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
 
     def _space(self) -> None:
-        """The panel of the embeddings, with all that does not move."""
+        """Lay out the panel of the embeddings, with everything that does not move."""
         from matplotlib.collections import LineCollection
         from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
@@ -163,16 +163,16 @@ class Film:
                     place.text(*np.zeros(self._axes), str(feature), fontsize=size, ha="center", va="center")
                 )
         self._title = self._figure.text(0.02, 0.945, "", fontsize=11.0, fontweight="bold", va="center")
-        told = "in one pose through all steps"
+        note = "in the same pose at all steps"
         if self._run.sizes["hidden"] > self._axes:
-            told = (
-                f"projected on the {self._axes} leading directions of the last of {self._run.sizes['hidden']} hidden "
-                f"dimensions, {self._view.share:.0%} of |W|²"
+            note = (
+                f"projected from {self._run.sizes['hidden']} hidden dimensions onto the {self._axes} leading "
+                f"directions of the last step, {100 * self._view.share:.0f} % of |W|²"
             )
-        self._figure.text(0.02, 0.895, told, fontsize=7.5, color=style.MUTED, va="center")
-        noted = ["diverged: only its finite snapshots, cut off at the axes"] if self._diverged else []
+        self._figure.text(0.02, 0.895, note, fontsize=7.5, color=style.MUTED, va="center")
+        noted = ["diverged: finite snapshots only, cut off at the axes"] if self._diverged else []
         if not self._numbers:
-            noted.append(f"{count} features, too many for numbers")
+            noted.append(f"{count} features, too many to number")
         self._figure.text(0.975, 0.825, "\n".join(noted), fontsize=7.5, color=style.MUTED, ha="right", va="bottom")
         if 1 < len(names) <= len(style.ACCENTS):
             self._figure.legend(
@@ -181,11 +181,11 @@ class Film:
             )  # fmt: skip
 
     def _coloured(self) -> tuple[list[Int[np.ndarray, " member"]], list[str], list[Any]]:
-        """Features that share a colour, names of these groups, and their colours.
+        """Groups of features that share a colour, the names of these groups, and their colours.
 
-        The members of a set share one, and each independent feature has its own. Where that makes more than there are
-        strong colours, independent features share that of their set; where even sets are more, or all is one set, each
-        group has a calm colour: enough to be followed by eye.
+        The members of a set share a colour, and each independent feature has its own. If that takes more than the
+        strong colours available, independent features share the colour of their set. If there are still too many
+        groups, or there is only one set, each group has a pale colour, which is enough to follow it by eye.
         """
         features = self._run.sizes["feature"]
         number = self._run["set"].values if "set" in self._run.coords else np.zeros(features, int)
@@ -209,7 +209,7 @@ class Film:
         )
 
     def _curve(self) -> None:
-        """The panel of the loss, whole; a mark moves on it."""
+        """Draw the panel with the whole loss curve, on which a marker moves."""
         from tegum.training.compare import known_loss
 
         place: Axes = self._figure.add_axes((0.6, 0.13, 0.375, 0.68))
@@ -234,11 +234,11 @@ class Film:
             place.set_yscale("log", nonpositive="clip")
         scale = ""
         if logarithmic and self.steps[0] < 1:
-            # Step 0 has no place on a log axis, and what was not recorded no shape: a straight line to the next one.
+            # Step 0 has no place on a log axis; up to the next recorded step the axis is linear.
             least, most = (len(str(int(step))) - 1 for step in (self.steps[1], self.steps[-1]))
             decades = 10.0 ** np.arange(least, most + 1)
             place.set_xscale("symlog", linthresh=decades[0], linscale=0.4)
-            # Its own choice has ticks below the threshold as well, upon that of 0.
+            # Matplotlib would also put ticks below the threshold, on top of the tick at 0.
             place.set_xticks([0.0, *decades])
             place.set_xticks(
                 [tick for tick in np.outer(decades, range(2, 10)).flat if tick < self.steps[-1]], minor=True
@@ -257,14 +257,14 @@ class Film:
             limits = place.get_ylim()
             low, high = loss - error.values, loss + error.values
             place.fill_between(self.steps, low, high, color=style.MUTED, alpha=0.25, lw=0)
-            if falls:  # a band that reaches 0 has no end on a log axis
+            if falls:  # On a log axis a band that reaches 0 would have no lower end.
                 place.set_ylim(limits)
 
     def _show(self, at: int, part: float) -> None:
         here = self._view.positions[at]
         far = np.abs(here).max(-1, keepdims=True)
         inside = far <= self._reach
-        # Cut here: matplotlib cuts nothing in three dimensions, and no text in two.
+        # Clipped here, as matplotlib clips nothing in three dimensions and no text in two.
         ends = np.where(inside, here, here * (self._reach / np.where(inside, 1.0, far)))
         points = np.where(inside, here, np.nan)
         self._spokes.set_segments(list(np.stack([np.zeros_like(ends), ends], 1)[self._order]))
@@ -275,10 +275,10 @@ class Film:
                 artist.set_data_3d(*points[members].T)
         for text, row, shown in zip(self._numbers, here, inside[:, 0], strict=bool(self._numbers)):
             length = float(np.linalg.norm(row))
-            # Beside the point, outwards; next to the origin numbers would cover each other.
+            # Next to the point, outwards; near the origin numbers would overlap.
             text.set_visible(bool(shown) and length > 0.2 * self._reach)
-            beside = row * (1 + (0.085 if self._axes == 2 else 0.13) * self._reach / max(length, 1e-12))
-            text.set_position(beside) if self._axes == 2 else text.set_position_3d(beside)
+            outside = row * (1 + (0.085 if self._axes == 2 else 0.13) * self._reach / max(length, 1e-12))
+            text.set_position(outside) if self._axes == 2 else text.set_position_3d(outside)
         if self._turn:
             self._place.view_init(elev=22, azim=-60 + self._turn * part)
         self._passed.set_data(self.steps[: at + 1], self._loss[: at + 1])
@@ -294,7 +294,7 @@ class Film:
 
 
 def _extent(positions: Float[np.ndarray, "step feature axis"], diverged: bool) -> float:
-    """The length that has room in all frames: the longest, but not where a run explodes, which would hide the rest."""
+    """The length that the axes cover: the longest embedding, unless the run explodes, which would hide all the rest."""
     longest = np.sort(np.linalg.norm(positions, axis=-1).max(-1))
     usual = longest[(len(longest) - 1) // 2]
     return float(longest[longest <= _BURST * usual][-1] if diverged else longest[-1])

@@ -64,9 +64,9 @@ def energy_levels(
         if set(given.dims) != set(dims):
             raise ValueError(f"energy_levels({name} with dims {given.dims}): it must have the dims {dims}")
     with style.drawing():
-        told = style.Caption(caption)
+        note = style.Caption(caption)
         # In inches from the bottom: the caption, then the panels, whose size is fixed.
-        under = 0.65 + told.height
+        under = 0.65 + note.height
         below = under if jumps is None else under + _ENSEMBLE
         height = below + _PANELS + 0.3
         figure = new_figure(figsize=(style.WIDTH, height))
@@ -81,7 +81,7 @@ def energy_levels(
             room = (under / height, (_ENSEMBLE - 0.95) / height)
             draw_jumps(figure.add_axes((0.095, room[0], 0.42, room[1])), jumps)
             draw_shares(figure.add_axes((0.73, room[0], 0.24, room[1])), shares)
-        told.write(figure, under - 0.55)
+        note.write(figure, under - 0.55)
     return figure
 
 
@@ -211,14 +211,14 @@ def _draw_loss(panel: Axes, loss: xr.DataArray, features: int, drops: Sequence[D
     )
     for drop in drops:
         if np.isfinite(drop.size):
-            beside = abs(drop.size) > 0.15 * span
+            large = abs(drop.size) > 0.15 * span
             after = float(loss.sel(step=drop.event.end))
             panel.annotate(
                 f"{-drop.size:+.4f}".replace("-", "\u2212"),
-                (drop.event.end, after + drop.size / 2 if beside else after),
+                (drop.event.end, after + drop.size / 2 if large else after),
                 # Next to the fall if it is large enough, otherwise below the line.
-                xytext=(5, 0) if beside else (2, -6),
+                xytext=(5, 0) if large else (2, -6),
                 textcoords="offset points",
-                va="center" if beside else "top",
+                va="center" if large else "top",
                 zorder=5,
             )

@@ -78,8 +78,8 @@ def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, flo
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.65 + told.height
+        note = style.Caption(caption)
+        below = 0.65 + note.height
         above = 0.12 + 0.145 * max(len(curves) for curves in columns.values())
         height = below + len(_ROW_LABELS) * _MEASURE_HEIGHT + above
         figure = new_figure(figsize=(style.WIDTH, height))
@@ -100,7 +100,7 @@ def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, flo
                 handletextpad=0.5, fontsize=7.5,
             )  # fmt: skip
         figure.align_ylabels(panels[:, 0])
-        told.write(figure, below - 0.5)
+        note.write(figure, below - 0.5)
     return figure
 
 

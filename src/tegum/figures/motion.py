@@ -1,6 +1,6 @@
-"""A film of one run: its embeddings in the plane or in space, beside the loss, as an MP4 or a GIF.
+"""A film of one run, with its embeddings in the plane or in space next to its loss, as an MP4 or a GIF.
 
-The embeddings keep one pose (`tegum.analysis.geometry.views`): what moves is learning, not the gauge.
+The embeddings keep one pose (`tegum.analysis.geometry.views`), so motion shows learning and not the gauge.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _NARROWEST, _WIDEST = 320, 3840
-"""Pixels."""
+"""The least and the largest width of a frame, in pixels."""
 
 _LONGEST = 86_400
-"""Seconds."""
+"""The longest film, in seconds."""
 
 
 @refusing
@@ -52,12 +52,12 @@ def render(
     overwrite: bool = False,
     progress: bool | Callable[[str, float], None] | None = True,
 ) -> Path:
-    """Render one run of a trajectory as a film of its embeddings beside its loss.
+    """Render one run of a trajectory as a film of its embeddings next to its loss.
 
     The ending of `target` decides between an MP4 and a GIF. A frame shows the last snapshot recorded up to its step;
     nothing is interpolated. The loss is the exact one if that takes less than about 20 seconds, otherwise the
     recorded one with its standard error. Of a diverged run the finite snapshots are shown, and of their embeddings
-    what fits beside those of most snapshots; the frame says so.
+    what fits on the axes of most snapshots; the frame says so.
 
     Args:
         run: a trajectory, or one run of it.
@@ -120,35 +120,35 @@ def render(
         turn=turn,
     )
     frames = film.schedule(None if seconds is None else max(2, round(rate * seconds)))
-    # An image that is like the one before takes next to nothing.
+    # An image equal to the previous one takes up almost no space.
     drawn = len(frames) if turn else len(np.unique(frames))
     if gif and (longest := np.bincount(frames).max() / rate) >= LONGEST_GIF:
-        rule = f"an image of a GIF can stay for less than {LONGEST_GIF:g} s, and one of these for {longest:.0f} s"
-        raise ValueError(f"render(seconds={seconds!r}): {rule}; an .mp4 can be as long")
+        rule = f"an image of a GIF must stay for less than {LONGEST_GIF:g} s, and one stays for {longest:.0f} s"
+        raise ValueError(f"render(seconds={seconds!r}): {rule}; an .mp4 has no such limit")
     if gif:
-        # Pillow keeps every image that differs from the one before, a byte for each pixel, until all are there.
+        # Pillow keeps every image that differs from the previous one, a byte per pixel, until all are there.
         size = drawn * width * width // 2
         check_memory(f"render(width={width})", f"{drawn:,} images of a GIF", size, "fewer fit, and an .mp4 keeps none")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{call}: the folder {str(path.parent)!r} does not exist; create it first")
 
     with ReservedSpace(path.absolute().parent, film_bytes(drawn, int(width), gif=gif), call=call, what="the film"):
-        pass  # It is there now; a film grows as it is written, and cannot take what is held for it.
+        pass  # There is enough space now. A film grows as it is written, and could not use space reserved for it.
 
-    with shown(progress, Phases(path.name), "render") as told:
+    with shown(progress, Phases(path.name), "render") as report:
 
         def images() -> Iterator[Image]:
             for number, at in enumerate(frames.tolist()):
-                told("frames", number / len(frames))
+                report("frames", number / len(frames))
                 yield film.image(at, number / max(1, len(frames) - 1))
 
         with film_file(path.absolute(), overwrite=overwrite, call=call) as part:
             if gif:
-                # The colours of the last snapshot are those of all.
+                # The last snapshot has all the colours.
                 write_gif(part, images(), film.image(len(film.steps) - 1), rate, len(frames), call)
             else:
                 write_mp4(part, images(), film.size, rate, call)
-        told("frames", 1.0)
+        report("frames", 1.0)
     return path
 
 
@@ -161,10 +161,10 @@ def chosen(
     stop: int | None = None,
     every: int = 1,
 ) -> xr.Dataset:
-    """One run, from one step to another, without snapshots that are not finite; dims step, feature and hidden.
+    """Select one run between two steps, without snapshots that are not finite; its dims are step, feature and hidden.
 
-    An entry of the weights beyond `tegum.analysis.geometry.measures.LARGEST_WEIGHT` is not finite, and a run with such
-    snapshots has diverged: its `result` says so.
+    Weights beyond `tegum.analysis.geometry.measures.LARGEST_WEIGHT` do not count as finite, and a run with such
+    snapshots is marked as diverged in its `result`.
 
     Raises:
         ValueError: there is no such run, or there are fewer than two snapshots.
@@ -174,7 +174,7 @@ def chosen(
 
     call = "render(run)"
     if missing := [name for name in ("weights", "loss") if name not in run]:
-        raise ValueError(f"{call}: {missing[0]!r} must be there, as in a trajectory of tegum")
+        raise ValueError(f"{call}: {missing[0]!r} is missing; run must be a trajectory of tegum")
     if "spec" in run["weights"].dims:
         count = run.sizes["spec"]
         if spec is None or not 0 <= spec < count:
@@ -183,7 +183,7 @@ def chosen(
             )
         run = _only(run.isel(spec=spec), spec)
     elif spec is not None:
-        raise ValueError(f"render(spec={spec!r}): there is one Spec only; leave spec out")
+        raise ValueError(f"render(spec={spec!r}): there is only one Spec; leave spec out")
     if "seed" in run.dims:
         seeds = run["seed"].values.tolist()
         if seed is not None and seed not in seeds:
@@ -191,28 +191,28 @@ def chosen(
         run = run.isel(seed=0 if seed is None else seeds.index(seed))
     elif seed is not None and ("seed" not in run.coords or seed != run["seed"].item()):
         own = f", of seed {run['seed'].item()}" if "seed" in run.coords else ""
-        raise ValueError(f"render(seed={seed!r}): there is one run only{own}; leave seed out")
+        raise ValueError(f"render(seed={seed!r}): there is only one run{own}; leave seed out")
     if "step" not in run.dims:
-        raise ValueError(f"{call}: there is nothing to animate in one snapshot")
+        raise ValueError(f"{call}: there is nothing to animate in a single snapshot")
     steps = run["step"].values
     within = (steps >= (steps[0] if start is None else start)) & (steps <= (steps[-1] if stop is None else stop))
-    # NaN compares as False. In float32 the limit would be infinite.
+    # NaN compares as False. The limit would be infinite in float32.
     small = np.abs(run["weights"].transpose("step", "feature", "hidden").values.astype(float)) <= LARGEST_WEIGHT
     finite = small.all((1, 2)) & np.isfinite(run["loss"].values)
     kept = np.flatnonzero(within & finite)
     kept = np.unique(np.append(kept[::every], kept[-1:]))
     if len(kept) < 2:
         found = f"{len(kept)} of {len(steps)} snapshots left"
-        raise ValueError(f"{call}: there is nothing to animate with {found}; it takes two finite ones at least")
+        raise ValueError(f"{call}: there is nothing to animate with {found}; at least two finite ones are needed")
     if (within & ~finite).any():
         run = run.assign(result="diverged")
     return run.isel(step=kept)
 
 
 def _only(run: xr.Dataset, spec: int) -> xr.Dataset:
-    """The runs of one Spec, told as those of that Spec alone: its loss is then known.
+    """The runs of one Spec, with that Spec alone in their attributes, so that their exact loss can be computed.
 
-    Runs that say themselves of which Spec they are need no help.
+    Runs that carry the hash of their Spec are left unchanged.
     """
     if SPEC_HASH in run.coords:
         return run

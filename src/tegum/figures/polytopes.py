@@ -64,8 +64,8 @@ def polytopes(
 
     """
     with style.drawing():
-        told = style.Caption(caption)
-        below = 0.2 + told.height
+        text = style.Caption(caption)
+        below = 0.2 + text.height
         gaps = 0.15, 0.12, 0.75
         height = below + sum(_HEIGHTS) + sum(gaps)
         figure = new_figure(figsize=(style.WIDTH, height))
@@ -100,7 +100,7 @@ def polytopes(
             )
             _draw_vectors(place, name, vectors)
             place.set_title(f"{name}\n({note})" if note else name, pad=1, fontsize=8.0)
-        told.write(figure, below - 0.12)
+        text.write(figure, below - 0.12)
     return figure
 
 
@@ -138,8 +138,8 @@ def _draw_levels(panel: Axes, models: Sequence[Dots]) -> None:
             for name, wide in zip(model.shapes, model.wide, strict=True)
         ]
         panel.scatter(model.ratio * spread, model.levels, s=4.0, c=colours, linewidths=0, zorder=3)
-        beside = np.exp(0.022 * np.linspace(-1, 1, max(len(model.rest), 2)))[: len(model.rest)]
-        panel.scatter(model.ratio * beside, model.rest, s=0.5, c=_SPECK, linewidths=0, zorder=2)
+        sideways = np.exp(0.022 * np.linspace(-1, 1, max(len(model.rest), 2)))[: len(model.rest)]
+        panel.scatter(model.ratio * sideways, model.rest, s=0.5, c=_SPECK, linewidths=0, zorder=2)
     finite = [model for model in models if np.isfinite(model.per_feature)]
     ratios = sorted({model.ratio for model in finite})
     panel.plot(

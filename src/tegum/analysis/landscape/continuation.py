@@ -134,18 +134,18 @@ def follow(
         raise ValueError(f"follow(values={short(targets)}): values must rise or fall, and there must be at least one")
     path = Path.of(parameter, point.features, point, point.tol if tol is None else checked(tol, "follow"), "follow")
     span = abs(targets[-1] - targets[0]) or abs(targets[0]) or 1.0
-    with shown(progress, Counts(f"branch along {path.name}", "values"), "follow") as told:
+    with shown(progress, Counts(f"branch along {path.name}", "values"), "follow") as report:
         track = Track(path, point, path.start(point, targets[0]), span, "follow(point)")
         changes: list[BranchChange] = []
         if isinstance(found := track.at(targets[0]), BranchChange):
             raise ValueError(f"follow(values={short(targets)}): there is no branch at the first value; {found}")
         for number, target in enumerate(targets[1:], 1):
-            told(number, len(targets))
+            report(number, len(targets))
             if isinstance(found := track.at(target), BranchChange):
                 changes = [found]
                 break
         else:
-            told(len(targets), len(targets))
+            report(len(targets), len(targets))
         first, last = sorted((targets[0], targets[-1]))
         known = [(value, each) for value, each in track.known if first <= value <= last]
         changes = track.passages(known) + changes

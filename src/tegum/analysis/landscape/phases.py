@@ -142,7 +142,7 @@ def phase_boundary(
         raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
     with shown(
         progress, Phases(f"boundary in {parameter if isinstance(parameter, str) else 'a parameter'}"), call
-    ) as told:
+    ) as report:
         tracks = []
         for name, config in (("config_a", config_a), ("config_b", config_b)):
             point = config
@@ -155,7 +155,7 @@ def phase_boundary(
             path = Path.of(parameter, features, point, tol, call)
             begin = path.start(point, low) if start is None else start
             tracks.append(Track(path, point, begin, high - low, f"{call}({name})"))
-        return _Pair((tracks[0], tracks[1]), low, high, told).boundary(tol)
+        return _Pair((tracks[0], tracks[1]), low, high, report).boundary(tol)
 
 
 class _Difference(NamedTuple):
@@ -188,14 +188,16 @@ class _OneBranchEndedError(Exception):
 class _Pair:
     """Two branches over one range."""
 
-    def __init__(self, tracks: tuple[Track, Track], low: float, high: float, told: Callable[[str, None], None]) -> None:
-        self.tracks, self.low, self.high, self.told = tracks, low, high, told
+    def __init__(
+        self, tracks: tuple[Track, Track], low: float, high: float, report: Callable[[str, None], None]
+    ) -> None:
+        self.tracks, self.low, self.high, self.report = tracks, low, high, report
         self.name = tracks[0].path.name
         self.evaluated: dict[float, float] = {}
 
     def difference(self, value: float) -> _Difference:
         """L_a − L_b at a value; raises _OneBranchEndedError if one of the branches does not reach it."""
-        self.told(f"{self.name} = {value:.6g}", None)
+        self.report(f"{self.name} = {value:.6g}", None)
         if isinstance(a := self.tracks[0].at(value), BranchChange):
             # Then the other branch need not be followed.
             raise _OneBranchEndedError(0, a)
@@ -224,7 +226,7 @@ class _Pair:
         if not all(abs(each.value) > each.error for each in (first, last)) or first.value * last.value > 0:
             where = f"L_a − L_b is {first.value:.4g} and {last.value:.4g} at {self.name} = {low:g} and {high:g}"
             if cut is not None:
-                raise ValueError(f"{self._told(cut)}; as far as both exist, {where}: no change of order")
+                raise ValueError(f"{self._sentence(cut)}; as far as both exist, {where}: no change of order")
             raise ValueError(
                 f"phase_boundary(low, high): {where}; the losses must change their order between low and high"
             )
@@ -244,9 +246,9 @@ class _Pair:
         try:
             return self.difference(value)
         except _OneBranchEndedError as error:
-            raise ValueError(self._told(error)) from None
+            raise ValueError(self._sentence(error)) from None
 
-    def _told(self, ended: _OneBranchEndedError) -> str:
+    def _sentence(self, ended: _OneBranchEndedError) -> str:
         name, where = ("config_a", "config_b")[ended.number], f"between {self.name} = {self.low:g} and {self.high:g}"
         return f"phase_boundary({name}): its branch must not end {where}; {ended.change}"
 
@@ -267,15 +269,15 @@ class _Pair:
         """The boundary at which one branch ends in the other; None if it does not."""
         change, track, other = ended.change, self.tracks[ended.number], self.tracks[1 - ended.number]
         last, point = min(track.known, key=lambda each: abs(each[0] - change.value))
-        beside = other.at(last)
+        opposite = other.at(last)
         if (
             change.kind != "merger"
-            or not isinstance(beside, CriticalPoint)
-            or distance(point.weights, point.bias, beside.weights, beside.bias) > track.near(last)
+            or not isinstance(opposite, CriticalPoint)
+            or distance(point.weights, point.bias, opposite.weights, opposite.bias) > track.near(last)
             or not (passage := self._passage(1 - ended.number, change.value))
         ):
             return None
-        a, b = (point, beside) if ended.number == 0 else (beside, point)
+        a, b = (point, opposite) if ended.number == 0 else (opposite, point)
         at = _Difference(a.loss - b.loss, _loss_error(a) + _loss_error(b), a, b)
         return self._made(passage.value, passage.error, self._slope(last, at), "continuous", a, b)
 

@@ -190,8 +190,8 @@ class Track:
     def at(self, value: float) -> CriticalPoint | BranchChange:
         """The point of the branch at a value; or how and where the branch ends before it."""
         place = bisect.bisect_left(self.known, value, key=lambda each: each[0])
-        beside = self.known[max(place - 1, 0) : place + 1]
-        nearer, *other = sorted(beside, key=lambda each: abs(each[0] - value))
+        neighbours = self.known[max(place - 1, 0) : place + 1]
+        nearer, *other = sorted(neighbours, key=lambda each: abs(each[0] - value))
         found = self._walk(*nearer, value)
         # Near a fold the value may be reachable only from the other side.
         return self._walk(*other[0], value) if isinstance(found, BranchChange) and other else found

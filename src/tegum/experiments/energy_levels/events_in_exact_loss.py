@@ -124,7 +124,7 @@ class EventInExactLoss:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Looked:
+class ExactLossFindings:
     """What the exact loss shows around events and, as a null, in runs without events at the same steps."""
 
     passages: tuple[EventInExactLoss, ...] = ()
@@ -148,7 +148,7 @@ def chosen(drops: Sequence[Drop[Event]], runs: int) -> list[Drop[Event]]:
     return list(first.values())[: min(MOST_EVENTS, runs // RUNS_FOR_EACH)]
 
 
-def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequence[int]) -> Looked:
+def examine(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequence[int]) -> ExactLossFindings:
     """Examine some events in the exact loss.
 
     Args:
@@ -164,7 +164,7 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
     from tegum.training.spec.snapshots import Snapshots
 
     if not drops:
-        return Looked()
+        return ExactLossFindings()
     steps = run["step"].values
     represented = (
         (dimensionality(run["weights"]) >= REPRESENTED_DIMENSIONALITY).sum("feature").transpose("seed", "step")
@@ -174,7 +174,7 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
         (drop.event.seed, _place(steps, drop.event.start - BEFORE), _place(steps, drop.event.start - MARGIN))
         for drop in drops
     ]
-    places += _beside(represented, places, calm)
+    places += _calm_counterparts(represented, places, calm)
     states = [_state(run, seed, begin) for seed, begin, _ in places]
     flows = flown(
         spec,
@@ -198,12 +198,14 @@ def looked(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Sequ
     ]
     after = found[len(places) :]
     own = [_state(run, drop.event.seed, _place(steps, drop.event.end + MARGIN)) for drop in drops]
-    return Looked(_passages(spec, drops, looks, after, states, own, flows, slowest), tuple(looks[len(drops) :]))
+    return ExactLossFindings(
+        _passages(spec, drops, looks, after, states, own, flows, slowest), tuple(looks[len(drops) :])
+    )
 
 
-def measures(looked: Looked) -> list[Measure]:
+def measures(found: ExactLossFindings) -> list[Measure]:
     """The measures of the events examined in the exact loss, one per run; or that there are none."""
-    passages, calm = looked.passages, looked.calm
+    passages, calm = found.passages, found.calm
     if not passages:
         rule = f"swaps, births and completions with a drop, examined only in ensembles of {FEWEST_RUNS} runs or more"
         return [
@@ -212,11 +214,11 @@ def measures(looked: Looked) -> list[Measure]:
             )
         ]
     near = [passage for passage in passages if passage.look.saddle]
-    found, others = (", ".join(look.label for look in looks) for looks in ([p.look for p in passages], calm))
+    points, others = (", ".join(look.label for look in looks) for looks in ([p.look for p in passages], calm))
 
     def of(values: Iterable[float]) -> np.ndarray:
-        found = np.array(list(values), float)
-        return found[np.isfinite(found)]
+        numbers = np.array(list(values), float)
+        return numbers[np.isfinite(numbers)]
 
     unit = "1 / time of gradient flow"
     timed = of(each.time / each.predicted for each in near)
@@ -251,7 +253,7 @@ def measures(looked: Looked) -> list[Measure]:
             "plateaus before events near a saddle",
             len(near),
             len(passages),
-            f"critical points found: {found}; null: runs without events ({others or 'none examined'})",
+            f"critical points found: {points}; null: runs without events ({others or 'none examined'})",
             null=mean([float(look.saddle) for look in calm]),
         ),
         average(
@@ -366,9 +368,9 @@ def _passages(
     rates = _growths(spec, [way for way in ways if way is not None])
     thetas, found = flows.thetas, []
     for at, (drop, look, end, way) in enumerate(zip(drops, looks[: len(drops)], after, ways, strict=True)):
-        time = predicted = seen = float("nan")
+        time = predicted = observed = float("nan")
         if way is not None:
-            seen, time = next(rates), crossing(flows.time, flows.loss[at], (look.point.loss + end.loss) / 2)
+            observed, time = next(rates), crossing(flows.time, flows.loss[at], (look.point.loss + end.loss) / 2)
             if np.isfinite(time):
                 grown = float(np.interp(time, flows.time, way.along(thetas[at])))
                 time, predicted = time - float(flows.time[slowest[at]]), way.predicted(grown)
@@ -382,7 +384,7 @@ def _passages(
                 feature=None if way is None else int(way.shares(spec.features.n).argmax()),
                 rate=float("nan") if way is None else way.rate,
                 start=float("nan") if way is None else way.start,
-                growth=seen,
+                growth=observed,
                 time=time,
                 predicted=predicted,
             )
@@ -413,7 +415,7 @@ def _slowest(flows: Flown, counts: Int[np.ndarray, " run"]) -> tuple[Int[np.ndar
     return speeds.argmin(1), ~there[:, -1]
 
 
-def _beside(
+def _calm_counterparts(
     represented: xr.DataArray, places: Sequence[tuple[int, int, int]], calm: Sequence[int]
 ) -> list[tuple[int, int, int]]:
     found: list[tuple[int, int, int]] = []

@@ -111,11 +111,11 @@ def _of_the_ensemble(ensemble: Ensemble) -> list[str]:
         "feature gains a partner; two features appear together; two swap places). Bottom right: shares with 95 % "
         "intervals; drops are those found in the loss alone."
     ]
-    lone = ensemble.lone
-    if lone.moves:
-        parts = ", ".join(f"{count} {name}" for name, count in lone.counts.items() if count)
-        sentences.append(f"Drops without an event: {len(lone.moves)} ({parts}).")
-    passages, calm = ensemble.looked.passages, ensemble.looked.calm
+    unmatched = ensemble.unmatched
+    if unmatched.moves:
+        parts = ", ".join(f"{count} {name}" for name, count in unmatched.counts.items() if count)
+        sentences.append(f"Drops without an event: {len(unmatched.moves)} ({parts}).")
+    passages, calm = ensemble.exact_loss.passages, ensemble.exact_loss.calm
     if passages:
         left, near = (sum(getattr(each.look, name) for each in passages) for name in ("left", "saddle"))
         sentences.append(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.matches import Coincidence, ShareInside
     from tegum.analysis.dynamics.rearrangements import Rearrangement
     from tegum.analysis.dynamics.revivals import Revival
-    from tegum.experiments.energy_levels.events_in_exact_loss import Looked
-    from tegum.experiments.energy_levels.unmatched_drops import LoneDrops
+    from tegum.experiments.energy_levels.events_in_exact_loss import ExactLossFindings
+    from tegum.experiments.energy_levels.unmatched_drops import UnmatchedDrops
 
 
 @final
@@ -63,9 +63,9 @@ class Ensemble:
     """How late events rearrange digons."""
     revivals: tuple[Revival, ...] = ()
     """The late revivals of dead outputs."""
-    lone: LoneDrops = field(default_factory=unmatched_drops.LoneDrops)
+    unmatched: UnmatchedDrops = field(default_factory=unmatched_drops.UnmatchedDrops)
     """What happens in late drops that coincide with no late event."""
-    looked: Looked = field(default_factory=events_in_exact_loss.Looked)
+    exact_loss: ExactLossFindings = field(default_factory=events_in_exact_loss.ExactLossFindings)
     """What the exact loss shows around some events."""
 
     @property
@@ -108,6 +108,7 @@ def find(run: xr.Dataset) -> Ensemble:
     calm = [seed for seed in runs if all(event.seed != seed for event in events)]
     meeting = coincidence(found, events, step, runs=runs)
     alone = [drop for drop, hit in zip(found, meeting.hits, strict=True) if not hit]
+    chosen = events_in_exact_loss.chosen(drops, whole.sizes["seed"])
     return Ensemble(
         features=run.sizes["feature"],
         steps=steps,
@@ -122,8 +123,8 @@ def find(run: xr.Dataset) -> Ensemble:
         inside=_inside(whole["loss"], events),
         rearranged=tuple(rearrangements(events, whole["weights"])),
         revivals=tuple(revival for revival in revivals if revival.start >= LATE * steps),
-        lone=unmatched_drops.lone_drops(alone, levels, jumps, slower, revivals),
-        looked=events_in_exact_loss.looked(whole, spec, events_in_exact_loss.chosen(drops, whole.sizes["seed"]), calm),
+        unmatched=unmatched_drops.find_unmatched(alone, levels, jumps, slower, revivals),
+        exact_loss=events_in_exact_loss.examine(whole, spec, chosen, calm),
     )
 
 

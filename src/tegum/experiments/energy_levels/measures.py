@@ -30,9 +30,9 @@ def measures(ensemble: Ensemble) -> list[Measure]:
     return [
         *_of_jumps(ensemble),
         *_of_matches(ensemble),
-        *unmatched_drops.measures(ensemble.lone, ensemble.seeds),
+        *unmatched_drops.measures(ensemble.unmatched, ensemble.seeds),
         *_of_kinds(ensemble),
-        *events_in_exact_loss.measures(ensemble.looked),
+        *events_in_exact_loss.measures(ensemble.exact_loss),
     ]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True)
-class LoneDrops:
+class UnmatchedDrops:
     """The late drops found in the loss alone that coincide with no late event."""
 
     moves: tuple[Move[LossDrop], ...] = ()
@@ -39,13 +39,13 @@ class LoneDrops:
         return {"in an early jump": self.early, "in a slow transition": self.slower, "in no transition": rest}
 
 
-def lone_drops(
+def find_unmatched(
     drops: Sequence[LossDrop],
     levels: xr.DataArray,
     jumps: Sequence[Window],
     slower: Sequence[Window],
     revivals: Sequence[Window],
-) -> LoneDrops:
+) -> UnmatchedDrops:
     """Find out what happens in drops of the loss without an event.
 
     Args:
@@ -61,7 +61,7 @@ def lone_drops(
     def met(drop: LossDrop, windows: Sequence[Window]) -> bool:
         return any(overlap(drop, window) for window in windows)
 
-    return LoneDrops(
+    return UnmatchedDrops(
         moves=tuple(largest_moves(drops, levels, jumps)),
         early=sum(met(drop, jumps) for drop in drops),
         slower=sum(met(drop, slower) and not met(drop, jumps) for drop in drops),
@@ -69,11 +69,11 @@ def lone_drops(
     )
 
 
-def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
+def measures(unmatched: UnmatchedDrops, seeds: Sequence[int]) -> list[Measure]:
     """The measures of drops without an event; `seeds` are the runs examined."""
     from tegum.experiments.reporting import average, by_run, mean, share
 
-    measured = [move for move in lone.moves if move.measurable]
+    measured = [move for move in unmatched.moves if move.measurable]
     moved = by_run([(move.window.seed, abs(move.change)) for move in measured])
     meanings = (
         "drops during a jump that began before late training",
@@ -82,7 +82,13 @@ def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
         "drops at the revival of a dead output, whatever their kind",
     )
     keys = ("in_early_jump", "in_slower_passage", "in_no_passage", "at_revival")
-    counts = zip(keys, (*lone.counts, "at a revival"), (*lone.counts.values(), lone.reviving), meanings, strict=True)
+    counts = zip(
+        keys,
+        (*unmatched.counts, "at a revival"),
+        (*unmatched.counts.values(), unmatched.reviving),
+        meanings,
+        strict=True,
+    )
     return [
         share(
             "drops_without_event_in_which_feature_moves",
@@ -91,7 +97,7 @@ def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
             len(measured),
             "drops in which the dimensionality of some feature changes by more than the 95 % quantile of the "
             "time-shifted null; "
-            f"measurable in {len(measured)} of {len(lone.moves)}",
+            f"measurable in {len(measured)} of {len(unmatched.moves)}",
             runs=len(moved),
             null=0.05,
         ),
@@ -110,7 +116,7 @@ def measures(lone: LoneDrops, seeds: Sequence[int]) -> list[Measure]:
                 count,
                 "drops",
                 n=len(seeds),
-                meaning=f"{meaning}, out of {len(lone.moves)} drops without an event",
+                meaning=f"{meaning}, out of {len(unmatched.moves)} drops without an event",
             )
             for key, name, count, meaning in counts
         ),

@@ -232,7 +232,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> LocalBasisFindings:
     for name, run in runs.items():
         for position, spec in enumerate(specs_of(run)):
             cell = cell_of(spec)
-            each = seen(cell, run["weights"].isel(spec=position, step=-1), key=spec.base_seed)
+            each = measured(cell, run["weights"].isel(spec=position, step=-1), key=spec.base_seed)
             if name in small:
                 small[name].append(each)
             else:
@@ -264,7 +264,7 @@ def cell_of(spec: Spec) -> Cell:
     return Cell(sets[0].features, len(sets), spec.hidden, float(densities[0]))
 
 
-def seen(cell: Cell, weights: xr.DataArray, key: int) -> MeasuredCell:
+def measured(cell: Cell, weights: xr.DataArray, key: int) -> MeasuredCell:
     """Measure the final weights (seed, feature, hidden) of a cell's runs, without diverged ones.
 
     The measures are
