@@ -79,13 +79,13 @@ class EscapeOrder:
         return self._errors()[self.learned].mean(1)
 
     @property
-    def timely(self) -> Bool[np.ndarray, " run"]:
+    def on_time(self) -> Bool[np.ndarray, " run"]:
         """Whether each run learns every direction within `ON_TIME` of its predicted time."""
         return self._errors().max(1, initial=0.0) <= ON_TIME
 
     @property
-    def timely_by_others(self) -> float:
-        """The null of `timely`: the share of runs on time, with times predicted from the starts of all other runs."""
+    def on_time_by_others(self) -> float:
+        """The null of `on_time`: the share of runs on time, with times predicted from the starts of all other runs."""
         return float(np.mean([self._errors(by).max(1, initial=0.0) <= ON_TIME for by in range(1, len(self.measured))]))
 
     @property
@@ -95,7 +95,7 @@ class EscapeOrder:
         return float(np.mean(errors)) if self.learned.any() else math.nan
 
     @property
-    def late(self) -> Float[np.ndarray, "run mode"]:
+    def delay(self) -> Float[np.ndarray, "run mode"]:
         """Signed ln (measured/predicted) of each direction, for the runs that learn all of them."""
         return np.log(self.measured[self.learned] / self.predicted[self.learned])
 
@@ -113,7 +113,7 @@ class EscapeOrder:
         return np.asarray(at_level(*self._resting, float(shift * self.losses[rank])).any(1))
 
     @property
-    def climbs(self) -> Bool[np.ndarray, " run"]:
+    def every_expected_plateau(self) -> Bool[np.ndarray, " run"]:
         """Whether each run has all expected plateaus and learns the directions in order."""
         return self.in_order & np.array([self.plateaus_at(rank) for rank in self.expected]).all(0)
 
@@ -125,7 +125,7 @@ class EscapeOrder:
         found = [self.plateaus_at(rank, shift) for rank in ranks for shift in OTHER_LEVELS]
         return float(np.mean(found)) if found else math.nan
 
-    def rests(self) -> Float[np.ndarray, "some pair"]:
+    def resting_distances(self) -> Float[np.ndarray, "some pair"]:
         """The distance of the loss from L_r between escapes r and r + 1, mean over r of |ln (loss/L_r)|.
 
         Each run that learns the directions in order has two numbers: the distance where the loss changes most slowly,

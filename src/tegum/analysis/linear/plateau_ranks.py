@@ -73,7 +73,7 @@ class FirstPlateaus:
         return self._ranks([-1 if each is None else each.slowest for each in self.first])
 
     @property
-    def begun(self) -> Int[np.ndarray, " run"]:
+    def purest_ranks(self) -> Int[np.ndarray, " run"]:
         """The rank of the linear optimum where the plateau is purest; −1 if it is at none, or without a plateau."""
         return self._ranks(self.purest)
 
@@ -81,7 +81,7 @@ class FirstPlateaus:
     def kinds(self) -> tuple[str, ...]:
         """The kind of each run's first plateau: a key of `PLATEAU_KINDS`."""
         found = []
-        for run, (plateau, rank, begun) in enumerate(zip(self.first, self.ranks, self.begun, strict=True)):
+        for run, (plateau, rank, begun) in enumerate(zip(self.first, self.ranks, self.purest_ranks, strict=True)):
             if plateau is None:
                 found.append("none")
             elif rank == self.rank:
