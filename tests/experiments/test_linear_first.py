@@ -55,7 +55,7 @@ def test_from_a_small_start_the_first_plateau_has_a_direction_for_each_set(quick
     system = next(each for each in found.systems if (each.sets, each.hidden) == (4, 8))
     assert_allclose(system.losses[4], 4 * 2 * 0.05 / 12, rtol=1e-9)
     small = system.runs[0]
-    on = [run for run, rank in enumerate(small.begun) if rank == 4]
+    on = [run for run, rank in enumerate(small.purest_ranks) if rank == 4]
     assert_allclose(small.loss[on, np.array(small.purest)[on]], 4 * 2 * 0.05 / 12, rtol=0.05)
     assert_allclose(small.linear[on, np.array(small.purest)[on]], 4 * 2 * 0.05 / 12, rtol=0.05)
     # The better nonlinear solution follows.

@@ -120,7 +120,7 @@ def test_boundaries_of_regimes_are_hardly_better_than_the_same_regimes_in_any_or
 def test_saddles_are_where_they_must_be(quick, measured):
     _, _, found = quick
     # The kind depends on what the few runs are; all begin at the same saddle and end at the same minimum.
-    ((_, _, passed),) = found.passed
+    ((_, _, passed),) = found.saddles
     assert passed[0].point.index == 18  # of 18 weights; biases are at their best
     assert passed[0].point.loss == pytest.approx(6 * (0.05 / 3 - 0.05**2 / 4), rel=1e-5)
     near = [each for each in passed if each.near]
@@ -140,7 +140,7 @@ def test_saddles_are_where_they_must_be(quick, measured):
 
 def test_the_sign_of_the_centroids_goes_with_how_they_stand_and_nothing_else_with_the_route(quick, measured):
     _, _, found = quick
-    strongest = found.decides["opposite sets (initial weights)"][0]
+    strongest = found.predictors["opposite sets (initial weights)"][0]
     assert strongest.feature in ("coordinates of opposite sign", "cosine of centroids")
     assert strongest.strength > strongest.limit
     assert measured["start_0_01.centroids_along_diagonals"].low > 0.95
@@ -184,9 +184,14 @@ def test_routes_of_made_up_courses():
     still = [bent()] * 5
     course = along.course(np.array([opposite, first, still]), SETS)
     assert course.routes() == ["straight", "pairs first", "other"]
-    assert course.stands() == ["opposite", "bent", "bent"]
+    assert course.configurations() == ["opposite", "bent", "bent"]
     assert course.whole.tolist() == [3, 3, 5]
-    assert kinds_of(tuple(course.stands()), tuple(course.routes())) == ["opposite", "bent, pairs first", "other"]
+    kinds = kinds_of(tuple(course.configurations()), tuple(course.routes()))
+    assert kinds == [
+        "opposite",
+        "bent, pairs first",
+        "other",
+    ]
 
 
 def test_a_figure_needs_no_run_and_its_pose_no_gauge():

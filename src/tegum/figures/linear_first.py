@@ -51,7 +51,7 @@ def linear_first(
         systems: alike sets, each with `sets`, `hidden`, `steps`, `losses`, `scales` and `runs`; these with `loss` and
             `kinds`.
         orders: unlike sets by (way, training), each with `steps`, `time`, `loss`, `losses`, `predicted`, `modes`,
-            `in_order`, `timely`, `ratio` and `plateaus_at`.
+            `in_order`, `on_time`, `ratio` and `plateaus_at`.
         onsets: independent features by training, each with `density`, `scale` and `onset`; this with `hidden`, `steps`,
             `count`, `total`, `disturbed`, `fallen`, `linear_interference`, `begins`, `done` and `at`.
         drawn: the sets and dimensions of the system, and the way and training of the ensemble, whose losses are drawn.
@@ -203,7 +203,7 @@ def _draw_orders(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
             if (way, training) not in orders:
                 continue
             order, x = orders[way, training], at + 0.26 * (number - 1)
-            for on, moved, fill in ((order.in_order, -0.05, None), (order.timely, 0.05, "white")):
+            for on, moved, fill in ((order.in_order, -0.05, None), (order.on_time, 0.05, "white")):
                 if training == "adamw" and fill:
                     continue
                 low, high = wilson(float(on.mean()), len(on))

@@ -157,13 +157,13 @@ def _draw_panel(place: Axes, panel: Panel) -> None:
             colour, marker, dashes = looks[name]
             n, value, low, high = np.array(line, float).T
             sizes.update(n.tolist())
-            # Side by side where they would cover each other.
-            beside = n * (1 + 0.05 * (list(looks).index(name) - 1.5) * (-1 if hollow else 1))
+            # Shifted sideways so that markers do not cover each other.
+            shifted = n * (1 + 0.05 * (list(looks).index(name) - 1.5) * (-1 if hollow else 1))
             place.plot(
-                beside, value, color=colour, marker=marker, ms=4, lw=0.9, ls="none" if hollow else dashes,
+                shifted, value, color=colour, marker=marker, ms=4, lw=0.9, ls="none" if hollow else dashes,
                 mfc="white" if hollow else colour, zorder=3,
             )  # fmt: skip
-            place.vlines(beside, low, high, color=colour, lw=0.9, zorder=2)
+            place.vlines(shifted, low, high, color=colour, lw=0.9, zorder=2)
     place.set_xscale("log")
     ticks = sorted(sizes)
     place.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

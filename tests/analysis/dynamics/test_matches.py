@@ -188,7 +188,7 @@ def test_what_lies_before_the_late_part_is_refused_and_not_ignored():
         with pytest.raises(ValueError, match=r"it must lie between late = 0\.1 of 50000 steps and their end"):
             coincidence(ones, others, STEPS)
     assert coincidence([early], [early], STEPS, late=0.0).hits == (True,)
-    with pytest.raises(ValueError, match=r"window of the run 0\): it must be of the runs given"):
+    with pytest.raises(ValueError, match=r"window of the run 0\): it must belong to one of the given runs"):
         coincidence([late], [late], STEPS, runs=[1, 2])
     instant = Stretch(0, 10_500, 10_500)
     assert coincidence([instant], [late], STEPS).hits == (False,)

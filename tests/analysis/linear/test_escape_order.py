@@ -14,8 +14,8 @@ def test_orders_of_made_up_times():
     assert found.in_order.tolist() == [True, False, False, True]
     assert_allclose(found.error, [0, 2 / 3 * np.log(2), np.log(4.3 / 4) / 3], atol=1e-12)
     # What is not learned, and what is late by more than 5 %, is not as predicted.
-    assert found.timely.tolist() == [True, False, False, False]
-    assert_allclose(found.late[:, 1], [0, -np.log(2), 0], atol=1e-12)
+    assert found.on_time.tolist() == [True, False, False, False]
+    assert_allclose(found.delay[:, 1], [0, -np.log(2), 0], atol=1e-12)
     # Random times: a sixth is in order.
     times = np.random.default_rng(1).exponential(size=(6000, 3))
     assert ordered(times).in_order.mean() == pytest.approx(chance(3), abs=0.015)
@@ -24,13 +24,13 @@ def test_orders_of_made_up_times():
 def test_times_by_the_starts_of_other_runs():
     times = np.array([[1.0, 2.0], [1.1, 2.2], [1.2, 2.4]])
     found = ordered(times, predicted=times)
-    assert found.timely.all()
-    assert found.timely_by_others == 0
+    assert found.on_time.all()
+    assert found.on_time_by_others == 0
     gaps = np.log([1.1, 1.2, 1.2 / 1.1])
     assert found.error_by_others == pytest.approx(gaps.mean())
     # Where starts make no difference the null is as good.
     same = ordered(np.ones((3, 2)), predicted=np.ones((3, 2)))
-    assert same.timely_by_others == 1
+    assert same.on_time_by_others == 1
 
 
 def test_rests_between_escapes_and_random_times():
@@ -38,18 +38,21 @@ def test_rests_between_escapes_and_random_times():
     time = np.linspace(0, 10, 101)
     # From 2 to 5 it rests at the level 0.5; before that it falls, and after that it does so again.
     loss = np.interp(time, [0, 1, 2, 5, 6, 7, 10], [1, 0.9, 0.5, 0.5, 0.3, 0.1, 0.1])[None]
-    rests = ordered(times, loss=loss, losses=np.array([1.0, 0.5, 0.1])).rests()
+    rests = ordered(times, loss=loss, losses=np.array([1.0, 0.5, 0.1])).resting_distances()
     assert rests[0, 0] == pytest.approx(0, abs=1e-12)
     between = time[(time >= 1) & (time < 5.95)]
     assert rests[0, 1] == pytest.approx(np.abs(np.log(np.interp(between, time, loss[0]) / 0.5)).mean(), rel=1e-6)
     # A steady exponential fall has no rest: slowest is where the loss is least, no nearer than elsewhere.
-    steady = ordered(times, loss=np.exp(-0.3 * time)[None], losses=np.array([1.0, np.exp(-1.05), 0.1])).rests()
+    steady = ordered(
+        times, loss=np.exp(-0.3 * time)[None], losses=np.array([1.0, np.exp(-1.05), 0.1])
+    ).resting_distances()
     assert steady[0, 0] > steady[0, 1]
     # A rise is no rest either.
     bump = loss + np.where(np.abs(time - 5.5) < 0.06, 0.2, 0.0)
-    assert ordered(times, loss=bump, losses=np.array([1.0, 0.5, 0.1])).rests()[0, 0] == pytest.approx(0, abs=1e-12)
+    bumpy = ordered(times, loss=bump, losses=np.array([1.0, 0.5, 0.1])).resting_distances()
+    assert bumpy[0, 0] == pytest.approx(0, abs=1e-12)
     # Only runs in order count.
-    assert ordered(times[:, ::-1].copy(), loss=loss).rests().shape == (0, 2)
+    assert ordered(times[:, ::-1].copy(), loss=loss).resting_distances().shape == (0, 2)
 
 
 def test_plateaus_at_expected_ranks():
@@ -68,10 +71,10 @@ def test_plateaus_at_expected_ranks():
     assert not found.plateaus_at(3).any()
     # Eigenvalues 4 and 1 are apart, and so are 0.9 and 0.1.
     assert found.expected == (1, 3)
-    assert not found.climbs.any()
+    assert not found.every_expected_plateau.any()
     two = dataclasses.replace(found, eigenvalues=np.array([9.0, 3.0, 0.9, 0.8]))
     assert two.expected == (1, 2)
-    assert two.climbs.tolist() == [True, False, False]
+    assert two.every_expected_plateau.tolist() == [True, False, False]
     # Half as high again level 2 is at level 1.
     assert 0 < found.by_chance((2,)) < 0.15
 
@@ -108,12 +111,12 @@ def test_gradient_descent_of_the_linear_model_learns_sets_in_order_and_on_time()
     )
     found = escape_order(tg.train(spec), spec.features, "linear", time_of_step=rate)
     assert found.in_order.all()
-    assert found.timely.all()
+    assert found.on_time.all()
     assert found.sizes == sizes
     assert found.expected == (1, 2)
     along = [p / 12 + size * p * (1 - p) / 4 for size in sizes]
     assert_allclose(found.losses[:3], [sum(along) + 13 * p / 12, along[1] + 13 * p / 12, 13 * p / 12], rtol=1e-9)
-    assert found.climbs.all()
-    assert (found.rests()[:, 0] < 0.01).all()
+    assert found.every_expected_plateau.all()
+    assert (found.resting_distances()[:, 0] < 0.01).all()
     # A loss of the linear model is the same by both ways.
     assert_allclose(found.loss, found.linear, rtol=0.1)

@@ -98,7 +98,7 @@ def test_what_the_first_plateau_of_a_run_is():
     )
     assert runs.kinds == ("linear", "begun", "lower", "antipodal", "other", "none")
     assert runs.ranks.tolist() == [2, -1, 1, -1, -1, -1]
-    assert runs.begun.tolist() == [2, 2, 1, -1, -1, -1]
+    assert runs.purest_ranks.tolist() == [2, 2, 1, -1, -1, -1]
     # Levels shifted by factors: 0.3 is one and a half times 0.2, 0.4 is twice, and 0.2 itself is none.
     assert resting([0.2] * 4, [0.2] * 4, [1.0] * 4).chance() == 0
     one = resting([0.3] * 4, [0.2] * 4, [1.0] * 4)

@@ -1,10 +1,11 @@
-"""How far the loss of runs of one Spec is made of their jumps, beside time-shifted jumps and those of other runs.
+"""How much of the fall of the loss is due to jumps, for runs of one Spec.
 
-The loss is looked at from the first moment on at which a jump can start, after the first plateau (`rest`), and in even
-intervals between snapshots. Two nulls, since runs of one Spec go through a common course:
+The loss is analysed from the first moment at which a jump can start, after the first plateau (`rest`), in the even
+intervals between snapshots. There are two nulls, as runs of one Spec follow a common course:
 
-- shifted: jumps are moved in time around what is looked at, as around a circle;
-- others: run a's loss beside the jumps of run b. That keeps all that is common, times of falling included.
+- shifted: jumps are shifted in time, cyclically within the analysed stretch;
+- others: the loss of run a is paired with the jumps of run b. This keeps everything that runs have in common, such as
+  the times at which the loss falls.
 """
 
 from __future__ import annotations
@@ -36,53 +37,57 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.matches import ShareInside
 
 SHIFTS = 8
-"""So many shifts of a sum of jumps, evenly spaced: each is a fit of its own."""
+"""The number of evenly spaced shifts of a sum of jumps. It is small because each needs a fit of its own."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class JumpAttribution:
-    """What the loss of the runs of one Spec owes to their jumps."""
+    """What the fall of the loss owes to jumps, in the runs of one Spec."""
 
     features: int
+    """The number of features n."""
     flow: bool
+    """Whether the runs are gradient flows rather than sampled runs."""
     courses: tuple[JumpCourse, ...]
+    """The loss and the jumps of each run."""
     step: Int[np.ndarray, " snapshot"]
-    """From `rest` on."""
+    """The steps of the snapshots from `rest` on."""
     inside: ShareInside
-    """Decrease of the loss inside jumps, with both nulls."""
+    """The decrease of the loss inside jumps, with both nulls."""
     measures: OwnJumpMeasures
-    """What tells whether the loss is made of the jumps."""
+    """The measures that show whether the loss is made of the jumps."""
     made: MadeOfJumps | None
-    """What that gives where it is."""
+    """What these measures give for synthetic losses that are made of jumps; None with too few runs."""
     level: OwnAndOthers
-    """Correlation of the loss with the number of represented features."""
+    """The correlation of the loss with the number of represented features."""
     change: OwnAndOthers
-    """Of its fall with the rise of that number, over stretches of one `rest`."""
+    """The correlation of the fall of the loss with the rise of that number, over stretches of one `rest`."""
     apart: OwnAndOthers
-    """The same, each apart from its course."""
+    """The correlation of the fall of the loss with the rise of that number, each apart from its common course."""
 
     @property
     def overlap(self) -> Float[np.ndarray, " run"]:
-        """Jumps under way while the loss falls: their mean number, weighted by the fall."""
+        """The mean number of jumps under way in each run, weighted by the fall of the loss."""
         return np.array([each.fall @ each.under_way / each.fall.sum() for each in self.courses])
 
     @property
     def counts(self) -> Int[np.ndarray, " run"]:
-        """Jumps of each run."""
+        """The number of jumps in each run."""
         return np.array([len(each.jumps) for each in self.courses])
 
 
 def jump_attribution(run: xr.Dataset, rest: int, longest: int, height: float) -> JumpAttribution | None:
-    """What the loss of the runs of one Spec owes to their jumps.
-
-    None if fewer than two runs trained to their end with a loss that decreases.
+    """Measure what the fall of the loss owes to jumps, in the runs of one Spec.
 
     Args:
-        run: dims (seed, step), evenly spaced steps.
-        rest: of `find_jumps`, in steps; at least as long as it is from one snapshot to the next.
-        longest: likewise.
-        height: likewise.
+        run: a trajectory, dims (seed, step), with evenly spaced steps.
+        rest: the least length of a plateau (`find_jumps`) in steps, at least the distance of two snapshots.
+        longest: the longest duration of a jump, in steps.
+        height: the least height of a jump.
+
+    Returns:
+        The attribution; None if fewer than two runs trained to their end with a loss that decreases.
 
     """
     from tegum.analysis.dynamics.matches import share_inside
@@ -91,7 +96,7 @@ def jump_attribution(run: xr.Dataset, rest: int, longest: int, height: float) ->
     if len(courses) < 2:
         return None
     step = run["step"].values
-    # Steps are whole numbers: rounding can move neither `rest` itself nor the one before across this.
+    # Half a step early, so that rounding cannot exclude the snapshot at `rest` or include the one before.
     late = (rest - 0.5) / float(step[-1])
     step = step[np.searchsorted(step, rest) :]
     stretch = max(1, round(rest / float(step[1] - step[0])))
@@ -99,7 +104,7 @@ def jump_attribution(run: xr.Dataset, rest: int, longest: int, height: float) ->
     found = own_jump_measures(courses, stretch)
     falls = np.array([each.fall for each in courses])
     shifts = [round(falls.shape[1] * k / (SHIFTS + 1)) for k in range(1, SHIFTS + 1)]
-    # A loss turned back is as good as jumps that are moved on, and all turns of it have the same fit.
+    # Shifting the loss back is equivalent to shifting the jumps on, and one design then serves all shifts.
     missed = [errors(np.array([np.roll(each.fall, -k) for k in shifts]), each.curves, stretch) for each in courses]
     shifted = 1 - np.mean(np.array(missed) / spread(falls)[:, None])
     losses, numbers = (np.array([getattr(each, name) for each in courses], float) for name in ("loss", "number"))
@@ -126,9 +131,9 @@ def jump_attribution(run: xr.Dataset, rest: int, longest: int, height: float) ->
 def progress(
     dimensionality: Float[np.ndarray, " snapshot"], step: Int[np.ndarray, " snapshot"], jump: Jump
 ) -> Float[np.ndarray, " interval"]:
-    """What part of its way a jump makes in each interval: none before its start, none after its end, 1 in all.
+    """The fraction of a jump completed in each interval: 0 before its start and after its end, 1 in total.
 
-    The way is measured by the feature's dimensionality, and never goes back.
+    Progress is measured by the feature's dimensionality, and never reverses.
     """
     way = np.clip((dimensionality - jump.before) / (jump.after - jump.before), 0.0, 1.0)
     way = np.where(step <= jump.start, 0.0, np.where(step >= jump.end, 1.0, way))
@@ -136,7 +141,7 @@ def progress(
 
 
 def _courses(run: xr.Dataset, rest: int, longest: int, height: float) -> tuple[xr.Dataset, list[JumpCourse]]:
-    """The runs that can be measured, and what is measured of them."""
+    """Select the runs whose loss decreases, and collect the loss and the jumps of each."""
     from tegum.analysis.dynamics.levels import find_jumps
     from tegum.analysis.geometry.measures import dimensionality, represented
     from tegum.analysis.runs import completed_runs
@@ -149,7 +154,7 @@ def _courses(run: xr.Dataset, rest: int, longest: int, height: float) -> tuple[x
     losses = run["loss"].transpose("seed", "step").values.astype(np.float64)
     levels = dimensionality(run["weights"]).transpose("seed", "step", "feature")
     numbers = represented(run["weights"], scale=1.0).sum("feature").transpose("seed", "step").values
-    # A flow's snapshots are counted; what it records of time is the same for all of them.
+    # In a flow, jumps are found in the numbers of snapshots; the recorded times are the same for all runs.
     found = find_jumps(levels.drop_vars("time", errors="ignore"), height=height, rest=rest, longest=longest)
     courses = []
     later = step[first:]

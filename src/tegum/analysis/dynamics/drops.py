@@ -44,7 +44,7 @@ LEAST_DEVIATIONS = 6.0
 to 10,000 steps, at most 3 exceed 5 somewhere, and 1 exceeds 6; the estimate of the noise itself varies."""
 
 SUDDEN = 3.0
-"""The factor by which the loss must fall faster in a drop than on the lines beside it."""
+"""The factor by which the loss must fall faster in a drop than on the lines before and after it."""
 
 STRAIGHT = 0.25
 """The largest root-mean-square distance of the loss from its lines, as a fraction of the drop. A line fitted across a
@@ -173,9 +173,9 @@ def find_drops(
     widest = min(intervals(longest, step), len(step) - 2 * count + 1)
     if widest < 1 or not len(values):
         return []
-    # A spike of one snapshot is no drop, but would bend a line.
+    # A spike of one snapshot is not a drop, but would bend a line.
     smooth = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(values, ((0, 0), (1, 1)), "edge"), 3, -1), -1)
-    # Half powers of 2: a gap that fits is never more than a fifth too wide or too narrow.
+    # Widths grow by √2, so that some gap is never more than a fifth too wide or too narrow.
     halves = np.sqrt(2.0) ** np.arange(2 * np.log2(widest) + 1)
     widths = np.unique(np.minimum(np.round(halves).astype(int), widest)).tolist()
     found: list[LossDrop] = []
@@ -255,7 +255,7 @@ def loss_drops(
 
 
 def _finite(loss: xr.DataArray, call: str) -> tuple[Float[np.ndarray, "seed step"], Int[np.ndarray, " step"]]:
-    """The loss with NaN for all that is not finite: infinities would make warnings, and numbers of no meaning."""
+    """The loss with NaN for everything that is not finite: infinities would cause warnings and meaningless numbers."""
     values, step = arranged(loss, ("seed", "step"), call)
     return np.where(np.isfinite(values), values, np.nan), step
 
@@ -270,14 +270,14 @@ def _found(
     side: int,
     late: float,
 ) -> list[LossDrop]:
-    """The drops of one run."""
+    """Find the drops of one run."""
     sides = np.lib.stride_tricks.sliding_window_view(loss, count)
     own = np.arange(count) - (count - 1) / 2
     mean, slope = sides.mean(-1), sides @ own / np.square(own).sum()
     middle = np.median(sides, -1)
-    # Root mean square distance from the line, which rounding may make a little negative under the root.
+    # The root-mean-square distance from the line; rounding may make its square slightly negative.
     rough = np.sqrt(np.maximum(sides.var(-1) - np.square(slope) * np.square(own).mean(), 0))
-    # Sampled training records in single precision: what it rounds is no drop.
+    # Sampled training records losses in single precision: its rounding is not a drop.
     last = np.abs(loss[step >= late * step[-1]])
     floor = float(np.finfo(np.float32).eps) * float(np.nanmax(last, initial=0.0))
     gaps: list[_Gap] = []
@@ -308,38 +308,38 @@ def _found(
             columns = (gap.start[good], gap.end[good], gap.size[good], strength[good])
             candidates += [LossDrop(seed, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
         chosen = _chosen(candidates, side)
-        # The first look is for the noise alone.
+        # The first pass only serves to estimate the noise.
         if again and [(drop.start, drop.end) for drop in chosen] == [(drop.start, drop.end) for drop in before]:
             break
-        scales = [gap.scale_beside(chosen) or scale for gap, scale in zip(gaps, scales, strict=True)]
+        scales = [gap.scale_apart_from(chosen) or scale for gap, scale in zip(gaps, scales, strict=True)]
     return chosen
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class _Gap:
-    """The measurement with a gap of one width, at every place."""
+    """The measurement with a gap of one width, at every place in the run."""
 
     size: Float[np.ndarray, " place"]
     is_late: Bool[np.ndarray, " place"]
     fits: Bool[np.ndarray, " place"]
-    """Whether it has the shape of a drop, however strong."""
+    """Whether the loss has the shape of a drop there, however small."""
     start: Int[np.ndarray, " place"]
     end: Int[np.ndarray, " place"]
     first: Int[np.ndarray, " place"]
     """The step at which the line before the gap begins."""
     last: Int[np.ndarray, " place"]
-    """And at which the line after it ends."""
+    """The step at which the line after the gap ends."""
 
     def scale(self) -> tuple[float, float]:
-        """Its centre, and its noise as a standard deviation, while most places may hold a part of a drop."""
+        """The centre and the standard deviation of the noise, as long as most places may hold part of a drop."""
         size = self.size[self.is_late]
         centre = float(np.median(size))
-        # The quantile that `LOW` of the distances of a normal distribution stay below.
+        # In a normal distribution, the fraction `LOW` of all distances is below `LOW_NORMAL` standard deviations.
         return centre, float(np.quantile(np.abs(size - centre), LOW)) / LOW_NORMAL
 
-    def scale_beside(self, drops: Sequence[LossDrop]) -> tuple[float, float] | None:
-        """The same where no drop is; None where that is nearly nowhere."""
+    def scale_apart_from(self, drops: Sequence[LossDrop]) -> tuple[float, float] | None:
+        """The centre and the standard deviation of the noise away from drops; None if hardly any place is."""
         free = self.is_late.copy()
         for drop in drops:
             free &= (self.last <= drop.start) | (drop.end <= self.first)
@@ -351,7 +351,7 @@ class _Gap:
 
 
 def _chosen(candidates: Sequence[LossDrop], side: int) -> list[LossDrop]:
-    """The clearest of those that are closer together than the lines are long, in order of time."""
+    """Of candidates closer together than the lines are long, choose the clearest; in order of time."""
     chosen: list[LossDrop] = []
     for clearest in sorted(candidates, key=lambda drop: -drop.strength):
         if all(clearest.end + side <= other.start or other.end + side <= clearest.start for other in chosen):
@@ -360,9 +360,9 @@ def _chosen(candidates: Sequence[LossDrop], side: int) -> list[LossDrop]:
 
 
 def _whole(clearest: LossDrop, candidates: Sequence[LossDrop], chosen: Sequence[LossDrop], side: int) -> LossDrop:
-    """The drop of which the clearest measurement may be a part, as narrow gaps have the least noise.
+    """The whole drop of which the clearest measurement may be only a part, as narrow gaps have the least noise.
 
-    Of the gaps that meet that one it is the narrowest which shows at least `WHOLE_DROP` of what any of them shows.
+    Of the gaps that overlap it, this is the narrowest that shows at least `WHOLE_DROP` of the most any of them shows.
     """
     meeting = [
         drop
@@ -386,22 +386,22 @@ def _drop(
     late: float,
 ) -> tuple[float, Float[np.ndarray, " shift"]]:
     start, end = (int(at) for at in np.searchsorted(step, (event.start, event.end)))
-    beside = intervals(margin, step)
-    room = 1 + min(_quiet(busy[:start][::-1]), _quiet(busy[end:])) - beside
-    count = min(room, max(FEWEST, intervals(side, step) + 1))
+    spare = intervals(margin, step)
+    free = 1 + min(_quiet(busy[:start][::-1]), _quiet(busy[end:])) - spare
+    count = min(free, max(FEWEST, intervals(side, step) + 1))
     if count < FEWEST:
         return np.nan, np.zeros(0)
-    contrast = _contrast(count, end - start + 2 * beside)
+    contrast = _contrast(count, end - start + 2 * spare)
     # The measurement is linear in the loss: one product gives it for the window at every place.
     everywhere = np.lib.stride_tricks.sliding_window_view(loss, len(contrast)) @ contrast
     meets = np.lib.stride_tricks.sliding_window_view(busy, len(contrast) - 1).any(-1)
     is_late = step[: len(everywhere)] >= late * step[-1]
     null = everywhere[~meets & is_late]
-    return float(everywhere[start - beside - count + 1]), null[np.isfinite(null)]
+    return float(everywhere[start - spare - count + 1]), null[np.isfinite(null)]
 
 
 def _contrast(count: int, gap: int) -> Float[np.ndarray, " snapshot"]:
-    """Weights of the line through the first `count` snapshots less that through the last, in the middle.
+    """The weights of the line through the first `count` snapshots minus that through the last, at the middle.
 
     The value at t of the least-squares line through y is Σ_i y_i (1/k + (t − t̄)(t_i − t̄)/Σ(t_i − t̄)²).
     """
@@ -413,5 +413,5 @@ def _contrast(count: int, gap: int) -> Float[np.ndarray, " snapshot"]:
 
 
 def _quiet(busy: Bool[np.ndarray, " interval"]) -> int:
-    """How many intervals there are before the first busy one."""
+    """The number of intervals before the first busy one."""
     return int(np.argmax(busy)) if busy.any() else len(busy)

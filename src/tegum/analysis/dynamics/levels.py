@@ -178,10 +178,10 @@ class Event:
 
     @cached_property
     def _traded(self) -> list[tuple[Jump, Jump]]:
-        """Pairs (rising, falling) that are swaps or completions: as many as can be, every feature in one of them."""
+        """As many pairs (rising, falling) as possible that swap or complete, with no feature in two pairs."""
         pairs: list[tuple[Jump, Jump]] = []
         free = list(self.jumps)
-        # Again where a feature that jumps up and down, or twice, was matched twice.
+        # Repeat: a feature that jumps twice may have been matched twice, and only its first pair was kept.
         while matched := _matched(free):
             for pair in matched:
                 if all(jump in free for jump in pair):
@@ -240,10 +240,10 @@ def find_jumps(
         return []
     rows = values.reshape(-1, len(step))
     windows = np.lib.stride_tricks.sliding_window_view(rows, width, axis=1)
-    # NaN compares as False: nothing rests in a run that has diverged.
+    # NaN compares as False, so that nothing is at rest in a run that has diverged.
     row, first, last = _stretches(windows.max(-1) - windows.min(-1) <= height / 2)
     same = row[1:] == row[:-1]
-    # Both are positions of windows; a plateau reaches to the end of its last one.
+    # Both are positions of windows; a plateau extends to the end of its last window.
     leaves, arrives, row = last[:-1][same], first[1:][same], row[1:][same]
     before, after = (np.median(windows[row, at], axis=-1) for at in (leaves, arrives))
     start, end = step[leaves + width - 1], step[arrives]
@@ -376,7 +376,7 @@ def steadied(dimensionality: xr.DataArray, *, rest: int = REST, late: float = LA
     padded = np.pad(part, [(0, 0)] * (part.ndim - 1) + [(half, half)], mode="edge")
     noise = part - np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=-1), axis=-1)
     spectrum = np.fft.rfft(noise, axis=-1)
-    # All but the mean, which has no phase.
+    # All components but the mean, which has no phase.
     spectrum[..., 1:] *= np.exp(2j * np.pi * np.random.default_rng(key).random(spectrum[..., 1:].shape))
     noise = np.fft.irfft(spectrum, n=part.shape[-1], axis=-1)
     progress = np.linspace(0.0, 1.0, part.shape[-1])
@@ -402,14 +402,14 @@ def _swap(up: Jump, down: Jump) -> bool:
 
 
 def _shared(one: Jump, other: Jump) -> int:
-    """For how many steps two jumps overlap."""
+    """The number of steps for which two jumps overlap."""
     return max(0, min(one.end, other.end) - max(one.start, other.start))
 
 
 def _matched(jumps: Sequence[Jump]) -> list[tuple[Jump, Jump]]:
-    """The largest matching of rising with falling jumps that overlap in time and swap places or complete a digon.
+    """The largest matching of rising and falling jumps that overlap in time and swap places or complete a digon.
 
-    Of several it is one with the most swaps, and of these one that overlaps for the longest.
+    Of several such matchings, take one with the most swaps, and of these one with the longest overlap.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -419,17 +419,17 @@ def _matched(jumps: Sequence[Jump]) -> list[tuple[Jump, Jump]]:
     for (i, up), (j, down) in itertools.product(enumerate(ups), enumerate(downs)):
         completes = _newcomer(up) and down.before > 0.5 + NEAR and _half(down.after)
         if up.feature != down.feature and _shared(up, down) and (_swap(up, down) or completes):
-            # No sum of the smaller terms comes up to one of the next larger.
+            # Weighted so that no sum of smaller terms can outweigh one larger term.
             merit[i, j] = size**2 + size * _swap(up, down) + _shared(up, down) / longest
     pairs = zip(*linear_sum_assignment(merit, maximize=True), strict=True)
     return [(ups[i], downs[j]) for i, j in pairs if merit[i, j]]
 
 
 def _together(jumps: Sequence[Jump]) -> tuple[tuple[int, int], ...]:
-    """As many pairs of features as can be whose jumps overlap in time, every feature in one of them.
+    """As many pairs of features as possible whose jumps overlap in time, with no feature in two pairs.
 
-    The jump that ends first goes with the one, among those that it meets, that ends next: what meets that one meets the
-    others too, so that no pair is lost.
+    The jump that ends first is paired with the one it overlaps that ends next. A later jump that overlaps this partner
+    also overlaps the other candidates, so that no pair is lost.
     """
     free = sorted(jumps, key=lambda jump: (jump.end, jump.start, jump.feature))
     pairs: list[tuple[Jump, Jump]] = []

@@ -248,7 +248,7 @@ def share_inside(
     clear = whole if whole > CLEAR * error else np.nan
     laid = np.array(taken_by) @ falls.T
     crossed_mean, p_others = _crossed(laid, draws, key)
-    # A sum has rounding of its own in every order.
+    # The tolerance in p: sums in different orders differ by rounding.
     return ShareInside(
         inside=inside,
         total=total,
@@ -262,7 +262,7 @@ def share_inside(
 
 
 def _covered(windows: Sequence[Window], step: Int[np.ndarray, " step"], late: float) -> Bool[np.ndarray, " interval"]:
-    """Which late intervals between two snapshots lie in a window, in whole or in part."""
+    """Whether each late interval between snapshots lies in a window, wholly or in part."""
     inside = np.zeros(max(len(step) - 1, 0), bool)
     for window in windows:
         inside |= (step[1:] > window.start) & (step[:-1] < window.end)
@@ -280,7 +280,7 @@ def _turned(
 
 
 def _drawn(by_shift: Sequence[np.ndarray], draws: int, key: int) -> Float[np.ndarray, " draw"]:
-    """Sums over runs with a shift drawn for each."""
+    """Sums over runs, with one random shift for each run."""
     rng = np.random.default_rng(key)
     total = np.zeros(draws)
     for shifted in by_shift:
@@ -289,9 +289,9 @@ def _drawn(by_shift: Sequence[np.ndarray], draws: int, key: int) -> Float[np.nda
 
 
 def _crossed(laid: Float[np.ndarray, "run run"], draws: int, key: int) -> tuple[float, float]:
-    """The sum over runs laid on another one, the mean over all pairings, and how often it comes up to the diagonal's.
+    """The sum over runs paired with others, mean over all pairings, and the p-value of the sum of the diagonal.
 
-    `laid[i, j]` is what the windows of run i find in run j.
+    `laid[i, j]` is the measure for the windows of run i in run j.
     """
     count = len(laid)
     if count < FEWEST_RUNS:
@@ -301,13 +301,13 @@ def _crossed(laid: Float[np.ndarray, "run run"], draws: int, key: int) -> tuple[
 
 
 def _p(drawn: Float[np.ndarray, " draw"], seen: float | int) -> float:
-    """The seen arrangement is one of those that chance could give: no p-value is 0."""
+    """The p-value of what was observed. The observed arrangement counts as one of the draws, so that it is never 0."""
     return float((1 + (drawn >= seen).sum()) / (1 + len(drawn)))
 
 
 def _check_window(window: Window, seeds: Sequence[int], step: Int[np.ndarray, " step"], late: float) -> None:
     if window.seed not in seeds:
-        raise ValueError(f"coincidence(window of the run {window.seed}): it must be of the runs given")
+        raise ValueError(f"coincidence(window of the run {window.seed}): it must belong to one of the given runs")
     if not late * step[-1] <= window.start <= window.end <= step[-1]:
         raise ValueError(
             f"coincidence(window from {window.start} to {window.end}): it must lie between late = {late:g} of "
@@ -320,4 +320,4 @@ def _check(call: str, late: float, draws: int) -> None:
         raise ValueError(f"{call}(late={late!r}): late must lie in [0, 1)")
     if draws < 1:
         raise ValueError(f"{call}(draws={draws!r}): draws must be at least 1")
-    check_memory(f"{call}(draws={draws})", "sums over runs of so many draws", 40 * int(draws), "fewer fit")
+    check_memory(f"{call}(draws={draws})", "sums over runs for every draw", 40 * int(draws), "fewer fit")

@@ -65,7 +65,7 @@ NO_MOTION = 1e-13
 """The fraction of the length of W below which nothing moves."""
 
 _AT_ONCE = 1024
-"""So many motions stay in a processor's cache."""
+"""The number of motions that are decomposed at once: few enough to stay in a processor's cache."""
 
 Weights = Float[np.ndarray, "motion feature hidden"]
 
@@ -185,13 +185,13 @@ def motions(
 
 @final
 class _Set(NamedTuple):
-    """A set of each of many models."""
+    """One set of features in many models at once."""
 
     own: slice
     centroid: Float[np.ndarray, "motion hidden"]
     left: Float[np.ndarray, "motion member width"]
     widths: Float[np.ndarray, "motion width"]
-    """Zero where they are rounding."""
+    """The widths of the set; zero where they are only rounding."""
     axes: Float[np.ndarray, "motion width hidden"]
 
     @classmethod
@@ -199,7 +199,7 @@ class _Set(NamedTuple):
         members = weights[:, own]
         centroid = members.mean(1)
         left, widths, axes = np.linalg.svd(members - centroid[:, None], full_matrices=False)
-        # Deviations add up to zero: as many widths as members is one too many.
+        # Deviations sum to zero, so that there is one width fewer than members.
         count = min(members.shape[1] - 1, weights.shape[2])
         least = ZERO * np.linalg.norm(weights, axis=(1, 2))[:, None]
         widths = np.where(widths > least, widths, 0.0)[:, :count]
@@ -216,12 +216,12 @@ class _Set(NamedTuple):
 
 @final
 class _Group(NamedTuple):
-    """The sets to which one set is parallel, itself among them."""
+    """The sets to which one set is parallel, including itself."""
 
     member: Bool[np.ndarray, "motion set"]
-    """None where it is parallel to no other."""
+    """Whether each set belongs to the group; no set does if this one is parallel to no other."""
     basis: Float[np.ndarray, "motion axis hidden"]
-    """Of the subspace that they have in common, by and large: zeros beyond its dimension."""
+    """A basis of the subspace that they approximately share; zeros beyond its dimension."""
 
 
 def _groups(sets: Sequence[_Set], parallel: float) -> list[_Group]:
@@ -229,12 +229,12 @@ def _groups(sets: Sequence[_Set], parallel: float) -> list[_Group]:
     joined = np.zeros((len(sets[0].widths), len(sets), len(sets)), bool)
     for (i, one), (j, other) in combinations(enumerate(sets), 2):
         cosines = np.linalg.svd(spans[i] @ spans[j].swapaxes(1, 2), compute_uv=False)
-        # Axes of no width span nothing.
+        # Axes with zero width span nothing.
         spanned = np.arange(cosines.shape[1]) < one.rank[:, None]
         near = np.where(spanned, cosines, 1.0).min(-1, initial=1.0) >= np.cos(parallel) - 1e-12
         joined[:, i, j] = near & (one.rank == other.rank) & (one.rank >= 2) & (one.rank < one.axes.shape[2])
         joined[:, j, i] = joined[:, i, j]
-    # What is parallel to the same is one group.
+    # Parallelism is made transitive: sets parallel to the same set form one group.
     for _ in range(max(len(sets) - 2, 0).bit_length()):
         joined |= (joined.astype(np.uint8) @ joined.astype(np.uint8)) > 0
     found = []
@@ -267,7 +267,7 @@ def _parted(
 
     for number, name in enumerate(order):
         if name == "separation":
-            # It is rest where turn is not asked for.
+            # A common rotation of centroids counts as turn, or as rest if turn is not in the order.
             count(order.index("turn") if "turn" in order else -1, _rotated_as_one(M, sets))
         for vectors in _space(name, M, sets, groups):
             count(number, vectors)
@@ -275,7 +275,7 @@ def _parted(
             squares[~np.any([each.member.any(-1) for each in groups], 0), number] = np.nan
     total = np.square(dW).sum((1, 2))
     still = total <= (NO_MOTION * np.linalg.norm(M, axis=(1, 2))) ** 2
-    # As a difference the rest may be slightly negative.
+    # As a difference, the rest may be slightly negative.
     squares[:, -1] = np.maximum(total - np.nansum(squares[:, :-1], -1), 0.0)
     dimensions[:, -1] += n * m - frame.count
     squares[still] *= 0.0
@@ -284,7 +284,7 @@ def _parted(
 
 
 def _rotated_as_one(M: Weights, sets: Sequence[_Set]) -> Float[np.ndarray, "motion vector feature hidden"]:
-    """Centroids under every generator of rotations, all members of a set going along."""
+    """The motions of all centroids under each generator of rotations, with the members of a set following."""
     centroids = np.zeros_like(M)
     for each in sets:
         centroids[:, each.own] = each.centroid[:, None]
@@ -294,7 +294,7 @@ def _rotated_as_one(M: Weights, sets: Sequence[_Set]) -> Float[np.ndarray, "moti
 def _space(
     name: str, M: Weights, sets: Sequence[_Set], groups: Sequence[_Group]
 ) -> list[Float[np.ndarray, "motion vector feature hidden"]]:
-    """Vectors that span the motions of a name, not orthogonal to one another."""
+    """Vectors that span the motions of one name, not orthogonal to one another."""
     m = M.shape[2]
     if name == "scaling":
         return [M[:, None]]
@@ -329,7 +329,7 @@ def _space(
 def _twists(
     M: Weights, sets: Sequence[_Set], group: _Group, number: int
 ) -> Float[np.ndarray, "motion vector feature hidden"]:
-    """Turns of one set in the subspace of its group, less those of the group as a whole."""
+    """Rotations of one set within the subspace of its group, minus those of the group as a whole."""
     pairs = list(combinations(range(M.shape[2]), 2))
     vectors = np.zeros((len(M), len(pairs), *M.shape[1:]))
     for at, (a, b) in enumerate(pairs):
@@ -348,7 +348,7 @@ def _twists(
 
 
 def _antisymmetric(rows: np.ndarray, m: int) -> Float[np.ndarray, "motion vector feature hidden"]:
-    """The rows turned by every generator of rotations."""
+    """The motions of rows under each generator of rotations."""
     turned = [rows @ _unit_matrix(m, a, b, -1.0) for a, b in combinations(range(m), 2)]
     return np.stack(turned, 1) if turned else np.zeros((len(rows), 0, *rows.shape[1:]))
 
@@ -362,7 +362,7 @@ def _unit_matrix(m: int, a: int, b: int, sign: float) -> Float[np.ndarray, "m m"
 
 @final
 class _Frame:
-    """Orthonormal vectors in the space of the weights of many models, to which others are added."""
+    """A growing orthonormal frame in weight space, for many models at once."""
 
     def __init__(self, weights: Weights) -> None:
         self._vectors: list[Float[np.ndarray, "motion vector parameter"]] = []
@@ -370,11 +370,11 @@ class _Frame:
 
     @property
     def count(self) -> Any:
-        """How many vectors there are of each model."""
+        """The number of vectors for each model."""
         return sum(each.any(-1).sum(-1) for each in self._vectors)
 
     def add(self, vectors: Float[np.ndarray, "motion vector feature hidden"]) -> Float[np.ndarray, "motion vector _"]:
-        """What is new in these, orthonormal; rows of zeros where a vector brings nothing new."""
+        """Add vectors, and return the new orthonormal directions; rows of zeros where a vector adds none."""
         rows = vectors.reshape(*vectors.shape[:2], vectors.shape[2] * vectors.shape[3])
         sizes = np.linalg.norm(rows, axis=-1, keepdims=True)
         least = ZERO * self._scale[:, None, None]
@@ -385,7 +385,7 @@ class _Frame:
                 rows = rows - (rows @ old.swapaxes(1, 2)) @ old
         for number in range(rows.shape[1]):
             row = rows[:, number, None]
-            # Twice is enough: a short remainder has lost its orthogonality to rounding.
+            # Orthogonalise twice: a short remainder loses its orthogonality to rounding in one pass.
             for _ in range(2):
                 row = row - (row @ new[:, :number].swapaxes(1, 2)) @ new[:, :number]
                 for old in self._vectors:

@@ -133,7 +133,7 @@ def largest_moves(
         held = np.concatenate([[0], np.cumsum(busy_in[window.seed])])
         free = (held[length:] == held[: len(held) - length]) & (step[: len(own) - length] >= late * step[-1])
         null = largest[free & np.isfinite(largest)]
-        # NaN counts as the largest, so that a run that diverged gives no number.
+        # argmax takes NaN as the largest, so that a run that diverged gives NaN.
         feature = int(np.argmax(np.abs(changes[first])))
         ends = (float(own[first, feature]), float(own[last, feature]))
         moves.append(Move(window, features[feature], *ends, null))

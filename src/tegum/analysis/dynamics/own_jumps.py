@@ -1,8 +1,9 @@
-"""What of a run's loss belongs to its own jumps, beside those of other runs; and losses that are made of jumps.
+"""How much of a run's loss its own jumps explain beyond the jumps of other runs, and synthetic losses made of jumps.
 
-Runs of one Spec go through a common course: they fall at the same times and jump at the same times. So every measure
-is taken of the loss of each run beside the jumps of each run. What the loss of a run gives beside anyone's jumps, and
-what jumps give beside anyone's loss, is taken away from what it gives beside its own: the rest is its own excess.
+Runs of one Spec follow a common course: their losses fall, and their features jump, at the same times. Every measure is
+therefore computed for the loss of each run paired with the jumps of each run. From what a run's loss gives with its
+own jumps we subtract what that loss gives with anyone's jumps, and what those jumps give with anyone's loss. What
+remains is the run's own excess.
 """
 
 from __future__ import annotations
@@ -21,73 +22,76 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.levels import Jump
 
 FOLDS = 5
-"""What is predicted is no part of the fit: every fifth stretch of one `rest` is left out."""
+"""The number of folds of the cross-validation: in each, every fifth stretch of one `rest` is left out of the fit."""
 
 KNOWN_SHARE = 0.5
-"""The share of its jumps that is known of a loss that is made of jumps."""
+"""The share of jumps that the measures are given for a synthetic loss made of jumps."""
 
 TIMING_ERROR = 1.0
-"""By how many snapshots they lower that loss too early or too late: the standard deviation."""
+"""The standard deviation, in snapshots, of the times at which jumps lower a synthetic loss too early or too late."""
 
 LOSSES_PER_RUN = 4
-"""So many such losses for each run."""
+"""The number of synthetic losses made from the jumps of each run."""
 
 PERMUTATIONS = 10_000
-"""So often jumps are dealt to runs anew: the least p-value is about one in so many."""
+"""The number of times jumps are dealt to runs at random; the least p-value is about its reciprocal."""
 
 FEWEST_RUNS_FOR_P = 5
-"""Runs that a p-value needs at least: with four, one deal in 24 gives every run its own."""
+"""The least number of runs for a p-value: with four, one deal in 24 gives every run its own jumps."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class JumpCourse:
-    """One run from `rest` on."""
+    """The loss and the jumps of one run from `rest` on."""
 
     fall: Float[np.ndarray, " interval"]
-    """By how much the loss falls in each interval."""
+    """The fall of the loss in each interval."""
     number: Int[np.ndarray, " snapshot"]
-    """Represented features: as long as 1/2 at least."""
+    """The number of represented features, whose embeddings have a length of at least 1/2."""
     loss: Float[np.ndarray, " snapshot"]
+    """The loss at each snapshot, summed over features."""
     curves: Float[np.ndarray, "interval jump"]
-    """What part of its way each jump makes in each interval."""
+    """The fraction of each jump completed in each interval."""
     inside: Bool[np.ndarray, "interval jump"]
-    """Whether it is under way."""
+    """Whether each jump is under way in each interval."""
     jumps: tuple[Jump, ...]
+    """The jumps of the run."""
     part: float
-    """Of the whole decrease of the loss what lies from `rest` on."""
+    """The share of the total decrease of the loss that comes from `rest` on."""
 
     @property
     def under_way(self) -> Float[np.ndarray, " interval"]:
-        """How many jumps are."""
+        """The number of jumps under way in each interval."""
         return self.inside.sum(1).astype(float)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class OwnAndOthers:
-    """A number for the loss of each run beside the jumps of each run."""
+    """A number for the loss of each run paired with the jumps of each run."""
 
     pairs: Float[np.ndarray, "run run"]
-    """Of the loss of the first beside the jumps of the second."""
+    """The number for the loss of the first run with the jumps of the second."""
     shifted: float | None = None
-    """The mean over runs beside their own jumps, shifted in time."""
+    """The null: the mean over runs with their own jumps shifted in time."""
 
     @property
     def own(self) -> Float[np.ndarray, " run"]:
-        """Of each run beside its own jumps."""
+        """The number for each run with its own jumps."""
         return self.pairs.diagonal()
 
     @property
     def others(self) -> Float[np.ndarray, " run"]:
-        """The mean over all other runs' jumps."""
+        """The mean for each run with the jumps of all other runs."""
         return (self.pairs.sum(1) - self.own) / (len(self.pairs) - 1)
 
     @property
     def excess(self) -> Float[np.ndarray, " run"]:
-        """Own less a part of the loss and a part of the jumps, which least squares find in all pairs of different runs.
+        """The number with own jumps, minus a part due to the loss and a part due to the jumps alone.
 
-        Its mean is that of own less others; NaN with fewer than three runs, which do not tell the parts apart.
+        Both parts are fitted by least squares to all pairs of different runs. The mean of the excess is the mean of
+        `own` minus that of `others`. It is NaN with fewer than three runs, which do not determine the parts.
         """
         count = len(self.pairs)
         if count < 3:
@@ -98,29 +102,29 @@ class OwnAndOthers:
 
     @cached_property
     def p(self) -> float:
-        """How often runs dealt to each other's jumps give at least as much in all; NaN with fewer than three runs."""
+        """The probability that jumps dealt to runs at random give at least as much in total; NaN below three runs."""
         return permutation_p(self.pairs, draws=PERMUTATIONS) if len(self.pairs) > 2 else np.nan
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class OwnJumpMeasures:
-    """The measures that tell whether a loss is made of its jumps."""
+    """The measures that show whether a loss is made of its jumps."""
 
     share: OwnAndOthers
-    """Of the decrease, what lies inside jumps; of the mean decrease of all runs."""
+    """The decrease inside jumps, as a share of the mean decrease of all runs."""
     sums: OwnAndOthers
-    """R² of the predicted fall: a constant and a non-negative sum of jumps."""
+    """R² of the fall predicted by a constant plus a non-negative sum of jumps."""
     apart: OwnAndOthers
-    """Correlation of the fall with what jumps make of their way, each apart from its course, over stretches."""
+    """The correlation of the fall with the progress of jumps, each apart from its common course, over stretches."""
     removed: OwnAndOthers
-    """Of the squared error of the fall predicted from the mean of all other runs, the part that jumps remove."""
+    """The share of the squared error of the mean course of all other runs that jumps remove."""
     course: Float[np.ndarray, " run"]
-    """R² of that mean, and a constant."""
+    """R² of the fall predicted by a constant plus the mean course of all other runs."""
 
 
 def own_jump_measures(courses: Sequence[JumpCourse], stretch: int) -> OwnJumpMeasures:
-    """The measures of runs of one Spec, two at least; a stretch is so many intervals."""
+    """Compute the measures of at least two runs of one Spec; `stretch` is the number of intervals in a stretch."""
     falls = np.array([each.fall for each in courses])
     common = mean_of_others(falls)
     alone = np.array([error(fall, mean[:, None], stretch) for fall, mean in zip(falls, common, strict=True)])
@@ -137,7 +141,7 @@ def own_jump_measures(courses: Sequence[JumpCourse], stretch: int) -> OwnJumpMea
 
 
 def _of_losses(courses: Sequence[JumpCourse], stretch: int) -> dict[str, OwnAndOthers]:
-    """Those that are told of made losses, too."""
+    """The measures that are also computed for synthetic losses."""
     falls = np.array([each.fall for each in courses])
     covered = np.array([each.inside.any(1) for each in courses], float)
     missed = np.array([errors(falls, each.curves, stretch) for each in courses]).T
@@ -152,17 +156,20 @@ def _of_losses(courses: Sequence[JumpCourse], stretch: int) -> dict[str, OwnAndO
 @final
 @dataclass(frozen=True, eq=False)
 class MadeOfJumps:
-    """What the measures give where the loss is made of jumps, and what part of that the runs give."""
+    """What the measures give for synthetic losses made of jumps, and how much of that the runs show."""
 
     runs: Int[np.ndarray, " made"]
-    """Places of the runs of which such losses were made: those with two jumps at least."""
+    """The positions of the runs with at least two jumps, from which synthetic losses were made."""
     excess: dict[str, Float[np.ndarray, " made"]]
-    """Of what lies inside jumps, of their sums, and apart from the course, by the names in `OwnJumpMeasures`."""
+    """The excess of synthetic losses for the measures `share`, `sums` and `apart` of `OwnJumpMeasures`, by name."""
 
     def part(self, name: str, real: OwnAndOthers) -> Float[np.ndarray, " made"] | None:
-        """A value for each run; their mean is the runs' excess as a part of this one.
+        """The excess of the runs relative to that of synthetic losses.
 
-        It is that of a ratio of two means, linearised. None where this one cannot be told from none itself.
+        Returns:
+            A value for each run whose mean is the ratio of the mean excesses, linearised so that intervals hold. None
+            if the excess of the synthetic losses is itself not significant.
+
         """
         made, own = self.excess[name], real.excess[self.runs]
         if not bootstrap_mean(made)[0] > 0:
@@ -172,14 +179,13 @@ class MadeOfJumps:
 
 
 def made_of_jumps(courses: Sequence[JumpCourse], stretch: int, key: int = 0) -> MadeOfJumps | None:
-    """The measures of losses that fall by their jumps alone: what they give if the claim is true.
+    """Compute the measures for losses that fall only by jumps, as they would if the claim were true.
 
-    Jumps are those of the runs, each of an exponentially distributed size and a little early or late, by
-    `TIMING_ERROR`; the whole decrease of a run is its own. Then the measures are told of `KNOWN_SHARE` of its jumps
-    only, drawn by chance.
+    The jumps are those of the runs, with exponentially distributed sizes and displaced in time by `TIMING_ERROR`. The
+    total decrease of each run is kept. The measures are then given only `KNOWN_SHARE` of its jumps, drawn at random.
 
     Returns:
-        None if fewer than `FEWEST_RUNS_FOR_P` runs have two jumps.
+        The measures; None if fewer than `FEWEST_RUNS_FOR_P` runs have two jumps.
 
     """
     runs = np.array([at for at, each in enumerate(courses) if len(each.jumps) > 1], int)
@@ -208,7 +214,7 @@ def _loss_made_of_jumps(course: JumpCourse, rng: np.random.Generator) -> JumpCou
 
 
 def _moved(curve: Float[np.ndarray, " interval"], by: int) -> Float[np.ndarray, " interval"]:
-    """Later by so many intervals; what would lie outside is at the end of what is looked at."""
+    """Delay a curve by a number of intervals; what would fall outside is put at the edge."""
     moved = np.zeros_like(curve)
     np.add.at(moved, np.clip(np.arange(len(curve)) + by, 0, len(curve) - 1), curve)
     return moved
@@ -217,9 +223,9 @@ def _moved(curve: Float[np.ndarray, " interval"], by: int) -> Float[np.ndarray, 
 def errors(
     falls: Float[np.ndarray, "run interval"], columns: Float[np.ndarray, "interval column"], stretch: int
 ) -> Float[np.ndarray, " run"]:
-    """The squared errors of falls that are predicted as a constant and a non-negative sum of columns.
+    """The squared errors of falls predicted by a constant plus a non-negative sum of columns, cross-validated.
 
-    Every stretch is predicted from a fit to the others, of which each FOLDS-th is left out with it.
+    Every stretch is predicted from a fit that leaves out this stretch and every `FOLDS`-th one from it.
     """
     from scipy.optimize import nnls
 
@@ -229,10 +235,10 @@ def errors(
     total = np.zeros(len(falls))
     for left_out in range(FOLDS):
         seen = fold != left_out
-        # Divided by their sizes, so that the solver's tolerance means the same for every column.
+        # Columns are normalised, so that the solver's tolerance means the same for each of them.
         sizes = np.linalg.norm(design[seen], axis=0)
         scaled = design / np.where(sizes > 0, sizes, 1.0)
-        # What lies across all columns is no part of a fit: the rest is smaller, and the same fit.
+        # Projecting onto the span of the columns leaves the fit unchanged and makes it smaller.
         across, small = np.linalg.qr(scaled[seen])
         factors = [nnls(small, each, maxiter=50 * design.shape[1])[0] for each in falls[:, seen] @ across]
         total += np.square(falls[:, ~seen] - factors @ scaled[~seen].T).sum(1)
@@ -240,34 +246,35 @@ def errors(
 
 
 def error(fall: Float[np.ndarray, " interval"], columns: Float[np.ndarray, "interval column"], stretch: int) -> float:
-    """That of one fall."""
+    """The squared error of one fall (`errors`)."""
     return float(errors(fall[None], columns, stretch)[0])
 
 
 def correlations(
     ones: Float[np.ndarray, "run place"], others: Float[np.ndarray, "run place"]
 ) -> Float[np.ndarray, "run run"]:
-    """Pearson's, of each of the first with each of the others; 0 where one of the two does not vary."""
+    """Pearson correlations of each of the first with each of the others; 0 if either does not vary."""
     ones, others = (values - values.mean(1, keepdims=True) for values in (ones, others))
     sizes = np.sqrt(np.outer(np.square(ones).sum(1), np.square(others).sum(1)))
     return np.divide(ones @ others.T, sizes, out=np.zeros_like(sizes), where=sizes > 0)
 
 
 def spread(values: Float[np.ndarray, "run place"]) -> Float[np.ndarray, " run"]:
-    """The squared error of a mean."""
+    """The squared deviations of each run from its mean, summed."""
     return np.square(values - values.mean(1, keepdims=True)).sum(1)
 
 
 def together(values: Float[np.ndarray, "run interval"], width: int) -> Float[np.ndarray, "run stretch"]:
-    """Sums over stretches of so many intervals; what is left at the end is dropped."""
+    """Sum over stretches of `width` intervals; a remainder at the end is dropped."""
     count = values.shape[1] // width
     return values[:, : count * width].reshape(len(values), count, width).sum(-1)
 
 
 def apart(values: Float[np.ndarray, "run stretch"]) -> Float[np.ndarray, "run stretch"]:
-    """What is left of each run without the mean of the others, in any size and a little earlier or later.
+    """Remove from each run the mean of the others, scaled and slightly shifted in time.
 
-    A run that goes through the common course faster is no other course: least squares take the mean and its slope away.
+    A run that merely follows the common course faster does not depart from it. Least squares therefore remove both the
+    mean and its slope.
     """
     left = []
     for own, mean in zip(values, mean_of_others(values), strict=True):
@@ -277,5 +284,5 @@ def apart(values: Float[np.ndarray, "run stretch"]) -> Float[np.ndarray, "run st
 
 
 def mean_of_others(values: Float[np.ndarray, "run place"]) -> Float[np.ndarray, "run place"]:
-    """Of all runs but one, for each of them; two at least."""
+    """The mean over all other runs, for each of at least two runs."""
     return (values.sum(0) - values) / (len(values) - 1)

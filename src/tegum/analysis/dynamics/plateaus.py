@@ -92,7 +92,7 @@ def plateaus_of(loss: ArrayLike, steps: ArrayLike, call: str) -> list[Plateau]:
     starts, ends = starts[long], ends[long]
     plateaus = []
     for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        # The start of a plateau is still falling and its end falls already: what lies between is its own.
+        # The loss still falls at the start of a plateau and already falls at its end: only the intervals between count.
         inner = np.arange(start, end)
         slowest = int(inner[np.argmin(np.abs(rate[inner]))])
         until = int(starts[number + 1]) if number + 1 < len(starts) else len(rate)

@@ -83,7 +83,7 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
     time, height = np.log(steps[seen]), np.log(loss[seen])
     at = {int(step): place for place, step in enumerate(steps[seen].tolist())}
     edges = [(at[each.start], at[each.end]) for each in found]
-    # What falls between plateaus, from the end of one to the start of the next.
+    # Candidates lie between plateaus, from the end of one to the start of the next.
     begins, ends = [0, *(end for _, end in edges)], [*(start for start, _ in edges), len(seen) - 1]
     falls = [
         (begin, end)
@@ -158,16 +158,16 @@ def motion_shares(parts: Parts, steps: Int[np.ndarray, " step"], first: int, las
 
 
 def _parted(begin: int, end: int, rate: np.ndarray, time: np.ndarray, height: np.ndarray) -> list[tuple[int, int]]:
-    """A fall in parts, at the deepest dips between its peaks."""
+    """Divide a fall at the deepest dips between its peaks."""
     inner = rate[begin:end]
-    # How far the rate rises on both sides of each place.
+    # The highest rates on either side of each place.
     left, right = np.maximum.accumulate(inner), np.maximum.accumulate(inner[::-1])[::-1]
     lower = np.minimum(left, right)
     depth = np.where(lower > 0, inner / np.where(lower > 0, lower, 1.0), 1.0)
     for cut in np.argsort(depth, kind="stable").tolist():
         if depth[cut] > DIP:
             break
-        # The dip is an interval: its slower half belongs to either side.
+        # The dip is an interval: cut at its slower end.
         place = begin + cut + (1 if cut + 1 < len(inner) and inner[cut + 1] > inner[cut - 1] else 0)
         parts = [(begin, place), (place, end)]
         if all(

@@ -100,7 +100,7 @@ def dead_outputs(
     mean = np.asarray(features.first_moment())
     covariance = np.asarray(features.second_moment()) - np.outer(mean, mean)
     dead = np.empty(offset.shape, bool)
-    # Run by run: the couplings of all snapshots at once would fill the memory.
+    # Run by run, as the couplings of all snapshots at once would not fit in memory.
     for row, (W, b) in enumerate(zip(values, offset, strict=True)):
         back = W.transpose(0, 2, 1)
         couplings = np.maximum(W @ back, 0)

@@ -1,7 +1,7 @@
 """Stages of training: regimes of the loss with the motion that dominates each, and what regimes elsewhere would show.
 
-Two nulls keep a run's motion and put its boundaries elsewhere: its own regimes, with their lengths in ln step, in
-another *order*; and as many regimes at random *places*, whose lengths are others. The second is the easier one to beat.
+Two nulls keep the motion of a run and move its boundaries: its own regimes, with their lengths in ln step, in another
+*order*; and as many regimes at random *places*, which changes their lengths. The second is easier to beat.
 """
 
 from __future__ import annotations
@@ -21,60 +21,62 @@ from tegum.analysis.dynamics.regimes import Regime, find_regimes, motion_shares
 from tegum.core.features.distribution import FeatureDistribution
 
 PLACED = 20
-"""So many times the regimes of a run are put at random places."""
+"""The number of times the regimes of a run are put at random places."""
 
 ORDERED = 720
-"""The regimes of a run are put in all orders, or in so many random ones if there are more: from seven regimes on."""
+"""The largest number of orders of the regimes of a run: all of them, or this many random ones from seven regimes on."""
 
 
 @final
 @dataclass(frozen=True)
 class MotionStage:
-    """A regime with the share of each motion in it."""
+    """A regime of the loss, with the share of each motion in it."""
 
     regime: Regime
+    """The stretch of training."""
     shares: dict[str, float]
+    """The share of each motion by name, as `motion_shares` gives it."""
 
     @property
     def dominant(self) -> str:
-        """The motion with the largest share; "nothing" where nothing moves."""
+        """The motion with the largest share, or "nothing" if nothing moves."""
         known = {name: share for name, share in self.shares.items() if np.isfinite(share)}
         return max(known, key=lambda name: known[name]) if known else "nothing"
 
     @property
     def dominant_share(self) -> float:
-        """Of the dominant motion; NaN where nothing moves."""
+        """The share of the dominant motion; NaN if nothing moves."""
         return self.shares.get(self.dominant, float("nan"))
 
 
 Stages = tuple[MotionStage, ...]
-"""Of one run, in order."""
+"""The stages of one run, in order of time."""
 
 
 @final
 class Purity(NamedTuple):
-    """How far each regime of a run is one motion, and another one than the next; NaN without regimes."""
+    """How far each regime of a run is a single motion, and differs from the next; NaN without regimes."""
 
     share: float
-    """Of the dominant motion: the mean over regimes."""
+    """The share of the dominant motion, mean over regimes."""
     over_time: float
-    """The same, each regime weighted by its length in ln step."""
+    """The share of the dominant motion, mean over regimes weighted by their lengths in ln step."""
     changes: float
-    """The part of the boundaries at which the dominant motion changes; NaN where there is none."""
+    """The share of boundaries at which the dominant motion changes; NaN if there are none."""
 
 
 @final
 class PurityByChance(NamedTuple):
-    """The mean purity of a run's regimes where its boundaries stand elsewhere."""
+    """The null: the mean purity of a run's regimes with boundaries elsewhere."""
 
     order: Purity
-    """Its own regimes, by their lengths in ln step, in all orders."""
+    """The purity of the run's own regimes, with their lengths in ln step, in all orders."""
     places: Purity
-    """As many regimes at random places."""
+    """The purity of as many regimes at random places."""
 
 
 def purity(run: Stages) -> Purity:
-    """Of the regimes of a run."""
+    """The purity of the regimes of a run."""
     shares = [each.dominant_share for each in run]
     lengths = [np.log(each.regime.end / each.regime.start) for each in run]
     return _purity(shares, lengths, [each.dominant for each in run])
@@ -94,7 +96,7 @@ def _purity(shares: Sequence[float], lengths: Sequence[float], dominant: Sequenc
 def purity_by_chance(
     parts: Parts, regimes: Sequence[Regime], steps: Int[np.ndarray, " step"], rng: np.random.Generator
 ) -> PurityByChance:
-    """The purity of one run with its regimes in other orders, and at random places."""
+    """Compute the purity of one run with its regimes in other orders, and at random places."""
     if not regimes:
         return PurityByChance(*[Purity(np.nan, np.nan, np.nan)] * 2)
     first, last = regimes[0].first, regimes[-1].last
@@ -109,7 +111,7 @@ def purity_by_chance(
 
 
 def _orders(count: int, rng: np.random.Generator) -> Int[np.ndarray, "order place"]:
-    """All orders of so many, or `ORDERED` random ones."""
+    """All orders of `count` things, or `ORDERED` random ones if there are more."""
     if factorial(count) <= ORDERED:
         return np.array(list(permutations(range(count))))
     return rng.permuted(np.tile(np.arange(count), (ORDERED, 1)), axis=1)
@@ -120,7 +122,7 @@ def _elsewhere(
     summed: Float[np.ndarray, "snapshot part"],
     edges: Float[np.ndarray, "way edge"],
 ) -> Purity:
-    """The mean purity where boundaries stand at these times, between snapshots too: the velocity is constant there."""
+    """The mean purity with boundaries at these times. Between snapshots the velocity is taken as constant."""
     at = np.stack([np.interp(edges, time, column) for column in summed.T], -1)
     pieces = np.diff(at, axis=1)
     shares = pieces.max(2) / np.maximum(pieces.sum(2), 1e-300)
@@ -134,26 +136,28 @@ def falls(run: Stages) -> list[MotionStage]:
 
 
 def sequence(run: Stages) -> str:
-    """The dominant motions in order, one that goes on counted once: "inflation → opening → twist"."""
-    rulers = [each.dominant for each in run]
-    kept = [ruler for k, ruler in enumerate(rulers) if not k or ruler != rulers[k - 1]]
+    """The dominant motions in order, repetitions merged: "inflation → opening → twist"."""
+    dominant = [each.dominant for each in run]
+    kept = [motion for k, motion in enumerate(dominant) if not k or motion != dominant[k - 1]]
     return " → ".join(kept)
 
 
 def commonest(runs: Sequence[Stages], count: int) -> list[tuple[str, int]]:
-    """The most frequent sequences with how many runs have them."""
+    """The most frequent sequences of dominant motions, each with its number of runs."""
     return Counter(map(sequence, runs)).most_common(count)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class RunStages:
-    """The stages of one run."""
+    """The stages of one run, with its motions and the null of its purity."""
 
     parts: Parts
-    """Of its motions from each snapshot to the next."""
+    """The decomposed motions from each snapshot to the next."""
     stages: Stages
+    """The regimes, with the share of each motion."""
     by_chance: PurityByChance
+    """The purity of regimes with boundaries elsewhere."""
 
 
 def motion_stages(
@@ -163,14 +167,14 @@ def motion_stages(
     features: FeatureDistribution,
     key: int = 0,
 ) -> list[RunStages]:
-    """The stages of each run, and how pure its regimes are elsewhere.
+    """Find the stages of each run, and how pure regimes with other boundaries would be.
 
     Args:
-        weights: of all snapshots.
-        loss: of each snapshot, above zero, where it is nearly without noise.
-        steps: of each snapshot, rising.
-        features: whose sets they are.
-        key: of the random orders and places.
+        weights: W at every snapshot.
+        loss: the loss at every snapshot, positive and nearly without noise.
+        steps: the steps of the snapshots, rising.
+        features: the feature distribution, which says which features form a set.
+        key: the seed of the random orders and places.
 
     """
     parts, rng = motions(weights, features), np.random.default_rng(key)

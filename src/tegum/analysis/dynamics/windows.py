@@ -97,7 +97,7 @@ def arranged(
         raise ValueError(f"{call} with {shown}: it must be a DataArray with the dims {tuple(dims)}")
     step = array["step"].values
     distances = np.diff(step)
-    # Rounding to whole steps makes two distances of an even spacing.
+    # Rounding to whole steps turns an even spacing into two distances that differ by 1.
     if len(distances) and distances.max() > distances.min() + 1:
         rule = f"the snapshots must be evenly spaced; these lie {distances.min()} to {distances.max()} steps apart"
         raise ValueError(f"{call}: {rule}")

@@ -1,7 +1,7 @@
-"""In which order, and when, runs learn principal directions, and whether they rest at linear optima on the way.
+"""The order and the times in which runs learn principal directions, and whether they rest at linear optima on the way.
 
-`tegum.analysis.linear.escapes` says when each direction escapes from a small start, and when it should. Here the runs
-of one Spec are compared with that, with one direction for each set of correlated features.
+`tegum.analysis.linear.escapes` measures when each direction escapes from a small start, and predicts when it should.
+Here the runs of one Spec are compared with the prediction, with one direction for each set of correlated features.
 """
 
 from __future__ import annotations
@@ -27,78 +27,80 @@ ON_TIME = 0.05
 """A direction is learned at the predicted time if |ln (measured/predicted)| is at most this."""
 
 ROUNDED = 1e-9
-"""An entry of a unit vector that is at most this is rounding, and counts as 0."""
+"""An entry of a unit vector of at most this size is rounding, and counts as 0."""
 
 WELL_APART = 3.0
-"""A plateau is predicted at rank r where eigenvalue r is at least so many times the next."""
+"""A plateau is predicted at rank r if eigenvalue r is at least this many times the next."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class EscapeOrder:
-    """Escapes and plateaus of the runs of one Spec that came to their end."""
+    """Escapes and plateaus of the runs of one Spec that trained to their end."""
 
     time: Float[np.ndarray, " step"]
-    """Of snapshots, in the time of gradient flow where the training has such a time."""
+    """The times of the snapshots, in units of gradient flow if the training corresponds to such a time."""
     steps: Int[np.ndarray, " step"]
+    """The steps of the snapshots."""
     loss: Float[np.ndarray, "run step"]
-    """Population loss."""
+    """The population loss."""
     linear: Float[np.ndarray, "run step"]
-    """That of the same weights, with the best bias, in the linear model."""
+    """The population loss of the same weights in the linear model, with the best bias."""
     measured: Float[np.ndarray, "run mode"]
-    """When each principal direction has a strength of 1/2; infinite if it never has."""
+    """The time at which each principal direction reaches a strength of 1/2; infinite if it never does."""
     predicted: Float[np.ndarray, "run mode"]
-    """The same by the closed form for the gradient flow of the linear model."""
+    """The predicted time, by the closed form for gradient flow of the linear model."""
     eigenvalues: Float[np.ndarray, " feature"]
+    """The eigenvalues of the weighted covariance, falling."""
     losses: Float[np.ndarray, " rank"]
-    """Of the best linear solution of each rank."""
+    """The losses of the best linear solutions of each rank."""
     sizes: tuple[int, ...]
-    """Of the sets, in the order of the modes."""
+    """The numbers of features in the sets, in the order of the modes."""
 
     @property
     def modes(self) -> int:
-        """Principal directions: one for each set."""
+        """The number of principal directions: one for each set."""
         return self.measured.shape[1]
 
     @property
     def learned(self) -> Bool[np.ndarray, " run"]:
-        """Which runs learn all directions."""
+        """Whether each run learns all directions."""
         return np.asarray(np.isfinite(self.measured).all(1))
 
     @property
     def in_order(self) -> Bool[np.ndarray, " run"]:
-        """Which runs learn all directions, in falling order of their eigenvalues."""
+        """Whether each run learns all directions, in falling order of their eigenvalues."""
         later = np.array([a < b for a, b in itertools.pairwise(self.measured.T)]).reshape(-1, len(self.measured))
         return self.learned & later.all(0)
 
     @property
     def error(self) -> Float[np.ndarray, " run"]:
-        """Mean |ln (measured/predicted)| of each run that has learned all directions."""
+        """Mean |ln (measured/predicted)| over directions, for each run that learns all of them."""
         return self._errors()[self.learned].mean(1)
 
     @property
-    def timely(self) -> Bool[np.ndarray, " run"]:
-        """Which runs learn every direction within `ON_TIME` of its predicted time; one not learned is not."""
+    def on_time(self) -> Bool[np.ndarray, " run"]:
+        """Whether each run learns every direction within `ON_TIME` of its predicted time."""
         return self._errors().max(1, initial=0.0) <= ON_TIME
 
     @property
-    def timely_by_others(self) -> float:
-        """The null: the same share, each run's times by the starts of all other runs."""
+    def on_time_by_others(self) -> float:
+        """The null of `on_time`: the share of runs on time, with times predicted from the starts of all other runs."""
         return float(np.mean([self._errors(by).max(1, initial=0.0) <= ON_TIME for by in range(1, len(self.measured))]))
 
     @property
     def error_by_others(self) -> float:
-        """The null of `error`: each run's times by the starts of all other runs."""
+        """The null of `error`: its mean, with times predicted from the starts of all other runs."""
         errors = [self._errors(by)[self.learned].mean(1) for by in range(1, len(self.measured))]
         return float(np.mean(errors)) if self.learned.any() else math.nan
 
     @property
-    def late(self) -> Float[np.ndarray, "run mode"]:
-        """Signed ln (measured/predicted) of the runs that have learned all directions."""
+    def delay(self) -> Float[np.ndarray, "run mode"]:
+        """Signed ln (measured/predicted) of each direction, for the runs that learn all of them."""
         return np.log(self.measured[self.learned] / self.predicted[self.learned])
 
     def ratio(self, rank: int) -> float:
-        """Eigenvalue `rank` over the next."""
+        """The ratio of eigenvalue number `rank` to the next."""
         return float(self.eigenvalues[rank - 1] / self.eigenvalues[rank])
 
     @property
@@ -107,27 +109,27 @@ class EscapeOrder:
         return tuple(rank for rank in range(1, self.modes + 1) if self.ratio(rank) >= WELL_APART)
 
     def plateaus_at(self, rank: int, shift: float = 1.0) -> Bool[np.ndarray, " run"]:
-        """Which runs have a plateau at the linear optimum of a rank, its level times a factor."""
+        """Whether each run has a plateau at the linear optimum of a rank, or at its level times a factor."""
         return np.asarray(at_level(*self._resting, float(shift * self.losses[rank])).any(1))
 
     @property
-    def climbs(self) -> Bool[np.ndarray, " run"]:
-        """Which runs have all expected plateaus, directions being learned in order."""
+    def every_expected_plateau(self) -> Bool[np.ndarray, " run"]:
+        """Whether each run has all expected plateaus and learns the directions in order."""
         return self.in_order & np.array([self.plateaus_at(rank) for rank in self.expected]).all(0)
 
     def by_chance(self, ranks: tuple[int, ...]) -> float:
-        """The null: the share of plateaus at these ranks that runs have if levels are times a factor, over factors.
+        """The null: the share of plateaus found at the levels of these ranks times a factor, mean over factors.
 
-        For all of the ranks at once it is generous: so often is one of them met.
+        As a null for all ranks at once it is generous, as it is the share for a single one.
         """
         found = [self.plateaus_at(rank, shift) for rank in ranks for shift in OTHER_LEVELS]
         return float(np.mean(found)) if found else math.nan
 
-    def rests(self) -> Float[np.ndarray, "some pair"]:
-        """How far the loss is from L_r between the escapes of directions r and r + 1: mean over r of |ln (loss/L_r)|.
+    def resting_distances(self) -> Float[np.ndarray, "some pair"]:
+        """The distance of the loss from L_r between escapes r and r + 1, mean over r of |ln (loss/L_r)|.
 
-        Of each run that learns them in order. First where the loss changes most slowly; beside it the null: at a random
-        time between the same two escapes.
+        Each run that learns the directions in order has two numbers: the distance where the loss changes most slowly,
+        and the null, the mean distance at a random time between the same two escapes.
         """
         found = []
         for run in np.flatnonzero(self.in_order):
@@ -145,25 +147,25 @@ class EscapeOrder:
 
     @property
     def exponents(self) -> Float[np.ndarray, " some"]:
-        """Of the time to learn a set in its number of features, for each run that has learned all directions."""
+        """The exponent of the learning time in the size of a set, for each run that learns all directions."""
         return self._exponents(self.measured[self.learned])
 
     @property
     def exponent_predicted(self) -> float:
-        """The median of the same by the closed form."""
+        """The median over runs of the exponent that the closed form predicts."""
         return float(np.median(self._exponents(self.predicted)))
 
     def _exponents(self, times: Float[np.ndarray, "some mode"]) -> Float[np.ndarray, " some"]:
         return np.array([np.polyfit(np.log(self.sizes), np.log(row), 1)[0] for row in times], float)
 
     def _errors(self, by: int = 0) -> Float[np.ndarray, "run mode"]:
-        """|ln (measured/predicted)|, the predictions of the run that is so many places before."""
+        """|ln (measured/predicted)|, with the predictions of the run `by` places before."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.abs(np.log(self.measured / np.roll(self.predicted, by, 0)))
 
     @cached_property
     def _resting(self) -> tuple[Float[np.ndarray, "run plateau"], Float[np.ndarray, "run plateau"]]:
-        """Both losses of each run where its plateaus are slowest; NaN where it has fewer than others."""
+        """Both losses of each run where its plateaus are slowest; NaN beyond the plateaus of a run with fewer."""
         from tegum.analysis.dynamics.plateaus import find_plateaus
 
         found = [[each.slowest for each in find_plateaus(row, self.steps)] for row in self.loss]
@@ -186,15 +188,15 @@ def escape_order(
     time_of_step: float = 1.0,
     tol: float = 1e-4,
 ) -> EscapeOrder:
-    """The escapes and plateaus of the runs of one Spec, one principal direction for each set of features.
+    """Find the escapes and plateaus of the runs of one Spec, with one principal direction for each set of features.
 
     Args:
-        run: a trajectory, dims (seed, step); that of a flow has its time, in the coordinate `time`.
-        features: the feature distribution that was trained on, one principal direction of each set being much stronger
-            than its others.
-        activation: of the model that was trained.
-        time_of_step: of other trajectories, the time in which gradient flow would do as much as one step: the rate of
-            gradient descent.
+        run: a trajectory, dims (seed, step); a flow has its times in the coordinate `time`.
+        features: the feature distribution that was trained on. One principal direction of each set must be much
+            stronger than its others.
+        activation: the activation of the trained model.
+        time_of_step: for other trajectories, the flow time that one step corresponds to, such as the rate of gradient
+            descent.
         tol: the largest error of a population loss.
 
     """
@@ -220,6 +222,6 @@ def escape_order(
         predicted=predicted_escapes(weights[:, 0], features, modes),
         eigenvalues=optimum.eigenvalues,
         losses=optimum.losses,
-        # A principal direction lies in one set.
+        # Each principal direction lies within one set.
         sizes=tuple((np.abs(axes) > ROUNDED).sum(0).tolist()),
     )

@@ -1,4 +1,4 @@
-"""Losses beside those of the best linear solutions: the model's own, and that of its weights in a linear model."""
+"""Losses to compare with the best linear solutions: that of the model, and that of its weights in a linear model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tegum.core.model import Activation
 
 AT_LEVEL = 0.05
-"""A loss is that of a linear optimum if it differs by at most this part."""
+"""A loss is at the level of a linear optimum if it differs by at most this fraction."""
 
 OTHER_LEVELS = tuple(
     each for each in np.geomspace(0.5, 2.0, 29).tolist() if abs(np.log(each)) > np.log((1 + AT_LEVEL) ** 2)
 )
-"""Factors that move a level to where no linear optimum is: plateaus that meet the moved levels do so by chance."""
+"""Factors that shift a level away from every linear optimum, so that plateaus meet the shifted level only by chance."""
 
 
 def own_losses(
@@ -29,13 +29,13 @@ def own_losses(
 ) -> Float[np.ndarray, "run step"]:
     """The population loss of every snapshot of the runs of one Spec.
 
-    A flow has recorded it; that of other trajectories is computed, for what they have recorded is the loss of a sample.
+    A flow has recorded it. For other trajectories, which record the loss of a sample, it is computed.
 
     Args:
         run: a trajectory, dims (seed, step).
         features: the feature distribution that was trained on.
-        activation: of the model that was trained.
-        tol: the largest error of a loss; no loss is told to be smaller.
+        activation: the activation of the trained model.
+        tol: the largest error of a loss; smaller losses are given as `tol`.
 
     """
     if "time" in run.coords or not run.sizes["seed"]:
@@ -50,8 +50,8 @@ def own_losses(
 def linear_losses(weights: Float[np.ndarray, "*run n m"], features: FeatureDistribution) -> Float[np.ndarray, "*run"]:
     """The population loss of x̂ = W Wᵀ x + b with the best b.
 
-    A ReLU hides interference where it is negative. Sets that share a direction with opposite signs cost a ReLU model
-    little and a linear one much: that tells a linear solution from superposition of a like loss.
+    A ReLU hides negative interference. Sets that share a direction with opposite signs therefore cost a ReLU model
+    little and a linear one much, which distinguishes a linear solution from superposition with a similar loss.
     """
     return loss_at_best_bias(weights.astype(float), features.covariance(), features.importance)
 
@@ -59,5 +59,5 @@ def linear_losses(weights: Float[np.ndarray, "*run n m"], features: FeatureDistr
 def at_level(
     loss: Float[np.ndarray, "*run"], linear: Float[np.ndarray, "*run"], level: float
 ) -> Bool[np.ndarray, "*run"]:
-    """Whether both losses of each run are at the level, to `AT_LEVEL`; NaN is not."""
+    """Whether both losses of each run are at the level, to within `AT_LEVEL`; NaN never is."""
     return (np.abs(loss / level - 1) <= AT_LEVEL) & (np.abs(linear / level - 1) <= AT_LEVEL)

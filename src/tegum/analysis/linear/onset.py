@@ -1,7 +1,7 @@
-"""When superposition begins in training: by the number of represented features, and by |W|²_F.
+"""The onset of superposition in training, by the number of represented features and by |W|²_F.
 
-A model is in superposition where more features are represented than there are dimensions. No linear model comes to
-that: where W Wᵀ projects, |W|²_F is m at most.
+A model is in superposition if it represents more features than it has dimensions. No linear optimum does: if W Wᵀ is a
+projector, |W|²_F is at most m.
 """
 
 from __future__ import annotations
@@ -22,63 +22,66 @@ if TYPE_CHECKING:
     import xarray as xr
 
 REPRESENTED_NORM = 0.5**0.5
-"""A feature is represented if |W_i|² is at least 1/2: its own output then carries half of it or more."""
+"""A feature is represented if |W_i| is at least this, so that its output carries at least half of its value."""
 
 SURPLUS = 1.1
-"""|W|²_F over m from which on it is superposition: no W Wᵀ that projects has more than m."""
+"""Superposition begins where |W|²_F exceeds this many times m; if W Wᵀ is a projector, |W|²_F is at most m."""
 
 Definition = Literal["features", "norm"]
 
 DEFINITIONS: Mapping[Definition, str] = {"features": "more than m represented features", "norm": "|W|²_F > 1.1 m"}
-"""Of superposition."""
+"""The two definitions of superposition, in words."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class SuperpositionOnset:
-    """The runs of one Spec that came to their end; steps are infinite where it never comes to that."""
+    """The state of the runs of one Spec that trained to their end; steps of what never happens are infinite."""
 
     hidden: int
+    """The number of hidden dimensions m."""
     steps: Int[np.ndarray, " step"]
+    """The steps of the snapshots."""
     count: Int[np.ndarray, "run step"]
-    """Represented features."""
+    """The number of represented features."""
     total: Float[np.ndarray, "run step"]
-    """|W|²_F."""
+    """|W|²_F at each snapshot."""
     disturbed: Float[np.ndarray, "run step"]
-    """Interference Σ_j≠i (Ŵ_i · W_j)², mean over features."""
+    """The interference Σ_j≠i (Ŵ_i · W_j)², mean over features."""
     fallen: Float[np.ndarray, "run step"]
-    """The part done of the fall of the loss from the best constant output to the end."""
+    """The completed fraction of the fall of the loss, from the best constant output to the end."""
     features: int
+    """The number of features n."""
 
     @property
     def linear_interference(self) -> float:
-        """That of a best linear model: where W Wᵀ projects, a feature's is 1 − |W_i|², and their mean 1 − m/n."""
+        """The mean interference of a best linear model: 1 − |W_i|² for each feature, so 1 − m/n on average."""
         return 1 - self.hidden / self.features
 
     def begins(self, by: Definition) -> Float[np.ndarray, " run"]:
-        """The step from which on there is superposition, by one of `DEFINITIONS`."""
+        """The step from which each run is in superposition, by one of `DEFINITIONS`."""
         return self.represented(self.hidden + 1) if by == "features" else self.surplus
 
     def represented(self, count: int) -> Float[np.ndarray, " run"]:
-        """The step from which on so many features are represented at least."""
+        """The step from which each run represents at least `count` features."""
         return self._lasting(self.count >= count)
 
     @property
     def surplus(self) -> Float[np.ndarray, " run"]:
-        """The step from which on |W|²_F is above `SURPLUS` m."""
+        """The step from which |W|²_F is above `SURPLUS` m in each run."""
         return self._lasting(self.total > SURPLUS * self.hidden)
 
     def done(self, part: float) -> Float[np.ndarray, " run"]:
-        """The step from which on that part of the fall is done."""
+        """The step from which this fraction of the fall of the loss is complete in each run."""
         return self._lasting(self.fallen >= part)
 
     def at(self, values: Num[np.ndarray, "run step"], when: Float[np.ndarray, " run"]) -> Num[np.ndarray, " some"]:
-        """What the values are at each run's step, of the runs in which it comes to that."""
+        """The values at a step given for each run, for the runs whose step is finite."""
         runs = np.flatnonzero(np.isfinite(when))
         return values[runs, np.searchsorted(self.steps, when[runs])]
 
     def _lasting(self, is_so: Bool[np.ndarray, "run step"]) -> Float[np.ndarray, " run"]:
-        """The first step from which on it stays so: rows of a Xavier start are long, and shrink at first."""
+        """The first step from which a condition lasts: rows of a Xavier start are long, and shrink at first."""
         lasting = np.logical_and.accumulate(is_so[:, ::-1], 1)[:, ::-1]
         return np.where(lasting.any(1), self.steps[np.argmax(lasting, 1)], np.inf)
 
@@ -86,12 +89,12 @@ class SuperpositionOnset:
 def superposition_onset(
     run: xr.Dataset, features: FeatureDistribution, activation: Activation = "relu", tol: float = 1e-4
 ) -> SuperpositionOnset:
-    """When the runs of one Spec come to superposition, and how much of the fall of the loss is done by then.
+    """Find when the runs of one Spec enter superposition, and how much of the fall of the loss is complete by then.
 
     Args:
         run: a trajectory, dims (seed, step).
         features: the feature distribution that was trained on.
-        activation: of the model that was trained.
+        activation: the activation of the trained model.
         tol: the largest error of a population loss.
 
     """

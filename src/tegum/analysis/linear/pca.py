@@ -127,7 +127,7 @@ def linear_optimum(features: FeatureDistribution, hidden: int, *, starts: int = 
     n, mean, importance = features.n, features.first_moment(), features.importance
     spectrum, axes = principal_axes(features)
     bounds = np.append(np.cumsum(spectrum[::-1])[::-1], np.zeros(max(0, hidden - n) + 1))[: hidden + 1]
-    # All at a size near 1, in which the tolerances of the descent are meant.
+    # Rescaled to about 1, the scale that the tolerances of the descent assume.
     unit, peak = importance.max() or 1.0, np.trace(features.covariance())
     scaled = (features.covariance() / peak, importance / unit)
     rng = np.random.default_rng(key)
@@ -141,7 +141,7 @@ def linear_optimum(features: FeatureDistribution, hidden: int, *, starts: int = 
         first, pca = axes[:, :rank], lapack.eigh(scaled[0])[1][:, ::-1][:, :rank]
         begin = [first, pca, _one_more(best, *scaled)]
         begin += [rng.normal(size=first.shape) / np.sqrt(n) for _ in range(starts)]
-        # A start may be a saddle, which a descent does not leave by itself.
+        # Starts are perturbed: one that is a saddle would not be left by descent.
         found = [_descended(W + 1e-4 * rng.normal(size=W.shape), *scaled, stop=1e-9) for W in begin]
         loss, best = _descended(min(found, key=lambda each: each[0])[1], *scaled, stop=1e-15)
         losses[rank] = max(min(loss * unit * peak, losses[rank - 1]), bounds[rank])
@@ -183,7 +183,7 @@ def principal_axes(
     for group in range(groups):
         own = np.flatnonzero(label == group)
         values[own], axes[np.ix_(own, own)] = lapack.eigh(weighted[np.ix_(own, own)])
-    # Stable, and rounded: equal groups keep the order of their features.
+    # A stable sort of rounded values, so that equal groups keep the order of their features.
     order = np.argsort(-np.round(values / (values.max() or 1.0), 12), kind="stable")
     return np.maximum(values[order], 0.0), axes[:, order]
 
@@ -283,7 +283,7 @@ def angle_to_pca(
     margin = DEGENERATE * spectrum[0]
     last = spectrum[rank - 1]
     above, within = axes[:, spectrum > last + margin], axes[:, spectrum >= last - margin]
-    # Directions without variance are held by every principal subspace, or by none.
+    # Directions without variance do not count towards the rank that is needed.
     needed = min(rank, np.count_nonzero(spectrum > margin))
 
     def kernel(W: Matrices) -> PerMatrix:
@@ -299,27 +299,27 @@ def angle_to_pca(
 def _closed_form(
     spectrum: np.ndarray, axes: np.ndarray, scaled: tuple[np.ndarray, np.ndarray], rank: int
 ) -> np.ndarray | None:
-    """The first principal directions, without those of eigenvalue 0 or with them, if P and I commute on them."""
+    """The first principal directions, with or without those of eigenvalue 0, if P and I commute on them; else None."""
     covariance, importance = scaled
     first = axes[:, :rank]
     lasting = first * (spectrum[:rank] > len(spectrum) * np.finfo(float).eps * spectrum[0])
     total = importance @ covariance.diagonal()
     bound = total * spectrum[rank:].sum() / (spectrum.sum() or 1.0)
     for W in (lasting, first):
-        # The loss exceeds the bound by the square of what fails to commute.
+        # The loss exceeds the bound by the square of the commutator.
         if _loss(W, *scaled)[0] <= bound + VARIANCE_ROUNDING * total:
             return W
     return None
 
 
 def _loss(W: np.ndarray, covariance: np.ndarray, importance: np.ndarray) -> tuple[float, np.ndarray]:
-    """The loss with the best bias, and its gradient −2 (S + Sᵀ) W in one row (`tegum.core.loss.linear`)."""
+    """The loss with the best bias, and its gradient −2 (S + Sᵀ) W, flattened (`tegum.core.loss.linear`)."""
     missed, slope = missed_at_best_bias(W, covariance, importance)
     return float((slope * missed).sum()), (-2 * (slope + slope.T) @ W).ravel()
 
 
 def _descended(W: np.ndarray, covariance: np.ndarray, importance: np.ndarray, stop: float) -> tuple[float, np.ndarray]:
-    """Loss and weights where a step lowers the loss by less than `stop`, or after 2,000 steps."""
+    """Descend until a step lowers the loss by less than `stop`, or for 2,000 steps; return the loss and the weights."""
     from scipy.optimize import minimize
 
     options = {"maxiter": 2_000, "maxfun": 5_000, "maxcor": 5, "ftol": stop, "gtol": 1e-10}
@@ -341,7 +341,7 @@ def _one_more(W: np.ndarray, covariance: np.ndarray, importance: np.ndarray) -> 
 
 def _orthogonal_columns(W: np.ndarray) -> np.ndarray:
     left, lengths, _ = lapack.svd(W, full_matrices=False)
-    # Equal lengths, as of a projector, leave a choice: the columns as they are.
+    # If lengths are equal, as for a projector, any rotation would do: keep columns that are orthogonal already.
     if np.allclose(W.T @ W, np.diag(np.square(W).sum(0)), rtol=0, atol=1e-14):
         return W
     return left * lengths
@@ -352,7 +352,7 @@ def _largest(angles: Angles) -> PerMatrix:
 
 
 def _checked(call: str, weights: Any, features: Any, rank: int | None, tolerance: float) -> int:
-    """The rank that is asked for, once everything but the entries of the weights is known to be right."""
+    """Check everything but the entries of the weights, and return the requested rank."""
     check_features(call, weights, features)
     check_tolerance(call, tolerance)
     if not features.importance.any():

@@ -1,8 +1,8 @@
-"""Where training from small starts rests first: on a linear optimum, of which rank, or where else.
+"""The first plateau of training from small starts: at a linear optimum, and of which rank, or elsewhere.
 
-From the origin the loss of a model falls onto a first plateau. What that is, the loss alone does not tell: sets on one
-axis with opposite signs cost a ReLU model hardly more than a linear optimum. So a plateau counts as a linear optimum
-of a rank only if the loss of the weights in the linear model is at its level, too.
+From the origin the loss of a model falls to a first plateau. The loss alone does not show what that is: sets that share
+an axis with opposite signs cost a ReLU model hardly more than a linear optimum. A plateau therefore counts as the
+linear optimum of a rank only if the loss of its weights in the linear model is at that level, too.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.plateaus import Plateau
 
 INSIDE = 0.95
-"""At least this share of |W|² lies in the principal subspace of a model on a linear solution. (It is passed easily:
-from a small start sets' principal directions grow first, in whatever arrangement.)"""
+"""In a linear solution, at least this share of |W|² lies in the principal subspace. (The condition is weak: from a
+small start the principal directions of the sets grow first, in whatever arrangement.)"""
 
 PRESENT, OPPOSITE = 0.1, -0.5
-"""Sets of which |vᵀ W|² is at least the first are antipodal if the cosine of their rows is below the second."""
+"""Two sets are antipodal if the strength |vᵀ W|² of each is at least the first and the cosine between the rows vᵀ W is
+below the second."""
 
 PLATEAU_KINDS: Mapping[str, str] = {
     "linear": "linear of full rank",
@@ -45,41 +46,42 @@ PLATEAU_KINDS: Mapping[str, str] = {
 @final
 @dataclass(frozen=True, eq=False)
 class FirstPlateaus:
-    """The first plateaus of the runs of one Spec that came to their end."""
+    """The first plateaus of the runs of one Spec that trained to their end."""
 
     seeds: tuple[int, ...]
+    """The seeds of these runs."""
     rank: int
-    """The full one: sets, or dimensions where these are fewer."""
+    """The full rank: the number of sets, or of dimensions if that is less."""
     losses: Float[np.ndarray, " rank"]
-    """Of the best linear solution of rank 0, 1, …, m."""
+    """The losses of the best linear solutions of rank 0, 1, …, m."""
     loss: Float[np.ndarray, "run step"]
-    """Population loss."""
+    """The population loss."""
     linear: Float[np.ndarray, "run step"]
-    """That of the same weights, with the best bias, in the linear model."""
+    """The population loss of the same weights in the linear model, with the best bias."""
     inside: Float[np.ndarray, "run step"]
-    """Share of |W|² in the principal subspace."""
+    """The share of |W|² in the principal subspace."""
     opposed: Float[np.ndarray, "run step"]
-    """The least cosine between the rows vᵀ W of two sets that are present; 1 where there are no two."""
+    """The least cosine between the rows vᵀ W of two sets of sufficient strength; 1 if there are no two."""
     first: tuple[Plateau | None, ...]
-    """Each run's first plateau after the origin."""
+    """The first plateau of each run after the origin, or None."""
     purest: tuple[int, ...]
-    """The snapshot on it at which `linear` is least; −1 where there is no such plateau."""
+    """The position of the snapshot on the first plateau at which `linear` is least; −1 without a plateau."""
 
     @property
     def ranks(self) -> Int[np.ndarray, " run"]:
-        """Of the linear optimum where the plateau is slowest; −1 where it is none, or where there is no plateau."""
+        """The rank of the linear optimum at which the plateau is slowest; −1 if it is at none, or without a plateau."""
         return self._ranks([-1 if each is None else each.slowest for each in self.first])
 
     @property
-    def begun(self) -> Int[np.ndarray, " run"]:
-        """The same where the plateau is purest."""
+    def purest_ranks(self) -> Int[np.ndarray, " run"]:
+        """The rank of the linear optimum where the plateau is purest; −1 if it is at none, or without a plateau."""
         return self._ranks(self.purest)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What each run's first plateau is: keys of `PLATEAU_KINDS`."""
+        """The kind of each run's first plateau: a key of `PLATEAU_KINDS`."""
         found = []
-        for run, (plateau, rank, begun) in enumerate(zip(self.first, self.ranks, self.begun, strict=True)):
+        for run, (plateau, rank, begun) in enumerate(zip(self.first, self.ranks, self.purest_ranks, strict=True)):
             if plateau is None:
                 found.append("none")
             elif rank == self.rank:
@@ -93,7 +95,7 @@ class FirstPlateaus:
         return tuple(found)
 
     def chance(self, purest: bool = False) -> float:
-        """The null: the share of runs whose first plateau is at the level of full rank times a factor, over factors."""
+        """The null: the share of runs with a first plateau at the level of full rank times a factor, over factors."""
         places = self.purest if purest else [-1 if each is None else each.slowest for each in self.first]
         runs = [number for number, at in enumerate(places) if at >= 0]
         chosen = [places[number] for number in runs]
@@ -103,7 +105,7 @@ class FirstPlateaus:
 
     @property
     def passing(self) -> Float[np.ndarray, " run"]:
-        """The share of |W|² in the principal subspace when the loss first is that of the best linear solution."""
+        """The share of |W|² in the principal subspace when the loss first reaches that of the best linear solution."""
         below = self.loss <= self.losses[self.rank] * (1 + AT_LEVEL)
         return np.array([row[np.argmax(so)] for row, so in zip(self.inside, below, strict=True) if so.any()], float)
 
@@ -118,13 +120,13 @@ class FirstPlateaus:
 def first_plateau(
     loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step"], origin: float, one: float
 ) -> Plateau | None:
-    """The first plateau after the origin: not the start's own, and with a loss nearer to that of rank 1, or below it.
+    """Find the first plateau after the origin: not that of the start, with a loss closer to that of rank 1, or below.
 
     Args:
-        loss: of each snapshot, positive.
-        steps: of each snapshot.
+        loss: the loss at each snapshot, positive.
+        steps: the steps of the snapshots.
         origin: the loss of the best constant output.
-        one: that of the best linear solution of rank 1.
+        one: the loss of the best linear solution of rank 1.
 
     """
     from tegum.analysis.dynamics.plateaus import find_plateaus
@@ -135,13 +137,13 @@ def first_plateau(
 
 
 def linear_rank(loss: float, linear: float, inside: float, losses: Float[np.ndarray, " rank"]) -> int:
-    """The rank from 1 on of the linear optimum that a model is at; −1 if it is at none.
+    """The rank, at least 1, of the linear optimum that a model is at; −1 if it is at none.
 
     Args:
-        loss: the model's, which is nearest to that of this rank.
-        linear: that of its weights in the linear model, which must be there as well.
+        loss: the loss of the model; the level nearest to it determines the rank.
+        linear: the loss of its weights in the linear model, which must be at that level as well.
         inside: the share of |W|² in the principal subspace.
-        losses: of the best linear solutions of rank 0, 1, ….
+        losses: the losses of the best linear solutions of rank 0, 1, ….
 
     """
     nearest = int(np.argmin(np.abs(np.log(loss / losses))))
@@ -156,7 +158,7 @@ def energy_inside(weights: Float[np.ndarray, "*run n m"], axes: Float[np.ndarray
 
 
 def least_cosine(rows: Float[np.ndarray, "*run k m"]) -> Float[np.ndarray, "*run"]:
-    """The least cosine between two rows, of those whose square is at least `PRESENT`; 1 where there are no two."""
+    """The least cosine between two rows with a square length of at least `PRESENT`; 1 if there are no two."""
     squares = np.square(rows).sum(-1)
     there = squares >= PRESENT
     units = rows / np.sqrt(np.where(there, squares, 1.0))[..., None]
@@ -165,20 +167,20 @@ def least_cosine(rows: Float[np.ndarray, "*run k m"]) -> Float[np.ndarray, "*run
 
 
 def on(runs: FirstPlateaus, *kinds: str) -> Bool[np.ndarray, " run"]:
-    """Which runs have a first plateau of one of these kinds."""
+    """Whether each run has a first plateau of one of these kinds."""
     return np.isin(runs.kinds, kinds)
 
 
 def first_plateaus(
     run: xr.Dataset, features: FeatureDistribution, activation: Activation = "relu", tol: float = 1e-5
 ) -> FirstPlateaus:
-    """The first plateau of each run of one Spec, and what it is.
+    """Find and classify the first plateau of each run of one Spec.
 
     Args:
         run: a trajectory, dims (seed, step).
-        features: the feature distribution that was trained on, one principal direction of each set being much stronger
-            than its others.
-        activation: of the model that was trained.
+        features: the feature distribution that was trained on. One principal direction of each set must be much
+            stronger than its others.
+        activation: the activation of the trained model.
         tol: the largest error of a population loss.
 
     """
@@ -189,7 +191,7 @@ def first_plateaus(
     losses = linear_optimum(features, weights.shape[-1]).losses
     loss, linear = own_losses(kept, features, activation, tol), linear_losses(weights, features)
     sets = len(features.sets)
-    # The principal direction of each set: any of them are as good where there is room for fewer.
+    # The principal direction of each set. With fewer dimensions than sets, any selection of them is as good.
     axes = principal_axes(features)[1][:, :sets]
     first = [first_plateau(row, steps, losses[0], losses[1]) for row in loss]
     purest = []

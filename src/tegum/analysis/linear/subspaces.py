@@ -16,7 +16,7 @@ from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 
 Bases = Float[np.ndarray, "matrix feature column"]
-"""Orthonormal columns, and columns of zeros beyond the dimension of what they span."""
+"""Orthonormal columns, padded with columns of zeros beyond the dimension of their span."""
 
 PerMatrix = Float[np.ndarray, " matrix"]
 Angles = Float[np.ndarray, "matrix angle"]
@@ -76,7 +76,7 @@ def basis_of(W: Matrices, tolerance: float, rank: int | None = None) -> Bases:
 
 
 def dimensions(basis: Bases) -> Int[np.ndarray, " matrix"]:
-    """How many columns are not zero."""
+    """The number of columns that are not zero."""
     return basis.any(-2).sum(-1)
 
 
@@ -89,7 +89,7 @@ def angles_between(one: Bases, other: Float[np.ndarray, "matrix feature column_o
     overlap = large.swapaxes(-1, -2) @ small
     cosines = np.linalg.svd(overlap, compute_uv=False)
     sines = np.linalg.svd(small - large @ overlap, compute_uv=False)
-    # Both fall: the largest cosine belongs to the smallest sine that is not one of a column of zeros.
+    # Both are sorted falling: the largest cosine belongs to the smallest sine that is not from a column of zeros.
     number, count = np.arange(width), dimensions(small)[:, None]
     sines = np.take_along_axis(sines, np.maximum(count - 1 - number, 0), -1)
     near = np.square(cosines) >= 0.5
@@ -98,9 +98,9 @@ def angles_between(one: Bases, other: Float[np.ndarray, "matrix feature column_o
 
 
 def renamed(answer: Any, old: str, new: str, kept: Int[np.ndarray, " position"]) -> Any:
-    """Positions of an axis that stands for something else, as the last one of an array or the dim `new` for `old`.
+    """Select positions of an axis that now stands for something else: the last axis, or the dim `old` renamed to `new`.
 
-    Coordinates along the dim belong to what it was, and are dropped; the new one counts from 0.
+    Coordinates along the old dim no longer apply and are dropped; those of the new one count from 0.
     """
     if not hasattr(answer, "dims"):
         return answer[..., kept]
@@ -109,7 +109,7 @@ def renamed(answer: Any, old: str, new: str, kept: Int[np.ndarray, " position"])
 
 
 def matrix_shape(weights: Any) -> tuple[int, int] | None:
-    """How many features and hidden dimensions weights have; None if they are no matrices, which a measure refuses."""
+    """The numbers of features and hidden dimensions of weights; None if they are not matrices, as measures refuse."""
     if hasattr(weights, "dims"):
         sizes = dict(zip(weights.dims, weights.shape, strict=True))
         return (sizes["feature"], sizes["hidden"]) if {"feature", "hidden"} <= set(sizes) else None
@@ -118,7 +118,7 @@ def matrix_shape(weights: Any) -> tuple[int, int] | None:
 
 
 def check_features(call: str, weights: Any, features: Any) -> None:
-    """Refuse, in the name of `call`, features that are no distribution or not as many as the rows of the weights.
+    """Refuse, in the name of `call`, features that are not a distribution, or not as many as the rows of the weights.
 
     Raises ValueError.
     """
@@ -130,7 +130,7 @@ def check_features(call: str, weights: Any, features: Any) -> None:
 
 
 def check_distribution(call: str, features: Any) -> None:
-    """Refuse, in the name of `call`, what is no FeatureDistribution: raises ValueError."""
+    """Refuse, in the name of `call`, anything but a FeatureDistribution: raises ValueError."""
     if not isinstance(features, FeatureDistribution):
         raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
 
@@ -151,7 +151,7 @@ def check_tolerance(call: str, tolerance: float) -> None:
 
 
 def _columns_alike(a: Any, b: Any) -> tuple[Any, Any, int]:
-    """Both with as many columns as the wider one, by columns of zeros; and the columns of the narrower one."""
+    """Pad the narrower matrix with columns of zeros; also returns the number of columns that it had."""
     shapes = matrix_shape(a), matrix_shape(b)
     if shapes[0] is None or shapes[1] is None:
         return a, b, 0
@@ -163,6 +163,6 @@ def _widened(weights: Any, width: int) -> Any:
     if not hasattr(weights, "dims"):
         given = np.asarray(weights)
         return np.pad(given, [(0, 0)] * (given.ndim - 1) + [(0, width - given.shape[-1])])
-    # Columns of two models have nothing to do with each other, whatever they are called.
+    # The columns of two models are unrelated, even if they have the same labels.
     bare = weights.drop_vars([name for name, held in weights.coords.items() if "hidden" in held.dims])
     return bare.pad(hidden=(0, width - bare.sizes["hidden"]), constant_values=0)

@@ -52,7 +52,7 @@ def criteria(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> tup
                   "With dimensions to spare, most first plateaus are at the linear optimum of rank k at some time.",
                   most([f"{each.key}.first_plateau_at_full_rank_at_some_time" for each in spare])),
         Criterion("room_is_short.linear_where_slowest",
-                  "With few dimensions (k ≤ m < 2k), the first plateau of most runs is there where slowest, too.",
+                  "With k ≤ m < 2k, the first plateau of most runs is at the linear optimum of rank k where slowest.",
                   most([f"{each.key}.first_plateau_at_full_rank" for each in short])),
         Criterion("linear_runs_end_lower",
                   "More than 90 % of the runs whose first plateau is linear end below every linear solution.",

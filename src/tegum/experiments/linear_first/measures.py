@@ -160,7 +160,7 @@ def _of_orders(found: LinearFirstFindings) -> Iterator[Measure]:
         if way.startswith("apart"):
             yield share(
                 f"{key}.every_expected_plateau", f"{name}: every expected plateau",
-                int(order.climbs.sum()), len(order.measured),
+                int(order.every_expected_plateau.sum()), len(order.measured),
                 f"runs with plateaus at ranks {', '.join(map(str, order.expected))} that learn directions in order; "
                 "null: "
                 "share of plateaus at levels times factors", null=order.by_chance(order.expected),
@@ -179,10 +179,10 @@ def _of_orders(found: LinearFirstFindings) -> Iterator[Measure]:
 def _of_times(key: str, name: str, order: EscapeOrder) -> Iterator[Measure]:
     yield share(
         f"{key}.every_time_as_predicted", f"{name}: every time as predicted",
-        int(order.timely.sum()), len(order.measured),
+        int(order.on_time.sum()), len(order.measured),
         "runs that learn every direction within 5 % of its predicted time; null: predictions from the starts of other "
         "runs",
-        null=order.timely_by_others,
+        null=order.on_time_by_others,
     )  # fmt: skip
     yield average(
         f"{key}.error_of_predicted_times", f"{name}: error of predicted times", order.error, "",
@@ -193,12 +193,12 @@ def _of_times(key: str, name: str, order: EscapeOrder) -> Iterator[Measure]:
         yield average(
             f"{key}.lateness_of_direction_{mode + 1}",
             f"{name}: delay of direction {mode + 1}",
-            order.late[:, mode],
+            order.delay[:, mode],
             "",
             f"ln (measured/predicted) of the time at which direction {mode + 1} is learned; null: 0",
             null=0.0,
         )
-    rests = order.rests()
+    rests = order.resting_distances()
     yield average(
         f"{key}.distance_of_rests_from_linear_optima", f"{name}: distance of resting places from linear optima",
         rests[:, 0], "",

@@ -87,11 +87,11 @@ class OctahedronFindings:
     course: SetShapes = field(repr=False)
     routes: tuple[str, ...] = field(repr=False)
     """The route of each run."""
-    stands: tuple[str, ...] = field(repr=False)
+    configurations: tuple[str, ...] = field(repr=False)
     """The configuration of the sets of each run just before they open."""
     ends: tuple[str, ...] = field(repr=False)
     """The state of each run at its last step."""
-    becomes: tuple[str, ...] = field(repr=False)
+    at_minimum: tuple[str, ...] = field(repr=False)
     """The state of each run after it was taken to its minimum; runs that ended as an octahedron are not continued."""
     dense: tuple[tuple[str, ...], tuple[str, ...]]
     """The states of the runs at density 0.2, at the last step and at the minimum."""
@@ -102,9 +102,9 @@ class OctahedronFindings:
     agreement: tuple[float, float, int] | None
     """The adjusted Rand index between clusters and kinds, its upper limit with kinds permuted within cells, and the
     number of runs. None if there are too few runs, or only one kind."""
-    decides: Mapping[str, tuple[Association, ...]]
+    predictors: Mapping[str, tuple[Association, ...]]
     """Associations of properties of the weights with each outcome, the strongest first."""
-    passed: tuple[tuple[str, int, tuple[PassedSaddle, ...]], ...]
+    saddles: tuple[tuple[str, int, tuple[PassedSaddle, ...]], ...]
     """For one run of each kind: the kind, the position of the run, and the saddles that its noiseless twin passes."""
 
     @property
@@ -128,7 +128,7 @@ class OctahedronFindings:
     @property
     def kinds(self) -> list[str]:
         """The kind of each run: one of `ROUTE_KINDS`, or "other"."""
-        return kinds_of(self.stands, self.routes)
+        return kinds_of(self.configurations, self.routes)
 
     @property
     def drawn(self) -> int | None:
@@ -155,14 +155,14 @@ class OctahedronFindings:
     def tree(self) -> dict[tuple[str, str, str], int]:
         """The number of runs from small starts for each configuration, route and final state."""
         ends = [each.partition(":")[0] for each in self.ends]
-        paths = zip(self.stands, self.routes, ends, strict=True)
+        paths = zip(self.configurations, self.routes, ends, strict=True)
         return dict(Counter(path for path, small in zip(paths, self.small.tolist(), strict=True) if small))
 
 
-def kinds_of(stands: tuple[str, ...], routes: tuple[str, ...]) -> list[str]:
+def kinds_of(configurations: tuple[str, ...], routes: tuple[str, ...]) -> list[str]:
     """The kind of each run, one of `ROUTE_KINDS` or "other", from its configuration and its route."""
     kinds = []
-    for stand, route in zip(stands, routes, strict=True):
+    for stand, route in zip(configurations, routes, strict=True):
         kind = ROUTE_KINDS[0] if stand == "opposite" and route in (STRAIGHT, PAIRS_FIRST) else f"{stand}, {route}"
         kinds.append(kind if kind in ROUTE_KINDS else "other")
     return kinds
@@ -181,14 +181,14 @@ def find(runs: Mapping[str, xr.Dataset]) -> OctahedronFindings:
     # Only the sizes of the sets matter here, which all cells share; densities do not.
     staged = motion_stages(weights, loss, steps, features)
     seen = course(weights, features)
-    routes, stands = tuple(seen.routes()), tuple(seen.stands())
+    routes, configurations = tuple(seen.routes()), tuple(seen.configurations())
     ends = sound.ends()
-    becomes = list(ends)
+    at_minimum = list(ends)
     if left := unfinished(ends):
         for k, end in zip(left, runs["continued"]["weights"].isel(step=-1).values.reshape(-1, 6, 3), strict=True):
-            becomes[k] = along.ending(end, specs[int(cell[k])].features)
+            at_minimum[k] = along.ending(end, specs[int(cell[k])].features)
     small = np.array([specs[at].initial_scale in SMALL_STARTS for at in cell.tolist()], bool)
-    kinds = np.array(kinds_of(stands, routes))
+    kinds = np.array(kinds_of(configurations, routes))
     return OctahedronFindings(
         specs=tuple(specs),
         steps=steps,
@@ -201,14 +201,14 @@ def find(runs: Mapping[str, xr.Dataset]) -> OctahedronFindings:
         by_chance=tuple(each.by_chance for each in staged),
         course=seen,
         routes=routes,
-        stands=stands,
+        configurations=configurations,
         ends=tuple(ends),
-        becomes=tuple(becomes),
+        at_minimum=tuple(at_minimum),
         dense=_dense(runs["dense"], runs.get("dense-continued")),
-        turned=_turned(runs["turned"], specs, cell, run["seed"].values[seed], stands, routes),
+        turned=_turned(runs["turned"], specs, cell, run["seed"].values[seed], configurations, routes),
         agreement=_agreement(weights, loss, seen, kinds, cell, small & np.isin(kinds, ROUTE_KINDS)),
-        decides=_decides(weights, seen, stands, routes, cell, small),
-        passed=_passed(twins_of(specs, cell, kinds, seen), runs.get("twins")),
+        predictors=_predictors(weights, seen, configurations, routes, cell, small),
+        saddles=_saddles(twins_of(specs, cell, kinds, seen), runs.get("twins")),
     )
 
 
@@ -260,7 +260,7 @@ def further(runs: Mapping[str, xr.Dataset]) -> dict[str, Spec | list[Spec]]:
     if len(weights):
         found["dense-continued"] = along.continued(spec, weights, bias)
     seen = course(sound.weights, sound.specs[0].features)
-    kinds = np.array(kinds_of(tuple(seen.stands()), tuple(seen.routes())))
+    kinds = np.array(kinds_of(tuple(seen.configurations()), tuple(seen.routes())))
     if chosen := twins_of(sound.specs, sound.cell, kinds, seen):
         at = [each for _, each in chosen]
         found["twins"] = twins(sound.specs[int(sound.cell[at[0]])], sound.weights[at, 0])
@@ -289,19 +289,19 @@ def _turned(
     specs: list[Spec],
     cell: np.ndarray,
     seed: np.ndarray,
-    stands: tuple[str, ...],
+    configurations: tuple[str, ...],
     routes: tuple[str, ...],
 ) -> tuple[tuple[bool, ...], tuple[bool, ...], float]:
     from tegum.analysis.runs import completed
 
     cells = [(float(each.features.density[0]), each.initial_scale) for each in specs]
-    before = {int(seed[k]): (stands[k], routes[k]) for k, at in enumerate(cell.tolist()) if cells[at] == TURNED}
+    before = {int(seed[k]): (configurations[k], routes[k]) for k, at in enumerate(cell.tolist()) if cells[at] == TURNED}
     run, kept = run.transpose("spec", "seed", ...), []
     for number in range(2):
         own = run.isel(spec=number)
         own = own.isel(seed=completed(own) & np.isin(own["seed"].values, list(before)))
         seen = course(own["weights"].values, specs[0].features)
-        after = zip(seen.stands(), seen.routes(), strict=True)
+        after = zip(seen.configurations(), seen.routes(), strict=True)
         kept.append(tuple(before[k] == each for k, each in zip(own["seed"].values.tolist(), after, strict=True)))
     parts = np.array(list(Counter(before.values()).values())) / max(len(before), 1)
     return kept[0], kept[1], float(np.square(parts).sum())
@@ -320,15 +320,15 @@ def _agreement(
     return along.adjusted_rand(groups, labels), float(np.quantile(null, 0.975)), int(used.sum())
 
 
-def _decides(
+def _predictors(
     weights: np.ndarray,
     seen: SetShapes,
-    stands: tuple[str, ...],
+    configurations: tuple[str, ...],
     routes: tuple[str, ...],
     cell: np.ndarray,
     small: np.ndarray,
 ) -> dict[str, tuple[Association, ...]]:
-    stood, went = np.array(stands), np.array(routes)
+    stood, went = np.array(configurations), np.array(routes)
     stand = small & np.isin(stood, ("opposite", "bent"))
     bent = small & (stood == "bent") & np.isin(went, (STRAIGHT, PAIRS_FIRST))
     begin = weights[np.arange(len(weights)), np.maximum(seen.opening, 0)]
@@ -378,12 +378,12 @@ def twins_of(specs: list[Spec], cell: np.ndarray, kinds: np.ndarray, seen: SetSh
     return chosen
 
 
-def _passed(
+def _saddles(
     chosen: list[tuple[str, int]], run: xr.Dataset | None
 ) -> tuple[tuple[str, int, tuple[PassedSaddle, ...]], ...]:
     """The critical points that the twins of the chosen runs pass."""
-    from tegum.experiments.octahedron.saddles_en_route import passed
+    from tegum.experiments.octahedron.saddles_en_route import saddles_of
 
     if run is None:
         return ()
-    return tuple((kind, at, tuple(passed(run.isel(seed=number)))) for number, (kind, at) in enumerate(chosen))
+    return tuple((kind, at, tuple(saddles_of(run.isel(seed=number)))) for number, (kind, at) in enumerate(chosen))

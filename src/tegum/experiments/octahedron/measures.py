@@ -124,7 +124,7 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
         ends = [found.ends[k] == "octahedron" for k in np.flatnonzero(used).tolist()]
         return share(f"{of}.octahedra", name, sum(ends), len(ends), f"{meaning}; {AT_RANDOM}", null=MATCHED)
 
-    became = [found.becomes[k] == "octahedron" for k in np.flatnonzero(small).tolist()]
+    became = [found.at_minimum[k] == "octahedron" for k in np.flatnonzero(small).tolist()]
     rows.append(
         share(
             "octahedra_that_join_both_sets",
@@ -148,7 +148,7 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
     every = np.ones(len(small), bool)
     rows.append(octahedra("grid", "octahedra, all runs of the grid", every, AT_LAST_STEP))
     left = [k for k, end in enumerate(found.ends) if end != "octahedron"]
-    became = sum(found.becomes[k] == "octahedron" for k in left)
+    became = sum(found.at_minimum[k] == "octahedron" for k in left)
     rows.append(
         share(
             "unfinished_runs_that_become_octahedra",
@@ -158,7 +158,7 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
             "runs that are no octahedron at the last step and become one at their minimum",
         )
     )
-    fates = Counter((found.ends[k], found.becomes[k]) for k in left)
+    fates = Counter((found.ends[k], found.at_minimum[k]) for k in left)
     rows += [
         Measure(
             f"end_to_minimum_{number}",
@@ -170,7 +170,7 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
         )
         for number, ((end, become), count) in enumerate(fates.most_common(), 1)
     ]
-    others = [k for k in left if not found.becomes[k].startswith("octahedron")]
+    others = [k for k in left if not found.at_minimum[k].startswith("octahedron")]
     for number, k in enumerate(others, 1):
         start = found.scale(k)
         where = f"density {found.density(k):g}, {'Xavier start' if start is None else f'initial scale {start:g}'}"
@@ -181,16 +181,16 @@ def _of_ends(found: OctahedronFindings) -> list[Measure]:
                 float(found.loss[k, -1]),
                 "loss",
                 n=1,
-                meaning=f"exact loss at the last step; {where}; {found.ends[k]} → {found.becomes[k]} at its minimum",
+                meaning=f"exact loss at the last step; {where}; {found.ends[k]} → {found.at_minimum[k]} at its minimum",
             )
         )
-    ends, becomes = found.dense
+    ends, at_minimum = found.dense
     rows.append(
         share(
             "dense.octahedra",
             "octahedra at density 0.2",
-            becomes.count("octahedron"),
-            len(becomes),
+            at_minimum.count("octahedron"),
+            len(at_minimum),
             "runs that are octahedra at their minimum; at the last step they are "
             + ", ".join(f"{count} {end}" for end, count in Counter(ends).most_common(4)),
         )

@@ -12,7 +12,7 @@ DIAGONAL = 3**0.5 / 2
 """The mean cosine between a random direction in three dimensions and the nearest diagonal of the axes: √3 E|x|."""
 
 ROUTES = {STRAIGHT: "straight", PAIRS_FIRST: "pairs_first", "other": "other"}
-STANDS = {"opposite": "opposite", "bent": "bent", "not collapsed": "not_collapsed"}
+CONFIGURATIONS = {"opposite": "opposite", "bent": "bent", "not collapsed": "not_collapsed"}
 KIND_KEYS = {"opposite": "opposite", "bent, straight": "bent_straight", "bent, pairs first": "bent_pairs_first"}
 OUTCOMES = {
     "opposite sets (initial weights)": "opposite_by_start",
@@ -44,7 +44,12 @@ def _of_counts(found: OctahedronFindings) -> list[Measure]:
     rows = []
     for of, names, label, meaning in (
         ("route", ROUTES, found.routes, "runs from small starts that take this route"),
-        ("stand", STANDS, found.stands, "runs from small starts with this configuration just before the sets open"),
+        (
+            "stand",
+            CONFIGURATIONS,
+            found.configurations,
+            "runs from small starts that have it just before the sets open",
+        ),
         ("kind", KIND_KEYS, found.kinds, "runs from small starts of this kind: configuration of the sets, and route"),
     ):
         rows += [
@@ -135,13 +140,13 @@ def _of_associations(found: OctahedronFindings) -> list[Measure]:
             + ", among runs with bent sets" * outcome.startswith("pairs")
             + "; null: 95 % limit of the strongest property, with outcomes permuted within cells",
         )
-        for outcome, associations in found.decides.items()
+        for outcome, associations in found.predictors.items()
         for each in associations
     ]
 
 
 def _of_saddles(found: OctahedronFindings) -> list[Measure]:
-    places = [each for _, _, passed in found.passed for each in passed]
+    places = [each for _, _, passed in found.saddles for each in passed]
     fast = [float(each.fast_is_saddle) for each in places if each.fast_is_saddle is not None]
     rows = [
         share(
@@ -151,11 +156,11 @@ def _of_saddles(found: OctahedronFindings) -> list[Measure]:
             len(places),
             "slowest points of plateaus and last turns near a saddle, where all but the last plateau should be; "
             "null: where the loss falls fastest between plateaus",
-            runs=len(found.passed),
+            runs=len(found.saddles),
             null=mean(fast),
         )
     ]
-    for kind, _, passed in found.passed:
+    for kind, _, passed in found.saddles:
         for number, each in enumerate(passed, 1):
             cosine = f", cosine of centroids {each.cosine:.2f}" if each.near and np.isfinite(each.cosine) else ""
             where = "last turn" if each.turning else "plateau"

@@ -89,7 +89,7 @@ class SetShapes:
             for face, pair in zip(self.facing.tolist(), self.paired.tolist(), strict=True)
         ]
 
-    def stands(self) -> list[str]:
+    def configurations(self) -> list[str]:
         """The configuration of the sets of each run at the last snapshot at which both are collapsed."""
         return [
             "not collapsed" if at < 0 else "opposite" if self.cosine[run, at] <= OPPOSITE else "bent"

@@ -71,7 +71,7 @@ def twins(spec: Spec, weights: np.ndarray) -> Spec:
     return spec.continued_from(weights, training=training.noiseless(accuracy=TWIN_ACCURACY), snapshots=snapshots)
 
 
-def passed(run: xr.Dataset) -> list[PassedSaddle]:
+def saddles_of(run: xr.Dataset) -> list[PassedSaddle]:
     """Find the critical points near the plateaus of one twin and near the slowest point of its last turn, in order."""
     from tegum.analysis.dynamics.plateaus import find_plateaus
     from tegum.experiments.octahedron.routes import course
