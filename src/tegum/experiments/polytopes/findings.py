@@ -155,6 +155,8 @@ def _model(density: float, end: xr.Dataset, key: int) -> Model:
     levels = dimensionality(weights)
     # Outside the range of the levels nothing is compared with it.
     even = even_frame(lengths, rows.shape[1], key) if reaching(density, levels[present]) else rows[:0]
+    # A model of zeros has no lengths to give to random directions.
+    random = random_directions(lengths, rows.shape[1], key) if len(rows) else rows
     return Model(
         density=density,
         seed=int(end["seed"]),
@@ -165,7 +167,7 @@ def _model(density: float, end: xr.Dataset, key: int) -> Model:
         levels=levels[present],
         rest=levels[~present],
         named=named_with(rows),
-        random=named_with(random_directions(lengths, rows.shape[1], key)),
+        random=named_with(random),
         even_named=named_with(even),
         # With at least as many dimensions as features, every feature has a dimension to itself.
         even=dimensionality(even) if len(even) >= rows.shape[1] else np.ones(len(even)),
