@@ -171,3 +171,49 @@ stopped("neighbours", nothing, lambda: tg.analyse(random.normal(size=(60_000, 25
 """,
         seed,
     )
+
+
+def test_an_interruption_that_python_drops_is_repeated():
+    """A signal that arrives in a callback of the garbage collector, as JAX has one, or in a finaliser."""
+    out = _run("""
+import gc
+from tegum.core.stopping import heard
+from tegum.progress.showing import shown
+from tegum.progress.tasks import Stage
+
+class Finaliser:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # the handler runs here
+
+def collector(phase, info):
+    if phase == "start":
+        gc.callbacks.remove(collector)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
+def collected():
+    gc.callbacks.append(collector)
+    gc.collect()
+
+for name, lose in (("finaliser", lambda: Finaliser() and None), ("collector", collected)):
+    before = sys.unraisablehook
+    try:
+        with shown(False, Stage("work"), "work"):
+            lose()
+            time.sleep(30)
+    except KeyboardInterrupt:
+        print(name, "heard")
+    assert sys.unraisablehook is before
+# Nothing else is taken for an interruption.
+class Broken:
+    def __del__(self):
+        raise ZeroDivisionError
+
+seen = []
+sys.unraisablehook = lambda lost: seen.append(lost.exc_type)
+with heard():
+    Broken()
+assert seen == [ZeroDivisionError]
+""")
+    assert out.splitlines() == ["finaliser heard", "collector heard"]

@@ -7,15 +7,21 @@ Kernels see the flag within a fraction of a second and return unfinished; what t
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Int, UInt32
 
 _Result = TypeVar("_Result")
+
+_LATER = 0.02
+"""How long after a lost interruption it is repeated, in seconds."""
 
 
 class Stopped(Exception):  # noqa: N818 (it is no error, and never leaves this module's threads)
@@ -74,6 +80,11 @@ def all_done(pool: Executor, calls: Iterable[Callable[[], _Result]], stop: Stop)
         Stopped: the flag was raised from elsewhere.
 
     """
+    with heard():
+        return _all_done(pool, calls, stop)
+
+
+def _all_done(pool: Executor, calls: Iterable[Callable[[], _Result]], stop: Stop) -> list[_Result]:
     futures: list[Future[_Result]] = []
     try:
         for call in calls:
@@ -99,6 +110,34 @@ def interruptible(call: Callable[[], _Result]) -> _Result:
         return call()
     with ThreadPoolExecutor(1, thread_name_prefix="tegum") as pool:
         return all_done(pool, [call], Stop())[0]
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Inside, an interruption that Python would drop is repeated a moment later.
+
+    Python raises nothing out of a finaliser or a callback of its garbage collector, and JAX has such a callback: a
+    KeyboardInterrupt from a signal that arrives there is printed and forgotten. Who handles SIGINT otherwise than
+    Python does, as the command line, is left to notice by itself.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = sys.unraisablehook
+
+    def repeat(lost: Any) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            before(lost)
+        elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # A real signal, which also wakes what sleeps or waits.
+            threading.Timer(_LATER, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        if sys.unraisablehook is repeat:
+            sys.unraisablehook = before
 
 
 def _work(call: Callable[[], _Result], stop: Stop) -> _Result:

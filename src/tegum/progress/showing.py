@@ -17,6 +17,7 @@ from typing import Any, final
 from tegum.core import lapack
 from tegum.core.description import short
 from tegum.core.limits import duration
+from tegum.core.stopping import heard
 from tegum.progress.compiling import compiling, watch
 from tegum.progress.displays import Display, choose_display
 from tegum.progress.tasks import Status, Task
@@ -47,12 +48,18 @@ def shown(given: Any, task: Task, call: str, *, plain_lines: bool = False) -> It
         ValueError: `given` is something else.
 
     """
+    if given is not None and not isinstance(given, bool) and not callable(given):
+        raise ValueError(f"{call}(progress={short(given)}): progress must be True, False, or a function to be called")
+    with heard(), _reporting(given, task, plain_lines=plain_lines) as report:
+        yield report
+
+
+@contextlib.contextmanager
+def _reporting(given: Any, task: Task, *, plain_lines: bool) -> Iterator[Callable[..., Any]]:
     if callable(given):
         with _inside(_Silence()):
             yield given
         return
-    if given is not None and not isinstance(given, bool):
-        raise ValueError(f"{call}(progress={short(given)}): progress must be True, False, or a function to be called")
     around = _around.get()
     if given is False or isinstance(around, _Silence):
         with _inside(_Silence()):
