@@ -140,9 +140,9 @@ from tegum.training.spec.methods import Exact, Flow
 nothing = lambda: None
 sampled = tg.Sampled(steps=100)
 large = spec([tg.Independent(100_000, 1e-3)], 200, training=sampled, snapshots=[])
-stopped("100,000 features", nothing, lambda: one_segment(large))
+stopped("100,000 features", lambda: tg.train(spec(training=sampled)), lambda: one_segment(large))
 linear = spec([tg.Correlated(400, 0.05)], 100, activation="linear", seeds=8, training=Exact(steps=10**6))
-stopped("linear L-BFGS", nothing, lambda: one_segment(linear))
+stopped("linear L-BFGS", lambda: tg.train(linear.replace(seeds=1, training=Exact(steps=1))), lambda: one_segment(linear))
 
 def flow(duration, **rest):
     return spec(training=Flow(steps=1, duration=duration), **rest)
@@ -151,8 +151,8 @@ many = dict(features=[tg.Independent(30, 0.05)], hidden=5, seeds=8)
 stopped("implicit flow", lambda: tg.train(flow(1e-3, **many)), lambda: one_segment(flow(1e8, **many)))
 random = np.random.default_rng(0)
 W, b = random.normal(size=(60, 6)), 0.1 * random.normal(size=60)
-features = tg.FeatureDistribution([tg.Independent(60, 0.1)])
-stopped("saddle", nothing, lambda: tg.critical_point(W, b, features))
+features, few = (tg.FeatureDistribution([tg.Independent(count, 0.1)]) for count in (60, 3))
+stopped("saddle", lambda: tg.critical_point(W[:3], b[:3], few), lambda: tg.critical_point(W, b, features))
 circle = tg.FeatureDistribution([tg.Equivariant(4, 0.1, 0.5)])
 V, c = np.random.default_rng(0).normal(size=(200, 4, 2)), np.zeros((200, 4)) - 0.1
 stopped(

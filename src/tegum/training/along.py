@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -155,9 +155,16 @@ def models_of(run: xr.Dataset, call: str) -> Models:
         if each.features.n != weights.sizes["feature"]:
             rule = f"its Spec has n = {each.features.n}"
             raise ValueError(f"{call}: weights has {weights.sizes['feature']} features, where {rule}")
+    _check_order(run, specs, call)
+    w = weights.values.reshape(len(specs), -1, *weights.shape[-2:])
+    return Models(specs, w, bias.values.reshape(len(specs), -1, bias.shape[-1]), bias)
+
+
+def _check_order(run: xr.Dataset, specs: Sequence[Described], call: str) -> None:
+    """Refuse features in another order than their Spec's, as their densities and importances show."""
     for name in ("density", "importance"):
         if name in run.coords and run[name].dims[-1:] == ("feature",):
-            held = np.broadcast_to(run[name].values, (len(specs), weights.sizes["feature"]))
+            held = np.broadcast_to(run[name].values, (len(specs), run.sizes["feature"]))
             try:
                 theirs = np.stack([getattr(each.features, name) for each in specs])
             except ValueError:  # Activations that this process does not have: code that needs them says so.
@@ -165,8 +172,6 @@ def models_of(run: xr.Dataset, call: str) -> Models:
             if not np.array_equal(held, theirs):
                 rule = "its features are in another order than in the Spec, or are others"
                 raise ValueError(f"{call}: {name} is not that of its Spec: {rule}; evaluate the whole, then select")
-    w = weights.values.reshape(len(specs), -1, *weights.shape[-2:])
-    return Models(specs, w, bias.values.reshape(len(specs), -1, bias.shape[-1]), bias)
 
 
 def _specs(run: xr.Dataset, call: str) -> list[Described]:

@@ -173,11 +173,12 @@ def differences(descriptions: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     keys = list(dict.fromkeys(key for each in flat for key in each))
     varying = {key: [each.get(key) for each in flat] for key in keys}
     varying = {key: values for key, values in varying.items() if any(value != values[0] for value in values)}
-    for name in dict.fromkeys(key.split(".")[-1] for key in varying if key.startswith("features.")):
-        sets = [key for key in keys if key.startswith("features.") and key.endswith(f".{name}")]
-        if all(key in varying and varying[key] == varying[sets[0]] for key in sets):
-            merged = varying[sets[0]]
-            varying = {key: values for key, values in varying.items() if key not in sets}
+    of_sets = [key for key in keys if key.startswith("features.")]
+    for name in dict.fromkeys(key.split(".")[-1] for key in varying if key in of_sets):
+        alike = [key for key in of_sets if key.endswith(f".{name}")]
+        if all(varying.get(key) == varying.get(alike[0]) for key in alike):
+            merged = varying[alike[0]]
+            varying = {key: values for key, values in varying.items() if key not in alike}
             varying[f"features.{name}"] = merged
     return {key: _one_type(values) for key, values in varying.items()}
 

@@ -280,31 +280,43 @@ def train(
         except BaseException as error:
             if state is None or done == 0:
                 raise
-            run = trajectory()
-            kept = "what was done is in the attribute `run` of this exception"
-            if place is not None:
-                try:
-                    kept = place.stop(run, state)
-                except Exception as refused:  # must not replace the error that ended training
-                    kept = str(refused)
-            ended = TrainingInterrupted(run) if isinstance(error, KeyboardInterrupt) else error
-            # After any other error, too: an error in a user's own `progress` must not cost an hour of training.
-            vars(ended)["run"] = run
-            ended.add_note(kept)
+            ended = _with_what_was_done(error, trajectory(), state, place)
             if ended is error:
                 raise
             raise ended from None
         run = trajectory()
         if place is not None:
-            try:
-                place.finish(run, overwrite=overwrite)
-            except BaseException as error:
-                vars(error)["run"] = run
-                if not isinstance(error, KeptElsewhereError):
-                    where = repr(str(out)) if place.is_whole else "the attribute `run` of this exception"
-                    error.add_note(f"the whole trajectory is in {where}")
-                raise
+            _finish(place, run, out, overwrite=overwrite)
     return run
+
+
+def _with_what_was_done(
+    error: BaseException, run: xr.Dataset, state: TrainingState, place: Checkpoint | None
+) -> BaseException:
+    """What to raise for an error that ended training: with the trajectory until then, which is also stored."""
+    kept = "what was done is in the attribute `run` of this exception"
+    if place is not None:
+        try:
+            kept = place.stop(run, state)
+        except Exception as refused:  # must not replace the error that ended training
+            kept = str(refused)
+    ended = TrainingInterrupted(run) if isinstance(error, KeyboardInterrupt) else error
+    # After any other error, too: an error in a user's own `progress` must not cost an hour of training.
+    vars(ended)["run"] = run
+    ended.add_note(kept)
+    return ended
+
+
+def _finish(place: Checkpoint, run: xr.Dataset, out: Any, *, overwrite: bool) -> None:
+    """Store the whole trajectory; an error says where else it is."""
+    try:
+        place.finish(run, overwrite=overwrite)
+    except BaseException as error:
+        vars(error)["run"] = run
+        if not isinstance(error, KeptElsewhereError):
+            where = repr(str(out)) if place.is_whole else "the attribute `run` of this exception"
+            error.add_note(f"the whole trajectory is in {where}")
+        raise
 
 
 def _task(specs: Sequence[Spec], worker: Engine) -> Steps:

@@ -176,8 +176,7 @@ def _spread(best: list[list[Solution]], size: int, densities: Sequence[float], f
     for way in (-1, 1):
         for row, column in places[::-way]:
             own = best[row][column]
-            beside = [(row + way, column), (row, column + way)]
-            known = [best[r][c] for r, c in beside if 0 <= r < len(best) and 0 <= c < len(best[0])]
+            known = [best[r][c] for r, c in ((row + way, column), (row, column + way)) if (r, c) in places]
             if not known:
                 continue
             features = rotating(size, densities[row], own.value, families)

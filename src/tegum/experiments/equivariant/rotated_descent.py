@@ -39,6 +39,33 @@ COARSE, USUAL, FINE = Resolution(127, 13, 6), Resolution(511, 17, 8), Resolution
 
 
 @kernel
+def _aim(inverse: np.ndarray, gradient: np.ndarray, ahead: np.ndarray) -> float:
+    """Put the quasi-Newton direction −H⁻¹g into `ahead`; returns the slope of the loss along it."""
+    slope = 0.0
+    for i in range(len(ahead)):
+        ahead[i] = 0.0
+        for j in range(len(ahead)):
+            ahead[i] -= inverse[i, j] * gradient[j]
+        slope += ahead[i] * gradient[i]
+    return slope
+
+
+@kernel
+def _learn(inverse: np.ndarray, moved: np.ndarray, changed: np.ndarray, product: float, turned: np.ndarray) -> None:
+    """The update of BFGS for the inverse Hessian, from a step and the change of the gradient along it."""
+    whole = 0.0
+    for i in range(len(moved)):
+        turned[i] = 0.0
+        for j in range(len(moved)):
+            turned[i] += inverse[i, j] * changed[j]
+        whole += turned[i] * changed[i]
+    for i in range(len(moved)):
+        for j in range(len(moved)):
+            inverse[i, j] += (1 + whole / product) * moved[i] * moved[j] / product
+            inverse[i, j] -= (turned[i] * moved[j] + moved[i] * turned[j]) / product
+
+
+@kernel
 def _descend(
     theta: np.ndarray,
     hidden: int,
@@ -64,12 +91,7 @@ def _descend(
     for _ in range(steps):
         if np.abs(gradient).max() <= tolerance or idle == 3 or is_set(stop):
             break
-        slope = 0.0
-        for i in range(size):
-            ahead[i] = 0.0
-            for j in range(size):
-                ahead[i] -= inverse[i, j] * gradient[j]
-            slope += ahead[i] * gradient[i]
+        slope = _aim(inverse, gradient, ahead)
         if slope >= 0:
             inverse[:] = np.eye(size)
             ahead[:] = -gradient
@@ -103,16 +125,7 @@ def _descend(
         if fresh:
             inverse[:] = np.eye(size) * product / (changed * changed).sum()
             fresh = False
-        whole = 0.0
-        for i in range(size):
-            turned[i] = 0.0
-            for j in range(size):
-                turned[i] += inverse[i, j] * changed[j]
-            whole += turned[i] * changed[i]
-        for i in range(size):
-            for j in range(size):
-                inverse[i, j] += (1 + whole / product) * moved[i] * moved[j] / product
-                inverse[i, j] -= (turned[i] * moved[j] + moved[i] * turned[j]) / product
+        _learn(inverse, moved, changed, product, turned)
     return float(loss)
 
 
