@@ -142,7 +142,8 @@ sampled = tg.Sampled(steps=100)
 large = spec([tg.Independent(100_000, 1e-3)], 200, training=sampled, snapshots=[])
 stopped("100,000 features", lambda: tg.train(spec(training=sampled)), lambda: one_segment(large))
 linear = spec([tg.Correlated(400, 0.05)], 100, activation="linear", seeds=8, training=Exact(steps=10**6))
-stopped("linear L-BFGS", lambda: tg.train(linear.replace(seeds=1, training=Exact(steps=1))), lambda: one_segment(linear))
+one = linear.replace(seeds=1, training=Exact(steps=1))
+stopped("linear L-BFGS", lambda: tg.train(one), lambda: one_segment(linear))
 
 def flow(duration, **rest):
     return spec(training=Flow(steps=1, duration=duration), **rest)
