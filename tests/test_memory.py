@@ -81,8 +81,8 @@ from tegum.analysis import statistics
 from tegum.analysis.geometry import polytopes
 
 cases |= {
-    "bootstrap_mean(resamples=1000000000000): so": lambda: statistics.bootstrap_mean(np.arange(9.0), resamples=10**12),
-    "permutation_p(draws=1000000000000): so": lambda: statistics.permutation_p(np.eye(40), draws=10**12),
+    "bootstrap_mean(resamples=1000000000000): this": lambda: statistics.bootstrap_mean(np.ones(9), resamples=10**12),
+    "permutation_p(draws=1000000000000): this": lambda: statistics.permutation_p(np.eye(40), draws=10**12),
     "simplex(1000000): 1,000,000 vectors": lambda: polytopes.simplex(10**6),
     "orthoplex(1000000): 1,000,000 digons": lambda: polytopes.orthoplex(10**6),
     "linear_optimum(hidden=2, starts=1000000000): the starts of 6": lambda: tg.linear_optimum(

@@ -262,6 +262,7 @@ def test_what_somebody_puts_into_an_unfinished_training_stays(tmp_path: Path, sp
 def test_exceptions_can_be_sent_to_another_process() -> None:
     """As a pool does; one that could not be read there has it wait for ever."""
     from tegum.analysis.landscape import phases, tracks
+    from tegum.cli import _InTheirCodeError
     from tegum.core.outside.files import UnreadableError
     from tegum.core.stopping import Stopped
     from tegum.data.chunks import DamagedChunkError
@@ -276,6 +277,7 @@ def test_exceptions_can_be_sent_to_another_process() -> None:
         DamagedChunkError("It is cut."),
         phases._OneBranchEndedError(1, tracks.BranchChange("jump", 0.5, 0.1, ())),
         tracks._TrackEndedError(),
+        _InTheirCodeError("mine: it failed"),
         Stopped("enough"),
     ]
     for error in errors:

@@ -203,7 +203,7 @@ def test_measuring_and_drawing_are_shown_beside_training(tmp_path, monkeypatch):
         def finished(self, said):
             titles.append(said.title)
 
-    monkeypatch.setattr("tegum.progress.showing.fitting", lambda **_: Titles())
+    monkeypatch.setattr("tegum.progress.showing.choose_display", lambda **_: Titles())
     monkeypatch.setattr(Stage, "noted", True)
     Tiny().run(tmp_path / "loud")
     assert [title for title in titles if ": " in title] == [

@@ -54,7 +54,7 @@ def test_how_many_are_done_is_shown(monkeypatch):
         def finished(self, said):
             told.append(said.text())
 
-    monkeypatch.setattr("tegum.progress.showing.fitting", lambda **_: Told())
+    monkeypatch.setattr("tegum.progress.showing.choose_display", lambda **_: Told())
     monkeypatch.setattr("tegum.progress.tasks.Counts.noted", True)
     searched([int] * 5, "searching for saddles", "plateaus")
     assert told[-1].startswith("searching for saddles: 100 %, 5 of 5 plateaus")

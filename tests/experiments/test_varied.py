@@ -83,7 +83,11 @@ def test_ends_of_ranges_are_taken_and_what_is_beyond_is_refused(name):
         ("local-basis", "features.copies=3", "features.copies cannot be changed"),
         ("energy-levels", "snapshots.spacing=logarithmic", "snapshots.spacing cannot be changed"),
         ("energy-levels", "snapshots=[1, 2]", "snapshots.steps cannot be changed"),
-        ("energy-levels", "snapshots=74", "snapshots.count must be at least 75, for plateaus of 1,000 steps to have 4"),
+        (
+            "energy-levels",
+            "snapshots=74",
+            "snapshots.count must be at least 75, so that plateaus of 1,000 steps",
+        ),
         ("energy-levels", "hidden=40", "hidden must be below the number of features, 40"),
         ("energy-levels", "features.density=[0.1, 0.2]", "features.density must be a single number or word"),
         ("energy-levels", "features.density=1.5", r"must lie in \(0, 1\]"),

@@ -32,8 +32,19 @@ def even_frame(
         key: of the random numbers.
         rounds: how many turns at most.
 
+    Returns:
+        The vectors as rows, shape (n, hidden).
+
     Raises:
         ValueError: lengths are no row of positive finite numbers, or a number is below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> import tegum as tg
+        >>> frame = tg.even_frame(np.ones(5), hidden=2)
+        >>> (frame.T @ frame).round(6) + 0.0  # tight: 5/2 of the identity
+        array([[2.5, 0. ],
+               [0. , 2.5]])
 
     """
     lengths = _checked("even_frame", lengths, hidden)
@@ -62,8 +73,18 @@ def random_directions(
         hidden: the dimension.
         key: of the random numbers.
 
+    Returns:
+        The vectors as rows, shape (n, hidden).
+
     Raises:
         ValueError: lengths are no row of positive finite numbers, or the dimension is below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> import tegum as tg
+        >>> directions = tg.random_directions(np.array([1.0, 2.0, 0.5]), hidden=3)
+        >>> np.linalg.norm(directions, axis=1).round(12)
+        array([1. , 2. , 0.5])
 
     """
     lengths = _checked("random_directions", lengths, hidden)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from tegum.experiments.framework import Experiment, Findings, Size
-from tegum.experiments.linear_first.findings import LinearFirstFindings, found_in
 from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import Range
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from tegum.experiments.linear_first.findings import LinearFirstFindings
     from tegum.training.spec.spec import Spec
 
 FIRST_SEED = 2_100
@@ -60,6 +60,7 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
         """Find first plateaus, orders and onsets; `shown` is the `LinearFirstFindings`."""
         from tegum.experiments.linear_first.criteria import criteria, testable
         from tegum.experiments.linear_first.figure import caption
+        from tegum.experiments.linear_first.findings import found_in
         from tegum.experiments.linear_first.measures import measures
 
         found = found_in(runs)
