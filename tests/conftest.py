@@ -10,6 +10,10 @@ import pytest  # noqa: E402
 matplotlib.use("agg")
 
 
+LONG = {"training/flow/test_engine.py", "tests/core/test_arguments.py"}
+"""Files that would take too much of the time for the README's tests, and run with the quick forms."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test its stage, before `-m` selects, unless it says itself that it is slow, or long.
@@ -22,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow"):
             continue
-        if "run_quick" in getattr(item, "fixturenames", ()):
+        if "run_quick" in getattr(item, "fixturenames", ()) or "/".join(item.path.parts[-3:]) in LONG:
             item.add_marker("quick_form")
         elif "recovery" in item.path.parts:
             item.add_marker("recovery")

@@ -63,6 +63,7 @@ def test_examples_in_docstrings_run(of):
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
+@pytest.mark.quick_form
 def test_a_file_is_run_and_gone_on_with_after_a_mistake_in_it(folder):
     """As a user meets it: an error in the analysis, put right, and nothing is trained again."""
     sound = (folder / "falling_loss.py").read_text()
