@@ -238,11 +238,10 @@ def test_without_runs_there_are_words_only():
 
 
 def test_one_seed_is_not_tested(monkeypatch):
-    from tegum.experiments import linear_first
 
     few = found_of((2, 4))
     found = dataclasses.replace(few, orders={("close-density", "sgd"): ordered(np.array([[1.0, 2.0, 4.0]]))})
-    monkeypatch.setattr(linear_first, "found_in", lambda _: found)
+    monkeypatch.setattr("tegum.experiments.linear_first.findings.found_in", lambda _: found)
     findings = EXPERIMENT.analyse({})
     assert not findings.tested
     assert "fewer than 4 runs" in findings.caption
