@@ -352,6 +352,7 @@ class Experiment(abc.ABC, Generic[Shown]):
             FileExistsError: the folder holds a finished or unfinished result that is not to be replaced.
             NotADirectoryError: `out` is a file.
             OSError: nothing can be written there, or the disk has too little space.
+            TypeError: `analyse` returned something else than `Findings`.
             TrainingInterrupted: Ctrl-C was pressed while training; what was done until then is kept in `out`.
 
         """

@@ -1,12 +1,12 @@
-"""Gradient flow of the exact loss: dθ/dt = −∂L/∂θ, by solvers with control of their error.
+"""Gradient flow of the exact loss, dθ/dt = −∂L/∂θ, by solvers that control their error.
 
-Time is cut into legs, which end at snapshots and at fiftieths of the duration. For mixture tables the number of
-frequencies of the loss's series is fixed during a leg, so that a solver sees one smooth field. It is the one that the
-leg's beginning needs; if its end needs more than twice as many, the leg is integrated again with those. The largest
-error of the gradient that either end shows with it is kept, run by run.
+Time is cut into legs, which end at snapshots and at every fiftieth of the duration. For mixture tables, the number of
+frequencies in the series of the loss is fixed during a leg, so that the solver sees one smooth field. It is the number
+that the start of the leg needs; if its end needs more than twice as many, the leg is integrated again with that number.
+The largest error of the gradient at either end is recorded for each run.
 
-Eight runs are followed side by side, as the kernel evaluates them. Which runs those are depends on how many frequencies
-they need, but no lane knows of another: a run's numbers depend on its Spec and seed alone.
+Eight runs are followed side by side, because the kernel evaluates eight. Which runs these are depends on how many
+frequencies they need, but lanes do not affect one another: the numbers of a run depend only on its Spec and seed.
 """
 
 from __future__ import annotations
@@ -42,35 +42,35 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 FEWEST_FLOW_FREQUENCIES, MOST_FLOW_FREQUENCIES = 32, 2**12
-"""The fewest and the most frequencies that a leg is integrated with. Where the asked accuracy needs more than the most
-(at a kink of the loss no number is enough), a leg is integrated with the most, and the error is told."""
+"""The fewest and the most frequencies for a leg. Where the accuracy asked for needs more (at a kink of the loss no
+number is enough), the leg is integrated with the most, and the trajectory records the error."""
 COARSER = 4
-"""The slopes for Newton's method are computed with so many times fewer frequencies."""
+"""The factor by which the slopes for Newton's method use fewer frequencies."""
 _COUNTS = [
     FEWEST_FLOW_FREQUENCIES // 2 * 2**level
     for level in range((4 * MOST_FLOW_FREQUENCIES // FEWEST_FLOW_FREQUENCIES).bit_length())
 ]
-"""Those with which a gradient is looked at: half of the fewest to twice the most."""
+"""The numbers of frequencies with which a gradient is examined: from half the fewest to twice the most."""
 PIECES = 50
-"""Legs without snapshots: what can be interrupted, and seen."""
+"""The number of legs, besides those that end at snapshots: training can be interrupted, and reports, after each."""
 
 
 @final
 @dataclass
 class _Runs:
-    """Runs at the beginning of a leg, or its end."""
+    """Runs at the start or the end of a leg."""
 
     parameters: Float64[np.ndarray, "run parameter"]
     step: Float64[np.ndarray, " run"]
-    """The length of the solver's next step; 0 where none has been chosen."""
+    """The length of the solver's next step; 0 if none has been chosen yet."""
     loss: Float64[np.ndarray, " run"]
     slope: Float64[np.ndarray, " run"]
     """Root mean square of the gradient, relative to the tolerances."""
     frequencies: Int64[np.ndarray, " run"]
     errors: Float64[np.ndarray, "run level"]
-    """Of the gradient with each of `_COUNTS` frequencies but the last; NaN where fewer are enough."""
+    """The error of the gradient with each number in `_COUNTS` but the last; NaN where fewer were enough."""
     newton: Float64[np.ndarray, "run number"]
-    """What the implicit solver remembers: age, eigenvalues and eigenvectors of a Hessian; nothing of the explicit."""
+    """What the implicit solver remembers: age, eigenvalues and eigenvectors of a Hessian; empty for the explicit one."""
 
 
 @final
@@ -92,7 +92,7 @@ class FlowEngine(Threaded):
 
         """
         with scope(double=True, on_cpu=True):
-            pass  # where JAX cannot be had it is refused at once
+            pass  # refused at once where JAX is not available
         super().__init__(threads or available_cores())
         self.specs = tuple(specs)
         first = self.specs[0]
@@ -105,14 +105,14 @@ class FlowEngine(Threaded):
         pieces = (np.arange(PIECES + 1) * steps) // PIECES
         self._bounds = np.unique(np.concatenate([first.snapshots.at(steps), pieces])).tolist()
         self._columns: dict[int, tuple[Plan, np.ndarray]] = {}
-        """Structure and numbers of the runs that go through the kernel."""
+        """The structure and the numbers of each run that the kernel evaluates."""
         self._abouts: dict[int, tuple[Field, Any]] = {}
-        """Field and what it must know of the others."""
+        """The field of each other run, and its arguments."""
         self._stop = Stop()
         self._prepare()
 
     def _prepare(self) -> None:
-        """Find out what the field of each run is computed from: by the kernel, or by a program of JAX."""
+        """Decide how the field of each run is computed: by the kernel, or by a JAX program."""
         by_kernel = np.array([not self._linear and spec.features.gated for spec in self.specs])
         if by_kernel.any():
             self._prepare_kernel(np.flatnonzero(by_kernel))
@@ -126,7 +126,7 @@ class FlowEngine(Threaded):
                 self._abouts[run] = ("linear" if self._linear else "series"), about
 
     def _prepare_kernel(self, gated: Int64[np.ndarray, " some"]) -> None:
-        """Keep the plan and the numbers of each run of these specs."""
+        """Store the plan and the numbers of each run of these Specs."""
         register()
         runs = np.flatnonzero(np.isin(self._spec_of_run, gated))
         number = np.searchsorted(gated, self._spec_of_run[runs])
@@ -159,9 +159,9 @@ class FlowEngine(Threaded):
     ) -> tuple[TrainingState, Recorded]:
         """Train to step `stop`, the end of a leg; record at those of `snapshots` in (state.step, stop], and at 0.
 
-        A run that cannot be followed any further, as its parameters stop being finite or its steps become too short or
-        too many, has diverged at the end of the leg in which that happened. `state` is left as it is. Call inside a
-        `with` block of this engine.
+        A run that cannot be followed any further, because its parameters stop being finite or its steps become too
+        short or too many, has diverged at the end of that leg. `state` is not changed. Call inside a `with` block of
+        this engine.
         """
         state = state.copy()
         count = len(state.weights)
@@ -243,7 +243,7 @@ class FlowEngine(Threaded):
         return self._bury(runs, alive, state, there)
 
     def _blocks(self, runs: Int64[np.ndarray, " run"], frequencies: Int64[np.ndarray, " all"]) -> Any:
-        """Runs that are followed side by side: which, their field, and what it must know."""
+        """The runs that are followed side by side, with their field and its arguments."""
         together: dict[tuple[int, int], list[int]] = {}
         for run in runs.tolist():
             if run in self._abouts:
@@ -259,7 +259,7 @@ class FlowEngine(Threaded):
                 yield np.array(some), "population", block
 
     def _look(self, runs: _Runs, some: Int64[np.ndarray, " some"]) -> None:
-        """Find out the exact loss of some runs, the size of their gradient, and how many frequencies they need."""
+        """Compute the exact loss of some runs, the size of their gradient, and how many frequencies they need."""
         accuracy = self._training.accuracy
         runs.loss[some], runs.errors[some] = np.nan, np.nan
         waiting = some[np.isfinite(runs.parameters[some]).all(1)]
@@ -291,8 +291,8 @@ class FlowEngine(Threaded):
             gradient, runs.loss[waiting] = now[:, :-2], now[waiting, -2]
             runs.slope[waiting] = self._size(runs.parameters[waiting], gradient[waiting])
             if level:
-                # With half the frequencies a gradient is less accurate by far: the difference is the error of that
-                # one. Now and then two agree by chance, but hardly three.
+                # With half the frequencies a gradient is far less accurate, so the difference is its error. Two may
+                # agree by chance, but three hardly ever do.
                 with np.errstate(invalid="ignore"):
                     last = np.abs(gradient - before).max(1)
                 one_before = runs.errors[:, max(level - 2, 0)]
@@ -325,10 +325,10 @@ class FlowEngine(Threaded):
         return weights.reshape(-1, self._n, self._m).copy(), bias.copy()
 
     def _all(self, work: Any, jobs: list[Any]) -> None:
-        """Do all jobs, in threads; the first alone, so that what it compiles is compiled once."""
+        """Do all jobs in threads; the first alone, so that what it needs is compiled only once."""
 
         def scoped(job: Any) -> None:
-            # Settings are of the thread they are set in.
+            # JAX keeps its settings for each thread.
             with scope(double=True, on_cpu=True):
                 work(job)
 
@@ -338,7 +338,7 @@ class FlowEngine(Threaded):
 
 
 def _filled(runs: Int64[np.ndarray, " run"], kind: Field) -> Int64[np.ndarray, " lane"]:
-    """The runs of the lanes: a block of the kernel has eight, the last run in those that would stay empty."""
+    """The run in each lane: the kernel has eight lanes, and those left over repeat the last run."""
     match kind:
         case "population":
             return np.pad(runs, (0, WIDE_LANES - len(runs)), "edge")
@@ -349,7 +349,7 @@ def _filled(runs: Int64[np.ndarray, " run"], kind: Field) -> Int64[np.ndarray, "
 
 
 def _known(kind: Field, about: Any) -> Any:
-    """What a field is given: the kernel the address of its block."""
+    """The argument of a field; for the kernel, the address of its block."""
     match kind:
         case "population":
             return about.address
@@ -360,7 +360,7 @@ def _known(kind: Field, about: Any) -> Any:
 
 
 def _packed(newton: Newton) -> Float64[np.ndarray, "run number"]:
-    """As a state remembers it."""
+    """What the solver knows, as one row of numbers for each run, which a state can hold."""
     return np.concatenate([np.asarray(each, np.float64).reshape(len(each), -1) for each in newton], 1)
 
 
@@ -373,6 +373,6 @@ def _unpacked(numbers: Float64[np.ndarray, "run number"], size: int) -> Newton |
 
 
 def _first_step(runs: _Runs, length: float) -> Float64[np.ndarray, " run"]:
-    """A cautious length of the first step: that in which the parameters would move by ten tolerances."""
+    """A cautious first step, in which the parameters would move by ten tolerances."""
     with np.errstate(divide="ignore"):
         return np.minimum(np.where(runs.slope > 0, 10 / runs.slope, length), length)

@@ -11,8 +11,8 @@ still costs about three explicit ones, and is taken only where the flow is stiff
 limits the length of explicit steps (as LSODA does it, Petzold 1983, SIAM Journal on Scientific and Statistical
 Computing 4).
 
-Runs of a block are lanes: each has steps of its own, and is left as it is once it has arrived. Nothing that one lane
-computes goes into another.
+The runs of a block are lanes: each takes its own steps, and stays where it is once it has arrived. No lane affects
+another.
 """
 
 from __future__ import annotations
@@ -30,73 +30,73 @@ from tegum.core.jax_setup import compiled
 from tegum.training.flow.fields import FIELDS, HESSIANS, Field
 
 MOST_STEPS = 1_000_000
-"""Attempted in one leg before a run is given up."""
+"""The number of steps attempted in one leg before a run is given up."""
 _SHORTEST = 1e-13
-"""Of a leg: a run that needs shorter steps is given up."""
+"""The shortest step, as a fraction of a leg; a run that needs shorter ones is given up."""
 
 _TINY = 1e-300
-"""In place of a denominator of 0."""
+"""What replaces a denominator of 0."""
 _ORDER = 5.0
-"""Of both methods' error."""
+"""The order of the error of both methods."""
 
 _CLOSE = 0.1
-"""How far Newton's iteration may be off, in tolerances of a step."""
+"""The largest error of Newton's iteration, in tolerances of a step."""
 _ITERATIONS = 8
-"""Of Newton's method in one stage, before the step is given up."""
+"""The most iterations of Newton's method in one stage, before the step is rejected."""
 _SLOW = 0.2
-"""By how much an iteration must come closer, or the Hessian is too old."""
+"""The factor by which each iteration must reduce the error; if it does not, the Hessian is out of date."""
 _OLDEST = 30
-"""Steps for which a Hessian is used."""
+"""The number of steps for which a Hessian is used."""
 _GROWTH = 2.0
-"""The longest implicit step, in units of the time in which the fastest growing direction grows by e: an implicit method
-would damp what grows faster, and miss the escape from a saddle."""
+"""The longest implicit step, in units of the time in which the fastest-growing direction grows by a factor e. With
+longer steps an implicit method would damp that growth, and miss the escape from a saddle."""
 
 _STABLE, _WORTH = 2.5, 12.0
-"""Length of a step times the largest curvature: above the first an explicit step is near the end of its stability, at
-3.5; below the second an implicit one does not pay."""
+"""Bounds on the length of a step times the largest curvature. Above the first, an explicit step is close to its limit
+of stability, 3.5; below the second, an implicit step does not pay."""
 _SHORT, _LONGEST, _BACK_TO_EXPLICIT = 15, 240, 4
-"""Numbers of steps in a row: after the first, and at most after the second, an explicit run turns to implicit steps;
-after the third an implicit run turns back."""
+"""Numbers of consecutive steps. An explicit run turns to implicit steps after the first at the earliest and the second
+at the latest; an implicit run turns back after the third."""
 
 
 class Newton(NamedTuple):
-    """What the implicit solver knows of each run."""
+    """What the implicit solver remembers of each run."""
 
     vectors: Any
-    """Eigenvectors of the Hessian of one of its last steps as columns, (run, P, P)."""
+    """Eigenvectors, as columns, of the Hessian at a recent step, shape (run, P, P)."""
     values: Any
-    """Eigenvalues, (run, P)."""
+    """Eigenvalues of that Hessian, shape (run, P)."""
     age: Any
-    """Steps since they were computed; negative where there are none that would do."""
+    """Steps since they were computed; negative if there are none that can be used."""
     stiff: Any
-    """Whether it takes implicit steps at the moment."""
+    """Whether the run is taking implicit steps."""
     count: Any
-    """Steps in a row that spoke for the other kind."""
+    """Consecutive steps that favoured the other kind of step."""
     patience: Any
-    """After how many of these it turns to implicit steps."""
+    """The number of these after which the run turns to implicit steps."""
 
 
 def unknown(runs: int, size: int) -> Newton:
-    """What is known of runs with `size` parameters at the beginning."""
+    """What the solver remembers at the start of runs with `size` parameters: nothing."""
     none = np.zeros(runs, np.int32)
     return Newton(np.zeros((runs, size, size)), np.zeros((runs, size)), none - 1, none > 0, none, none + _SHORT)
 
 
 class Leg(NamedTuple):
-    """Where a leg has come to; of each run."""
+    """The state of a leg, for each run."""
 
     time: Any
-    """Since the leg began."""
+    """Time since the leg began."""
     step: Any
-    """The length the controller would take next, of a whole step."""
+    """The length of the next whole step, as the controller chose it."""
     parameters: Any
     slope: Any
     """dθ/dt at the parameters."""
     newton: Newton | None
-    """None of the explicit solver."""
+    """None for the explicit solver."""
     controller: Any
     taken: Any
-    """Steps."""
+    """Steps accepted so far."""
     rejected: Any
     failed: Any
 

@@ -84,7 +84,7 @@ def _plan_at(typingctx: Any, start: Any) -> Any:  # noqa: ARG001
 
 @inlined
 def _block(frame, arguments):
-    """The description of the block, or the address 0 if the buffers are not so many, or the second is none."""
+    """The address of the block's description; 0 if the number of buffers is wrong, or the second is not an address."""
     block = 0
     if frame[ARGUMENT_COUNT] == arguments and frame[RESULT_COUNT] == 1:
         buffer = words(words(frame[ARGUMENTS])[1])
@@ -261,7 +261,7 @@ def _register() -> list[CFunc]:
 
 
 class RunBlock:
-    """Eight runs of one structure as the two functions are told of them: an address, and what lies there."""
+    """Eight runs of one structure, as the two functions receive them: an address, and what lies there."""
 
     def __init__(
         self,

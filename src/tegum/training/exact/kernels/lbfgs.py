@@ -35,17 +35,18 @@ from tegum.training.exact.kernels.search import Verdict, begin_search, judge_tri
 
 MOST_FREQUENCIES = 65536
 MOST_FAILURES = 2
-"""Searches without result after which more frequencies are descended with: fewer are not smooth enough."""
+"""The number of failed line searches after which the descent uses more frequencies: with fewer, the loss is not smooth
+enough."""
 MOST_DESCENDED = 4096
-"""More than that are not worth descending with."""
+"""The most frequencies to descend with; more cost more than they gain."""
 _PATIENCE = 100.0
-"""Steps without progress after which a run has stalled."""
+"""The number of steps without progress after which a run counts as stalled."""
 LITTLE = 100.0
-"""A gradient of so many times the tolerance is worth the highest number of frequencies more than once."""
+"""A gradient within this multiple of the tolerance is computed with the most frequencies more than once."""
 _FAR = 10.0
-"""Where a step gains, or the gradient is, so many times the error of the series, a change of scale does not matter."""
+"""A change of scale does not matter where the gain of a step, or the gradient, is this many times the series' error."""
 _TOO_SMALL, _TOO_LARGE = 1.2, 0.5
-"""A scale is renewed when the one that suits is more than, or less than, so many times as large."""
+"""The scale is renewed when the suitable one is larger, or smaller, than the present one by these factors."""
 
 
 @kernel
@@ -364,7 +365,7 @@ def _arrive(state, norm, tolerance):
 
 @inlined
 def _ask(state, frequencies):
-    """The gradient is wanted with so many frequencies, or the run has stalled for want of more."""
+    """Ask for the gradient with this many frequencies; a run that would need more than there are has stalled."""
     state.wanted = frequencies
     state.phase = Phase.CHECK if frequencies <= MOST_FREQUENCIES else Phase.STALLED
 

@@ -174,7 +174,7 @@ def length(parameters: int, features: int) -> int:
 
 
 def block(parameters: int, features: int, rows: int) -> Block:
-    """Working memory for one thread and groups of these sizes; a table has so many rows."""
+    """Working memory for one thread and groups of these sizes, with tables of `rows` rows."""
     p, n, m, one = parameters * L, scale_rows(features) * L, pairs(parameters) * L, L
     sizes = (
         [p] * 6 + [m * parameters] * 2 + [m, n, n, rows * L, features * L, m] + [one] * 9 + [len(RunState._fields) * L]
@@ -183,7 +183,7 @@ def block(parameters: int, features: int, rows: int) -> Block:
 
 
 def digests(params: Float[np.ndarray, "run P"]) -> Float[np.ndarray, " run"]:
-    """A number for the parameters of each run, by which it is seen that they are those that were left."""
+    """A checksum of the parameters of each run, which shows whether they were edited between two segments."""
     return np.array([zlib.crc32(each.tobytes()) for each in params], np.float64)
 
 
@@ -195,7 +195,7 @@ def begin(
     step: int,
     frequencies: int,
 ) -> None:
-    """Let some runs start at a step, with so many frequencies, from where they are: they remember nothing."""
+    """Restart some runs at a step from their present parameters, with this many frequencies and an empty memory."""
     first[runs], second[runs] = 0, 0
     states = saved_states(second)
     states["phase"][runs] = Phase.ANCHOR

@@ -18,7 +18,7 @@ from tegum.core.compiled.lanes import fma, is_set, load, pointer_at, pointers, s
 from tegum.core.population.kernel.evaluate import evaluate, refresh_scale
 
 GRADIENT_ERROR = 0.1
-"""The error of the gradient is about so many times that of the loss, times the number of frequencies: measured."""
+"""The error of the gradient, divided by the number of frequencies times the error of the loss; measured."""
 
 
 class Tables(NamedTuple):

@@ -102,7 +102,7 @@ def _choose(state, norm, wrong, tolerance):
     # There are no more: then the uncertainty is mostly rounding.
     most = 2 * state.fine > MOST_FREQUENCIES
     if norm <= max(tolerance, state.uncertainty) and not (most and tolerance < norm < LITTLE * tolerance):
-        # Small enough, as far as so many frequencies show.
+        # Small enough, as far as this number of frequencies can show.
         state.wanted = state.fine / 2 if most else 2 * state.fine
         state.phase = Phase.STALLED if most and norm > tolerance else Phase.CHECK
     else:
