@@ -70,7 +70,7 @@ class _Runs:
     errors: Float64[np.ndarray, "run level"]
     """The error of the gradient with each number in `_COUNTS` but the last; NaN where fewer were enough."""
     newton: Float64[np.ndarray, "run number"]
-    """What the implicit solver remembers: age, eigenvalues and eigenvectors of a Hessian; empty for the explicit one."""
+    """What an implicit solver remembers: age, eigenvalues and eigenvectors of a Hessian; empty for the explicit one."""
 
 
 @final
