@@ -124,6 +124,70 @@ def test_warnings_of_batch_systems_are_heard():
     assert done.stdout.splitlines()[-5:] == [*heard, "2"]
 
 
+# For each signal a process that has listened, and is signalled where Python drops what is raised: the repeated signal
+# wakes it, and the next one ends it.
+DROPPED = """
+import gc, os, signal, sys, time, weakref
+from tegum.data import keeping
+
+class Thing:
+    pass
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), number)
+        time.sleep(0.1)  # the handler runs here
+
+def signalled(*_):
+    os.kill(os.getpid(), number)
+    time.sleep(0.1)
+
+def collected(phase, _):
+    if phase == "stop":
+        gc.callbacks.remove(collected)
+        signalled()
+
+def lose(how):
+    if how == "finaliser":
+        Finalised()
+    elif how == "weak reference":
+        thing = Thing()
+        reference = weakref.ref(thing, signalled)
+        del thing
+    else:
+        gc.callbacks.append(collected)
+        gc.collect()
+
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for how in ("finaliser", "weak reference", "collector"):
+        number = getattr(signal, name)
+        if not (child := os.fork()):
+            keeping.listen()
+            try:
+                lose(how)
+                time.sleep(30)
+                os._exit(99)
+            except KeyboardInterrupt:
+                if keeping.asked_by() != number:
+                    os._exit(98)
+            os.kill(os.getpid(), number)
+            time.sleep(30)
+            os._exit(97)
+        print(name, how, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) - 128 == number)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+def test_a_signal_whose_exception_python_drops_is_repeated():
+    done = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        f"{name} {how} True"
+        for name in ("SIGINT", "SIGTERM", "SIGHUP")
+        for how in ("finaliser", "weak reference", "collector")
+    ]
+
+
 @pytest.mark.parametrize("name", ["run.mp4", "run.gif"])
 def test_an_interrupted_film_leaves_nothing_behind(stored, name):
     options = "--out", name, "--seconds", "600", "--turn", "90"

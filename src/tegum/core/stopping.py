@@ -117,8 +117,8 @@ def heard() -> Iterator[None]:
     """Inside, an interruption that Python would drop is repeated a moment later.
 
     Python raises nothing out of a finaliser or a callback of its garbage collector, and JAX has such a callback: a
-    KeyboardInterrupt from a signal that arrives there is printed and forgotten. Who handles SIGINT otherwise than
-    Python does, as the command line, is left to notice by itself.
+    KeyboardInterrupt from a signal that arrives there is printed and forgotten. The command line, which handles SIGINT
+    in its own way, repeats it by itself, too (`keeping.listen`).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -126,11 +126,12 @@ def heard() -> Iterator[None]:
     before = sys.unraisablehook
 
     def repeat(lost: Any) -> None:
-        if not issubclass(lost.exc_type, KeyboardInterrupt):
-            before(lost)
-        elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if ours and issubclass(lost.exc_type, KeyboardInterrupt):
             # A real signal, which also wakes what sleeps or waits.
             threading.Timer(_LATER, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        else:
+            before(lost)
 
     sys.unraisablehook = repeat
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -30,16 +31,34 @@ _SHOW_CURSOR = b"\x1b[?25h"
 _asked: list[int] = []
 """The signal that has asked this process to stop, once `listen` has been called."""
 
+_lost: list[int] = []
+"""The same signal, while Python has dropped the exception that it raised and it has not been repeated."""
+
+_LATER = 0.02
+"""How long after its exception was dropped a signal is repeated, in seconds."""
+
 
 def listen() -> None:
     """Let each signal that asks to stop raise KeyboardInterrupt, and a second one end the process at once.
 
     Ignored signals stay ignored: `nohup` makes a process ignore that its terminal is closed. A warning from a batch
     system counts as the first signal, never as the second: a limit on processor time repeats its warning every second.
+    Python drops an exception raised in a finaliser or a callback; the signal is then repeated a moment later.
     """
     for number in (*_STOPS, *_WARNINGS):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        # A finaliser, or a callback of a weak reference: importing modules makes many of those.
+        if _asked and issubclass(dropped.exc_type, KeyboardInterrupt):
+            _lost[:] = _asked
+            threading.Timer(_LATER, _repeat).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
 
 
 def asked_by() -> int | None:
@@ -47,24 +66,22 @@ def asked_by() -> int | None:
     return _asked[0] if _asked else None
 
 
-def check_asked() -> None:
-    """Stop if a signal has asked to and its exception was lost: Python drops exceptions raised in a finaliser.
-
-    Raises:
-        KeyboardInterrupt: a signal has asked to stop.
-
-    """
-    if _asked:
-        raise KeyboardInterrupt
-
-
 def _stop(number: int, _: Any) -> None:
+    if _lost:
+        _lost.clear()
+        raise KeyboardInterrupt
     if _asked:
         if number in _WARNINGS:
             return
         _end(number)
     _asked.append(number)
     raise KeyboardInterrupt
+
+
+def _repeat() -> None:
+    if _lost:
+        # A real signal, which also wakes what sleeps or waits.
+        signal.pthread_kill(threading.main_thread().ident or 0, _lost[0])
 
 
 def _end(number: int) -> NoReturn:

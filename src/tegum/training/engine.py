@@ -21,7 +21,7 @@ from tegum.core.arguments import refusing
 from tegum.core.description import short
 from tegum.core.features.empirical import Empirical
 from tegum.core.model import is_linear
-from tegum.data.keeping import KeptElsewhereError, check_asked
+from tegum.data.keeping import KeptElsewhereError
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
@@ -274,7 +274,6 @@ def train(
                 # One statement: a signal in between would leave a state that does not match the snapshots.
                 state, done = segment.state, done + count
                 report(segment)
-                check_asked()
                 if place is not None and state.step < segment.steps and place.due():
                     place.update(trajectory, state)
         except BaseException as error:
