@@ -18,9 +18,9 @@ Times are in optimiser steps; the loss is a sum over features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -270,49 +270,78 @@ def _found(
     side: int,
     late: float,
 ) -> list[LossDrop]:
-    """Find the drops of one run."""
-    sides = np.lib.stride_tricks.sliding_window_view(loss, count)
-    own = np.arange(count) - (count - 1) / 2
-    mean, slope = sides.mean(-1), sides @ own / np.square(own).sum()
-    middle = np.median(sides, -1)
-    # The root-mean-square distance from the line; rounding may make its square slightly negative.
-    rough = np.sqrt(np.maximum(sides.var(-1) - np.square(slope) * np.square(own).mean(), 0))
+    """Find the drops of one run: first with a noise that the drops themselves enlarge, then with that of the rest."""
+    lines = _Lines.through(loss, count)
+    gaps = [_gap(lines, step, count, width, late) for width in widths]
+    gaps = [gap for gap in gaps if gap.is_late.sum() >= FEWEST_SHIFTS]
     # Sampled training records losses in single precision: its rounding is not a drop.
     last = np.abs(loss[step >= late * step[-1]])
     floor = float(np.finfo(np.float32).eps) * float(np.nanmax(last, initial=0.0))
-    gaps: list[_Gap] = []
-    for width in widths:
-        distance = count - 1 + width
-        pairs = ((of[:-distance], of[distance:]) for of in (mean, slope, middle, rough))
-        (m0, m1), (s0, s1), (x0, x1), (r0, r1) = pairs
-        size = m0 - m1 + (s0 + s1) * distance / 2
-        start = np.arange(len(size)) + count - 1
-        is_late = (step[start] >= late * step[-1]) & np.isfinite(size)
-        fall = (m0 - m1 + (s0 + s1) * (count - 1) / 2) / width
-        sudden = fall >= SUDDEN * np.maximum(0, -np.minimum(s0, s1))
-        stays = x0 - x1 >= size / 2
-        straight = np.maximum(r0, r1) <= STRAIGHT * size
-        if is_late.sum() >= FEWEST_SHIFTS:
-            # The whole window reaches from the first snapshot of one line to the last of the other.
-            reach = step[start - count + 1], step[start + width + count - 1]
-            gaps.append(
-                _Gap(size, is_late, is_late & sudden & stays & straight, step[start], step[start + width], *reach)
-            )
     scales = [gap.scale() for gap in gaps]
     chosen: list[LossDrop] = []
     for again in range(PASSES):
-        before, candidates = chosen, []
-        for gap, (centre, noise) in zip(gaps, scales, strict=True):
-            strength = (gap.size - centre) / max(noise, floor, np.finfo(float).tiny)
-            good = np.flatnonzero(gap.fits & (strength >= least))
-            columns = (gap.start[good], gap.end[good], gap.size[good], strength[good])
-            candidates += [LossDrop(seed, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        before = [(drop.start, drop.end) for drop in chosen]
+        candidates = [
+            LossDrop(seed, *row)
+            for gap, (centre, noise) in zip(gaps, scales, strict=True)
+            for row in gap.clear(centre, max(noise, floor, np.finfo(float).tiny), least)
+        ]
         chosen = _chosen(candidates, side)
         # The first pass only serves to estimate the noise.
-        if again and [(drop.start, drop.end) for drop in chosen] == [(drop.start, drop.end) for drop in before]:
+        if again and [(drop.start, drop.end) for drop in chosen] == before:
             break
         scales = [gap.scale_apart_from(chosen) or scale for gap, scale in zip(gaps, scales, strict=True)]
     return chosen
+
+
+def _gap(lines: _Lines, step: Int[np.ndarray, " step"], count: int, width: int, late: float) -> _Gap:
+    """Measure drops across a gap of `width` intervals between lines through `count` snapshots, at every place."""
+    before, after = lines.apart(count - 1 + width)
+    # Each line is continued to the middle of the gap.
+    size = before.mean - after.mean + (before.slope + after.slope) * (count - 1 + width) / 2
+    start = np.arange(len(size)) + count - 1
+    is_late = (step[start] >= late * step[-1]) & np.isfinite(size)
+    # From the end of the line before the gap to the beginning of the line after it, per interval.
+    fall = (before.mean - after.mean + (before.slope + after.slope) * (count - 1) / 2) / width
+    is_sudden = fall >= SUDDEN * np.maximum(0, -np.minimum(before.slope, after.slope))
+    stays = before.median - after.median >= size / 2
+    is_straight = np.maximum(before.roughness, after.roughness) <= STRAIGHT * size
+    return _Gap(
+        size,
+        is_late,
+        fits=is_late & is_sudden & stays & is_straight,
+        start=step[start],
+        end=step[start + width],
+        first=step[start - count + 1],
+        last=step[start + width + count - 1],
+    )
+
+
+@final
+class _Lines(NamedTuple):
+    """The least-squares lines through equally many successive snapshots, at every place in a run."""
+
+    mean: Float[np.ndarray, " place"]
+    slope: Float[np.ndarray, " place"]
+    """Per interval."""
+    median: Float[np.ndarray, " place"]
+    """The median of the loss at the snapshots, which a few outliers do not move."""
+    roughness: Float[np.ndarray, " place"]
+    """The root-mean-square distance from the line."""
+
+    @classmethod
+    def through(cls, loss: Float[np.ndarray, " step"], count: int) -> _Lines:
+        """The lines through every `count` successive snapshots."""
+        sides = np.lib.stride_tricks.sliding_window_view(loss, count)
+        own = np.arange(count) - (count - 1) / 2
+        slope = sides @ own / np.square(own).sum()
+        # Rounding may make the square slightly negative.
+        squares = np.maximum(sides.var(-1) - np.square(slope) * np.square(own).mean(), 0)
+        return cls(sides.mean(-1), slope, np.median(sides, -1), np.sqrt(squares))
+
+    def apart(self, distance: int) -> tuple[_Lines, _Lines]:
+        """The lines that have another one this many snapshots later, and those later ones."""
+        return _Lines(*(each[:-distance] for each in self)), _Lines(*(each[distance:] for each in self))
 
 
 @final
@@ -330,6 +359,13 @@ class _Gap:
     """The step at which the line before the gap begins."""
     last: Int[np.ndarray, " place"]
     """The step at which the line after the gap ends."""
+
+    def clear(self, centre: float, noise: float, least: float) -> Iterator[tuple[int, int, float, float]]:
+        """The drops at least this many times the noise: start, end, size and strength of each."""
+        strength = (self.size - centre) / noise
+        good = np.flatnonzero(self.fits & (strength >= least))
+        columns = (self.start[good], self.end[good], self.size[good], strength[good])
+        return zip(*(column.tolist() for column in columns), strict=True)
 
     def scale(self) -> tuple[float, float]:
         """The centre and the standard deviation of the noise, as long as most places may hold part of a drop."""
