@@ -390,7 +390,7 @@ def test_an_unfinished_result_is_gone_on_with_and_not_replaced_unasked(tmp_path)
 
     with pytest.raises(TrainingInterrupted):
         Tiny().run(tmp_path / "out", progress=interrupt)
-    with pytest.raises(FileExistsError, match=r"holds an unfinished result; resume=True \(--resume\) goes on with it"):
+    with pytest.raises(FileExistsError, match=r"holds an unfinished result; resume=True \(--resume\) continues it"):
         Tiny().run(tmp_path / "out")
     first = []
     Tiny().run(tmp_path / "out", resume=True, progress=first.append)

@@ -80,7 +80,7 @@ def test_a_file_is_run_and_gone_on_with_after_a_mistake_in_it(folder):
     assert "return loss / (features * density / 3)" in told
     assert told[-1] == (
         "tegum: falling_loss.py: ZeroDivisionError: float division by zero; what was trained is kept in "
-        "'falling-loss/partial', and resume=True (--resume) goes on with it"
+        "'falling-loss/partial', and resume=True (--resume) continues it"
     )
     assert {path.name for path in (folder / "falling-loss").iterdir()} == {"partial"}
 

@@ -155,7 +155,7 @@ class Description(BaseModel, metaclass=_DescriptionMeta):
         raise AttributeError(f"{type(self).__name__}.{name} = {short(value)}: a description is frozen; use replace()")
 
     def replace(self: Described, **changes: Any) -> Described:
-        """Make a copy with some fields changed, checked anew (pydantic's own `model_copy` does not check).
+        """Make a copy with some fields changed, checked again (pydantic's own `model_copy` does not check).
 
         Args:
             changes: the new values, by the names of the fields.

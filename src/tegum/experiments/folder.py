@@ -91,8 +91,8 @@ class Folder:
         self._check_files(files)
         if self._left() and not (overwrite or self._resume):
             raise FileExistsError(
-                f"{call}: {str(path / PARTIAL)!r} holds an unfinished result; resume=True (--resume) goes on with it, "
-                "and overwrite=True (--overwrite) begins anew"
+                f"{call}: {str(path / PARTIAL)!r} holds an unfinished result; resume=True (--resume) continues it, "
+                "and overwrite=True (--overwrite) starts again"
             )
         zarr_setup.check(call)
 
@@ -153,7 +153,7 @@ class Folder:
                 folder.rmdir()
         if error is not None and not hasattr(error, "__notes__") and self._partial.exists():
             where = repr(str(self._shown / PARTIAL))
-            error.add_note(f"what was trained is kept in {where}, and resume=True (--resume) goes on with it")
+            error.add_note(f"what was trained is kept in {where}, and resume=True (--resume) continues it")
 
     def _take_room(self, name: str, specs: Spec | Sequence[Spec]) -> None:
         from tegum.training.sizes import trajectory_bytes

@@ -241,7 +241,7 @@ def bisected(
         descend: the lowest solution at a value to which descent leads from the ends with which the search began, the
             second argument, or from those that it has come to, the third one.
         lowest: the lowest solution of fresh starts at a value, which must be no lower than both ends there; otherwise
-            it takes the place of one of them, and the search begins anew. None if none are asked for.
+            it takes the place of one of them, and the search starts again. None if none are asked for.
         error: of the value, relative.
         same: losses that differ by a smaller part are those of one solution.
 

@@ -225,7 +225,7 @@ class Track:
         size = max(1.0, float(np.linalg.norm(theta)))
         # A Newton step with the Hessian at the old value is Euler's predictor.
         if point.kinks:
-            # On a kink the modes are means over both sides, so they are computed anew.
+            # On a kink the modes are means over both sides, so they are recomputed.
             foreseen, _ = solve(surface, theta, 1)
         else:
             modes = np.concatenate([point.mode_weights.reshape(len(point.eigenvalues), -1), point.mode_bias], 1)
