@@ -48,8 +48,8 @@ PUBLIC: Mapping[str, str] = {
     "tegum.core.loss.population": "population_gradient population_loss",
     "tegum.core.model": "forward",
     "tegum.data.store": "load save",
-    "tegum.figures.motion": "render",
-    "tegum.training.along": "population_loss_along",
+    "tegum.figures.films.motion": "render",
+    "tegum.training.exact_losses": "population_loss_along",
     "tegum.training.compare": "best loss_error",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
     "tegum.training.spec.methods": "Exact Flow Sampled Training",
@@ -135,14 +135,14 @@ if TYPE_CHECKING:
     from tegum.core.model import forward as forward
     from tegum.data.store import load as load
     from tegum.data.store import save as save
-    from tegum.figures.motion import render as render
-    from tegum.training.along import population_loss_along as population_loss_along
+    from tegum.figures.films.motion import render as render
     from tegum.training.compare import best as best
     from tegum.training.compare import loss_error as loss_error
     from tegum.training.engine import Segment as Segment
     from tegum.training.engine import TrainingInterrupted as TrainingInterrupted
     from tegum.training.engine import iterate as iterate
     from tegum.training.engine import train as train
+    from tegum.training.exact_losses import population_loss_along as population_loss_along
     from tegum.training.spec.methods import Exact as Exact
     from tegum.training.spec.methods import Flow as Flow
     from tegum.training.spec.methods import Sampled as Sampled

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import signal
 
-from tegum.data import keeping
+from tegum.core import signals
 
 
 def main() -> None:
     """Run the command line, ready from the first moment to be stopped by a signal."""
     _open_standard_streams()
     try:
-        keeping.listen()
+        signals.listen()
         from tegum.cli import main as run
     except BaseException as error:
         # In the middle of an import an interruption may come out as anything; nothing has been done yet.
-        number = keeping.asked_by() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
+        number = signals.asked_by() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
         if number is None:
             raise
         os.write(2, b"tegum: interrupted\n")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 from cyclopts import App, Parameter, Token
 
-from tegum.data import keeping
+from tegum.core import signals
+from tegum.data.keeping import KeptElsewhereError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -224,7 +225,7 @@ def render(
     """
     import tegum
     from tegum import terminal
-    from tegum.figures.motion import render as write
+    from tegum.figures.films.motion import render as write
 
     target = out if out is not None else _beside(path, ".mp4")
     with terminal.working(target.name):
@@ -340,7 +341,7 @@ def main() -> None:
     """
     from tegum import terminal
 
-    keeping.listen()
+    signals.listen()
     terminal.prepare()
     warnings.showwarning = lambda message, *_, **__: terminal.say(str(message))
     code = 0
@@ -358,7 +359,7 @@ def _failed(error: BaseException) -> int:
     from tegum import terminal
 
     notes = list(getattr(error, "__notes__", ()))
-    number = keeping.asked_by()
+    number = signals.asked_by()
     if number is not None or isinstance(error, KeyboardInterrupt):
         # Whatever was raised: during an import, an interruption may surface as any exception.
         terminal.say("; ".join(["interrupted", *notes]))
@@ -370,7 +371,7 @@ def _failed(error: BaseException) -> int:
             what = ": ".join(part for part in (name, type(cause).__name__, " ".join(str(cause).split())) if part)
             terminal.say("; ".join([what, *getattr(cause, "__notes__", ())]))
             return 2
-        case keeping.KeptElsewhereError():
+        case KeptElsewhereError():
             terminal.say(str(error))
             return 1
         case BrokenPipeError() if not notes:

@@ -263,7 +263,7 @@ def test_exceptions_can_be_sent_to_another_process() -> None:
     """As a pool does; one that could not be read there has it wait for ever."""
     from tegum.analysis.landscape import phases, tracks
     from tegum.cli import _InTheirCodeError
-    from tegum.core.outside.files import UnreadableError
+    from tegum.core.inputs.files import UnreadableError
     from tegum.core.stopping import Stopped
     from tegum.data.chunks import DamagedChunkError
 

@@ -195,7 +195,7 @@ def test_routes_of_made_up_courses():
 
 
 def test_a_figure_needs_no_run_and_its_pose_no_gauge():
-    from tegum.figures import octahedron
+    from tegum.figures.experiments import octahedron
 
     assert octahedron.octahedron([], None, [], {}, "nothing").axes
     rng = np.random.default_rng(0)

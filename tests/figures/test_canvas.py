@@ -17,8 +17,8 @@ import tegum
 from tegum.figures import style
 from tegum.figures.drawn import new_figure
 from tegum.figures.embeddings import embeddings
-from tegum.figures.frames import Film
-from tegum.figures.twins import TwinPanel, twins
+from tegum.figures.experiments.exact_vs_sampled import TwinPanel, twins
+from tegum.figures.films.frames import Film
 
 ODD = {
     "text.usetex": True,

@@ -92,25 +92,25 @@ def test_interrupted_training_keeps_what_is_done(tmp_path, number):
 # For each warning a process that has listened: the exit code would be 128 and the number that it prints.
 WARNED = """
 import os, signal, sys
-from tegum.data import keeping
+from tegum.core import signals
 
 for name in ("SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM"):
     number = getattr(signal, name)
     if not (child := os.fork()):
-        keeping.listen()
+        signals.listen()
         try:
             signal.raise_signal(number)
         except KeyboardInterrupt:
-            with keeping.uninterrupted():
+            with signals.uninterrupted():
                 for _ in range(3):
                     signal.raise_signal(number)
-            os._exit(keeping.asked_by())
+            os._exit(signals.asked_by())
         os._exit(0)
     print(name, signal.Signals(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).name)
 # In a process that is not ours they are left to whoever listens to them.
 came = []
 signal.signal(signal.SIGALRM, lambda *_: came.append(1))
-with keeping.uninterrupted():
+with signals.uninterrupted():
     signal.raise_signal(signal.SIGALRM)
     signal.raise_signal(signal.SIGALRM)
     print(len(came))
@@ -128,7 +128,7 @@ def test_warnings_of_batch_systems_are_heard():
 # wakes it, and the next one ends it.
 DROPPED = """
 import gc, os, signal, sys, time, weakref
-from tegum.data import keeping
+from tegum.core import signals
 
 class Thing:
     pass
@@ -162,13 +162,13 @@ for name in ("SIGINT", "SIGTERM", "SIGHUP"):
     for how in ("finaliser", "weak reference", "collector"):
         number = getattr(signal, name)
         if not (child := os.fork()):
-            keeping.listen()
+            signals.listen()
             try:
                 lose(how)
                 time.sleep(30)
                 os._exit(99)
             except KeyboardInterrupt:
-                if keeping.asked_by() != number:
+                if signals.asked_by() != number:
                     os._exit(98)
             os.kill(os.getpid(), number)
             time.sleep(30)

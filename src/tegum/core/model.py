@@ -10,8 +10,8 @@ from jaxtyping import Float, Shaped
 
 from tegum.core.arguments import refusing
 from tegum.core.description import nearest, one_of
+from tegum.core.inputs.arrays import arrays_of
 from tegum.core.jax_setup import check
-from tegum.core.outside.arrays import arrays_of
 
 Activation = Literal["relu", "linear"]
 """The names of the activations, for type checkers, which cannot read `ACTIVATIONS`; that table decides."""

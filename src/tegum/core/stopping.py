@@ -118,7 +118,7 @@ def heard() -> Iterator[None]:
 
     Python raises nothing out of a finaliser or a callback of its garbage collector, and JAX has such a callback: a
     KeyboardInterrupt from a signal that arrives there is printed and forgotten. The command line, which handles SIGINT
-    in its own way, repeats it by itself, too (`keeping.listen`).
+    in its own way, repeats it by itself, too (`tegum.core.signals.listen`).
     """
     if threading.current_thread() is not threading.main_thread():
         yield

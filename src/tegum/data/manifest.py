@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tegum.core.outside.files import obstacle
+from tegum.core.inputs.files import obstacle
 from tegum.data import schema
 from tegum.data.atomic import reading, set_aside
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tegum.core.outside.arrays import numbers_of
-from tegum.core.outside.files import UnreadableError, check_matrix, chosen, damaged, obstacle, read_matrix, shown
+from tegum.core.inputs.arrays import numbers_of
+from tegum.core.inputs.files import UnreadableError, check_matrix, chosen, damaged, obstacle, read_matrix, shown
 from tegum.data import zarr_setup
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".zarr")

@@ -12,8 +12,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tegum.core.inputs.files import reason
 from tegum.core.limits import beyond_memory
-from tegum.core.outside.files import reason
 from tegum.data import manifest, schema, zarr_setup
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tegum.core.signals import uninterrupted
 from tegum.data import zarr_setup
 from tegum.data.atomic import check_writable, explaining, put_back, replacing, resolved
-from tegum.data.belongings import foreign_in, refusal, with_table
 from tegum.data.disk_space import ReservedSpace
-from tegum.data.keeping import keep, uninterrupted
+from tegum.data.keeping import keep
+from tegum.data.result_files import foreign_in, refusal, with_table
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -29,10 +29,10 @@ import numpy as np
 from jaxtyping import Int32
 
 from tegum.core.arguments import refusing
-from tegum.core.outside.files import obstacle
+from tegum.core.inputs.files import obstacle
 from tegum.data import manifest, plain, schema, zarr_setup
 from tegum.data.atomic import check_writable, explaining, put_back, reading, replacing, resolved
-from tegum.data.belongings import STORE, foreign_in, refusal
+from tegum.data.result_files import STORE, foreign_in, refusal
 from tegum.data.schema import brief
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _read(root: Path, call: str) -> xr.Dataset:
 
     zarr_setup.imported(call)
 
-    from tegum.data.sealed import SealedBackend, SealedStore
+    from tegum.data.checked_store import SealedBackend, SealedStore
 
     if plain.is_plain(root):
         return plain.read(root, call)

@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, final
 
+from tegum.core.signals import uninterrupted
 from tegum.data import zarr_setup
 from tegum.data.atomic import OLD, check_writable, explaining, is_hidden, remove, replacing_file, resolved
-from tegum.data.belongings import STORE, foreign_in
 from tegum.data.disk_space import ReservedSpace
-from tegum.data.keeping import uninterrupted
+from tegum.data.result_files import STORE, foreign_in
 from tegum.data.results import SUMMARY
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from tegum.core.signals import uninterrupted
 from tegum.data.atomic import remove
 from tegum.data.disk_space import ReservedSpace
-from tegum.data.keeping import KeptElsewhereError, keep, uninterrupted
+from tegum.data.keeping import KeptElsewhereError, keep
 from tegum.data.store import check_place, foreign, load, read, write
 from tegum.training.dataset import code_digest, vector_unit
 from tegum.training.sizes import trajectory_bytes

@@ -22,7 +22,7 @@ from tegum.core.threads import available_cores
 from tegum.data.schema import SPEC, brief
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
-from tegum.training.along import Described, Models, models_of, population_loss_along
+from tegum.training.exact_losses import Described, Models, models_of, population_loss_along
 from tegum.training.spec.methods import Training
 
 if TYPE_CHECKING:

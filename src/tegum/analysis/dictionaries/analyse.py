@@ -11,7 +11,7 @@ from tegum.analysis.dictionaries import coactivation as together
 from tegum.analysis.dictionaries import embeddings as geometry
 from tegum.core.arguments import refusing
 from tegum.core.description import short
-from tegum.core.outside.arrays import numbers_of
+from tegum.core.inputs.arrays import numbers_of
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Phases
 

@@ -14,9 +14,9 @@ from jaxtyping import Float64, Int
 from tegum.analysis.dictionaries.embeddings import PerFeature, Progress, Weights, blocks
 from tegum.analysis.sets.local import captured_variance, sampled_pca
 from tegum.core.description import short
+from tegum.core.inputs.arrays import numbers_of
+from tegum.core.inputs.sparse import checked
 from tegum.core.limits import check_memory
-from tegum.core.outside.arrays import numbers_of
-from tegum.core.outside.sparse import checked
 
 LEAST_SAMPLES, MOST_SAMPLES = 100, 20_000
 """A feature that is active in fewer samples gets no local measures; of more samples this many, evenly spaced, are used.

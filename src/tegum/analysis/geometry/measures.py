@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tegum.analysis.geometry.products import inner_products
+from tegum.analysis.geometry.large_products import inner_products
 from tegum.core.arguments import refusing
+from tegum.core.inputs.arrays import array_of
 from tegum.core.limits import check_memory
-from tegum.core.outside.arrays import array_of
 
 if TYPE_CHECKING:
     import xarray

@@ -15,7 +15,7 @@ from pydantic import field_validator, model_validator
 from tegum.core.description import Count, broken, plain
 from tegum.core.features.samples import Activations, Dense, Sparse, gathered, recalled
 from tegum.core.features.sets import FeatureSet
-from tegum.core.outside.files import UnreadableError, obstacle, read_matrix
+from tegum.core.inputs.files import UnreadableError, obstacle, read_matrix
 
 if TYPE_CHECKING:
     from tegum.core.features.sets import Numbers, Uniforms

@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 from jaxtyping import Float, Int
 
+from tegum.core.inputs.arrays import numbers_of
+from tegum.core.inputs.sparse import checked
 from tegum.core.limits import check_memory
-from tegum.core.outside.arrays import numbers_of
-from tegum.core.outside.sparse import checked
 
 SMALLEST, LARGEST = 1e-30, 1e15
 """The range of activations other than 0: training computes in float32, which must hold the sum of their squares and

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Empirical
+from tegum.core.inputs.arrays import arrays_of
 from tegum.core.loss.empirical import is_traced
 from tegum.core.model import Activation, activation_named, exact_path, namespace_of
-from tegum.core.outside.arrays import arrays_of
 
 
 @overload

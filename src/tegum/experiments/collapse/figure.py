@@ -20,7 +20,7 @@ def figure(found: Landscape, caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.collapse import BestAlongDensity, SolutionPicture, collapse
+    from tegum.figures.experiments.collapse import BestAlongDensity, SolutionPicture, collapse
 
     pictures = []
     for name in ("0", "1", "2", "3", "PCA"):

@@ -29,8 +29,8 @@ def figure(
 
     """
     from tegum.analysis.geometry.measures import dimensionality
-    from tegum.figures.level_panels import Share
-    from tegum.figures.levels import energy_levels
+    from tegum.figures.experiments.energy_levels import energy_levels
+    from tegum.figures.experiments.energy_levels_panels import Share
 
     drawn = run.isel(seed=0) if seed is None else run.sel(seed=seed)
     drops = [] if seed is None else ensemble.of(seed)

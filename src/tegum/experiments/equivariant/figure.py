@@ -23,7 +23,7 @@ def figure(found: RotatedSolutions, caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.equivariant import Family, FamilyPair, OrientationPicture, equivariant
+    from tegum.figures.experiments.equivariant import Family, FamilyPair, OrientationPicture, equivariant
 
     plane = found.one[0]
     chosen = [int(np.argmin(np.abs(np.log(np.array(plane.widths) / width)))) for width in DRAWN_WIDTHS]

@@ -19,7 +19,7 @@ def figure(found: Sequence[TwinnedRuns], caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.twins import TwinPanel, twins
+    from tegum.figures.experiments.exact_vs_sampled import TwinPanel, twins
 
     panels = []
     for system in found:

@@ -93,7 +93,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> tuple[TwinnedRuns, ...]:
 
 def _twinned(name: str, sampled: xr.Dataset, exact: xr.Dataset) -> TwinnedRuns:
     from tegum.analysis.runs import completed
-    from tegum.training.along import population_loss_along
+    from tegum.training.exact_losses import population_loss_along
 
     kept = np.flatnonzero(completed(sampled) & completed(exact))
     # Log-spaced snapshots begin at step 0, which a log axis cannot show.

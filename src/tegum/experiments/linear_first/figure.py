@@ -32,7 +32,7 @@ def figure(found: LinearFirstFindings, caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.linear_first import linear_first, only_words
+    from tegum.figures.experiments.linear_first import linear_first, only_words
 
     if not found.fewest:
         return only_words(caption)

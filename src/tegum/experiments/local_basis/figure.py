@@ -26,7 +26,7 @@ from tegum.experiments.local_basis.measures import Rule, rules
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tegum.figures.local_basis import Band, Curve
+    from tegum.figures.experiments.local_basis import Band, Curve
 
 DRAWN_PAIRS = ((5, 10), (5, 20), (10, 4), (10, 10))
 """The (set size, number of sets) whose lines over density are drawn."""
@@ -40,7 +40,7 @@ def figure(found: LocalBasisFindings, caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.local_basis import local_basis
+    from tegum.figures.experiments.local_basis import local_basis
 
     return local_basis(curves(found), {"ratio": ORTHOGONAL, "alone": READ, "found": FOUND}, caption)
 
@@ -92,7 +92,7 @@ def _drawn(line: CellLine) -> bool:
 
 
 def _curve(line: CellLine, ends: Sequence[LineEnd], nulls: Sequence[MeasuredCell]) -> Curve:
-    from tegum.figures.local_basis import Curve
+    from tegum.figures.experiments.local_basis import Curve
 
     first, x = line.cells[0].cell, line.x
     match line.along:

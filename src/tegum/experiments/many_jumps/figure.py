@@ -12,7 +12,7 @@ from tegum.analysis.dynamics.attribution import JumpAttribution
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tegum.figures.many_jumps import One, Panel
+    from tegum.figures.experiments.many_jumps import One, Panel
 
 
 def figure(found: Sequence[JumpAttribution], caption: str) -> Figure:
@@ -23,7 +23,7 @@ def figure(found: Sequence[JumpAttribution], caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.many_jumps import Panel, many_jumps
+    from tegum.figures.experiments.many_jumps import Panel, many_jumps
 
     sampled = [each for each in found if not each.flow]
     flows = [each for each in found if each.flow]
@@ -124,7 +124,7 @@ def _line(
 
 def _one(each: JumpAttribution) -> One:
     """The run with the median number of jumps, the first by seed if several have it."""
-    from tegum.figures.many_jumps import One
+    from tegum.figures.experiments.many_jumps import One
 
     counts = [len(course.jumps) for course in each.courses]
     at = counts.index(sorted(counts)[len(counts) // 2])

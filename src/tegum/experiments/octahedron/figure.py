@@ -18,7 +18,7 @@ def figure(found: OctahedronFindings, caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.octahedron import Picture, octahedron
+    from tegum.figures.experiments.octahedron import Picture, octahedron
 
     pictures, bands = [], []
     drawn = found.drawn

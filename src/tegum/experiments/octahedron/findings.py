@@ -170,7 +170,7 @@ def kinds_of(configurations: tuple[str, ...], routes: tuple[str, ...]) -> list[s
 
 def find(runs: Mapping[str, xr.Dataset]) -> OctahedronFindings:
     """Find regimes, routes, final states, associations and saddles in the trajectories."""
-    from tegum.training.along import population_loss_along
+    from tegum.training.exact_losses import population_loss_along
 
     run = runs["run"].transpose("spec", "seed", ...)
     sound = Sound.of(run)

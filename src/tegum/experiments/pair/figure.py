@@ -20,7 +20,7 @@ def figure(found: PairSolutions, caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.pair import pair
+    from tegum.figures.experiments.pair import pair
 
     return pair(
         (found.densities, found.strengths, np.degrees(found.angles)),

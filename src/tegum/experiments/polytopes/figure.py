@@ -21,7 +21,7 @@ def figure(models: Sequence[Model], caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.polytopes import Dots, polytopes
+    from tegum.figures.experiments.polytopes import Dots, polytopes
 
     dots = [
         Dots(

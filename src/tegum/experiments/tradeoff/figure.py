@@ -25,7 +25,7 @@ def figure(found: PhaseMap, caption: str) -> Figure:
         caption: set below the panels.
 
     """
-    from tegum.figures.tradeoff import MapOverlay, tradeoff
+    from tegum.figures.experiments.tradeoff import MapOverlay, tradeoff
 
     plane = found.map.plane
     return tradeoff(

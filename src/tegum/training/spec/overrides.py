@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tegum.core.description import short
-from tegum.core.outside.files import obstacle, reason, shown
+from tegum.core.inputs.files import obstacle, reason, shown
 
 _BARE_WORD = re.compile(r"[A-Za-z_][\w.\-]*")
 _BARE_POINT = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")

@@ -18,9 +18,9 @@ from tegum.core.description import Count, Description, Positive, Whole, broken, 
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Empirical
 from tegum.core.features.sets import FeatureSet
+from tegum.core.inputs.arrays import numbers_of
+from tegum.core.inputs.files import ADDRESS, shown
 from tegum.core.model import ACTIVATIONS, Activation
-from tegum.core.outside.arrays import numbers_of
-from tegum.core.outside.files import ADDRESS, shown
 from tegum.core.words import on_one_line
 from tegum.training.spec.methods import Sampled, Training
 from tegum.training.spec.overrides import Changes, KeyChange, override, read_changes, read_toml

@@ -12,9 +12,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 import tegum as tg
-from tegum.figures.films import film_bytes, write_gif, write_mp4
-from tegum.figures.frames import Film
-from tegum.figures.motion import chosen, render
+from tegum.figures.films.files import film_bytes, write_gif, write_mp4
+from tegum.figures.films.frames import Film
+from tegum.figures.films.motion import chosen, render
 
 PAIRS = tg.FeatureDistribution([tg.Correlated(2, 0.1)] * 2)
 

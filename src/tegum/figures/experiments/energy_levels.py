@@ -11,7 +11,7 @@ from jaxtyping import Float
 from tegum.analysis.geometry.polytopes import LEVELS
 from tegum.figures import style
 from tegum.figures.drawn import new_figure
-from tegum.figures.level_panels import Share, draw_jumps, draw_shares
+from tegum.figures.experiments.energy_levels_panels import Share, draw_jumps, draw_shares
 
 if TYPE_CHECKING:
     import xarray as xr

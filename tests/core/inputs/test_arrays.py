@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tegum as tg
-from tegum.core.outside.arrays import arrays_of, numbers_of
+from tegum.core.inputs.arrays import arrays_of, numbers_of
 
 W = np.arange(1, 7, dtype=np.float64).reshape(3, 2) / 8
 """Numbers that fit in the narrowest kind."""

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 
 from tegum.analysis.dynamics.drops import Drop
 from tegum.analysis.dynamics.levels import Event, Jump
-from tegum.figures.level_panels import Share
-from tegum.figures.levels import energy_levels
+from tegum.figures.experiments.energy_levels import energy_levels
+from tegum.figures.experiments.energy_levels_panels import Share
 from tegum.figures.style import ACCENTS, calm_colours, rendered
 
 STEPS = np.arange(0, 20_001, 100)

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.figures import style
-from tegum.figures.collapse import COLOURS, draw_pairs
 from tegum.figures.drawn import new_figure
+from tegum.figures.experiments.collapse import COLOURS, draw_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,6 +1,6 @@
 """A film of one run, with its embeddings in the plane or in space next to its loss, as an MP4 or a GIF.
 
-The embeddings keep one pose (`tegum.analysis.geometry.views`), so motion shows learning and not the gauge.
+The embeddings keep one pose (`tegum.analysis.geometry.embedding_views`), so motion shows learning and not the gauge.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
 from tegum.data.disk_space import ReservedSpace
 from tegum.data.schema import SPEC_HASH
-from tegum.figures.films import FASTEST_GIF, LONGEST_GIF, Image, film_bytes, film_file, write_gif, write_mp4
-from tegum.figures.frames import Clock, Film
+from tegum.figures.films.files import FASTEST_GIF, LONGEST_GIF, Image, film_bytes, film_file, write_gif, write_mp4
+from tegum.figures.films.frames import Clock, Film
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Phases
 

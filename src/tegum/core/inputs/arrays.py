@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tegum.core.inputs.sparse import assembled
 from tegum.core.limits import beyond_memory
-from tegum.core.outside.sparse import assembled
 
 
 def numbers_of(given: Any, dims: tuple[str, ...] = ()) -> Any:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from tegum.analysis.report import with_error
 from tegum.figures import style
 from tegum.figures.drawn import new_figure
-from tegum.figures.films import Image
+from tegum.figures.films.files import Image
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,7 +55,7 @@ class Film:
             ValueError: dimensions, clock, width or turn are out of range.
 
         """
-        from tegum.analysis.geometry.views import view
+        from tegum.analysis.geometry.embedding_views import view
 
         if dimensions is not None and (not isinstance(dimensions, int | np.integer) or dimensions not in (2, 3)):
             raise ValueError(f"render(dimensions={dimensions!r}): dimensions must be 2 or 3")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tegum.analysis.geometry.views import view
+from tegum.analysis.geometry.embedding_views import view
 
 
 def turned(weights, rng):

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tegum.core.inputs.sparse import PARTS, assembled
 from tegum.core.limits import beyond_memory
-from tegum.core.outside.sparse import PARTS, assembled
 from tegum.core.words import nearest, on_one_line
 
 ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]+):/+")

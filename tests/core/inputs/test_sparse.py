@@ -16,8 +16,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 import tegum as tg
+from tegum.core.inputs.sparse import assembled, checked
 from tegum.core.limits import VARIABLE
-from tegum.core.outside.sparse import assembled, checked
 from tegum.data.matrices import open_matrix
 
 DENSE = np.array([[0, 1.5, 0, 2], [0, 0, 0, 0], [3, 0, 0, 0], [0, 0, 4, 5]])

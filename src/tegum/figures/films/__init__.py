@@ -1,0 +1,1 @@
+"""Films of one run: its frames, and the file they become."""
