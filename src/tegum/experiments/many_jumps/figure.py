@@ -93,10 +93,14 @@ def caption(found: Sequence[JumpAttribution]) -> str:
         f"{last.features} features, {_percent(last.inside.share)} of the decrease lies inside jumps, "
         f"{_percent(last.inside.others)} inside those of other runs, and {_percent(last.inside.null)} inside jumps "
         f"shifted in time. The number of represented features is {first:.0f} at first, {most:.0f} at most and "
-        f"{end:.0f} at the end. Its correlation with the loss is {last.level.own.mean():.2f}. The correlation of its "
-        f"rises with the falls of the loss, apart from the common course, is {last.apart.own.mean():.2f}."
+        f"{end:.0f} at the end. Its correlation with the loss is {_signed(last.level.own.mean())}. The correlation of "
+        f"its rises with the falls of the loss, apart from the common course, is {_signed(last.apart.own.mean())}."
     )
     return f"{text}{' Hollow: gradient flow.' * any(each.flow for each in found)}"
+
+
+def _signed(correlation: float) -> str:
+    return f"{correlation:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _percent(share: float) -> str:
