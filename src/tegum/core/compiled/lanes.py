@@ -24,6 +24,8 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from tegum.core.compiled.target import UNIT
+
 LANES = 16
 WIDE_LANES = 8
 """Lanes of float64."""
@@ -71,6 +73,13 @@ def call_llvm(builder: Any, name: str, result: ir.Type, args: list[Any]) -> Any:
     """Call an LLVM intrinsic."""
     kind = ir.FunctionType(result, [arg.type for arg in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
+def multiply_add(builder: Any, short: str, x: Any, y: Any, z: Any) -> Any:
+    """LLVM's x·y + z, in one instruction if there is one: without it, LLVM would call a function for every lane."""
+    if UNIT.fused:
+        return call_llvm(builder, f"llvm.fma.{short}", x.type, [x, y, z])
+    return builder.fadd(builder.fmul(x, y), z)
 
 
 def _splat(builder: Any, value: Any, lanes: int = LANES) -> Any:
@@ -209,10 +218,10 @@ def splat(typingctx: Any, value: Any) -> Any:
 
 @operation
 def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
-    """x·y + z, rounded once."""
+    """x·y + z, rounded once where the processor can."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return call_llvm(builder, f"llvm.fma.v{x.lanes}{x.short}", x.vector, list(args))
+        return multiply_add(builder, f"v{x.lanes}{x.short}", *args)
 
     return x(x, x, x), emit
 
@@ -333,22 +342,30 @@ def store_some(typingctx: Any, array: Any, index: Any, value: Any, where: Any) -
 
 @operation
 def totals(typingctx: Any, array: Any, index: Any) -> Any:
-    """The sums of sixteen vectors of a flat float32 array, from `index` on: lane k is the sum of the k-th.
+    """The sums of sixteen registers' lanes of a flat float32 array, from `index` on: lane k is the sum of the k-th.
 
-    A sum alone takes four dependent shuffles; sixteen at once take two for each.
+    A sum alone takes a chain of dependent shuffles; sixteen at once take two for each.
     """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        first = builder.bitcast(pointer_to(context, builder, sig.args[0], *args), f32.vector.as_pointer())
+        lanes = UNIT.lanes
+        register = ir.VectorType(_F32, lanes)
+        first = builder.bitcast(pointer_to(context, builder, sig.args[0], *args), register.as_pointer())
         vectors = []
         for k in range(LANES):
             vectors.append(builder.load(builder.gep(first, [ir.Constant(_U32, k)])))
             vectors[-1].align = 4
-        selectors = [ir.Constant(ir.VectorType(_U32, LANES), list(range(start, 2 * LANES, 2))) for start in (0, 1)]
-        while len(vectors) > 1:
+        selectors = [ir.Constant(ir.VectorType(_U32, lanes), list(range(start, 2 * lanes, 2))) for start in (0, 1)]
+        while len(vectors) > LANES // lanes:
             # Neighbouring lanes are added; the sums of two vectors fill one.
             vectors = [
                 builder.fadd(*(builder.shuffle_vector(one, other, lanes) for lanes in selectors))
+                for one, other in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+        while len(vectors) > 1:
+            joined = ir.Constant(ir.VectorType(_U32, 2 * vectors[0].type.count), list(range(2 * vectors[0].type.count)))
+            vectors = [
+                builder.shuffle_vector(one, other, joined)
                 for one, other in zip(vectors[::2], vectors[1::2], strict=True)
             ]
         return vectors[0]

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt32
 
 from tegum.core.compiled.compile import inlined, kernel
-from tegum.core.compiled.lanes import LANES, count_lanes, fma, is_set, load, pointers, splat, sqrt, store, total, totals
+from tegum.core.compiled.lanes import LANES, count_lanes, fma, is_set, load, pointers, splat, sqrt, store, totals
+from tegum.core.compiled.tiles import VECTOR
 from tegum.core.stopping import current
-from tegum.training.sampled.kernels.draw import STREAM_WORDS, draw_block, draw_count, next_groups
+from tegum.training.sampled.kernels.draw import STREAM_WORDS, draw_block, draw_count, next_groups, row_stride
 from tegum.training.sampled.kernels.pairs import (
     LEAST_HIDDEN,
     MOST_SHARE,
@@ -24,7 +25,6 @@ from tegum.training.sampled.kernels.pairs import (
     rows_to_columns,
 )
 from tegum.training.sampled.kernels.step import accumulate, outputs, project
-from tegum.training.sampled.kernels.tables import TILE, padded_features
 
 if TYPE_CHECKING:
     from tegum.training.spec.optimisers import Rule
@@ -99,7 +99,7 @@ class _Scratch(NamedTuple):
     db: Float32[np.ndarray, " _"]
     """The part of `lanes` that belongs to the bias."""
     values: Float32[np.ndarray, " _"]
-    """Padded weights, then padded bias."""
+    """Weights, then bias; packed like all parameters."""
     first: Float32[np.ndarray, " _"]
     second: Float32[np.ndarray, " _"]
     gradient: Float32[np.ndarray, " _"]
@@ -123,34 +123,34 @@ class _Scratch(NamedTuple):
 
 def block_groups(features: int) -> int:
     """Groups of sixteen samples in a block, so few that inputs and residuals stay in the fastest caches."""
-    fitting = _MOST_BLOCK_BYTES // (2 * 4 * LANES * padded_features(features))
+    fitting = _MOST_BLOCK_BYTES // (2 * 4 * LANES * features)
     return min(max(fitting // 2 * 2, _FEWEST_GROUPS), _MOST_GROUPS)
 
 
 def scratch(features: int, hidden: int) -> _Scratch:
     """Working memory for one thread, and the flag of the call that it works for."""
-    padded, groups = padded_features(features), block_groups(features)
-    width, row = groups * LANES, -(-hidden // LANES) * LANES
+    groups = block_groups(features)
+    width, row = (groups + 1) * LANES, -(-hidden // LANES) * LANES
     pairs = int(MOST_SHARE * features * width) + LANES
     # Rows of the weights are read sixteen values at a time, so the last read runs past them, into the bias or beyond.
-    parameters = -(-max(padded * (hidden + 1), features * hidden + row) // LANES) * LANES
-    values, lanes = _aligned(parameters), _aligned(parameters * LANES)
+    parameters = -(-max(features * (hidden + 1), features * hidden + row) // LANES) * LANES
+    values, lanes = _aligned(parameters), _aligned(parameters * VECTOR)
     return _Scratch(
-        x=_aligned(padded * width),
-        dz=_aligned(padded * width),
+        x=_aligned(features * width),
+        dz=_aligned(features * width),
         h=_aligned(row * width),
         dh=_aligned(row * width),
         lanes=lanes,
-        dw=lanes[: padded * hidden * LANES],
-        db=lanes[padded * hidden * LANES :],
+        dw=lanes[: features * hidden * VECTOR],
+        db=lanes[features * hidden * VECTOR :],
         values=values,
         first=_aligned(parameters),
         second=_aligned(parameters),
         gradient=_aligned(parameters),
-        bias=values[padded * hidden :],
+        bias=values[features * hidden :],
         h_rows=_aligned(width * row),
         dh_rows=_aligned(width * row),
-        dw_rows=_aligned(padded * row),
+        dw_rows=_aligned(features * row),
         x_first=np.zeros(features + 1, np.int64),
         x_sample=np.zeros(pairs, np.uint32),
         x_value=_aligned(pairs),
@@ -172,21 +172,19 @@ def _aligned(size: int, dtype: type = np.float32) -> np.ndarray:
 
 @inlined
 def _pack(weights, bias, target, features, hidden):
-    """Weights (feature, hidden) and bias of one run into padded scratch; padding stays zero."""
-    padded = -(-features // TILE) * TILE
+    """Weights (feature, hidden) and bias of one run into scratch."""
     for i in range(features):
         for k in range(hidden):
             target[i * hidden + k] = weights[i * hidden + k]
-        target[padded * hidden + i] = bias[i]
+        target[features * hidden + i] = bias[i]
 
 
 @inlined
 def _unpack(source, weights, bias, features, hidden):
-    padded = -(-features // TILE) * TILE
     for i in range(features):
         for k in range(hidden):
             weights[i * hidden + k] = source[i * hidden + k]
-        bias[i] = source[padded * hidden + i]
+        bias[i] = source[features * hidden + i]
 
 
 @kernel
@@ -195,62 +193,57 @@ def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, 
 
     For a large model one block takes a good part of a second, so the flag is checked between its parts.
     """
-    padded = -(-features // TILE) * TILE
     row = -(-hidden // LANES) * LANES
     loss = 0.0
     samples = draw_count(tables, distribution, batch, stream)
     done = 0
     while done < samples:
         groups = next_groups(samples - done, most_groups)
-        draw_block(tables, distribution, features, padded, done, samples, stream, s.x, groups)
-        width = groups * LANES
+        width, stride = groups * LANES, row_stride(groups)
+        draw_block(tables, distribution, features, done, samples, stream, s.x, groups, stride)
         if is_set(s.stop):
             return math.nan
-        listed = hidden >= LEAST_HIDDEN and few_pairs(s.x, features, width)
+        listed = hidden >= LEAST_HIDDEN and few_pairs(s.x, features, width, stride)
         if listed:
-            list_pairs(s.x, features, width, s.x_first, s.x_sample, s.x_value)
+            list_pairs(s.x, features, width, stride, s.x_first, s.x_sample, s.x_value)
             project_pairs(s.values, s.h_rows, features, hidden, row, width, s.x_first, s.x_sample, s.x_value)
-            rows_to_columns(s.h_rows, s.h, row, width)
+            rows_to_columns(s.h_rows, s.h, row, width, stride)
         else:
-            project(s.values, s.x, s.h, padded, hidden, groups)
+            project(s.values, s.x, s.h, features, hidden, width, stride)
         if is_set(s.stop):
             return math.nan
-        lanes = outputs(
-            s.values, s.bias, tables.importance, distribution * padded, s.h, s.x, s.dz, s.db, floor,
-            padded, hidden, groups,
-        )  # fmt: skip
-        loss += total(lanes)
+        loss += outputs(s, tables.importance, distribution * features, floor, features, hidden, width, stride)
         if is_set(s.stop):
             return math.nan
         if train:
-            if listed and few_pairs(s.dz, features, width):
-                list_pairs(s.dz, features, width, s.dz_first, s.dz_sample, s.dz_value)
+            if listed and few_pairs(s.dz, features, width, stride):
+                list_pairs(s.dz, features, width, stride, s.dz_first, s.dz_sample, s.dz_value)
                 project_pairs(s.values, s.dh_rows, features, hidden, row, width, s.dz_first, s.dz_sample, s.dz_value)
                 accumulate_pairs(s.dw_rows, s.h_rows, features, hidden, row, s.dz_first, s.dz_sample, s.dz_value)
             else:
-                project(s.values, s.dz, s.dh, padded, hidden, groups)
+                project(s.values, s.dz, s.dh, features, hidden, width, stride)
                 if is_set(s.stop):
                     return math.nan
-                accumulate(s.dw, s.dz, s.h, padded, hidden, groups)
+                accumulate(s.dw, s.dz, s.h, features, hidden, width, stride)
                 if listed:
-                    columns_to_rows(s.dh, s.dh_rows, row, width)
+                    columns_to_rows(s.dh, s.dh_rows, row, width, stride)
             if is_set(s.stop):
                 return math.nan
             if listed:
                 accumulate_pairs(s.dw_rows, s.dh_rows, features, hidden, row, s.x_first, s.x_sample, s.x_value)
             else:
-                accumulate(s.dw, s.x, s.dh, padded, hidden, groups)
+                accumulate(s.dw, s.x, s.dh, features, hidden, width, stride)
         done += groups * LANES
     # Samples not drawn have nothing active, and nor have lanes beyond the batch.
     empty = batch - done
     if empty != 0:
         for j in range(features):
             z = s.bias[j]
-            importance = tables.importance[distribution * padded + j]
+            importance = tables.importance[distribution * features + j]
             out = max(z, floor)
             loss += empty * float(importance) * float(out) * float(out)
             if z > floor:
-                s.db[j * LANES] += np.float32(2 * empty) * importance * out
+                s.db[j * VECTOR] += np.float32(2 * empty) * importance * out
     return loss
 
 
@@ -287,7 +280,7 @@ def _gradient(s, size, share):
     """Add up the lanes: the gradient, packed like the parameters, times `share`."""
     scale = splat(np.float32(share))
     for p in range(0, size, LANES):
-        store(s.gradient, p, totals(s.lanes, p * LANES) * scale)
+        store(s.gradient, p, totals(s.lanes, p * VECTOR) * scale)
 
 
 @inlined
@@ -339,7 +332,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
     split = features * hidden
     if plan.optimiser != ADAMW and plan.optimiser != SGD:
         raise ValueError("the plan's optimiser must be one of SAMPLED_UPDATES")
-    features_padded, row = -(-features // TILE) * TILE, -(-hidden // LANES) * LANES
+    row = -(-hidden // LANES) * LANES
     for run in range(first_run, last_run):
         distribution, setting = plan.distribution[run], plan.setting[run]
         beta1, beta2, eps = plan.beta1[setting], plan.beta2[setting], plan.eps[setting]
@@ -350,7 +343,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
         _clear(s.values, size)
         _clear(s.first, size)
         _clear(s.second, size)
-        _clear(s.dw_rows, features_padded * row)
+        _clear(s.dw_rows, features * row)
         _pack(runs.weights[run].ravel(), runs.bias[run], s.values, features, hidden)
         _pack(runs.first[run], runs.first[run, split:], s.first, features, hidden)
         _pack(runs.second[run], runs.second[run, split:], s.second, features, hidden)
@@ -380,7 +373,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
                         break
                 if step == stop:
                     break
-                _clear(s.lanes, size * LANES)
+                _clear(s.lanes, size * VECTOR)
                 loss = _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, s.stream, True)
                 if is_set(s.stop):
                     return

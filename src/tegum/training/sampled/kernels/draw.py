@@ -40,9 +40,8 @@ def _next(s0, s1, s2, s3):
 
 
 @kernel
-def _draw_dense(tables, distribution, stream, x, groups):
+def _draw_dense(tables, distribution, stream, x, groups, stride):
     """Fill x (features, groups · 16) with samples of one distribution; advance the stream."""
-    width = groups * LANES
     s0, s1 = load(stream, 0), load(stream, LANES)
     s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
     nothing = splat(np.float32(0))
@@ -52,7 +51,7 @@ def _draw_dense(tables, distribution, stream, x, groups):
         if components == 1:
             for i in range(size):
                 limit, scale = splat(tables.limit[gates + i]), splat(tables.scale[gates + i])
-                row = (first + i) * width
+                row = (first + i) * stride
                 for g in range(groups):
                     bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
                     store(x, row + g * LANES, select(bits <= limit, to_float(bits) * scale, nothing))
@@ -79,7 +78,7 @@ def _draw_dense(tables, distribution, stream, x, groups):
                         scale = gather(tables.scale, gates + i, component)
                     store(
                         x,
-                        (first + i) * width + g * LANES,
+                        (first + i) * stride + g * LANES,
                         select(bits <= limit, to_float(bits) * scale, nothing),
                     )
     store(stream, 0, s0)
@@ -112,12 +111,11 @@ def draw_count(tables, distribution, batch, stream):
 
 
 @kernel
-def _draw_patterns(tables, distribution, features, start, count, stream, x, groups):
+def _draw_patterns(tables, distribution, features, start, count, stream, x, groups, stride):
     """Fill x (features, groups · 16) with samples that have something active, and with zeros from sample `count` on.
 
     `start` is the number of the first sample among the `count` active ones.
     """
-    width = groups * LANES
     first, bits_used = tables.pattern_first[distribution], np.uint32(tables.pattern_bits[distribution])
     s0, s1 = load(stream, 0), load(stream, LANES)
     s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
@@ -135,7 +133,7 @@ def _draw_patterns(tables, distribution, features, start, count, stream, x, grou
         for i in range(features):
             bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
             on = (active & splat(np.uint32(_ONE << np.uint32(i)))) != zero
-            store(x, i * width + g * LANES, select(on, to_float(bits) * unit, nothing))
+            store(x, i * stride + g * LANES, select(on, to_float(bits) * unit, nothing))
     store(stream, 0, s0)
     store(stream, LANES, s1)
     store(stream, 2 * LANES, s2)
@@ -149,22 +147,21 @@ def next_groups(samples, most):
 
 
 @kernel
-def draw_block(tables, distribution, features, padded, start, count, stream, x, groups):
-    """Fill x (padded features, groups · 16) with samples start, start + 1, … of the `count` to be drawn.
+def row_stride(groups):
+    """How far apart the rows of a block begin: an odd number of cache lines, see `step`."""
+    return (groups // 2 * 2 + 1) * LANES
 
-    Lanes beyond the count, and rows beyond the features, are zero.
-    """
-    width = groups * LANES
+
+@kernel
+def draw_block(tables, distribution, features, start, count, stream, x, groups, stride):
+    """Fill x (features, groups · 16) with samples start, start + 1, … of the `count` to be drawn; zeros beyond it."""
     if tables.pattern_bits[distribution] >= 0:
-        _draw_patterns(tables, distribution, features, start, count, stream, x, groups)
+        _draw_patterns(tables, distribution, features, start, count, stream, x, groups, stride)
     else:
-        _draw_dense(tables, distribution, stream, x, groups)
+        _draw_dense(tables, distribution, stream, x, groups, stride)
         for i in range(features):
-            for surplus in range(count - start, width):
-                x[i * width + surplus] = 0
-    nothing = splat(np.float32(0))
-    for i in range(features * width, padded * width, LANES):
-        store(x, i, nothing)
+            for surplus in range(count - start, groups * LANES):
+                x[i * stride + surplus] = 0
 
 
 @kernel
@@ -176,8 +173,9 @@ def draw_batch(tables, distribution, features, batch, most_groups, stream, x, ou
     start = 0
     while start < count:
         groups = next_groups(count - start, most_groups)
-        draw_block(tables, distribution, features, features, start, count, stream, x, groups)
+        stride = row_stride(groups)
+        draw_block(tables, distribution, features, start, count, stream, x, groups, stride)
         for sample in range(start, min(count, start + groups * LANES)):
             for i in range(features):
-                out[sample, i] = x[i * groups * LANES + sample - start]
+                out[sample, i] = x[i * stride + sample - start]
         start += groups * LANES

@@ -20,17 +20,18 @@ MOST_SHARE = 0.1
 
 
 @kernel
-def few_pairs(source, features, width):
+def few_pairs(source, features, width, stride):
     """Whether few enough values of source (features, width) are non-zero to list them."""
     zero = splat(np.float32(0))
     count = 0
-    for p in range(0, features * width, LANES):
-        count += count_lanes(load(source, p) != zero)
+    for i in range(features):
+        for g in range(0, width, LANES):
+            count += count_lanes(load(source, i * stride + g) != zero)
     return count <= MOST_SHARE * features * width
 
 
 @kernel
-def list_pairs(source, features, width, first, sample, value):
+def list_pairs(source, features, width, stride, first, sample, value):
     """List the non-zero values of source (features, width), with their samples.
 
     Those of feature i have the numbers first[i] … first[i + 1] − 1.
@@ -40,7 +41,7 @@ def list_pairs(source, features, width, first, sample, value):
     for i in range(features):
         first[i] = count
         for g in range(0, width, LANES):
-            values = load(source, i * width + g)
+            values = load(source, i * stride + g)
             there = values != zero
             store_some(value, count, values, there)
             store_some(sample, count, numbers + splat(np.uint32(g)), there)
@@ -76,19 +77,19 @@ def accumulate_pairs(dw_rows, source_rows, features, hidden, row, first, sample,
 
 
 @kernel
-def rows_to_columns(rows, columns, row, width):
+def rows_to_columns(rows, columns, row, width, stride):
     """Columns (row, width) = the transpose of rows (width, row)."""
     for at in range(0, width, LANES):
         for k in range(0, row, LANES):
-            transpose(rows, at * row + k, row, columns, k * width + at, width)
+            transpose(rows, at * row + k, row, columns, k * stride + at, stride)
 
 
 @kernel
-def columns_to_rows(columns, rows, row, width):
+def columns_to_rows(columns, rows, row, width, stride):
     """Rows (width, row) = the transpose of columns (row, width)."""
     for at in range(0, width, LANES):
         for k in range(0, row, LANES):
-            transpose(columns, k * width + at, width, rows, at * row + k, row)
+            transpose(columns, k * stride + at, stride, rows, at * row + k, row)
 
 
 @kernel

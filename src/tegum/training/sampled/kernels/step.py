@@ -1,159 +1,159 @@
-"""One training step in lanes: forward pass, loss, gradient.
+"""One training step: forward pass, loss, gradient, for a block of samples side by side.
 
-Arrays are flat. A block is `groups` (an even number) times sixteen samples; x, dz are (features, block), h and dh
-(hidden, block), with features padded to a multiple of four. With z = W h + b, h = Wᵀ x and dz = 2 I (x̂ − x) 1[z > 0],
+Arrays are flat. A block is `width` samples, a multiple of 32; x, dz are (features, samples), h and dh (hidden,
+samples), and their rows begin `stride` apart, an odd number of cache lines: at a power of two the same samples of all
+rows would compete for a few places of the cache. With z = W h + b, h = Wᵀ x and dz = 2 I (x̂ − x) 1[z > 0],
 
     dW = dzᵀ h + xᵀ dh,   dh = Wᵀ dz,   db = Σ dz,
 
-summed over samples. Sums over samples stay in lanes until the end of the step.
+summed over samples. Sums over samples stay in the lanes of a register until the end of the step.
 
-The tiles below keep eight accumulators in registers, as many as two multiply-add units with a latency of four need.
+Every product is cut into tiles (`tegum.core.compiled.tiles`) of at most `MOST_ROWS` rows.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tegum.core.compiled.compile import kernel
-from tegum.core.compiled.lanes import LANES, at_least, fma, load, select, splat, store
+from tegum.core.compiled.compile import kernel, part
+from tegum.core.compiled.tiles import (
+    COLUMNS,
+    MOST_ROWS,
+    VECTOR,
+    add_outer,
+    add_products,
+    add_tiles,
+    columns_for,
+    load_tile,
+    residuals,
+    row_sums,
+    spread_rows,
+    store_tile,
+    tile_total,
+    zeros,
+)
+
+
+def _by_rows(make):
+    """A kernel that calls `make(rows)` with the number of rows it is given first, from 1 to `MOST_ROWS`."""
+    assert MOST_ROWS == 6
+    one, two, three, four, five, six = (part(make(rows)) for rows in range(1, MOST_ROWS + 1))
+
+    @part
+    def of_rows(rows, *arguments):
+        if rows == 1:
+            return one(*arguments)
+        if rows == 2:
+            return two(*arguments)
+        if rows == 3:
+            return three(*arguments)
+        if rows == 4:
+            return four(*arguments)
+        if rows == 5:
+            return five(*arguments)
+        return six(*arguments)
+
+    return of_rows
+
+
+def _make_project(rows):
+    columns = columns_for(rows)
+
+    def project_rows(weights, source, target, features, hidden, width, stride, k):
+        """Rows k … k + rows − 1 of the target, as many samples at once as there are registers for, then the rest."""
+        wide = columns * VECTOR
+        for g in range(0, width - wide + 1, wide):
+            tile = zeros(rows, columns)
+            for i in range(features):
+                tile = add_outer(tile, weights, i * hidden + k, 1, source, i * stride + g)
+            store_tile(tile, target, k * stride + g, stride, VECTOR)
+        for g in range(width // wide * wide, width, COLUMNS * VECTOR):
+            rest = zeros(rows, COLUMNS)
+            for i in range(features):
+                rest = add_outer(rest, weights, i * hidden + k, 1, source, i * stride + g)
+            store_tile(rest, target, k * stride + g, stride, VECTOR)
+
+    return project_rows
+
+
+_project_rows = _by_rows(_make_project)
 
 
 @kernel
-def project(weights, source, target, features, hidden, groups):
-    """Target (hidden, block) = Wᵀ source (features, block)."""
-    width = groups * LANES
-    zero = splat(np.float32(0))
-    for k in range(hidden):
-        for g in range(groups):
-            store(target, k * width + g * LANES, zero)
-    for g in range(0, groups, 2):
-        for i in range(0, features, 4):
-            at = i * width + g * LANES
-            x0, y0 = load(source, at), load(source, at + LANES)
-            x1, y1 = load(source, at + width), load(source, at + width + LANES)
-            x2, y2 = load(source, at + 2 * width), load(source, at + 2 * width + LANES)
-            x3, y3 = load(source, at + 3 * width), load(source, at + 3 * width + LANES)
+def project(weights, source, target, features, hidden, width, stride):
+    """Target (hidden, samples) = Wᵀ source (features, samples)."""
+    pieces, k = -(-hidden // MOST_ROWS), 0
+    for left in range(pieces, 0, -1):
+        rows = (hidden - k) // left
+        _project_rows(rows, weights, source, target, features, hidden, width, stride, k)
+        k += rows
+
+
+def _make_outputs(rows):
+    def outputs_of_rows(s, importance, importance_at, floor, hidden, width, stride, j):
+        """Outputs j … j + rows − 1; gives their loss."""
+        loss = zeros(1, COLUMNS)
+        sums = load_tile(rows, 1, s.db, j * VECTOR, VECTOR, VECTOR)
+        slopes = spread_rows(rows, 1, importance, importance_at + j)
+        slopes = add_tiles(slopes, slopes)
+        for g in range(0, width, COLUMNS * VECTOR):
+            z = spread_rows(rows, COLUMNS, s.bias, j)
             for k in range(hidden):
-                w0, w1 = splat(weights[i * hidden + k]), splat(weights[(i + 1) * hidden + k])
-                w2, w3 = splat(weights[(i + 2) * hidden + k]), splat(weights[(i + 3) * hidden + k])
-                to = k * width + g * LANES
-                s, t = load(target, to), load(target, to + LANES)
-                s, t = fma(w0, x0, s), fma(w0, y0, t)
-                s, t = fma(w1, x1, s), fma(w1, y1, t)
-                s, t = fma(w2, x2, s), fma(w2, y2, t)
-                s, t = fma(w3, x3, s), fma(w3, y3, t)
-                store(target, to, s)
-                store(target, to + LANES, t)
+                z = add_outer(z, s.values, j * hidden + k, hidden, s.h, k * stride + g)
+            x = load_tile(rows, COLUMNS, s.x, j * stride + g, stride, VECTOR)
+            dz, loss = residuals(z, x, slopes, floor, loss)
+            store_tile(dz, s.dz, j * stride + g, stride, VECTOR)
+            sums = add_tiles(sums, row_sums(dz))
+        store_tile(sums, s.db, j * VECTOR, VECTOR, VECTOR)
+        return tile_total(loss)
+
+    return outputs_of_rows
+
+
+_outputs_of_rows = _by_rows(_make_outputs)
 
 
 @kernel
-def residual(z, x, floor, slope, loss):
-    """Lanes of ∂loss/∂z = 2 I (x̂ − x) 1[z > floor], given slope = 2 I, and the loss (twice) with this output added."""
-    error = at_least(z, floor) - x
-    steep = error * slope
-    return select(z > floor, steep, splat(np.float32(0))), fma(error, steep, loss)
+def outputs(s, importance, importance_at, floor, features, hidden, width, stride):
+    """Write dz, add its sums to db (features, lanes), return the loss of the block."""
+    loss = 0.0
+    pieces, j = -(-features // MOST_ROWS), 0
+    for left in range(pieces, 0, -1):
+        rows = (features - j) // left
+        # Twice the loss, as 2 I (x̂ − x) is at hand.
+        loss += np.float64(_outputs_of_rows(rows, s, importance, importance_at, floor, hidden, width, stride, j))
+        j += rows
+    return loss / 2
+
+
+def _make_accumulate(rows):
+    def accumulate_rows(dw, left, right, hidden, width, stride, j):
+        """Rows j … j + rows − 1 of dw."""
+        row = hidden * VECTOR
+        for k in range(0, hidden - COLUMNS + 1, COLUMNS):
+            at = (j * hidden + k) * VECTOR
+            tile = load_tile(rows, COLUMNS, dw, at, row, VECTOR)
+            for g in range(0, width, VECTOR):
+                tile = add_products(tile, left, j * stride + g, stride, right, k * stride + g, stride)
+            store_tile(tile, dw, at, row, VECTOR)
+        for k in range(hidden // COLUMNS * COLUMNS, hidden):
+            at = (j * hidden + k) * VECTOR
+            column = load_tile(rows, 1, dw, at, row, VECTOR)
+            for g in range(0, width, VECTOR):
+                column = add_products(column, left, j * stride + g, stride, right, k * stride + g, stride)
+            store_tile(column, dw, at, row, VECTOR)
+
+    return accumulate_rows
+
+
+_accumulate_rows = _by_rows(_make_accumulate)
 
 
 @kernel
-def outputs(weights, bias, importance, importance_at, h, x, dz, db, floor, features, hidden, groups):
-    """Write dz (features, block), add its sums to db (features, lanes), return lanes of the loss."""
-    width = groups * LANES
-    lowest = splat(floor)
-    two = splat(np.float32(2))
-    loss = splat(np.float32(0))
-    for j in range(0, features, 4):
-        b0, b1, b2, b3 = splat(bias[j]), splat(bias[j + 1]), splat(bias[j + 2]), splat(bias[j + 3])
-        i0 = two * splat(importance[importance_at + j])
-        i1 = two * splat(importance[importance_at + j + 1])
-        i2 = two * splat(importance[importance_at + j + 2])
-        i3 = two * splat(importance[importance_at + j + 3])
-        d0, d1 = load(db, j * LANES), load(db, (j + 1) * LANES)
-        d2, d3 = load(db, (j + 2) * LANES), load(db, (j + 3) * LANES)
-        for g in range(0, groups, 2):
-            s0, s1, s2, s3 = b0, b1, b2, b3
-            t0, t1, t2, t3 = b0, b1, b2, b3
-            for k in range(hidden):
-                u, v = load(h, k * width + g * LANES), load(h, k * width + (g + 1) * LANES)
-                w = splat(weights[j * hidden + k])
-                s0, t0 = fma(w, u, s0), fma(w, v, t0)
-                w = splat(weights[(j + 1) * hidden + k])
-                s1, t1 = fma(w, u, s1), fma(w, v, t1)
-                w = splat(weights[(j + 2) * hidden + k])
-                s2, t2 = fma(w, u, s2), fma(w, v, t2)
-                w = splat(weights[(j + 3) * hidden + k])
-                s3, t3 = fma(w, u, s3), fma(w, v, t3)
-            at = j * width + g * LANES
-            s0, loss = residual(s0, load(x, at), lowest, i0, loss)
-            t0, loss = residual(t0, load(x, at + LANES), lowest, i0, loss)
-            store(dz, at, s0)
-            store(dz, at + LANES, t0)
-            d0 = d0 + (s0 + t0)
-            at += width
-            s1, loss = residual(s1, load(x, at), lowest, i1, loss)
-            t1, loss = residual(t1, load(x, at + LANES), lowest, i1, loss)
-            store(dz, at, s1)
-            store(dz, at + LANES, t1)
-            d1 = d1 + (s1 + t1)
-            at += width
-            s2, loss = residual(s2, load(x, at), lowest, i2, loss)
-            t2, loss = residual(t2, load(x, at + LANES), lowest, i2, loss)
-            store(dz, at, s2)
-            store(dz, at + LANES, t2)
-            d2 = d2 + (s2 + t2)
-            at += width
-            s3, loss = residual(s3, load(x, at), lowest, i3, loss)
-            t3, loss = residual(t3, load(x, at + LANES), lowest, i3, loss)
-            store(dz, at, s3)
-            store(dz, at + LANES, t3)
-            d3 = d3 + (s3 + t3)
-        store(db, j * LANES, d0)
-        store(db, (j + 1) * LANES, d1)
-        store(db, (j + 2) * LANES, d2)
-        store(db, (j + 3) * LANES, d3)
-    return loss * splat(np.float32(0.5))
-
-
-@kernel
-def accumulate(dw, left, right, features, hidden, groups):
-    """Dw (features, hidden, lanes) += left (features, block) times right (hidden, block)."""
-    width = groups * LANES
-    for j in range(0, features, 4):
-        k = 0
-        while k + 1 < hidden:
-            at0, at1 = (j * hidden + k) * LANES, ((j + 1) * hidden + k) * LANES
-            at2, at3 = ((j + 2) * hidden + k) * LANES, ((j + 3) * hidden + k) * LANES
-            s0, t0, s1, t1 = load(dw, at0), load(dw, at0 + LANES), load(dw, at1), load(dw, at1 + LANES)
-            s2, t2, s3, t3 = load(dw, at2), load(dw, at2 + LANES), load(dw, at3), load(dw, at3 + LANES)
-            for g in range(groups):
-                u, v = load(right, k * width + g * LANES), load(right, (k + 1) * width + g * LANES)
-                d = load(left, j * width + g * LANES)
-                s0, t0 = fma(d, u, s0), fma(d, v, t0)
-                d = load(left, (j + 1) * width + g * LANES)
-                s1, t1 = fma(d, u, s1), fma(d, v, t1)
-                d = load(left, (j + 2) * width + g * LANES)
-                s2, t2 = fma(d, u, s2), fma(d, v, t2)
-                d = load(left, (j + 3) * width + g * LANES)
-                s3, t3 = fma(d, u, s3), fma(d, v, t3)
-            store(dw, at0, s0)
-            store(dw, at0 + LANES, t0)
-            store(dw, at1, s1)
-            store(dw, at1 + LANES, t1)
-            store(dw, at2, s2)
-            store(dw, at2 + LANES, t2)
-            store(dw, at3, s3)
-            store(dw, at3 + LANES, t3)
-            k += 2
-        if k < hidden:
-            at0, at1 = (j * hidden + k) * LANES, ((j + 1) * hidden + k) * LANES
-            at2, at3 = ((j + 2) * hidden + k) * LANES, ((j + 3) * hidden + k) * LANES
-            s0, s1, s2, s3 = load(dw, at0), load(dw, at1), load(dw, at2), load(dw, at3)
-            for g in range(groups):
-                u = load(right, k * width + g * LANES)
-                s0 = fma(load(left, j * width + g * LANES), u, s0)
-                s1 = fma(load(left, (j + 1) * width + g * LANES), u, s1)
-                s2 = fma(load(left, (j + 2) * width + g * LANES), u, s2)
-                s3 = fma(load(left, (j + 3) * width + g * LANES), u, s3)
-            store(dw, at0, s0)
-            store(dw, at1, s1)
-            store(dw, at2, s2)
-            store(dw, at3, s3)
+def accumulate(dw, left, right, features, hidden, width, stride):
+    """Dw (features, hidden, lanes) += left (features, samples) times right (hidden, samples)."""
+    pieces, j = -(-features // MOST_ROWS), 0
+    for left_over in range(pieces, 0, -1):
+        rows = (features - j) // left_over
+        _accumulate_rows(rows, dw, left, right, hidden, width, stride, j)
+        j += rows

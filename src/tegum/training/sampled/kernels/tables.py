@@ -23,9 +23,6 @@ MOST_PATTERN_FEATURES = 32
 DENSE_ABOVE = 0.9
 """Independent features are drawn densely if more than this share of samples has anything active."""
 
-TILE = 4
-"""Features are padded to a multiple of this: the number of outputs that the kernels compute at a time."""
-
 GUIDE = 256
 """The number of entries in the guide table of a cumulative distribution function."""
 
@@ -36,7 +33,7 @@ class DistributionTables(NamedTuple):
     """Several distributions with the same number of features, as flat arrays that numba takes directly."""
 
     importance: Float[np.ndarray, " distribution_feature"]
-    """float32, padded to `TILE` with zeros."""
+    """float32."""
     sets_of: Int[np.ndarray, " distribution_1"]
     """The sets of distribution d are sets_of[d] … sets_of[d + 1] − 1."""
     set_first: Int[np.ndarray, " set"]
@@ -71,8 +68,7 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
 
     """
     n = distributions[0].n
-    padded = padded_features(n)
-    importance = np.zeros((len(distributions), padded), np.float32)
+    importance = np.zeros((len(distributions), n), np.float32)
     sets_of = [0]
     sets: list[tuple[int, int, int, int, int]] = []
     bounds: list[np.ndarray] = []
@@ -80,7 +76,7 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
     n_bounds = n_gates = n_entries = 0
     bits, firsts, entries, counts = [], [], [], []
     for d, distribution in enumerate(distributions):
-        importance[d, :n] = distribution.importance
+        importance[d] = distribution.importance
         tables = list(distribution.tables())
         first = 0
         for table in tables:
@@ -127,11 +123,6 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
         np.concatenate(counts),
         np.concatenate([np.searchsorted(each, np.arange(GUIDE) / GUIDE, side="right") for each in counts]),
     )
-
-
-def padded_features(n: int) -> int:
-    """`n` rounded up to a multiple of `TILE`."""
-    return -(-n // TILE) * TILE
 
 
 def _bits(probability: np.ndarray) -> np.ndarray:
