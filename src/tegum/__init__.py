@@ -34,8 +34,11 @@ PUBLIC: Mapping[str, str] = {
     "tegum.analysis.landscape.critical_points": "CriticalPoint critical_point saddle_index unstable_directions",
     "tegum.analysis.landscape.phases": "Boundary phase_boundary",
     "tegum.analysis.landscape.tracks": "vary",
+    "tegum.analysis.linear.escape_order": "escape_order",
     "tegum.analysis.linear.escapes": "mode_strengths predicted_escapes",
+    "tegum.analysis.linear.onset": "superposition_onset",
     "tegum.analysis.linear.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
+    "tegum.analysis.linear.plateau_ranks": "first_plateaus",
     "tegum.analysis.linear.subspaces": "principal_angles",
     "tegum.analysis.sets.collapse": "collapsed_count collapsed_sets interference_between interference_within",
     "tegum.analysis.sets.local": "captured_variance local_capture local_moments local_pca readout_error",
@@ -103,12 +106,15 @@ if TYPE_CHECKING:
     from tegum.analysis.landscape.phases import Boundary as Boundary
     from tegum.analysis.landscape.phases import phase_boundary as phase_boundary
     from tegum.analysis.landscape.tracks import vary as vary
+    from tegum.analysis.linear.escape_order import escape_order as escape_order
     from tegum.analysis.linear.escapes import mode_strengths as mode_strengths
     from tegum.analysis.linear.escapes import predicted_escapes as predicted_escapes
+    from tegum.analysis.linear.onset import superposition_onset as superposition_onset
     from tegum.analysis.linear.pca import LinearOptimum as LinearOptimum
     from tegum.analysis.linear.pca import angle_to_pca as angle_to_pca
     from tegum.analysis.linear.pca import linear_optimum as linear_optimum
     from tegum.analysis.linear.pca import pca_likeness as pca_likeness
+    from tegum.analysis.linear.plateau_ranks import first_plateaus as first_plateaus
     from tegum.analysis.linear.subspaces import principal_angles as principal_angles
     from tegum.analysis.sets.collapse import collapsed_count as collapsed_count
     from tegum.analysis.sets.collapse import collapsed_sets as collapsed_sets
