@@ -16,6 +16,7 @@ import tegum.core.jax_setup  # noqa: F401 (sees when a process is forked)
 
 PUBLIC: Mapping[str, str] = {
     "tegum.analysis.dictionaries.analyse": "analyse",
+    "tegum.analysis.dynamics.attribution": "jump_attribution",
     "tegum.analysis.dynamics.drops": "LossDrop find_drops loss_drops",
     "tegum.analysis.dynamics.levels": "Event Jump find_jumps group_jumps late_jumps",
     "tegum.analysis.dynamics.matches": "coincidence share_inside",
@@ -64,6 +65,7 @@ PUBLIC: Mapping[str, str] = {
 
 if TYPE_CHECKING:
     from tegum.analysis.dictionaries.analyse import analyse as analyse
+    from tegum.analysis.dynamics.attribution import jump_attribution as jump_attribution
     from tegum.analysis.dynamics.drops import LossDrop as LossDrop
     from tegum.analysis.dynamics.drops import find_drops as find_drops
     from tegum.analysis.dynamics.drops import loss_drops as loss_drops

@@ -50,6 +50,7 @@ right = dict(
     follow=dict(point=point, parameter="density", values=[0.2, 0.21]), forward=dict(**model, x=np.ones((3, 2))),
     gram=dict(weights=square), group_jumps=dict(jumps=[jump]), interference=dict(weights=square),
     interference_between=sets, interference_within=sets, iterate=dict(specs=spec), kept_rotations=dict(weights=square),
+    jump_attribution=dict(run=run, rest=4, longest=10),
     largest_moves=dict(windows=[jump], dimensionality=level, jumps=[jump]), late_jumps=dict(jumps=[jump], steps=10),
     linear_optimum=dict(features=four, hidden=1, starts=1), load=dict(path="nowhere"), local_capture=sets,
     local_moments=dict(features=four, number=0), local_pca=dict(**sets, number=0),
