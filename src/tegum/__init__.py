@@ -26,6 +26,7 @@ PUBLIC: Mapping[str, str] = {
     "tegum.analysis.dynamics.rearrangements": "rearrangements",
     "tegum.analysis.dynamics.regimes": "find_regimes motion_shares",
     "tegum.analysis.dynamics.revivals": "dead_outputs find_revivals",
+    "tegum.analysis.dynamics.stages": "motion_stages",
     "tegum.analysis.geometry.fourier": "equivariance_defect kept_rotations mode_power mode_variances",
     "tegum.analysis.geometry.measures": "canonical_pose dimensionality dimensions_per_feature gram interference "
     "represented tegum_factors",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.regimes import motion_shares as motion_shares
     from tegum.analysis.dynamics.revivals import dead_outputs as dead_outputs
     from tegum.analysis.dynamics.revivals import find_revivals as find_revivals
+    from tegum.analysis.dynamics.stages import motion_stages as motion_stages
     from tegum.analysis.geometry.fourier import equivariance_defect as equivariance_defect
     from tegum.analysis.geometry.fourier import kept_rotations as kept_rotations
     from tegum.analysis.geometry.fourier import mode_power as mode_power

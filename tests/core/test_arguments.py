@@ -58,6 +58,8 @@ right = dict(
     mode_power=dict(weights=square), mode_strengths=dict(**sets, count=1),
     mode_variances=dict(size=4, density=0.1, width=0.5),
     motion_shares=dict(parts=parts, steps=[1, 2, 3], first=0, last=2),
+    motion_stages=dict(weights=[[square, 1.1 * square, 1.3 * square]], loss=[[1.0, 0.5, 0.4]], steps=[1, 2, 3],
+        features=four),
     motions=dict(weights=np.stack([square, square]), features=four), name_polytope=dict(weights=square),
     pca_likeness=sets,
     phase_boundary=dict(config_a=point, config_b=point, features=pair, parameter="density", low=0.19, high=0.21),
