@@ -16,6 +16,7 @@ import tegum.core.jax_setup  # noqa: F401 (sees when a process is forked)
 
 PUBLIC: Mapping[str, str] = {
     "tegum.analysis.dictionaries.analyse": "analyse",
+    "tegum.analysis.dynamics.attribution": "jump_attribution",
     "tegum.analysis.dynamics.drops": "LossDrop find_drops loss_drops",
     "tegum.analysis.dynamics.levels": "Event Jump find_jumps group_jumps late_jumps",
     "tegum.analysis.dynamics.matches": "coincidence share_inside",
@@ -25,6 +26,7 @@ PUBLIC: Mapping[str, str] = {
     "tegum.analysis.dynamics.rearrangements": "rearrangements",
     "tegum.analysis.dynamics.regimes": "find_regimes motion_shares",
     "tegum.analysis.dynamics.revivals": "dead_outputs find_revivals",
+    "tegum.analysis.dynamics.stages": "motion_stages",
     "tegum.analysis.geometry.fourier": "equivariance_defect kept_rotations mode_power mode_variances",
     "tegum.analysis.geometry.measures": "canonical_pose dimensionality dimensions_per_feature gram interference "
     "represented tegum_factors",
@@ -34,8 +36,11 @@ PUBLIC: Mapping[str, str] = {
     "tegum.analysis.landscape.critical_points": "CriticalPoint critical_point saddle_index unstable_directions",
     "tegum.analysis.landscape.phases": "Boundary phase_boundary",
     "tegum.analysis.landscape.tracks": "vary",
+    "tegum.analysis.linear.escape_order": "escape_order",
     "tegum.analysis.linear.escapes": "mode_strengths predicted_escapes",
+    "tegum.analysis.linear.onset": "superposition_onset",
     "tegum.analysis.linear.pca": "LinearOptimum angle_to_pca linear_optimum pca_likeness",
+    "tegum.analysis.linear.plateau_ranks": "first_plateaus",
     "tegum.analysis.linear.subspaces": "principal_angles",
     "tegum.analysis.sets.collapse": "collapsed_count collapsed_sets interference_between interference_within",
     "tegum.analysis.sets.local": "captured_variance local_capture local_moments local_pca readout_error",
@@ -61,6 +66,7 @@ PUBLIC: Mapping[str, str] = {
 
 if TYPE_CHECKING:
     from tegum.analysis.dictionaries.analyse import analyse as analyse
+    from tegum.analysis.dynamics.attribution import jump_attribution as jump_attribution
     from tegum.analysis.dynamics.drops import LossDrop as LossDrop
     from tegum.analysis.dynamics.drops import find_drops as find_drops
     from tegum.analysis.dynamics.drops import loss_drops as loss_drops
@@ -79,6 +85,7 @@ if TYPE_CHECKING:
     from tegum.analysis.dynamics.regimes import motion_shares as motion_shares
     from tegum.analysis.dynamics.revivals import dead_outputs as dead_outputs
     from tegum.analysis.dynamics.revivals import find_revivals as find_revivals
+    from tegum.analysis.dynamics.stages import motion_stages as motion_stages
     from tegum.analysis.geometry.fourier import equivariance_defect as equivariance_defect
     from tegum.analysis.geometry.fourier import kept_rotations as kept_rotations
     from tegum.analysis.geometry.fourier import mode_power as mode_power
@@ -103,12 +110,15 @@ if TYPE_CHECKING:
     from tegum.analysis.landscape.phases import Boundary as Boundary
     from tegum.analysis.landscape.phases import phase_boundary as phase_boundary
     from tegum.analysis.landscape.tracks import vary as vary
+    from tegum.analysis.linear.escape_order import escape_order as escape_order
     from tegum.analysis.linear.escapes import mode_strengths as mode_strengths
     from tegum.analysis.linear.escapes import predicted_escapes as predicted_escapes
+    from tegum.analysis.linear.onset import superposition_onset as superposition_onset
     from tegum.analysis.linear.pca import LinearOptimum as LinearOptimum
     from tegum.analysis.linear.pca import angle_to_pca as angle_to_pca
     from tegum.analysis.linear.pca import linear_optimum as linear_optimum
     from tegum.analysis.linear.pca import pca_likeness as pca_likeness
+    from tegum.analysis.linear.plateau_ranks import first_plateaus as first_plateaus
     from tegum.analysis.linear.subspaces import principal_angles as principal_angles
     from tegum.analysis.sets.collapse import collapsed_count as collapsed_count
     from tegum.analysis.sets.collapse import collapsed_sets as collapsed_sets

@@ -2,6 +2,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import xarray as xr
 from triangles import triangles
 
 import tegum as tg
@@ -67,3 +68,88 @@ def test_one_regime_alone_is_in_every_order_and_at_every_place():
     assert purity(found.stages).share == pytest.approx(1)
     assert found.by_chance.order[:2] == pytest.approx((1, 1))
     assert found.by_chance.places[:2] == pytest.approx((1, 1))
+
+
+STEPS = np.unique(np.geomspace(1, 100_000, 51).round().astype(int))
+LOSS = np.clip(100 / STEPS, 0.1, 1)
+PAIRS = tg.FeatureDistribution([tg.Correlated(2, density=0.1)] * 2)
+COLLAPSED = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+GROWING = COLLAPSED / LOSS[None, :, None, None]
+
+
+def test_growth_on_the_only_fall_is_the_only_stage_that_moves():
+    # Arrays of any kind will do, of whole trajectories too.
+    dims = ("seed", "step", "feature", "hidden")
+    given = (
+        xr.DataArray(GROWING, dims=dims),
+        xr.DataArray(LOSS[None], dims=dims[:2]),
+        xr.DataArray(STEPS, dims="step"),
+    )
+    for weights, loss, steps in (given, (GROWING.tolist(), LOSS[None].tolist(), STEPS.tolist())):
+        (found,) = tg.motion_stages(weights, loss, steps, PAIRS)
+        assert [(each.regime.kind, each.regime.start, each.regime.end) for each in found.stages] == [
+            ("plateau", 1, 100),
+            ("fall", 100, 1_000),
+            ("plateau", 1_000, 100_000),
+        ]
+        assert [each.dominant for each in found.stages] == ["nothing", "inflation", "nothing"]
+        assert found.stages[1].shares["inflation"] == pytest.approx(1)
+        # Nothing moves in two regimes, which therefore are no motion.
+        assert np.isnan(found.purity.share)
+        assert found.purity.changes == 1
+
+
+def test_the_purity_of_a_run_is_that_of_its_stages():
+    wider = COLLAPSED + np.log(STEPS)[:, None, None] / 100 * np.array([[0, 1.0], [0, -1.0], [1.0, 0], [-1.0, 0]])
+    (found,) = tg.motion_stages((wider * (1 / LOSS)[:, None, None])[None], LOSS[None], STEPS, PAIRS)
+    assert found.purity == purity(found.stages)
+    assert 0 < found.purity.share <= 1
+    # The same draws by the same key.
+    (again,) = tg.motion_stages((wider * (1 / LOSS)[:, None, None])[None], LOSS[None], STEPS, PAIRS, key=0)
+    (other,) = tg.motion_stages((wider * (1 / LOSS)[:, None, None])[None], LOSS[None], STEPS, PAIRS, key=1)
+    assert found.by_chance == again.by_chance
+    assert found.by_chance.order == other.by_chance.order
+    assert found.by_chance.places != other.by_chance.places
+
+
+def test_a_run_that_diverges_has_stages_until_then_and_one_without_losses_none():
+    finite = STEPS < 5_000
+    loss = np.where(finite, LOSS, np.nan)
+    weights = np.where(finite[:, None, None], GROWING[0], np.nan)
+    ended, lost = tg.motion_stages([weights, weights], [loss, np.full(len(STEPS), np.nan)], STEPS, PAIRS)
+    assert [each.dominant for each in ended.stages] == ["nothing", "inflation", "nothing"]
+    assert ended.stages[-1].regime.end == STEPS[finite][-1]
+    assert lost.stages == ()
+    assert np.isnan([*lost.purity, *lost.by_chance.order, *lost.by_chance.places]).all()
+    # Neither do two snapshots of which one lies before step 1, nor no runs.
+    (short,) = tg.motion_stages(GROWING[:, :2], LOSS[None, :2], [0, 1], PAIRS)
+    assert short.stages == ()
+    assert tg.motion_stages(GROWING[:0], LOSS[None][:0], STEPS, PAIRS) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"weights": GROWING[0]},
+            r"\(weights of shape \(48, 4, 2\)\): it must have the shape \(run, step, n, m\), with at",
+        ),
+        ({"weights": GROWING[:, :1]}, r"\(weights of shape \(1, 1, 4, 2\)\): it must have the shape"),
+        ({"weights": GROWING[..., :0]}, r"\(weights of shape \(1, 48, 4, 0\)\): it must .* and one hidden dimension"),
+        ({"weights": [[1.0], [1.0, 2.0]]}, r"\(weights=.*\): weights must be an array of real numbers"),
+        ({"loss": LOSS}, r"\(loss of shape \(48,\), steps of shape \(48,\)\): they must have the shapes \(1, 48\) and"),
+        ({"loss": -LOSS[None]}, r"\(loss with minimum -1\): losses must be positive and steps rise"),
+        ({"loss": 0 * LOSS[None]}, r"\(loss with minimum 0\): losses must be positive and steps rise"),
+        ({"steps": STEPS[:-1]}, r"\(loss of shape \(1, 48\), steps of shape \(47,\)\): they must have the shapes"),
+        ({"steps": STEPS[::-1]}, r"\(loss with minimum 0.1\): losses must be positive and steps rise"),
+        ({"steps": STEPS / 10}, r"\(steps\): steps must be whole numbers"),
+        ({"steps": np.where(STEPS < 1e5, STEPS, np.inf)}, r"\(steps\): steps must be whole numbers"),
+        ({"features": SETS}, r"\(weights with 4 rows\): there must be 6 rows, as features has n = 6"),
+        ({"features": [1]}, r"\(features=\[1\]\): features must be a FeatureDistribution"),
+        ({"key": -1}, r"\(key=-1\): key must be an int of at least 0"),
+    ],
+)
+def test_refuses_in_one_sentence_what_has_no_stages(change, sentence):
+    with pytest.raises(ValueError, match=rf"^motion_stages{sentence}") as caught:
+        tg.motion_stages(**{"weights": GROWING, "loss": LOSS[None], "steps": STEPS, "features": PAIRS, **change})
+    assert "\n" not in str(caught.value)

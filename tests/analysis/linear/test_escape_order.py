@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import xarray as xr
 from linear_findings import ordered
 from numpy.testing import assert_allclose
 
@@ -120,3 +121,131 @@ def test_gradient_descent_of_the_linear_model_learns_sets_in_order_and_on_time()
     assert (found.resting_distances()[:, 0] < 0.01).all()
     # A loss of the linear model is the same by both ways.
     assert_allclose(found.loss, found.linear, rtol=0.1)
+
+
+def logistic(time: np.ndarray, rate: float, start: float) -> np.ndarray:
+    """The strength of a direction that grows alone, from the start q: odds grow as exp(rate t)."""
+    odds = start / (1 - start) * np.exp(rate * time)
+    return odds / (1 + odds)
+
+
+def grown(starts: np.ndarray, densities: list[float], results: list[str]) -> tuple[xr.Dataset, tg.FeatureDistribution]:
+    """Runs of the linear model of features that are sets of their own, by the closed form of each weight."""
+    features = tg.FeatureDistribution([tg.Independent(1, p) for p in densities])
+    time = np.linspace(0, 200, 2001)
+    rates = np.array([8 * (p / 3 - p**2 / 4) for p in densities])
+    strengths = np.stack([[logistic(time, *each) for each in zip(rates, run, strict=True)] for run in starts])
+    rows = np.sqrt(strengths).transpose(0, 2, 1)
+    weights = rows[..., None] * np.eye(len(densities))
+    # (1 − q)² of each variance is lost.
+    loss = (np.square(1 - np.square(rows)) * rates / 8).sum(-1)
+    dims = ("seed", "step", "feature", "hidden")
+    data = {"weights": (dims, weights), "bias": (dims[:3], 0 * rows), "loss": (dims[:2], loss)}
+    coords = {"step": np.arange(len(time)), "time": (dims[:2], np.tile(time, (len(starts), 1)))}
+    return xr.Dataset({**data, "result": (dims[:1], results)}, coords), features
+
+
+def test_escapes_of_features_that_grow_alone_are_those_of_the_closed_form():
+    starts = np.array([[1e-4, 1e-4], [1e-6, 1e-3], [1e-4, 0.3]])
+    run, features = grown(starts, [0.3, 0.1], ["completed", "converged", "diverged"])
+    found = tg.escape_order(run, features, "linear")
+    exact = np.log((1 - starts) / starts) / [8 * (p / 3 - p**2 / 4) for p in (0.3, 0.1)]
+    assert_allclose(found.measured, exact[:2], rtol=1e-4)
+    assert_allclose(found.predicted, exact[:2], rtol=1e-9)
+    assert found.in_order.tolist() == [True, True]
+    assert found.on_time.all()
+    # The third starts with the second direction nearly learned.
+    early = tg.escape_order(run.assign(result=("seed", ["diverged", "diverged", "completed"])), features, "linear")
+    assert early.in_order.tolist() == [False]
+    # As many dimensions as features: nothing is left after the second direction, and no plateau is expected there.
+    assert found.ratio(1) == pytest.approx((0.1 - 0.0225) / (0.1 / 3 - 0.0025))
+    assert found.ratio(2) == np.inf
+    assert found.expected == ()
+    rarer = tg.escape_order(*grown(starts[:1], [0.3, 0.05], ["completed"]), "linear")
+    assert rarer.expected == (1,)
+    assert rarer.every_expected_plateau.tolist() == [True]
+    with pytest.raises(ValueError, match=r"^plateaus_at\(rank=3\): rank must be from 0 to 2"):
+        rarer.plateaus_at(3)
+
+
+def test_what_follows_from_no_run_is_not_a_number():
+    run, features = grown(np.full((2, 2), 1e-4), [0.3, 0.1], ["diverged", "interrupted"])
+    found = tg.escape_order(run, features, "linear")
+    for name in ("learned", "in_order", "on_time", "error", "every_expected_plateau", "exponents"):
+        assert getattr(found, name).shape == (0,)
+    for value in (found.on_time_by_others, found.error_by_others, found.exponent_predicted, found.by_chance((1,))):
+        assert np.isnan(value)
+    assert found.delay.shape == found.resting_distances().shape == (0, 2)
+    assert found.plateaus_at(1).shape == (0,)
+
+
+def test_one_run_has_no_others():
+    found = tg.escape_order(*grown(np.full((1, 2), 1e-4), [0.3, 0.1], ["completed"]), "linear")
+    assert found.on_time.all()
+    assert np.isnan(found.on_time_by_others)
+    assert np.isnan(found.error_by_others)
+
+
+def test_sets_of_one_size_have_no_exponent_nor_have_directions_learned_from_the_start():
+    times = np.array([[1.0, 2.0], [3.0, 4.0]])
+    same = ordered(times, predicted=times, sizes=(3, 3))
+    assert np.isnan(same.exponents).all()
+    assert np.isnan(same.exponent_predicted)
+    alone = ordered(times[:, :1], predicted=times[:, :1], sizes=(3,))
+    assert np.isnan(alone.exponents).all()
+    assert alone.in_order.all()
+    begun = ordered(np.array([[0.0, 2.0], [1.0, 2.0]]), predicted=np.array([[0.0, 2.0], [1.0, np.inf]]), sizes=(4, 2))
+    assert np.isnan(begun.exponents[0])
+    assert begun.exponents[1] == pytest.approx(-1)
+    assert np.isnan(begun.exponent_predicted)
+    assert not np.isfinite(begun.delay).all()
+
+
+def test_a_digon_of_sets_learns_more_directions_than_there_are_dimensions():
+    # Both strengths are 1, and there is no linear optimum between the second escape and a third.
+    run, features = grown(np.array([[1e-4, 1e-4]]), [0.3, 0.1], ["completed"])
+    weights = run.weights.sum("hidden", keepdims=True) * [[1.0], [-1.0]]
+    one = run.drop_vars("weights").assign(weights=weights.transpose("seed", "step", "feature", "hidden"))
+    found = tg.escape_order(one, features)
+    assert found.learned.all()
+    assert len(found.losses) == 2
+    assert np.isinf(found.predicted[:, 1]).all()
+    assert found.expected == ()
+    assert found.resting_distances().shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"time_of_step": 0.0}, r"\(time_of_step=0.0\): time_of_step must be a positive finite number"),
+        ({"time_of_step": np.inf}, r"\(time_of_step=inf\): time_of_step must be a positive finite number"),
+        (
+            {"run": grown(np.full((2, 2), 0.1), [0.3, 0.1], ["completed"] * 2)[0].assign_coords(
+                time=(("seed", "step"), np.arange(4002.0).reshape(2, 2001))
+            )},
+            r"\(run with the coordinate time\): times must rise, and be the same for all runs",
+        ),
+        (
+            {"run": grown(np.full((1, 2), 0.1), [0.3, 0.1], ["completed"])[0].assign_coords(
+                time=(("seed", "step"), np.zeros((1, 2001)))
+            )},
+            r"\(run with the coordinate time\): times must rise",
+        ),
+    ],
+)  # fmt: skip
+def test_times_that_are_none_are_refused(change, sentence):
+    run, features = grown(np.full((1, 2), 0.1), [0.3, 0.1], ["completed"])
+    with pytest.raises(ValueError, match=rf"^escape_order{sentence}"):
+        tg.escape_order(**{"run": run, "features": features, **change})
+
+
+@pytest.mark.parametrize("name", ["escape_order", "first_plateaus"])
+def test_sets_without_one_leading_direction_each_are_refused(name):
+    two = tg.FeatureDistribution([tg.Independent(2, 0.3), tg.Independent(1, 0.1)])
+    run, _ = grown(np.full((1, 3), 0.1), [0.3, 0.3, 0.1], ["completed"])
+    rule = "the 2 leading principal directions must be one of each set; set 0 has several of them"
+    with pytest.raises(ValueError, match=rf"^{name}\(features of 2 sets\): {rule}"):
+        getattr(tg, name)(run, two, "linear")
+    still = tg.FeatureDistribution([tg.Empirical(activations=np.ones((2, 3)))])
+    with pytest.raises(ValueError, match=rf"^{name}\(features without variance\): one at least must vary"):
+        getattr(tg, name)(run, still, "linear")

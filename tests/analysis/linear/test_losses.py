@@ -39,3 +39,10 @@ def test_linear_losses_of_one_set_are_those_of_two_variances():
     weights = lengths[:, None, None] * np.full((s, 1), s**-0.5)
     along, across = p / 12 + s * p * (1 - p) / 4, p / 12
     assert_allclose(linear_losses(weights, features), (1 - lengths**2) ** 2 * along + (s - 1) * across, rtol=1e-12)
+
+
+def test_nothing_is_at_a_level_of_zero():
+    # Where there are as many dimensions as features, the optimum of full rank loses nothing.
+    nothing, something = np.zeros(1), np.ones(1)
+    assert not at_level(nothing, nothing, 0.0).any()
+    assert not at_level(something, something, 0.0).any()

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import xarray as xr
 from linear_findings import RESTING, resting
 
 import tegum as tg
@@ -126,3 +127,59 @@ def test_a_flow_of_the_linear_model_rests_at_its_optimum_of_rank_one():
     for run, plateau in enumerate(found.first):
         assert plateau is not None
         assert found.loss[run, plateau.slowest] == pytest.approx(left, rel=0.01)
+
+
+def resting_run(levels: list[float], results: list[str]) -> tuple[xr.Dataset, tg.FeatureDistribution]:
+    """A flow that rests at the origin, with the first of two features, and with both, each for two decades.
+
+    The weights are the square roots of the strengths, and (1 − q)² of each variance is lost.
+    """
+    features = tg.FeatureDistribution([tg.Independent(1, p) for p in levels])
+    steps = np.unique(np.geomspace(1, 1_000_000, 400).round().astype(int))
+    strengths = np.stack([1 / (1 + (at / steps) ** 8) for at in (100, 10_000)], -1)
+    variances = np.array([p / 3 - p**2 / 4 for p in levels])
+    loss = np.square(1 - strengths) @ variances
+    dims, runs = ("seed", "step", "feature", "hidden"), len(results)
+    weights = np.tile(np.sqrt(strengths)[None, :, :, None] * np.eye(2), (runs, 1, 1, 1))
+    return xr.Dataset(
+        {
+            "weights": (dims, weights),
+            "bias": (dims[:3], np.zeros(weights.shape[:3])),
+            "loss": (dims[:2], np.tile(loss, (runs, 1))),
+            "result": (dims[:1], results),
+        },
+        {"seed": np.arange(5, 5 + runs), "step": steps, "time": (dims[:2], np.tile(steps / 10, (runs, 1)))},
+    ), features
+
+
+def test_a_run_that_rests_with_one_feature_is_at_rank_one():
+    run, features = resting_run([0.3, 0.2], ["completed", "diverged", "converged"])
+    found = tg.first_plateaus(run, features, "linear")
+    assert found.seeds == (5, 7)
+    assert (found.rank, found.kinds, found.ranks.tolist()) == (2, ("lower", "lower"), [1, 1])
+    for plateau in found.first:
+        assert plateau is not None
+        assert 100 < plateau.start < plateau.end < 10_000
+        assert plateau.loss == pytest.approx(0.2 / 3 - 0.01, rel=1e-3)
+    # Over the same time without the second feature: only the optimum of full rank is left to rest at.
+    late = run.isel(step=run.step.values < 3_000)
+    assert tg.first_plateaus(late, features, "linear").ranks.tolist() == [1, 1]
+
+
+def test_without_a_plateau_or_a_run_there_is_none():
+    run, features = resting_run([0.3, 0.2], ["completed"])
+    origin = tg.first_plateaus(run.isel(step=run.step.values < 50), features, "linear")
+    assert (origin.first, origin.kinds, origin.purest) == ((None,), ("none",), (-1,))
+    # Nothing is known before step 1.
+    start = run.isel(step=[0]).assign_coords(step=[0])
+    assert tg.first_plateaus(start, features, "linear").first == (None,)
+    none = tg.first_plateaus(run.assign(result=("seed", ["interrupted"])), features, "linear")
+    assert (none.seeds, none.first, none.kinds) == ((), (), ())
+    assert none.ranks.shape == none.passing.shape == (0,)
+    assert np.isnan(none.chance())
+    assert np.isnan(none.chance(purest=True))
+
+
+def test_an_optimum_that_loses_nothing_is_no_level():
+    assert linear_rank(0.01, 0.01, 1.0, np.array([0.1, 0.01, 0.0])) == 1
+    assert linear_rank(1e-9, 1e-9, 1.0, np.array([0.1, 0.01, 0.0])) == -1

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Float, Int
 
+from tegum.analysis.dynamics.levels import HEIGHT, LONGEST, REST, Jump
 from tegum.analysis.dynamics.own_jumps import (
     JumpCourse,
     MadeOfJumps,
@@ -26,18 +27,25 @@ from tegum.analysis.dynamics.own_jumps import (
     errors,
     made_of_jumps,
     own_jump_measures,
+    share_of,
     spread,
     together,
 )
+from tegum.analysis.dynamics.windows import arranged
+from tegum.analysis.runs import measurable_runs
+from tegum.core.arguments import refusing
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.analysis.dynamics.levels import Jump
     from tegum.analysis.dynamics.matches import ShareInside
 
 SHIFTS = 8
 """The number of evenly spaced shifts of a sum of jumps. It is small because each needs a fit of its own."""
+
+FEWEST_STRETCHES = 3
+"""The least number of stretches of one `rest` that are analysed: two, from which the common course and its slope are
+removed, leave nothing."""
 
 
 @final
@@ -77,21 +85,65 @@ class JumpAttribution:
         return np.array([len(each.jumps) for each in self.courses])
 
 
-def jump_attribution(run: xr.Dataset, rest: int, longest: int, height: float) -> JumpAttribution | None:
+@refusing
+def jump_attribution(
+    run: xr.Dataset, *, rest: int = REST, longest: int = LONGEST, height: float = HEIGHT
+) -> JumpAttribution | None:
     """Measure what the fall of the loss owes to jumps, in the runs of one Spec.
 
+    Elhage et al. 2022 ("Discrete 'Energy Level' Jumps") suspect that smooth decreases of the loss in larger models are
+    composed of many small jumps. Each run's loss is compared with its own jumps (`find_jumps`) and with those of all
+    others, as runs follow a common course; what its own explain beyond that is the excess. How large it would be if
+    the loss were made of jumps, is told by synthetic losses. Measures and nulls are described in
+    `tegum.analysis.dynamics.own_jumps` and `tegum.analysis.dynamics.attribution`.
+
     Args:
-        run: a trajectory, dims (seed, step), with evenly spaced steps.
-        rest: the least length of a plateau (`find_jumps`) in steps, at least the distance of two snapshots.
+        run: a trajectory of one Spec, dims (seed, step, …), with evenly spaced steps; runs that did not complete
+            training, and those whose loss does not decrease from `rest` on, are left out.
+        rest: the least length of a plateau, in steps, of at least the distance of two snapshots; also the step from
+            which the loss is analysed, in stretches of this length, of which there must be at least three. In a flow,
+            steps are equal intervals of time.
         longest: the longest duration of a jump, in steps.
-        height: the least height of a jump.
+        height: the least height of a jump, in dimensionality.
 
     Returns:
-        The attribution; None if fewer than two runs trained to their end with a loss that decreases.
+        The attribution: the share of the decrease that lies inside jumps, and four measures for the loss of each run
+        with the jumps of each run. None if fewer than two runs are left. Excesses and p-values are NaN for two, and
+        a measure is NaN where it would divide by nothing, as for losses that are alike in all runs.
+
+    Raises:
+        ValueError: `run` is not a trajectory of one Spec with evenly spaced steps, a completed run is not finite, a
+            number is not positive, or `rest` is shorter than the distance of two snapshots or too long for the run.
+
+    Example:
+        Two runs fall by 1 along a line in 10,000 steps, and by another 1 in 100 steps as their feature appears. Of
+        what falls from step 1,000 on, 0.9 + 1, the jump holds 1 + 0.01.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> step = np.arange(0, 10_001, 100)
+        >>> there = (step >= np.array([[4_000], [7_000]])).astype(float)
+        >>> run = xr.Dataset(
+        ...     {
+        ...         "weights": (("seed", "step", "feature", "hidden"), there[..., None, None]),
+        ...         "loss": (("seed", "step"), 2 - step / 10_000 - there),
+        ...         "result": (("seed",), ["completed"] * 2),
+        ...     },
+        ...     {"step": step},
+        ... )
+        >>> found = tg.jump_attribution(run)
+        >>> found.counts.tolist(), found.measures.share.own.round(4).tolist(), round(1.01 / 1.9, 4)
+        ([1, 1], [0.5316, 0.5316], 0.5316)
 
     """
     from tegum.analysis.dynamics.matches import share_inside
 
+    for name, value in (("rest", rest), ("longest", longest), ("height", height)):
+        if not value > 0:
+            raise ValueError(f"jump_attribution({name}={value!r}): {name} must be above 0")
+    run = measurable_runs("jump_attribution", run, ("loss",))
+    stretch = _stretch(run["loss"], rest)
     run, courses = _courses(run, rest, longest, height)
     if len(courses) < 2:
         return None
@@ -99,14 +151,13 @@ def jump_attribution(run: xr.Dataset, rest: int, longest: int, height: float) ->
     # Half a step early, so that rounding cannot exclude the snapshot at `rest` or include the one before.
     late = (rest - 0.5) / float(step[-1])
     step = step[np.searchsorted(step, rest) :]
-    stretch = max(1, round(rest / float(step[1] - step[0])))
     inside = share_inside(run["loss"], [jump for each in courses for jump in each.jumps], late=late)
     found = own_jump_measures(courses, stretch)
     falls = np.array([each.fall for each in courses])
     shifts = [round(falls.shape[1] * k / (SHIFTS + 1)) for k in range(1, SHIFTS + 1)]
     # Shifting the loss back is equivalent to shifting the jumps on, and one design then serves all shifts.
     missed = [errors(np.array([np.roll(each.fall, -k) for k in shifts]), each.curves, stretch) for each in courses]
-    shifted = 1 - np.mean(np.array(missed) / spread(falls)[:, None])
+    shifted = 1 - np.mean(share_of(np.array(missed), spread(falls)[:, None]))
     losses, numbers = (np.array([getattr(each, name) for each in courses], float) for name in ("loss", "number"))
     falling, rising = together(falls, stretch), together(np.diff(numbers, axis=1), stretch)
     turned = [correlations(falling, np.roll(rising, k, 1)).diagonal() for k in range(1, falling.shape[1])]
@@ -140,13 +191,24 @@ def progress(
     return np.diff(np.maximum.accumulate(way))
 
 
+def _stretch(loss: xr.DataArray, rest: int) -> int:
+    """The number of intervals between snapshots in a stretch of one `rest`, after a check that there are enough."""
+    _, step = arranged(loss, ("seed", "step"), "jump_attribution(run)")
+    call, later = f"jump_attribution(rest={rest!r})", step[np.searchsorted(step, rest) :]
+    if len(step) > 1 and rest < (distance := int(np.diff(step).min())):
+        raise ValueError(f"{call}: rest must be at least the distance of two snapshots, {distance} steps")
+    stretch = max(1, round(rest / float(later[1] - later[0]))) if len(later) > 1 else 0
+    if not stretch or (len(later) - 1) // stretch < FEWEST_STRETCHES:
+        rule = f"rest must leave {FEWEST_STRETCHES} stretches of its length from step {rest} on, to step {step[-1]}"
+        raise ValueError(f"{call}: {rule}")
+    return stretch
+
+
 def _courses(run: xr.Dataset, rest: int, longest: int, height: float) -> tuple[xr.Dataset, list[JumpCourse]]:
     """Select the runs whose loss decreases, and collect the loss and the jumps of each."""
     from tegum.analysis.dynamics.levels import find_jumps
     from tegum.analysis.geometry.measures import dimensionality, represented
-    from tegum.analysis.runs import completed_runs
 
-    run = completed_runs(run)
     step = run["step"].values
     first = int(np.searchsorted(step, rest))
     losses = run["loss"].transpose("seed", "step").values.astype(np.float64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -102,8 +102,12 @@ class OwnAndOthers:
 
     @cached_property
     def p(self) -> float:
-        """The probability that jumps dealt to runs at random give at least as much in total; NaN below three runs."""
-        return permutation_p(self.pairs, draws=PERMUTATIONS) if len(self.pairs) > 2 else np.nan
+        """The probability that jumps dealt to runs at random give at least as much in total.
+
+        NaN below three runs, and where the number is undefined for a pair.
+        """
+        known = len(self.pairs) > 2 and np.isfinite(self.pairs).all()
+        return permutation_p(self.pairs, draws=PERMUTATIONS) if known else np.nan
 
 
 @final
@@ -130,13 +134,14 @@ def own_jump_measures(courses: Sequence[JumpCourse], stretch: int) -> OwnJumpMea
     alone = np.array([error(fall, mean[:, None], stretch) for fall, mean in zip(falls, common, strict=True)])
 
     def removed(a: int, b: int) -> float:
-        return 1 - error(falls[a], np.column_stack([common[a], courses[b].curves]), stretch) / alone[a]
+        missed = errors(falls[a][None], np.column_stack([common[a], courses[b].curves]), stretch)
+        return 1 - float(share_of(missed, alone[a])[0])
 
     everyone = range(len(courses))
     return OwnJumpMeasures(
         **_of_losses(courses, stretch),
         removed=OwnAndOthers(np.array([[removed(a, b) for b in everyone] for a in everyone])),
-        course=1 - alone / spread(falls),
+        course=1 - share_of(alone, spread(falls)),
     )
 
 
@@ -148,7 +153,7 @@ def _of_losses(courses: Sequence[JumpCourse], stretch: int) -> dict[str, OwnAndO
     moves = together(np.array([each.curves.sum(1) for each in courses]), stretch)
     return {
         "share": OwnAndOthers(falls @ covered.T / falls.sum(1).mean()),
-        "sums": OwnAndOthers(1 - missed / spread(falls)[:, None]),
+        "sums": OwnAndOthers(1 - share_of(missed, spread(falls)[:, None])),
         "apart": OwnAndOthers(correlations(apart(together(falls, stretch)), apart(moves))),
     }
 
@@ -257,6 +262,13 @@ def correlations(
     ones, others = (values - values.mean(1, keepdims=True) for values in (ones, others))
     sizes = np.sqrt(np.outer(np.square(ones).sum(1), np.square(others).sum(1)))
     return np.divide(ones @ others.T, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+
+
+def share_of(part: Float[np.ndarray, "*place"], whole: Any) -> Float[np.ndarray, "*place"]:
+    """The part divided by the whole; NaN where that is zero, as the spread of a loss that falls steadily."""
+    whole = np.broadcast_to(whole, part.shape)
+    # Laid out in memory as the part is: sums over it add in that order.
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
 def spread(values: Float[np.ndarray, "run place"]) -> Float[np.ndarray, " run"]:

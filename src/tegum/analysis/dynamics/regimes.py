@@ -75,8 +75,12 @@ def find_regimes(loss: Float[np.ndarray, " step"], steps: Int[np.ndarray, " step
         [('plateau', 1, 100), ('fall', 100, 1000), ('plateau', 1000, 100000)]
 
     """
-    loss, steps = np.asarray(loss), np.asarray(steps)
-    found = plateaus_of(loss, steps, "find_regimes")
+    return regimes_of(np.asarray(loss), np.asarray(steps), "find_regimes")
+
+
+def regimes_of(loss: np.ndarray, steps: np.ndarray, call: str) -> list[Regime]:
+    """As `find_regimes`, for the call that errors are to name."""
+    found = plateaus_of(loss, steps, call)
     seen = np.flatnonzero((steps >= 1) & np.isfinite(loss))
     if len(seen) < 2:
         return []

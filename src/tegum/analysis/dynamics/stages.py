@@ -15,9 +15,12 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from tegum.analysis.dynamics.motions import Parts, motions
-from tegum.analysis.dynamics.regimes import Regime, find_regimes, motion_shares
+from tegum.analysis.dynamics.regimes import Regime, motion_shares, regimes_of
+from tegum.analysis.linear.subspaces import check_features
+from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 
 PLACED = 20
@@ -55,7 +58,10 @@ Stages = tuple[MotionStage, ...]
 
 @final
 class Purity(NamedTuple):
-    """How far each regime of a run is a single motion, and differs from the next; NaN without regimes."""
+    """How far each regime of a run is a single motion, and differs from the next.
+
+    NaN without regimes, or where nothing moves in one.
+    """
 
     share: float
     """The share of the dominant motion, mean over regimes."""
@@ -67,7 +73,7 @@ class Purity(NamedTuple):
 
 @final
 class PurityByChance(NamedTuple):
-    """The null: the mean purity of a run's regimes with boundaries elsewhere."""
+    """The null: the mean purity of a run's regimes with boundaries elsewhere; a stretch without motion counts as 0."""
 
     order: Purity
     """The purity of the run's own regimes, with their lengths in ln step, in all orders."""
@@ -159,29 +165,69 @@ class RunStages:
     by_chance: PurityByChance
     """The purity of regimes with boundaries elsewhere."""
 
+    @property
+    def purity(self) -> Purity:
+        """The purity of the regimes as they are, to compare with `by_chance`."""
+        return purity(self.stages)
 
+
+@refusing
 def motion_stages(
-    weights: Float[np.ndarray, "run step feature hidden"],
-    loss: Float[np.ndarray, "run step"],
-    steps: Int[np.ndarray, " step"],
-    features: FeatureDistribution,
-    key: int = 0,
+    weights: ArrayLike, loss: ArrayLike, steps: ArrayLike, features: FeatureDistribution, *, key: int = 0
 ) -> list[RunStages]:
     """Find the stages of each run, and how pure regimes with other boundaries would be.
 
+    Elhage et al. 2022 ("Learning as Geometric Transformations") see training proceed in regimes of the loss, each with
+    a geometric transformation of its own. A stage is a regime (`find_regimes`) with the share of each motion in it
+    (`motion_shares`). That a regime is mainly one motion says something only if stretches with other boundaries are
+    less pure: the regimes of a run in other orders, and as many at random places.
+
     Args:
-        weights: W at every snapshot.
-        loss: the loss at every snapshot, positive and nearly without noise.
-        steps: the steps of the snapshots, rising.
+        weights: W at every snapshot, shape (run, step, n, m), such as `run.weights`; features are rows.
+        loss: the loss at every snapshot, shape (run, step), positive and nearly without noise, such as
+            `population_loss_along(run)`; NaN from a divergence on.
+        steps: the steps of the snapshots, whole numbers that rise.
         features: the feature distribution, which says which features form a set.
         key: the seed of the random orders and places.
 
+    Returns:
+        For each run its motions, its stages in order of time, and their purity with that of regimes elsewhere. A run
+        that has fewer than two finite losses from step 1 on has no stages, and its purity is NaN.
+
+    Raises:
+        ValueError: the shapes do not fit together, there is no second snapshot, `features` is not a distribution of
+            as many features, a loss is not positive, steps are not whole or do not rise, or the key is negative.
+
+    Example:
+        Two collapsed pairs grow while the loss falls as 1/step, from step 100 to step 1,000.
+
+        >>> import tegum as tg
+        >>> import numpy as np
+        >>> pairs = tg.FeatureDistribution([tg.Correlated(size=2, density=0.1)] * 2)
+        >>> W = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> steps = np.unique(np.geomspace(1, 100_000, 51).round().astype(int))
+        >>> loss = np.clip(100 / steps, 0.1, 1)
+        >>> [run] = tg.motion_stages([W / each for each in loss[None, :, None, None]], [loss], steps, pairs)
+        >>> [(stage.regime.start, stage.regime.end, stage.dominant) for stage in run.stages]
+        [(1, 100, 'nothing'), (100, 1000, 'inflation'), (1000, 100000, 'nothing')]
+
     """
-    parts, rng = motions(weights, features), np.random.default_rng(key)
+    W, losses, at = np.asarray(weights, float), np.asarray(loss, float), np.asarray(steps)
+    check_features("motion_stages", W, features)
+    if W.ndim != 4 or W.shape[1] < 2 or 0 in W.shape[2:]:
+        rule = "it must have the shape (run, step, n, m), with at least two snapshots and one hidden dimension"
+        raise ValueError(f"motion_stages(weights of shape {W.shape}): {rule}")
+    if losses.shape != W.shape[:2] or at.shape != W.shape[1:2]:
+        rule = f"they must have the shapes {W.shape[:2]} and {W.shape[1:2]}, as weights has {W.shape}"
+        raise ValueError(f"motion_stages(loss of shape {losses.shape}, steps of shape {at.shape}): {rule}")
+    if not (np.isfinite(at).all() and (at == np.floor(at)).all()):
+        raise ValueError("motion_stages(steps): steps must be whole numbers")
+    # Before the motions, which take longer.
+    regimes_of_runs = [regimes_of(row, at, "motion_stages") for row in losses]
+    parts, rng = motions(W, features), np.random.default_rng(key)
     found = []
-    for run in range(len(weights)):
+    for run, regimes in enumerate(regimes_of_runs):
         own = Parts(parts.names, parts.squares[run], parts.dimensions[run])
-        regimes = find_regimes(loss[run], steps)
-        stages = tuple(MotionStage(one, motion_shares(own, steps, one.first, one.last)) for one in regimes)
-        found.append(RunStages(own, stages, purity_by_chance(own, regimes, steps, rng)))
+        stages = tuple(MotionStage(one, motion_shares(own, at, one.first, one.last)) for one in regimes)
+        found.append(RunStages(own, stages, purity_by_chance(own, regimes, at, rng)))
     return found

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal, final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from tegum.analysis.linear.losses import own_losses
-from tegum.analysis.runs import completed_runs
+from tegum.analysis.linear.losses import runs_with_losses
+from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.model import Activation
+from tegum.core.words import nearest
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,11 +46,11 @@ class SuperpositionOnset:
     count: Int[np.ndarray, "run step"]
     """The number of represented features."""
     total: Float[np.ndarray, "run step"]
-    """|W|²_F at each snapshot."""
+    """The squared norm |W|²_F at each snapshot."""
     disturbed: Float[np.ndarray, "run step"]
     """The interference Σ_j≠i (Ŵ_i · W_j)², mean over features."""
     fallen: Float[np.ndarray, "run step"]
-    """The completed fraction of the fall of the loss, from the best constant output to the end."""
+    """The completed fraction of the fall of the loss, from the best constant output to the end; NaN without a fall."""
     features: int
     """The number of features n."""
 
@@ -59,7 +60,20 @@ class SuperpositionOnset:
         return 1 - self.hidden / self.features
 
     def begins(self, by: Definition) -> Float[np.ndarray, " run"]:
-        """The step from which each run is in superposition, by one of `DEFINITIONS`."""
+        """The step from which each run is in superposition, by one of two definitions.
+
+        Args:
+            by: "features" if the model is to represent more than m features, "norm" if |W|²_F is to exceed 1.1 m.
+
+        Returns:
+            Steps; infinite for a run that does not end in superposition.
+
+        Raises:
+            ValueError: there is no such definition.
+
+        """
+        if by not in DEFINITIONS:
+            raise ValueError(f"begins(by={by!r}): there is no such definition; {nearest(str(by), DEFINITIONS)}")
         return self.represented(self.hidden + 1) if by == "features" else self.surplus
 
     def represented(self, count: int) -> Float[np.ndarray, " run"]:
@@ -86,22 +100,51 @@ class SuperpositionOnset:
         return np.where(lasting.any(1), self.steps[np.argmax(lasting, 1)], np.inf)
 
 
+@refusing
 def superposition_onset(
-    run: xr.Dataset, features: FeatureDistribution, activation: Activation = "relu", tol: float = 1e-4
+    run: xr.Dataset, features: FeatureDistribution, activation: Activation = "relu", *, tol: float = 1e-4
 ) -> SuperpositionOnset:
     """Find when the runs of one Spec enter superposition, and how much of the fall of the loss is complete by then.
 
+    Superposition is the representation of more features than there are dimensions (Elhage et al. 2022). Two
+    definitions are offered, as neither is beyond doubt: the number of features with |W_i|² of at least 1/2 exceeds
+    m, or |W|²_F exceeds 1.1 m, which no linear optimum does. A run is in superposition from the step from which this
+    holds until its end, as the rows of a large start are long and shrink at first.
+
     Args:
-        run: a trajectory, dims (seed, step).
+        run: a trajectory of one Spec, dims (seed, step, …); runs that did not complete training are left out.
         features: the feature distribution that was trained on.
         activation: the activation of the trained model.
-        tol: the largest error of a population loss.
+        tol: the largest error of a population loss, which is computed unless the run is a flow and has recorded it;
+            smaller losses count as `tol`.
+
+    Returns:
+        The state of each run at each snapshot: numbers of represented features, |W|²_F, interference, and the
+        completed fraction of the fall of the loss. `begins` tells in which step each run enters superposition.
+        Without completed runs there are none in it.
+
+    Raises:
+        ValueError: `run` is not a trajectory of one Spec, a completed run is not finite, a flow has a loss below
+            0, `features` has another number of features, there is no activation of that name, `tol` is not a
+            positive number, or there is no population loss to that accuracy (`population_loss`).
+
+    Example:
+        In one dimension a model of zeros represents nothing, and a digon both of its features.
+
+        >>> import tegum as tg
+        >>> start = [[[0.0], [0.0]], [[1.0], [-1.0]]]
+        >>> spec = tg.Spec(
+        ...     features=[tg.Independent(2, 0.3)], hidden=1, start=start, training=tg.Sampled(steps=0), seeds=2
+        ... )
+        >>> onset = tg.superposition_onset(tg.train(spec), spec.features)
+        >>> onset.count.tolist(), onset.begins("features").tolist()
+        ([[0], [2]], [inf, 0.0])
 
     """
     from tegum.analysis.geometry.measures import represented, total_interference
 
-    kept = completed_runs(run)
-    weights, loss = kept["weights"].values, own_losses(kept, features, activation, tol)
+    kept, loss = runs_with_losses("superposition_onset", run, features, activation, tol)
+    weights = kept["weights"].values
     variance = float((features.importance * features.covariance().diagonal()).sum())
     fall = variance - loss[:, -1:]
     return SuperpositionOnset(

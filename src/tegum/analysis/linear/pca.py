@@ -188,6 +188,33 @@ def principal_axes(
     return np.maximum(values[order], 0.0), axes[:, order]
 
 
+def axes_of_sets(call: str, features: FeatureDistribution) -> Float[np.ndarray, "feature set"]:
+    """The leading principal directions, one of each set, in falling order of their eigenvalues.
+
+    Args:
+        call: the function that errors name.
+        features: the feature distribution, with its importances.
+
+    Returns:
+        The directions as columns, as many as there are sets.
+
+    Raises:
+        ValueError: no feature of importance above 0 varies, or of the leading directions two belong to one set.
+
+    """
+    count = len(features.sets)
+    values, axes = principal_axes(features)
+    if not values.any():
+        raise ValueError(f"{call}(features without variance): one at least must vary, and have an importance above 0")
+    axes = axes[:, :count]
+    own = features.set_of_feature[np.abs(axes).argmax(0)]
+    if len(np.unique(own)) < count:
+        twice = int(np.argmax(np.bincount(own)))
+        rule = f"the {count} leading principal directions must be one of each set; set {twice} has several of them"
+        raise ValueError(f"{call}(features of {count} sets): {rule}")
+    return axes
+
+
 @refusing
 def pca_likeness(
     weights: Kind, features: FeatureDistribution, rank: int | None = None, tolerance: float = ZERO_TOLERANCE

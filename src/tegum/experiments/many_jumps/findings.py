@@ -24,7 +24,7 @@ def find(runs: Mapping[str, xr.Dataset]) -> dict[str, JumpAttribution]:
     found = {}
     for name, run in runs.items():
         rest = rest_of(name.startswith("flow"))
-        attribution = jump_attribution(run, rest, rest * LONGEST // REST, HEIGHT)
+        attribution = jump_attribution(run, rest=rest, longest=rest * LONGEST // REST, height=HEIGHT)
         if attribution is not None:
             found[name] = attribution
     return found
