@@ -7,6 +7,7 @@ import pytest
 
 from tegum.core.compiled import lanes as simd
 from tegum.core.compiled.compile import kernel
+from tegum.core.compiled.target import UNIT
 
 LANES = simd.LANES
 
@@ -109,9 +110,11 @@ def test_memory(rng):
     out, some, columns = np.zeros(2 * LANES, "f"), np.zeros(20, "f"), np.zeros(400, "f")
     memory(x, indices, out, some, columns)
     np.testing.assert_array_equal(out[:LANES], x[5 + indices])
-    np.testing.assert_allclose(out[LANES:], x[:256].reshape(16, 16).sum(1), atol=1e-5)
+    registers = x[: 16 * UNIT.lanes].reshape(16, UNIT.lanes)
+    np.testing.assert_allclose(out[LANES:], registers.sum(1), atol=1e-5)
     positive = x[:LANES][x[:LANES] > 0]
-    np.testing.assert_array_equal(some, np.concatenate([[0, 0], positive, np.zeros(18 - len(positive))]))
+    # What follows them has no meaning.
+    np.testing.assert_array_equal(some[: 2 + len(positive)], [0, 0, *positive])
     rows = np.stack([x[1 + 20 * k : 17 + 20 * k] for k in range(16)])
     np.testing.assert_array_equal(np.stack([columns[3 + 17 * k : 19 + 17 * k] for k in range(16)]), rows.T)
 
@@ -140,6 +143,7 @@ def wide(x, y, z, out):
     simd.store(out, 17 * n, simd.select((a > b) | (b > c), a, c))
     simd.store(out, 18 * n, simd.load(simd.pointer_at(simd.pointer_at(x, 1), 1), 2))
     simd.store(out, 19 * n, simd.splat(x[3]))
+    simd.store(out, 20 * n, simd.product_error(a, b, simd.negative(c)))
     return simd.count_lanes(a > b)
 
 
@@ -150,7 +154,7 @@ def wide_results(x, y, z):
         a + b, a - b, a * b, a / b, a * b + c, np.maximum(a, b), np.minimum(a, b), np.abs(a), -a, np.rint(a), np.abs(a),
         np.where(a > b, a, c), np.where(a >= b, a, c), np.where(a < b, a, c), np.where(a <= b, a, c),
         np.where(a != b, a, c), np.where((a > b) & (b > c), a, c), np.where((a > b) | (b > c), a, c), x[4 : 4 + n],
-        np.full(n, x[3]),
+        np.full(n, x[3]), a * b + c,
     ]  # fmt: skip
 
 
@@ -158,25 +162,26 @@ def test_eight_doubles(rng):
     x, y, z = rng.normal(size=(3, 2 * simd.WIDE_LANES))
     y[4] = x[4]
     x[5], x[6] = 2.5, -3.5
-    out = np.zeros(20 * simd.WIDE_LANES)
+    out = np.zeros(21 * simd.WIDE_LANES)
     count = wide(x, y, z, out)
     expected = wide_results(x, y, z)
-    np.testing.assert_allclose(out.reshape(20, -1), expected, rtol=1e-15, atol=1e-15)
+    np.testing.assert_allclose(out.reshape(21, -1), expected, rtol=1e-15, atol=1e-15)
     assert count == (x[:8] > y[:8]).sum()
 
 
 def test_nan_among_doubles_is_unequal_and_never_ordered_and_stays():
     x, y, z = np.full(16, np.nan), np.ones(16), np.full(16, 2.0)
-    out = np.zeros(20 * simd.WIDE_LANES)
+    out = np.zeros(21 * simd.WIDE_LANES)
     assert wide(x, y, z, out) == 0
-    rows = out.reshape(20, -1)
+    rows = out.reshape(21, -1)
     assert np.isnan(rows[[5, 6, 7, 8, 9, 15]]).all()
     np.testing.assert_array_equal(rows[[11, 12, 13, 14, 16, 17]], 2.0)
 
 
-def test_doubles_are_multiplied_and_added_with_one_rounding():
+def test_the_error_of_a_product_is_rounded_once_and_sums_of_products_where_the_processor_can():
     tiny = 2.0**-30
     x, y, z = np.full(16, 1 + tiny), np.full(16, 1 - tiny), np.full(16, -1.0)
-    out = np.zeros(20 * simd.WIDE_LANES)
+    out = np.zeros(21 * simd.WIDE_LANES)
     wide(x, y, z, out)
-    np.testing.assert_array_equal(out.reshape(20, -1)[4], -(tiny**2))
+    np.testing.assert_array_equal(out.reshape(21, -1)[20], -(tiny**2))
+    np.testing.assert_array_equal(out.reshape(21, -1)[4], -(tiny**2) if UNIT.fused else 0.0)

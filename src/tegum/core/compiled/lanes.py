@@ -227,6 +227,16 @@ def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 @operation
+def product_error(typingctx: Any, x: Any, y: Any, product: Any) -> Any:
+    """x·y − product, rounded once on every processor: what is lost in a rounded product."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return call_llvm(builder, f"llvm.fma.v{x.lanes}{x.short}", x.vector, [args[0], args[1], builder.fneg(args[2])])
+
+    return x(x, x, x), emit
+
+
+@operation
 def at_least(typingctx: Any, x: Any, y: Any) -> Any:
     """X, or y where x is smaller; a NaN in x stays one."""
 
@@ -329,15 +339,55 @@ def count_lanes(typingctx: Any, where: Any) -> Any:
 
 @operation
 def store_some(typingctx: Any, array: Any, index: Any, value: Any, where: Any) -> Any:
-    """Write the lanes in which the mask is true to consecutive elements from `index` on."""
+    """Write the lanes in which the mask is true to consecutive elements from `index` on.
+
+    What follows them, up to element index + 15, is overwritten, with nothing of meaning.
+    """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = pointer_to(context, builder, sig.args[0], args[0], args[1])
-        name = f"llvm.masked.compressstore.v16{sig.args[2].short}"
-        call_llvm(builder, name, ir.VoidType(), [args[2], pointer, args[3]])
+        match UNIT.name:
+            case "AVX-512":
+                # In a register first: the instruction that compresses into memory is very slow on some processors.
+                name = f"llvm.experimental.vector.compress.v16{value.short}"
+                nothing = ir.Constant(value.vector, ir.Undefined)
+                packed = call_llvm(builder, name, value.vector, [args[2], args[3], nothing])
+                builder.store(packed, builder.bitcast(pointer, value.vector.as_pointer()), align=4)
+            case "AVX2":
+                _store_by_table(builder, pointer, value, args[2], args[3])
+            case _:
+                # Every lane is written, and the next one over it if it was none of those.
+                for k in range(LANES):
+                    lane = ir.Constant(_U32, k)
+                    builder.store(builder.extract_element(args[2], lane), pointer)
+                    bit = builder.zext(builder.extract_element(args[3], lane), ir.IntType(64))
+                    pointer = builder.gep(pointer, [bit])
         return context.get_dummy_value()
 
     return types.void(array, index, value, where), emit
+
+
+def _store_by_table(builder: Any, pointer: Any, kind: Lanes, value: Any, where: Any) -> None:
+    """Write some lanes by halves: a table has, for each mask of eight bits, the lanes that move to the front."""
+    order = [[*(k for k in range(8) if bits >> k & 1), *[0] * (8 - bits.bit_count())] for bits in range(256)]
+    half = ir.VectorType(_U32, 8)
+    content = ir.Constant(ir.ArrayType(half, 256), [ir.Constant(half, row) for row in order])
+    name = "tegum.lanes_to_front"
+    table = builder.module.globals.get(name)
+    if table is None:
+        table = cgutils.global_constant(builder.module, name, content)
+    nothing = ir.Constant(value.type, ir.Undefined)
+    none = ir.Constant(where.type, ir.Undefined)
+    permute = {"f32": "permps", "i32": "permd"}[kind.short]
+    for first in (0, 8):
+        lanes = ir.Constant(half, list(range(first, first + 8)))
+        part = builder.shuffle_vector(value, nothing, lanes)
+        bits = builder.bitcast(builder.shuffle_vector(where, none, lanes), ir.IntType(8))
+        row = builder.load(builder.gep(table, [ir.Constant(_U32, 0), builder.zext(bits, ir.IntType(64))]))
+        packed = call_llvm(builder, f"llvm.x86.avx2.{permute}", part.type, [part, row])
+        builder.store(packed, builder.bitcast(pointer, part.type.as_pointer()), align=4)
+        count = call_llvm(builder, "llvm.ctpop.i8", ir.IntType(8), [bits])
+        pointer = builder.gep(pointer, [builder.zext(count, ir.IntType(64))])
 
 
 @operation

@@ -16,7 +16,7 @@ import math
 from tegum.core.compiled.compile import inlined, part
 from tegum.core.compiled.complex_lanes import add_real_of_product, complex_lanes, scaled_sum, times_i
 from tegum.core.compiled.lanes import WIDE_LANES as L
-from tegum.core.compiled.lanes import absolute, count_lanes, fma, load, nearest, negative, select, splat
+from tegum.core.compiled.lanes import absolute, count_lanes, fma, load, nearest, negative, product_error, select, splat
 from tegum.core.population.kernel import memory as row
 from tegum.core.population.kernel.memory import get, get_complex, put, put_complex
 
@@ -35,7 +35,7 @@ def unit_wave(half_turns, k):
     """
     factor = splat(k)
     product = factor * half_turns
-    rest = fma(factor, half_turns, negative(product))
+    rest = product_error(factor, half_turns, product)
     x = product - splat(2.0) * nearest(product * splat(0.5)) + rest
     one = splat(1.0)
     far = absolute(x) > splat(0.5)
