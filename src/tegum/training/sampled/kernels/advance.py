@@ -19,7 +19,6 @@ from tegum.training.sampled.kernels.pairs import (
     accumulate_pairs,
     add_rows,
     columns_to_rows,
-    few_pairs,
     list_pairs,
     project_pairs,
     rows_to_columns,
@@ -131,7 +130,8 @@ def scratch(features: int, hidden: int) -> _Scratch:
     """Working memory for one thread, and the flag of the call that it works for."""
     groups = block_groups(features)
     width, row = (groups + 1) * LANES, -(-hidden // LANES) * LANES
-    pairs = int(MOST_SHARE * features * width) + LANES
+    # A list is given up at the end of the feature with which it is too long.
+    pairs = int(MOST_SHARE * features * width) + width + LANES
     # Rows of the weights are read sixteen values at a time, so the last read runs past them, into the bias or beyond.
     parameters = -(-max(features * (hidden + 1), features * hidden + row) // LANES) * LANES
     values, lanes = _aligned(parameters), _aligned(parameters * VECTOR)
@@ -203,9 +203,8 @@ def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, 
         draw_block(tables, distribution, features, done, samples, stream, s.x, groups, stride)
         if is_set(s.stop):
             return math.nan
-        listed = hidden >= LEAST_HIDDEN and few_pairs(s.x, features, width, stride)
+        listed = hidden >= LEAST_HIDDEN and list_pairs(s.x, features, width, stride, s.x_first, s.x_sample, s.x_value)
         if listed:
-            list_pairs(s.x, features, width, stride, s.x_first, s.x_sample, s.x_value)
             project_pairs(s.values, s.h_rows, features, hidden, row, width, s.x_first, s.x_sample, s.x_value)
             rows_to_columns(s.h_rows, s.h, row, width, stride)
         else:
@@ -216,8 +215,7 @@ def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, 
         if is_set(s.stop):
             return math.nan
         if train:
-            if listed and few_pairs(s.dz, features, width, stride):
-                list_pairs(s.dz, features, width, stride, s.dz_first, s.dz_sample, s.dz_value)
+            if listed and list_pairs(s.dz, features, width, stride, s.dz_first, s.dz_sample, s.dz_value):
                 project_pairs(s.values, s.dh_rows, features, hidden, row, width, s.dz_first, s.dz_sample, s.dz_value)
                 accumulate_pairs(s.dw_rows, s.h_rows, features, hidden, row, s.dz_first, s.dz_sample, s.dz_value)
             else:

@@ -20,22 +20,12 @@ MOST_SHARE = 0.1
 
 
 @kernel
-def few_pairs(source, features, width, stride):
-    """Whether few enough values of source (features, width) are non-zero to list them."""
-    zero = splat(np.float32(0))
-    count = 0
-    for i in range(features):
-        for g in range(0, width, LANES):
-            count += count_lanes(load(source, i * stride + g) != zero)
-    return count <= MOST_SHARE * features * width
-
-
-@kernel
 def list_pairs(source, features, width, stride, first, sample, value):
-    """List the non-zero values of source (features, width), with their samples.
+    """List the non-zero values of source (features, width), with their samples; gives whether there are few enough.
 
-    Those of feature i have the numbers first[i] … first[i + 1] − 1.
+    Those of feature i have the numbers first[i] … first[i + 1] − 1. If there are too many, the list is not whole.
     """
+    most = np.int64(MOST_SHARE * features * width)
     zero, numbers = splat(np.float32(0)), lane_numbers()
     count = 0
     for i in range(features):
@@ -46,7 +36,10 @@ def list_pairs(source, features, width, stride, first, sample, value):
             store_some(value, count, values, there)
             store_some(sample, count, numbers + splat(np.uint32(g)), there)
             count += count_lanes(there)
+        if count > most:
+            return False
     first[features] = count
+    return True
 
 
 @kernel
