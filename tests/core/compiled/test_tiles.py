@@ -25,11 +25,10 @@ def kernels(rows, columns):
     @kernel
     def products(left, right, start, out, count, width):
         tile = tiles.load_tile(rows, columns, start, 0, columns * VECTOR, VECTOR)
-        for k in range(count):
-            tile = tiles.add_outer(tile, left, k, count, right, k * width)
+        tile = tiles.add_outers(tile, count, left, 0, count, 1, right, 0, width)
         tiles.store_tile(tile, out, 0, columns * VECTOR, VECTOR)
         tile = tiles.zeros(rows, columns)
-        tile = tiles.add_products(tile, start, 0, columns * VECTOR, right, 0, width)
+        tile = tiles.add_products(tile, 1, start, 0, columns * VECTOR, right, 0, width)
         tiles.store_tile(tiles.add_tiles(tile, tile), out, rows * columns * VECTOR, columns * VECTOR, VECTOR)
 
     @kernel

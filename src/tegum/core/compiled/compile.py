@@ -55,7 +55,8 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def part(function: Callable[..., Any]) -> Any:
     """A part of a kernel that takes lanes, numbers and pointers: it compiles faster if LLVM does the inlining."""
-    return _njit(function)
+    # Python never calls it: what would let it is left out.
+    return _njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -11,6 +11,8 @@ is cut into tiles.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -177,41 +179,91 @@ def store_tile(typingctx: Any, tile: Any, array: Any, at: Any, row: Any, column:
 
 
 @_operation
-def add_outer(typingctx: Any, tile: Any, left: Any, at: Any, row: Any, right: Any, to: Any) -> Any:
-    """The tile with left[at + r·row] times the vectors right[to …] added: one term of a product of matrices."""
+def add_outers(
+    typingctx: Any, tile: Any, count: Any, left: Any, at: Any, row: Any, step: Any, right: Any, to: Any, stride: Any
+) -> Any:
+    """The tile with `count` outer products added, of left[at + k·step + r·row] and the vectors right[to + k·stride …].
+
+    That is a piece of a product of matrices, `count` being the length of what is summed over.
+    """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        lefts, row = _Place(context, builder, sig.args[1], *args[1:3]), args[3]
-        rights = _Place(context, builder, sig.args[4], *args[4:6])
-        sums = _unpacked(builder, tile, args[0])
-        vectors = [rights.load(_constant(c * VECTOR)) for c in range(tile.columns)]
-        for r in range(tile.rows):
-            factor = lefts.spread(_times(builder, row, r))
-            for c in range(tile.columns):
-                k = r * tile.columns + c
-                sums[k] = _fused(builder, factor, vectors[c], sums[k])
-        return _packed(builder, tile, sums)
+        lefts, row, step = _Place(context, builder, sig.args[2], *args[2:4]), args[4], args[5]
+        rights, stride = _Place(context, builder, sig.args[6], *args[6:8]), args[8]
+        offsets = [_times(builder, row, r) for r in range(tile.rows)]
 
-    return tile(tile, left, at, types.int64, right, to), emit
+        def term(k: Any, sums: list[Any]) -> list[Any]:
+            first, begun = builder.mul(k, step), builder.mul(k, stride)
+            vectors = [rights.load(builder.add(begun, _constant(c * VECTOR))) for c in range(tile.columns)]
+            factors = [lefts.spread(builder.add(first, offset)) for offset in offsets]
+            return _outer(builder, factors, vectors, sums)
+
+        return _packed(builder, tile, _repeated(builder, args[1], _unpacked(builder, tile, args[0]), term))
+
+    whole = types.int64
+    return tile(tile, whole, left, at, whole, whole, right, to, whole), emit
 
 
 @_operation
-def add_products(typingctx: Any, tile: Any, left: Any, at: Any, row: Any, right: Any, to: Any, column: Any) -> Any:
-    """The tile with the products of vectors left[at + r·row …] and right[to + c·column …] added, lane by lane."""
+def add_products(
+    typingctx: Any, tile: Any, count: Any, left: Any, at: Any, row: Any, right: Any, to: Any, column: Any
+) -> Any:
+    """The tile with the products, lane by lane, of `count` vectors each from left[at + r·row] and right[to + c·column].
+
+    What is summed over lies in the lanes: the lanes of the tile have yet to be added up.
+    """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        lefts, row = _Place(context, builder, sig.args[1], *args[1:3]), args[3]
-        rights, column = _Place(context, builder, sig.args[4], *args[4:6]), args[6]
-        sums = _unpacked(builder, tile, args[0])
-        vectors = [rights.load(_times(builder, column, c)) for c in range(tile.columns)]
-        for r in range(tile.rows):
-            factor = lefts.load(_times(builder, row, r))
-            for c in range(tile.columns):
-                k = r * tile.columns + c
-                sums[k] = _fused(builder, factor, vectors[c], sums[k])
-        return _packed(builder, tile, sums)
+        lefts, row = _Place(context, builder, sig.args[2], *args[2:4]), args[4]
+        rights, column = _Place(context, builder, sig.args[5], *args[5:7]), args[7]
+        offsets = [_times(builder, row, r) for r in range(tile.rows)]
+        columns = [_times(builder, column, c) for c in range(tile.columns)]
 
-    return tile(tile, left, at, types.int64, right, to, types.int64), emit
+        def term(k: Any, sums: list[Any]) -> list[Any]:
+            begun = builder.mul(k, _constant(VECTOR))
+            vectors = [rights.load(builder.add(begun, each)) for each in columns]
+            return _outer(builder, [lefts.load(builder.add(begun, each)) for each in offsets], vectors, sums)
+
+        return _packed(builder, tile, _repeated(builder, args[1], _unpacked(builder, tile, args[0]), term))
+
+    whole = types.int64
+    return tile(tile, whole, left, at, whole, right, to, whole), emit
+
+
+def _outer(builder: Any, rows: list[Any], columns: list[Any], sums: list[Any]) -> list[Any]:
+    """The sums with every row times every column added."""
+    pairs = itertools.product(rows, columns)
+    return [_fused(builder, row, column, before) for (row, column), before in zip(pairs, sums, strict=True)]
+
+
+def _repeated(builder: Any, count: Any, values: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """LLVM's loop `for k in range(count): values = body(k, values)`.
+
+    It is not unrolled: a tile has enough to do in one turn, and unrolled code takes long to compile.
+    """
+    before, loop, after = builder.block, builder.append_basic_block("tile"), builder.append_basic_block("tiled")
+    builder.cbranch(builder.icmp_signed(">", count, _constant(0)), loop, after)
+    builder.position_at_end(loop)
+    k, turns = builder.phi(count.type), [builder.phi(value.type) for value in values]
+    k.add_incoming(_constant(0), before)
+    ends = body(k, turns)
+    following = builder.add(k, _constant(1))
+    k.add_incoming(following, loop)
+    for turn, value, end in zip(turns, values, ends, strict=True):
+        turn.add_incoming(value, before)
+        turn.add_incoming(end, loop)
+    again = builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+    # A loop is named by metadata that begin with themselves.
+    rolled = builder.module.add_metadata([ir.MetaDataString(builder.module, "llvm.loop.unroll.disable")])
+    name = builder.module.add_metadata([rolled, _constant(len(builder.module.metadata))])
+    name.operands = (name, rolled)
+    again.set_metadata("llvm.loop", name)
+    builder.position_at_end(after)
+    results = [builder.phi(value.type) for value in values]
+    for result, value, end in zip(results, values, ends, strict=True):
+        result.add_incoming(value, before)
+        result.add_incoming(end, loop)
+    return results
 
 
 @_operation

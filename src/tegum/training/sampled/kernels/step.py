@@ -20,7 +20,7 @@ from tegum.core.compiled.tiles import (
     COLUMNS,
     MOST_ROWS,
     VECTOR,
-    add_outer,
+    add_outers,
     add_products,
     add_tiles,
     columns_for,
@@ -63,14 +63,10 @@ def _make_project(rows):
         """Rows k … k + rows − 1 of the target, as many samples at once as there are registers for, then the rest."""
         wide = columns * VECTOR
         for g in range(0, width - wide + 1, wide):
-            tile = zeros(rows, columns)
-            for i in range(features):
-                tile = add_outer(tile, weights, i * hidden + k, 1, source, i * stride + g)
+            tile = add_outers(zeros(rows, columns), features, weights, k, 1, hidden, source, g, stride)
             store_tile(tile, target, k * stride + g, stride, VECTOR)
         for g in range(width // wide * wide, width, COLUMNS * VECTOR):
-            rest = zeros(rows, COLUMNS)
-            for i in range(features):
-                rest = add_outer(rest, weights, i * hidden + k, 1, source, i * stride + g)
+            rest = add_outers(zeros(rows, COLUMNS), features, weights, k, 1, hidden, source, g, stride)
             store_tile(rest, target, k * stride + g, stride, VECTOR)
 
     return project_rows
@@ -98,8 +94,7 @@ def _make_outputs(rows):
         slopes = add_tiles(slopes, slopes)
         for g in range(0, width, COLUMNS * VECTOR):
             z = spread_rows(rows, COLUMNS, s.bias, j)
-            for k in range(hidden):
-                z = add_outer(z, s.values, j * hidden + k, hidden, s.h, k * stride + g)
+            z = add_outers(z, hidden, s.values, j * hidden, hidden, 1, s.h, g, stride)
             x = load_tile(rows, COLUMNS, s.x, j * stride + g, stride, VECTOR)
             dz, loss = residuals(z, x, slopes, floor, loss)
             store_tile(dz, s.dz, j * stride + g, stride, VECTOR)
@@ -133,14 +128,12 @@ def _make_accumulate(rows):
         for k in range(0, hidden - COLUMNS + 1, COLUMNS):
             at = (j * hidden + k) * VECTOR
             tile = load_tile(rows, COLUMNS, dw, at, row, VECTOR)
-            for g in range(0, width, VECTOR):
-                tile = add_products(tile, left, j * stride + g, stride, right, k * stride + g, stride)
+            tile = add_products(tile, width // VECTOR, left, j * stride, stride, right, k * stride, stride)
             store_tile(tile, dw, at, row, VECTOR)
         for k in range(hidden // COLUMNS * COLUMNS, hidden):
             at = (j * hidden + k) * VECTOR
             column = load_tile(rows, 1, dw, at, row, VECTOR)
-            for g in range(0, width, VECTOR):
-                column = add_products(column, left, j * stride + g, stride, right, k * stride + g, stride)
+            column = add_products(column, width // VECTOR, left, j * stride, stride, right, k * stride, stride)
             store_tile(column, dw, at, row, VECTOR)
 
     return accumulate_rows
