@@ -187,6 +187,8 @@ small = dict(features=[tg.Correlated(2, 0.1)] * 3, hidden=2, seeds=2, snapshots=
 few = dict(batch=16, evaluation=16) if engine in ("kernel", "jax") else {}
 asked = "jax" if engine == "jax" else "auto"
 tg.train(spec.replace(**small, training=spec.training.replace(**few)), engine=asked, threads=2)
+if engine in ("flow", "jax"):
+    tg.train(spec, engine=asked, threads=2)  # JAX compiles a program for each shape, which takes 100 to 150 MB
 gc.collect()
 ctypes.CDLL(None).malloc_trim(0)
 before = status("VmRSS")
