@@ -171,6 +171,12 @@ def _aligned(size: int, dtype: type = np.float32) -> np.ndarray:
 
 
 @inlined
+def padded(hidden):
+    """The length of a row over the hidden dimension: see `pairs`."""
+    return -(-hidden // LANES) * LANES
+
+
+@inlined
 def _pack(weights, bias, target, features, hidden):
     """Weights (feature, hidden) and bias of one run into scratch."""
     for i in range(features):
@@ -191,9 +197,9 @@ def _unpack(source, weights, bias, features, hidden):
 def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, stream, train):
     """Draw a batch and return its summed loss; if `train`, add its gradient, in lanes, to s.dw and s.db.
 
-    For a large model one block takes a good part of a second, so the flag is checked between its parts.
+    For a large model one block takes a good part of a second, so the flag is checked between its parts. NaN is returned
+    once it is raised.
     """
-    row = -(-hidden // LANES) * LANES
     loss = 0.0
     samples = draw_count(tables, distribution, batch, stream)
     done = 0
@@ -203,37 +209,64 @@ def _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, 
         draw_block(tables, distribution, features, done, samples, stream, s.x, groups, stride)
         if is_set(s.stop):
             return math.nan
-        listed = hidden >= LEAST_HIDDEN and list_pairs(s.x, features, width, stride, s.x_first, s.x_sample, s.x_value)
-        if listed:
-            project_pairs(s.values, s.h_rows, features, hidden, row, width, s.x_first, s.x_sample, s.x_value)
-            rows_to_columns(s.h_rows, s.h, row, width, stride)
-        else:
-            project(s.values, s.x, s.h, features, hidden, width, stride)
+        listed = _to_hidden(s, features, hidden, width, stride)
         if is_set(s.stop):
             return math.nan
         loss += outputs(s, tables.importance, distribution * features, floor, features, hidden, width, stride)
         if is_set(s.stop):
             return math.nan
         if train:
-            if listed and list_pairs(s.dz, features, width, stride, s.dz_first, s.dz_sample, s.dz_value):
-                project_pairs(s.values, s.dh_rows, features, hidden, row, width, s.dz_first, s.dz_sample, s.dz_value)
-                accumulate_pairs(s.dw_rows, s.h_rows, features, hidden, row, s.dz_first, s.dz_sample, s.dz_value)
-            else:
-                project(s.values, s.dz, s.dh, features, hidden, width, stride)
-                if is_set(s.stop):
-                    return math.nan
-                accumulate(s.dw, s.dz, s.h, features, hidden, width, stride)
-                if listed:
-                    columns_to_rows(s.dh, s.dh_rows, row, width, stride)
-            if is_set(s.stop):
-                return math.nan
-            if listed:
-                accumulate_pairs(s.dw_rows, s.dh_rows, features, hidden, row, s.x_first, s.x_sample, s.x_value)
-            else:
-                accumulate(s.dw, s.x, s.dh, features, hidden, width, stride)
-        done += groups * LANES
+            _add_gradient(s, features, hidden, width, stride, listed)
+        done += width
     # Samples not drawn have nothing active, and nor have lanes beyond the batch.
-    empty = batch - done
+    return loss + _pass_empty(tables, s, features, batch - done, floor, distribution)
+
+
+@inlined
+def _to_hidden(s, features, hidden, width, stride):
+    """Compute h = Wᵀ x, and give whether the non-zero values of x are few, and have been listed for that."""
+    row, listed = padded(hidden), False
+    if hidden >= LEAST_HIDDEN:
+        listed = list_pairs(s.x, features, width, stride, s.x_first, s.x_sample, s.x_value)
+    if listed:
+        project_pairs(s.values, s.h_rows, features, hidden, row, width, s.x_first, s.x_sample, s.x_value)
+        rows_to_columns(s.h_rows, s.h, row, width, stride)
+    else:
+        project(s.values, s.x, s.h, features, hidden, width, stride)
+    return listed
+
+
+@inlined
+def _add_gradient(s, features, hidden, width, stride, listed):
+    """Add dW = dzᵀ h + xᵀ dh to s.dw, or to s.dw_rows what comes of lists; `listed` says whether x is in one.
+
+    It may stop in the middle once the flag is raised.
+    """
+    row = padded(hidden)
+    if listed and list_pairs(s.dz, features, width, stride, s.dz_first, s.dz_sample, s.dz_value):
+        project_pairs(s.values, s.dh_rows, features, hidden, row, width, s.dz_first, s.dz_sample, s.dz_value)
+        accumulate_pairs(s.dw_rows, s.h_rows, features, hidden, row, s.dz_first, s.dz_sample, s.dz_value)
+    else:
+        project(s.values, s.dz, s.dh, features, hidden, width, stride)
+        if not is_set(s.stop):
+            accumulate(s.dw, s.dz, s.h, features, hidden, width, stride)
+        if listed:
+            columns_to_rows(s.dh, s.dh_rows, row, width, stride)
+    if is_set(s.stop):
+        pass
+    elif listed:
+        accumulate_pairs(s.dw_rows, s.dh_rows, features, hidden, row, s.x_first, s.x_sample, s.x_value)
+    else:
+        accumulate(s.dw, s.x, s.dh, features, hidden, width, stride)
+
+
+@inlined
+def _pass_empty(tables, s, features, empty, floor, distribution):
+    """The summed loss of `empty` samples in which nothing is active; adds their gradient to s.db.
+
+    Their number is negative where lanes beyond the batch have been counted, which are such samples.
+    """
+    loss = 0.0
     if empty != 0:
         for j in range(features):
             z = s.bias[j]
@@ -323,79 +356,95 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
 
     Once the flag of `scratch_arrays` is raised it returns soon, and what it has written must be discarded.
     """
-    size = scratch_arrays.values.size
-    steps = record.steps
     tables, s = pointers(tables), pointers(scratch_arrays)
-    features, hidden, batch, floor = plan.features, plan.hidden, plan.batch, np.float32(plan.floor)
-    split = features * hidden
     if plan.optimiser != ADAMW and plan.optimiser != SGD:
         raise ValueError("the plan's optimiser must be one of SAMPLED_UPDATES")
-    row = -(-hidden // LANES) * LANES
+    size = scratch_arrays.values.size
     for run in range(first_run, last_run):
-        distribution, setting = plan.distribution[run], plan.setting[run]
-        beta1, beta2, eps = plan.beta1[setting], plan.beta2[setting], plan.eps[setting]
-        decay = plan.weight_decay[setting]
-        rates, corrections1, corrections2 = plan.rate[setting], plan.correction1[setting], plan.correction2[setting]
-        evaluation = runs.evaluation_stream[run]
-        # A diverged run may have left anything here, even in the padding.
-        _clear(s.values, size)
-        _clear(s.first, size)
-        _clear(s.second, size)
-        _clear(s.dw_rows, features * row)
-        _pack(runs.weights[run].ravel(), runs.bias[run], s.values, features, hidden)
-        _pack(runs.first[run], runs.first[run, split:], s.first, features, hidden)
-        _pack(runs.second[run], runs.second[run, split:], s.second, features, hidden)
-        for word in range(STREAM_WORDS):
-            s.stream[word] = runs.stream[run, word]
-        diverged_at = runs.diverged_at[run]
-        step, column = start, 0
-        if diverged_at < 0:
-            while True:
-                if is_set(s.stop):
-                    return
-                if column < steps.size and steps[column] == step:
-                    _unpack(
-                        s.values, record.weights[run, column].ravel(), record.bias[run, column], features, hidden
-                    )  # fmt: skip
-                    loss = _evaluate(
-                        tables, s, features, hidden, batch, plan.evaluation_batches, floor, distribution,
-                        most_groups, evaluation,
-                    )  # fmt: skip
-                    if is_set(s.stop):
-                        return
-                    record.loss[run, column] = loss
-                    column += 1
-                    if not (math.isfinite(loss) and _all_finite(s.values, size)):
-                        diverged_at = step
-                        column -= 1
-                        break
-                if step == stop:
-                    break
-                _clear(s.lanes, size * VECTOR)
-                loss = _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, s.stream, True)
-                if is_set(s.stop):
-                    return
-                if not math.isfinite(loss):
-                    diverged_at = step
-                    break
-                _gradient(s, size, 1 / batch)
-                if hidden >= LEAST_HIDDEN:
-                    add_rows(s.gradient, s.dw_rows, features, hidden, row, np.float32(1 / batch))
-                at = step - start
-                if plan.optimiser == ADAMW:
-                    _adamw(s, size, rates[at], decay, beta1, beta2, eps, corrections1[at], corrections2[at])
-                elif plan.optimiser == SGD:
-                    _sgd(s, size, rates[at], decay, beta1)
-                step += 1
-        if diverged_at >= 0:
+        _bring(s, runs, run, size, plan.features, plan.hidden)
+        column = 0
+        if runs.diverged_at[run] < 0:
+            column = _train(tables, plan, runs, record, run, start, stop, most_groups, s, size)
+        if is_set(s.stop):
+            return
+        if runs.diverged_at[run] >= 0:
             # Recorded snapshots stay, including one at the step whose batch then showed the divergence.
-            for late in range(column, steps.size):
+            for late in range(column, record.steps.size):
                 record.weights[run, late] = np.nan
                 record.bias[run, late] = np.nan
                 record.loss[run, late] = np.nan
-        runs.diverged_at[run] = diverged_at
-        _unpack(s.values, runs.weights[run].ravel(), runs.bias[run], features, hidden)
-        _unpack(s.first, runs.first[run], runs.first[run, split:], features, hidden)
-        _unpack(s.second, runs.second[run], runs.second[run, split:], features, hidden)
-        for word in range(STREAM_WORDS):
-            runs.stream[run, word] = s.stream[word]
+        _take_back(s, runs, run, plan.features, plan.hidden)
+
+
+@inlined
+def _bring(s, runs, run, size, features, hidden):
+    """Copy the state of a run into scratch."""
+    split = features * hidden
+    # A diverged run may have left anything here.
+    _clear(s.values, size)
+    _clear(s.first, size)
+    _clear(s.second, size)
+    _clear(s.dw_rows, features * padded(hidden))
+    _pack(runs.weights[run].ravel(), runs.bias[run], s.values, features, hidden)
+    _pack(runs.first[run], runs.first[run, split:], s.first, features, hidden)
+    _pack(runs.second[run], runs.second[run, split:], s.second, features, hidden)
+    for word in range(STREAM_WORDS):
+        s.stream[word] = runs.stream[run, word]
+
+
+@inlined
+def _take_back(s, runs, run, features, hidden):
+    """Copy scratch into the state of a run."""
+    split = features * hidden
+    _unpack(s.values, runs.weights[run].ravel(), runs.bias[run], features, hidden)
+    _unpack(s.first, runs.first[run], runs.first[run, split:], features, hidden)
+    _unpack(s.second, runs.second[run], runs.second[run, split:], features, hidden)
+    for word in range(STREAM_WORDS):
+        runs.stream[run, word] = s.stream[word]
+
+
+@inlined
+def _train(tables, plan, runs, record, run, start, stop, most_groups, s, size):
+    """Train the run in scratch and record it; give the number of its snapshots. It sets `diverged_at` if need be."""
+    features, hidden, batch, floor = plan.features, plan.hidden, plan.batch, np.float32(plan.floor)
+    distribution, setting = plan.distribution[run], plan.setting[run]
+    step, column, going = start, 0, True
+    while going:
+        if column < record.steps.size and record.steps[column] == step:
+            _unpack(s.values, record.weights[run, column].ravel(), record.bias[run, column], features, hidden)
+            loss = _evaluate(
+                tables, s, features, hidden, batch, plan.evaluation_batches, floor, distribution, most_groups,
+                runs.evaluation_stream[run],
+            )  # fmt: skip
+            record.loss[run, column] = loss
+            going = math.isfinite(loss) and _all_finite(s.values, size)
+            column += going
+        if going and step < stop:
+            _clear(s.lanes, size * VECTOR)
+            loss = _pass(tables, s, features, hidden, batch, floor, distribution, most_groups, s.stream, True)
+            going = math.isfinite(loss)
+            if going:
+                _update(plan, s, size, setting, step - start)
+                step += 1
+        elif going:
+            return column
+        if is_set(s.stop):
+            return column
+    runs.diverged_at[run] = step
+    return column
+
+
+@inlined
+def _update(plan, s, size, setting, at):
+    """Take the gradient out of the lanes, and step number `at` of this call."""
+    _gradient(s, size, 1 / plan.batch)
+    if plan.hidden >= LEAST_HIDDEN:
+        add_rows(s.gradient, s.dw_rows, plan.features, plan.hidden, padded(plan.hidden), np.float32(1 / plan.batch))
+    rate, decay = plan.rate[setting, at], plan.weight_decay[setting]
+    if plan.optimiser == ADAMW:
+        _adamw(
+            s, size, rate, decay, plan.beta1[setting], plan.beta2[setting], plan.eps[setting],
+            plan.correction1[setting, at], plan.correction2[setting, at],
+        )  # fmt: skip
+    elif plan.optimiser == SGD:
+        _sgd(s, size, rate, decay, plan.beta1[setting])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegum.core.compiled.compile import kernel
+from tegum.core.compiled.compile import inlined, kernel
 from tegum.core.compiled.lanes import LANES, gather, lane_numbers, load, pointers, select, splat, store, to_float
 from tegum.training.sampled.kernels.tables import GUIDE
 
@@ -42,49 +42,63 @@ def _next(s0, s1, s2, s3):
 @kernel
 def _draw_dense(tables, distribution, stream, x, groups, stride):
     """Fill x (features, groups · 16) with samples of one distribution; advance the stream."""
-    s0, s1 = load(stream, 0), load(stream, LANES)
-    s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
-    nothing = splat(np.float32(0))
+    state = load(stream, 0), load(stream, LANES), load(stream, 2 * LANES), load(stream, 3 * LANES)
     for one in range(tables.sets_of[distribution], tables.sets_of[distribution + 1]):
-        first, size = tables.set_first[one], tables.set_size[one]
-        components, gates = tables.set_components[one], tables.set_gates[one]
-        if components == 1:
-            for i in range(size):
-                limit, scale = splat(tables.limit[gates + i]), splat(tables.scale[gates + i])
-                row = (first + i) * stride
-                for g in range(groups):
-                    bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
-                    store(x, row + g * LANES, select(bits <= limit, to_float(bits) * scale, nothing))
+        if tables.set_components[one] == 1:
+            state = _draw_independent(tables, one, state, x, groups, stride)
         else:
-            bounds = tables.set_bounds[one]
-            step = splat(np.uint32(size))
-            for g in range(groups):
-                bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
-                # The position of each lane's own component in the table of gates.
-                component = splat(_ZERO)
-                for c in range(components - 1):
-                    after = select(bits < splat(tables.bounds[bounds + c]), splat(_ZERO), step)
-                    component = component + after
-                for i in range(size):
-                    bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
-                    if components <= FEW_COMPONENTS:
-                        limit, scale = splat(tables.limit[gates + i]), splat(tables.scale[gates + i])
-                        for c in range(1, components):
-                            before = component < splat(np.uint32(c * size))
-                            limit = select(before, limit, splat(tables.limit[gates + c * size + i]))
-                            scale = select(before, scale, splat(tables.scale[gates + c * size + i]))
-                    else:
-                        limit = gather(tables.limit, gates + i, component)
-                        scale = gather(tables.scale, gates + i, component)
-                    store(
-                        x,
-                        (first + i) * stride + g * LANES,
-                        select(bits <= limit, to_float(bits) * scale, nothing),
-                    )
-    store(stream, 0, s0)
-    store(stream, LANES, s1)
-    store(stream, 2 * LANES, s2)
-    store(stream, 3 * LANES, s3)
+            state = _draw_mixture(tables, one, state, x, groups, stride)
+    for k in range(4):
+        store(stream, k * LANES, state[k])
+
+
+@inlined
+def _draw_independent(tables, one, state, x, groups, stride):
+    """Draw a set in which features are active independently."""
+    s0, s1, s2, s3 = state
+    gates, nothing = tables.set_gates[one], splat(np.float32(0))
+    for i in range(tables.set_size[one]):
+        limit, scale = splat(tables.limit[gates + i]), splat(tables.scale[gates + i])
+        row = (tables.set_first[one] + i) * stride
+        for g in range(groups):
+            bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+            store(x, row + g * LANES, select(bits <= limit, to_float(bits) * scale, nothing))
+    return s0, s1, s2, s3
+
+
+@inlined
+def _draw_mixture(tables, one, state, x, groups, stride):
+    """Draw a set that is a mixture: a component for each sample, then its features, which are independent given it."""
+    s0, s1, s2, s3 = state
+    first, size, bounds = tables.set_first[one], tables.set_size[one], tables.set_bounds[one]
+    step, nothing = splat(np.uint32(size)), splat(np.float32(0))
+    for g in range(groups):
+        bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+        # The position of each lane's own component in the table of gates.
+        component = splat(_ZERO)
+        for c in range(tables.set_components[one] - 1):
+            after = select(bits < splat(tables.bounds[bounds + c]), splat(_ZERO), step)
+            component = component + after
+        for i in range(size):
+            bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+            limit, scale = _gates(tables, one, i, component)
+            store(x, (first + i) * stride + g * LANES, select(bits <= limit, to_float(bits) * scale, nothing))
+    return s0, s1, s2, s3
+
+
+@inlined
+def _gates(tables, one, i, component):
+    """The gate of feature i in each lane's own component, and what its random bits are multiplied with."""
+    gates, size, components = tables.set_gates[one], tables.set_size[one], tables.set_components[one]
+    if components > FEW_COMPONENTS:
+        limit, scale = gather(tables.limit, gates + i, component), gather(tables.scale, gates + i, component)
+    else:
+        limit, scale = splat(tables.limit[gates + i]), splat(tables.scale[gates + i])
+        for c in range(1, components):
+            before = component < splat(np.uint32(c * size))
+            limit = select(before, limit, splat(tables.limit[gates + c * size + i]))
+            scale = select(before, scale, splat(tables.scale[gates + c * size + i]))
+    return limit, scale
 
 
 @kernel
