@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from statistics import fmean, median
 from typing import Any
 
@@ -239,6 +241,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured here")
     parser.add_argument("--probe", choices=("tegum", "eager"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    kinds = {PEERS[name].kind for name in arguments.peer or PEERS}
+    if kinds & {"eager", "compile"} and find_spec("torch") is None:
+        parser.error("PyTorch is not installed: pip install -e '.[bench]', or choose peers without it by --peer")
+    if "compile" in kinds and which(os.environ.get("CXX", "g++")) is None:
+        parser.error("torch.compile needs a C++ compiler, g++ or what CXX names; or choose other peers by --peer")
     try:
         machine.confine(arguments.threads)
     except ValueError as error:
