@@ -19,18 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from units import UNITS
 
 RESAMPLES = 4000
-
-# As numba names it; what a machine lacks it cannot run.
-UNITS = {
-    "native": {},
-    "AVX2": {
-        "NUMBA_CPU_NAME": "znver3",
-        "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+popcnt,+sse4.2,+f16c,+lzcnt",
-    },
-    "SSE": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"},
-}
 
 
 def cases() -> dict[str, Callable[[], object]]:

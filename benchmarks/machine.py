@@ -1,4 +1,4 @@
-"""The machine, and how fast it multiplies matrices: the yardstick for every time measured here.
+"""The machine, and how fast it multiplies matrices: a yardstick for every time measured here.
 
 Run as a script, it prints both as JSON.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 SIZE = 1024
-PACKAGES = ("tegum", "numpy", "scipy", "numba", "jax", "torch")
+PACKAGES = ("tegum", "numpy", "numba", "jax", "torch")
 # Whichever BLAS NumPy was built with, one of these sets its threads; it reads them when it is loaded.
 BLAS_THREADS = (
     "OPENBLAS_NUM_THREADS",
@@ -79,6 +79,12 @@ def _sgemm_here(seconds: float = 1.0) -> float:
     return 2 * SIZE**3 / best / 1e9
 
 
+def vector_unit() -> str:
+    """The vector unit that tegum's kernels are compiled for here; asked in a separate process, which loads them."""
+    command = [sys.executable, "-c", "from tegum.core.compiled.target import UNIT; print(UNIT.name)"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def busy_share(seconds: float = 0.2) -> float:
     """Share of this program's cores that others keep busy, measured over some seconds in which it does nothing.
 
@@ -117,7 +123,7 @@ def cpu_model() -> str:
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """Processor, cores, sgemm rate (GFLOP/s) with this many threads, and versions."""
+    """Processor, cores, vector unit of tegum's kernels, sgemm rate (GFLOP/s) with this many threads, and versions."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -131,6 +137,8 @@ def describe(threads: int) -> dict[str, Any]:
         "cores_present": os.cpu_count(),
         "cores_used": cores,
         "threads": threads,
+        "unit": vector_unit(),
+        "date": time.strftime("%Y-%m-%d"),
         "sgemm_gflops": sgemm_gflops(threads),
         "versions": versions,
     }
