@@ -9,6 +9,7 @@ that share one gate, then all other mixtures. All arrays are flat; "row" r of an
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +23,10 @@ from tegum.core.features.tables import MixtureTable
 from tegum.core.population.kernel.memory import RECORD, STATE, Scratch, SecondDerivatives, aligned
 from tegum.core.population.truncation import SHORTER, window
 from tegum.core.stopping import current
+
+_SERIES = 16
+"""How many series and plans are kept, which nobody changes: a search asks for the same few again and again. The
+longest series has 4 MB."""
 
 COLUMNS = 4 + len(SHORTER)
 """Numbers kept for each frequency, see `frequencies`."""
@@ -75,6 +80,7 @@ class Group:
     tables: Float[np.ndarray, "block row_lane"]
 
 
+@functools.lru_cache(maxsize=_SERIES)
 def frequencies(count: int) -> Float[np.ndarray, "frequency column"]:
     """The odd frequencies k = 1, 3, … of a truncated series with its windows.
 
@@ -96,6 +102,7 @@ def frequencies(count: int) -> Float[np.ndarray, "frequency column"]:
     return np.ascontiguousarray(np.stack([k, 1 / k, full / k, full / k**2, *(w / k**2 for w in less)], -1))
 
 
+@functools.lru_cache(maxsize=_SERIES)
 def frequencies_in_lanes(count: int) -> Float[np.ndarray, "group column lane"]:
     """The frequencies in groups of eight, an even number of groups: their k and w/k."""
     columns = frequencies(count)[:, [0, 2]]
@@ -192,6 +199,7 @@ def _structure(distribution: FeatureDistribution) -> tuple:
     return tuple(found)
 
 
+@functools.lru_cache(maxsize=_SERIES)
 def _plan(structure: tuple, hidden: int) -> Plan:
     kinds = [kind for kind, _, _ in structure]
     sizes = [len(features) for _, features, _ in structure]
