@@ -77,7 +77,7 @@ def _add(to, entry, value):
 def _segment(s, p, b, turn, own):
     """Write S_0, S_1 and S_2 of the segment of position p to the rows of their series."""
     zero = splat(0.0)
-    sign, root, crosses = crossing(s, p, b, turn)
+    sign, root, crosses = crossing(s, p, b, sign_of(b), turn)
     square = root * root
     cube = square * root
     of_sign = sign * (splat(1.0) - root - root)

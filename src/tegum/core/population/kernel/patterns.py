@@ -77,16 +77,16 @@ def sign_of(x):
 
 
 @part
-def crossing(s, p, b, turn):
+def crossing(s, p, b, sign_b, turn):
     """Where z = b + a U changes its sign: from −sign to sign at U = root, and whether it does.
 
     Where it does not, the sign is that of all z and the root 0; no difference of nearly equal numbers is taken.
-    `turn` is π / 2 M.
+    `sign_b` is the sign of b, `turn` π / 2 M.
     """
     zero = splat(0.0)
     end = get(s, p, row.COUPLING) + b
     sign_end = sign_of(end)
-    crosses = sign_of(b) * sign_end < zero
+    crosses = sign_b * sign_end < zero
     root = select(crosses, negative(b) * turn * get(s, p, row.INVERSE), zero)
     return select(crosses, sign_end, sign_of(end + b)), root, crosses
 
@@ -104,13 +104,14 @@ def integrals(plan, s, j, b, turn):
     """
     zero = splat(0.0)
     half, third = splat(0.5), splat(1 / 3)
+    sign_b = sign_of(b)
     total, mean, signed, size = zero, zero, zero, zero
     own_size, own_sign, own_square = zero, zero, zero
     for p in range(plan.features):
         a = get(s, p, row.COUPLING)
         lone = get(s, p, row.LONE)
         end = a + b
-        sign, root, _ = crossing(s, p, b, turn)
+        sign, root, _ = crossing(s, p, b, sign_b, turn)
         along = root * b
         mean_z = fma(half, a, b)
         of_signed = sign * (fma(b, end, third * a * a) - splat(2 / 3) * along * b)

@@ -24,7 +24,7 @@ from tegum.core.population.kernel.memory import RECORD, STATE, Scratch, SecondDe
 from tegum.core.population.truncation import SHORTER, window
 from tegum.core.stopping import current
 
-_SERIES = 16
+_KEPT = 16
 """How many series and plans are kept, which nobody changes: a search asks for the same few again and again. The
 longest series has 4 MB."""
 
@@ -80,7 +80,7 @@ class Group:
     tables: Float[np.ndarray, "block row_lane"]
 
 
-@functools.lru_cache(maxsize=_SERIES)
+@functools.lru_cache(maxsize=_KEPT)
 def frequencies(count: int) -> Float[np.ndarray, "frequency column"]:
     """The odd frequencies k = 1, 3, … of a truncated series with its windows.
 
@@ -102,7 +102,7 @@ def frequencies(count: int) -> Float[np.ndarray, "frequency column"]:
     return np.ascontiguousarray(np.stack([k, 1 / k, full / k, full / k**2, *(w / k**2 for w in less)], -1))
 
 
-@functools.lru_cache(maxsize=_SERIES)
+@functools.lru_cache(maxsize=_KEPT)
 def frequencies_in_lanes(count: int) -> Float[np.ndarray, "group column lane"]:
     """The frequencies in groups of eight, an even number of groups: their k and w/k."""
     columns = frequencies(count)[:, [0, 2]]
@@ -199,7 +199,7 @@ def _structure(distribution: FeatureDistribution) -> tuple:
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=_SERIES)
+@functools.lru_cache(maxsize=_KEPT)
 def _plan(structure: tuple, hidden: int) -> Plan:
     kinds = [kind for kind, _, _ in structure]
     sizes = [len(features) for _, features, _ in structure]
