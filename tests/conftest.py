@@ -10,7 +10,12 @@ import pytest  # noqa: E402
 matplotlib.use("agg")
 
 
-LONG = {"training/flow/test_engine.py", "tests/core/test_arguments.py"}
+LONG = {
+    "core/compiled/test_tiles.py",
+    "tests/core/test_arguments.py",
+    "training/flow/test_engine.py",
+    "training/sampled/test_vector_units.py",
+}
 """Files that would take too much of the time for the README's tests, and run with the quick forms."""
 
 

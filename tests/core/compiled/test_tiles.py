@@ -14,7 +14,7 @@ import pytest
 from tegum.core.compiled import tiles
 from tegum.core.compiled.compile import kernel
 from tegum.core.compiled.target import UNIT
-from tegum.core.compiled.tiles import COLUMNS, MOST_ROWS, VECTOR, columns_for
+from tegum.core.compiled.tiles import MOST_ROWS, TILE_COLUMNS, VECTOR, columns_for
 
 SIZES = [(rows, columns_for(rows)) for rows in range(1, MOST_ROWS + 1)] + [(3, 1), (MOST_ROWS, 1)]
 
@@ -86,8 +86,8 @@ def test_a_tile_and_its_operands_fit_into_registers(rows):
     columns = columns_for(rows)
     assert rows * columns + columns + 1 <= UNIT.registers
     # A block of samples is a multiple of 32 wide.
-    assert 32 % (COLUMNS * VECTOR) == 0
-    assert columns % COLUMNS == 0
+    assert 32 % (TILE_COLUMNS * VECTOR) == 0
+    assert columns % TILE_COLUMNS == 0
 
 
 # Writes, for each product of a training step, the loops of its code that multiply: [multiplications, moves of vectors

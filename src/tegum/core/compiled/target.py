@@ -29,6 +29,7 @@ def vector_unit(features: str) -> VectorUnit:
     """The vector unit of a processor with these features, as LLVM writes them: "+avx2,-avx512f,+fma".
 
     Example:
+        >>> from tegum.core.compiled.target import vector_unit
         >>> vector_unit("+sse4.2,+avx,+avx2,+fma,-avx512f")
         VectorUnit(name='AVX2', lanes=8, registers=16, fused=True)
 

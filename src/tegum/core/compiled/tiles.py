@@ -28,7 +28,7 @@ VECTOR = UNIT.lanes
 MOST_ROWS = 6
 """The rows of the largest tile."""
 
-COLUMNS = 4 if (UNIT.lanes, UNIT.registers) == (4, 32) else 2
+TILE_COLUMNS = 4 if (UNIT.lanes, UNIT.registers) == (4, 32) else 2
 """The columns of a tile: with six rows, its sums and what is multiplied take 15 of 16 registers, or 29 of 32."""
 
 
@@ -56,12 +56,13 @@ def columns_for(rows: int) -> int:
     """The columns of a tile of fewer rows: as many as there are registers for, and for what is multiplied.
 
     Example:
-        >>> columns_for(2) >= columns_for(6) >= COLUMNS
+        >>> from tegum.core.compiled.tiles import TILE_COLUMNS, columns_for
+        >>> columns_for(2) >= columns_for(6) >= TILE_COLUMNS
         True
 
     """
-    columns = COLUMNS
-    while 2 * columns * rows + 2 * columns + 1 <= UNIT.registers and columns < 4 * COLUMNS:
+    columns = TILE_COLUMNS
+    while 2 * columns * rows + 2 * columns + 1 <= UNIT.registers and columns < 4 * TILE_COLUMNS:
         columns *= 2
     return columns
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from tegum.core.compiled.compile import kernel, part
 from tegum.core.compiled.tiles import (
-    COLUMNS,
     MOST_ROWS,
+    TILE_COLUMNS,
     VECTOR,
     add_outers,
     add_products,
@@ -65,8 +65,8 @@ def _make_project(rows):
         for g in range(0, width - wide + 1, wide):
             tile = add_outers(zeros(rows, columns), features, weights, k, 1, hidden, source, g, stride)
             store_tile(tile, target, k * stride + g, stride, VECTOR)
-        for g in range(width // wide * wide, width, COLUMNS * VECTOR):
-            rest = add_outers(zeros(rows, COLUMNS), features, weights, k, 1, hidden, source, g, stride)
+        for g in range(width // wide * wide, width, TILE_COLUMNS * VECTOR):
+            rest = add_outers(zeros(rows, TILE_COLUMNS), features, weights, k, 1, hidden, source, g, stride)
             store_tile(rest, target, k * stride + g, stride, VECTOR)
 
     return project_rows
@@ -88,14 +88,14 @@ def project(weights, source, target, features, hidden, width, stride):
 def _make_outputs(rows):
     def outputs_of_rows(s, importance, importance_at, floor, hidden, width, stride, j):
         """Outputs j … j + rows − 1; gives their loss."""
-        loss = zeros(1, COLUMNS)
+        loss = zeros(1, TILE_COLUMNS)
         sums = load_tile(rows, 1, s.db, j * VECTOR, VECTOR, VECTOR)
         slopes = spread_rows(rows, 1, importance, importance_at + j)
         slopes = add_tiles(slopes, slopes)
-        for g in range(0, width, COLUMNS * VECTOR):
-            z = spread_rows(rows, COLUMNS, s.bias, j)
+        for g in range(0, width, TILE_COLUMNS * VECTOR):
+            z = spread_rows(rows, TILE_COLUMNS, s.bias, j)
             z = add_outers(z, hidden, s.values, j * hidden, hidden, 1, s.h, g, stride)
-            x = load_tile(rows, COLUMNS, s.x, j * stride + g, stride, VECTOR)
+            x = load_tile(rows, TILE_COLUMNS, s.x, j * stride + g, stride, VECTOR)
             dz, loss = residuals(z, x, slopes, floor, loss)
             store_tile(dz, s.dz, j * stride + g, stride, VECTOR)
             sums = add_tiles(sums, row_sums(dz))
@@ -125,12 +125,12 @@ def _make_accumulate(rows):
     def accumulate_rows(dw, left, right, hidden, width, stride, j):
         """Rows j … j + rows − 1 of dw."""
         row = hidden * VECTOR
-        for k in range(0, hidden - COLUMNS + 1, COLUMNS):
+        for k in range(0, hidden - TILE_COLUMNS + 1, TILE_COLUMNS):
             at = (j * hidden + k) * VECTOR
-            tile = load_tile(rows, COLUMNS, dw, at, row, VECTOR)
+            tile = load_tile(rows, TILE_COLUMNS, dw, at, row, VECTOR)
             tile = add_products(tile, width // VECTOR, left, j * stride, stride, right, k * stride, stride)
             store_tile(tile, dw, at, row, VECTOR)
-        for k in range(hidden // COLUMNS * COLUMNS, hidden):
+        for k in range(hidden // TILE_COLUMNS * TILE_COLUMNS, hidden):
             at = (j * hidden + k) * VECTOR
             column = load_tile(rows, 1, dw, at, row, VECTOR)
             column = add_products(column, width // VECTOR, left, j * stride, stride, right, k * stride, stride)
