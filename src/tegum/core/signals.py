@@ -29,7 +29,7 @@ _asked: list[int] = []
 _lost: list[int] = []
 """The same signal, while Python has dropped the exception that it raised and it has not been repeated."""
 
-_LATER = 0.02
+LATER = 0.02
 """How long after its exception was dropped a signal is repeated, in seconds."""
 
 
@@ -49,7 +49,7 @@ def listen() -> None:
         # A finaliser, or a callback of a weak reference: importing modules makes many of those.
         if _asked and issubclass(dropped.exc_type, KeyboardInterrupt):
             _lost[:] = _asked
-            threading.Timer(_LATER, _repeat).start()
+            threading.Timer(LATER, _repeat).start()
         else:
             before(dropped)
 

@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Int, UInt32
 
-_Result = TypeVar("_Result")
+from tegum.core.signals import LATER
 
-_LATER = 0.02
-"""How long after a lost interruption it is repeated, in seconds."""
+_Result = TypeVar("_Result")
 
 
 class Stopped(Exception):  # noqa: N818 (it is no error, and never leaves this module's threads)
@@ -129,7 +128,7 @@ def heard() -> Iterator[None]:
         ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if ours and issubclass(lost.exc_type, KeyboardInterrupt):
             # A real signal, which also wakes what sleeps or waits.
-            threading.Timer(_LATER, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+            threading.Timer(LATER, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
         else:
             before(lost)
 

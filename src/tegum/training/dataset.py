@@ -139,20 +139,11 @@ def code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-@cache
 def vector_unit() -> str:
     """The vector unit that compiled code uses here: "AVX-512", "AVX2", "NEON", or the processor's architecture."""
-    import llvmlite.binding as llvm
-    from numba.core import config
+    from tegum.core.compiled.target import UNIT
 
-    # According to numba's settings, which a user may have restricted.
-    given = getattr(config, "CPU_FEATURES", None)
-    known = llvm.get_host_cpu_features().flatten() if given is None else given
-    features = {feature.removeprefix("+") for feature in known.split(",") if not feature.startswith("-")}
-    for feature, name in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("neon", "NEON")):
-        if feature in features:
-            return name
-    return platform.machine()
+    return UNIT.name
 
 
 @cache

@@ -240,7 +240,7 @@ def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, i
     match engine:
         case "kernel":
             batch = getattr(training, "batch", 1)
-            # Samples are stored in sixteen lanes, and so is the gradient of each parameter.
+            # The gradient of each parameter has a number for each lane of a register, sixteen at most.
             width = 16 * min(max(512 // (n + 4), 8), 64)
             block = width * (2 * (n + 4) + 4 * (m + 16)) + 0.2 * width * n
             of_thread = 4 * ((16 + 4) * (n + 4) * (m + 1) + (n + 4) * (m + 16)) + int(4 * block)

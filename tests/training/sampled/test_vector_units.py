@@ -65,7 +65,8 @@ def runs_avx2() -> bool:
 
 @X86
 @pytest.mark.parametrize(
-    ("name", "processor", "features"), [("AVX2", "haswell", "+avx,+avx2,+fma,+bmi,+bmi2"), ("SSE", "x86-64", "+sse2")]
+    ("name", "processor", "features"),
+    [("AVX2", "haswell", "+avx,+avx2,+fma,+bmi,+bmi2"), (platform.machine(), "x86-64", "+sse2")],
 )
 def test_training_is_right_on_other_vector_units(tmp_path: Path, name: str, processor: str, features: str):
     if name == "AVX2" and not runs_avx2():

@@ -93,8 +93,8 @@ def jump_attribution(
 
     Elhage et al. 2022 ("Discrete 'Energy Level' Jumps") suspect that smooth decreases of the loss in larger models are
     composed of many small jumps. Each run's loss is compared with its own jumps (`find_jumps`) and with those of all
-    others, as runs follow a common course; what its own explain beyond that is the excess. How large it would be if
-    the loss were made of jumps, is told by synthetic losses. Measures and nulls are described in
+    others, as runs follow a common course; what its own explain beyond that is the excess. Synthetic
+    losses made only of jumps show how large it would then be. Measures and nulls are described in
     `tegum.analysis.dynamics.own_jumps` and `tegum.analysis.dynamics.attribution`.
 
     Args:

@@ -120,8 +120,8 @@ def superposition_onset(
 
     Returns:
         The state of each run at each snapshot: numbers of represented features, |W|²_F, interference, and the
-        completed fraction of the fall of the loss. `begins` tells in which step each run enters superposition.
-        Without completed runs there are none in it.
+        completed fraction of the fall of the loss. `begins` gives the step at which each run enters superposition.
+        Without completed runs it is empty.
 
     Raises:
         ValueError: `run` is not a trajectory of one Spec, a completed run is not finite, a flow has a loss below

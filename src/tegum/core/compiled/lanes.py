@@ -82,7 +82,8 @@ def multiply_add(builder: Any, short: str, x: Any, y: Any, z: Any) -> Any:
     return builder.fadd(builder.fmul(x, y), z)
 
 
-def _splat(builder: Any, value: Any, lanes: int = LANES) -> Any:
+def spread(builder: Any, value: Any, lanes: int = LANES) -> Any:
+    """LLVM's vector with one number in every lane."""
     vector = ir.VectorType(value.type, lanes)
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, value, ir.Constant(_U32, 0))
@@ -194,7 +195,7 @@ def gather(typingctx: Any, array: Any, base: Any, indices: Any) -> Any:
         first = pointer_to(context, builder, sig.args[0], args[0], args[1])
         address = ir.IntType(64)
         wide = ir.VectorType(address, LANES)
-        start = _splat(builder, builder.ptrtoint(first, address))
+        start = spread(builder, builder.ptrtoint(first, address))
         offset = builder.shl(builder.zext(args[2], wide), ir.Constant(wide, [2] * LANES))
         pointers = builder.inttoptr(builder.add(start, offset), ir.VectorType(first.type, LANES))
         everywhere = ir.Constant(mask.vector, [1] * LANES)
@@ -211,7 +212,7 @@ def splat(typingctx: Any, value: Any) -> Any:
     result = _LANES_OF[value]
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _splat(builder, args[0], result.lanes)
+        return spread(builder, args[0], result.lanes)
 
     return result(value), emit
 

@@ -5,6 +5,7 @@ That is this machine's processor, unless NUMBA_CPU_NAME and NUMBA_CPU_FEATURES n
 
 from __future__ import annotations
 
+import platform
 from typing import Any, NamedTuple
 
 from llvmlite import binding as llvm
@@ -17,6 +18,7 @@ class VectorUnit(NamedTuple):
     """What matters to kernels of a vector unit."""
 
     name: str
+    """"AVX-512", "AVX2", "NEON", or for any other the processor's architecture."""
     lanes: int
     """Lanes of float32 in a register."""
     registers: int
@@ -41,7 +43,7 @@ def vector_unit(features: str) -> VectorUnit:
         return VectorUnit("AVX2", 8, 16, fused="fma" in there)
     if "neon" in there:
         return VectorUnit("NEON", 4, 32, fused=True)
-    return VectorUnit("SSE", 4, 16, fused=False)
+    return VectorUnit(platform.machine(), 4, 16, fused=False)
 
 
 def _features() -> str:

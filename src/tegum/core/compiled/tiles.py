@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, models, register_model
 
-from tegum.core.compiled.lanes import multiply_add, pointer_to
+from tegum.core.compiled.lanes import multiply_add, pointer_to, spread
 from tegum.core.compiled.target import UNIT
 
 VECTOR = UNIT.lanes
@@ -86,16 +86,8 @@ class _Place:
     def store(self, value: Any, offset: Any) -> None:
         self.builder.store(value, self.builder.bitcast(self._at(offset), self.vector.as_pointer()), align=4)
 
-    def spread(self, offset: Any) -> Any:
-        return splat(self.builder, self.builder.load(self._at(offset)))
-
-
-def splat(builder: Any, value: Any) -> Any:
-    """LLVM's vector with one number in every lane."""
-    vector = ir.VectorType(value.type, VECTOR)
-    nothing = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), VECTOR), [0] * VECTOR))
+    def splat(self, offset: Any) -> Any:
+        return spread(self.builder, self.builder.load(self._at(offset)), VECTOR)
 
 
 def _times(builder: Any, step: Any, k: int) -> Any:
@@ -128,7 +120,7 @@ def spread_rows(typingctx: Any, rows: Any, columns: Any, array: Any, at: Any) ->
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         place = _Place(context, builder, sig.args[2], *args[2:])
-        rows = [place.spread(_constant(r)) for r in range(tile.rows)]
+        rows = [place.splat(_constant(r)) for r in range(tile.rows)]
         return _packed(builder, tile, [row for row in rows for _ in range(tile.columns)])
 
     return tile(rows, columns, array, at), emit
@@ -196,7 +188,7 @@ def add_outers(
         def term(k: Any, sums: list[Any]) -> list[Any]:
             first, begun = builder.mul(k, step), builder.mul(k, stride)
             vectors = [rights.load(builder.add(begun, _constant(c * VECTOR))) for c in range(tile.columns)]
-            factors = [lefts.spread(builder.add(first, offset)) for offset in offsets]
+            factors = [lefts.splat(builder.add(first, offset)) for offset in offsets]
             return _outer(builder, factors, vectors, sums)
 
         return _packed(builder, tile, _repeated(builder, args[1], _unpacked(builder, tile, args[0]), term))
@@ -302,7 +294,7 @@ def residuals(typingctx: Any, z: Any, x: Any, slopes: Any, floor: Any, loss: Any
     """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        lowest = splat(builder, args[3])
+        lowest = spread(builder, args[3], VECTOR)
         steep = _unpacked(builder, slopes, args[2])
         derivatives: list[Any] = []
         # One chain for each column would wait for itself: squares are added within a column first, in pairs.

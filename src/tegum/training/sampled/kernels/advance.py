@@ -361,7 +361,7 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
         raise ValueError("the plan's optimiser must be one of SAMPLED_UPDATES")
     size = scratch_arrays.values.size
     for run in range(first_run, last_run):
-        _bring(s, runs, run, size, plan.features, plan.hidden)
+        _load_run(s, runs, run, size, plan.features, plan.hidden)
         column = 0
         if runs.diverged_at[run] < 0:
             column = _train(tables, plan, runs, record, run, start, stop, most_groups, s, size)
@@ -373,11 +373,11 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
                 record.weights[run, late] = np.nan
                 record.bias[run, late] = np.nan
                 record.loss[run, late] = np.nan
-        _take_back(s, runs, run, plan.features, plan.hidden)
+        _store_run(s, runs, run, plan.features, plan.hidden)
 
 
 @inlined
-def _bring(s, runs, run, size, features, hidden):
+def _load_run(s, runs, run, size, features, hidden):
     """Copy the state of a run into scratch."""
     split = features * hidden
     # A diverged run may have left anything here.
@@ -393,7 +393,7 @@ def _bring(s, runs, run, size, features, hidden):
 
 
 @inlined
-def _take_back(s, runs, run, features, hidden):
+def _store_run(s, runs, run, features, hidden):
     """Copy scratch into the state of a run."""
     split = features * hidden
     _unpack(s.values, runs.weights[run].ravel(), runs.bias[run], features, hidden)
