@@ -53,6 +53,18 @@ def cases() -> dict[str, Callable[[], object]]:
         distribution, starts = tg.FeatureDistribution(pairs), rng.normal(size=(6, 6, 2)) * 0.6
         return lambda: [tg.critical_point(start, np.zeros(6), distribution, tol=1e-4) for start in starts]
 
+    def large_critical_point() -> Callable:
+        # A few steps from the same place, so that the checkouts do the same work.
+        distribution, start = tg.FeatureDistribution([tg.Independent(40, 0.05)]), rng.normal(size=(40, 5)) * 0.4
+        return lambda: tg.critical_point(start, np.zeros(40), distribution, tol=1e-6, steps=3, corners=())
+
+    def hessian(features: list, hidden: int) -> Callable:
+        from tegum.core.population.evaluate import evaluate
+
+        distribution = tg.FeatureDistribution(features)
+        weights, bias = rng.normal(size=(1, distribution.n, hidden)) * 0.4, rng.normal(size=(1, distribution.n)) * 0.1
+        return lambda: evaluate(weights, bias, distribution, order=2, tol=1e-6)
+
     descent = tg.Exact(steps=60, optimiser="gd", rate=0.05)
     return {
         "6x2": training(pairs, tg.Sampled(steps=1200), 128),
@@ -72,6 +84,9 @@ def cases() -> dict[str, Callable[[], object]]:
         "flow, pairs": training(pairs, tg.Flow(duration=20.0), 8),
         "flow, linear": training(pairs, tg.Flow(duration=50.0), 8, activation="linear"),
         "critical points": critical_points(),
+        "critical points, 40x5": large_critical_point(),
+        "Hessian, pairs": hessian(pairs, 2),
+        "Hessian, 40x5": hessian([tg.Independent(40, 0.05)], 5),
     }
 
 

@@ -228,8 +228,6 @@ class _Tracer:
             tol=LOSS_ACCURACY,
             activation=self.plane.spec.activation,
             strict=False,
-            # The direction of a step needs no error bound.
-            certain=False,
         )
         widths = np.diag([(beside[k] - beside[k + 1])[k // 2] for k in (0, 2)])
         losses = found.loss.reshape(-1, 2, 2)

@@ -234,12 +234,12 @@ class Surface:
             bias,
             self.features,
             order=2,
-            # Differences of gradients are no more accurate; a tighter tolerance would use every available frequency.
+            # A tighter tolerance would use every available frequency.
             tol=max(self.tol, 1e-10 if tol is None else tol),
             activation=self.activation,
             strict=False,
-            # The direction of a step needs no error bound.
-            certain=tol is None,
+            # Gradients are asked for on their own, and the direction of a step needs none.
+            only_highest=True,
         )
         assert found.hessian is not None
         assert found.hessian_error is not None

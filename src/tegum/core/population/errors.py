@@ -1,114 +1,85 @@
-"""Loss and gradient from the fused kernel, and bounds on their errors: truncation, differences, rounding."""
+"""Loss, gradient and Hessian from the fused kernel, and bounds on their errors: truncation, rounding, corners."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.population.autodiff.set_arrays import AlikeSets, series_of
+from tegum.core.population.parameters import hessian_in_parameters
 from tegum.core.population.truncation import MARGIN, UNCOUPLED
 from tegum.core.population.truncation_tail import WEAK_PHASE, tail_bounds
 
-_DIFFERENCE_STEP = 2e-6
-"""The step of a central difference, relative to the scale of the parameter. Its own error, a third derivative times the
-square of the step, and the rounding of the gradients divided by the step are then both about 1e-10 of the Hessian."""
+_ROUNDING = 1e-15
+"""The rounding of a coupling or a bias, relative to the reach of z."""
 
-_LEAST_SCALE = 1e-3
-"""The smallest scale of a parameter: with a smaller one, differences would be nothing but rounding."""
+_HESSIAN_ROUNDING = 1e-13
+"""The rounding of second derivatives in couplings and biases, relative to the largest terms."""
+
+_LEAST_REACH = 1e-30
+"""Stands for a reach of zero, by which one could not divide."""
 
 _NUMBERS_AT_ONCE = 2**22
-"""The most numbers held at once in the displaced models, or the couplings, of one call."""
+"""The most numbers held at once in the second derivatives, or the couplings, of one call."""
 
 
 def kernel_values(
-    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int, threads: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Loss (run,), gradient (run, P), and the error of the loss estimated from fewer frequencies."""
-    from tegum.core.population.kernel.evaluate import value_and_gradient
-
-    n, m = shape
-    weights, bias = _split(theta, n, m)
-    # Comparing distributions for equality takes longer than a small model's loss.
-    same = all(each is features[0] for each in features)
-    loss, dw, db, error = value_and_gradient(
-        np.ascontiguousarray(weights),
-        np.ascontiguousarray(bias),
-        features[0] if same else features,
-        frequencies=count,
-        threads=threads,
-    )
-    return loss, np.concatenate([dw.reshape(len(theta), -1), db], 1), error
-
-
-class Differences(NamedTuple):
-    """Differences of the gradient over a step of each parameter in both directions."""
-
-    slope: np.ndarray
-    """Central differences, (run, P, P): the Hessian, not yet symmetric."""
-    bend: np.ndarray
-    """How much the differences to the two sides disagree, (run, P, P)."""
-
-
-def differences(
     theta: np.ndarray,
-    gradient: np.ndarray,
     shape: tuple[int, int],
     features: list[FeatureDistribution],
     count: int,
     threads: int,
-    times: float = 1.0,
-) -> Differences:
-    """Differences of the gradient with `count` frequencies, over `times` the usual steps."""
-    parameters = theta.shape[1]
-    steps = times * _steps(theta, shape)
-    found = Differences(*np.empty((2, len(theta), parameters, parameters)))
-    together = max(1, _NUMBERS_AT_ONCE // (2 * parameters**2))
-    moves = np.concatenate([np.eye(parameters), -np.eye(parameters)])
-    for start in range(0, len(theta), together):
-        some = slice(start, start + together)
-        step = steps[some]
-        near = (theta[some, None] + moves * step[:, None]).reshape(-1, parameters)
-        repeated = [each for each in features[some] for _ in range(2 * parameters)]
-        slopes = kernel_values(near, shape, repeated, count, threads)[1].reshape(-1, 2, parameters, parameters)
-        slopes /= 2 * step[:, None, :, None]
-        found.slope[some] = slopes[:, 0] - slopes[:, 1]
-        found.bend[some] = slopes.sum(1) - gradient[some, None] / step[:, :, None]
-    return found
+    curved: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Loss (run,), gradient (run, P), the error of the loss estimated from fewer frequencies, and the Hessian.
 
-
-def unevenness(near: Differences, wide: Differences) -> np.ndarray:
-    """A bound on the error of a Hessian made of the differences `near`, given those over twice the step; (run,).
-
-    Where the gradient is smooth, differences change with the square of the step, and the disagreement between the two
-    sides grows in proportion to the step. At a corner within two steps (a bias of 0 next to rows at rest) one of these
-    fails, and by as much as the Hessian is wrong.
+    The Hessian, (run, P, P), is found if `curved`, and is None otherwise.
     """
-    changes = near.slope - wide.slope, 2 * near.bend - wide.bend
-    uneven = 2 * sum(np.linalg.norm(change, axis=(1, 2)) for change in changes)
-    return uneven + np.linalg.norm(near.slope - near.slope.swapaxes(1, 2), axis=(1, 2))
+    from tegum.core.population.kernel.evaluate import evaluated
 
-
-def _steps(theta: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A step for every parameter, relative to the size of the weights, or of z. Only a tiny bias may change sign."""
     n, m = shape
     weights, bias = _split(theta, n, m)
-    reach = np.abs(bias) + np.abs(_couplings(weights)).sum(2)
-    size = np.maximum(np.abs(weights).max((1, 2)), _LEAST_SCALE)
-    steps = np.empty_like(theta)
-    steps[:, : n * m] = _DIFFERENCE_STEP * size[:, None]
-    plain = _DIFFERENCE_STEP * np.maximum(reach, _LEAST_SCALE)
-    steps[:, n * m :] = np.minimum(plain, np.maximum(np.abs(bias) / 4, plain / 100))
-    return steps
+    loss, gradient, error = np.empty(len(theta)), np.empty_like(theta), np.empty(len(theta))
+    hessian = np.empty((*theta.shape, theta.shape[1])) if curved else None
+    # Comparing distributions for equality takes longer than a small model's loss.
+    same = all(each is features[0] for each in features)
+    together = _at_once(n) if curved else len(theta)
+    for start in range(0, len(theta), together):
+        some = slice(start, start + together)
+        found = evaluated(
+            np.ascontiguousarray(weights[some]),
+            np.ascontiguousarray(bias[some]),
+            features[0] if same else features[some],
+            frequencies=count,
+            threads=threads,
+            curved=curved,
+        )
+        loss[some], gradient[some], error[some] = found.loss, found.gradient, found.error
+        if hessian is not None and found.slopes is not None and found.curvature is not None:
+            # One by one, so that no digit depends on the models beside it.
+            for run, model in enumerate(zip(weights[some], found.slopes, found.curvature, strict=True)):
+                hessian[start + run] = hessian_in_parameters(*model)
+    return loss, gradient, error, hessian
+
+
+def _at_once(n: int) -> int:
+    """The models whose second derivatives in their couplings are found at once."""
+    return max(1, _NUMBERS_AT_ONCE // n**3)
+
+
+def second_derivatives(runs: int, n: int) -> int:
+    """How many numbers the second derivatives in the couplings take, with two copies of one model's."""
+    return (2 * min(runs, _at_once(n)) + 2) * n * (n + 1) * (n + 2)
 
 
 def irreducible_errors(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
     """Errors of loss, gradient and Hessian that more frequencies do not reduce, (run, 3).
 
-    One is rounding: terms of the gradient are as large as the reach of z times the weights, and the Hessian divides
-    their rounding by the step of a difference. The other comes from features that count as uncoupled: |z| is taken at
-    the bias, which is wrong by up to their reach.
+    One is rounding: terms of the gradient are as large as the reach of z times the weights, those of the Hessian as its
+    inverse. Another comes from features that count as uncoupled: |z| is taken at the bias, which is wrong by up to
+    their reach. On a corner of the gradient, the Hessian may be that of either side.
     """
     return _in_parts(_irreducible_errors, theta, shape, features)
 
@@ -116,15 +87,54 @@ def irreducible_errors(theta: np.ndarray, shape: tuple[int, int], features: list
 def _irreducible_errors(theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution]) -> np.ndarray:
     n, m = shape
     weights, bias = _split(theta, n, m)
-    couplings = np.abs(_couplings(weights))
+    gram = _couplings(weights)
+    couplings = np.abs(gram)
     reach = np.abs(bias) + couplings.sum(2)
     # Features less coupled than UNCOUPLED times M, the bound of z times MARGIN.
-    loose = np.where(couplings < UNCOUPLED * MARGIN * reach[:, :, None], couplings, 0).sum(2)
+    near = couplings < UNCOUPLED * MARGIN * reach[:, :, None]
+    loose = np.where(near, couplings, 0).sum(2)
     importance = _importance(features)
     stretch = 1 + 2 * np.linalg.norm(weights, axis=(1, 2))
     rounding = 2e-15 * (importance * (1 + reach)).sum(1) * stretch
     slope = rounding + 2 * (importance * loose).sum(1) * stretch
-    return np.stack([0 * slope, slope, rounding / _steps(theta, shape).min(1)], 1)
+    own = np.einsum("rjj->rj", gram)
+    corner = np.zeros(len(theta))
+    for run, j in np.argwhere(_blurred(bias, own, loose, reach)).tolist():
+        coupled = ~near[run, j] | (np.arange(n) == j)
+        jump = _jump(features[run], coupled, j, float(own[run, j]), float(bias[run, j]))
+        corner[run] += features[run].importance[j] * jump
+    curvature = _HESSIAN_ROUNDING * (importance * (1 + 1 / np.maximum(reach, _LEAST_REACH))).sum(1)
+    return np.stack([0 * slope, slope, (curvature + corner) * stretch**2 + slope], 1)
+
+
+def _blurred(bias: np.ndarray, own: np.ndarray, loose: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Outputs that are on a corner of the gradient up to rounding and loose couplings: b = 0, or b = −|W_j|²."""
+    width = loose + _ROUNDING * reach
+    return (np.abs(bias) <= width) | (np.abs(bias + own) <= width)
+
+
+def _jump(features: FeatureDistribution, coupled: np.ndarray, j: int, own: float, bias: float) -> float:
+    """A bound on the norm of the jump of an output's second derivatives at its corner, without the importance.
+
+    At b = 0 sign z jumps where nothing coupled is active; at b = −|W_j|², 2 x_j δ(z) where feature j alone is, at the
+    end x_j = 1 of its segment; an output that is constantly 0 has a corner in its loss.
+    """
+    nothing, alone, start = 1.0, 1.0, 0
+    for weights, gates in features.tables():
+        here = slice(start, start + gates.shape[1])
+        start = here.stop
+        silent = np.where(coupled[here], 1 - gates, 1.0)
+        nothing *= float(weights @ silent.prod(1))
+        if here.start <= j < here.stop:
+            silent[:, j - here.start] = gates[:, j - here.start]
+        alone *= float(weights @ silent.prod(1))
+    jump = 0.0
+    if abs(bias) <= abs(bias + own):
+        jump += 2 * nothing * (1 + int((~coupled).sum()))
+    if abs(bias + own) <= abs(bias) and alone > 0:
+        with np.errstate(divide="ignore"):
+            jump += float(4 * alone * (1 + int((~coupled).sum())) / np.float64(own))
+    return jump
 
 
 def tail_errors(

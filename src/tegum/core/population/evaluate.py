@@ -1,8 +1,7 @@
 """The population loss of many models to a given accuracy: value, gradient and Hessian, each with its error.
 
 The number of frequencies is doubled, for each model separately, until the estimated error is small enough. Mixture
-tables go through the fused kernel, where the Hessian is a central difference of the analytic gradient; other sets go
-through JAX. The linear model has a closed form.
+tables go through the fused kernel; other sets go through JAX. The linear model has a closed form.
 """
 
 from __future__ import annotations
@@ -18,13 +17,12 @@ from tegum.core.limits import check_memory, check_time, exact_loss_seconds
 from tegum.core.loss.linear import moment_form, squared_errors
 from tegum.core.model import Activation, exact_path
 from tegum.core.population.errors import (
-    Differences,
-    differences,
     irreducible_errors,
     kernel_values,
+    second_derivatives,
     tail_errors,
-    unevenness,
 )
+from tegum.core.population.parameters import hessian_in_parameters
 from tegum.core.stopping import current, interruptible
 
 FEWEST_FREQUENCIES, MOST_FREQUENCIES = 32, 2**16
@@ -61,7 +59,7 @@ def evaluate(
     activation: Activation = "relu",
     threads: int = 1,
     strict: bool = True,
-    certain: bool = True,
+    only_highest: bool = False,
 ) -> Evaluation:
     """The population loss (order 0), and its gradient (order 1) and Hessian (order 2).
 
@@ -76,8 +74,8 @@ def evaluate(
         threads: the number of threads of the kernel.
         strict: refuse models that are not finite, and errors above `tol`. Otherwise the errors say what was reached,
             and models that are not finite have the loss NaN.
-        certain: whether the error of the Hessian accounts for a corner of the gradient within the steps of the
-            differences; the Hessian then takes half as long again.
+        only_highest: whether `tol` is for the highest derivative alone. In the kernel, the loss and lower derivatives
+            are then no more accurate than the frequencies that it takes happen to make them.
 
     Raises:
         ValueError: shapes do not fit, the activation has no population loss, a set has no characteristic function,
@@ -117,7 +115,7 @@ def evaluate(
                 part = _linear(weights[good], bias[good], chosen, order)
             case "series":
                 if all(each.gated for each in chosen):
-                    part = _by_kernel(theta[good], (n, m), chosen, order, tol, threads, certain)
+                    part = _by_kernel(theta[good], (n, m), chosen, order, tol, threads, only_highest)
                 else:
                     part = _by_jax(weights[good], bias[good], chosen, order, tol)
             case _:
@@ -126,7 +124,7 @@ def evaluate(
             if whole is not None:
                 whole[good] = values
     if strict:
-        _refuse_inaccurate(found, order, tol)
+        _refuse_inaccurate(found, order, tol, only_highest)
     return found
 
 
@@ -147,7 +145,7 @@ def _check_memory(runs: int, n: int, m: int, order: int) -> None:
     p = n * m + n
     what, size = "the couplings", 8 * runs * (6 * p + 2 * n * n)
     if order > 1:
-        what, size = "the Hessian", size + 8 * (4 * runs * p * p + 4 * p * p)
+        what, size = "the Hessian", size + 8 * (4 * runs * p * p + 6 * p * p + second_derivatives(runs, n))
     what = f"{what} of {f'{runs:,} models' if runs > 1 else 'a model'} with {n:,} features and {p:,} parameters"
     check_memory(f"population loss(weights of shape {(runs, n, m)})", what, size, "fewer models or a smaller one fit")
 
@@ -176,8 +174,8 @@ def _targets(found: Evaluation, order: int, tol: float) -> list[tuple[str, np.nd
     return targets
 
 
-def _refuse_inaccurate(found: Evaluation, order: int, tol: float) -> None:
-    for name, error, allowed in _targets(found, order, tol):
+def _refuse_inaccurate(found: Evaluation, order: int, tol: float, only_highest: bool) -> None:
+    for name, error, allowed in _targets(found, order, tol)[order if only_highest else 0 :]:
         if (bad := np.flatnonzero(~(error <= allowed))).size:
             run = int(bad[0])
             raise ValueError(
@@ -193,7 +191,7 @@ def _by_kernel(
     order: int,
     tol: float,
     threads: int,
-    certain: bool,
+    only_highest: bool,
 ) -> Evaluation:
     found = _blank(len(theta), theta.shape[1], order)
     waiting = np.arange(len(theta))
@@ -205,34 +203,28 @@ def _by_kernel(
     while waiting.size:
         here = [features[run] for run in waiting.tolist()]
         lost = irreducible[waiting] + tail_errors(theta[waiting], shape, here, count)
-        loss, gradient, error = kernel_values(theta[waiting], shape, here, count, threads)
+        loss, gradient, error, hessian = kernel_values(theta[waiting], shape, here, count, threads, curved=order > 1)
         found.loss[waiting], found.error[waiting] = loss, error + lost[:, 0]
         assert found.frequencies is not None
         found.frequencies[waiting] = count
         done = _enough(error, lost[:, 0], at_best[waiting, 0], tol)
-        now: list[Any] = [gradient, None, None, None]
+        now: list[Any] = [gradient, hessian, None, None]
         if order > 0 and found.gradient is not None and found.gradient_error is not None:
             # With half the frequencies a gradient is far less accurate, but now and then agrees by chance.
             now[2] = _change(gradient, last[0])
             error = np.maximum(1.5 * now[2], last[2] / 4)
             found.gradient[waiting], found.gradient_error[waiting] = gradient, error + lost[:, 1]
             target = tol * np.maximum(1, np.linalg.norm(gradient, axis=1))
-            done &= _enough(error, lost[:, 1], at_best[waiting, 1], target)
+            enough = _enough(error, lost[:, 1], at_best[waiting, 1], target)
+            done = enough if only_highest else done & enough
         if order > 1 and found.hessian is not None and found.hessian_error is not None:
-            near = differences(theta[waiting], gradient, shape, here, count, threads)
-            now[1] = (near.slope + near.slope.swapaxes(1, 2)) / 2
-            now[3] = _change(now[1], last[1])
+            assert hessian is not None
+            now[3] = _change(hessian, last[1])
             error = np.maximum(2 * now[3], last[3])
-            target = 1e3 * tol * np.maximum(1, np.linalg.norm(now[1], axis=(1, 2)))
-            # The wider differences cost as much again: only where everything else is accurate enough.
-            last_look = certain & ((done & (error <= target)) | (count >= MOST_FREQUENCIES))
-            uneven = np.zeros(len(waiting))
-            if last_look.any():
-                some, same = waiting[last_look], [each for each, so in zip(here, last_look, strict=True) if so]
-                wide = differences(theta[some], gradient[last_look], shape, same, count, threads, times=2.0)
-                uneven[last_look] = unevenness(Differences(*(each[last_look] for each in near)), wide)
-            found.hessian[waiting], found.hessian_error[waiting] = now[1], error + uneven + lost[:, 2]
-            done &= _enough(error, uneven + lost[:, 2], uneven + at_best[waiting, 2], target)
+            found.hessian[waiting], found.hessian_error[waiting] = hessian, error + lost[:, 2]
+            target = 1e3 * tol * np.maximum(1, np.linalg.norm(hessian, axis=(1, 2)))
+            enough = _enough(error, lost[:, 2], at_best[waiting, 2], target)
+            done = enough if only_highest else done & enough
         if count >= MOST_FREQUENCIES:
             return found
         waiting = waiting[~done]
@@ -308,13 +300,7 @@ def _linear(weights: np.ndarray, bias: np.ndarray, features: list[FeatureDistrib
         found.gradient_error[run] = 1e-15 * (1 + np.abs(symmetric).sum() * np.abs(w).max())
         if found.hessian is None or found.hessian_error is None:
             continue
-        jacobian = np.zeros((n, n + 1, n * m + n))
-        for j in range(n):
-            for i in range(n):
-                jacobian[j, i, i * m : (i + 1) * m] += w[j]
-                jacobian[j, i, j * m : (j + 1) * m] += w[i]
-            jacobian[j, n, n * m + j] = 1
-        found.hessian[run] = 2 * np.einsum("j,jap,ab,jbq->pq", importance, jacobian, form, jacobian, optimize=True)
-        found.hessian[run, : n * m, : n * m] += np.kron(symmetric, np.eye(m))
+        curvature = 2 * importance[:, None, None] * form
+        found.hessian[run] = hessian_in_parameters(w, slopes, curvature)
         found.hessian_error[run] = 1e-14 * np.linalg.norm(found.hessian[run])
     return found

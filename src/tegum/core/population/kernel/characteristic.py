@@ -29,13 +29,12 @@ _SMALL_OWN = 0.4
 
 @part
 def unit_wave(half_turns, k):
-    """e^{i π k x} for a whole number k, where x is `half_turns`.
+    """e^{i π k x} for lanes of whole numbers k, where x is `half_turns`.
 
     k x is reduced to a half turn without rounding, so that no digits are lost as k grows.
     """
-    factor = splat(k)
-    product = factor * half_turns
-    rest = product_error(factor, half_turns, product)
+    product = k * half_turns
+    rest = product_error(k, half_turns, product)
     x = product - splat(2.0) * nearest(product * splat(0.5)) + rest
     one = splat(1.0)
     far = absolute(x) > splat(0.5)
@@ -88,10 +87,8 @@ def moments(wave, angle, inverse, k, near):
 
 
 @part
-def own_moments(wave, angle, inverse, k):
-    """(u, 2 v, 2 x), given the same. x divides by h twice and loses digits sooner: the series of j1 reaches further."""
-    inverse = inverse * splat(1 / k)
-    h = angle * splat(k)
+def _bessel(wave, h, inverse):
+    """(j0, j1 / h, j1), the latter two by a series where h is small."""
     j0 = wave.imag * inverse
     square = h * h
     small = fma(square, splat(-1 / 518918400), splat(1 / 3991680))
@@ -99,12 +96,38 @@ def own_moments(wave, angle, inverse, k):
     small = fma(small, square, splat(1 / 840))
     small = fma(small, square, splat(-1 / 30))
     small = fma(small, square, splat(1 / 3))
-    # j1 / h
     ratio = select(square < splat(_SMALL_OWN**2), small, (j0 - wave.real) * inverse * inverse)
-    j1 = ratio * h
+    return j0, ratio, ratio * h
+
+
+@part
+def own_moments(wave, h, inverse):
+    """(u, 2 v, 2 x), given e^{ih}, h and 1/h.
+
+    x divides by h twice and loses digits sooner than v: the series of j1 reaches further.
+    """
+    j0, ratio, j1 = _bessel(wave, h, inverse)
     u = j0 * wave
     v = scaled_sum(j1, times_i(wave), u)
     return u, v, scaled_sum(negative(ratio), wave, v)
+
+
+@part
+def third_moment(wave, h, inverse):
+    """2 E[U³ e^{isU}] = e^{ih} (j0 − 3 j1 / 2h + i (j1 − j2 / 2h)), given the same."""
+    j0, ratio, j1 = _bessel(wave, h, inverse)
+    square = h * h
+    # j2 / h, which divides by h once more.
+    small = fma(square, splat(-1 / 7783776000), splat(1 / 51891840))
+    small = fma(small, square, splat(-1 / 498960))
+    small = fma(small, square, splat(1 / 7560))
+    small = fma(small, square, splat(-1 / 210))
+    small = h * fma(small, square, splat(1 / 15))
+    second = fma(splat(3.0), ratio, negative(j0)) * inverse
+    second = select(square < splat(_SMALL_OWN**2), small, second)
+    real = fma(splat(-1.5), ratio, j0)
+    imag = fma(splat(-0.5), second, j1)
+    return scaled_sum(imag, times_i(wave), real * wave)
 
 
 @part

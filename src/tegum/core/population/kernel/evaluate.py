@@ -14,10 +14,10 @@ The sums are cut off by a smooth window. M is kept apart from the parameters (it
 along a line), so that the gradient is that of the very sum: derivatives in the couplings and the bias are the same
 products with a factor replaced, and are added up by prefix and suffix products, never by a division. Before the
 sum, events that a series resolves badly are taken out of the products (see `patterns`). Outputs that cannot
-be negative, or not positive, are moments alone.
+be negative, or not positive, are moments alone. Second derivatives, on request, are described in `curvature`.
 
 `evaluate` and `refresh_scale` are for other kernels: one block of eight runs, all vectors in lanes (parameters, 8), no
-allocation. `value_and_gradient` is the same for Python.
+allocation. `value_and_gradient` and `evaluated` are the same for Python.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -50,6 +51,8 @@ from tegum.core.compiled.lanes import (
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.population.kernel import memory as row
 from tegum.core.population.kernel import tables as tables_of
+from tegum.core.population.kernel.curvature import sum_curvature
+from tegum.core.population.kernel.curvature_events import add_events
 from tegum.core.population.kernel.memory import get, put, scale_rows
 from tegum.core.population.kernel.patterns import integrals, probabilities, uncoupled_slopes
 from tegum.core.population.kernel.series import sum_series
@@ -127,6 +130,7 @@ def _series_output(plan, table, series, count, s, j, b, scale, coupled_rows, mea
         put(s, p, row.COUPLED, select(coupled, one, zero))
     mixed = coupled_lanes < n * L
     nothing = probabilities(plan, table, s)
+    store(s.state, row.NOTHING * L, nothing)
     sum_series(plan, table, series, count, s, j, scale, b / scale, nothing, mixed)
 
     half_scale = half * scale
@@ -161,7 +165,7 @@ def _series_output(plan, table, series, count, s, j, b, scale, coupled_rows, mea
 
 
 @kernel
-def evaluate(plan, table, series, count, theta, scale, value, gradient, error, s):
+def evaluate(plan, table, series, count, theta, scale, value, gradient, error, s, second=None, block=0):
     """The population loss of eight runs, its gradient, and how far the series may be off.
 
     All arrays are flat and start on a cache line, or are pointers to such. Nothing is allocated.
@@ -179,6 +183,9 @@ def evaluate(plan, table, series, count, theta, scale, value, gradient, error, s
         gradient: (n m + n, 8), written; anything finite where the value is infinite.
         error: (8,), written: an estimate of how much the value would change with more frequencies.
         s: a `Scratch` for this plan.
+        second: None, or `SecondDerivatives` or pointers to such, for which the block must have the same run in all of
+            its lanes. Only with them is their code compiled.
+        block: the number of the block among those of `second`.
 
     """
     plan, s = pointers(plan), pointers(s)
@@ -224,6 +231,11 @@ def evaluate(plan, table, series, count, theta, scale, value, gradient, error, s
         size = size + importance * (square + power)
         store(gradient, (biases + out) * L, importance * slope)
         _fold(plan, theta, gradient, s, j, importance, above, definite)
+        if second is not None:
+            start = (block * n + j) * (n + 1) * (n + 2)
+            _curve(plan, table, second, start, s, j, b, load(scale, out * L), importance, above, definite)
+            store(second.sums, 0, importance * slope)
+            second.entries[start + (n + 1) * (n + 1) + n] = second.sums[0]
     store(value, 0, select(excess, splat(np.inf), loss))
     store(error, 0, fma(splat(_ERROR_FLOOR), size, uncertain))
 
@@ -232,15 +244,66 @@ def evaluate(plan, table, series, count, theta, scale, value, gradient, error, s
 def _fold(plan, theta, gradient, s, j, importance, above, definite):
     """Add the slopes in the couplings of output j to the gradient of the weights; a coupling is felt by two rows."""
     hidden = plan.hidden
-    zero = splat(0.0)
     own = plan.feature[j] * hidden * L
     for p in range(plan.features):
-        closed = get(s, p, row.CLOSED)
-        slope = select(definite, select(above, closed + closed, zero), closed + get(s, p, row.SLOPE)) * importance
+        slope = _slope(s, p, importance, above, definite)
         other = plan.feature[p] * hidden * L
         for k in range(0, hidden * L, L):
             store(gradient, own + k, fma(slope, load(theta, other + k), load(gradient, own + k)))
             store(gradient, other + k, fma(slope, load(theta, own + k), load(gradient, other + k)))
+
+
+@part
+def _slope(s, p, importance, above, definite):
+    """The derivative of the loss in the coupling of position p."""
+    closed = get(s, p, row.CLOSED)
+    return select(definite, select(above, closed + closed, splat(0.0)), closed + get(s, p, row.SLOPE)) * importance
+
+
+@part
+def _curve(plan, table, second, start, s, j, b, m, importance, above, definite):
+    """Write the second derivatives of output j from entry `start` on, and its slopes but that of the bias."""
+    zero, one = splat(0.0), splat(1.0)
+    n = plan.features
+    some = count_lanes(definite) < L
+    if some:
+        coupled_lanes = 0
+        for p in range(n):
+            coupled_lanes += count_lanes(get(s, p, row.COUPLED) > zero)
+        sum_curvature(plan, table, second, s, j, m, b / m)
+        nothing = load(s.state, row.NOTHING * L)
+        add_events(plan, table, s, j, b, splat(_PI / 2) / m, nothing, coupled_lanes < n * L, second.sums)
+    # E[z²], the moment among the terms of the loss, counts half where there is a series.
+    moment = select(definite, select(above, one + one, zero), one)
+    for p in range(n + 1):
+        for q in range(p, n + 1):
+            at = p * (n + 1) + q
+            entry = moment * _second_moment(plan, table, p, q)
+            if some:
+                entry = entry + load(second.sums, at * L)
+            store(second.sums, at * L, importance * entry)
+            second.entries[start + at] = second.sums[at * L]
+            second.entries[start + q * (n + 1) + p] = second.sums[at * L]
+    for p in range(n):
+        store(second.sums, 0, _slope(s, p, importance, above, definite))
+        second.entries[start + (n + 1) * (n + 1) + p] = second.sums[0]
+
+
+@part
+def _second_moment(plan, table, p, q):
+    """E[x_p x_q] of positions p ≤ q, where x_n = 1 belongs to the bias."""
+    n = plan.features
+    moment = splat(1.0)
+    if p < n:
+        moment = load(table, (n + p) * L)
+    if q < n:
+        moment = moment * load(table, (n + q) * L)
+        g = plan.set_of[p]
+        if g == plan.set_of[q]:
+            first = plan.first[g]
+            size = plan.first[g + 1] - first
+            moment = moment + load(table, (plan.covariance[g] + (p - first) * size + q - first) * L)
+    return moment
 
 
 @kernel
@@ -267,7 +330,7 @@ def refresh_scale(plan, theta, scale, s):
 
 
 @kernel
-def evaluate_blocks(plan, tables, series, count, theta, scale, value, gradient, error, s, first, last, refresh):
+def evaluate_blocks(plan, tables, series, count, theta, scale, value, gradient, error, s, first, last, refresh, second):
     """`evaluate` for blocks first … last − 1 of flat arrays of all blocks."""
     parameters, features = plan.features * (plan.hidden + 1) * L, plan.features * (plan.features + 1) * L
     plan_, s_ = pointers(plan), pointers(s)
@@ -280,7 +343,22 @@ def evaluate_blocks(plan, tables, series, count, theta, scale, value, gradient, 
         evaluate(
             plan_, pointer_at(tables, block * plan.rows * L), pointer_at(series, 0), count, here, scale_here,
             pointer_at(value, block * L), pointer_at(gradient, block * parameters), pointer_at(error, block * L), s_,
+            second, block,
         )  # fmt: skip
+
+
+class Evaluated(NamedTuple):
+    """What the kernel found for many models."""
+
+    loss: Float[np.ndarray, " run"]
+    """Infinite where the scale is too small."""
+    gradient: Float[np.ndarray, "run parameter"]
+    error: Float[np.ndarray, " run"]
+    """An estimate of the error of the loss."""
+    slopes: Float[np.ndarray, "run feature feature_1"] | None = None
+    """The derivatives of each output's part of the loss in its couplings and, last, in its bias."""
+    curvature: Float[np.ndarray, "run feature feature_1 feature_1"] | None = None
+    """The second derivatives of the same, exactly symmetric."""
 
 
 def value_and_gradient(
@@ -315,6 +393,31 @@ def value_and_gradient(
         ValueError: a set is no mixture table, or shapes do not fit.
 
     """
+    found = evaluated(weights, bias, features, frequencies=frequencies, scale=scale, threads=threads)
+    size = weights.shape[1] * weights.shape[2]
+    return found.loss, found.gradient[:, :size].reshape(weights.shape), found.gradient[:, size:], found.error
+
+
+def evaluated(
+    weights: Float[np.ndarray, "run feature hidden"],
+    bias: Float[np.ndarray, "run feature"],
+    features: FeatureDistribution | Sequence[FeatureDistribution],
+    *,
+    frequencies: int,
+    scale: Float[np.ndarray, "run feature"] | None = None,
+    threads: int = 1,
+    curved: bool = False,
+) -> Evaluated:
+    """`value_and_gradient` with the parameters of a run as one vector, W row by row, then b.
+
+    Args:
+        weights, bias, features, frequencies, scale, threads: the same.
+        curved: whether to find second derivatives; they take about n / 4 times as long as all else.
+
+    Raises:
+        ValueError: a set is no mixture table, or shapes do not fit.
+
+    """
     runs, n, hidden = weights.shape
     if bias.shape != (runs, n) or hidden < 1:
         raise ValueError(f"weights of shape {weights.shape} need a bias of shape {(runs, n)}, not {bias.shape}")
@@ -326,51 +429,69 @@ def value_and_gradient(
         raise ValueError(f"every distribution must have {n} features, as the weights have")
     number = {each: k for k, each in enumerate(dict.fromkeys(distributions))}
     distribution = np.array([number[each] for each in distributions] if several else [0] * runs, np.int64)
-    series = tables_of.frequencies(frequencies)
     theta = np.concatenate([weights.reshape(runs, n * hidden), bias], 1)
-    loss, error, gradient = np.empty(runs), np.empty(runs), np.empty_like(theta)
-    for group in tables_of.groups(list(number), distribution, hidden):
+    found = Evaluated(np.empty(runs), np.empty_like(theta), np.empty(runs))
+    if curved:
+        found = found._replace(slopes=np.empty((runs, n, n + 1)), curvature=np.empty((runs, n, n + 1, n + 1)))
+    for group in tables_of.groups(list(number), distribution, hidden, alone=curved):
         where = group.runs.ravel()
         scales = None if scale is None else scale[group.runs]
-        loss[where], gradient[where], error[where] = _evaluate_group(group, theta[group.runs], scales, series, threads)
-    return loss, gradient[:, : n * hidden].reshape(weights.shape), gradient[:, n * hidden :], error
+        loss, gradient, error, entries = _evaluate_group(group, theta[group.runs], scales, frequencies, threads, curved)
+        found.loss[where], found.gradient[where], found.error[where] = loss, gradient, error
+        if entries is not None and found.slopes is not None and found.curvature is not None:
+            position = np.append(np.argsort(group.plan.feature), n)
+            for run, of_run in zip(group.runs[:, 0].tolist(), entries, strict=True):
+                ordered = of_run[position[:-1]][..., position]
+                found.slopes[run], found.curvature[run] = ordered[:, -1], ordered[:, position]
+    return found
 
 
 def _evaluate_group(
     group: tables_of.Group,
     theta: Float[np.ndarray, "block lane parameter"],
     scale: Float[np.ndarray, "block lane feature"] | None,
-    series: Float[np.ndarray, "frequency column"],
+    count: int,
     threads: int,
-) -> tuple[Float[np.ndarray, " run"], Float[np.ndarray, "run parameter"], Float[np.ndarray, " run"]]:
-    """Loss, gradient and error of the runs of one structure, block by block."""
+    curved: bool,
+) -> tuple[
+    Float[np.ndarray, " run"],
+    Float[np.ndarray, "run parameter"],
+    Float[np.ndarray, " run"],
+    Float[np.ndarray, "block feature row feature_1"] | None,
+]:
+    """Loss, gradient and error of the runs of one structure, block by block, and second derivatives."""
     plan, blocks = group.plan, len(group.runs)
+    n = plan.features
+    series = tables_of.frequencies(count)
     packed = _to_lanes(theta)
     scales = tables_of.aligned(blocks * scale_rows(plan.features) * L)
     if scale is not None:
         # Everything counts as coupled, as nothing tells what was when the scale was chosen.
         rows = scales.reshape(blocks, -1, L)
-        rows[:, : plan.features] = scale.swapaxes(1, 2)
-        rows[:, plan.features :] = 1.0
+        rows[:, :n] = scale.swapaxes(1, 2)
+        rows[:, n:] = 1.0
     loss, error, gradient = (tables_of.aligned(size) for size in (blocks * L, blocks * L, packed.size))
+    entries = np.empty((blocks, n, n + 2, n + 1)) if curved else None
 
     def work(share: np.ndarray) -> None:
+        second = None if entries is None else tables_of.second_derivatives(plan, count, entries)
         evaluate_blocks(
             plan, group.tables.ravel(), series.ravel(), len(series), packed, scales, loss, gradient, error,
-            tables_of.scratch(plan), share[0], share[-1] + 1, scale is None,
+            tables_of.scratch(plan), share[0], share[-1] + 1, scale is None, second,
         )  # fmt: skip
 
     shares = np.array_split(np.arange(blocks), min(threads, blocks))
     if len(shares) > 1:
         with ThreadPoolExecutor(threads, thread_name_prefix="tegum") as pool:
             all_done(pool, [partial(work, share) for share in shares], current())
-    elif blocks * plan.features**2 * len(series) < _SHORT:
+    elif blocks * n**2 * len(series) * (1 + n // 4 * curved) < _SHORT:
         # For a small model a thread would take longer than the loss.
         work(shares[0])
     else:
         interruptible(partial(work, shares[0]))
     current().check()
-    return loss, gradient.reshape(blocks, -1, L).swapaxes(1, 2).reshape(blocks * L, -1), error
+    gradient = gradient.reshape(blocks, -1, L).swapaxes(1, 2).reshape(blocks * L, -1)
+    return loss, gradient, error, entries
 
 
 def _to_lanes(values: Float[np.ndarray, "block lane value"]) -> Float[np.ndarray, " _"]:

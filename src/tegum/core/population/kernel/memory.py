@@ -44,7 +44,17 @@ SIZE, SEGMENT = 38, 39
 """∫ |b + a U| dU, and its series but for the constant."""
 CLOSED = 40
 """Half the derivative of E[(z − x_j)²] in the coupling."""
-RECORD = 41
+# What only second derivatives need: see `curvature`, where all but the last three are written at each frequency.
+X, BEHIND = 41, 45
+"""At two frequencies: E[U² e^{isU}] of the feature; the derivative of its set's factor in the coupling, times all that
+stands behind the set."""
+STEP, STEP_U, STEP_X = 49, 50, 51
+"""The series of ∫ sign z, ∫ U sign z and ∫ U² sign z over the feature's segment."""
+MEAN, TOTAL = 52, 53
+"""The mean of the magnitude, given that no coupled feature of the set is active, 0 for coupled features; what the
+closed forms add to the second derivative in the coupling and the bias."""
+RECORD = 55
+"""An odd number, so that the same row of many records is spread over all of the cache."""
 
 # Rows of the state: sums over frequencies, …
 VALUE, BIAS, OWN, EVENTS, OWN_EVENTS, SMALLER = 0, 1, 2, 3, 4, 5
@@ -53,7 +63,11 @@ SUMS = SMALLER + len(SHORTER)
 PRODUCT, EVENT_SUM, BIAS_WAVE, SECOND, OWN_X = (SUMS + 4 * number for number in range(5))
 # … and the wave of the bias.
 BIAS_STATE, BIAS_TURN = SUMS + 20, SUMS + 22
-STATE = SUMS + 24
+# … and of second derivatives the series of sign b, and what weighs it at a pair of frequencies.
+STEP_BIAS, WEIGHTED = SUMS + 24, SUMS + 25
+NOTHING = SUMS + 29
+"""P(no coupled feature is active)."""
+STATE = SUMS + 30
 
 
 class Scratch(NamedTuple):
@@ -65,6 +79,19 @@ class Scratch(NamedTuple):
     """What is known of one output, `STATE` rows."""
     stop: Int[np.ndarray, " 1"]
     """The flag of the call: see `tegum.core.stopping`."""
+
+
+class SecondDerivatives(NamedTuple):
+    """What one thread needs to find second derivatives, of which each block has one run."""
+
+    entries: Float[np.ndarray, " entry"]
+    """Written, for each block and each output: a matrix of second derivatives, (n + 1, n + 1), and a row of first
+    ones; in the couplings by position and, last, in the bias."""
+    series: Float[np.ndarray, " group_column_lane"]
+    """`frequencies_in_lanes`, flattened: here the lanes are eight frequencies."""
+    groups: int
+    sums: Float[np.ndarray, " entry_lane"]
+    """The matrix of one output, in lanes."""
 
 
 def scale_rows(features: int) -> int:

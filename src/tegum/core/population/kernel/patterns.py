@@ -69,6 +69,28 @@ def probabilities(plan, table, s):
     return nothing
 
 
+@part
+def sign_of(x):
+    """1, −1, or 0 for 0."""
+    zero, one = splat(0.0), splat(1.0)
+    return select(x > zero, one, select(x < zero, splat(-1.0), zero))
+
+
+@part
+def crossing(s, p, b, sign_b, turn):
+    """Where z = b + a U changes its sign: from −sign to sign at U = root, and whether it does.
+
+    Where it does not, the sign is that of all z and the root 0; no difference of nearly equal numbers is taken.
+    `sign_b` is the sign of b, `turn` π / 2 M.
+    """
+    zero = splat(0.0)
+    end = get(s, p, row.COUPLING) + b
+    sign_end = sign_of(end)
+    crosses = sign_b * sign_end < zero
+    root = select(crosses, negative(b) * turn * get(s, p, row.INVERSE), zero)
+    return select(crosses, sign_end, sign_of(end + b)), root, crosses
+
+
 @kernel
 def integrals(plan, s, j, b, turn):
     """Integrals over the segments, weighted with their probabilities.
@@ -80,23 +102,16 @@ def integrals(plan, s, j, b, turn):
         ∫ U sign z dU, ∫ U² sign z dU.
 
     """
-    zero, one = splat(0.0), splat(1.0)
+    zero = splat(0.0)
     half, third = splat(0.5), splat(1 / 3)
+    sign_b = sign_of(b)
     total, mean, signed, size = zero, zero, zero, zero
     own_size, own_sign, own_square = zero, zero, zero
-    sign_b = select(b > zero, one, select(b < zero, splat(-1.0), zero))
     for p in range(plan.features):
         a = get(s, p, row.COUPLING)
         lone = get(s, p, row.LONE)
         end = a + b
-        sign_end = select(end > zero, one, select(end < zero, splat(-1.0), zero))
-        middle = end + b
-        sign = select(middle > zero, one, select(middle < zero, splat(-1.0), zero))
-        # z changes its sign at U = root, from −sign a to sign a; or nowhere, and then no difference of nearly
-        # equal numbers may be taken.
-        crosses = sign_b * sign_end < zero
-        root = select(crosses, negative(b) * turn * get(s, p, row.INVERSE), zero)
-        sign = select(crosses, sign_end, sign)
+        sign, root, _ = crossing(s, p, b, sign_b, turn)
         along = root * b
         mean_z = fma(half, a, b)
         of_signed = sign * (fma(b, end, third * a * a) - splat(2 / 3) * along * b)

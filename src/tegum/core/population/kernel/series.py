@@ -51,7 +51,7 @@ from tegum.core.population.truncation import SHORTER
 
 _PI = math.pi
 
-_RESEED = 128
+RESEED = 128
 """Frequencies after which waves are computed anew: until then they are turned on, and rounding adds up."""
 _LEAST_HALF_TURNS = 1e-100
 """Stands for a coupling of zero, by which one could not divide."""
@@ -73,15 +73,15 @@ def sum_series(plan, table, series, count, s, j, scale, bias_half_turns, nothing
 
     """
     _clear(plan, s)
-    _start_waves(plan, table, s, scale, bias_half_turns)
+    start_waves(plan, table, s, scale, bias_half_turns)
     for r in range(0, count, 2):
         at = r * COLUMNS
         k0, k1 = series[at], series[at + COLUMNS]
-        if r % _RESEED == 0 and r > 0:
+        if r % RESEED == 0 and r > 0:
             if is_set(s.stop):
                 return
-            _seed(plan, s, k0, bias_half_turns)
-        _turn_bias_wave(s)
+            seed_waves(plan, s, splat(k0), bias_half_turns)
+        turn_bias_wave(s)
         _store_moments_of_sets(plan, s, j, k0, k1)
         _forward_over_singles(plan, s, j, k0, k1, nothing)
         for f in range(0, 4, 2):
@@ -100,7 +100,7 @@ def _clear(plan, s):
 
 
 @inlined
-def _start_waves(plan, table, s, scale, bias_half_turns):
+def start_waves(plan, table, s, scale, bias_half_turns):
     """Angles and waves at the first frequency; and what singles need in the innermost loops, close to it in memory."""
     n, singles = plan.features, plan.singles
     inverse_period = splat(0.5) / scale
@@ -111,28 +111,28 @@ def _start_waves(plan, table, s, scale, bias_half_turns):
         put(s, p, row.HALF_TURNS, x)
         put(s, p, row.ANGLE, angle)
         put(s, p, row.INVERSE, splat(1.0) / angle)
-        wave = unit_wave(x, 1.0)
+        wave = unit_wave(x, splat(1.0))
         put_complex(s, p, row.WAVE, wave)
         # The series is odd: from each frequency to the next are two turns of the first wave.
         put_complex(s, p, row.TURN, wave * wave)
     for p in range(singles):
         put(s, p, row.CHANCE, load(table, (2 * n + p) * L))
         put(s, p, row.IDLE, load(table, (2 * n + singles + p) * L))
-    wave = unit_wave(bias_half_turns, 1.0)
+    wave = unit_wave(bias_half_turns, splat(1.0))
     store_complex(s.state, row.BIAS_STATE * L, wave)
     store_complex(s.state, row.BIAS_TURN * L, wave * wave)
 
 
 @part
-def _seed(plan, s, k, bias_half_turns):
-    """Waves at frequency k, in place of those that rounding has worn."""
+def seed_waves(plan, s, k, bias_half_turns):
+    """Waves at the frequencies k of the lanes, in place of those that rounding has worn."""
     for p in range(plan.features):
         put_complex(s, p, row.WAVE, unit_wave(get(s, p, row.HALF_TURNS), k))
     store_complex(s.state, row.BIAS_STATE * L, unit_wave(bias_half_turns, k))
 
 
 @inlined
-def _turn_bias_wave(s):
+def turn_bias_wave(s):
     """The bias's wave e^{itb} at both frequencies; turns the stored one on by two."""
     wave, turn = load_complex(s.state, row.BIAS_STATE * L), load_complex(s.state, row.BIAS_TURN * L)
     store_complex(s.state, row.BIAS_WAVE * L, wave)
@@ -146,11 +146,11 @@ def _store_moments_of_sets(plan, s, j, k0, k1):
     """Moments of the output's own feature, which alone needs x, and of all that are in sets; turns their waves on."""
     first, second = next_waves(s, j)
     angle, inverse = get(s, j, row.ANGLE), get(s, j, row.INVERSE)
-    u, v, x = own_moments(first, angle, inverse, k0)
+    u, v, x = own_moments(first, angle * splat(k0), inverse * splat(1 / k0))
     put_complex(s, j, row.U, u)
     put_complex(s, j, row.V, v)
     store_complex(s.state, row.OWN_X * L, x)
-    u, v, x = own_moments(second, angle, inverse, k1)
+    u, v, x = own_moments(second, angle * splat(k1), inverse * splat(1 / k1))
     put_complex(s, j, row.U + 2, u)
     put_complex(s, j, row.V + 2, v)
     store_complex(s.state, (row.OWN_X + 2) * L, x)

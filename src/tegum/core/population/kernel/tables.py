@@ -9,6 +9,7 @@ that share one gate, then all other mixtures. All arrays are flat; "row" r of an
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,9 +20,13 @@ from jaxtyping import Float, Int
 from tegum.core.compiled.lanes import WIDE_LANES
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.tables import MixtureTable
-from tegum.core.population.kernel.memory import RECORD, STATE, Scratch, aligned
+from tegum.core.population.kernel.memory import RECORD, STATE, Scratch, SecondDerivatives, aligned
 from tegum.core.population.truncation import SHORTER, window
 from tegum.core.stopping import current
+
+_KEPT = 16
+"""How many series and plans are kept, which nobody changes: a search asks for the same few again and again. The
+longest series has 4 MB."""
 
 COLUMNS = 4 + len(SHORTER)
 """Numbers kept for each frequency, see `frequencies`."""
@@ -39,7 +44,7 @@ class Plan(NamedTuple):
     sets: int
     rows: int
     """Rows of a block's table. The first 2 n: importance and mean of each position. Then, for each single, the
-    probability that it is active and that it is not."""
+    probability that it is active and that it is not. The last holds nothing but 1."""
     feature: Int[np.ndarray, " position"]
     set_of: Int[np.ndarray, " position"]
     first: Int[np.ndarray, " set_1"]
@@ -49,7 +54,8 @@ class Plan(NamedTuple):
     weight: Int[np.ndarray, " set"]
     """Row of the weights of the set's components; of a shared set that nothing and that all is active."""
     component: Int[np.ndarray, " set_1"]
-    """The components of set g, a mixture, are component[g] … component[g + 1] − 1."""
+    """The components of set g are component[g] … component[g + 1] − 1. Singles and shared sets have them as well, for
+    code that needs no special case for these."""
     part: Int[np.ndarray, " component_1"]
     """A component's gates that are not zero are parts part[c] … part[c + 1] − 1."""
     position: Int[np.ndarray, " part"]
@@ -74,6 +80,7 @@ class Group:
     tables: Float[np.ndarray, "block row_lane"]
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def frequencies(count: int) -> Float[np.ndarray, "frequency column"]:
     """The odd frequencies k = 1, 3, … of a truncated series with its windows.
 
@@ -95,8 +102,21 @@ def frequencies(count: int) -> Float[np.ndarray, "frequency column"]:
     return np.ascontiguousarray(np.stack([k, 1 / k, full / k, full / k**2, *(w / k**2 for w in less)], -1))
 
 
+@functools.lru_cache(maxsize=_KEPT)
+def frequencies_in_lanes(count: int) -> Float[np.ndarray, "group column lane"]:
+    """The frequencies in groups of eight, an even number of groups: their k and w/k."""
+    columns = frequencies(count)[:, [0, 2]]
+    rows = -(-count // (2 * WIDE_LANES)) * 2 * WIDE_LANES
+    beyond = np.arange(len(columns), rows)
+    columns = np.concatenate([columns, np.stack([2.0 * beyond + 1, np.zeros(len(beyond))], -1)])
+    return np.ascontiguousarray(columns.reshape(-1, WIDE_LANES, 2).swapaxes(1, 2))
+
+
 def groups(
-    distributions: Sequence[FeatureDistribution], distribution: Int[np.ndarray, " run"], hidden: int
+    distributions: Sequence[FeatureDistribution],
+    distribution: Int[np.ndarray, " run"],
+    hidden: int,
+    alone: bool = False,
 ) -> list[Group]:
     """Runs sorted by structure into blocks of eight.
 
@@ -104,6 +124,7 @@ def groups(
         distributions: made of mixture tables.
         distribution: which of them each run has.
         hidden: m.
+        alone: whether each run has a block of its own, in all of its lanes.
 
     Raises:
         ValueError: a set is no mixture table.
@@ -119,12 +140,22 @@ def groups(
         needed = {distribution[run] for run in runs}
         rows = {number: _rows(distributions[number], plan) for number in needed}
         count = len(runs)
-        padded = np.array(runs + [runs[-1]] * (-count % WIDE_LANES)).reshape(-1, WIDE_LANES)
+        filled = np.repeat(runs, WIDE_LANES) if alone else np.array(runs + [runs[-1]] * (-count % WIDE_LANES))
+        padded = filled.reshape(-1, WIDE_LANES)
         tables = aligned(padded.size * plan.rows).reshape(len(padded), -1)
         for block, table in zip(padded, tables, strict=True):
             table[:] = np.stack([rows[distribution[run]] for run in block], -1).ravel()
         found.append(Group(plan, padded, count, tables))
     return found
+
+
+def second_derivatives(
+    plan: Plan, count: int, entries: Float[np.ndarray, "block feature row feature_1"]
+) -> SecondDerivatives:
+    """What the kernel needs for second derivatives with that many frequencies, which it writes to `entries`."""
+    series = frequencies_in_lanes(count)
+    sums = aligned((plan.features + 1) ** 2 * WIDE_LANES)
+    return SecondDerivatives(entries.reshape(-1), series.reshape(-1), len(series), sums)
 
 
 def scratch(plan: Plan) -> Scratch:
@@ -168,21 +199,33 @@ def _structure(distribution: FeatureDistribution) -> tuple:
     return tuple(found)
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def _plan(structure: tuple, hidden: int) -> Plan:
     kinds = [kind for kind, _, _ in structure]
     sizes = [len(features) for _, features, _ in structure]
     n, singles, shared = sum(sizes), kinds.count(SINGLE), kinds.count(SHARED)
     first = np.cumsum([0, *sizes])
     rows = 2 * n + 2 * singles
+    always = rows + sum(_rows_of_set(*each) for each in structure)
     covariance, weight, component, part, position, gate = [], [], [0], [0], [], []
     for g, (kind, features, active) in enumerate(structure):
         size = len(features)
         covariance.append(rows)
         rows += size**2
-        weight.append(rows)
+        if kind == SINGLE:
+            weight.append(always)
+            position.append(g)
+            gate.append(2 * n + g)
+            part.append(len(position))
         if kind == SHARED:
+            weight.append(rows)
             rows += 2
+            part.append(len(position))
+            position += range(first[g], first[g + 1])
+            gate += [always] * size
+            part.append(len(position))
         if kind == MIXTURE:
+            weight.append(rows)
             rows += len(active)
             for gates in active:
                 positions = [first[g] + i for i in range(size) if gates[i]]
@@ -196,7 +239,13 @@ def _plan(structure: tuple, hidden: int) -> Plan:
         covariance, weight, component, part, position, gate,
     ]  # fmt: skip
     arrays = [np.array(each, np.int64) for each in integers]
-    return Plan(n, hidden, singles, shared, len(sizes), rows, *arrays)
+    return Plan(n, hidden, singles, shared, len(sizes), always + 1, *arrays)
+
+
+def _rows_of_set(kind: int, features: tuple[int, ...], active: tuple[tuple[bool, ...], ...]) -> int:
+    """The rows of a table that belong to one set: covariances, then weights and gates."""
+    own = {SINGLE: 0, SHARED: 2, MIXTURE: len(active) + sum(map(sum, active))}[kind]
+    return len(features) ** 2 + own
 
 
 def _rows(distribution: FeatureDistribution, plan: Plan) -> Float[np.ndarray, " row"]:
@@ -213,4 +262,4 @@ def _rows(distribution: FeatureDistribution, plan: Plan) -> Float[np.ndarray, " 
         if kind == MIXTURE:
             columns.append(table.weights)
             columns += [gates[gates != 0] for gates in table.gates]
-    return np.concatenate(columns)
+    return np.concatenate([*columns, [1.0]])
