@@ -26,6 +26,7 @@ from tegum.progress.showing import shown
 from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
+from tegum.training.sampled.kernels.tables import drawable
 from tegum.training.sizes import check_training, training_seconds
 from tegum.training.spec.spec import Spec
 from tegum.training.state import Engine, Recorded, TrainingState
@@ -403,13 +404,16 @@ def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) 
 
 
 def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: EngineName, call: str) -> Engine:
-    covered = all(spec.features.gated for spec in specs)
+    covered = all(drawable(spec.features) for spec in specs)
     if engine == "auto":
         engine = "kernel" if covered else "jax"
     match engine:
         case "kernel":
             if not covered:
-                raise ValueError(f"{call}(engine='kernel'): a set of features has no mixture table; use engine='jax'")
+                raise ValueError(
+                    f"{call}(engine='kernel'): a set of features is neither a mixture of gates nor Empirical; use "
+                    "engine='jax'"
+                )
             from tegum.training.sampled.cpu import KernelEngine
 
             return KernelEngine(specs, threads)

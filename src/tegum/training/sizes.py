@@ -13,6 +13,7 @@ import numpy as np
 from tegum.core.limits import check_memory, check_time, exact_loss_seconds, memory_limit, readable
 from tegum.core.model import activation_named
 from tegum.core.threads import available_cores
+from tegum.training.sampled.kernels.tables import drawable, table_bytes
 from tegum.training.spec.methods import Exact, Flow, Sampled, Training
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
     pool = threads if isinstance(threads, int) and threads > 0 else available_cores()
     kind = specs[0].training.kind
     if kind == "sampled":
-        kind = "kernel" if engine != "jax" and all(spec.features.gated for spec in specs) else "jax"
+        kind = "kernel" if engine != "jax" and all(drawable(spec.features) for spec in specs) else "jax"
     if kind not in _ENGINES:
         return  # The search for an engine reports that there is none.
     sizes = training_sizes(specs, kind, pool)
@@ -245,7 +246,7 @@ def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, i
             block = width * (2 * (n + 4) + 4 * (m + 16)) + 0.2 * width * n
             of_thread = 4 * ((16 + 4) * (n + 4) * (m + 1) + (n + 4) * (m + 16)) + int(4 * block)
             counts = 16 * len(specs) * batch + 56 * batch * (n <= 32)
-            return 20 * runs * p, 48 * tables + counts, min(threads, runs) * of_thread
+            return 20 * runs * p, table_bytes(sets) + counts, min(threads, runs) * of_thread
         case "jax":
             batch, evaluation = getattr(training, "batch", 1), getattr(training, "evaluation", 1)
             of_thread = 4 * (piece_size(batch, n, m) * (8 * n + 4 * m) + 2 * -(-evaluation // batch) + 16 * p)

@@ -14,7 +14,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tegum as tg
 from tegum.core.features import samples as kept
+from tegum.core.loss.empirical import empirical_gradient
 from tegum.training.sampled import jax_programs as programs
+from tegum.training.sampled.cpu import KernelEngine
 from tegum.training.sampled.jax_engine import JaxEngine
 
 RNG = np.random.default_rng(1)
@@ -33,8 +35,12 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "_LAST", type(kept._LAST)(maxlen=kept.KEPT_MATRICES))
 
 
-def test_batches_are_rows_each_as_often():
-    with JaxEngine([spec()]) as engine:
+ENGINES = pytest.mark.parametrize("kind", [JaxEngine, KernelEngine], ids=["jax", "kernel"])
+
+
+@ENGINES
+def test_batches_are_rows_each_as_often(kind: Any):
+    with kind([spec()]) as engine:
         batches = engine.batches(1, 400).reshape(-1, 5)
     single = ROWS.astype(np.float32)
     numbers = {row.tobytes(): number for number, row in enumerate(single)}
@@ -42,9 +48,10 @@ def test_batches_are_rows_each_as_often():
     assert scipy.stats.chisquare(counts).pvalue > 1e-4
 
 
-def test_a_trained_run_and_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    run = tg.train(spec())
-    assert run.attrs["engine"] == "jax"
+@pytest.mark.parametrize("name", ["jax", "kernel"])
+def test_a_trained_run_and_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any):
+    run = tg.train(spec(), engine=name)
+    assert run.attrs["engine"] == name
     assert_array_equal(run.kind, ["empirical"] * 5)
     assert_allclose(run.density, (ROWS > 0).mean(0))
     exact = tg.population_loss_along(run)
@@ -70,20 +77,21 @@ def test_a_trained_run_and_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert_array_equal(tg.population_loss_along(again), exact)
 
 
-def test_sparse_draws_as_dense_bit_for_bit(monkeypatch: pytest.MonkeyPatch):
+@ENGINES
+def test_sparse_draws_as_dense_bit_for_bit(monkeypatch: pytest.MonkeyPatch, kind: Any):
     batches = []
     for form in (np.asarray, scipy.sparse.csr_array):
         forget(monkeypatch)
-        with JaxEngine([spec(form(ROWS))]) as engine:
+        with kind([spec(form(ROWS))]) as engine:
             batches.append(engine.batches(0, 3))
     assert_array_equal(batches[0], batches[1])
 
 
 def test_a_sweep_over_matrices_of_one_shape_shares_its_program():
     specs = [spec(), spec(ROWS[::-1] * 2)]
-    alone = [tg.train(each) for each in specs]
+    alone = [tg.train(each, engine="jax") for each in specs]
     compiled = programs.train.count()
-    both = tg.train(specs)
+    both = tg.train(specs, engine="jax")
     assert programs.train.count() == compiled
     assert_array_equal(both["features.digest"], [each.features.sets[0].digest for each in specs])
     for number, run in enumerate(alone):
@@ -109,5 +117,41 @@ def test_training_without_samples_is_refused_in_one_sentence(training: tg.Traini
 
 
 def test_the_fused_kernel_refuses():
-    with pytest.raises(ValueError, match="a set of features has no mixture table; use engine='jax'"):
-        tg.train(spec(), engine="kernel")
+    with pytest.raises(ValueError, match="is neither a mixture of gates nor Empirical; use engine='jax'"):
+        tg.train(spec(features=[tg.Empirical(ROWS), tg.Equivariant(3, 0.2, 0.8)]), engine="kernel")
+
+
+@pytest.mark.parametrize("hidden", [3, 9])
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array], ids=["dense", "sparse"])
+def test_the_kernels_gradient_is_the_closed_form_beside_other_sets(form: Any, hidden: int):
+    rows = np.where(RNG.random((40, 70)) < 0.05, RNG.exponential(2.0, (40, 70)), 0.0)
+    features = tg.FeatureDistribution(
+        [tg.Independent(2, 0.3), tg.Empirical(form(rows), importance=0.5), tg.Correlated(3, 0.1)]
+    )
+    weights, bias = RNG.normal(size=(75, hidden)), 0.2 * RNG.normal(size=75)
+    sgd = tg.Sampled(steps=9, optimiser="sgd", batch=1001)
+    one = spec(features=features, hidden=hidden, start=(weights, bias), training=sgd)
+    with KernelEngine([one]) as engine:
+        state = engine.advance(engine.start(), 1, np.zeros(0, np.int64))[0]
+        x = engine.batches(1, 1)[0]
+    counts = (x[:, 2:72] > 0).sum(0)
+    assert abs(counts - 1001 * (rows > 0).mean(0)).max() < 6 * np.sqrt(1001 * 0.2)
+    expected = empirical_gradient(weights.astype("f"), bias.astype("f"), x, features.importance)
+    expected = np.concatenate([expected[0].ravel(), expected[1]])
+    assert_allclose(state.first[1], expected, rtol=1e-5, atol=2e-6 * np.abs(expected).max())
+
+
+def test_the_bits_of_the_kernel_depend_on_nothing_else():
+    alone, other = spec(), spec(ROWS[::-1] * 2)
+    expected = [tg.train(each, engine="kernel", threads=1) for each in (alone, other)]
+    both = tg.train([alone, other, alone.replace(hidden=2)], engine="kernel", threads=2)
+    for number, run in enumerate(expected):
+        assert_array_equal(both.weights[number], run.weights)
+        assert_array_equal(both.loss[number], run.loss)
+
+
+def test_both_engines_end_alike():
+    """The same distribution by other random numbers: mean losses of 16 runs within their standard error."""
+    ends = [tg.population_loss_along(tg.train(spec(seeds=16), engine=name))[:, -1] for name in ("jax", "kernel")]
+    difference = abs(ends[0].mean() - ends[1].mean())
+    assert difference < 4 * np.sqrt((ends[0].var() + ends[1].var()) / 16)

@@ -328,6 +328,16 @@ def lane_numbers(typingctx: Any) -> Any:
 
 
 @operation
+def lane(typingctx: Any, x: Any, number: Any) -> Any:
+    """One of the lanes, as a number."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.extract_element(args[0], args[1])
+
+    return x.scalar(x, number), emit
+
+
+@operation
 def count_lanes(typingctx: Any, where: Any) -> Any:
     """In how many lanes a mask is true, as an int64."""
 

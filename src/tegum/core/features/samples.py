@@ -144,6 +144,22 @@ class Activations:
         starts, columns = (each.astype(np.int32) for each in (matrix.indptr[:-1], matrix.indices))
         return Sparse(starts, np.diff(matrix.indptr).astype(np.int32), columns, matrix.data.astype(dtype))
 
+    def listed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The non-zero values row by row: how many each row has, their columns (uint32), the values (float32)."""
+        counts, columns, values = [], [], []
+        for part in _parts(self._values):
+            block = self._values[part]
+            if isinstance(block, np.ndarray):
+                row, column = np.nonzero(block)
+                counts.append(np.bincount(row, minlength=len(block)))
+                columns.append(column.astype(np.uint32))
+                values.append(block[row, column].astype(np.float32))
+            else:
+                counts.append(np.diff(block.indptr))
+                columns.append(block.indices.astype(np.uint32))
+                values.append(block.data.astype(np.float32))
+        return np.concatenate(counts), np.concatenate(columns), np.concatenate(values)
+
 
 def gathered(arrays: Dense | Sparse, which: Int[Any, " row"], size: int, longest: int) -> Any:
     """Pick rows, by number, from the result of `Activations.arrays`, for JAX: dense, (row, size).

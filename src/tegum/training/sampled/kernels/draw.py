@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tegum.core.compiled.compile import inlined, kernel
-from tegum.core.compiled.lanes import LANES, gather, lane_numbers, load, pointers, select, splat, store, to_float
+from tegum.core.compiled.lanes import LANES, gather, lane, lane_numbers, load, pointers, select, splat, store, to_float
 from tegum.training.sampled.kernels.tables import GUIDE
 
 STREAM_WORDS = 4 * LANES
@@ -23,6 +23,7 @@ _ROTATION = np.uint32(11)
 _REST = np.uint32(21)
 _SHIFT = np.uint32(9)
 _ZERO, _ONE = np.uint32(0), np.uint32(1)
+_WORD = np.uint64(32)
 
 
 @kernel
@@ -44,7 +45,9 @@ def _draw_dense(tables, distribution, stream, x, groups, stride):
     """Fill x (features, groups · 16) with samples of one distribution; advance the stream."""
     state = load(stream, 0), load(stream, LANES), load(stream, 2 * LANES), load(stream, 3 * LANES)
     for one in range(tables.sets_of[distribution], tables.sets_of[distribution + 1]):
-        if tables.set_components[one] == 1:
+        if tables.set_samples[one] != 0:
+            state = _draw_rows(tables, one, state, x, groups, stride)
+        elif tables.set_components[one] == 1:
             state = _draw_independent(tables, one, state, x, groups, stride)
         else:
             state = _draw_mixture(tables, one, state, x, groups, stride)
@@ -99,6 +102,27 @@ def _gates(tables, one, i, component):
             limit = select(before, limit, splat(tables.limit[gates + c * size + i]))
             scale = select(before, scale, splat(tables.scale[gates + c * size + i]))
     return limit, scale
+
+
+@inlined
+def _draw_rows(tables, one, state, x, groups, stride):
+    """Pick rows of a user's activations, each as likely as any other."""
+    s0, s1, s2, s3 = state
+    first, nothing = tables.set_first[one], splat(np.float32(0))
+    for i in range(first, first + tables.set_size[one]):
+        for g in range(groups):
+            store(x, i * stride + g * LANES, nothing)
+    rows = np.uint64(tables.set_samples[one])
+    for g in range(groups):
+        high, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+        low, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+        for k in range(LANES):
+            # 64 random bits times the number of rows, of which the highest count: no row is likelier by 1e-9.
+            carried = np.uint64(np.uint64(lane(low, k)) * rows) >> _WORD
+            row = tables.set_row[one] + np.int64((np.uint64(lane(high, k)) * rows + carried) >> _WORD)
+            for t in range(tables.row_first[row], tables.row_first[row + 1]):
+                x[(first + tables.row_feature[t]) * stride + g * LANES + k] = tables.row_value[t]
+    return s0, s1, s2, s3
 
 
 @kernel

@@ -3,7 +3,7 @@
 The samples of a batch are exchangeable, so for distributions with few activation patterns they are not drawn one by
 one: first the number of samples with anything active (a binomial variable) is drawn, then a pattern for each of those
 from Walker's alias table. The samples with nothing active share one closed form. Other distributions are drawn densely,
-one uniform per feature.
+one uniform per feature. Of a user's activations, rows are picked and only their non-zero values are written.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt32
 
 from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.empirical import Empirical
+from tegum.core.features.sets import FeatureSet, GatedSet
 from tegum.core.features.tables import MixtureTable
 
 MOST_PATTERNS = 4096
@@ -39,6 +41,7 @@ class DistributionTables(NamedTuple):
     set_first: Int[np.ndarray, " set"]
     set_size: Int[np.ndarray, " set"]
     set_components: Int[np.ndarray, " set"]
+    """0: a user's activations."""
     set_bounds: Int[np.ndarray, " set"]
     """Where the set's component bounds start: a draw ≥ its k-th bound is of component k + 1 or later."""
     set_gates: Int[np.ndarray, " set"]
@@ -47,6 +50,15 @@ class DistributionTables(NamedTuple):
     limit: UInt32[np.ndarray, " gate"]
     """A feature is active when its 32 random bits are at most this; the same bits, scaled, are its magnitude."""
     scale: Float[np.ndarray, " gate"]
+    set_samples: Int[np.ndarray, " set"]
+    """The number of rows of a user's activations; 0 for other sets."""
+    set_row: Int[np.ndarray, " set"]
+    """Where these rows begin in `row_first`."""
+    row_first: Int[np.ndarray, " row"]
+    """The non-zero values of a row are row_first[row] … row_first[row + 1] − 1."""
+    row_feature: UInt32[np.ndarray, " value"]
+    row_value: Float[np.ndarray, " value"]
+    """float32."""
     pattern_bits: Int[np.ndarray, " distribution"]
     """The alias table has 2^bits entries; −1: draw densely."""
     pattern_first: Int[np.ndarray, " distribution"]
@@ -60,33 +72,44 @@ class DistributionTables(NamedTuple):
     """For each of `GUIDE` equal parts of [0, 1), the count at its lower end."""
 
 
+def drawable(features: FeatureDistribution) -> bool:
+    """Whether the kernel can draw every set: mixtures of independent gates, and a user's activations."""
+    return all(isinstance(each, GatedSet | Empirical) for each in features.sets)
+
+
+def table_bytes(sets: Sequence[FeatureSet]) -> int:
+    """What the tables of some sets take."""
+    matrices = {each.digest: each for each in sets if isinstance(each, Empirical)}
+    entries = sum(8 * each.samples + 8 * round(each.samples * each.active().sum()) for each in matrices.values())
+    return 48 * sum(each.table_size for each in sets) + entries
+
+
 def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> DistributionTables:
-    """Pack distributions of equal size for batches of `batch` samples.
+    """Pack distributions of equal size for batches of `batch` samples; `drawable` says which it can.
 
     Raises:
-        ValueError: a set has no mixture table.
+        ValueError: a set has no mixture table, or this process has not been given its activations.
 
     """
-    n = distributions[0].n
-    importance = np.zeros((len(distributions), n), np.float32)
+    importance = np.stack([each.importance for each in distributions]).astype(np.float32)
     sets_of = [0]
-    sets: list[tuple[int, int, int, int, int]] = []
-    bounds: list[np.ndarray] = []
-    gates: list[np.ndarray] = []
-    n_bounds = n_gates = n_entries = 0
+    sets: list[tuple[int, ...]] = []
+    bounds, gates, matrices = _Packed(np.zeros(0)), _Packed(np.zeros(0)), _Matrices()
     bits, firsts, entries, counts = [], [], [], []
-    for d, distribution in enumerate(distributions):
-        importance[d] = distribution.importance
-        tables = list(distribution.tables())
-        first = 0
-        for table in tables:
-            components, size = table.gates.shape
-            sets.append((first, size, components, n_bounds, n_gates))
-            bounds.append(np.cumsum(table.weights)[:-1])
-            gates.append(table.gates.ravel())
-            first, n_bounds, n_gates = first + size, n_bounds + components - 1, n_gates + table.gates.size
+    n_entries = 0
+    for distribution in distributions:
+        first, tables = 0, []
+        for each in distribution.sets:
+            if isinstance(each, Empirical):
+                sets.append((first, each.features, 0, 0, 0, each.samples, matrices.add(each)))
+            else:
+                [table] = FeatureDistribution([each]).tables()
+                tables.append(table)
+                at = bounds.add(np.cumsum(table.weights)[:-1]), gates.add(table.gates.ravel())
+                sets.append((first, each.features, len(table.weights), *at, 0, 0))
+            first += each.features
         sets_of.append(len(sets))
-        patterns = _patterns(tables)
+        patterns = _patterns(tables) if len(tables) == len(distribution.sets) else None
         if patterns is None:
             bits.append(-1)
             firsts.append(0)
@@ -99,30 +122,78 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
             entries.append(alias)
             counts.append(_binomial_distribution(batch, nonempty))
             n_entries += len(alias[0])
-    set_first, set_size, set_components, set_bounds, set_gates = np.array(sets, np.int64).T.copy()
-    limit, scale = _limits(np.concatenate(gates))
+    columns = np.array(sets, np.int64).T.copy()
+    limit, scale = _limits(gates.whole)
     pattern_limit, pattern_kept, pattern_alias = (
         np.concatenate([np.zeros(0, np.uint32), *(each[k] for each in entries)]) for k in range(3)
     )
+    rows, features, values = matrices.packed()
     return DistributionTables(
-        importance.ravel(),
-        np.array(sets_of, np.int64),
-        set_first,
-        set_size,
-        set_components,
-        set_bounds,
-        set_gates,
-        _bits(np.concatenate(bounds)) if n_bounds else np.zeros(0, np.uint32),
-        limit,
-        scale,
-        np.array(bits, np.int64),
-        np.array(firsts, np.int64),
-        pattern_limit,
-        pattern_kept,
-        pattern_alias,
-        np.concatenate(counts),
-        np.concatenate([np.searchsorted(each, np.arange(GUIDE) / GUIDE, side="right") for each in counts]),
+        importance=importance.ravel(),
+        sets_of=np.array(sets_of, np.int64),
+        set_first=columns[0],
+        set_size=columns[1],
+        set_components=columns[2],
+        set_bounds=columns[3],
+        set_gates=columns[4],
+        set_samples=columns[5],
+        set_row=columns[6],
+        bounds=_bits(bounds.whole),
+        limit=limit,
+        scale=scale,
+        row_first=rows,
+        row_feature=features,
+        row_value=values,
+        pattern_bits=np.array(bits, np.int64),
+        pattern_first=np.array(firsts, np.int64),
+        pattern_limit=pattern_limit,
+        pattern_kept=pattern_kept,
+        pattern_alias=pattern_alias,
+        active_count=np.concatenate(counts),
+        count_guide=np.concatenate([np.searchsorted(each, np.arange(GUIDE) / GUIDE, side="right") for each in counts]),
     )
+
+
+class _Packed:
+    """Arrays one after the other."""
+
+    def __init__(self, *parts: np.ndarray) -> None:
+        self._parts, self._size = list(parts), sum(len(part) for part in parts)
+
+    def add(self, part: np.ndarray) -> int:
+        """Where a further array begins."""
+        self._parts.append(part)
+        self._size += len(part)
+        return self._size - len(part)
+
+    @property
+    def whole(self) -> np.ndarray:
+        """All of them; the only one is not copied."""
+        filled = [part for part in self._parts if len(part)]
+        return filled[0] if len(filled) == 1 else np.concatenate(self._parts)
+
+
+class _Matrices:
+    """Matrices of activations as lists of non-zero values, each once."""
+
+    def __init__(self) -> None:
+        self._rows, self._features = _Packed(), _Packed(np.zeros(0, np.uint32))
+        self._values = _Packed(np.zeros(0, np.float32))
+        self._places: dict[str, int] = {}
+
+    def add(self, given: Empirical) -> int:
+        """Where the rows of a matrix begin."""
+        if given.digest not in self._places:
+            counts, columns, values = given.data.listed()
+            start = self._features.add(columns)
+            self._values.add(values)
+            self._places[given.digest] = self._rows.add(start + np.concatenate([[0], np.cumsum(counts)]))
+        return self._places[given.digest]
+
+    def packed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the values of each row begin, and after each matrix where they end; their features; the values."""
+        rows = self._rows.whole if self._places else np.zeros(1, np.int64)
+        return rows.astype(np.int64), self._features.whole, self._values.whole
 
 
 def _bits(probability: np.ndarray) -> np.ndarray:
