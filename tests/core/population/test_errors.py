@@ -129,6 +129,23 @@ def test_a_corner_near_by_is_seen(bias: float) -> None:
         assert found.hessian_error[0] < 1e-4
 
 
+@pytest.mark.parametrize("own", [1e-9, 1e-5, 1e-3])
+@pytest.mark.parametrize("end", [0.0, 1.0])
+@pytest.mark.parametrize("tol", [1e-5, 1e-9])
+def test_a_feature_that_hardly_reaches_its_own_output_decides_which_side_another_one_ends(
+    own: float, end: float, tol: float
+) -> None:
+    """Where x_i is 0 or 1, b + a_i x_i = 0, so that a_j x_j, too small to be seen, moves z = 0 in or out."""
+    features = FeatureDistribution([Independent(2, 0.1)])
+    w = np.array([[np.sqrt(own)], [-1.0]])
+    b = np.array([end * np.sqrt(own), -0.003])
+    _, _, hessian = truth(w, b, features, derivatives=2)
+    found = evaluate(w[None], b[None], features, order=2, tol=tol, strict=False)
+    assert found.hessian is not None
+    assert found.hessian_error is not None
+    assert np.linalg.norm(found.hessian[0] - hessian) <= found.hessian_error[0]
+
+
 @pytest.mark.parametrize("size", [1e-2, 1.0, 300.0])
 def test_hessians_of_tiny_and_of_huge_weights(size: float) -> None:
     features = FeatureDistribution([Correlated(2, 0.2), Independent(1, 0.4)])

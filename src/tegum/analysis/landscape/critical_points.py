@@ -50,6 +50,9 @@ CORNERS = (0.01, 0.03, 0.1)
 AWAY = (1e-3, 2e-3)
 """The distances in θ at which to test whether the loss falls on one side of a kink."""
 
+MOST_ACCURATE = 1e-12
+"""The smallest error of the losses there: beyond it more frequencies would not help."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -417,7 +420,8 @@ def characterised(surface: Surface, theta: Parameters, at: Slope, start: Paramet
     eigenvalues, errors = (low + high) / 2, (high - low) / 2 + error
     # On the lower side of kinks, more directions may lead down than on both sides.
     count = int((eigenvalues + errors < 0).sum())
-    edge, fall = _falling(surface, theta, at, (basis @ edges[:, count : int((low + error < 0).sum())]).T)
+    down = slice(count, int((low + error < 0).sum()))
+    edge, fall = _falling(surface, theta, (basis @ edges[:, down]).T, low[down])
     return CriticalPoint(
         weights=weights.copy(),
         bias=bias.copy(),
@@ -444,14 +448,25 @@ def characterised(surface: Surface, theta: Parameters, at: Slope, start: Paramet
 
 
 def _falling(
-    surface: Surface, theta: Parameters, at: Slope, directions: Float[np.ndarray, "direction parameter"]
+    surface: Surface,
+    theta: Parameters,
+    directions: Float[np.ndarray, "direction parameter"],
+    expected: Float[np.ndarray, " direction"],
 ) -> tuple[Float[np.ndarray, "edge parameter"], Float[np.ndarray, " edge"]]:
-    """The directions, with either sign, in which the loss falls, and its second derivative along each."""
+    """The directions, with either sign, in which the loss falls, and its second derivative along each.
+
+    It is expected to be a certain one, which says how accurate losses have to be.
+    """
     if not len(directions):
         return directions, np.zeros(0)
     rays = np.concatenate([directions, -directions])
-    losses, errors = surface.losses(np.concatenate([theta + size * rays for size in AWAY]))
-    near, far = (losses - at.loss).reshape(2, -1)
+    least = float(np.abs(expected).min()) * AWAY[0] ** 2 / 2
+    accuracy = min(surface.tol, max(least / 100, MOST_ACCURATE))
+    at = surface.slope(theta, accuracy)
+    losses, errors = surface.losses(np.concatenate([theta + size * rays for size in AWAY]), accuracy)
+    # What is left of the gradient at θ would count as a fall, or as curvature.
+    slope = rays @ at.gradient
+    near, far = (losses - at.loss).reshape(2, -1) - np.outer(AWAY, slope)
     unsure = at.error + errors.reshape(2, -1).max(0)
     curvature = 2 * (2 * near / AWAY[0] ** 2 - far / AWAY[1] ** 2)
     falls = (near + unsure < 0) & (far + unsure < 0) & (curvature < 0)

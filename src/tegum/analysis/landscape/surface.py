@@ -139,10 +139,13 @@ class Surface:
         """The distance between two θ, minimised over rotations of hidden space."""
         return distance(*self.split(theta), *self.split(other))
 
-    def losses(self, thetas: Float[np.ndarray, "run parameter"]) -> tuple[np.ndarray, np.ndarray]:
-        """The losses of several θ, and bounds on their errors."""
+    def losses(
+        self, thetas: Float[np.ndarray, "run parameter"], tol: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The losses of several θ, and bounds on their errors; to the tolerance of the surface or to a tighter one."""
         weights, bias = self._models(thetas)
-        found = evaluate(weights, bias, self.features, tol=self.tol, activation=self.activation, strict=False)
+        asked = self.tol if tol is None else tol
+        found = evaluate(weights, bias, self.features, tol=asked, activation=self.activation, strict=False)
         return found.loss, found.error
 
     def _models(self, thetas: Float[np.ndarray, "run parameter"]) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +153,7 @@ class Surface:
         return thetas[:, :-n].reshape(len(thetas), n, self.hidden), thetas[:, -n:]
 
     def slope(self, theta: Parameters, tol: float | None = None) -> Slope:
-        """Loss and gradient, to the tolerance of the surface or to a looser one."""
+        """Loss and gradient, to the tolerance of the surface or to another one."""
         weights, bias = self._models(theta[None])
         asked = self.tol if tol is None else tol
         found = evaluate(weights, bias, self.features, order=1, tol=asked, activation=self.activation, strict=False)

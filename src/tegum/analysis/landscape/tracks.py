@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, assert_never, final
 
 import numpy as np
@@ -40,6 +40,9 @@ proportion to the distance from the end."""
 
 NOISE = 1e-8
 """Noise in the difference of eigenvalues at neighbouring points, relative to the largest; common errors cancel."""
+
+SHARPER = 1e-2
+"""The tolerance where an eigenvalue passes zero, relative to that along the branch."""
 
 PROBE = 1e-3
 """How far beyond the end of a branch to check whether another one continues there, relative to the range."""
@@ -337,10 +340,7 @@ class Track:
         """Where an eigenvalue with different signs at two values passes zero; None if the branch ends in between."""
 
         def eigenvalue(value: float) -> float:
-            point = self.at(value)
-            if isinstance(point, BranchChange):
-                raise _TrackEndedError
-            return float(point.eigenvalues[number])
+            return float(self._existing(value).eigenvalues[number])
 
         precision = 1e-9 * self.span
         try:
@@ -351,15 +351,25 @@ class Track:
             whole = abs(eigenvalue(high) - eigenvalue(low))
             rise = eigenvalue(near[1]) - eigenvalue(near[0])
             slope = (eigenvalue(far[1]) - eigenvalue(far[0])) / (far[1] - far[0])
-            point = self.at(root)
+            point = self._sharper(root)
         except _TrackEndedError:
             return None
-        assert isinstance(point, CriticalPoint)
         unsure = float(point.eigenvalue_error[number])
         if abs(rise) > 1e-2 * whole + 10 * unsure:
             return BranchChange("jump", root, near[1] - near[0], (number,))
         error = 2 * precision + (abs(float(point.eigenvalues[number])) + unsure) / max(abs(slope), 1e-300)
         return BranchChange("eigenvalue", root, error, (number,))
+
+    def _existing(self, value: float) -> CriticalPoint:
+        if isinstance(point := self.at(value), BranchChange):
+            raise _TrackEndedError
+        return point
+
+    def _sharper(self, value: float) -> CriticalPoint:
+        """The point at a value with its eigenvalues known better than along the branch, as few points need it."""
+        theta, surface = self._existing(value).theta, self.path.surface(value)
+        surface = replace(surface, tol=SHARPER * surface.tol)
+        return characterised(surface, theta, surface.slope(theta), theta)
 
 
 class _TrackEndedError(Exception):

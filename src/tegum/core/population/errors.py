@@ -10,7 +10,7 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.population.autodiff.set_arrays import AlikeSets, series_of
 from tegum.core.population.parameters import hessian_in_parameters
 from tegum.core.population.truncation import MARGIN, UNCOUPLED
-from tegum.core.population.truncation_tail import WEAK_PHASE, tail_bounds
+from tegum.core.population.truncation_tail import DISTANCES, SERIES_ERRORS, WEAK_PHASE, tail_bounds
 
 _ROUNDING = 1e-15
 """The rounding of a coupling or a bias, relative to the reach of z."""
@@ -20,6 +20,9 @@ _HESSIAN_ROUNDING = 1e-13
 
 _LEAST_REACH = 1e-30
 """Stands for a reach of zero, by which one could not divide."""
+
+_LEAST_HEIGHT = 1e-9
+"""The least error of a second derivative that is looked at."""
 
 _NUMBERS_AT_ONCE = 2**22
 """The most numbers held at once in the second derivatives, or the couplings, of one call."""
@@ -101,7 +104,7 @@ def _irreducible_errors(theta: np.ndarray, shape: tuple[int, int], features: lis
     corner = np.zeros(len(theta))
     for run, j in np.argwhere(_blurred(bias, own, loose, reach)).tolist():
         coupled = ~near[run, j] | (np.arange(n) == j)
-        jump = _jump(features[run], coupled, j, float(own[run, j]), float(bias[run, j]))
+        jump = _jump(features[run], coupled, j, gram[run, j], float(bias[run, j]))
         corner[run] += features[run].importance[j] * jump
     curvature = _HESSIAN_ROUNDING * (importance * (1 + 1 / np.maximum(reach, _LEAST_REACH))).sum(1)
     return np.stack([0 * slope, slope, (curvature + corner) * stretch**2 + slope], 1)
@@ -113,28 +116,32 @@ def _blurred(bias: np.ndarray, own: np.ndarray, loose: np.ndarray, reach: np.nda
     return (np.abs(bias) <= width) | (np.abs(bias + own) <= width)
 
 
-def _jump(features: FeatureDistribution, coupled: np.ndarray, j: int, own: float, bias: float) -> float:
+def _jump(features: FeatureDistribution, coupled: np.ndarray, j: int, couplings: np.ndarray, bias: float) -> float:
     """A bound on the norm of the jump of an output's second derivatives at its corner, without the importance.
 
     At b = 0 sign z jumps where nothing coupled is active; at b = −|W_j|², 2 x_j δ(z) where feature j alone is, at the
     end x_j = 1 of its segment; an output that is constantly 0 has a corner in its loss.
     """
-    nothing, alone, start = 1.0, 1.0, 0
-    for weights, gates in features.tables():
-        here = slice(start, start + gates.shape[1])
-        start = here.stop
-        silent = np.where(coupled[here], 1 - gates, 1.0)
-        nothing *= float(weights @ silent.prod(1))
-        if here.start <= j < here.stop:
-            silent[:, j - here.start] = gates[:, j - here.start]
-        alone *= float(weights @ silent.prod(1))
-    jump = 0.0
+    own, jump = couplings[j], 0.0
     if abs(bias) <= abs(bias + own):
-        jump += 2 * nothing * (1 + int((~coupled).sum()))
-    if abs(bias + own) <= abs(bias) and alone > 0:
+        jump += 2 * _probability(features, coupled, ()) * (1 + int((~coupled).sum()))
+    if abs(bias + own) <= abs(bias) and (alone := _probability(features, coupled, (j,))) > 0:
         with np.errstate(divide="ignore"):
-            jump += float(4 * alone * (1 + int((~coupled).sum())) / np.float64(own))
+            jump += float(4 * alone * (1 + int((~coupled).sum())) / own)
     return jump
+
+
+def _probability(features: FeatureDistribution, coupled: np.ndarray, active: tuple[int, ...]) -> float:
+    """The probability that these features are active, and of the others that are coupled none."""
+    probability, start = 1.0, 0
+    for weights, gates in features.tables():
+        silent = np.where(coupled[start : start + gates.shape[1]], 1 - gates, 1.0)
+        for each in active:
+            if 0 <= each - start < gates.shape[1]:
+                silent[:, each - start] = gates[:, each - start]
+        start += gates.shape[1]
+        probability *= float(weights @ silent.prod(1))
+    return probability
 
 
 def tail_errors(
@@ -155,9 +162,8 @@ def _tail_errors(
     coupled = np.abs(couplings) > UNCOUPLED * scale[:, :, None]
     weak = coupled & (np.abs(couplings) * (np.pi * count) < WEAK_PHASE * scale[:, :, None])
     found = np.zeros((len(theta), 3))
+    found[:, 2] = _ends_passed(couplings, bias, scale, coupled & ~weak, features, count)
     run, output = np.nonzero((weak.sum(2) > 1) & (low < 0) & (high > 0))
-    if not run.size:
-        return found
     of_each = np.zeros((3, run.size))
     for distribution in {id(features[r]): features[r] for r in run.tolist()}.values():
         mine = np.array([features[r] is distribution for r in run.tolist()])
@@ -171,6 +177,37 @@ def _tail_errors(
     stretch = 1 + 2 * np.linalg.norm(weights, axis=(1, 2))
     found[:, 2] = found[:, 2] * stretch**2 + 2 * found[:, 1]
     found[:, 1] *= stretch
+    return found
+
+
+def _ends_passed(
+    couplings: np.ndarray,
+    bias: np.ndarray,
+    scale: np.ndarray,
+    strong: np.ndarray,
+    features: list[FeatureDistribution],
+    count: int,
+) -> np.ndarray:
+    """Bounds on the error of second derivatives in (a, b) of outputs whose own feature is hardly coupled, (run,).
+
+    Where one other feature i is active beside it, and b is close to 0 or to −a_i, the own feature decides whether z is
+    zero just inside the segment of x_i or just outside of it: 2 x_j δ(z) counts 1 / |a_i| or nothing. Frequencies that
+    do not resolve the own coupling cannot tell.
+    """
+    found, n = np.zeros(len(bias)), bias.shape[1]
+    own = np.eye(n, dtype=bool)
+    strong = strong & ~own
+    hardly = np.abs(np.einsum("rjj->rj", couplings)) * (np.pi * count) < WEAK_PHASE * scale
+    height = 1 / np.where(strong & hardly[:, :, None], np.abs(couplings), np.inf)
+    if not height.any():
+        return found
+    unit = (np.pi * count) / scale[:, :, None]
+    ends = np.stack([np.broadcast_to(bias[:, :, None], couplings.shape), bias[:, :, None] + couplings])
+    height *= np.exp(np.interp(np.abs(ends) * unit, DISTANCES, np.log(SERIES_ERRORS[2]))).sum(0)
+    for run, j, i in np.argwhere(height > _LEAST_HEIGHT).tolist():
+        loose = 1 + int((~strong[run, j]).sum())
+        likely = _probability(features[run], strong[run, j], (i, j))
+        found[run] += features[run].importance[j] * likely * height[run, j, i] * loose
     return found
 
 

@@ -28,6 +28,12 @@ from tegum.core.stopping import current, interruptible
 FEWEST_FREQUENCIES, MOST_FREQUENCIES = 32, 2**16
 """The fewest and the most frequencies of the compiled kernel's series."""
 
+STEADY = 1e-9
+"""Changes of the Hessian below this, relative to it, may grow by rounding or by chance."""
+
+GROWTH = 16
+"""How much more than in proportion to frequencies its changes are taken to grow, as long as they do."""
+
 _LARGEST = 1e70
 """The largest absolute value of a parameter: beyond it, a float64 may not hold the loss."""
 
@@ -221,6 +227,11 @@ def _by_kernel(
             assert hessian is not None
             now[3] = _change(hessian, last[1])
             error = np.maximum(2 * now[3], last[3])
+            # Changes that still grow will go on growing until small couplings are resolved.
+            growing = (
+                np.isfinite(last[3]) & (now[3] > last[3]) & (now[3] > STEADY * np.linalg.norm(hessian, axis=(1, 2)))
+            )
+            error[growing] *= GROWTH * MOST_FREQUENCIES / count
             found.hessian[waiting], found.hessian_error[waiting] = hessian, error + lost[:, 2]
             target = 1e3 * tol * np.maximum(1, np.linalg.norm(hessian, axis=(1, 2)))
             enough = _enough(error, lost[:, 2], at_best[waiting, 2], target)

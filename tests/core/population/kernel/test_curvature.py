@@ -78,7 +78,7 @@ def test_agrees_with_jax(sets):
     other = _by_jax(weights, bias, [features], 2, 1e-6)
     off = np.linalg.norm(found.hessian[0] - other.hessian[0])
     assert off <= found.hessian_error[0] + other.hessian_error[0]
-    assert off <= 1e-4 * np.linalg.norm(found.hessian[0])
+    assert off <= 1e-3 * max(1, np.linalg.norm(found.hessian[0]))
 
 
 @pytest.mark.parametrize("frequencies", [1, 7, 40])
