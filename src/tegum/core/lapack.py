@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tegum.core.threads import serial_blas
+
 _NOTED = 400
 """Decompositions are noted if the smaller side of the matrix is at least this; smaller ones take milliseconds."""
 
@@ -26,19 +28,19 @@ def under_way() -> str | None:
 
 def eigh(matrix: Any) -> Any:
     """`numpy.linalg.eigh`."""
-    with noted("eigenvectors", np.shape(matrix)):
+    with noted("eigenvectors", np.shape(matrix)), serial_blas(np.shape(matrix)[-1]):
         return np.linalg.eigh(matrix)
 
 
 def eigvalsh(matrix: Any) -> Any:
     """`numpy.linalg.eigvalsh`."""
-    with noted("eigenvalues", np.shape(matrix)):
+    with noted("eigenvalues", np.shape(matrix)), serial_blas(np.shape(matrix)[-1]):
         return np.linalg.eigvalsh(matrix)
 
 
 def svd(matrix: Any, *, full_matrices: bool = True) -> Any:
     """`numpy.linalg.svd`, with vectors."""
-    with noted("singular vectors", np.shape(matrix)):
+    with noted("singular vectors", np.shape(matrix)), serial_blas(max(np.shape(matrix)[-2:])):
         return np.linalg.svd(matrix, full_matrices=full_matrices)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from tegum.core.stopping import Stop, all_done
-from tegum.core.threads import available_cores
+from tegum.core.threads import available_cores, serial_blas
 
 _Result = TypeVar("_Result")
 
@@ -39,5 +39,6 @@ def searched(calls: Sequence[Callable[[], _Result]], title: str, kind: str) -> l
             tell(done, len(calls))
         return result
 
-    with shown(True, Counts(title, kind), "searched") as tell, ThreadPoolExecutor(available_cores()) as pool:
+    shows, pool = shown(True, Counts(title, kind), "searched"), ThreadPoolExecutor(available_cores())
+    with serial_blas(), shows as tell, pool:
         return all_done(pool, [partial(search, call) for call in calls], Stop())

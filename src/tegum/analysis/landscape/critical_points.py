@@ -34,6 +34,7 @@ from tegum.core import lapack
 from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.model import Activation
+from tegum.core.threads import serial_blas
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -266,20 +267,21 @@ def _critical_point(
         raise ValueError(f"{call}(steps={steps!r}): steps must be an int of at least 0")
     if not reach > 0:
         raise ValueError(f"{call}(reach={reach!r}): reach must be a positive number")
-    theta, at = solve(surface, start, steps, reach, longest=reach)
-    begun = [start]
-    for corner in corners:
-        if np.linalg.norm(at.gradient) <= tol:
-            break
-        begin = pinned(surface, start, corner)[0]
-        if any(np.array_equal(begin, other) for other in begun):
-            continue
-        begun.append(begin)
-        # A jump of the second derivatives stops Newton's method before it gets there, so try the kinks nearby.
-        other, there = solve(surface, start, steps, reach, corner, longest=reach)
-        if np.linalg.norm(there.gradient) < np.linalg.norm(at.gradient):
-            theta, at = other, there
-    return characterised(surface, theta, at, start)
+    with serial_blas(len(start)):
+        theta, at = solve(surface, start, steps, reach, longest=reach)
+        begun = [start]
+        for corner in corners:
+            if np.linalg.norm(at.gradient) <= tol:
+                break
+            begin = pinned(surface, start, corner)[0]
+            if any(np.array_equal(begin, other) for other in begun):
+                continue
+            begun.append(begin)
+            # A jump of the second derivatives stops Newton's method before it gets there, so try the kinks nearby.
+            other, there = solve(surface, start, steps, reach, corner, longest=reach)
+            if np.linalg.norm(there.gradient) < np.linalg.norm(at.gradient):
+                theta, at = other, there
+        return characterised(surface, theta, at, start)
 
 
 @refusing

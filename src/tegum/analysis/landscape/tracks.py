@@ -16,6 +16,7 @@ from tegum.core.arguments import refusing
 from tegum.core.description import nearest, short
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.model import Activation
+from tegum.core.threads import serial_blas
 
 Parameter: TypeAlias = str | Callable[[float], FeatureDistribution]
 """A key of the sets ("density", or "0.density" of the first), or the features as a function of a number."""
@@ -207,7 +208,8 @@ class Track:
             if upwards in self._ends and at == self.known[-1 if upwards else 0][0]:
                 return self._ends[upwards]
             there = value if abs(step) >= abs(value - at) else at + step
-            found = self._next(point, there)
+            with serial_blas(len(point.theta)):
+                found = self._next(point, there)
             if found and not self._rebounds(at, point, there, found):
                 bisect.insort(self.known, (there, found), key=lambda each: each[0])
                 # A step length that was just too long would be so again.

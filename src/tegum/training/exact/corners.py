@@ -18,6 +18,8 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float, Int64
 
+from tegum.core import lapack
+
 NEAR = 1e-3
 """Features whose couplings to others and biases are smaller than this may be approaching a corner."""
 
@@ -93,7 +95,7 @@ def _on_corners(theta: Parameters, n: int) -> tuple[Parameters, Callable[[Parame
     if not groups or sum(map(len, spans)) > weights.shape[1]:
         return None
     # The nearest orthonormal rows (Schönemann, Psychometrika 31, 1966).
-    left, _, right = np.linalg.svd(np.concatenate(spans), full_matrices=False)
+    left, _, right = lapack.svd(np.concatenate(spans), full_matrices=False)
     axes = left @ right
     ends = np.cumsum([len(span) for span in spans])
     own = [axes[end - len(span) : end] for span, end in zip(spans, ends, strict=True)]
@@ -136,7 +138,7 @@ def _groups(weights: Float[np.ndarray, "n m"], bias: Float[np.ndarray, " n"]) ->
 
 def _span(rows: Float[np.ndarray, "member m"]) -> Float[np.ndarray, "axis m"]:
     """Orthonormal axes of the space that the rows span, apart from small components."""
-    _, sizes, axes = np.linalg.svd(rows, full_matrices=False)
+    _, sizes, axes = lapack.svd(rows, full_matrices=False)
     return axes[sizes**2 >= NEAR * sizes[0] ** 2]
 
 

@@ -31,7 +31,7 @@ from tegum.core.population.evaluate import evaluate
 from tegum.core.population.kernel.tables import Plan, groups
 from tegum.core.population.kernel.xla_calls import RunBlock, register
 from tegum.core.stopping import Stop, all_done
-from tegum.core.threads import Threaded, available_cores
+from tegum.core.threads import Threaded, available_cores, serial_blas
 from tegum.training.flow.fields import Field, examine
 from tegum.training.flow.runge_kutta import Newton, integrate, unknown
 from tegum.training.spec.methods import Flow
@@ -333,8 +333,9 @@ class FlowEngine(Threaded):
                 work(job)
 
         calls = [functools.partial(scoped, job) for job in jobs]
-        all_done(self._pool, calls[:1], self._stop)
-        all_done(self._pool, calls[1:], self._stop)
+        with serial_blas(self._n * (self._m + 1)):
+            all_done(self._pool, calls[:1], self._stop)
+            all_done(self._pool, calls[1:], self._stop)
 
 
 def _filled(runs: Int64[np.ndarray, " run"], kind: Field) -> Int64[np.ndarray, " lane"]:
