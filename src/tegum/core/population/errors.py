@@ -10,7 +10,7 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.population.autodiff.set_arrays import AlikeSets, series_of
 from tegum.core.population.parameters import hessian_in_parameters
 from tegum.core.population.truncation import MARGIN, UNCOUPLED
-from tegum.core.population.truncation_tail import DISTANCES, SERIES_ERRORS, WEAK_PHASE, tail_bounds
+from tegum.core.population.truncation_tail import DISTANCES, SERIES_ERRORS, WEAK_PHASE, all_but_one, tail_bounds
 
 _ROUNDING = 1e-15
 """The rounding of a coupling or a bias, relative to the reach of z."""
@@ -144,6 +144,20 @@ def _probability(features: FeatureDistribution, coupled: np.ndarray, active: tup
     return probability
 
 
+def _beside(features: FeatureDistribution, coupled: np.ndarray, j: int) -> np.ndarray:
+    """For each i, the probability that i and j are active, and of the others that are coupled none, (n,)."""
+    apart, here, start = [], [], 0
+    for weights, gates in features.tables():
+        silent = np.where(coupled[start : start + gates.shape[1]], 1 - gates, 1.0)
+        if 0 <= j - start < gates.shape[1]:
+            silent[:, j - start] = gates[:, j - start]
+        start += gates.shape[1]
+        apart.append(weights @ silent.prod(1))
+        here.append(weights @ (all_but_one(silent) * gates))
+    others = all_but_one(np.array(apart))
+    return np.concatenate([factor * each for factor, each in zip(others, here, strict=True)])
+
+
 def tail_errors(
     theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int
 ) -> np.ndarray:
@@ -204,10 +218,10 @@ def _ends_passed(
     unit = (np.pi * count) / scale[:, :, None]
     ends = np.stack([np.broadcast_to(bias[:, :, None], couplings.shape), bias[:, :, None] + couplings])
     height *= np.exp(np.interp(np.abs(ends) * unit, DISTANCES, np.log(SERIES_ERRORS[2]))).sum(0)
-    for run, j, i in np.argwhere(height > _LEAST_HEIGHT).tolist():
+    for run, j in np.argwhere((height > _LEAST_HEIGHT).any(2)).tolist():
         loose = 1 + int((~strong[run, j]).sum())
-        likely = _probability(features[run], strong[run, j], (i, j))
-        found[run] += features[run].importance[j] * likely * height[run, j, i] * loose
+        likely = _beside(features[run], strong[run, j], j)
+        found[run] += features[run].importance[j] * float(likely @ height[run, j]) * loose
     return found
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.tables import MixtureTable, RayTable
+
+KEPT_SERIES = 16
+"""The number of distributions whose arrays are kept."""
 
 
 class AlikeSets(NamedTuple):
@@ -45,6 +49,7 @@ class Series(NamedTuple):
     arbitrary values."""
 
 
+@functools.lru_cache(maxsize=KEPT_SERIES)
 def series_of(features: FeatureDistribution, form: bool = True) -> Series:
     """The arrays of a distribution, with or without those that characteristic functions need.
 

@@ -138,7 +138,7 @@ def groups(
     for structure, runs in by_structure.items():
         plan = _plan(structure, hidden)
         needed = {distribution[run] for run in runs}
-        rows = {number: _rows(distributions[number], plan) for number in needed}
+        rows = {number: _rows(distributions[number]) for number in needed}
         count = len(runs)
         filled = np.repeat(runs, WIDE_LANES) if alone else np.array(runs + [runs[-1]] * (-count % WIDE_LANES))
         padded = filled.reshape(-1, WIDE_LANES)
@@ -190,6 +190,7 @@ def _kind(table: MixtureTable) -> int:
     return SHARED if nothing_or_all else MIXTURE
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def _structure(distribution: FeatureDistribution) -> tuple:
     """What runs of one block must have in common; hashable."""
     found = []
@@ -248,11 +249,12 @@ def _rows_of_set(kind: int, features: tuple[int, ...], active: tuple[tuple[bool,
     return len(features) ** 2 + own
 
 
-def _rows(distribution: FeatureDistribution, plan: Plan) -> Float[np.ndarray, " row"]:
+@functools.lru_cache(maxsize=_KEPT)
+def _rows(distribution: FeatureDistribution) -> Float[np.ndarray, " row"]:
     """The table of one run."""
     sets = _sets(distribution)
-    order, covariance = plan.feature, distribution.covariance()
-    chance = [table.gates[0, 0] for _, table in sets[: plan.singles]]
+    order, covariance = np.concatenate([features for features, _ in sets]), distribution.covariance()
+    chance = [table.gates[0, 0] for _, table in sets if _kind(table) == SINGLE]
     columns = [distribution.importance[order], distribution.first_moment()[order], chance, 1 - np.array(chance)]
     for features, table in sets:
         columns.append(covariance[np.ix_(features, features)].ravel())
