@@ -1,8 +1,15 @@
-"""Training on the population loss: L-BFGS to convergence, and Adam or gradient descent without noise."""
+"""Training on the population loss: L-BFGS to convergence, and Adam or gradient descent without noise.
+
+The loss of a finite population (one `Empirical` set) is exact whatever the number of frequencies, which stays what it
+was at the start. It has kinks, where an output begins in a row in which its feature is active; but there the loss falls
+more steeply on the far side, so that no minimum lies on one. All that a kink can do is to make searches fail: L-BFGS
+then forgets its pairs and goes down the gradient, and where that fails, too, the run has stalled. Such a run stays
+where it is and does not count as converged, as its gradient is larger than the tolerance.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple, assert_never, final
@@ -11,17 +18,20 @@ import numpy as np
 from jaxtyping import Float, Int, Int64
 
 from tegum.core.compiled.lanes import WIDE_LANES
+from tegum.core.features.empirical import Empirical
 from tegum.core.features.sets import GatedSet
-from tegum.core.model import is_linear
-from tegum.core.population.kernel.memory import scale_rows
-from tegum.core.population.kernel.tables import Plan, aligned, frequencies, groups, scratch
+from tegum.core.loss.population import population_path
+from tegum.core.model import ACTIVATIONS
+from tegum.core.population.kernel.memory import aligned, scale_rows
+from tegum.core.population.kernel.rows import listed_rows
+from tegum.core.population.kernel.tables import Plan, frequencies, groups, scratch
 from tegum.core.stopping import Stop, all_done, current
 from tegum.core.threads import TASKS_PER_THREAD, Threaded, available_cores
 from tegum.training.exact.corners import settled
 from tegum.training.exact.kernels import descent, lbfgs
 from tegum.training.exact.kernels import memory as memory_of
 from tegum.training.exact.kernels.memory import Phase
-from tegum.training.exact.kernels.probe import Probe, Tables, probe
+from tegum.training.exact.kernels.probe import Probe, Room, Tables, Way, probe, probe_memory, room_of
 from tegum.training.exact.kernels.settle import settle
 from tegum.training.spec.methods import Exact, known_rule
 from tegum.training.spec.optimisers import Rule
@@ -49,11 +59,21 @@ LEAST_RUNS = 32
 
 
 class _Family(NamedTuple):
-    """Runs whose feature distributions have the same structure."""
+    """Runs whose feature distributions have the same structure, or the same finite population."""
 
     plan: Plan
     tables: Tables
     runs: Int64[np.ndarray, " run"]
+    room: Room
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss is that of a finite population, for which the number of frequencies plays no role."""
+        return self.tables.way == Way.FINITE
+
+    def series(self, count: int) -> tuple[Float[np.ndarray, " _"], int]:
+        """So many frequencies as kernels read them."""
+        return _series(FEWEST_FREQUENCIES if self.finite else count)
 
 
 class _Tools(NamedTuple):
@@ -86,20 +106,14 @@ class ExactEngine(Threaded):
         """Prepare to train `specs`, which agree in everything but what may differ from run to run.
 
         Raises:
-            ValueError: a set of features has no mixture table, or the activation has no population loss.
+            ValueError: the activation has no population loss, or it has one as a series and a set of features has
+                no mixture table.
 
         """
         self.specs = tuple(specs)
         super().__init__(threads or available_cores())
-        for spec in self.specs:
-            if not spec.features.gated:
-                odd = next(each for each in spec.features.sets if not isinstance(each, GatedSet))
-                raise ValueError(
-                    f"Spec(features=[…, {odd!r}, …], training=Exact(…)): Exact needs sets that are mixtures of "
-                    f"independent gates, which the kind {odd.kind!r} is not; use Sampled or Flow"
-                )
+        self._ways = [_way(spec) for spec in self.specs]
         first = self.specs[0]
-        self._linear = is_linear(f"Spec(activation={first.activation!r}, training=Exact(…))", first.activation)
         self._n, self._m = first.features.n, first.hidden
         self._size = self._n * (self._m + 1)
         trainings = [spec.training for spec in self.specs if isinstance(spec.training, Exact)]
@@ -110,21 +124,62 @@ class ExactEngine(Threaded):
         setting_of_spec = np.array([self._trainings.index(each) for each in trainings])
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         self._setting_of_run = setting_of_spec[self._spec_of_run]
+        finite = np.array([way == Way.FINITE for way in self._ways])
+        self._scale = 0 if finite.all() else scale_rows(self._n)
+        # Where frequencies play no role, none are left to be tried.
+        self._frequencies_of_run = np.where(finite, lbfgs.MOST_DESCENDED, FEWEST_FREQUENCIES)[self._spec_of_run]
+        self._nothing = np.zeros(len(self._spec_of_run))
+        """The loss of each run where every output is zero."""
         self._families = self._make_families()
-        nothing = [float(spec.features.importance @ np.diag(spec.features.second_moment())) for spec in self.specs]
-        self._nothing = np.array(nothing)[self._spec_of_run]
 
     def _make_families(self) -> list[_Family]:
-        families = []
-        for group in groups([spec.features for spec in self.specs], self._spec_of_run, self._m):
-            runs = group.runs.ravel()[: group.count]
+        others: list[int] = []
+        populations: dict[str, list[int]] = {}
+        for number, (spec, way) in enumerate(zip(self.specs, self._ways, strict=True)):
+            if way == Way.FINITE:
+                populations.setdefault(_rows_of(spec).digest, []).append(number)
+            else:
+                others.append(number)
+        return [*self._structured(others), *map(self._finite, populations.values())]
+
+    def _structured(self, specs: list[int]) -> Iterator[_Family]:
+        """Families of these Specs, whose losses are series, or moments."""
+        features = [self.specs[number].features for number in specs]
+        all_runs, number_of_run = self._runs_of(specs)
+        linear = any(self._ways[number] == Way.MOMENTS for number in specs)
+        for group in groups(features, number_of_run[all_runs], self._m, moments=linear):
+            runs = all_runs[group.runs.ravel()[: group.count]]
             tables = group.tables.reshape(len(group.runs), -1, WIDE_LANES).swapaxes(1, 2).reshape(-1, group.plan.rows)
-            specs, firsts = np.unique(self._spec_of_run[runs], return_index=True)
+            own, firsts = np.unique(number_of_run[runs], return_index=True)
             number = np.zeros(len(self._spec_of_run), np.int64)
-            number[runs] = np.searchsorted(specs, self._spec_of_run[runs])
+            number[runs] = np.searchsorted(own, number_of_run[runs])
             values = np.ascontiguousarray(tables[firsts]).ravel()
-            families.append(_Family(group.plan, Tables(values, number, self._linear), runs))
-        return families
+            way = Way.MOMENTS if linear else Way.SERIES
+            none = np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0)
+            room = room_of(group.plan, way, self._scale)
+            yield _Family(group.plan, Tables(way, values, number, 0, 0.0, *none), runs, room)
+            for number in own.tolist():
+                power = features[number].importance @ np.diag(features[number].second_moment())
+                self._nothing[all_runs[number_of_run[all_runs] == number]] = power
+
+    def _finite(self, specs: list[int]) -> _Family:
+        """The family of these Specs, which have the same finite population."""
+        first = self.specs[specs[0]]
+        rows = listed_rows(_rows_of(first).data, self._m, ACTIVATIONS[first.activation].floor)
+        runs, number = self._runs_of(specs)
+        importance = np.stack([self.specs[each].features.importance for each in specs])
+        self._nothing[runs] = (importance @ rows.powers())[number[runs]]
+        none = np.zeros(0, np.int64)
+        plan = Plan(self._n, self._m, 0, 0, 0, self._n, *[none] * 9)
+        listed = rows.samples, rows.floor, rows.first, rows.place, rows.value
+        tables = Tables(Way.FINITE, importance.ravel(), number, *listed)
+        return _Family(plan, tables, runs, room_of(plan, Way.FINITE, self._scale))
+
+    def _runs_of(self, specs: list[int]) -> tuple[Int64[np.ndarray, " some"], Int64[np.ndarray, " run"]]:
+        """The runs of some Specs, and for each run the place of its Spec among these."""
+        place = np.zeros(len(self.specs), np.int64)
+        place[specs] = np.arange(len(specs))
+        return np.flatnonzero(np.isin(self._spec_of_run, specs)), place[self._spec_of_run]
 
     def start(self) -> TrainingState:
         """The state before the first step.
@@ -142,8 +197,8 @@ class ExactEngine(Threaded):
                 return replace(state, second=second)
             case "lbfgs":
                 first = np.zeros((runs, memory_of.pairs(self._size) * self._size))
-                second = np.zeros((runs, memory_of.length(self._size, self._n)))
-                memory_of.begin(first, second, _params(state), np.arange(runs), 0, FEWEST_FREQUENCIES)
+                second = np.zeros((runs, memory_of.length(self._size, self._scale)))
+                memory_of.begin(first, second, _params(state), np.arange(runs), 0, self._frequencies_of_run)
                 return replace(state, first=first, second=second)
             case _:
                 assert_never(rule)
@@ -200,7 +255,8 @@ class ExactEngine(Threaded):
         training = self._training
         states = memory_of.saved_states(state.second)
         edited = np.flatnonzero((states["digest"] != memory_of.digests(params)) & (state.diverged_at < 0))
-        memory_of.begin(state.first, state.second, params, edited, state.step, FEWEST_FREQUENCIES)
+        frequencies = self._frequencies_of_run[edited]
+        memory_of.begin(state.first, state.second, params, edited, state.step, frequencies)
         book = memory_of.Book(
             params.reshape(-1),
             state.first.reshape(-1),
@@ -209,11 +265,11 @@ class ExactEngine(Threaded):
             path.reshape(-1),
             snapshots,
             memory_of.pairs(self._size),
-            memory_of.length(self._size, self._n),
+            memory_of.length(self._size, self._scale),
         )
 
         def work(family: _Family, runs: np.ndarray) -> None:
-            working = memory_of.block(self._size, self._n, family.plan.rows)
+            working = memory_of.block(family.room)
             tools = self._tools(family)
             begun = states["step"][runs].copy()
             stalled = states["phase"][runs] == Phase.STALLED
@@ -229,7 +285,7 @@ class ExactEngine(Threaded):
                     break
                 coarse = states["coarse"][going]
                 lbfgs.descend(
-                    family.plan, family.tables, *_series(int(coarse.min())), book, going[coarse == coarse.min()], stop,
+                    family.plan, family.tables, *family.series(int(coarse.min())), book, going[coarse == coarse.min()], stop,
                     training.gradient_tolerance, tools.scratch, working,
                 )  # fmt: skip
             ended = states["phase"][runs] > Phase.CHECK
@@ -271,7 +327,7 @@ class ExactEngine(Threaded):
     ) -> Int64[np.ndarray, " run"]:
         """Move the runs that can converge on corners of the loss there, and return them."""
         training, ended = self._training, []
-        for run in () if self._linear else runs.tolist():
+        for run in runs.tolist() if tools.family.tables.way == Way.SERIES else ():
             found = settled(
                 lambda points, count, run=run: _losses(tools, points, np.full(len(points), run), count),
                 params[run], self._n, training.gradient_tolerance, training.accuracy,
@@ -301,12 +357,12 @@ class ExactEngine(Threaded):
         settings = self._settings(start, stop)
 
         def work(family: _Family, runs: np.ndarray) -> None:
-            working = descent.working(self._size, self._n, family.plan.rows)
+            working = descent.working(family.room)
             tools = self._tools(family)
             step = start
             while step < stop:
                 alive = runs[state.diverged_at[runs] < 0]
-                if step % CHECKED_EVERY == 0:
+                if step % CHECKED_EVERY == 0 and not family.finite:
                     count[alive] = self._frequencies(tools, params[alive], alive, count[alive])
                 until = min(stop, step - step % CHECKED_EVERY + CHECKED_EVERY)
                 while len(alive):
@@ -315,7 +371,7 @@ class ExactEngine(Threaded):
                     queue = alive[count[alive] == least]
                     accuracy = self._training.accuracy if least < _MOST_STEP_FREQUENCIES else np.inf
                     descent.follow(
-                        family.plan, family.tables, *_series(int(least)), settings, start, memory, queue, until,
+                        family.plan, family.tables, *family.series(int(least)), settings, start, memory, queue, until,
                         accuracy, tools.scratch, working,
                     )  # fmt: skip
                     alive = alive[(steps[alive] < until) & (state.diverged_at[alive] < 0)]
@@ -372,10 +428,7 @@ class ExactEngine(Threaded):
         )
 
     def _tools(self, family: _Family) -> _Tools:
-        p, n, one = self._size * WIDE_LANES, self._n * WIDE_LANES, WIDE_LANES
-        scale = scale_rows(self._n) * WIDE_LANES
-        sizes = (p, p, family.plan.rows * one, scale, n, one, one)
-        return _Tools(family, scratch(family.plan), Probe(*map(aligned, sizes)))
+        return _Tools(family, scratch(family.plan), probe_memory(family.room))
 
     def _measure(self, tools: _Tools, points: np.ndarray, runs: np.ndarray) -> np.ndarray:
         """The losses at points (point, P) of these runs, to the training's accuracy."""
@@ -394,11 +447,45 @@ class ExactEngine(Threaded):
         """Call `work` for parts of all families, in all threads."""
         calls = []
         for family in self._families:
-            parts = min(TASKS_PER_THREAD * self.threads, -(-len(family.runs) // LEAST_RUNS))
+            least = 1 if family.finite else LEAST_RUNS
+            parts = min(TASKS_PER_THREAD * self.threads, -(-len(family.runs) // least))
             if self.threads == 1:
                 parts = 1
             calls += [partial(work, family, part) for part in np.array_split(family.runs, parts)]
         all_done(self._pool, calls, Stop())
+
+
+def _way(spec: Spec) -> Way:
+    """How the loss of a Spec is computed.
+
+    Raises:
+        ValueError: in no way.
+
+    """
+    features = spec.features
+    path = population_path("Spec({}, training=Exact(…))", features, spec.activation, "Sampled")
+    match path:
+        case "moments":
+            return Way.MOMENTS
+        case "finite":
+            return Way.FINITE
+        case "series":
+            if not features.gated:
+                odd = next(each for each in features.sets if not isinstance(each, GatedSet))
+                raise ValueError(
+                    f"Spec(features=[…, {odd!r}, …], training=Exact(…)): Exact needs sets that are mixtures of "
+                    f"independent gates, which the kind {odd.kind!r} is not; use Sampled or Flow"
+                )
+            return Way.SERIES
+        case _:
+            assert_never(path)
+
+
+def _rows_of(spec: Spec) -> Empirical:
+    """The set of a Spec with a finite population."""
+    [rows] = spec.features.sets
+    assert isinstance(rows, Empirical)
+    return rows
 
 
 def _params(state: TrainingState) -> Float[np.ndarray, "run _"]:
@@ -411,7 +498,7 @@ def _losses(
     """Loss, estimated error and gradient (flat) at points of these runs, with `count` frequencies."""
     values, errors, gradients = np.empty(len(points)), np.empty(len(points)), np.empty(points.size)
     probe(
-        tools.family.plan, tools.family.tables, *_series(count), points.ravel(), runs, len(points), values, errors,
+        tools.family.plan, tools.family.tables, *tools.family.series(count), points.ravel(), runs, len(points), values, errors,
         gradients, tools.scratch, tools.buffers,
     )  # fmt: skip
     current().check()

@@ -51,6 +51,10 @@ class Rows(NamedTuple):
         """Weights and biases of a model."""
         return self.features * (self.hidden + 1)
 
+    def powers(self) -> Float[np.ndarray, " feature"]:
+        """E[x_j²]."""
+        return np.bincount(self.place // ROWS, self.value**2, minlength=self.features) / self.samples
+
 
 def listed_rows(data: Activations, hidden: int, floor: float) -> Rows:
     """The list of a matrix's values, block by block, for models with `hidden` dimensions."""
@@ -101,7 +105,7 @@ def _read(rows, x, at, end, feature):
 
 @part
 def _embed(rows, theta, hidden, x, first, end):
-    """h of a block's rows: (k, row)."""
+    """H of a block's rows: (k, row)."""
     at = first
     while at < end:
         feature = np.int64(rows.place[at]) // ROWS
@@ -131,7 +135,7 @@ def _embed_slopes(rows, pull, sums, x, first, end):
 
 @part
 def _outputs(rows, theta, hidden, z, j):
-    """z of an output in all rows of a block."""
+    """Z of an output in all rows of a block."""
     m = rows.hidden
     bias = splat(theta[rows.features * m + j])
     z0, z1, z2, z3 = bias, bias, bias, bias
