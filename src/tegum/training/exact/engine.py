@@ -9,29 +9,23 @@ where it is and does not count as converged, as its gradient is larger than the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, assert_never, final
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
 
-from tegum.core.compiled.lanes import WIDE_LANES
-from tegum.core.features.empirical import Empirical
-from tegum.core.features.sets import GatedSet
-from tegum.core.loss.population import population_path
-from tegum.core.model import ACTIVATIONS
-from tegum.core.population.kernel.memory import aligned, scale_rows
-from tegum.core.population.kernel.rows import listed_rows
-from tegum.core.population.kernel.tables import Plan, frequencies, groups, scratch
+from tegum.core.population.kernel.tables import scratch
 from tegum.core.stopping import Stop, all_done, current
 from tegum.core.threads import TASKS_PER_THREAD, Threaded, available_cores
 from tegum.training.exact.corners import settled
+from tegum.training.exact.families import Family, families
 from tegum.training.exact.kernels import descent, lbfgs
 from tegum.training.exact.kernels import memory as memory_of
 from tegum.training.exact.kernels.memory import Phase
-from tegum.training.exact.kernels.probe import Probe, Room, Tables, Way, probe, probe_memory, room_of
+from tegum.training.exact.kernels.probe import Probe, Way, probe, probe_memory
 from tegum.training.exact.kernels.settle import settle
 from tegum.training.spec.methods import Exact, known_rule
 from tegum.training.spec.optimisers import Rule
@@ -58,38 +52,12 @@ LEAST_RUNS = 32
 """The least number of runs in a task of a thread, to keep the lanes full."""
 
 
-class _Family(NamedTuple):
-    """Runs whose feature distributions have the same structure, or the same finite population."""
-
-    plan: Plan
-    tables: Tables
-    runs: Int64[np.ndarray, " run"]
-    room: Room
-
-    @property
-    def finite(self) -> bool:
-        """Whether the loss is that of a finite population, for which the number of frequencies plays no role."""
-        return self.tables.way == Way.FINITE
-
-    def series(self, count: int) -> tuple[Float[np.ndarray, " _"], int]:
-        """So many frequencies as kernels read them."""
-        return _series(FEWEST_FREQUENCIES if self.finite else count)
-
-
 class _Tools(NamedTuple):
     """What a thread needs to compute losses of a family."""
 
-    family: _Family
+    family: Family
     scratch: tuple
     buffers: Probe
-
-
-@cache
-def _series(count: int) -> tuple[Float[np.ndarray, " _"], int]:
-    table = frequencies(count)
-    flat = aligned(table.size)
-    flat[:] = table.ravel()
-    return flat, len(table)
 
 
 @final
@@ -112,7 +80,7 @@ class ExactEngine(Threaded):
         """
         self.specs = tuple(specs)
         super().__init__(threads or available_cores())
-        self._ways = [_way(spec) for spec in self.specs]
+        self._families = families(self.specs)
         first = self.specs[0]
         self._n, self._m = first.features.n, first.hidden
         self._size = self._n * (self._m + 1)
@@ -124,62 +92,14 @@ class ExactEngine(Threaded):
         setting_of_spec = np.array([self._trainings.index(each) for each in trainings])
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         self._setting_of_run = setting_of_spec[self._spec_of_run]
-        finite = np.array([way == Way.FINITE for way in self._ways])
-        self._scale = 0 if finite.all() else scale_rows(self._n)
         # Where frequencies play no role, none are left to be tried.
-        self._frequencies_of_run = np.where(finite, lbfgs.MOST_DESCENDED, FEWEST_FREQUENCIES)[self._spec_of_run]
+        self._first_frequencies = np.full(len(self._spec_of_run), FEWEST_FREQUENCIES)
         self._nothing = np.zeros(len(self._spec_of_run))
-        """The loss of each run where every output is zero."""
-        self._families = self._make_families()
-
-    def _make_families(self) -> list[_Family]:
-        others: list[int] = []
-        populations: dict[str, list[int]] = {}
-        for number, (spec, way) in enumerate(zip(self.specs, self._ways, strict=True)):
-            if way == Way.FINITE:
-                populations.setdefault(_rows_of(spec).digest, []).append(number)
-            else:
-                others.append(number)
-        return [*self._structured(others), *map(self._finite, populations.values())]
-
-    def _structured(self, specs: list[int]) -> Iterator[_Family]:
-        """Families of these Specs, whose losses are series, or moments."""
-        features = [self.specs[number].features for number in specs]
-        all_runs, number_of_run = self._runs_of(specs)
-        linear = any(self._ways[number] == Way.MOMENTS for number in specs)
-        for group in groups(features, number_of_run[all_runs], self._m, moments=linear):
-            runs = all_runs[group.runs.ravel()[: group.count]]
-            tables = group.tables.reshape(len(group.runs), -1, WIDE_LANES).swapaxes(1, 2).reshape(-1, group.plan.rows)
-            own, firsts = np.unique(number_of_run[runs], return_index=True)
-            number = np.zeros(len(self._spec_of_run), np.int64)
-            number[runs] = np.searchsorted(own, number_of_run[runs])
-            values = np.ascontiguousarray(tables[firsts]).ravel()
-            way = Way.MOMENTS if linear else Way.SERIES
-            none = np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0)
-            room = room_of(group.plan, way, self._scale)
-            yield _Family(group.plan, Tables(way, values, number, 0, 0.0, *none), runs, room)
-            for number in own.tolist():
-                power = features[number].importance @ np.diag(features[number].second_moment())
-                self._nothing[all_runs[number_of_run[all_runs] == number]] = power
-
-    def _finite(self, specs: list[int]) -> _Family:
-        """The family of these Specs, which have the same finite population."""
-        first = self.specs[specs[0]]
-        rows = listed_rows(_rows_of(first).data, self._m, ACTIVATIONS[first.activation].floor)
-        runs, number = self._runs_of(specs)
-        importance = np.stack([self.specs[each].features.importance for each in specs])
-        self._nothing[runs] = (importance @ rows.powers())[number[runs]]
-        none = np.zeros(0, np.int64)
-        plan = Plan(self._n, self._m, 0, 0, 0, self._n, *[none] * 9)
-        listed = rows.samples, rows.floor, rows.first, rows.place, rows.value
-        tables = Tables(Way.FINITE, importance.ravel(), number, *listed)
-        return _Family(plan, tables, runs, room_of(plan, Way.FINITE, self._scale))
-
-    def _runs_of(self, specs: list[int]) -> tuple[Int64[np.ndarray, " some"], Int64[np.ndarray, " run"]]:
-        """The runs of some Specs, and for each run the place of its Spec among these."""
-        place = np.zeros(len(self.specs), np.int64)
-        place[specs] = np.arange(len(specs))
-        return np.flatnonzero(np.isin(self._spec_of_run, specs)), place[self._spec_of_run]
+        for family in self._families:
+            self._nothing[family.runs] = family.nothing
+            if family.finite:
+                self._first_frequencies[family.runs] = lbfgs.MOST_DESCENDED
+        self._scale = self._families[0].room.scale
 
     def start(self) -> TrainingState:
         """The state before the first step.
@@ -198,7 +118,7 @@ class ExactEngine(Threaded):
             case "lbfgs":
                 first = np.zeros((runs, memory_of.pairs(self._size) * self._size))
                 second = np.zeros((runs, memory_of.length(self._size, self._scale)))
-                memory_of.begin(first, second, _params(state), np.arange(runs), 0, self._frequencies_of_run)
+                memory_of.begin(first, second, _params(state), np.arange(runs), 0, self._first_frequencies)
                 return replace(state, first=first, second=second)
             case _:
                 assert_never(rule)
@@ -255,7 +175,7 @@ class ExactEngine(Threaded):
         training = self._training
         states = memory_of.saved_states(state.second)
         edited = np.flatnonzero((states["digest"] != memory_of.digests(params)) & (state.diverged_at < 0))
-        frequencies = self._frequencies_of_run[edited]
+        frequencies = self._first_frequencies[edited]
         memory_of.begin(state.first, state.second, params, edited, state.step, frequencies)
         book = memory_of.Book(
             params.reshape(-1),
@@ -268,7 +188,7 @@ class ExactEngine(Threaded):
             memory_of.length(self._size, self._scale),
         )
 
-        def work(family: _Family, runs: np.ndarray) -> None:
+        def work(family: Family, runs: np.ndarray) -> None:
             working = memory_of.block(family.room)
             tools = self._tools(family)
             begun = states["step"][runs].copy()
@@ -284,8 +204,9 @@ class ExactEngine(Threaded):
                 if not len(going):
                     break
                 coarse = states["coarse"][going]
+                least = coarse.min()
                 lbfgs.descend(
-                    family.plan, family.tables, *family.series(int(coarse.min())), book, going[coarse == coarse.min()], stop,
+                    family.plan, family.tables, *family.series(int(least)), book, going[coarse == least], stop,
                     training.gradient_tolerance, tools.scratch, working,
                 )  # fmt: skip
             ended = states["phase"][runs] > Phase.CHECK
@@ -356,7 +277,7 @@ class ExactEngine(Threaded):
         )
         settings = self._settings(start, stop)
 
-        def work(family: _Family, runs: np.ndarray) -> None:
+        def work(family: Family, runs: np.ndarray) -> None:
             working = descent.working(family.room)
             tools = self._tools(family)
             step = start
@@ -427,7 +348,7 @@ class ExactEngine(Threaded):
             weight_decay=np.array([each.decay for each in self._trainings]),
         )
 
-    def _tools(self, family: _Family) -> _Tools:
+    def _tools(self, family: Family) -> _Tools:
         return _Tools(family, scratch(family.plan), probe_memory(family.room))
 
     def _measure(self, tools: _Tools, points: np.ndarray, runs: np.ndarray) -> np.ndarray:
@@ -443,7 +364,7 @@ class ExactEngine(Threaded):
             count *= 2
         return loss
 
-    def _each(self, work: Callable[[_Family, np.ndarray], None]) -> None:
+    def _each(self, work: Callable[[Family, np.ndarray], None]) -> None:
         """Call `work` for parts of all families, in all threads."""
         calls = []
         for family in self._families:
@@ -455,39 +376,6 @@ class ExactEngine(Threaded):
         all_done(self._pool, calls, Stop())
 
 
-def _way(spec: Spec) -> Way:
-    """How the loss of a Spec is computed.
-
-    Raises:
-        ValueError: in no way.
-
-    """
-    features = spec.features
-    path = population_path("Spec({}, training=Exact(…))", features, spec.activation, "Sampled")
-    match path:
-        case "moments":
-            return Way.MOMENTS
-        case "finite":
-            return Way.FINITE
-        case "series":
-            if not features.gated:
-                odd = next(each for each in features.sets if not isinstance(each, GatedSet))
-                raise ValueError(
-                    f"Spec(features=[…, {odd!r}, …], training=Exact(…)): Exact needs sets that are mixtures of "
-                    f"independent gates, which the kind {odd.kind!r} is not; use Sampled or Flow"
-                )
-            return Way.SERIES
-        case _:
-            assert_never(path)
-
-
-def _rows_of(spec: Spec) -> Empirical:
-    """The set of a Spec with a finite population."""
-    [rows] = spec.features.sets
-    assert isinstance(rows, Empirical)
-    return rows
-
-
 def _params(state: TrainingState) -> Float[np.ndarray, "run _"]:
     return np.concatenate([state.weights.reshape(len(state.weights), -1), state.bias], 1)
 
@@ -496,9 +384,9 @@ def _losses(
     tools: _Tools, points: Float[np.ndarray, "point _"], runs: Int[np.ndarray, " point"], count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Loss, estimated error and gradient (flat) at points of these runs, with `count` frequencies."""
-    values, errors, gradients = np.empty(len(points)), np.empty(len(points)), np.empty(points.size)
+    family, values, errors, gradients = tools.family, *np.empty((2, len(points))), np.empty(points.size)
     probe(
-        tools.family.plan, tools.family.tables, *tools.family.series(count), points.ravel(), runs, len(points), values, errors,
+        family.plan, family.tables, *family.series(count), points.ravel(), runs, len(points), values, errors,
         gradients, tools.scratch, tools.buffers,
     )  # fmt: skip
     current().check()

@@ -1,11 +1,12 @@
 """The loss of a finite population, the rows of an `Empirical` set, and its gradient: exact but for rounding.
 
-The loss is Σ_j I_j (x_j − x̂_j)², x̂ = act(W h + b), h = Wᵀ x, in the mean over rows. One model at a time: lanes are eight
-rows, so that a single run is as fast as one of eight, and no run has a part in the numbers of another. Rows are taken
-in blocks of `ROWS`; only one block is ever dense. h and its gradient cost as much as there are active features, z and
-∂L/∂W as much as there are features, and where no row of a group lets an output through, its gradient costs nothing.
+The loss is Σ_j I_j (x_j − x̂_j)², x̂ = act(W h + b), h = Wᵀ x, in the mean over rows. One model at a time: lanes are
+eight rows, so that a single run is as fast as one of eight, and no run has a part in the numbers of another. Rows are
+taken in blocks of `ROWS`; nothing dense is larger than a block's h. What is computed for h costs as much as there are
+active features, z as much as there are features, and where no row of a group lets an output through, its gradient costs
+nothing.
 
-A block's values are listed by feature and then by row: whether the user's matrix is dense or sparse makes no difference.
+A block's values are listed by feature and then by row, whether the user's matrix is dense or sparse.
 """
 
 from __future__ import annotations
