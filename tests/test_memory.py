@@ -229,6 +229,11 @@ _PEAKS = {
         "exact",
         "tg.Spec(features=[tg.Correlated(2, .1)] * 3, hidden=2, seeds=20_000, snapshots=1, training=tg.Exact(steps=1))",
     ),
+    "a finite population": (
+        "exact",
+        "tg.Spec(features=[tg.Empirical(__import__('numpy').random.default_rng(0).random((40_000, 200)))], hidden=20,"
+        " seeds=4, snapshots=1, training=tg.Exact(steps=1))",
+    ),
     "a flow with Hessians": (
         "flow",
         "tg.Spec(features=[tg.Independent(20, .1)], hidden=10, seeds=32, snapshots=1,"

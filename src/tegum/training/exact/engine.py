@@ -21,7 +21,7 @@ from tegum.core.population.kernel.tables import scratch
 from tegum.core.stopping import Stop, all_done, current
 from tegum.core.threads import TASKS_PER_THREAD, Threaded, available_cores
 from tegum.training.exact.corners import settled
-from tegum.training.exact.families import Family, families
+from tegum.training.exact.families import RunFamily, families
 from tegum.training.exact.kernels import descent, lbfgs
 from tegum.training.exact.kernels import memory as memory_of
 from tegum.training.exact.kernels.memory import Phase
@@ -55,7 +55,7 @@ LEAST_RUNS = 32
 class _Tools(NamedTuple):
     """What a thread needs to compute losses of a family."""
 
-    family: Family
+    family: RunFamily
     scratch: tuple
     buffers: Probe
 
@@ -188,7 +188,7 @@ class ExactEngine(Threaded):
             memory_of.length(self._size, self._scale),
         )
 
-        def work(family: Family, runs: np.ndarray) -> None:
+        def work(family: RunFamily, runs: np.ndarray) -> None:
             working = memory_of.block(family.room)
             tools = self._tools(family)
             begun = states["step"][runs].copy()
@@ -277,7 +277,7 @@ class ExactEngine(Threaded):
         )
         settings = self._settings(start, stop)
 
-        def work(family: Family, runs: np.ndarray) -> None:
+        def work(family: RunFamily, runs: np.ndarray) -> None:
             working = descent.working(family.room)
             tools = self._tools(family)
             step = start
@@ -348,7 +348,7 @@ class ExactEngine(Threaded):
             weight_decay=np.array([each.decay for each in self._trainings]),
         )
 
-    def _tools(self, family: Family) -> _Tools:
+    def _tools(self, family: RunFamily) -> _Tools:
         return _Tools(family, scratch(family.plan), probe_memory(family.room))
 
     def _measure(self, tools: _Tools, points: np.ndarray, runs: np.ndarray) -> np.ndarray:
@@ -364,7 +364,7 @@ class ExactEngine(Threaded):
             count *= 2
         return loss
 
-    def _each(self, work: Callable[[Family, np.ndarray], None]) -> None:
+    def _each(self, work: Callable[[RunFamily, np.ndarray], None]) -> None:
         """Call `work` for parts of all families, in all threads."""
         calls = []
         for family in self._families:

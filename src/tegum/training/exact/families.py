@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 
-class Family(NamedTuple):
+class RunFamily(NamedTuple):
     """Runs whose losses are computed alike."""
 
     plan: Plan
@@ -47,7 +47,7 @@ class Family(NamedTuple):
         return _series(1 if self.finite else count)
 
 
-def families(specs: Sequence[Spec]) -> list[Family]:
+def families(specs: Sequence[Spec]) -> list[RunFamily]:
     """The runs of Specs that agree in their activation and in the shapes of their models.
 
     Raises:
@@ -76,7 +76,7 @@ class _Finder:
         # One for all, as it is a part of what every run keeps.
         self.scale = 0 if set(self.ways) == {Way.FINITE} else scale_rows(self.n)
 
-    def structured(self, specs: list[int]) -> Iterator[Family]:
+    def structured(self, specs: list[int]) -> Iterator[RunFamily]:
         """Families of some Specs whose losses are series, or moments."""
         features = [self.specs[number].features for number in specs]
         way, (runs, place) = self.ways[specs[0]], self._runs_of(specs)
@@ -90,9 +90,9 @@ class _Finder:
             values = np.ascontiguousarray(tables[firsts]).ravel()
             none = np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0)
             made = Tables(way, values, distribution, 0, 0.0, *none)
-            yield Family(group.plan, made, room_of(group.plan, way, self.scale), own, power[place[own]])
+            yield RunFamily(group.plan, made, room_of(group.plan, way, self.scale), own, power[place[own]])
 
-    def finite(self, specs: list[int]) -> Family:
+    def finite(self, specs: list[int]) -> RunFamily:
         """The family of some Specs that have the same finite population."""
         first, (runs, place) = self.specs[specs[0]], self._runs_of(specs)
         rows = listed_rows(_rows_of(first).data, self.m, ACTIVATIONS[first.activation].floor)
@@ -103,7 +103,7 @@ class _Finder:
         listed = rows.samples, rows.floor, rows.first, rows.place, rows.value
         made = Tables(Way.FINITE, importance.ravel(), place, *listed)
         power = importance @ rows.powers()
-        return Family(plan, made, room_of(plan, Way.FINITE, self.scale), runs, power[place[runs]])
+        return RunFamily(plan, made, room_of(plan, Way.FINITE, self.scale), runs, power[place[runs]])
 
     def _runs_of(self, specs: list[int]) -> tuple[Int64[np.ndarray, " some"], Int64[np.ndarray, " run"]]:
         """The runs of some Specs; and for every run the place of its Spec among these, 0 where it is none of them."""

@@ -30,7 +30,7 @@ from tegum.core.loss.population import population_path
 from tegum.core.model import ACTIVATIONS
 from tegum.core.population.autodiff.series import series_of
 from tegum.core.population.evaluate import evaluate
-from tegum.core.population.kernel.rows import Rows, listed_rows
+from tegum.core.population.kernel.rows import ListedRows, listed_rows
 from tegum.core.population.kernel.tables import Plan, groups
 from tegum.core.population.kernel.xla_calls import Population, RunBlock, register, register_finite
 from tegum.core.stopping import Stop, all_done
@@ -139,7 +139,7 @@ class FlowEngine(Threaded):
         if by_kernel:
             self._prepare_kernel(np.array(by_kernel))
 
-    def _population(self, spec: Spec, listed: dict[str, Rows]) -> Population:
+    def _population(self, spec: Spec, listed: dict[str, ListedRows]) -> Population:
         """The finite population of a Spec; `listed` has the rows that other Specs have, too."""
         register_finite()
         [rows] = spec.features.sets

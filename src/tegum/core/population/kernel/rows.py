@@ -33,7 +33,7 @@ _ELEMENTS = 2**20
 """Elements of the dense matrices from which the list is made."""
 
 
-class Rows(NamedTuple):
+class ListedRows(NamedTuple):
     """A finite population, and the sizes of the models that are trained on it; numba takes it as it is."""
 
     features: int
@@ -57,7 +57,7 @@ class Rows(NamedTuple):
         return np.bincount(self.place // ROWS, self.value**2, minlength=self.features) / self.samples
 
 
-def listed_rows(data: Activations, hidden: int, floor: float) -> Rows:
+def listed_rows(data: Activations, hidden: int, floor: float) -> ListedRows:
     """The list of a matrix's values, block by block, for models with `hidden` dimensions."""
     n = data.size
     blocks = -(-data.samples // ROWS)
@@ -73,7 +73,7 @@ def listed_rows(data: Activations, hidden: int, floor: float) -> Rows:
         place[begin:end] = feature * ROWS + row
         value[begin:end] = dense[which, feature, row]
         first[block + 1 : block + 1 + len(dense)] = begin + np.cumsum(np.bincount(which, minlength=len(dense)))
-    return Rows(n, hidden, data.samples, floor, first, place, value)
+    return ListedRows(n, hidden, data.samples, floor, first, place, value)
 
 
 def room_for_rows(features: int, hidden: int) -> int:
@@ -197,7 +197,7 @@ def evaluate_rows(rows, theta, importance, gradient, room, stop):
     """The loss of one model in the mean over all rows, and its gradient.
 
     Args:
-        rows: a `Rows`, its arrays or pointers to them.
+        rows: a `ListedRows`, its arrays or pointers to them.
         theta: parameters (n m + n): weights row by row, then biases.
         importance: (n).
         gradient: (n m + n), written.

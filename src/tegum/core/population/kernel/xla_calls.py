@@ -37,7 +37,7 @@ from tegum.core.compiled.xla_ffi import (
 )
 from tegum.core.population.kernel.evaluate import evaluate, refresh_scale
 from tegum.core.population.kernel.memory import RECORD, STATE, Scratch, aligned
-from tegum.core.population.kernel.rows import Rows, evaluate_rows, room_for_rows
+from tegum.core.population.kernel.rows import ListedRows, evaluate_rows, room_for_rows
 from tegum.core.population.kernel.tables import Plan, frequencies
 from tegum.core.stopping import Stop
 
@@ -277,7 +277,7 @@ def _finite_gradient(frame):
         return refused(frame, _FINITE_RULE())
     floor = numbers(address + 8 * _FLOOR)[0]
     first, place, value = words(words_of[_FIRST]), places(words_of[_PLACE]), numbers(words_of[_VALUE])
-    rows = Rows(n, hidden, words_of[_SAMPLES], floor, first, place, value)
+    rows = ListedRows(n, hidden, words_of[_SAMPLES], floor, first, place, value)
     theta, result = numbers(given[BUFFER_DATA]), numbers(made[BUFFER_DATA])
     importance, stop = numbers(words_of[_IMPORTANCE]), words(words_of[_FLAG])
     memory = np.empty(words_of[_ROOM] + L)
@@ -319,7 +319,7 @@ def _register_finite() -> CFunc:
 class Population:
     """A finite population, as the function receives it: an address, and what lies there."""
 
-    def __init__(self, rows: Rows, importance: Float[np.ndarray, " feature"], stop: Stop) -> None:
+    def __init__(self, rows: ListedRows, importance: Float[np.ndarray, " feature"], stop: Stop) -> None:
         """Describe a population, the importances of its features, and the flag that makes the function return soon."""
         arrays = rows.first, rows.place, rows.value, np.ascontiguousarray(importance), stop.flag
         words_of = np.array(

@@ -18,7 +18,7 @@ from tegum.core.compiled.lanes import WIDE_LANES as L
 from tegum.core.compiled.lanes import fma, is_set, load, pointer_at, pointers, splat, store
 from tegum.core.population.kernel.evaluate import evaluate, refresh_scale
 from tegum.core.population.kernel.memory import aligned
-from tegum.core.population.kernel.rows import Rows, evaluate_rows, room_for_rows
+from tegum.core.population.kernel.rows import ListedRows, evaluate_rows, room_for_rows
 from tegum.core.population.kernel.tables import Plan
 
 GRADIENT_ERROR = 0.1
@@ -49,7 +49,7 @@ class Tables(NamedTuple):
     first: Int[np.ndarray, " block_1"]
     place: UInt32[np.ndarray, " value"]
     value: Float[np.ndarray, " value"]
-    """These as in `Rows`."""
+    """These as in `ListedRows`."""
 
 
 class Room(NamedTuple):
@@ -152,7 +152,7 @@ def _evaluate_finite(plan, tables, table, theta, value, gradient, error, used, s
     """
     n, hidden = plan.features, plan.hidden
     size = n * (hidden + 1)
-    rows = Rows(n, hidden, tables.samples, tables.floor, tables.first, tables.place, tables.value)
+    rows = ListedRows(n, hidden, tables.samples, tables.floor, tables.first, tables.place, tables.value)
     own, slope, importance = spare, pointer_at(spare, size), pointer_at(spare, 2 * size)
     # On a cache line, as `spare` is.
     room = pointer_at(spare, -(-(2 * size + n) // L) * L)
