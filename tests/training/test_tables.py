@@ -73,6 +73,8 @@ tried("population_loss in JAX", lambda: tg.population_loss(jnp.asarray(W), jnp.a
 tried("Exact", lambda: tg.train(path(training=tg.Exact())))
 tried("Exact, Adam", lambda: tg.train(path(training=tg.Exact(optimiser="adam"))))
 tried("Flow", lambda: tg.train(path(training=tg.Flow())))
+of_rows = spec().replace(training=tg.Exact(optimiser="gd", steps=3, rate=0.1))
+tried("Exact on rows", lambda: told(tg.train(of_rows)))
 tried("critical_point", lambda: tg.critical_point(W, b, sure, activation="shifted"))
 tried("saddle_index", lambda: tg.saddle_index(W, b, sure, activation="shifted"))
 run = tg.train(path(training=tg.Sampled(steps=1, batch=8, evaluation=8)))
@@ -130,8 +132,8 @@ def slopes(weights: np.ndarray, bias: np.ndarray, x: np.ndarray) -> tuple[np.nda
     return np.reshape(found[: weights.size], weights.shape), np.array(found[weights.size :])
 
 
-@pytest.mark.parametrize("optimiser", ["jax", "heavy"])
-def test_a_new_activation_is_trained_by_jax_as_by_numpy(found: dict[str, Any], optimiser: str):
+@pytest.mark.parametrize("optimiser", ["jax", "heavy", "Exact on rows"])
+def test_a_new_activation_is_trained_on_rows_as_by_numpy(found: dict[str, Any], optimiser: str):
     weights, bias = WEIGHTS.copy(), BIAS.copy()
     # Its floor counts: one output lies below it, where ReLU would cut two.
     assert (np.maximum(ROW @ weights @ weights.T + bias, 0) == 0).sum() > (

@@ -134,17 +134,15 @@ def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> TimeEs
     first = specs[0]
     training, n, m, runs = first.training, first.features.n, first.hidden, len(specs) * first.seeds
     if not isinstance(training, Sampled):
-        if _is_linear(first):
-            return None
-        # Specs may differ in whether their population is finite.
-        evaluations = first.seeds * _evaluations(first)
-        seconds = [
-            exact_loss_seconds(evaluations, n, m)
-            if rows is None
-            else finite_loss_seconds(evaluations, rows.samples, n, m)
-            for rows in map(_population, specs)
-        ]
-        return TimeEstimate(sum(seconds) / min(threads, runs), least=True)
+        seconds, evaluations = 0.0, first.seeds * _evaluations(first)
+        for spec in specs:
+            if (rows := _population(spec)) is not None:
+                seconds += finite_loss_seconds(evaluations, rows.samples, n, m)
+            elif activation_named("train", spec.activation).exact == "series":
+                seconds += exact_loss_seconds(evaluations, n, m)
+            else:
+                return None
+        return TimeEstimate(seconds / min(threads, runs), least=True)
     # Nanoseconds that a core takes for one feature of one sample, measured where sixteen lanes fill two registers.
     if engine == "kernel":
         sample, step = 0.3 + 0.25 * m, 1e3
@@ -159,15 +157,10 @@ def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> TimeEs
     return TimeEstimate(1e-9 * run * runs / min(threads, runs), least=False)
 
 
-def _is_linear(spec: Spec) -> bool:
-    """Whether moments are all that the loss of a Spec is made of."""
-    return activation_named("train", spec.activation).exact == "moments"
-
-
 def _population(spec: Spec) -> Empirical | None:
-    """The finite population that a Spec without samples trains on."""
+    """The finite population on which a Spec trains that draws no samples; None where moments suffice."""
     found = next((each for each in spec.features.sets if isinstance(each, Empirical)), None)
-    return None if _is_linear(spec) else found
+    return None if activation_named("train", spec.activation).exact == "moments" else found
 
 
 def _evaluations(spec: Spec) -> int:

@@ -30,7 +30,8 @@ def evaluated(theta, x, hidden, importance, floor=0.0, stop=0):
 
 
 @pytest.mark.parametrize(
-    ("count", "n", "m"), [(1, 1, 1), (ROWS - 1, 3, 2), (ROWS, 5, 3), (ROWS + 1, 4, 1), (3 * ROWS + 7, 9, 5), (200, 2, 9)]
+    ("count", "n", "m"),
+    [(1, 1, 1), (ROWS - 1, 3, 2), (ROWS, 5, 3), (ROWS + 1, 4, 1), (3 * ROWS + 7, 9, 5), (200, 2, 9)],
 )
 @pytest.mark.parametrize("floor", [0.0, -0.25])
 def test_the_gradient_is_that_of_finite_differences(count, n, m, floor):
