@@ -112,8 +112,8 @@ def test_a_file_in_toml(tmp_path: Path):
 @pytest.mark.parametrize("training", [tg.Exact(), tg.Exact(optimiser="gd"), tg.Flow()])
 def test_training_without_samples_beside_other_sets_is_refused_in_one_sentence(training: tg.Training):
     sentence = (
-        r"train\(Spec\(features=\[…, Empirical\(.*\), …\], training=\w+\(…\)\)\): an Empirical set must be the only one, "
-        r"as there is no population loss for it together with others; use Sampled$"
+        r"train\(Spec\(features=\[…, Empirical\(.*\), …\], training=\w+\(…\)\)\): an Empirical set must be the only "
+        r"one, as there is no population loss for it together with others; use Sampled$"
     )
     with pytest.raises(ValueError, match=sentence):
         tg.train(spec(features=[tg.Independent(2, 0.3), tg.Empirical(ROWS)], training=training))

@@ -1,4 +1,4 @@
-"""The kernel of a finite population: loss and gradient against sums over rows in NumPy, and what it makes of its input."""
+"""The kernel of a finite population: loss and gradient against sums over rows in NumPy, and odd input."""
 
 from __future__ import annotations
 
