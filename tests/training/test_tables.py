@@ -58,8 +58,8 @@ def spec(features=rows, activation="shifted", **training):
 def path(**way):
     return tg.Spec(features=sure, hidden=2, activation="shifted", training=way["training"])
 
-tried("jax", lambda: told(tg.train(spec())))
-tried("heavy", lambda: told(tg.train(spec(optimiser="heavy"))))
+tried("jax", lambda: told(tg.train(spec(), engine="jax")))
+tried("heavy", lambda: told(tg.train(spec(optimiser="heavy"), engine="jax")))
 tried("kernel", lambda: told(tg.train(spec(features=sure, batch=4096, steps=1, rate=1e-30), engine="kernel")))
 tried("step", lambda: told(tg.train(spec(features=sure, batch=2**18, steps=1, evaluation=1), engine="kernel")))
 tried("empirical_loss", lambda: float(tg.empirical_loss(W, b, row, activation="shifted")))
