@@ -84,7 +84,7 @@ tried("along rows", lambda: tg.population_loss_along(tg.train(spec())).values.to
 tried("spec", lambda: tg.Spec.from_json(spec().to_json()).activation)
 tried("unknown", lambda: spec(activation="tanh"))
 tried("lion in the kernel", lambda: tg.train(spec(features=sure, optimiser="lion", rate=0.1)))
-tried("lion in JAX", lambda: tg.train(spec(optimiser="lion")))
+tried("lion in JAX", lambda: tg.train(spec(optimiser="lion"), engine="jax"))
 tried("lion's momentum", lambda: spec(optimiser="lion", momentum=0.5))
 tried("lion's twin", lambda: tg.Sampled(optimiser="lion").noiseless())
 tried("newton", lambda: tg.train(tg.Spec(features=sure, hidden=2, training=tg.Exact(optimiser="newton"))))

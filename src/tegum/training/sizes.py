@@ -20,7 +20,6 @@ from tegum.core.limits import (
     readable,
 )
 from tegum.core.model import activation_named
-from tegum.core.population.kernel.rows import room_for_rows
 from tegum.core.threads import available_cores
 from tegum.training.sampled.kernels.tables import drawable, table_bytes
 from tegum.training.spec.methods import Exact, Flow, Sampled, Training
@@ -284,6 +283,8 @@ def _without_samples(specs: Sequence[Spec], engine: Literal["exact", "flow"], th
     )
     listed, of_rows, finite = 0, 0, all(_population(spec) is not None for spec in specs)
     if populations := {each.digest: each for each in map(_population, specs) if each is not None}:
+        from tegum.core.population.kernel.rows import room_for_rows
+
         # Where each value is and what it is, where each block of rows begins; and the rows that are made dense.
         listed = sum(12 * round(each.samples * each.active().sum()) + each.samples for each in populations.values())
         listed += 2**25
