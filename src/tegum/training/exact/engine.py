@@ -1,10 +1,9 @@
 """Training on the population loss: L-BFGS to convergence, and Adam or gradient descent without noise.
 
-The loss of a finite population (one `Empirical` set) is exact whatever the number of frequencies, which stays what it
-was at the start. It has kinks, where an output begins in a row in which its feature is active; but there the loss falls
-more steeply on the far side, so that no minimum lies on one. All that a kink can do is to make searches fail: L-BFGS
-then forgets its pairs and goes down the gradient, and where that fails, too, the run has stalled. Such a run stays
-where it is and does not count as converged, as its gradient is larger than the tolerance.
+The loss of a finite population (one `Empirical` set) is exact but for rounding, and the number of frequencies plays no
+role. It has kinks, where an output becomes positive in a row in which its feature is active. There the slope falls, so
+that no minimum lies on a kink; all that one can do is make a search fail. L-BFGS then forgets its pairs and goes down
+the gradient, and where that fails, too, the run has stalled: it stays where it is, and does not count as converged.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ class ExactEngine(Threaded):
         setting_of_spec = np.array([self._trainings.index(each) for each in trainings])
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         self._setting_of_run = setting_of_spec[self._spec_of_run]
-        # Where frequencies play no role, none are left to be tried.
+        # Where frequencies play no role a run begins with the most, so that a failed search does not ask for more.
         self._first_frequencies = np.full(len(self._spec_of_run), FEWEST_FREQUENCIES)
         self._nothing = np.zeros(len(self._spec_of_run))
         for family in self._families:

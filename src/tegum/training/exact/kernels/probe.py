@@ -55,7 +55,6 @@ class Tables(NamedTuple):
 class Room(NamedTuple):
     """What has to be known of a group to make its working memory."""
 
-    features: int
     parameters: int
     table: int
     """Rows of a table."""
@@ -72,7 +71,7 @@ def room_of(plan: Plan, way: Way, scale: int) -> Room:
             spare = plan.features * L
         case Way.FINITE:
             spare = -(-(2 * plan.parameters + plan.features) // L) * L + room_for_rows(plan.features, plan.hidden)
-    return Room(plan.features, plan.parameters, plan.rows, scale, spare)
+    return Room(plan.parameters, plan.rows, scale, spare)
 
 
 @inlined
