@@ -148,6 +148,20 @@ def test_what_is_told_of_the_exact_loss_is_a_bound_from_below():
     assert estimate.seconds < 2 * taken
 
 
+def test_so_it_is_for_a_finite_population():
+    rows = np.random.default_rng(0).random((5000, 20))
+    training = tg.Exact(steps=40, optimiser="adam")
+    spec = tg.Spec(features=[tg.Empirical(rows)], hidden=5, training=training, snapshots=1)
+    tg.train(spec.replace(training=training.replace(steps=1)))  # compiled
+    begin = time.process_time()
+    tg.train(spec, threads=1)
+    taken = time.process_time() - begin
+    # 40 steps through 5,000 rows of 20 features, (1 + 0.08·5) ns each: few outputs of a random model are silent.
+    assert training_seconds([spec], "exact", 1) == (pytest.approx(40 * 5000 * 20 * 1.4e-9), True)
+    assert 2 * taken > 40 * 5000 * 20 * 1.4e-9
+    assert training_seconds([spec] * 2, "exact", 1).seconds == pytest.approx(80 * 5000 * 20 * 1.4e-9)
+
+
 def test_all_trainings_of_an_experiment_are_checked_before_the_first(monkeypatch, tmp_path):
     monkeypatch.setenv("TEGUM_TIME_LIMIT", "0.001 s")
     with pytest.raises(ValueError, match=r"^many-jumps\(Spec\(.*would take (about|at least)"):
@@ -228,6 +242,11 @@ _PEAKS = {
     "many runs of L-BFGS": (
         "exact",
         "tg.Spec(features=[tg.Correlated(2, .1)] * 3, hidden=2, seeds=20_000, snapshots=1, training=tg.Exact(steps=1))",
+    ),
+    "a finite population": (
+        "exact",
+        "tg.Spec(features=[tg.Empirical(__import__('numpy').random.default_rng(0).random((40_000, 200)))], hidden=20,"
+        " seeds=4, snapshots=1, training=tg.Exact(steps=1))",
     ),
     "a flow with Hessians": (
         "flow",

@@ -25,7 +25,7 @@ def trained(features, training, **options):
 
 SHORT = tg.Sampled(steps=4, batch=16, evaluation=32)
 JAX = {
-    "rows": lambda: trained(ROWS, SHORT),
+    "rows": lambda: trained(ROWS, SHORT, engine="jax"),
     "engine": lambda: trained(PAIR, SHORT, engine="jax"),
     "flow": lambda: trained(PAIR, tg.Flow(duration=1.0, steps=2, solver="explicit")),
     "rays": lambda: np.asarray(tg.population_loss(np.eye(3, 1), np.zeros(3), RAYS)),

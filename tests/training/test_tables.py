@@ -58,8 +58,8 @@ def spec(features=rows, activation="shifted", **training):
 def path(**way):
     return tg.Spec(features=sure, hidden=2, activation="shifted", training=way["training"])
 
-tried("jax", lambda: told(tg.train(spec())))
-tried("heavy", lambda: told(tg.train(spec(optimiser="heavy"))))
+tried("jax", lambda: told(tg.train(spec(), engine="jax")))
+tried("heavy", lambda: told(tg.train(spec(optimiser="heavy"), engine="jax")))
 tried("kernel", lambda: told(tg.train(spec(features=sure, batch=4096, steps=1, rate=1e-30), engine="kernel")))
 tried("step", lambda: told(tg.train(spec(features=sure, batch=2**18, steps=1, evaluation=1), engine="kernel")))
 tried("empirical_loss", lambda: float(tg.empirical_loss(W, b, row, activation="shifted")))
@@ -73,6 +73,8 @@ tried("population_loss in JAX", lambda: tg.population_loss(jnp.asarray(W), jnp.a
 tried("Exact", lambda: tg.train(path(training=tg.Exact())))
 tried("Exact, Adam", lambda: tg.train(path(training=tg.Exact(optimiser="adam"))))
 tried("Flow", lambda: tg.train(path(training=tg.Flow())))
+of_rows = spec().replace(training=tg.Exact(optimiser="gd", steps=3, rate=0.1))
+tried("Exact on rows", lambda: told(tg.train(of_rows)))
 tried("critical_point", lambda: tg.critical_point(W, b, sure, activation="shifted"))
 tried("saddle_index", lambda: tg.saddle_index(W, b, sure, activation="shifted"))
 run = tg.train(path(training=tg.Sampled(steps=1, batch=8, evaluation=8)))
@@ -82,7 +84,7 @@ tried("along rows", lambda: tg.population_loss_along(tg.train(spec())).values.to
 tried("spec", lambda: tg.Spec.from_json(spec().to_json()).activation)
 tried("unknown", lambda: spec(activation="tanh"))
 tried("lion in the kernel", lambda: tg.train(spec(features=sure, optimiser="lion", rate=0.1)))
-tried("lion in JAX", lambda: tg.train(spec(optimiser="lion")))
+tried("lion in JAX", lambda: tg.train(spec(optimiser="lion"), engine="jax"))
 tried("lion's momentum", lambda: spec(optimiser="lion", momentum=0.5))
 tried("lion's twin", lambda: tg.Sampled(optimiser="lion").noiseless())
 tried("newton", lambda: tg.train(tg.Spec(features=sure, hidden=2, training=tg.Exact(optimiser="newton"))))
@@ -130,8 +132,8 @@ def slopes(weights: np.ndarray, bias: np.ndarray, x: np.ndarray) -> tuple[np.nda
     return np.reshape(found[: weights.size], weights.shape), np.array(found[weights.size :])
 
 
-@pytest.mark.parametrize("optimiser", ["jax", "heavy"])
-def test_a_new_activation_is_trained_by_jax_as_by_numpy(found: dict[str, Any], optimiser: str):
+@pytest.mark.parametrize("optimiser", ["jax", "heavy", "Exact on rows"])
+def test_a_new_activation_is_trained_on_rows_as_by_numpy(found: dict[str, Any], optimiser: str):
     weights, bias = WEIGHTS.copy(), BIAS.copy()
     # Its floor counts: one output lies below it, where ReLU would cut two.
     assert (np.maximum(ROW @ weights @ weights.T + bias, 0) == 0).sum() > (

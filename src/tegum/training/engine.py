@@ -19,8 +19,7 @@ from jaxtyping import Int64
 
 from tegum.core.arguments import refusing
 from tegum.core.description import short
-from tegum.core.features.empirical import Empirical
-from tegum.core.model import is_linear
+from tegum.core.loss.population import population_path
 from tegum.data.keeping import KeptElsewhereError
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Steps
@@ -426,20 +425,10 @@ def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: EngineNa
 
 
 def _check_population(specs: Sequence[Spec], call: str) -> None:
-    """Refuse activations and sets of features without a population loss in closed form or as a series.
-
-    For the linear model moments suffice.
-    """
+    """Refuse activations, and sets of features next to one another, without a population loss to train on."""
     for spec in specs:
         way = type(spec.training).__name__
-        linear = is_linear(f"{call}(Spec(activation={spec.activation!r}, training={way}(…)))", spec.activation)
-        for each in spec.features.sets:
-            if isinstance(each, Empirical) and (spec.training.kind == "exact" or not linear):
-                given = f"features=[…, {each!r}, …], training={way}(…)"
-                raise ValueError(
-                    f"{call}(Spec({given})): an Empirical set has no series for the population loss to train on; use "
-                    "Sampled"
-                )
+        population_path(f"{call}(Spec({{}}, training={way}(…)))", spec.features, spec.activation, "Sampled")
 
 
 def _check_state(state: TrainingState, worker: Engine, specs: Sequence[Spec]) -> None:

@@ -6,11 +6,19 @@ The formulas follow what the engines allocate; measured peaks lie within a facto
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
 import numpy as np
 
-from tegum.core.limits import check_memory, check_time, exact_loss_seconds, memory_limit, readable
+from tegum.core.features.empirical import Empirical
+from tegum.core.limits import (
+    check_memory,
+    check_time,
+    exact_loss_seconds,
+    finite_loss_seconds,
+    memory_limit,
+    readable,
+)
 from tegum.core.model import activation_named
 from tegum.core.threads import available_cores
 from tegum.training.sampled.kernels.tables import drawable, table_bytes
@@ -125,9 +133,15 @@ def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> TimeEs
     first = specs[0]
     training, n, m, runs = first.training, first.features.n, first.hidden, len(specs) * first.seeds
     if not isinstance(training, Sampled):
-        if any(activation_named("train", spec.activation).exact != "series" for spec in specs):
-            return None
-        return TimeEstimate(exact_loss_seconds(runs * _evaluations(first), n, m) / min(threads, runs), least=True)
+        seconds, evaluations = 0.0, first.seeds * _evaluations(first)
+        for spec in specs:
+            if (rows := _population(spec)) is not None:
+                seconds += finite_loss_seconds(evaluations, rows.samples, n, m)
+            elif activation_named("train", spec.activation).exact == "series":
+                seconds += exact_loss_seconds(evaluations, n, m)
+            else:
+                return None
+        return TimeEstimate(seconds / min(threads, runs), least=True)
     # Nanoseconds that a core takes for one feature of one sample, measured where sixteen lanes fill two registers.
     if engine == "kernel":
         sample, step = 0.3 + 0.25 * m, 1e3
@@ -140,6 +154,12 @@ def training_seconds(specs: Sequence[Spec], engine: str, threads: int) -> TimeEs
     recorded = snapshot_count(first) * training.evaluation * 0.4
     run = n * sample * (training.steps * training.batch + recorded) + training.steps * step
     return TimeEstimate(1e-9 * run * runs / min(threads, runs), least=False)
+
+
+def _population(spec: Spec) -> Empirical | None:
+    """The finite population on which a Spec trains that draws no samples; None where moments suffice."""
+    found = next((each for each in spec.features.sets if isinstance(each, Empirical)), None)
+    return None if activation_named("train", spec.activation).exact == "moments" else found
 
 
 def _evaluations(spec: Spec) -> int:
@@ -229,15 +249,6 @@ def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, i
     p = n * (m + 1)
     sets = [each for spec in specs for each in spec.features.sets]
     tables = sum(each.table_size for each in sets)
-    # The length of a run's column in the tables of the exact loss; sets of dependent features have covariances, too.
-    rows = max(
-        sum(
-            each.table_size + (each.features**2 if each.table_size > each.features else 0)
-            for each in spec.features.sets
-        )
-        for spec in specs
-    )
-    rows += 4 * n
     match engine:
         case "kernel":
             batch = getattr(training, "batch", 1)
@@ -251,16 +262,45 @@ def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, i
             batch, evaluation = getattr(training, "batch", 1), getattr(training, "evaluation", 1)
             of_thread = 4 * (piece_size(batch, n, m) * (8 * n + 4 * m) + 2 * -(-evaluation // batch) + 16 * p)
             return 24 * runs * p, 24 * tables, min(threads, runs) * of_thread
-        case "exact":
-            pairs = _pairs(training, p)
-            of_thread = 64 * (10 * p + 2 * pairs * p + 3 * n * (n + 1) + 50 * n + 2 * rows)
-            return 32 * runs * (pairs + 1) * p, 32 * n * n + 24 * runs * rows, min(threads, -(-runs // 32)) * of_thread
-        case "flow":
-            newton = _newton(training, p)
-            of_thread = 64 * (12 * p + n * (n + 50) + 3 * newton + 2 * rows)
-            return 40 * runs * newton, 48 * n * n + 8 * runs * rows, min(threads, -(-runs // 8)) * of_thread
+        case "exact" | "flow":
+            return _without_samples(specs, engine, threads)
         case _:
             raise ValueError(f"training_sizes(engine={engine!r}): engine must be one of {_ENGINES}")
+
+
+def _without_samples(specs: Sequence[Spec], engine: Literal["exact", "flow"], threads: int) -> tuple[int, int, int]:
+    """`_of_engine` of those that train on the population loss."""
+    first = specs[0]
+    training, runs, n, m = first.training, len(specs) * first.seeds, first.features.n, first.hidden
+    p = n * (m + 1)
+    # The length of a run's column in the tables of the exact loss; sets of dependent features have covariances, too.
+    rows = 4 * n + max(
+        sum(
+            each.table_size + (each.features**2 if each.table_size != each.features else 0)
+            for each in spec.features.sets
+        )
+        for spec in specs
+    )
+    listed, of_rows, finite = 0, 0, all(_population(spec) is not None for spec in specs)
+    if populations := {each.digest: each for each in map(_population, specs) if each is not None}:
+        from tegum.core.population.kernel.rows import room_for_rows
+
+        # Where each value is and what it is, where each block of rows begins; and the rows that are made dense.
+        listed = sum(12 * round(each.samples * each.active().sum()) + each.samples for each in populations.values())
+        listed += 2**25
+        of_rows = 8 * (room_for_rows(n, m) + 3 * p)
+    if engine == "exact":
+        pairs = _pairs(training, p)
+        state, vectors = 32 * runs * (pairs + 1) * p, 64 * (10 * p + 2 * pairs * p) + 2 * of_rows
+        if finite:
+            return state, listed + 24 * runs * n, min(threads, runs) * (vectors + 64 * 60 * n)
+        of_thread = vectors + 64 * (3 * n * (n + 1) + 50 * n + 2 * rows)
+        return state, listed + 32 * n * n + 24 * runs * rows, min(threads, -(-runs // 32)) * of_thread
+    newton = _newton(training, p)
+    if finite:
+        return 40 * runs * newton, listed, min(threads, runs) * (8 * (12 * p + 6 * newton) + of_rows)
+    of_thread = 64 * (12 * p + n * (n + 50) + 3 * newton + 2 * rows) + of_rows
+    return 40 * runs * newton, listed + 48 * n * n + 8 * runs * rows, min(threads, -(-runs // 8)) * of_thread
 
 
 def _pairs(training: Training, p: int) -> int:

@@ -110,10 +110,13 @@ def test_a_file_in_toml(tmp_path: Path):
 
 
 @pytest.mark.parametrize("training", [tg.Exact(), tg.Exact(optimiser="gd"), tg.Flow()])
-def test_training_without_samples_is_refused_in_one_sentence(training: tg.Training):
-    sentence = r"train\(Spec\(features=\[…, Empirical\(.*\), …\], training=\w+\(…\)\)\): .*; use Sampled$"
+def test_training_without_samples_beside_other_sets_is_refused_in_one_sentence(training: tg.Training):
+    sentence = (
+        r"train\(Spec\(features=\[…, Empirical\(.*\), …\], training=\w+\(…\)\)\): an Empirical set must be the only "
+        r"one, as there is no population loss for it together with others; use Sampled$"
+    )
     with pytest.raises(ValueError, match=sentence):
-        tg.train(spec(training=training))
+        tg.train(spec(features=[tg.Independent(2, 0.3), tg.Empirical(ROWS)], training=training))
 
 
 def test_the_fused_kernel_refuses():

@@ -72,6 +72,16 @@ def halves(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
 
 
 @operation
+def places(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
+    """An address as a pointer to 32-bit numbers without a sign."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+        return builder.inttoptr(args[0], ir.IntType(32).as_pointer())
+
+    return types.CPointer(types.uint32)(address), emit
+
+
+@operation
 def called(typingctx: Any, function: Any, argument: Any) -> Any:  # noqa: ARG001
     """Call a C function; its address, its argument and its result are words."""
 

@@ -48,7 +48,8 @@ class Empirical(FeatureSet, kind="empirical"):
     Rows are samples and columns are features. The matrix is an array, a SciPy sparse matrix, or a file: a .npy file,
     or a .npz file with one array, with the array `key`, or with a sparse matrix. An entry is 0 or lies between 1e-30
     and 1e15; unlike in other kinds of set, it may exceed 1. The population is finite, so that the population loss of
-    a distribution that consists of this one set is an exact mean over the rows.
+    a distribution that consists of this one set is an exact mean over the rows; `Exact` and `Flow` train on it, and
+    `Sampled` on rows drawn with replacement. Next to other sets, only the linear model has a population loss.
 
     The description stores a digest of the numbers rather than the numbers: equal matrices have equal digests,
     whether dense or sparse. Read from JSON or TOML, it takes the matrix with that digest that this process has been

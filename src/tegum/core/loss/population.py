@@ -100,7 +100,7 @@ def population_loss(
     xp = namespace_of(weights, bias)
     weights, bias = _model("population_loss", weights, bias, features)
     _check_request("population_loss", tol, activation)
-    if (rows := _finite("population_loss", features, activation)) is not None:
+    if (rows := finite_population("population_loss({})", features, activation)) is not None:
         from tegum.core.loss import finite
 
         of = finite.finite_loss if xp is np else finite.jax_finite_loss
@@ -158,7 +158,7 @@ def population_gradient(
     """
     weights, bias = (np.asarray(each) for each in _model("population_gradient", weights, bias, features))
     _check_request("population_gradient", tol, activation)
-    if (rows := _finite("population_gradient", features, activation)) is not None:
+    if (rows := finite_population("population_gradient({})", features, activation)) is not None:
         from tegum.core.loss.finite import finite_gradient
 
         return finite_gradient(weights, bias, rows, activation)
@@ -172,21 +172,59 @@ def population_gradient(
     return gradient[:, :cut].reshape(weights.shape), gradient[:, cut:].reshape(bias.shape)
 
 
-def _finite(call: str, features: FeatureDistribution, activation: Activation) -> Empirical | None:
-    """The only set, if it is an Empirical one; None if there is no such set. Next to other sets it is refused."""
+def finite_population(
+    call: str, features: FeatureDistribution, activation: Activation, instead: str = "empirical_loss on samples"
+) -> Empirical | None:
+    """The only set, if it is an Empirical one; None if there is no such set, or where moments suffice beside others.
+
+    Args:
+        call: what errors begin with, as a template: `{}` stands for what is wrong.
+        features: the distribution.
+        activation: a name in `ACTIVATIONS`.
+        instead: what the user can do.
+
+    Raises:
+        ValueError: there is an Empirical set next to others, and moments do not suffice.
+
+    """
     found = [each for each in features.sets if isinstance(each, Empirical)]
     if not found:
         return None
     if len(features.sets) == 1:
         return found[0]
-    if (
-        activation_named(f"{call}(activation={activation!r})", activation).exact == "moments"
-    ):  # for which moments suffice
+    if activation_named(call.format(f"activation={activation!r}"), activation).exact == "moments":
         return None
     raise ValueError(
-        f"{call}(features=[…, {found[0]!r}, …]): an Empirical set must be the only one, as there is no population loss "
-        "for it together with others; use empirical_loss on samples"
+        f"{call.format(f'features=[…, {found[0]!r}, …]')}: an Empirical set must be the only one, as there is no "
+        f"population loss for it together with others; use {instead}"
     )
+
+
+PopulationPath = Literal["series", "moments", "finite"]
+
+
+def population_path(call: str, features: FeatureDistribution, activation: Activation, instead: str) -> PopulationPath:
+    """How the population loss is computed that a model is trained on: from moments alone wherever they suffice.
+
+    Args:
+        call: what errors begin with, as a template: `{}` stands for what is wrong.
+        features: the distribution.
+        activation: a name in `ACTIVATIONS`.
+        instead: what the user can do where there is none.
+
+    Returns:
+        "moments", "finite" for the rows of an Empirical set, or "series".
+
+    Raises:
+        ValueError: there is no activation of that name, or no population loss.
+
+    """
+    named = f"activation={activation!r}"
+    if activation_named(call.format(named), activation).exact == "moments":
+        return "moments"
+    if finite_population(call, features, activation, instead) is not None:
+        return "finite"
+    return exact_path(call.format(named), activation)
 
 
 def _model(call: str, weights: Any, bias: Any, features: Any) -> tuple[Any, Any]:

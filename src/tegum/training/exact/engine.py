@@ -1,27 +1,30 @@
-"""Training on the population loss: L-BFGS to convergence, and Adam or gradient descent without noise."""
+"""Training on the population loss: L-BFGS to convergence, and Adam or gradient descent without noise.
+
+The loss of a finite population (one `Empirical` set) is exact but for rounding, and the number of frequencies plays no
+role. It has kinks, where an output becomes positive in a row in which its feature is active. There the slope falls, so
+that no minimum lies on a kink; all that one can do is make a search fail. L-BFGS then forgets its pairs and goes down
+the gradient, and where that fails, too, the run has stalled: it stays where it is, and does not count as converged.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, assert_never, final
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
 
-from tegum.core.compiled.lanes import WIDE_LANES
-from tegum.core.features.sets import GatedSet
-from tegum.core.model import is_linear
-from tegum.core.population.kernel.memory import scale_rows
-from tegum.core.population.kernel.tables import Plan, aligned, frequencies, groups, scratch
+from tegum.core.population.kernel.tables import scratch
 from tegum.core.stopping import Stop, all_done, current
 from tegum.core.threads import TASKS_PER_THREAD, Threaded, available_cores
 from tegum.training.exact.corners import settled
+from tegum.training.exact.families import RunFamily, families
 from tegum.training.exact.kernels import descent, lbfgs
 from tegum.training.exact.kernels import memory as memory_of
 from tegum.training.exact.kernels.memory import Phase
-from tegum.training.exact.kernels.probe import Probe, Tables, probe
+from tegum.training.exact.kernels.probe import Probe, Way, probe, probe_memory
 from tegum.training.exact.kernels.settle import settle
 from tegum.training.spec.methods import Exact, known_rule
 from tegum.training.spec.optimisers import Rule
@@ -48,28 +51,12 @@ LEAST_RUNS = 32
 """The least number of runs in a task of a thread, to keep the lanes full."""
 
 
-class _Family(NamedTuple):
-    """Runs whose feature distributions have the same structure."""
-
-    plan: Plan
-    tables: Tables
-    runs: Int64[np.ndarray, " run"]
-
-
 class _Tools(NamedTuple):
     """What a thread needs to compute losses of a family."""
 
-    family: _Family
+    family: RunFamily
     scratch: tuple
     buffers: Probe
-
-
-@cache
-def _series(count: int) -> tuple[Float[np.ndarray, " _"], int]:
-    table = frequencies(count)
-    flat = aligned(table.size)
-    flat[:] = table.ravel()
-    return flat, len(table)
 
 
 @final
@@ -86,20 +73,14 @@ class ExactEngine(Threaded):
         """Prepare to train `specs`, which agree in everything but what may differ from run to run.
 
         Raises:
-            ValueError: a set of features has no mixture table, or the activation has no population loss.
+            ValueError: the activation has no population loss, or it has one as a series and a set of features has
+                no mixture table.
 
         """
         self.specs = tuple(specs)
         super().__init__(threads or available_cores())
-        for spec in self.specs:
-            if not spec.features.gated:
-                odd = next(each for each in spec.features.sets if not isinstance(each, GatedSet))
-                raise ValueError(
-                    f"Spec(features=[…, {odd!r}, …], training=Exact(…)): Exact needs sets that are mixtures of "
-                    f"independent gates, which the kind {odd.kind!r} is not; use Sampled or Flow"
-                )
+        self._families = families(self.specs)
         first = self.specs[0]
-        self._linear = is_linear(f"Spec(activation={first.activation!r}, training=Exact(…))", first.activation)
         self._n, self._m = first.features.n, first.hidden
         self._size = self._n * (self._m + 1)
         trainings = [spec.training for spec in self.specs if isinstance(spec.training, Exact)]
@@ -110,21 +91,14 @@ class ExactEngine(Threaded):
         setting_of_spec = np.array([self._trainings.index(each) for each in trainings])
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         self._setting_of_run = setting_of_spec[self._spec_of_run]
-        self._families = self._make_families()
-        nothing = [float(spec.features.importance @ np.diag(spec.features.second_moment())) for spec in self.specs]
-        self._nothing = np.array(nothing)[self._spec_of_run]
-
-    def _make_families(self) -> list[_Family]:
-        families = []
-        for group in groups([spec.features for spec in self.specs], self._spec_of_run, self._m):
-            runs = group.runs.ravel()[: group.count]
-            tables = group.tables.reshape(len(group.runs), -1, WIDE_LANES).swapaxes(1, 2).reshape(-1, group.plan.rows)
-            specs, firsts = np.unique(self._spec_of_run[runs], return_index=True)
-            number = np.zeros(len(self._spec_of_run), np.int64)
-            number[runs] = np.searchsorted(specs, self._spec_of_run[runs])
-            values = np.ascontiguousarray(tables[firsts]).ravel()
-            families.append(_Family(group.plan, Tables(values, number, self._linear), runs))
-        return families
+        # Where frequencies play no role a run begins with the most, so that a failed search does not ask for more.
+        self._first_frequencies = np.full(len(self._spec_of_run), FEWEST_FREQUENCIES)
+        self._nothing = np.zeros(len(self._spec_of_run))
+        for family in self._families:
+            self._nothing[family.runs] = family.nothing
+            if family.finite:
+                self._first_frequencies[family.runs] = lbfgs.MOST_DESCENDED
+        self._scale = self._families[0].room.scale
 
     def start(self) -> TrainingState:
         """The state before the first step.
@@ -142,8 +116,8 @@ class ExactEngine(Threaded):
                 return replace(state, second=second)
             case "lbfgs":
                 first = np.zeros((runs, memory_of.pairs(self._size) * self._size))
-                second = np.zeros((runs, memory_of.length(self._size, self._n)))
-                memory_of.begin(first, second, _params(state), np.arange(runs), 0, FEWEST_FREQUENCIES)
+                second = np.zeros((runs, memory_of.length(self._size, self._scale)))
+                memory_of.begin(first, second, _params(state), np.arange(runs), 0, self._first_frequencies)
                 return replace(state, first=first, second=second)
             case _:
                 assert_never(rule)
@@ -200,7 +174,8 @@ class ExactEngine(Threaded):
         training = self._training
         states = memory_of.saved_states(state.second)
         edited = np.flatnonzero((states["digest"] != memory_of.digests(params)) & (state.diverged_at < 0))
-        memory_of.begin(state.first, state.second, params, edited, state.step, FEWEST_FREQUENCIES)
+        frequencies = self._first_frequencies[edited]
+        memory_of.begin(state.first, state.second, params, edited, state.step, frequencies)
         book = memory_of.Book(
             params.reshape(-1),
             state.first.reshape(-1),
@@ -209,11 +184,11 @@ class ExactEngine(Threaded):
             path.reshape(-1),
             snapshots,
             memory_of.pairs(self._size),
-            memory_of.length(self._size, self._n),
+            memory_of.length(self._size, self._scale),
         )
 
-        def work(family: _Family, runs: np.ndarray) -> None:
-            working = memory_of.block(self._size, self._n, family.plan.rows)
+        def work(family: RunFamily, runs: np.ndarray) -> None:
+            working = memory_of.block(family.room)
             tools = self._tools(family)
             begun = states["step"][runs].copy()
             stalled = states["phase"][runs] == Phase.STALLED
@@ -228,8 +203,9 @@ class ExactEngine(Threaded):
                 if not len(going):
                     break
                 coarse = states["coarse"][going]
+                least = coarse.min()
                 lbfgs.descend(
-                    family.plan, family.tables, *_series(int(coarse.min())), book, going[coarse == coarse.min()], stop,
+                    family.plan, family.tables, *family.series(int(least)), book, going[coarse == least], stop,
                     training.gradient_tolerance, tools.scratch, working,
                 )  # fmt: skip
             ended = states["phase"][runs] > Phase.CHECK
@@ -271,7 +247,7 @@ class ExactEngine(Threaded):
     ) -> Int64[np.ndarray, " run"]:
         """Move the runs that can converge on corners of the loss there, and return them."""
         training, ended = self._training, []
-        for run in () if self._linear else runs.tolist():
+        for run in runs.tolist() if tools.family.tables.way == Way.SERIES else ():
             found = settled(
                 lambda points, count, run=run: _losses(tools, points, np.full(len(points), run), count),
                 params[run], self._n, training.gradient_tolerance, training.accuracy,
@@ -300,13 +276,13 @@ class ExactEngine(Threaded):
         )
         settings = self._settings(start, stop)
 
-        def work(family: _Family, runs: np.ndarray) -> None:
-            working = descent.working(self._size, self._n, family.plan.rows)
+        def work(family: RunFamily, runs: np.ndarray) -> None:
+            working = descent.working(family.room)
             tools = self._tools(family)
             step = start
             while step < stop:
                 alive = runs[state.diverged_at[runs] < 0]
-                if step % CHECKED_EVERY == 0:
+                if step % CHECKED_EVERY == 0 and not family.finite:
                     count[alive] = self._frequencies(tools, params[alive], alive, count[alive])
                 until = min(stop, step - step % CHECKED_EVERY + CHECKED_EVERY)
                 while len(alive):
@@ -315,7 +291,7 @@ class ExactEngine(Threaded):
                     queue = alive[count[alive] == least]
                     accuracy = self._training.accuracy if least < _MOST_STEP_FREQUENCIES else np.inf
                     descent.follow(
-                        family.plan, family.tables, *_series(int(least)), settings, start, memory, queue, until,
+                        family.plan, family.tables, *family.series(int(least)), settings, start, memory, queue, until,
                         accuracy, tools.scratch, working,
                     )  # fmt: skip
                     alive = alive[(steps[alive] < until) & (state.diverged_at[alive] < 0)]
@@ -371,11 +347,8 @@ class ExactEngine(Threaded):
             weight_decay=np.array([each.decay for each in self._trainings]),
         )
 
-    def _tools(self, family: _Family) -> _Tools:
-        p, n, one = self._size * WIDE_LANES, self._n * WIDE_LANES, WIDE_LANES
-        scale = scale_rows(self._n) * WIDE_LANES
-        sizes = (p, p, family.plan.rows * one, scale, n, one, one)
-        return _Tools(family, scratch(family.plan), Probe(*map(aligned, sizes)))
+    def _tools(self, family: RunFamily) -> _Tools:
+        return _Tools(family, scratch(family.plan), probe_memory(family.room))
 
     def _measure(self, tools: _Tools, points: np.ndarray, runs: np.ndarray) -> np.ndarray:
         """The losses at points (point, P) of these runs, to the training's accuracy."""
@@ -390,11 +363,12 @@ class ExactEngine(Threaded):
             count *= 2
         return loss
 
-    def _each(self, work: Callable[[_Family, np.ndarray], None]) -> None:
+    def _each(self, work: Callable[[RunFamily, np.ndarray], None]) -> None:
         """Call `work` for parts of all families, in all threads."""
         calls = []
         for family in self._families:
-            parts = min(TASKS_PER_THREAD * self.threads, -(-len(family.runs) // LEAST_RUNS))
+            least = 1 if family.finite else LEAST_RUNS
+            parts = min(TASKS_PER_THREAD * self.threads, -(-len(family.runs) // least))
             if self.threads == 1:
                 parts = 1
             calls += [partial(work, family, part) for part in np.array_split(family.runs, parts)]
@@ -409,9 +383,9 @@ def _losses(
     tools: _Tools, points: Float[np.ndarray, "point _"], runs: Int[np.ndarray, " point"], count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Loss, estimated error and gradient (flat) at points of these runs, with `count` frequencies."""
-    values, errors, gradients = np.empty(len(points)), np.empty(len(points)), np.empty(points.size)
+    family, values, errors, gradients = tools.family, *np.empty((2, len(points))), np.empty(points.size)
     probe(
-        tools.family.plan, tools.family.tables, *_series(count), points.ravel(), runs, len(points), values, errors,
+        family.plan, family.tables, *family.series(count), points.ravel(), runs, len(points), values, errors,
         gradients, tools.scratch, tools.buffers,
     )  # fmt: skip
     current().check()

@@ -24,15 +24,18 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from tegum.core import lapack
 from tegum.core.compiled.lanes import WIDE_LANES
+from tegum.core.features.empirical import Empirical
 from tegum.core.jax_setup import scope
-from tegum.core.model import is_linear
+from tegum.core.loss.population import population_path
+from tegum.core.model import ACTIVATIONS
 from tegum.core.population.autodiff.series import series_of
 from tegum.core.population.evaluate import evaluate
+from tegum.core.population.kernel.rows import ListedRows, listed_rows
 from tegum.core.population.kernel.tables import Plan, groups
-from tegum.core.population.kernel.xla_calls import RunBlock, register
+from tegum.core.population.kernel.xla_calls import Population, RunBlock, register, register_finite
 from tegum.core.stopping import Stop, all_done
 from tegum.core.threads import Threaded, available_cores, serial_blas
-from tegum.training.flow.fields import Field, examine
+from tegum.training.flow.fields import Field, examine, examine_finite
 from tegum.training.flow.runge_kutta import Newton, integrate, unknown
 from tegum.training.spec.methods import Flow
 from tegum.training.start import starting_state
@@ -99,7 +102,6 @@ class FlowEngine(Threaded):
         assert isinstance(first.training, Flow)
         self._training = first.training
         self._n, self._m = first.features.n, first.hidden
-        self._linear = is_linear(f"Spec(activation={first.activation!r}, training=Flow(…))", first.activation)
         self._spec_of_run = np.repeat(np.arange(len(self.specs)), [spec.seeds for spec in self.specs])
         steps = self._training.steps
         pieces = (np.arange(PIECES + 1) * steps) // PIECES
@@ -112,18 +114,39 @@ class FlowEngine(Threaded):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Decide how the field of each run is computed: by the kernel, or by a JAX program."""
-        by_kernel = np.array([not self._linear and spec.features.gated for spec in self.specs])
-        if by_kernel.any():
-            self._prepare_kernel(np.flatnonzero(by_kernel))
-        for number in np.flatnonzero(~by_kernel).tolist():
-            features = self.specs[number].features
-            if self._linear:
-                about: Any = features.first_moment(), features.second_moment(), features.importance
-            else:
-                about = series_of(features)._replace(stop=self._stop.address), np.float64(self._training.accuracy)
+        """Decide how the field of each run is computed: by a kernel, or by a JAX program."""
+        by_kernel, listed = [], {}
+        for number, spec in enumerate(self.specs):
+            features = spec.features
+            path = population_path("Spec({}, training=Flow(…))", features, spec.activation, "Sampled")
+            kind: Field
+            about: Any
+            match path:
+                case "moments":
+                    kind, about = "linear", (features.first_moment(), features.second_moment(), features.importance)
+                case "finite":
+                    kind, about = "finite", self._population(spec, listed)
+                case "series" if features.gated:
+                    by_kernel.append(number)
+                    continue
+                case "series":
+                    series = series_of(features)._replace(stop=self._stop.address)
+                    kind, about = "series", (series, np.float64(self._training.accuracy))
+                case _:
+                    assert_never(path)
             for run in np.flatnonzero(self._spec_of_run == number).tolist():
-                self._abouts[run] = ("linear" if self._linear else "series"), about
+                self._abouts[run] = kind, about
+        if by_kernel:
+            self._prepare_kernel(np.array(by_kernel))
+
+    def _population(self, spec: Spec, listed: dict[str, ListedRows]) -> Population:
+        """The finite population of a Spec; `listed` has the rows that other Specs have, too."""
+        register_finite()
+        [rows] = spec.features.sets
+        assert isinstance(rows, Empirical)
+        if rows.digest not in listed:
+            listed[rows.digest] = listed_rows(rows.data, self._m, ACTIVATIONS[spec.activation].floor)
+        return Population(listed[rows.digest], rows.importances, self._stop)
 
     def _prepare_kernel(self, gated: Int64[np.ndarray, " some"]) -> None:
         """Store the plan and the numbers of each run of these Specs."""
@@ -263,7 +286,11 @@ class FlowEngine(Threaded):
         accuracy = self._training.accuracy
         runs.loss[some], runs.errors[some] = np.nan, np.nan
         waiting = some[np.isfinite(runs.parameters[some]).all(1)]
-        others = [run for run in waiting.tolist() if run in self._abouts]
+        finite = [run for run in waiting.tolist() if self._field_of(run) == "finite"]
+        if finite:
+            self._look_at_rows(runs, np.array(finite))
+            waiting = waiting[~np.isin(waiting, finite)]
+        others = [run for run in waiting.tolist() if self._field_of(run) != "population"]
         if others:
             weights, bias = self._split(runs.parameters[others])
             features = [self.specs[self._spec_of_run[run]].features for run in others]
@@ -301,6 +328,23 @@ class FlowEngine(Threaded):
                 sure = (last <= accuracy) & (one_before <= 1e3 * accuracy) & (level > 1)
                 waiting = waiting[~sure[waiting] & np.isfinite(runs.loss[waiting])]
             before = gradient
+
+    def _look_at_rows(self, runs: _Runs, some: Int64[np.ndarray, " some"]) -> None:
+        """`_look` for runs with a finite population, of which no number of frequencies is asked."""
+        now = np.empty((len(runs.loss), runs.parameters.shape[1] + 1))
+
+        def look(job: tuple[np.ndarray, Field, Any]) -> None:
+            mine, _, population = job
+            now[mine] = np.asarray(examine_finite(runs.parameters[mine], population.address))
+
+        self._all(look, list(self._blocks(some, runs.frequencies)))
+        runs.loss[some] = now[some, -1]
+        runs.slope[some] = self._size(runs.parameters[some], now[some, :-1])
+        # Of rounding alone.
+        runs.frequencies[some], runs.errors[some, 0] = _COUNTS[0], np.finfo(np.float64).eps * np.abs(now[some]).max(1)
+
+    def _field_of(self, run: int) -> Field:
+        return self._abouts[run][0] if run in self._abouts else "population"
 
     def _size(self, parameters: Float[np.ndarray, "run P"], gradient: Float[np.ndarray, "run P"]) -> Any:
         scaled = gradient / (self._training.atol + self._training.rtol * np.abs(parameters))
@@ -343,16 +387,16 @@ def _filled(runs: Int64[np.ndarray, " run"], kind: Field) -> Int64[np.ndarray, "
     match kind:
         case "population":
             return np.pad(runs, (0, WIDE_LANES - len(runs)), "edge")
-        case "linear" | "series":
+        case "linear" | "finite" | "series":
             return runs
         case _:
             assert_never(kind)
 
 
 def _known(kind: Field, about: Any) -> Any:
-    """The argument of a field; for the kernel, the address of its block."""
+    """The argument of a field; for a kernel, the address of its block or population."""
     match kind:
-        case "population":
+        case "population" | "finite":
             return about.address
         case "linear" | "series":
             return about

@@ -1,7 +1,7 @@
 """The right-hand sides of gradient flow, −∂L/∂θ, and the Hessians that an implicit solver asks for.
 
-By the fused kernel for eight runs of one structure; from moments for the linear model; by the series in JAX for sets
-that are no mixture table.
+By the fused kernel for eight runs of one structure; from moments for the linear model; from its rows for a finite
+population; by the series in JAX for sets that are no mixture table.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 
 from tegum.core.jax_setup import compiled
 from tegum.core.loss.linear import linear_loss
-from tegum.core.population.kernel.xla_calls import GRADIENT, SLOPES
+from tegum.core.population.kernel.xla_calls import FINITE_GRADIENT, GRADIENT, SLOPES
 
-Field = Literal["population", "linear", "series"]
-"""Where a right-hand side comes from: the kernel, moments, or the series."""
+Field = Literal["population", "linear", "finite", "series"]
+"""Where a right-hand side comes from: the kernel, moments, rows, or the series."""
 
 
 def _double(parameters: Any) -> Any:
@@ -59,6 +59,17 @@ def _linear_hessian(parameters: Any, moments: Any, lane: Any) -> Any:  # noqa: A
     return jax.hessian(_linear_loss)(parameters, moments)
 
 
+@compiled()
+def examine_finite(parameters: Any, address: Any) -> Any:
+    """∂L/∂θ and L of some runs that have a finite population: (run, P) to (run, P + 1)."""
+    out = jax.ShapeDtypeStruct((parameters.shape[0], parameters.shape[1] + 1), np.float64)
+    return jax.ffi.ffi_call(FINITE_GRADIENT, out)(_double(parameters), address)
+
+
+def _finite_field(parameters: Any, address: Any) -> Any:
+    return -examine_finite(parameters, address)[:, :-1]
+
+
 def _series_field(parameters: Any, distribution: Any) -> Any:
     """By the series in JAX, for sets that are no mixture table."""
     from tegum.core.population.autodiff.series import derivatives
@@ -69,24 +80,32 @@ def _series_field(parameters: Any, distribution: Any) -> Any:
     return -derivatives(weights, bias, series, tol, 1)[2]
 
 
-def _series_hessian(parameters: Any, distribution: Any, lane: Any) -> Any:  # noqa: ARG001
-    """By central differences."""
-    # Each gradient has its own number of frequencies: their errors, of `tol`, must be small against the step.
+def _by_differences(field: Callable[..., Any]) -> Callable[..., Any]:
+    """The Hessian that belongs to a field, by central differences."""
+    # Gradients of a series have each its own number of frequencies: their errors, of `tol`, must be small against the
+    # step. Those of a finite population jump at kinks of the loss: over such a step these are what they amount to, a
+    # part of the curvature.
     step = 1e-4
-    moves = step * jnp.eye(len(parameters), dtype=parameters.dtype)
-    near = _series_field(jnp.concatenate([parameters - moves, parameters + moves]), distribution)
-    return (near[: len(parameters)] - near[len(parameters) :]) / (2 * step)
+
+    def hessian(parameters: Any, about: Any, lane: Any) -> Any:  # noqa: ARG001
+        moves = step * jnp.eye(len(parameters), dtype=parameters.dtype)
+        near = field(jnp.concatenate([parameters - moves, parameters + moves]), about)
+        return (near[: len(parameters)] - near[len(parameters) :]) / (2 * step)
+
+    return hessian
 
 
 FIELDS: dict[Field, Callable[..., Any]] = {
     "population": _population_field,
     "linear": _linear_field,
+    "finite": _finite_field,
     "series": _series_field,
 }
 """−∂L/∂θ of some runs: parameters (run, P) and what the field must know to (run, P)."""
 HESSIANS: dict[Field, Callable[..., Any]] = {
     "population": _population_hessian,
     "linear": _linear_hessian,
-    "series": _series_hessian,
+    "finite": _by_differences(_finite_field),
+    "series": _by_differences(_series_field),
 }
 """∂²L/∂θ∂θ of one run: parameters (P,), what the field must know, and which run it is to (P, P)."""

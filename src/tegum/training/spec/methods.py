@@ -343,6 +343,11 @@ class Exact(Descent, kind="exact"):
 
     The loss is `population_loss`. By default, L-BFGS takes each run to convergence.
 
+    If the features are one `Empirical` set, every step goes through all of its rows, and `accuracy` plays no role. That
+    loss has kinks: an output that begins to be positive in a row changes the slope at once. None of them is a minimum.
+    A run that does not get on, at kinks or because its gradient is as small as rounding allows, stays where it is and
+    is not called converged.
+
     Raises:
         ValueError: a field breaks its rule; the sentence names it.
 
@@ -406,6 +411,11 @@ class Flow(Training, kind="flow"):
 
     A step of SGD at rate r takes the time r, so that the flow is the limit of SGD at small rates. Snapshots of a
     flow have a time as well as a step.
+
+    If the features are one `Empirical` set, the gradient is exact whatever `accuracy` is, and each evaluation goes
+    through all of its rows. It jumps where an output begins to be positive in a row, so that steps are short there.
+    An implicit step needs the gradient at two models for each parameter, which for many rows and parameters takes
+    long; "explicit" does without.
 
     Raises:
         ValueError: a field breaks its rule; the sentence names it.

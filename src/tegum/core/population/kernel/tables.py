@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 
 from tegum.core.compiled.lanes import WIDE_LANES
 from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.sets import GatedSet
 from tegum.core.features.tables import MixtureTable
 from tegum.core.population.kernel.memory import RECORD, STATE, Scratch, SecondDerivatives, aligned
 from tegum.core.population.truncation import SHORTER, window
@@ -117,6 +118,7 @@ def groups(
     distribution: Int[np.ndarray, " run"],
     hidden: int,
     alone: bool = False,
+    moments: bool = False,
 ) -> list[Group]:
     """Runs sorted by structure into blocks of eight.
 
@@ -125,11 +127,15 @@ def groups(
         distribution: which of them each run has.
         hidden: m.
         alone: whether each run has a block of its own, in all of its lanes.
+        moments: whether importances, means and covariances are all that will be read, so that any set will do.
 
     Raises:
         ValueError: a set is no mixture table.
 
     """
+    if not moments:
+        for each in distributions:
+            _ = [*each.tables()]
     by_structure: dict[tuple, list[int]] = {}
     structures = [_structure(each) for each in distributions]
     for run, number in enumerate(distribution):
@@ -163,13 +169,17 @@ def scratch(plan: Plan) -> Scratch:
     return Scratch(aligned(plan.features * RECORD * WIDE_LANES), aligned(STATE * WIDE_LANES), current().flag)
 
 
-def _sets(distribution: FeatureDistribution) -> list[tuple[np.ndarray, MixtureTable]]:
+def _sets(distribution: FeatureDistribution) -> list[tuple[np.ndarray, MixtureTable | None]]:
     """The sets as (features, table), where those of one component are taken apart; in the order of positions."""
-    sets, start = [], 0
-    for table in distribution.tables():
-        size = table.gates.shape[1]
+    sets: list[tuple[np.ndarray, MixtureTable | None]] = []
+    start = 0
+    for each in distribution.sets:
+        size = each.features
         features = np.arange(start, start + size)
-        if len(table.weights) == 1:
+        table = each.transform() if isinstance(each, GatedSet) else None
+        if table is None:
+            sets.append((features, None))
+        elif len(table.weights) == 1:
             sets += [(features[i : i + 1], MixtureTable(np.ones(1), table.gates[:, i : i + 1])) for i in range(size)]
         elif size == 1:
             active = (table.weights @ table.gates)[None]
@@ -180,10 +190,12 @@ def _sets(distribution: FeatureDistribution) -> list[tuple[np.ndarray, MixtureTa
     return sorted(sets, key=lambda each: (_kind(each[1]), each[0][0]))
 
 
-SINGLE, SHARED, MIXTURE = 0, 1, 2
+SINGLE, SHARED, MIXTURE, UNTABLED = 0, 1, 2, 3
 
 
-def _kind(table: MixtureTable) -> int:
+def _kind(table: MixtureTable | None) -> int:
+    if table is None:
+        return UNTABLED
     if table.gates.size == 1:
         return SINGLE
     nothing_or_all = len(table.weights) == 2 and not table.gates[0].any() and (table.gates[1] == 1).all()
@@ -195,7 +207,7 @@ def _structure(distribution: FeatureDistribution) -> tuple:
     """What runs of one block must have in common; hashable."""
     found = []
     for features, table in _sets(distribution):
-        active = (table.gates != 0).tolist() if len(features) > 1 else []
+        active = (table.gates != 0).tolist() if table is not None and len(features) > 1 else []
         found.append((_kind(table), tuple(features.tolist()), tuple(map(tuple, active))))
     return tuple(found)
 
@@ -245,7 +257,7 @@ def _plan(structure: tuple, hidden: int) -> Plan:
 
 def _rows_of_set(kind: int, features: tuple[int, ...], active: tuple[tuple[bool, ...], ...]) -> int:
     """The rows of a table that belong to one set: covariances, then weights and gates."""
-    own = {SINGLE: 0, SHARED: 2, MIXTURE: len(active) + sum(map(sum, active))}[kind]
+    own = {SINGLE: 0, SHARED: 2, MIXTURE: len(active) + sum(map(sum, active)), UNTABLED: 0}[kind]
     return len(features) ** 2 + own
 
 
@@ -253,15 +265,21 @@ def _rows_of_set(kind: int, features: tuple[int, ...], active: tuple[tuple[bool,
 def _rows(distribution: FeatureDistribution) -> Float[np.ndarray, " row"]:
     """The table of one run."""
     sets = _sets(distribution)
+<<<<<<< HEAD
     order, covariance = np.concatenate([features for features, _ in sets]), distribution.covariance()
     chance = [table.gates[0, 0] for _, table in sets if _kind(table) == SINGLE]
+=======
+    order, covariance = plan.feature, distribution.covariance()
+    chance = [table.gates[0, 0] for _, table in sets[: plan.singles] if table is not None]
+>>>>>>> finite
     columns = [distribution.importance[order], distribution.first_moment()[order], chance, 1 - np.array(chance)]
     for features, table in sets:
         columns.append(covariance[np.ix_(features, features)].ravel())
+        if table is None:
+            continue
         kind = _kind(table)
-        if kind == SHARED:
+        if kind in (SHARED, MIXTURE):
             columns.append(table.weights)
         if kind == MIXTURE:
-            columns.append(table.weights)
             columns += [gates[gates != 0] for gates in table.gates]
     return np.concatenate([*columns, [1.0]])

@@ -1,4 +1,4 @@
-"""The kernel of the population loss as functions that compiled JAX programs call, by `tegum.core.compiled.xla_ffi`."""
+"""The kernels of the population loss as functions that compiled JAX programs call, by `tegum.core.compiled.xla_ffi`."""
 
 from __future__ import annotations
 
@@ -30,16 +30,19 @@ from tegum.core.compiled.xla_ffi import (
     length,
     numbers,
     operation,
+    places,
     refused,
     text,
     words,
 )
 from tegum.core.population.kernel.evaluate import evaluate, refresh_scale
 from tegum.core.population.kernel.memory import RECORD, STATE, Scratch, aligned
+from tegum.core.population.kernel.rows import ListedRows, evaluate_rows, room_for_rows
 from tegum.core.population.kernel.tables import Plan, frequencies
 from tegum.core.stopping import Stop
 
 GRADIENT, SLOPES = "tegum_population_gradient", "tegum_population_slopes"
+FINITE_GRADIENT = "tegum_finite_gradient"
 """The names under which XLA knows them."""
 
 _STEP = 2.0**-23
@@ -59,6 +62,15 @@ _GRADIENT_RULE = text(
 _SLOPES_RULE = text(
     f"{SLOPES} takes the parameters of one model, float64 of shape (P,), the address of its block, int64, and its lane "
     "of 0 to 7, int64, and gives float64 of shape (P, P), where P is the number of parameters that the block says"
+)
+
+# Words of a finite population's description.
+_FEATURES, _HIDDEN, _SAMPLES, _FLOOR, _FIRST, _PLACE, _VALUE, _IMPORTANCE, _FLAG, _ROOM = range(10)
+
+_FINITE_RULE = text(
+    f"{FINITE_GRADIENT} takes the parameters of models, float64 of shape (model, P), and the address of their "
+    "population, int64, and gives float64 of shape (model, P + 1), where P is the number of parameters that the "
+    "population says"
 )
 
 _IS_NUMBER = [kind is int for kind in get_type_hints(Plan).values()]
@@ -246,11 +258,44 @@ def _fill_steps(plan, theta, scale, steps):
         steps[n * hidden + i] = _STEP * scale[i * L]
 
 
+@kernel
+def _finite_gradient(frame):
+    """∂L/∂θ of models, one after the other, and L: θ (model, P) and a population's address to (model, P + 1)."""
+    if asked_for_version(frame):
+        return 0
+    address = _block(frame, 2)
+    if address == 0:
+        return refused(frame, _FINITE_RULE())
+    words_of = words(address)
+    n, hidden = words_of[_FEATURES], words_of[_HIDDEN]
+    parameters = n * (hidden + 1)
+    given, made = words(words(frame[ARGUMENTS])[0]), words(words(frame[RESULTS])[0])
+    if not (has(given, FLOAT64, 2) and has(made, FLOAT64, 2)):
+        return refused(frame, _FINITE_RULE())
+    models = length(given, 0)
+    if length(given, 1) != parameters or length(made, 0) != models or length(made, 1) != parameters + 1:
+        return refused(frame, _FINITE_RULE())
+    floor = numbers(address + 8 * _FLOOR)[0]
+    first, place, value = words(words_of[_FIRST]), places(words_of[_PLACE]), numbers(words_of[_VALUE])
+    rows = ListedRows(n, hidden, words_of[_SAMPLES], floor, first, place, value)
+    theta, result = numbers(given[BUFFER_DATA]), numbers(made[BUFFER_DATA])
+    importance, stop = numbers(words_of[_IMPORTANCE]), words(words_of[_FLAG])
+    memory = np.empty(words_of[_ROOM] + L)
+    room = pointer_at(memory, -memory.ctypes.data % 64 // 8)
+    for model in range(models):
+        slope = pointer_at(result, model * (parameters + 1))
+        slope[parameters] = evaluate_rows(
+            rows, pointer_at(theta, model * parameters), importance, slope, room, stop
+        )  # fmt: skip
+    memory[0] = 0.0  # numba frees an array after its last use, and does not track the address
+    return 0
+
+
 _registering = threading.Lock()
 
 
 def register() -> None:
-    """Make both known to XLA; once in a process."""
+    """Make those of the series known to XLA; once in a process."""
     with _registering:
         _register()
 
@@ -258,6 +303,36 @@ def register() -> None:
 @functools.cache
 def _register() -> list[CFunc]:
     return [known_to_xla(GRADIENT, _gradient), known_to_xla(SLOPES, _slopes)]
+
+
+def register_finite() -> None:
+    """Make that of finite populations known to XLA; once in a process."""
+    with _registering:
+        _register_finite()
+
+
+@functools.cache
+def _register_finite() -> CFunc:
+    return known_to_xla(FINITE_GRADIENT, _finite_gradient)
+
+
+class Population:
+    """A finite population, as the function receives it: an address, and what lies there."""
+
+    def __init__(self, rows: ListedRows, importance: Float[np.ndarray, " feature"], stop: Stop) -> None:
+        """Describe a population, the importances of its features, and the flag that makes the function return soon."""
+        arrays = rows.first, rows.place, rows.value, np.ascontiguousarray(importance), stop.flag
+        words_of = np.array(
+            [
+                rows.features, rows.hidden, rows.samples, 0, *(each.ctypes.data for each in arrays),
+                room_for_rows(rows.features, rows.hidden),
+            ],
+            np.int64,
+        )  # fmt: skip
+        words_of[_FLOOR] = np.array([rows.floor]).view(np.int64)[0]
+        self._kept = arrays, words_of
+        self.address = np.array([words_of.ctypes.data], np.int64)
+        """What the function takes, int64 of shape (1,); the population must live as long as it is used."""
 
 
 class RunBlock:

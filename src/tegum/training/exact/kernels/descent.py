@@ -15,10 +15,8 @@ from tegum.core.compiled.compile import inlined, kernel
 from tegum.core.compiled.lanes import WIDE_LANES as L
 from tegum.core.compiled.lanes import fma, is_set, load, pointer_at, pointers, select, splat, sqrt, store
 from tegum.core.compiled.records import lane_of, lanes_of
-from tegum.core.population.kernel.evaluate import refresh_scale
-from tegum.core.population.kernel.memory import scale_rows
-from tegum.core.population.kernel.tables import aligned
-from tegum.training.exact.kernels.probe import GRADIENT_ERROR, enter, leave, loss_and_gradient
+from tegum.core.population.kernel.memory import aligned
+from tegum.training.exact.kernels.probe import GRADIENT_ERROR, Room, enter, leave, loss_and_gradient, renew_scale
 
 if TYPE_CHECKING:
     from tegum.training.spec.optimisers import Rule
@@ -105,16 +103,12 @@ class Working(NamedTuple):
     """The `Factors` of each lane."""
 
 
-def working(parameters: int, features: int, rows: int) -> Working:
-    """Working memory for one thread and groups of these sizes."""
-    p = parameters * L
+def working(room: Room) -> Working:
+    """Working memory for one thread and a group."""
+    p = room.parameters * L
     lanes = np.full(L, -1), np.zeros(L, np.int64)
-    return Working(
-        *lanes,
-        *map(
-            aligned, (p, p, p, p, scale_rows(features) * L, features * L, rows * L, L, L, L, len(Factors._fields) * L)
-        ),
-    )
+    sizes = (p, p, p, p, room.scale * L, room.spare, room.table * L, L, L, L, len(Factors._fields) * L)
+    return Working(*lanes, *map(aligned, sizes))
 
 
 def corrections(
@@ -275,7 +269,7 @@ def follow(plan, tables, series, count, settings, origin, runs, queue, stop, acc
         working_memory: a `Working`.
 
     """
-    linear, rows, adam, snapshots = tables.linear, plan.rows, settings.optimiser == ADAM, len(runs.snapshots)
+    rows, adam, snapshots = plan.rows, settings.optimiser == ADAM, len(runs.snapshots)
     if settings.optimiser != ADAM and settings.optimiser != GD:
         raise ValueError("the settings' optimiser must be one of EXACT_UPDATES")
     plan, s, b, tables = pointers(plan), pointers(s), pointers(working_memory), pointers(tables)
@@ -286,9 +280,9 @@ def follow(plan, tables, series, count, settings, origin, runs, queue, stop, acc
         taken, active = _admit(b, runs, tables, rows, size, adam, queue, taken, snapshots)
         if active == 0:
             return
-        refresh_scale(plan, b.x, b.scale, s)
+        renew_scale(plan, tables.way, b.x, b.scale, s)
         loss_and_gradient(
-            plan, linear, b.table, series, count, b.x, b.scale, b.value, b.gradient, b.error, s, b.spare,
+            plan, tables, b.table, series, count, b.x, b.scale, b.value, b.gradient, b.error, b.run, s, b.spare,
         )  # fmt: skip
         _sort_out(b, runs, settings, size, adam, count, origin, accuracy)
         if adam:

@@ -30,7 +30,7 @@ from tegum.core.compiled.lanes import (
 from tegum.core.population.kernel.evaluate import refresh_scale
 from tegum.core.population.truncation import MARGIN
 from tegum.training.exact.kernels.memory import Phase, come_in, forget, go_out, state_in_lane, states_in_lanes
-from tegum.training.exact.kernels.probe import GRADIENT_ERROR, dot, leave, loss_and_gradient
+from tegum.training.exact.kernels.probe import GRADIENT_ERROR, Way, dot, leave, loss_and_gradient
 from tegum.training.exact.kernels.search import Verdict, begin_search, judge_trial
 
 MOST_FREQUENCIES = 65536
@@ -148,16 +148,17 @@ def _accept(b, size):
 
 
 @kernel
-def _fit(plan, b, s, size):
+def _fit(plan, b, s, size, scaled):
     """How the scales that would suit compare with those in use: the least and the largest quotient of any output.
 
     `square` becomes the squared norm of the gradient.
     """
-    refresh_scale(plan, b.x, b.fresh, s)
     least, most = splat(1.0), splat(1.0)
-    for p in range(0, plan.features * L, L):
-        share = load(b.fresh, p) / load(b.scale, p)
-        least, most = at_most(least, share), at_least(most, share)
+    if scaled:
+        refresh_scale(plan, b.x, b.fresh, s)
+        for p in range(0, plan.features * L, L):
+            share = load(b.fresh, p) / load(b.scale, p)
+            least, most = at_most(least, share), at_least(most, share)
     store(b.least, 0, least)
     store(b.most, 0, most)
     store(b.square, 0, dot(b.gradient, b.gradient, size * L))
@@ -212,7 +213,7 @@ def _renew_scales(plan, b, s):
 
 
 @inlined
-def _try(plan, linear, series, count, b, s, size):
+def _try(plan, tables, series, count, b, s, size, scaled):
     """Loss and gradient a step ahead, with c; of lanes that are anchored those where they are, without c."""
     zero = splat(0.0)
     end = size * L
@@ -222,9 +223,10 @@ def _try(plan, linear, series, count, b, s, size):
     for p in range(0, end, L):
         x = load(b.x, p)
         store(b.trial, p, select(anchored, x, fma(alpha, load(b.direction, p), x)))
-    _grow(plan, b, s, count)
+    if scaled:
+        _grow(plan, b, s, count)
     loss_and_gradient(
-        plan, linear, b.table, series, count, b.trial, b.scale, b.value, b.trial_gradient, b.error, s, b.spare,
+        plan, tables, b.table, series, count, b.trial, b.scale, b.value, b.trial_gradient, b.error, b.run, s, b.spare,
     )  # fmt: skip
     corrected = load(b.value, 0) + states.offset
     for p in range(0, end, L):
@@ -416,7 +418,7 @@ def descend(plan, tables, series, count, book, queue, stop, tolerance, s, workin
         working: a `Block`.
 
     """
-    linear, rows, snapshots = tables.linear, plan.rows, len(book.snapshots)
+    rows, snapshots, scaled = plan.rows, len(book.snapshots), tables.way != Way.FINITE
     plan, s, b, book, tables = pointers(plan), pointers(s), pointers(working), pointers(book), pointers(tables)
     size = plan.features * (plan.hidden + 1)
     series = pointer_at(series, 0)
@@ -426,14 +428,14 @@ def descend(plan, tables, series, count, book, queue, stop, tolerance, s, workin
         active, anchors, searching = _sort_out(b)
         if active == 0:
             return
-        if anchors > 0:
+        if anchors > 0 and scaled:
             _renew_scales(plan, b, s)
         if searching > 0:
             _begin(b, size)
-        _try(plan, linear, series, count, b, s, size)
+        _try(plan, tables, series, count, b, s, size, scaled)
         if _judge(b, size, count, tolerance) > 0:
             _accept(b, size)
-            _fit(plan, b, s, size)
+            _fit(plan, b, s, size, scaled)
             for lane in range(L):
                 if b.accept[lane] > 0:
                     _step_on(b, book, size, lane, count, tolerance, snapshots)

@@ -16,9 +16,8 @@ from jaxtyping import Float, Int
 from tegum.core.compiled.compile import inlined
 from tegum.core.compiled.lanes import WIDE_LANES as L
 from tegum.core.compiled.records import lane_of, lanes_of, record_of
-from tegum.core.population.kernel.memory import scale_rows
-from tegum.core.population.kernel.tables import aligned
-from tegum.training.exact.kernels.probe import enter, leave
+from tegum.core.population.kernel.memory import aligned
+from tegum.training.exact.kernels.probe import Room, enter, leave
 
 _MOST_PAIRS, _FEWEST_PAIRS, _MANY = 20, 10, 256
 """Pairs of a step and a change of the gradient that are remembered: of models with many parameters fewer."""
@@ -168,18 +167,22 @@ def pairs(parameters: int) -> int:
     return _MOST_PAIRS if parameters <= _MANY else _FEWEST_PAIRS
 
 
-def length(parameters: int, features: int) -> int:
-    """How many numbers of `Book.second` belong to a run."""
-    return (pairs(parameters) + 2) * parameters + scale_rows(features) + pairs(parameters) + SAVED
+def length(parameters: int, scale: int) -> int:
+    """How many numbers of `Book.second` belong to a run, with this many rows of a scale."""
+    return (pairs(parameters) + 2) * parameters + scale + pairs(parameters) + SAVED
 
 
-def block(parameters: int, features: int, rows: int) -> Block:
-    """Working memory for one thread and groups of these sizes, with tables of `rows` rows."""
-    p, n, m, one = parameters * L, scale_rows(features) * L, pairs(parameters) * L, L
+def block(room: Room) -> Block:
+    """Working memory for one thread and a group."""
+    p, scale, m, one = room.parameters * L, room.scale * L, pairs(room.parameters) * L, L
     sizes = (
-        [p] * 6 + [m * parameters] * 2 + [m, n, n, rows * L, features * L, m] + [one] * 9 + [len(RunState._fields) * L]
+        [p] * 6
+        + [m * room.parameters] * 2
+        + [m, scale, scale, room.table * L, room.spare, m]
+        + [one] * 9
+        + [len(RunState._fields) * L]
     )
-    return Block(pairs(parameters), scale_rows(features), np.full(L, -1), *map(aligned, sizes))
+    return Block(pairs(room.parameters), room.scale, np.full(L, -1), *map(aligned, sizes))
 
 
 def digests(params: Float[np.ndarray, "run P"]) -> Float[np.ndarray, " run"]:
@@ -193,9 +196,9 @@ def begin(
     params: Float[np.ndarray, "run P"],
     runs: Int[np.ndarray, " some"],
     step: int,
-    frequencies: int,
+    frequencies: Int[np.ndarray, " some"],
 ) -> None:
-    """Restart some runs at a step from their present parameters, with this many frequencies and an empty memory."""
+    """Restart some runs at a step from their present parameters, with so many frequencies each and an empty memory."""
     first[runs], second[runs] = 0, 0
     states = saved_states(second)
     states["phase"][runs] = Phase.ANCHOR
