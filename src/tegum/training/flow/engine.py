@@ -110,6 +110,8 @@ class FlowEngine(Threaded):
         """The structure and the numbers of each run that the kernel evaluates."""
         self._abouts: dict[int, tuple[Field, Any]] = {}
         """The field of each other run, and its arguments."""
+        self._compiled: set[tuple[str, Field]] = set()
+        """What has been computed before, by which name, of which field."""
         self._stop = Stop()
         self._prepare()
 
@@ -274,8 +276,10 @@ class FlowEngine(Threaded):
             else:
                 together.setdefault((id(self._columns[run][0]), int(frequencies[run])), []).append(run)
         for (_, count), mine in together.items():
-            for at in range(0, len(mine), WIDE_LANES):
-                some = mine[at : at + WIDE_LANES]
+            # Few runs are shared among the threads: Hessians are found for one run after another.
+            width = min(WIDE_LANES, -(-len(mine) // self.threads))
+            for at in range(0, len(mine), width):
+                some = mine[at : at + width]
                 plan = self._columns[some[0]][0]
                 columns = [self._columns[run][1] for run in some]
                 block = RunBlock(plan, columns, count, max(count // COARSER, FEWEST_FLOW_FREQUENCIES), self._stop)
@@ -369,7 +373,7 @@ class FlowEngine(Threaded):
         return weights.reshape(-1, self._n, self._m).copy(), bias.copy()
 
     def _all(self, work: Any, jobs: list[Any]) -> None:
-        """Do all jobs in threads; the first alone, so that what it needs is compiled only once."""
+        """Do all jobs in threads; the first of its kind alone, so that what it needs is compiled only once."""
 
         def scoped(job: Any) -> None:
             # JAX keeps its settings for each thread.
@@ -377,9 +381,12 @@ class FlowEngine(Threaded):
                 work(job)
 
         calls = [functools.partial(scoped, job) for job in jobs]
+        kinds = {(work.__qualname__, kind) for _, kind, _ in jobs}
+        alone = 0 if kinds <= self._compiled else 1
+        self._compiled |= kinds
         with serial_blas(self._n * (self._m + 1)):
-            all_done(self._pool, calls[:1], self._stop)
-            all_done(self._pool, calls[1:], self._stop)
+            all_done(self._pool, calls[:alone], self._stop)
+            all_done(self._pool, calls[alone:], self._stop)
 
 
 def _filled(runs: Int64[np.ndarray, " run"], kind: Field) -> Int64[np.ndarray, " lane"]:

@@ -265,13 +265,8 @@ def _rows_of_set(kind: int, features: tuple[int, ...], active: tuple[tuple[bool,
 def _rows(distribution: FeatureDistribution) -> Float[np.ndarray, " row"]:
     """The table of one run."""
     sets = _sets(distribution)
-<<<<<<< HEAD
     order, covariance = np.concatenate([features for features, _ in sets]), distribution.covariance()
-    chance = [table.gates[0, 0] for _, table in sets if _kind(table) == SINGLE]
-=======
-    order, covariance = plan.feature, distribution.covariance()
-    chance = [table.gates[0, 0] for _, table in sets[: plan.singles] if table is not None]
->>>>>>> finite
+    chance = [table.gates[0, 0] for _, table in sets if table is not None and _kind(table) == SINGLE]
     columns = [distribution.importance[order], distribution.first_moment()[order], chance, 1 - np.array(chance)]
     for features, table in sets:
         columns.append(covariance[np.ix_(features, features)].ravel())
