@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tegum.core import lapack
+from tegum.core.threads import SERIAL_BELOW, serial_blas
 
 
 def test_they_are_those_of_numpy() -> None:
@@ -34,3 +36,22 @@ def test_a_large_one_is_named_while_it_lasts() -> None:
     assert lapack.under_way() is None
     with lapack.noted("eigenvalues", (399, 5000)):
         assert lapack.under_way() is None
+
+
+def test_small_ones_and_what_happens_beside_them_have_one_thread_of_blas() -> None:
+    def threads() -> set[int]:
+        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    with threadpool_limits(3, user_api="blas"):
+        before = threads()
+        with serial_blas(SERIAL_BELOW):
+            assert threads() == before
+        inside = []
+        with serial_blas():
+            thread = threading.Thread(target=lambda: inside.append((lapack.eigvalsh(np.eye(3)), threads())))
+            thread.start()
+            thread.join()
+            # What ends first does not give the others their threads back.
+            assert threads() == {1}
+        assert inside[0][1] == {1}
+        assert threads() == before

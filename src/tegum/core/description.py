@@ -108,6 +108,15 @@ class Description(BaseModel, metaclass=_DescriptionMeta):
         except ValidationError as error:
             raise _error(_refusal(type(self), error)) from None
 
+    def __eq__(self, other: object) -> bool:
+        # By fields alone: pydantic would compare what properties have kept as well, arrays among it.
+        if not isinstance(other, Description):
+            return NotImplemented
+        if self is other:
+            return True
+        fields = type(self).model_fields
+        return type(self) is type(other) and all(getattr(self, key) == getattr(other, key) for key in fields)
+
     @classmethod
     def read(cls: type[Described], values: Mapping[Any, Any]) -> Described:
         """Build a description from a dictionary, such as one read from TOML or JSON.

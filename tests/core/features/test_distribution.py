@@ -346,6 +346,24 @@ def test_json_round_trip(sets: list[dict[str, Any]]):
 # Describing distributions
 
 
+@pytest.mark.parametrize("kind", ["independent", "correlated", "anticorrelated", "partially-correlated", "equivariant"])
+def test_equal_ones_stay_equal_when_what_they_derive_is_kept(kind: str):
+    def made(density: float) -> FeatureDistribution:
+        rest: dict[str, Any] = {"count" if kind == "independent" else "size": 3, "density": density}
+        rest |= {"partially-correlated": {"strength": 0.5}, "equivariant": {"width": 1.0}}.get(kind, {})
+        features = FeatureDistribution([{"kind": kind, **rest}])
+        features.second_moment()
+        if features.gated:
+            list(features.tables())
+        return features
+
+    one, same, other = made(0.3), made(0.3), made(0.4)
+    assert one == same
+    assert {one: 1}[same] == 1
+    assert one != other
+    assert one.sets[0] != one
+
+
 def test_the_json_form_is_a_list_of_plain_sets():
     assert FeatureDistribution([Correlated(2, 0.05), Independent(2, np.array([0.1, 0.2]), 3)]).to_json() == [
         {"kind": "correlated", "density": 0.05, "importance": 1.0, "size": 2},

@@ -144,18 +144,27 @@ def _probability(features: FeatureDistribution, coupled: np.ndarray, active: tup
     return probability
 
 
-def _beside(features: FeatureDistribution, coupled: np.ndarray, j: int) -> np.ndarray:
-    """For each i, the probability that i and j are active, and of the others that are coupled none, (n,)."""
+def _beside(features: FeatureDistribution, coupled: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """The probability that feature i and an output's own are active, and of the others that are coupled none.
+
+    Args:
+        features: the features.
+        coupled: which are coupled to each output, booleans (output, n).
+        own: which is its own, booleans (output, n).
+
+    Returns:
+        It for each i, (output, n).
+
+    """
     apart, here, start = [], [], 0
     for weights, gates in features.tables():
-        silent = np.where(coupled[start : start + gates.shape[1]], 1 - gates, 1.0)
-        if 0 <= j - start < gates.shape[1]:
-            silent[:, j - start] = gates[:, j - start]
-        start += gates.shape[1]
-        apart.append(weights @ silent.prod(1))
-        here.append(weights @ (all_but_one(silent) * gates))
-    others = all_but_one(np.array(apart))
-    return np.concatenate([factor * each for factor, each in zip(others, here, strict=True)])
+        part = slice(start, start := start + gates.shape[1])
+        silent = np.where(coupled[:, None, part], 1 - gates, 1.0)
+        silent = np.where(own[:, None, part], gates, silent)
+        apart.append(silent.prod(2) @ weights)
+        here.append(np.einsum("ocf,c->of", all_but_one(silent) * gates, weights))
+    others = all_but_one(np.stack(apart, 1))
+    return np.concatenate([others[:, k, None] * each for k, each in enumerate(here)], 1)
 
 
 def tail_errors(
@@ -218,10 +227,12 @@ def _ends_passed(
     unit = (np.pi * count) / scale[:, :, None]
     ends = np.stack([np.broadcast_to(bias[:, :, None], couplings.shape), bias[:, :, None] + couplings])
     height *= np.exp(np.interp(np.abs(ends) * unit, DISTANCES, np.log(SERIES_ERRORS[2]))).sum(0)
-    for run, j in np.argwhere((height > _LEAST_HEIGHT).any(2)).tolist():
-        loose = 1 + int((~strong[run, j]).sum())
-        likely = _beside(features[run], strong[run, j], j)
-        found[run] += features[run].importance[j] * float(likely @ height[run, j]) * loose
+    high = (height > _LEAST_HEIGHT).any(2)
+    for run in np.flatnonzero(high.any(1)).tolist():
+        outputs = np.flatnonzero(high[run])
+        loose = 1 + (~strong[run, outputs]).sum(1)
+        likely = _beside(features[run], strong[run, outputs], own[outputs])
+        found[run] += features[run].importance[outputs] * loose @ (likely * height[run, outputs]).sum(1)
     return found
 
 
