@@ -203,7 +203,9 @@ def _by_kernel(
     waiting = np.arange(len(theta))
     # The gradient and the Hessian with half as many frequencies, and how much each had then changed.
     last: list[Any] = [None, None, np.full(len(theta), np.inf), np.full(len(theta), np.inf)]
-    count = FEWEST_FREQUENCIES if order == 0 else FEWEST_FREQUENCIES // 4
+    # Of derivatives two numbers are compared; many features never need few.
+    count = FEWEST_FREQUENCIES if order == 0 else max(FEWEST_FREQUENCIES // 4, 1 << (shape[0].bit_length() - 1))
+    count = min(count, MOST_FREQUENCIES // 4)
     irreducible = irreducible_errors(theta, shape, features)
     at_best = irreducible + tail_errors(theta, shape, features, MOST_FREQUENCIES)
     while waiting.size:
