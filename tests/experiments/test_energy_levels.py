@@ -396,7 +396,12 @@ def test_linear_growth_of_several_directions_is_foretold_as_it_is_integrated():
     assert np.isnan(way.predicted(1e-3))
     assert growth(time, np.exp(0.3 * time), 8.0) == pytest.approx(0.3)
     assert np.isnan(growth(time, np.ones_like(time), 8.0))
-    assert crossing(np.array([0.0, 1.0, 2.0]), np.array([4.0, 2.0, 1.0]), 3.0) == 0.5
+    # A fall at 5.3, with a snapshot only every 1.25 times the time in which it grows by a factor e.
+    time = np.linspace(0, 10, 9)
+    fall = 1 / (1 + np.exp(time - 5.3))
+    assert crossing(time, fall, 0.5) == pytest.approx(5.3, abs=0.02)
+    assert crossing(time, np.append(fall[:-1], np.nan), 0.5) == pytest.approx(5.3, abs=0.02)
+    assert crossing(time, fall - 1, 0.5) == 0
     assert np.isnan(crossing(np.array([0.0, 1.0]), np.array([4.0, 3.5]), 3.0))
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
+
     from tegum.analysis.landscape.critical_points import CriticalPoint
     from tegum.training.spec.snapshots import Snapshots
     from tegum.training.spec.spec import Spec
@@ -152,11 +154,20 @@ def growth(time: Float[np.ndarray, " time"], far: Float[np.ndarray, " time"], ti
 
 
 def crossing(time: Float[np.ndarray, " time"], loss: Float[np.ndarray, " time"], level: float) -> float:
-    """The time at which the loss falls below a level, interpolated linearly between snapshots; NaN if it never does."""
+    """The time at which the loss falls below a level, on a smooth curve through snapshots; NaN if it never does."""
     below = loss < level
     if not below.any():
         return float("nan")
     at = int(np.argmax(below))
     if at == 0:
         return float(time[0])
-    return float(np.interp(-level, -loss[at - 1 : at + 1], time[at - 1 : at + 1]))
+    times = between(time, loss).solve(level, extrapolate=False)
+    return float(times[times >= time[at - 1]][0])
+
+
+def between(time: Float[np.ndarray, " time"], values: Float[np.ndarray, " time"]) -> PchipInterpolator:
+    """A curve through what is finite that rises and falls only where the values do (Fritsch & Butland 1984)."""
+    from scipy.interpolate import PchipInterpolator
+
+    known = np.isfinite(values)
+    return PchipInterpolator(time[known], values[known])

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int
 
 from tegum.analysis.dynamics.levels import KINDS, Kind
 from tegum.experiments.reporting import Measure, average, mean, share
-from tegum.solutions.escapes import Flown, Leaving, crossing, flown, growth
+from tegum.solutions.escapes import Flown, Leaving, between, crossing, flown, growth
 from tegum.solutions.saddles import critical_near
 from tegum.solutions.searches import searched
 
@@ -372,7 +372,7 @@ def _passages(
         if way is not None:
             observed, time = next(rates), crossing(flows.time, flows.loss[at], (look.point.loss + end.loss) / 2)
             if np.isfinite(time):
-                grown = float(np.interp(time, flows.time, way.along(thetas[at])))
+                grown = float(between(flows.time, way.along(thetas[at]))(time))
                 time, predicted = time - float(flows.time[slowest[at]]), way.predicted(grown)
         found.append(
             EventInExactLoss(
