@@ -9,14 +9,14 @@ import numpy as np
 
 from tegum.core.compiled.compile import kernel
 from tegum.core.compiled.lanes import LANES, load, pointers, store
-from tegum.core.compiled.tiles import COLUMNS, MOST_ROWS, VECTOR, add_outer, store_tile, zeros
+from tegum.core.compiled.tiles import MOST_ROWS, TILE_COLUMNS, VECTOR, add_outers, store_tile, zeros
 from tegum.training.sampled.kernels.advance import _adamw, _clear, _evaluate, _gradient, _pack, _pass
 from tegum.training.sampled.kernels.draw import STREAM_WORDS, _next, draw_block, draw_count, next_groups, row_stride
 from tegum.training.sampled.kernels.pairs import LEAST_HIDDEN, add_rows
 
 _FLOOR = np.float32(0)
 _TURNS = 256
-FUSED_FLOPS = _TURNS * MOST_ROWS * COLUMNS * VECTOR * 2
+FUSED_FLOPS = _TURNS * MOST_ROWS * TILE_COLUMNS * VECTOR * 2
 """Floating-point operations of one repetition of `many_fused`."""
 RANDOM_WORDS = _TURNS * LANES
 """Random numbers of one repetition of `many_random`."""
@@ -25,11 +25,10 @@ RANDOM_WORDS = _TURNS * LANES
 @kernel
 def many_fused(numbers, count):
     """The largest tile of sums that fits into registers, with operands from the fastest cache."""
-    tile = zeros(MOST_ROWS, COLUMNS)
+    tile = zeros(MOST_ROWS, TILE_COLUMNS)
     for _ in range(count):
-        for _ in range(_TURNS):
-            tile = add_outer(tile, numbers, 0, 1, numbers, 0)
-    store_tile(tile, numbers, numbers.size // 2, COLUMNS * VECTOR, VECTOR)
+        tile = add_outers(tile, _TURNS, numbers, 0, 1, 0, numbers, 0, 0)
+    store_tile(tile, numbers, numbers.size // 2, TILE_COLUMNS * VECTOR, VECTOR)
 
 
 @kernel
