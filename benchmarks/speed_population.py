@@ -114,13 +114,13 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
         group.plan, group.tables.ravel(), series.ravel(), len(series), theta.ravel(), scale, value, gradient, error,
         tables.scratch(group.plan), 0, blocks,
     )  # fmt: skip
-    evaluate_blocks(*fixed, True)
-    evaluate_blocks(*fixed, False)
+    evaluate_blocks(*fixed, True, None)
+    evaluate_blocks(*fixed, False, None)
     times = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 5:
         start = time.perf_counter()
-        evaluate_blocks(*fixed, False)
+        evaluate_blocks(*fixed, False, None)
         times.append((time.perf_counter() - start) / (blocks * LANES) * 1e6)
     low, middle, high = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
     return asdict(case) | {

@@ -168,14 +168,17 @@ def _beside(features: FeatureDistribution, coupled: np.ndarray, own: np.ndarray)
 
 
 def tail_errors(
-    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int
+    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int, curved: bool
 ) -> np.ndarray:
-    """Bounds on the errors of loss, gradient and Hessian that shorter series do not reveal, (run, 3)."""
-    return _in_parts(_tail_errors, theta, shape, features, count)
+    """Bounds on the errors of loss, gradient and Hessian that shorter series do not reveal, (run, 3).
+
+    That of the Hessian is one only if `curved`.
+    """
+    return _in_parts(_tail_errors, theta, shape, features, count, curved)
 
 
 def _tail_errors(
-    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int
+    theta: np.ndarray, shape: tuple[int, int], features: list[FeatureDistribution], count: int, curved: bool
 ) -> np.ndarray:
     n, m = shape
     weights, bias = _split(theta, n, m)
@@ -185,8 +188,11 @@ def _tail_errors(
     coupled = np.abs(couplings) > UNCOUPLED * scale[:, :, None]
     weak = coupled & (np.abs(couplings) * (np.pi * count) < WEAK_PHASE * scale[:, :, None])
     found = np.zeros((len(theta), 3))
-    found[:, 2] = _ends_passed(couplings, bias, scale, coupled & ~weak, features, count)
+    if curved:
+        found[:, 2] = _ends_passed(couplings, bias, scale, coupled & ~weak, features, count)
     run, output = np.nonzero((weak.sum(2) > 1) & (low < 0) & (high > 0))
+    if not (run.size or curved):
+        return found
     of_each = np.zeros((3, run.size))
     for distribution in {id(features[r]): features[r] for r in run.tolist()}.values():
         mine = np.array([features[r] is distribution for r in run.tolist()])

@@ -207,10 +207,10 @@ def _by_kernel(
     count = FEWEST_FREQUENCIES if order == 0 else max(FEWEST_FREQUENCIES // 4, 1 << (shape[0].bit_length() - 1))
     count = min(count, MOST_FREQUENCIES // 4)
     irreducible = irreducible_errors(theta, shape, features)
-    at_best = irreducible + tail_errors(theta, shape, features, MOST_FREQUENCIES)
+    at_best = irreducible + tail_errors(theta, shape, features, MOST_FREQUENCIES, order > 1)
     while waiting.size:
         here = [features[run] for run in waiting.tolist()]
-        lost = irreducible[waiting] + tail_errors(theta[waiting], shape, here, count)
+        lost = irreducible[waiting] + tail_errors(theta[waiting], shape, here, count, order > 1)
         loss, gradient, error, hessian = kernel_values(theta[waiting], shape, here, count, threads, curved=order > 1)
         found.loss[waiting], found.error[waiting] = loss, error + lost[:, 0]
         assert found.frequencies is not None
