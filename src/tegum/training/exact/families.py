@@ -89,7 +89,7 @@ class _Finder:
             distribution[own] = np.searchsorted(places, place[own])
             values = np.ascontiguousarray(tables[firsts]).ravel()
             none = np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0)
-            made = Tables(way, values, distribution, 0, 0.0, *none)
+            made = Tables(int(way), values, distribution, 0, 0.0, *none)
             yield RunFamily(group.plan, made, room_of(group.plan, way, self.scale), own, power[place[own]])
 
     def finite(self, specs: list[int]) -> RunFamily:
@@ -101,7 +101,7 @@ class _Finder:
         none = np.zeros(0, np.int64)
         plan = Plan(self.n, self.m, 0, 0, 0, self.n, *[none] * 9)
         listed = rows.samples, rows.floor, rows.first, rows.place, rows.value
-        made = Tables(Way.FINITE, importance.ravel(), place, *listed)
+        made = Tables(int(Way.FINITE), importance.ravel(), place, *listed)
         power = importance @ rows.powers()
         return RunFamily(plan, made, room_of(plan, Way.FINITE, self.scale), runs, power[place[runs]])
 
