@@ -108,6 +108,10 @@ class Description(BaseModel, metaclass=_DescriptionMeta):
         except ValidationError as error:
             raise _error(_refusal(type(self), error)) from None
 
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...  # pydantic makes it, from the fields
+
     def __eq__(self, other: object) -> bool:
         # By fields alone: pydantic would compare what properties have kept as well, arrays among it.
         if not isinstance(other, Description):
