@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from jaxtyping import Float
 
-from tegum.analysis.landscape.newton import newton_step, pinned, solve
+from tegum.analysis.landscape.newton import newton_step, pinned, polished, solve
 from tegum.analysis.landscape.surface import ORBIT, Parameters, Slope, Surface, rotations, without_rotations
 from tegum.core import lapack
 from tegum.core.arguments import refusing
@@ -269,7 +269,7 @@ def _critical_point(
         raise ValueError(f"{call}(reach={reach!r}): reach must be a positive number")
     with serial_blas(len(start)):
         theta, at = solve(surface, start, steps, reach, longest=reach)
-        begun = [start]
+        begun, held = [start], 0.0
         for corner in corners:
             if np.linalg.norm(at.gradient) <= tol:
                 break
@@ -280,7 +280,8 @@ def _critical_point(
             # A jump of the second derivatives stops Newton's method before it gets there, so try the kinks nearby.
             other, there = solve(surface, start, steps, reach, corner, longest=reach)
             if np.linalg.norm(there.gradient) < np.linalg.norm(at.gradient):
-                theta, at = other, there
+                theta, at, held = other, there, corner
+        theta, at = polished(surface, theta, at, held)
         return characterised(surface, theta, at, start)
 
 

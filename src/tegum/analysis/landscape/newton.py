@@ -28,6 +28,9 @@ ON_THE_WAY = 1e-6
 SURE = 10
 """A gradient can direct a step only if it is this many times as large as its error."""
 
+SOFT = 1e-2
+"""A last step is no longer than a gradient of the tolerance would call for along an axis of this curvature."""
+
 PATIENCE = 8
 """The number of steps within which |g| must halve."""
 
@@ -87,18 +90,22 @@ def solve(
             break
     if at.gradient_error > surface.tol:
         theta, at = _resolved(surface, theta, surface.tol)
-    return _polished(surface, theta, at, corner) if _length(at) <= surface.tol else (theta, at)
+    return theta, at
 
 
-def _polished(surface: Surface, theta: Parameters, at: Slope, corner: float) -> tuple[Parameters, Slope]:
-    """The point after one more of Newton's steps, if that helps.
+def polished(surface: Surface, theta: Parameters, at: Slope, corner: float) -> tuple[Parameters, Slope]:
+    """A point within the tolerance after one more of Newton's steps, if that helps.
 
     A gradient just below the tolerance leaves θ off by as much over the softest curvature. Newton's method converges so
-    fast that one step more, which costs little, often reaches the accuracy of the gradient.
+    fast that one step more, which costs little, often reaches the accuracy of the gradient. It is kept short, lest it
+    leads to a neighbour where a curvature almost vanishes.
     """
+    if not _length(at) <= surface.tol:
+        return theta, at
     curvatures, axes, slopes = _modes(surface, theta, at, corner)
-    trial = theta + axes @ newton_step(curvatures, slopes, FIRST_RADIUS)
-    there = surface.slope(pinned(surface, trial, corner)[0] if corner else trial, surface.tol)
+    moved = theta + axes @ newton_step(curvatures, slopes, surface.tol / SOFT)
+    trial = pinned(surface, moved, corner)[0] if corner else moved
+    there = surface.slope(trial, surface.tol)
     return (trial, there) if _length(there) < _length(at) and there.gradient_error <= surface.tol else (theta, at)
 
 

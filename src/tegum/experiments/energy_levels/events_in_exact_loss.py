@@ -39,7 +39,7 @@ RUNS_FOR_EACH, MOST_EVENTS = 8, 8
 BEFORE = 3_000
 """The flow starts this many steps before an event, six times the duration of a jump."""
 
-LASTING, FLOW_SNAPSHOTS = 600.0, 50
+LASTING, FLOW_SNAPSHOTS = 600.0, 100
 """The duration of the flow in its own time, and its number of snapshots."""
 
 REPRESENTED_DIMENSIONALITY = 0.25
