@@ -39,6 +39,6 @@ def searched(calls: Sequence[Callable[[], _Result]], title: str, kind: str) -> l
             tell(done, len(calls))
         return result
 
-    shows, pool = shown(True, Counts(title, kind), "searched"), ThreadPoolExecutor(available_cores())
-    with serial_blas(), shows as tell, pool:
+    progress, pool = shown(True, Counts(title, kind), "searched"), ThreadPoolExecutor(available_cores())
+    with serial_blas(), progress as tell, pool:
         return all_done(pool, [partial(search, call) for call in calls], Stop())

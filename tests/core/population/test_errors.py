@@ -146,6 +146,16 @@ def test_a_feature_that_hardly_reaches_its_own_output_decides_which_side_another
     assert np.linalg.norm(found.hessian[0] - hessian) <= found.hessian_error[0]
 
 
+def test_an_output_that_is_always_zero_is_no_trouble_to_its_neighbours() -> None:
+    features = FeatureDistribution([Independent(3, 0.1)])
+    w, b = np.array([[1e-6], [-1.0], [0.0]]), np.array([0.0, -0.003, 0.0])
+    _, _, hessian = truth(w, b, features, derivatives=2)
+    found = evaluate(w[None], b[None], features, order=2, strict=False)
+    assert found.hessian is not None
+    assert found.hessian_error is not None
+    assert np.linalg.norm(found.hessian[0] - hessian) <= found.hessian_error[0]
+
+
 @pytest.mark.parametrize("size", [1e-2, 1.0, 300.0])
 def test_hessians_of_tiny_and_of_huge_weights(size: float) -> None:
     features = FeatureDistribution([Correlated(2, 0.2), Independent(1, 0.4)])

@@ -458,7 +458,7 @@ def _falling(
 ) -> tuple[Float[np.ndarray, "edge parameter"], Float[np.ndarray, " edge"]]:
     """The directions, with either sign, in which the loss falls, and its second derivative along each.
 
-    It is expected to be a certain one, which says how accurate losses have to be.
+    Losses are as accurate as the second derivatives that the Hessian has there, `expected`, call for.
     """
     if not len(directions):
         return directions, np.zeros(0)

@@ -22,7 +22,7 @@ _LEAST_REACH = 1e-30
 """Stands for a reach of zero, by which one could not divide."""
 
 _LEAST_HEIGHT = 1e-9
-"""The least error of a second derivative that is looked at."""
+"""Errors of a second derivative smaller than this are neglected."""
 
 _NUMBERS_AT_ONCE = 2**22
 """The most numbers held at once in the second derivatives, or the couplings, of one call."""
@@ -153,7 +153,7 @@ def _beside(features: FeatureDistribution, coupled: np.ndarray, own: np.ndarray)
         own: which is its own, booleans (output, n).
 
     Returns:
-        It for each i, (output, n).
+        The probability for each i, (output, n).
 
     """
     apart, here, start = [], [], 0
@@ -172,7 +172,7 @@ def tail_errors(
 ) -> np.ndarray:
     """Bounds on the errors of loss, gradient and Hessian that shorter series do not reveal, (run, 3).
 
-    That of the Hessian is one only if `curved`.
+    The one of the Hessian is found only if `curved`.
     """
     return _in_parts(_tail_errors, theta, shape, features, count, curved)
 
@@ -230,7 +230,8 @@ def _ends_passed(
     height = 1 / np.where(strong & hardly[:, :, None], np.abs(couplings), np.inf)
     if not height.any():
         return found
-    unit = (np.pi * count) / scale[:, :, None]
+    # An output that is 0 whatever happens has no scale, and no coupling to count.
+    unit = (np.pi * count) / np.where(scale > 0, scale, 1.0)[:, :, None]
     ends = np.stack([np.broadcast_to(bias[:, :, None], couplings.shape), bias[:, :, None] + couplings])
     height *= np.exp(np.interp(np.abs(ends) * unit, DISTANCES, np.log(SERIES_ERRORS[2]))).sum(0)
     high = (height > _LEAST_HEIGHT).any(2)

@@ -203,7 +203,7 @@ def _by_kernel(
     waiting = np.arange(len(theta))
     # The gradient and the Hessian with half as many frequencies, and how much each had then changed.
     last: list[Any] = [None, None, np.full(len(theta), np.inf), np.full(len(theta), np.inf)]
-    # Of derivatives two numbers are compared; many features never need few.
+    # Errors of derivatives are seen by comparing counts; with many features the lowest ones are never enough.
     count = FEWEST_FREQUENCIES if order == 0 else max(FEWEST_FREQUENCIES // 4, 1 << (shape[0].bit_length() - 1))
     count = min(count, MOST_FREQUENCIES // 4)
     irreducible = irreducible_errors(theta, shape, features)

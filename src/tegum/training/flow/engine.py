@@ -5,8 +5,9 @@ frequencies in the series of the loss is fixed during a leg, so that the solver 
 that the start of the leg needs; if its end needs more than twice as many, the leg is integrated again with that number.
 The largest error of the gradient at either end is recorded for each run.
 
-Eight runs are followed side by side, because the kernel evaluates eight. Which runs these are depends on how many
-frequencies they need, but lanes do not affect one another: the numbers of a run depend only on its Spec and seed.
+Up to eight runs are followed side by side, because the kernel evaluates eight; fewer if threads would be left idle.
+Which runs these are depends on how many frequencies they need, but lanes do not affect one another: the numbers of a
+run depend only on its Spec and seed.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class FlowEngine(Threaded):
         self._abouts: dict[int, tuple[Field, Any]] = {}
         """The field of each other run, and its arguments."""
         self._compiled: set[tuple[str, Field]] = set()
-        """What has been computed before, by which name, of which field."""
+        """The computations, by name and field, that have been compiled."""
         self._stop = Stop()
         self._prepare()
 

@@ -345,8 +345,8 @@ class Exact(Descent, kind="exact"):
 
     If the features are one `Empirical` set, every step goes through all of its rows, and `accuracy` plays no role. That
     loss has kinks: an output that begins to be positive in a row changes the slope at once. None of them is a minimum.
-    A run that does not get on, at kinks or because its gradient is as small as rounding allows, stays where it is and
-    is not called converged.
+    A run that makes no more progress, at kinks or because its gradient is as small as rounding allows, stays where it
+    is and is not called converged.
 
     Raises:
         ValueError: a field breaks its rule; the sentence names it.

@@ -135,7 +135,7 @@ def groups(
     """
     if not moments:
         for each in distributions:
-            _ = [*each.tables()]
+            list(each.tables())  # refuses sets that are no mixture table
     by_structure: dict[tuple, list[int]] = {}
     structures = [_structure(each) for each in distributions]
     for run, number in enumerate(distribution):

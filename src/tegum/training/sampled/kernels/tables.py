@@ -161,7 +161,7 @@ class _Packed:
         self._parts, self._size = list(parts), sum(len(part) for part in parts)
 
     def add(self, part: np.ndarray) -> int:
-        """Where a further array begins."""
+        """Append an array, and return where it begins."""
         self._parts.append(part)
         self._size += len(part)
         return self._size - len(part)
@@ -182,7 +182,7 @@ class _Matrices:
         self._places: dict[str, int] = {}
 
     def add(self, given: Empirical) -> int:
-        """Where the rows of a matrix begin."""
+        """Append a matrix, unless it is there already, and return where its rows begin."""
         if given.digest not in self._places:
             counts, columns, values = given.data.listed()
             start = self._features.add(columns)
