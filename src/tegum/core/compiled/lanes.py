@@ -318,6 +318,16 @@ def to_float(typingctx: Any, x: Any) -> Any:
 
 
 @operation
+def small_to_float(typingctx: Any, x: Any) -> Any:
+    """Unsigned integers below 2³¹ as float32, rounded: one instruction where `to_float` takes several without AVX-512."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.sitofp(args[0], f32.vector)
+
+    return f32(u32), emit
+
+
+@operation
 def lane_numbers(typingctx: Any) -> Any:
     """0, 1, …, 15."""
 

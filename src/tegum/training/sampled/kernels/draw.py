@@ -9,7 +9,19 @@ from __future__ import annotations
 import numpy as np
 
 from tegum.core.compiled.compile import inlined, kernel
-from tegum.core.compiled.lanes import LANES, gather, lane, lane_numbers, load, pointers, select, splat, store, to_float
+from tegum.core.compiled.lanes import (
+    LANES,
+    gather,
+    lane,
+    lane_numbers,
+    load,
+    pointers,
+    select,
+    small_to_float,
+    splat,
+    store,
+    to_float,
+)
 from tegum.training.sampled.kernels.tables import GUIDE
 
 STREAM_WORDS = 4 * LANES
@@ -22,6 +34,7 @@ _UNIT = np.float32(2.0**-32)
 _ROTATION = np.uint32(11)
 _REST = np.uint32(21)
 _SHIFT = np.uint32(9)
+_HALF = np.uint32(2**31)
 _ZERO, _ONE = np.uint32(0), np.uint32(1)
 _WORD = np.uint64(32)
 
@@ -63,9 +76,15 @@ def _draw_independent(tables, one, state, x, groups, stride):
     for i in range(tables.set_size[one]):
         limit, scale = splat(tables.limit[gates + i]), splat(tables.scale[gates + i])
         row = (tables.set_first[one] + i) * stride
-        for g in range(groups):
-            bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
-            store(x, row + g * LANES, select(bits <= limit, to_float(bits) * scale, nothing))
+        if tables.limit[gates + i] < _HALF:
+            # Where the feature is active the bits are below 2³¹ too; elsewhere their value is not used.
+            for g in range(groups):
+                bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+                store(x, row + g * LANES, select(bits <= limit, small_to_float(bits) * scale, nothing))
+        else:
+            for g in range(groups):
+                bits, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+                store(x, row + g * LANES, select(bits <= limit, to_float(bits) * scale, nothing))
     return s0, s1, s2, s3
 
 
