@@ -12,15 +12,11 @@ if TYPE_CHECKING:
     from scipy.interpolate import PchipInterpolator
 
     from tegum.analysis.landscape.critical_points import CriticalPoint
-    from tegum.training.spec.snapshots import Snapshots
     from tegum.training.spec.spec import Spec
 
 FLOW_RTOL, FLOW_ACCURACY = 1e-4, 1e-5
 """The relative error of a flow's steps, and the absolute error of its loss, a thousandth of the distance between the
 plateaus it is followed through."""
-
-FINEST = 200
-"""The number of steps into which a flow is divided, among which its snapshots are chosen."""
 
 
 @final
@@ -48,14 +44,15 @@ def flown(
     weights: Float[np.ndarray, "run feature hidden"],
     bias: Float[np.ndarray, "run feature"],
     duration: float,
-    snapshots: Snapshots,
+    count: int,
 ) -> Flown:
-    """The gradient flow of the exact loss from given states."""
+    """The gradient flow of the exact loss from given states, with `count` snapshots after the first, evenly in time."""
     from tegum.training.engine import train
     from tegum.training.spec.methods import Flow
+    from tegum.training.spec.snapshots import Snapshots
 
-    training = Flow(steps=FINEST, duration=float(duration), rtol=FLOW_RTOL, accuracy=FLOW_ACCURACY)
-    run = train(spec.continued_from(weights, bias, training=training, snapshots=snapshots))
+    training = Flow(steps=count, duration=float(duration), rtol=FLOW_RTOL, accuracy=FLOW_ACCURACY)
+    run = train(spec.continued_from(weights, bias, training=training, snapshots=Snapshots(count=count)))
     found = run["weights"].transpose("seed", "step", "feature", "hidden").values
     # All runs share the same times.
     return Flown(run["time"].values[0], found, run["bias"].values, run["loss"].values)

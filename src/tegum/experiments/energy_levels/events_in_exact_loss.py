@@ -39,8 +39,9 @@ RUNS_FOR_EACH, MOST_EVENTS = 8, 8
 BEFORE = 3_000
 """The flow starts this many steps before an event, six times the duration of a jump."""
 
-LASTING, FLOW_SNAPSHOTS = 600.0, 100
-"""The duration of the flow in its own time, and its number of snapshots."""
+LASTING, FLOW_SNAPSHOTS, CROSSING_SNAPSHOTS = 600.0, 40, 10
+"""The duration of the flow in its own time; its number of snapshots; and the number of snapshots between the two where
+half of the drop lies, as the loss may fall within less time than there is between them."""
 
 REPRESENTED_DIMENSIONALITY = 0.25
 """A feature counts as represented from this dimensionality, half-way from 0 to a digon."""
@@ -161,7 +162,6 @@ def examine(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Seq
     """
     from tegum.analysis.dynamics.drops import MARGIN
     from tegum.analysis.geometry.measures import dimensionality
-    from tegum.training.spec.snapshots import Snapshots
 
     if not drops:
         return ExactLossFindings()
@@ -181,7 +181,7 @@ def examine(run: xr.Dataset, spec: Spec, drops: Sequence[Drop[Event]], calm: Seq
         np.array([weights for weights, _ in states]),
         np.array([bias for _, bias in states]),
         LASTING,
-        Snapshots(count=FLOW_SNAPSHOTS),
+        FLOW_SNAPSHOTS,
     )
     counts = np.array([int(represented.sel(seed=seed).isel(step=late)) for seed, _, late in places])
     slowest, left = _slowest(flows, counts)
@@ -366,13 +366,16 @@ def _passages(
         for at, look in enumerate(looks[: len(drops)])
     ]
     rates = _growths(spec, [way for way in ways if way is not None])
-    thetas, found = flows.thetas, []
+    times = _half_dropped(
+        spec, flows, ways, [(look.point.loss + end.loss) / 2 for look, end in zip(looks, after, strict=False)]
+    )
+    found = []
     for at, (drop, look, end, way) in enumerate(zip(drops, looks[: len(drops)], after, ways, strict=True)):
         time = predicted = observed = float("nan")
         if way is not None:
-            observed, time = next(rates), crossing(flows.time, flows.loss[at], (look.point.loss + end.loss) / 2)
-            if np.isfinite(time):
-                grown = float(between(flows.time, way.along(thetas[at]))(time))
+            observed = next(rates)
+            if at in times:
+                time, grown = times[at]
                 time, predicted = time - float(flows.time[slowest[at]]), way.predicted(grown)
         found.append(
             EventInExactLoss(
@@ -392,17 +395,47 @@ def _passages(
     return tuple(found)
 
 
+def _half_dropped(
+    spec: Spec, flows: Flown, ways: Sequence[Leaving | None], halves: Sequence[float]
+) -> dict[int, tuple[float, float]]:
+    """When each flow is half-way down, and how far it then is from its saddle, for flows that get there.
+
+    Args:
+        spec: of the runs.
+        flows: of the events, in order.
+        ways: how each leaves its saddle; None without a saddle.
+        halves: the loss half-way down.
+
+    """
+    before: dict[int, int] = {}
+    for at, (way, half) in enumerate(zip(ways, halves, strict=True)):
+        time = float("nan") if way is None else crossing(flows.time, flows.loss[at], half)
+        if np.isfinite(time):
+            before[at] = max(int(np.searchsorted(flows.time, time)) - 1, 0)
+    if not before:
+        return {}
+    # The same flows once more between two snapshots, all of them together.
+    runs, starts = list(before), list(before.values())
+    duration = float(flows.time[1] - flows.time[0])
+    closer = flown(spec, flows.weights[runs, starts], flows.bias[runs, starts], duration, CROSSING_SNAPSHOTS)
+    found = {}
+    for number, (at, start) in enumerate(before.items()):
+        way, time = ways[at], crossing(closer.time, closer.loss[number], halves[at])
+        if way is not None and np.isfinite(time):
+            far = float(between(closer.time, way.along(closer.thetas[number]))(time))
+            found[at] = float(flows.time[start]) + time, far
+    return found
+
+
 def _growths(spec: Spec, ways: Sequence[Leaving]) -> Iterator[float]:
     """The growth rate of a flow from just off each saddle; all flows are integrated together."""
-    from tegum.training.spec.snapshots import Snapshots
-
     if not ways:
         return iter(())
     starts = np.array([way.aside(ASIDE) for way in ways])
     n = spec.features.n
     weights, bias = starts[:, :-n].reshape(len(ways), n, spec.hidden), starts[:, -n:]
     longest = 1.2 * np.log(GROWN) / min(way.rate for way in ways)
-    flows = flown(spec, weights, bias, longest, Snapshots(count=LEGS))
+    flows = flown(spec, weights, bias, longest, LEGS)
     return iter([growth(flows.time, way.along(path), GROWN) for way, path in zip(ways, flows.thetas, strict=True)])
 
 
