@@ -319,7 +319,7 @@ def to_float(typingctx: Any, x: Any) -> Any:
 
 @operation
 def small_to_float(typingctx: Any, x: Any) -> Any:
-    """Unsigned integers below 2³¹ as float32, rounded; without AVX-512, `to_float` takes several instructions for it."""
+    """Unsigned integers below 2³¹ as float32, rounded; `to_float` takes several instructions without AVX-512."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.sitofp(args[0], f32.vector)
