@@ -62,11 +62,22 @@ Whole = Parameter(converter=_whole)
 
 
 @app.command(name="list")
-def list_() -> None:
-    """List all experiments, with their claims and where each comes from."""
-    from tegum import experiments, terminal
+def list_(*, claims: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """List all experiments: what each asks, and about how long it takes on two cores.
 
-    terminal.table("Experiments", ("name", "claim", "from"), experiments.listed())
+    Parameters
+    ----------
+    claims
+        Instead, list their claims in full, and where each comes from.
+
+    """
+    from tegum import experiments, screens, terminal
+
+    if claims:
+        rows = [(each.name, each.claim, each.origin) for each in experiments.listed()]
+        terminal.table("Experiments", ("name", "claim", "from"), rows)
+        return
+    screens.experiments(experiments.listed())
 
 
 @app.command
@@ -76,6 +87,7 @@ def run(
     out: Path | None = None,
     quick: Annotated[bool, Parameter(negative="")] = False,
     full: Annotated[bool, Parameter(negative="")] = False,
+    everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
     changes: Varied = (),
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -92,9 +104,11 @@ def run(
         Run a smaller ensemble, which takes half a minute to about two minutes on two cores.
     full
         Run the large ensemble for publication.
+    everything
+        Print every measure, and not only the numbers that decide; `tegum show FOLDER` does so later.
 
     """
-    from tegum import experiments, terminal
+    from tegum import experiments, screens, terminal
 
     if quick and full:
         raise ValueError("run --quick --full: choose either the quick or the full form")
@@ -109,7 +123,7 @@ def run(
         if (lines := experiments.own_lines(error, experiment or name)) is None:
             raise
         raise _InTheirCodeError(name, lines) from error
-    terminal.summary(summary)
+    (screens.everything if everything else screens.screen)(summary)
 
 
 @app.command
@@ -159,17 +173,54 @@ def train(
 
 @app.command
 def show(path: Path) -> None:
-    """Describe a stored trajectory: its Spec, how the runs ended, and which polytopes they found.
+    """Describe a stored trajectory (its Spec, how the runs ended, their polytopes), or all that an experiment found.
 
     Parameters
     ----------
     path
-        A trajectory written by `tegum train` or `tegum run`.
+        A trajectory written by `tegum train` or `tegum run`, or the folder of a result of `tegum run`.
 
     """
+    from tegum.data.results import SUMMARY
+
+    if (path / SUMMARY).is_file():
+        from tegum import screens
+        from tegum.experiments import Summary
+
+        screens.everything(Summary.read(path))
+        return
     import tegum
 
     _show(tegum.load(path), path)
+
+
+@app.command
+def doctor() -> int:
+    """Check this installation: versions, cores, devices, the cache of compiled code, and a short training.
+
+    It ends with a verdict; the exit code is 1 if something is broken.
+    """
+    from tegum import screens, terminal
+    from tegum.doctor import examined
+
+    with terminal.working("doctor"):
+        found = list(examined())
+    return screens.health(found)
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+    """Print a script with which a shell completes verbs and options after the Tab key.
+
+    Parameters
+    ----------
+    shell
+        As in: tegum completion bash > ~/.local/share/bash-completion/completions/tegum
+
+    """
+    from tegum import terminal
+
+    terminal.raw(app.generate_completion(shell=shell))
 
 
 @app.command

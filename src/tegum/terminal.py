@@ -1,4 +1,4 @@
-"""Results in a terminal: tables, verdicts, and progress, in plain lines if the output is not a terminal."""
+"""Results in a terminal: tables, notes, and progress, in plain lines if the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import xarray as xr
-
-    from tegum.experiments.framework import Summary
 
 
 _lost: list[OSError | ValueError] = []
@@ -81,24 +79,29 @@ def line(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def _show(what: Any) -> None:
-    """Print to standard output, as long as that accepts anything."""
+def show(what: Any) -> None:
+    """Print something that rich can draw to standard output, as long as that accepts anything."""
     if _lost:
         return
     if sys.stdout is None or sys.stdout.closed:
         lost(ValueError("standard output is closed"))
         return
     try:
-        # Some programs set a width of 0, which is not a width.
-        unusable = os.environ.get("COLUMNS", "").strip() in ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
-        console = Console(width=80 if unusable else None)
         # Write it ourselves: the console would end the process if the reader has gone.
-        with console.capture() as printed:
-            console.print(what, highlight=False)
+        drawn = console()
+        with drawn.capture() as printed:
+            drawn.print(what, highlight=False)
         sys.stdout.write(printed.get())
         sys.stdout.flush()
     except (OSError, ValueError) as error:
         lost(error)
+
+
+def console() -> Console:
+    """A console for standard output, with a width that can be used."""
+    # Some programs set a width of 0, which is not a width.
+    unusable = os.environ.get("COLUMNS", "").strip() in ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    return Console(width=80 if unusable else None)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -109,7 +112,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         drawn.add_column(Text(column), overflow="fold")
     for row in rows:
         drawn.add_row(*map(_cell, row))
-    _show(drawn)
+    show(drawn)
 
 
 def records(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -123,35 +126,23 @@ def _cell(value: Any) -> Text:
     return Text(value if isinstance(value, str) else f"{value:.6g}")
 
 
+def raw(text: str) -> None:
+    """Print a text as it is, such as a script for another program."""
+    if _lost:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError) as error:
+        lost(error if isinstance(error, OSError | ValueError) else ValueError("standard output is closed"))
+
+
 def note(text: str) -> None:
     """Print a sentence below a table."""
-    _show(Text(line(text)))
+    show(Text(line(text)))
 
 
-def summary(result: Summary) -> None:
-    """Print the measures of an experiment, its verdict, and the files it wrote."""
-    rows = [
-        (
-            _explained(measure.name, measure.meaning),
-            measure.text_with_unit(),
-            "" if measure.n is None else str(measure.n),
-        )
-        for measure in result.measures
-        if measure.value is not None
-    ]
-    table(result.claim, ("measure", "value [95 % interval], null", "n"), rows)
-    if missing := [measure.name for measure in result.measures if measure.value is None]:
-        why = "nothing to measure them on" if rows else "no ensemble was large enough"
-        _show(Text(f"Not measured ({why}): {'; '.join(missing)}."))
-    table(
-        f"Verdict: {result.verdict}",
-        ("criterion", "passed"),
-        [(criterion.text, "yes" if criterion.passed else "no") for criterion in result.criteria],
-    )
-    wrote(result.files)
-
-
-def _explained(name: str, meaning: str) -> Text:
+def explained(name: str, meaning: str) -> Text:
     """A name with its meaning below it: side by side, a table of 80 columns would have to break words."""
     return Text.assemble(name, (f"\n  {meaning}", "dim")) if meaning else Text(name)
 
@@ -159,14 +150,14 @@ def _explained(name: str, meaning: str) -> Text:
 def wrote(files: Iterable[Path]) -> None:
     """Print the paths of the files that were written."""
     for file in files:
-        _show(Text(line(f"wrote {file}"), overflow="ignore", no_wrap=True))
+        show(Text(line(f"wrote {file}"), overflow="ignore", no_wrap=True))
 
 
 def analysis(title: str, found: xr.Dataset) -> None:
     """Print what `tegum.analyse` found."""
     numbers = [(name, each) for name, each in found.data_vars.items() if not each.ndim]
     rows = [
-        (_explained(str(name), each.attrs["long_name"]), float(each),
+        (explained(str(name), each.attrs["long_name"]), float(each),
          f"{float(found[f'{name}_null']):.6g}" if f"{name}_null" in found else "")
         for name, each in numbers
         if not str(name).endswith("_null") or str(name)[:-5] not in found or found[str(name)[:-5]].ndim
@@ -197,7 +188,7 @@ def analysis(title: str, found: xr.Dataset) -> None:
         names = ("capture", "capture_null", "capture_everywhere", "capture_others", "interference")
         local = [
             (
-                _explained(f"local_{name}", values.attrs["long_name"]),
+                explained(f"local_{name}", values.attrs["long_name"]),
                 float(values.mean()),
                 float(values.min()),
                 float(values.max()),

@@ -11,12 +11,14 @@ import importlib
 import os
 import pkgutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tegum.experiments.files import own_lines
-    from tegum.experiments.framework import Criterion, Experiment, Findings, Summary
+    from tegum.experiments.framework import Criterion, Experiment, Findings, Size, Summary
     from tegum.experiments.reporting import Measure, average, share
     from tegum.experiments.varied import ANY, Range
 
@@ -53,6 +55,15 @@ class Listed(NamedTuple):
     claim: str
     origin: str
     """Where it comes from: "tegum", or "package NAME VERSION"."""
+    question: str = ""
+    """What is asked, in a few plain words; empty where the experiment does not say."""
+    seconds: Mapping[Size, float] = MappingProxyType({})
+    """About how long each size takes on two cores, as far as it was measured."""
+
+    @classmethod
+    def of(cls, experiment: Experiment, name: str, origin: str) -> Listed:
+        """How an experiment is listed under a name."""
+        return cls(name, experiment.claim, origin, experiment.question, experiment.seconds)
 
 
 def names() -> list[str]:
@@ -112,13 +123,13 @@ def listed() -> list[Listed]:
     from tegum.experiments.installed import installed
 
     own = _own()
-    found = [Listed(name, get(name).claim, "tegum") for name in own]
+    found = [Listed.of(get(name), name, "tegum") for name in own]
     for other in installed(own):
         try:
-            found.append(Listed(other.name, other.load().claim, str(other)))
+            found.append(Listed.of(other.load(), other.name, str(other)))
         except ValueError as error:
             warnings.warn(str(error), stacklevel=2)
-    return sorted(found)
+    return sorted(found, key=lambda each: each.name)
 
 
 def claims() -> dict[str, str]:

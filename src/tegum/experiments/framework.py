@@ -45,8 +45,9 @@ Size = Literal["quick", "default", "full"]
 
 Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
 
-SCHEMA = 2
-"""The version of the format of summary.json; since version 2, measures and criteria have keys."""
+SCHEMA = 3
+"""The version of the format of summary.json. Since version 2, measures and criteria have keys; since version 3, a
+criterion has a title and names the measure that decides it, and there are a question and an answer."""
 
 _LIBRARIES = ("tegum", "diffrax", "jax", "matplotlib", "numba", "numpy", "xarray", "zarr")
 
@@ -60,6 +61,11 @@ class Criterion:
     """The name for programs, as for a measure."""
     text: str
     passed: bool
+    title: str = ""
+    """The text in a few plain words (at most 40 letters fit), for the first screen; by default the text itself."""
+    measure: str | None = None
+    """The key of the measure that decides it. Of several, it is the one that is nearest to failing or furthest beyond;
+    None if no number decides."""
 
     def __post_init__(self) -> None:
         """Refuse a malformed key, and turn numpy's booleans into Python's, which JSON can write."""
@@ -84,6 +90,16 @@ class Findings(Generic[Shown]):
     """What the experiment's own `draw` needs besides the trajectories; most experiments need nothing."""
     tested: bool = True
     """Whether there was anything to compare with the criteria: a claim that was not tested is not refuted."""
+    answer: str = ""
+    """The answer to the experiment's question, in a sentence or two for those who do not know the field."""
+
+    def __post_init__(self) -> None:
+        """Refuse a criterion that names a measure which is not there."""
+        keys = {measure.key for measure in self.measures}
+        for each in self.criteria:
+            if each.measure is not None and each.measure not in keys:
+                rule = f"its measure {each.measure!r} is not one of the findings' measures"
+                raise ValueError(f"Findings(criteria): criterion {each.key!r}: {rule}")
 
 
 @final
@@ -137,6 +153,10 @@ class Summary:
     source: Mapping[str, Any] | None = None
     """For an experiment that is not tegum's own: `file`, its `sha256` and those of its `neighbours`, the modules in the
     same folder that it imports; or `package` and `version`. Left out of the JSON for tegum's own experiments."""
+    question: str = ""
+    """What is asked, in a few plain words."""
+    answer: str = ""
+    """What was found, in a sentence or two for those who do not know the field."""
 
     def to_json(self) -> dict[str, Any]:
         """The summary as dictionaries and lists for JSON, with files by their names in the folder."""
@@ -189,6 +209,7 @@ class Experiment(abc.ABC, Generic[Shown]):
     - `claim`: one sentence that can turn out to be wrong;
     - `trainings(size)`: what to train, as Specs by name, in three sizes;
     - `analyse(runs)`: measure the trajectories, and compare them with criteria that were fixed beforehand;
+    - `question`: the same in a few plain words, for `tegum list` and the first screen of a result;
     - `varies`: which keys of its Specs `--set` may change; without it, nothing can be changed;
     - `further(runs)`, if some trainings depend on the outcome of others;
     - `draw(runs, findings)`, if the default figure (losses and measures) is not enough.
@@ -202,6 +223,7 @@ class Experiment(abc.ABC, Generic[Shown]):
         >>> from tegum.experiments import ANY, Criterion, Experiment, Findings, average
         >>> class LossFalls(Experiment):
         ...     claim = "In 200 steps of training the loss falls below a third of the loss of zero weights."
+        ...     question = "Does training lower the loss?"
         ...     varies = {"training.rate": ANY, "seeds": ANY}
         ...
         ...     def trainings(self, size):
@@ -214,7 +236,8 @@ class Experiment(abc.ABC, Generic[Shown]):
         ...         # With W = 0 and b = 0 the loss is E[x²] = p/3 for each of four features.
         ...         ratio = runs["run"].loss.isel(step=-1).values / (4 * 0.5 / 3)
         ...         mean = average("final_loss", "final loss / loss of zero weights", ratio, "", "mean over runs")
-        ...         low = Criterion("below_a_third", "The mean final loss is below a third.", mean.high < 1 / 3)
+        ...         text = "The mean final loss is below a third."
+        ...         low = Criterion("below_a_third", text, mean.high < 1 / 3, "below a third", measure="final_loss")
         ...         return Findings((mean,), (low,), "Losses of four features in three dimensions.")
         >>> experiment = LossFalls()
         >>> runs = {name: tg.train(spec, progress=False) for name, spec in experiment.trainings("quick").items()}
@@ -227,6 +250,12 @@ class Experiment(abc.ABC, Generic[Shown]):
 
     claim: ClassVar[str]
     """The claim, in one sentence."""
+
+    question: ClassVar[str] = ""
+    """What is asked, in a few plain words; 44 letters fit into the line of `tegum list`."""
+
+    seconds: ClassVar[Mapping[Size, float]] = {}
+    """About how long each size takes on two cores, as far as it was measured."""
 
     varies: ClassVar[Mapping[str, Range]] = {}
     """The keys of its Specs that can be changed, each with the range in which measures, figure and verdict stay
@@ -403,6 +432,8 @@ class Experiment(abc.ABC, Generic[Shown]):
                 wall_time_s=round(time.perf_counter() - begin, 3),
                 files=tuple(folder.path / file for file in self._files(runs)),
                 source=source,
+                question=self.question,
+                answer=findings.answer,
             )
             text = json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
             folder.publish(f"{text}\n".encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -12,6 +12,9 @@ import numpy as np
 from jaxtyping import Num
 
 from tegum.analysis.statistics import bootstrap_mean, wilson
+
+LONGEST_SHORT_UNIT = 9
+"""A unit of at most this many letters stands beside a value in a narrow table."""
 
 
 @final
@@ -51,6 +54,23 @@ class Measure:
             if number is not None:
                 number = number.item() if hasattr(number, "item") else number
                 object.__setattr__(self, name, number if math.isfinite(number) else None)
+
+    def parts(self) -> tuple[str, str, str]:
+        """The value with its unit, the 95 % interval and the null, each as short as a table needs; "" if there is none.
+
+        Shares are given in percent: ("82 %", "[52, 95]", "5 %").
+        """
+        if self.value is None:
+            return "not measured", "", ""
+        scale, sign = (100, " %") if self.unit == "share" else (1, "")
+        value, low, high, null = (
+            None if number is None else _number(scale * number if scale != 1 else number)
+            for number in (self.value, self.low, self.high, self.null)
+        )
+        unit = self.unit.removesuffix("s") if self.value == 1 else self.unit
+        unit = sign or (f" {unit}" if self.unit not in ("", "1") and len(unit) <= LONGEST_SHORT_UNIT else "")
+        interval = f"[{low}, {high}]" if low is not None and high is not None else ""
+        return f"{value}{unit}", interval, "" if null is None else f"{null}{sign}"
 
     def text(self) -> str:
         """The value with its interval and its null, as in "0.82 [0.52, 0.95], null 0.05"."""
@@ -141,6 +161,23 @@ def by_run(values: Sequence[tuple[int, int | float]]) -> Num[np.ndarray, " run"]
     """The mean value of each run, from pairs (seed, value): values of one run are not independent."""
     runs = dict.fromkeys(seed for seed, _ in values)
     return np.array([np.mean([value for seed, value in values if seed == run]) for run in runs])
+
+
+def said(measure: Measure | None) -> str:
+    """The value of a measure inside a sentence: "63 %", "0.394"; "an unknown share" or "an unknown number" without."""
+    if measure is None or measure.value is None:
+        return "an unknown share" if measure is not None and measure.unit == "share" else "an unknown number"
+    return f"{_number(100 * measure.value)} %" if measure.unit == "share" else _number(measure.value)
+
+
+def weakest(measured: Mapping[str, Measure], keys: Iterable[str]) -> str | None:
+    """The key of the measure whose interval lies least far above its null, of those that must all lie above theirs."""
+
+    def margin(key: str) -> float:
+        each = measured[key]
+        return -math.inf if each.low is None else each.low - (each.null or 0.0)
+
+    return min((key for key in keys if key in measured), key=margin, default=None)
 
 
 def mean(values: Sequence[float]) -> float | None:

@@ -42,6 +42,8 @@ class Collapse(Experiment["Landscape"]):
         "two and three collapsed pairs to PCA, at the densities shown in the published figure."
     )
 
+    question: ClassVar[str] = "Do correlated pairs collapse one by one?"
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
@@ -88,13 +90,14 @@ class Collapse(Experiment["Landscape"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Landscape]:
         """Find the best solutions, the branches and their crossings; `shown` is the `Landscape`."""
-        from tegum.experiments.collapse.criteria import criteria
+        from tegum.experiments.collapse.criteria import answer, criteria
         from tegum.experiments.collapse.figure import caption
         from tegum.experiments.collapse.findings import find
         from tegum.experiments.collapse.measures import measures
 
         found = find(runs)
-        return Findings(tuple(measures(found, runs["run"])), criteria(found), caption(found), found)
+        listed = tuple(measures(found, runs["run"]))
+        return Findings(listed, criteria(found), caption(found), found, answer=answer(found))
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Landscape]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """The solutions as pictures, the loss of each branch against density, and how often the best one is found."""

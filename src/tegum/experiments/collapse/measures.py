@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,7 @@ def measures(found: Landscape, run: xr.Dataset) -> list[Measure]:
     ended = run["result"].values
     roots = [each for each in found.crossings if each.boundary is not None]
     first = found.of("PCA")
+    below = [state.collapsed for density, state in zip(found.densities, found.states, strict=True) if density < 1]
     shapes = [
         (each, each.boundary)
         for each in roots
@@ -60,6 +62,23 @@ def measures(found: Landscape, run: xr.Dataset) -> list[Measure]:
             n=len(found.changes),
             meaning=f"of the {len(PUBLISHED)} published changes, those found at the same density within a factor of "
             f"{AGREEMENT_FACTOR:g}",
+        ),
+        Measure(
+            "lowest_density.collapsed_pairs",
+            "collapsed pairs at the lowest density",
+            found.states[0].collapsed,
+            "pairs",
+            n=starts,
+            meaning=f"in the best solution at density {found.densities[0]:g}",
+        ),
+        Measure(
+            "falls_of_collapsed_pairs_with_density",
+            "falls of the number of collapsed pairs with density",
+            sum(low > high for low, high in pairwise(below)),
+            "falls",
+            n=len(below),
+            meaning="steps of the grid towards higher density, below density 1, along which the number of collapsed "
+            "pairs falls",
         ),
         Measure("densities", "densities", len(best), "", n=starts, meaning=f"on the grid, with {starts} starts each"),
         share(

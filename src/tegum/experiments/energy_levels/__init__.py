@@ -40,6 +40,8 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
         "of dimensionality and swap places, and the loss drops suddenly as they do."
     )
 
+    question: ClassVar[str] = "Does the loss drop when features jump?"
+
     varies: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("base_seed", "hidden"), ANY),
         "features.density": SPARSEST,
@@ -92,7 +94,7 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[tuple[Ensemble, int | None]]:
         """Find jumps, events and drops in all runs; `shown` is the `Ensemble` and the seed of the run to draw."""
-        from tegum.experiments.energy_levels.criteria import criteria
+        from tegum.experiments.energy_levels.criteria import answer, criteria
         from tegum.experiments.energy_levels.figure import caption, chosen_run
         from tegum.experiments.energy_levels.findings import find
         from tegum.experiments.energy_levels.measures import measures
@@ -101,7 +103,8 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
         measured = by_key(measures(ensemble))
         judged, seed = criteria(ensemble, measured), chosen_run(ensemble)
         text = caption(ensemble, seed, runs["run"])
-        return Findings(tuple(measured.values()), judged, text, (ensemble, seed), tested=seed is not None)
+        told = answer(ensemble, measured)
+        return Findings(tuple(measured.values()), judged, text, (ensemble, seed), tested=seed is not None, answer=told)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[Ensemble, int | None]]) -> Figure:
         """The chosen run, with the dimensionality of each feature above its loss, and panels of the whole ensemble."""

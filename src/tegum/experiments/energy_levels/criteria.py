@@ -1,4 +1,4 @@
-"""The criteria of the experiment `energy-levels`, fixed before the run."""
+"""The criteria of the experiment `energy-levels`, fixed before the run, and the answer in plain words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from tegum.experiments.energy_levels.findings import Ensemble
 from tegum.experiments.framework import Criterion
-from tegum.experiments.reporting import Measure
+from tegum.experiments.reporting import Measure, said, weakest
+
+MEETING = ("late_events_with_drop_found_alone", "drops_found_alone_with_event")
+"""The shares of events with a drop and of drops with an event, both of which must lie above chance."""
 
 
 def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
@@ -22,38 +25,64 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
             "run_with_late_jumps_ends_in_digons",
             "At least one run with late jumps ends with every represented feature in a digon.",
             bool(both),
+            "Runs that end in digons have late jumps",
+            "digon_runs_with_late_jumps",
         ),
         Criterion(
             "late_jumps_beyond_steady_null",
             "There are more late jumps per run than in the null of steady change.",
             above("late_jumps_per_run"),
+            "More late jumps per run than if steady",
+            "late_jumps_per_run",
         ),
         Criterion(
             "late_jumps_meet_opposite",
             "Late jumps coincide with a jump in the opposite direction more often than by chance.",
             above("late_jumps_with_opposite"),
+            "A jump comes with an opposite jump",
+            "late_jumps_with_opposite",
         ),
         Criterion(
             "features_swap_places",
             "In at least one late event two features swap places.",
             any(event.swaps for event in ensemble.events),
+            "Two features swap places in an event",
+            "late_events_with_swap",
         ),
         Criterion(
             "loss_drops_across_late_events",
             "The loss drops across most late events, by more than in the time-shifted null.",
             above("late_events_with_loss_drop", 0.5),
+            "The loss drops in most late events",
+            "late_events_with_loss_drop",
         ),
         Criterion(
             "late_events_and_drops_meet",
             "Late events and drops found in the loss alone coincide more often than when shifted in time.",
-            all(
-                above(key) and (measured[key].null or 0.0) < 0.1
-                for key in ("late_events_with_drop_found_alone", "drops_found_alone_with_event")
-            ),
+            all(above(key) and (measured[key].null or 0.0) < 0.1 for key in MEETING),
+            "Drops of the loss coincide with events",
+            weakest(measured, MEETING),
         ),
         Criterion(
             "late_decrease_lies_inside_events",
             "More of the late decrease of the loss falls inside late events than when these are shifted in time.",
             ensemble.inside is not None and bool(ensemble.events) and ensemble.inside.p < 0.05,
+            "The late fall happens inside events",
+            "late_decrease_inside_events",
         ),
+    )
+
+
+def answer(ensemble: Ensemble, measured: Mapping[str, Measure]) -> str:
+    """What was found, in plain words."""
+    jumping, swaps = {jump.seed for jump in ensemble.jumps}, sum(len(event.swaps) for event in ensemble.events)
+    if not jumping:
+        return f"In none of {len(ensemble.seeds)} runs does a feature jump late in training."
+    inside = measured["late_decrease_inside_events"]
+    chance = "" if inside.null is None else f" ({100 * inside.null:.2g} % if they had nothing to do with it)"
+    swapping = f"{swaps} times two features swap places" if swaps else "No two features swap places"
+    return (
+        f"In {len(jumping)} of {len(ensemble.seeds)} runs some feature's share of a dimension jumps late in training, "
+        f"mostly from nothing to one half, and the loss drops as it does: {said(inside)} of its late fall happens "
+        f"during these jumps{chance}. {swapping}."
     )

@@ -41,6 +41,8 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
         "features take planes of their own only when dense."
     )
 
+    question: ClassVar[str] = "What is kept of a feature in many angles?"
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
@@ -87,13 +89,14 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[RotatedSolutions]:
         """Find the best solutions, what they keep, and where that changes; `shown` is the `RotatedSolutions`."""
-        from tegum.experiments.equivariant.criteria import criteria
+        from tegum.experiments.equivariant.criteria import answer, criteria
         from tegum.experiments.equivariant.figure import caption
         from tegum.experiments.equivariant.findings import find
         from tegum.experiments.equivariant.measures import measures
 
         found = find(runs)
-        return Findings(tuple(measures(found)), criteria(found), caption(found), found)
+        judged = criteria(found)
+        return Findings(tuple(measures(found)), judged, caption(found), found, answer=answer(judged))
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[RotatedSolutions]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Embeddings along width, shares of |W|² by Fourier mode, the loss, and two families over width and density."""

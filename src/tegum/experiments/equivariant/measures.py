@@ -6,6 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tegum.experiments.equivariant.criteria import (
+    PCA_FROM_WIDTH,
+    UNEVEN_UP_TO_WIDTH,
+    mode_difference,
+    uneven_distance,
+)
 from tegum.experiments.equivariant.families import rotating
 from tegum.experiments.equivariant.findings import (
     POLYGON_WIDTHS,
@@ -77,6 +83,24 @@ def _of_polygons(found: RotatedSolutions) -> list[Measure]:
             null=2 / (plane.size - 1),
             meaning=f"share of |W|², the least at m = 2 and widths {POLYGON_WIDTHS[0]:g} to {POLYGON_WIDTHS[1]:g} rad; "
             "null: orientations in random order",
+        ),
+        Measure(
+            "wide.largest_difference_from_pca",
+            "largest difference from the modes of PCA when wide",
+            mode_difference(found),
+            "share",
+            n=starts,
+            meaning="difference between a Fourier mode's share of |W|² and its share in PCA, the largest at widths "
+            f"from {PCA_FROM_WIDTH:g} rad",
+        ),
+        Measure(
+            "narrowest.least_distance_from_equivariance",
+            "least distance from equivariance when narrowest",
+            uneven_distance(found),
+            "",
+            n=starts,
+            meaning="distance of the Gram matrix from a circulant one, relative to its norm, the least at m = 2 and "
+            f"widths up to {UNEVEN_UP_TO_WIDTH:g} rad",
         ),
         Measure(
             "null.largest_share_of_one_mode",

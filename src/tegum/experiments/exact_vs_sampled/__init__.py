@@ -39,6 +39,8 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
         "From a small start a sampled run follows its noiseless twin, and plateaus of the twin's loss are at saddles."
     )
 
+    question: ClassVar[str] = "Is a plateau a saddle of the exact loss?"
+
     varies: ClassVar[Mapping[str, Range]] = {
         "seeds": Range(low=2),
         "training.rate": RATE,
@@ -79,7 +81,7 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[tuple[TwinnedRuns, ...]]:
         """Find the plateaus of all twins and their critical points; `shown` is the `TwinnedRuns` of each system."""
-        from tegum.experiments.exact_vs_sampled.criteria import criteria
+        from tegum.experiments.exact_vs_sampled.criteria import answer, criteria
         from tegum.experiments.exact_vs_sampled.figure import caption
         from tegum.experiments.exact_vs_sampled.findings import find
         from tegum.experiments.exact_vs_sampled.measures import measures
@@ -87,7 +89,8 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
         found = find(runs)
         measured = by_key(measures(found))
         judged = criteria(found, measured)
-        return Findings(tuple(measured.values()), judged, caption(found), found, tested=len(found) == len(SYSTEMS))
+        text, tested, told = caption(found), len(found) == len(SYSTEMS), answer(found, measured)
+        return Findings(tuple(measured.values()), judged, text, found, tested=tested, answer=told)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[TwinnedRuns, ...]]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """One panel per system: both losses of one run on a log axis, with the saddle index at each plateau."""

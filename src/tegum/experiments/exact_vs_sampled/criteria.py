@@ -1,4 +1,4 @@
-"""The criteria of the experiment `exact-vs-sampled`, fixed before the run."""
+"""The criteria of the experiment `exact-vs-sampled`, fixed before the run, and the answer in plain words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from tegum.experiments.exact_vs_sampled.findings import SYSTEMS, TwinnedRuns
 from tegum.experiments.framework import Criterion
-from tegum.experiments.reporting import Measure
+from tegum.experiments.reporting import Measure, said
+
+IN_SHORT = {"sets": "sets", "independent": "single"}
+"""The systems in a word, for titles."""
 
 
 def criteria(found: Sequence[TwinnedRuns], measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
@@ -21,10 +24,30 @@ def _of_system(name: str, measures: Mapping[str, Measure]) -> list[Criterion]:
             f"{name}.plateaus_at_saddles",
             f"Escaped plateaus are at saddles more often than snapshots of fastest fall are ({SYSTEMS[name]}).",
             saddles.low is not None and saddles.null is not None and saddles.low > saddles.null,
+            f"Plateaus lie at saddles: {IN_SHORT[name]}",
+            saddles.key,
         ),
         Criterion(
             f"{name}.nearer_to_own_twin",
             f"A sampled run is closer to its own twin than to those of other starts ({SYSTEMS[name]}).",
             distance.high is not None and distance.null is not None and distance.high < distance.null,
+            f"Distance to its own twin: {IN_SHORT[name]}",
+            distance.key,
         ),
     ]
+
+
+def answer(found: Sequence[TwinnedRuns], measured: Mapping[str, Measure]) -> str:
+    """What was found, in plain words."""
+    parts = [
+        f"{SYSTEMS[each.name].partition(',')[0]}: {said(measured[f'{each.name}.escaped_plateaus_at_saddles'])} of the "
+        f"plateaus lie at saddles of the exact loss, and a run is {said(measured[f'{each.name}.distance_to_twin'])} "
+        f"away from the same training without noise ({_null(measured[f'{each.name}.distance_to_twin'])} from another "
+        "start)"
+        for each in found
+    ]
+    return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}." if parts else ""
+
+
+def _null(measure: Measure) -> str:
+    return "unknown" if measure.null is None else f"{measure.null:.3g}"

@@ -49,6 +49,8 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
         "one principal direction after the other, before the better nonlinear one."
     )
 
+    question: ClassVar[str] = "Does a linear solution come first?"
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=4)}
     """With fewer runs no criterion could pass."""
 
@@ -58,7 +60,7 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[LinearFirstFindings]:
         """Find first plateaus, orders and onsets; `shown` is the `LinearFirstFindings`."""
-        from tegum.experiments.linear_first.criteria import criteria, testable
+        from tegum.experiments.linear_first.criteria import answer, criteria, testable
         from tegum.experiments.linear_first.figure import caption
         from tegum.experiments.linear_first.findings import found_in
         from tegum.experiments.linear_first.measures import measures
@@ -67,7 +69,9 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
         if not testable(found):
             return Findings((), (), caption(found, {}), found, tested=False)
         measured = by_key(measures(found))
-        return Findings(tuple(measured.values()), criteria(found, measured), caption(found, measured), found)
+        judged, text = criteria(found, measured), caption(found, measured)
+        told = answer(found, measured, judged)
+        return Findings(tuple(measured.values()), judged, text, found, answer=told)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LinearFirstFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Draw losses and first plateaus, the order and times of unlike sets, and superposition over training."""

@@ -44,6 +44,8 @@ class LocalBases(Experiment["LocalBasisFindings"]):
         "where the set is active their own embeddings read them out and PCA finds their subspace."
     )
 
+    question: ClassVar[str] = "Are features of one set stored orthogonally?"
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2)}
     """An interval needs at least two runs."""
 
@@ -87,13 +89,13 @@ class LocalBases(Experiment["LocalBasisFindings"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[LocalBasisFindings]:
         """Measure all cells, and find where each property ends along the lines; `shown` is the `LocalBasisFindings`."""
-        from tegum.experiments.local_basis.criteria import criteria
+        from tegum.experiments.local_basis.criteria import answer, criteria
         from tegum.experiments.local_basis.figure import caption
         from tegum.experiments.local_basis.findings import find
         from tegum.experiments.local_basis.measures import measures
 
         found = find(runs)
-        return Findings(tuple(measures(found)), criteria(found), caption(found), found)
+        return Findings(tuple(measures(found)), criteria(found), caption(found), found, answer=answer(found))
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LocalBasisFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Interference, read-out error and PCA over the size, number and density of sets."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from tegum.analysis.dynamics.own_jumps import FEWEST_RUNS_FOR_P
 from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import SPARSEST, Range
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
     claim: ClassVar[str] = (
         "The seemingly smooth decrease of the loss in larger models is composed of many small jumps of features."
     )
+
+    question: ClassVar[str] = "Is a smooth loss made of many small jumps?"
 
     varies: ClassVar[Mapping[str, Range]] = {
         "seeds": Range(low=FEWEST_RUNS_FOR_P),
@@ -83,7 +86,7 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[list[JumpAttribution]]:
         """Find jumps and their part in the fall of the loss, for each size; `shown` is a list of `JumpAttribution`."""
-        from tegum.experiments.many_jumps.criteria import criteria
+        from tegum.experiments.many_jumps.criteria import answer, criteria
         from tegum.experiments.many_jumps.figure import caption
         from tegum.experiments.many_jumps.findings import find, largest_of, rest_of, tested
         from tegum.experiments.many_jumps.measures import measures
@@ -92,12 +95,14 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
         found, last = find(runs), largest_of(runs)
         shown, judged = list(found.values()), tested(found.get(last))
         recorded = recorded_on(runs[last].isel(seed=0)) if last in found else ""
+        measured = by_key(measure for each in shown for measure in measures(each, rest_of(each.flow)))
         return Findings(
-            tuple(measure for each in shown for measure in measures(each, rest_of(each.flow))),
+            tuple(measured.values()),
             criteria(judged),
             f"{caption(shown)} {recorded}".rstrip(),
             shown,
             tested=judged is not None,
+            answer=answer(judged, measured),
         )
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[JumpAttribution]]) -> Figure:  # noqa: ARG002 (it is in the findings)

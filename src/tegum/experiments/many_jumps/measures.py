@@ -31,14 +31,15 @@ def _name(each: JumpAttribution) -> str:
     return f"{'flow, ' if each.flow else ''}n = {each.features}"
 
 
-def _key(each: JumpAttribution) -> str:
+def size_key(each: JumpAttribution) -> str:
+    """The start of the keys of the measures of one size, such as "n80"."""
     return f"{'flow_' if each.flow else ''}n{each.features}"
 
 
 def _excess(each: JumpAttribution, key: str, what: str, compared: OwnAndOthers, paired: str = "jumps") -> Measure:
     """What a run's own jumps, or numbers of features, give beyond those of other runs."""
     meaning = f"{what} with a run's own {paired} minus that with other runs' {paired}, p = {compared.p:.2g}; null: 0"
-    key, name = f"{_key(each)}.{key}_less_others", f"{what}, excess over other runs, {_name(each)}"
+    key, name = f"{size_key(each)}.{key}_less_others", f"{what}, excess over other runs, {_name(each)}"
     return average(key, name, compared.excess, "", meaning, null=0.0)
 
 
@@ -46,7 +47,7 @@ def _excess_and_part(each: JumpAttribution, key: str, what: str, which: str) -> 
     """The excess, and the same relative to synthetic losses."""
     compared: OwnAndOthers = getattr(each.measures, which)
     excess = _excess(each, key, what, compared)
-    part_key = f"{_key(each)}.{key}_as_part_of_made"
+    part_key = f"{size_key(each)}.{key}_as_part_of_made"
     name = f"{what}, excess relative to synthetic losses, {_name(each)}"
     part = None if each.made is None else each.made.part(which, compared)
     if each.made is None or part is None:
@@ -59,7 +60,7 @@ def _excess_and_part(each: JumpAttribution, key: str, what: str, which: str) -> 
 
 def _of_jumps(each: JumpAttribution) -> list[Measure]:
     """How many jumps there are, and how long they last."""
-    of, name, unit = _key(each), _name(each), "flow time" if each.flow else "steps"
+    of, name, unit = size_key(each), _name(each), "flow time" if each.flow else "steps"
     jumps = [(number, jump.end - jump.start) for number, course in enumerate(each.courses) for jump in course.jumps]
     return [
         average(
@@ -103,7 +104,7 @@ def _of_jumps(each: JumpAttribution) -> list[Measure]:
 
 def _of_decrease(each: JumpAttribution, rest: int) -> list[Measure]:
     """How much of the decrease lies inside jumps, and how well jumps predict the fall."""
-    of, name, unit = _key(each), _name(each), "flow time" if each.flow else "step"
+    of, name, unit = size_key(each), _name(each), "flow time" if each.flow else "step"
     low, high = each.inside.interval()
     return [
         average(
@@ -149,7 +150,7 @@ def _of_decrease(each: JumpAttribution, rest: int) -> list[Measure]:
 
 def _of_course(each: JumpAttribution) -> list[Measure]:
     """How much the common course explains, and what jumps explain apart from it."""
-    of, name = _key(each), _name(each)
+    of, name = size_key(each), _name(each)
     correlation = "correlation with jumps apart from the mean course"
     return [
         average(
@@ -183,7 +184,7 @@ def _of_course(each: JumpAttribution) -> list[Measure]:
 
 def _of_represented(each: JumpAttribution, rest: int) -> list[Measure]:
     """The number of represented features, and how the loss correlates with it."""
-    of, name, unit = _key(each), _name(each), "flow time" if each.flow else "step"
+    of, name, unit = size_key(each), _name(each), "flow time" if each.flow else "step"
     numbers = np.array([course.number for course in each.courses])
     return [
         average(

@@ -48,6 +48,8 @@ class Octahedron(Experiment["OctahedronFindings"]):
         "one geometric transformation, and end on several routes as an octahedron whose antipodal pairs join both sets."
     )
 
+    question: ClassVar[str] = "Does training go through distinct regimes?"
+
     varies: ClassVar[Mapping[str, Range]] = SAMPLING
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
@@ -94,15 +96,16 @@ class Octahedron(Experiment["OctahedronFindings"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[OctahedronFindings]:
         """Find regimes, final states, routes and saddles; `shown` is an `OctahedronFindings`."""
-        from tegum.experiments.octahedron.criteria import criteria
+        from tegum.experiments.octahedron.criteria import answer, criteria
         from tegum.experiments.octahedron.figure import caption
         from tegum.experiments.octahedron.findings import find
         from tegum.experiments.octahedron.measures import measures
 
         found = find(runs)
-        listed = measures(found)
-        judged = criteria(found, by_key(listed))
-        return Findings(tuple(listed), judged, caption(found), found, tested=bool(judged))
+        measured = by_key(measures(found))
+        judged = criteria(found, measured)
+        told = answer(measured) if judged else ""
+        return Findings(tuple(measured.values()), judged, caption(found), found, tested=bool(judged), answer=told)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[OctahedronFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Draw the polyhedron at the end of each regime of one run, the loss of that run, and the tree of routes."""

@@ -44,6 +44,8 @@ class Pair(Experiment["PairSolutions"]):
         "impact on the loss than either, and ignores the second."
     )
 
+    question: ClassVar[str] = "Of two correlated features, what is kept?"
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
@@ -89,13 +91,13 @@ class Pair(Experiment["PairSolutions"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[PairSolutions]:
         """Find the angles, reductions and shares; `shown` is the `PairSolutions`."""
-        from tegum.experiments.pair.criteria import criteria
+        from tegum.experiments.pair.criteria import answer, criteria
         from tegum.experiments.pair.figure import caption
         from tegum.experiments.pair.findings import find
         from tegum.experiments.pair.measures import measures
 
         found = find(runs)
-        return Findings(tuple(measures(found)), criteria(found), caption(found), found)
+        return Findings(tuple(measures(found)), criteria(found), caption(found), found, answer=answer(found))
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[PairSolutions]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """The angle over density and strength, both loss reductions, and the share of the second component."""

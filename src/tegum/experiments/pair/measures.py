@@ -36,6 +36,15 @@ def measures(found: PairSolutions) -> list[Measure]:
             f"null: the least at strength 0, densities up to {NULL_UP_TO:g}",
         ),
         Measure(
+            "least_angle_at_strength_0",
+            "least angle at strength 0",
+            float(none.min()),
+            "rad",
+            n=len(none),
+            meaning=f"angle between the represented direction and (a + b)/√2, the least over densities up to "
+            f"{NULL_UP_TO:g}; a single feature has π/4",
+        ),
+        Measure(
             "largest_difference_from_closed_form",
             "largest relative difference from the closed form",
             float(np.abs(found.losses[:, -1] / exact - 1).max()),

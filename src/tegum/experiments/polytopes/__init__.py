@@ -41,6 +41,8 @@ class Polytopes(Experiment["list[Model]"]):
         "ones, and as density varies the dimensions per feature stick at 1 and 1/2."
     )
 
+    question: ClassVar[str] = "Do equal features form a few polytopes?"
+
     varies: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("seeds", "hidden", "features.count"), ANY),
         **SAMPLING,
@@ -82,7 +84,7 @@ class Polytopes(Experiment["list[Model]"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[list[Model]]:
         """Find the levels and polytopes of every model; `shown` is the list of `Model`s."""
-        from tegum.experiments.polytopes.criteria import criteria
+        from tegum.experiments.polytopes.criteria import answer, criteria
         from tegum.experiments.polytopes.figure import caption
         from tegum.experiments.polytopes.findings import find
         from tegum.experiments.polytopes.measures import measures
@@ -90,8 +92,9 @@ class Polytopes(Experiment["list[Model]"]):
         models = find(runs["run"])
         tested = any(model.in_range for model in models)
         measured = by_key(measures(models)) if tested else {}
-        text = caption(models, measured)
-        return Findings(tuple(measured.values()), criteria(measured), text, models, tested=tested)
+        judged, text = criteria(measured), caption(models, measured)
+        told = answer(measured, judged)
+        return Findings(tuple(measured.values()), judged, text, models, tested=tested, answer=told)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[Model]]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Dimensionalities over 1/p, the share of features in each polytope, and an example of each polytope."""

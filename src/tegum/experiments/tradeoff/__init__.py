@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.reporting import by_key
 from tegum.experiments.varied import Range
 from tegum.solutions.descent import KEY
 
@@ -47,6 +48,8 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
         "Sparser features favour superposition and more correlated ones PCA, with mixtures of both where features are "
         "sparse and correlated."
     )
+
+    question: ClassVar[str] = "When does superposition beat PCA?"
 
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
@@ -90,13 +93,15 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
 
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[TradeoffPlanes]:
         """Find the map of best solutions and its boundaries; `shown` is the `TradeoffPlanes`."""
-        from tegum.experiments.tradeoff.criteria import criteria
+        from tegum.experiments.tradeoff.criteria import answer, criteria
         from tegum.experiments.tradeoff.figure import caption
         from tegum.experiments.tradeoff.findings import find
         from tegum.experiments.tradeoff.measures import measures
 
         found = find(runs)
-        return Findings(tuple(measures(found, runs["run"])), criteria(found), caption(found.main), found)
+        measured = by_key(measures(found, runs["run"]))
+        judged, told = criteria(found), answer(measured)
+        return Findings(tuple(measured.values()), judged, caption(found.main), found, answer=told)
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[TradeoffPlanes]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """Maps of collapsed pairs and of the relative loss, with boundaries, and the solutions as pictures."""

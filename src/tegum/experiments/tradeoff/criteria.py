@@ -1,10 +1,13 @@
-"""The criteria of the experiment `tradeoff`, fixed before the run."""
+"""The criteria of the experiment `tradeoff`, fixed before the run, and the answer in plain words."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from tegum.experiments.framework import Criterion
+from tegum.experiments.reporting import Measure, said
 from tegum.experiments.tradeoff.findings import SPARSE_UP_TO, TradeoffPlanes, mixture, sparse_and_correlated
 
 LEAST_MIXED = 0.1
@@ -19,20 +22,42 @@ def criteria(found: TradeoffPlanes) -> tuple[Criterion, ...]:
             "relative_loss_rises_with_density",
             "At every strength the relative loss never falls as density rises.",
             found.along_density.fallen == 0,
+            "Denser: relative loss rises (falls in)",
+            "falls_of_relative_loss_with_density",
         ),
         Criterion(
             "relative_loss_rises_with_strength",
             "At every density the relative loss never falls as strength rises.",
             found.along_strength.fallen == 0,
+            "More correlated: it rises (falls in)",
+            "falls_of_relative_loss_with_strength",
         ),
         Criterion(
             "mixtures_where_sparse_and_correlated",
             f"At least {100 * LEAST_MIXED:g} % of the points that are both sparse and correlated are mixtures.",
             bool(both) and bool(np.mean([mixture(shape) for shape in both]) >= LEAST_MIXED),
+            f"Sparse, correlated: mixtures (≥ {100 * LEAST_MIXED:g} %)",
+            "sparse_and_correlated.mixtures",
         ),
         Criterion(
             "no_shared_directions_without_correlation",
             f"Without correlation no two features share a direction at any density up to {SPARSE_UP_TO:g}.",
             not any(shared for density, shared in found.null if density <= SPARSE_UP_TO),
+            "Uncorrelated: no shared directions",
+            "null.shared_directions",
         ),
+    )
+
+
+def answer(measured: Mapping[str, Measure]) -> str:
+    """What was found, in plain words."""
+
+    def of(key: str) -> str:
+        return said(measured[key])
+
+    return (
+        f"Over density and correlation, the best solution is pure superposition on "
+        f"{of('superposition_without_collapse')} of the map, PCA on {of('pca')}, and a mixture on {of('mixtures')}. The "
+        f"loss comes nearer to PCA's as features become denser (except in {of('falls_of_relative_loss_with_density')} of "
+        f"the steps), and as they become more correlated (except in {of('falls_of_relative_loss_with_strength')})."
     )

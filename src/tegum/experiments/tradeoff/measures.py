@@ -83,6 +83,14 @@ def _of_main(planes: TradeoffPlanes, run: xr.Dataset) -> list[Measure]:
             null=free,
         ),
         Measure(
+            "null.shared_directions",
+            "densities at which uncorrelated features share directions",
+            free,
+            "share",
+            n=sum(density <= SPARSE_UP_TO for density, _ in planes.null),
+            meaning=f"share of densities up to {SPARSE_UP_TO:g} at strength 0 where two features share a direction",
+        ),
+        Measure(
             "superposition_without_collapse",
             "superposition without collapse",
             found.share(lambda _, shape: shape.collapsed == 0 and not shape.pca),
