@@ -30,6 +30,9 @@ ENGINES = "engines.json"
 KEPT = Path(__file__).parents[1] / "tests" / "experiments" / "golden.json"
 """What tests compare quick forms with."""
 
+SCREENS = KEPT.with_name("summaries.json")
+"""The summary of each quick form, with only those measures that decide a criterion: what the screen of a result shows."""
+
 CHANGES = ("versions", "wall_time_s", "files", "schema")
 """Keys of a summary that may differ."""
 
@@ -133,15 +136,22 @@ def keep(folder: Path) -> None:
     On another vector unit runs have other bits, so that their measures differ within what their intervals allow; roots
     and other deterministic results have narrow ones. Intervals from fewer than eight runs are too rough for this.
     """
-    kept = {}
+    kept, screens = {}, {}
     for path in sorted(folder.glob("*/summary.json")):
-        measures = json.loads(path.read_text(encoding="utf-8"))["measures"]
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        measures = summary["measures"]
+        deciding = {each["measure"] for each in summary["criteria"]}
+        screens[path.parent.name] = summary | {
+            "measures": [each for each in measures if each["key"] in deciding],
+            **dict.fromkeys(("spec", "seed", "versions"), {}),
+        }
         kept[path.parent.name] = {
             each["key"]: [each[name] for name in ("value", "low", "high")]
             for each in measures
             if each["low"] is not None and each["high"] is not None and (each["n"] or 8) >= 8
         }
-    KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for place, content in ((KEPT, kept), (SCREENS, screens)):
+        place.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _summary(path: Path, *, texts: bool) -> Any:

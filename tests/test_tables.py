@@ -2,7 +2,7 @@
 
 import pytest
 
-from tegum import terminal
+from tegum import screens
 from tegum.experiments.framework import Criterion, Summary
 from tegum.experiments.reporting import Measure
 
@@ -30,7 +30,7 @@ def printed(monkeypatch, capsys, width, measures=MEASURES):
     monkeypatch.setenv("COLUMNS", str(width))
     criteria = (Criterion("orthogonal", "Representations of uncorrelated features are orthogonal.", True),)
     summary = Summary("e", "A claim.", "holds", criteria, measures, "", "quick", {}, {}, {}, 1.0, ())
-    terminal.summary(summary)
+    screens.everything(summary)
     return capsys.readouterr().out
 
 

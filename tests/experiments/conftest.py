@@ -11,6 +11,9 @@ from tegum.experiments.framework import Experiment, Summary
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
 """The value and 95 % interval of each measure that has one; written by `benchmarks/golden.py keep`."""
 
+STORED = json.loads(Path(__file__).with_name("summaries.json").read_text(encoding="utf-8"))
+"""The summary of each quick form, with the measures that decide; written by the same command."""
+
 
 def compare_with_golden(name: str, summary: Summary) -> None:
     """Refuse a measure far outside the interval it had: other vector units give other runs, but the same results."""
@@ -20,6 +23,13 @@ def compare_with_golden(name: str, summary: Summary) -> None:
         width = max(high - low, 1e-6 * abs(value))
         if found[key] is not None:
             assert low - 3 * width <= found[key] <= high + 3 * width, (name, key, found[key], value, low, high)
+    # What tests of the screen read is what the experiment says of itself.
+    stored = STORED[name]
+    assert (summary.claim, summary.question) == (stored["claim"], stored["question"])
+    assert [(each.key, each.title) for each in summary.criteria] == [
+        (each["key"], each["title"]) for each in stored["criteria"]
+    ]
+    assert all(each.measure in found for each in summary.criteria)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 import tegum as tg
 from tegum import experiments
 from tegum.experiments.framework import Criterion, Experiment, Findings, Summary, verdict
-from tegum.experiments.reporting import Measure, by_key
+from tegum.experiments.reporting import Measure, by_key, weakest
 from tegum.experiments.varied import ANY
 from tegum.progress.displays import Display
 from tegum.progress.tasks import Stage
@@ -119,6 +119,10 @@ def test_a_summary_is_read_again_also_one_without_keys(result, tmp_path):
     del told["schema"]
     for each in (*told["measures"], *told["criteria"]):
         del each["key"]
+    # Version 3 has added these.
+    del told["question"], told["answer"]
+    for each in told["criteria"]:
+        del each["title"], each["measure"]
     told["measures"][0]["name"] = "Fall of the loss, 95 %"
     (tmp_path / "summary.json").write_text(json.dumps(told))
     first = Summary.read(tmp_path)
@@ -133,7 +137,7 @@ def test_a_summary_is_read_again_also_one_without_keys(result, tmp_path):
         ("{", "is not the summary of an experiment"),
         ("[]", "is not the summary of an experiment"),
         ('{"name": "a"}', "is not the summary of an experiment"),
-        ('{"schema": 3}', r"its schema is 3; this version of tegum reads up to 2"),
+        ('{"schema": 4}', r"its schema is 4; this version of tegum reads up to 3"),
     ],
 )
 def test_what_is_no_summary_is_refused_in_a_sentence(tmp_path, text, sentence):
@@ -150,6 +154,32 @@ def test_a_key_is_an_identifier(key):
         Measure(key, "a", 1, "1")
     with pytest.raises(ValueError, match="must be words of a-z"):
         Criterion(key, "a", True)
+
+
+def test_a_criterion_names_a_measure_that_is_there():
+    measure = Measure("fall", "fall", 1, "")
+    assert Findings((measure,), (Criterion("falls", "It falls.", True, "falls", "fall"),), "").criteria[0].measure == "fall"
+    with pytest.raises(ValueError, match=r"^Findings\(criteria\): criterion 'falls': its measure 'rise' is not one of"):
+        Findings((measure,), (Criterion("falls", "It falls.", True, measure="rise"),), "")
+
+
+def test_a_number_is_short_enough_for_a_narrow_table():
+    assert Measure("a", "a", 0.8182, "share", 0.5234, 0.9486, 11, 0.05).parts() == ("81.8 %", "[52.3, 94.9]", "5 %")
+    assert Measure("a", "a", 1, "changes").parts() == ("1 change", "", "")
+    assert Measure("a", "a", 0, "pairs", null=2.5).parts() == ("0 pairs", "", "2.5")
+    assert Measure("a", "a", 0.0334, "loss, sum over features").parts() == ("0.0334", "", "")
+    assert Measure("a", "a", None, "share", null=0.1).parts() == ("not measured", "", "")
+
+
+def test_the_weakest_measure_lies_least_above_its_null():
+    measured = {
+        "high": Measure("high", "a", 0.9, "share", 0.8, 1.0, null=0.1),
+        "low": Measure("low", "a", 0.95, "share", 0.5, 1.0, null=0.4),
+    }
+    assert weakest(measured, ["high", "low", "missing"]) == "low"
+    measured["none"] = Measure("none", "a", None, "share")
+    assert weakest(measured, measured) == "none"
+    assert weakest(measured, ()) is None
 
 
 def test_two_measures_with_one_key_are_refused():

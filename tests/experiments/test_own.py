@@ -89,12 +89,21 @@ def test_a_file_is_run_and_gone_on_with_after_a_mistake_in_it(folder):
     assert code == 0, err
     assert "tegum: falling-loss: the code of this experiment has changed since its unfinished result was begun" in err
     assert "training" not in err
-    assert "Verdict: holds" in out
+    # The experiment has neither a question nor titles: its claim and its criteria are shown as they are.
+    assert "Verdict  HOLDS  (2 of 2 criteria pass)" in out
+    assert "✓ Without noise the loss of every run falls further." in out
+    assert "Files    falling-loss/: falling-loss.png, .svg, run.zarr, ends.zarr, summary.json" in out
+    assert "All 2 measures: tegum show falling-loss" in out
+    code, shown, err = tegum("show", "falling-loss", cwd=folder)
+    assert code == 0, err
+    for text in ("mean over runs", "least loss without noise", "Losses of four features in three dimensions."):
+        assert text in shown
+        assert text not in out
     result = folder / "falling-loss"
     names = ["run.zarr", "ends.zarr", "falling-loss.png", "falling-loss.svg", "summary.json"]
     assert {path.name for path in result.iterdir()} == set(names)
     told = json.loads((result / "summary.json").read_text())
-    assert (told["schema"], told["name"], told["files"]) == (2, "falling-loss", names)
+    assert (told["schema"], told["name"], told["files"]) == (3, "falling-loss", names)
     assert told["source"] == {
         "file": "falling_loss.py",
         "sha256": hashlib.sha256(FILE.read_bytes()).hexdigest(),
@@ -270,11 +279,9 @@ def test_list_says_where_experiments_come_from_whatever_packages_do(site):
         [sys.executable, "-c", "from tegum.cli import main; main()", "list"],
         capture_output=True, text=True, check=True, cwd=site, env=environment(site),
     )  # fmt: skip
-    rows = {
-        cells[1].strip(): cells[3].strip() for line in done.stdout.splitlines() if len(cells := line.split("│")) == 5
-    }
-    assert rows["my-jumps"] == rows["my-lab.pair"] == "package my-lab 1.2"
-    assert {rows[name] for name in experiments.names()} == {"tegum"}
+    rows = {name: rest for name, _, rest in (line.partition("  ") for line in done.stdout.splitlines())}
+    assert all(rows[name].rstrip().endswith("(package my-lab 1.2)") for name in ("my-jumps", "my-lab.pair"))
+    assert not any("package" in rows[name] for name in experiments.names())
     warned = done.stderr.splitlines()
     assert len(warned) == 3
     assert all(line.startswith("tegum: ") for line in warned)

@@ -93,9 +93,9 @@ def answer(found: LinearFirstFindings, measured: Mapping[str, Measure], judged: 
     ordered = "" if passed["apart.rests_rank_after_rank"] and passed["apart.times_as_predicted"] else "not always "
     below = said(measured["linear_runs_that_end_below_linear_solutions"])
     return (
-        f"{first or '?'} % of the runs from a small start with room to spare first rest where the best linear model would end, "
-        f"and {below} of all that rest there end with a lower loss than any linear model has. Sets that differ enough "
-        f"are {ordered}learned one after another, at predicted times."
+        f"{first or '?'} % of the runs from a small start with room to spare first rest where the best linear model "
+        f"would end, and {below} of all that rest there end with a lower loss than any linear model has. Sets that "
+        f"differ enough are {ordered}learned one after another, at predicted times."
     )
 
 

@@ -56,8 +56,9 @@ def answer(measured: Mapping[str, Measure]) -> str:
         return said(measured[key])
 
     return (
-        f"Over density and correlation, the best solution is pure superposition on "
-        f"{of('superposition_without_collapse')} of the map, PCA on {of('pca')}, and a mixture on {of('mixtures')}. The "
-        f"loss comes nearer to PCA's as features become denser (except in {of('falls_of_relative_loss_with_density')} of "
-        f"the steps), and as they become more correlated (except in {of('falls_of_relative_loss_with_strength')})."
+        "Over density and correlation, the best solution is pure superposition on "
+        f"{of('superposition_without_collapse')} of the map, PCA on {of('pca')}, and a mixture on {of('mixtures')}. "
+        "The loss comes nearer to PCA's as features become denser (except in "
+        f"{of('falls_of_relative_loss_with_density')} of the steps), and as they become more correlated (except in "
+        f"{of('falls_of_relative_loss_with_strength')})."
     )
