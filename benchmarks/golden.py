@@ -31,12 +31,12 @@ KEPT = Path(__file__).parents[1] / "tests" / "experiments" / "golden.json"
 """What tests compare quick forms with."""
 
 SCREENS = KEPT.with_name("summaries.json")
-"""The summary of each quick form, with only those measures that decide a criterion: what the screen of a result shows."""
+"""What the screen of a result shows: the summary of each quick form, with the measures that decide a criterion."""
 
 CHANGES = ("versions", "wall_time_s", "files", "schema")
 """Keys of a summary that may differ."""
 
-TEXTS = ("claim", "caption", "name", "text", "meaning", "unit", "key")
+TEXTS = ("claim", "question", "answer", "caption", "name", "text", "title", "meaning", "unit", "key")
 """Keys of a summary whose values are English, or names of measures, which a revision of the texts may change."""
 
 
@@ -143,7 +143,7 @@ def keep(folder: Path) -> None:
         deciding = {each["measure"] for each in summary["criteria"]}
         screens[path.parent.name] = summary | {
             "measures": [each for each in measures if each["key"] in deciding],
-            **dict.fromkeys(("spec", "seed", "versions"), {}),
+            **{key: {} for key in ("spec", "seed", "versions")},
         }
         kept[path.parent.name] = {
             each["key"]: [each[name] for name in ("value", "low", "high")]

@@ -61,7 +61,7 @@ def test_every_whole_number_is_refused_where_it_is_none():
 
 
 def test_list_names_experiments_with_their_claims(tmp_path):
-    code, out, _ = tegum("list", cwd=tmp_path)
+    code, out, _ = tegum("list", "--claims", cwd=tmp_path)
     assert code == 0
     assert "energy-levels" in out
     assert "dimensionality" in out

@@ -145,8 +145,10 @@ def test_all_measures_stand_in_groups_by_the_first_part_of_their_keys(monkeypatc
     measures = [Measure(key, f"name of {key}", number + 100, "runs") for number, key in enumerate(keys)]
     screens.everything(summary([Criterion("falls", "It falls.", False, "falls", "n40.jumps")], measures))
     out = capsys.readouterr().out
-    order = ["It falls.", "decided by: name of n40.jumps", "104 (runs)", "Measures", "name of runs",
-             "name of small.octahedra", "n20", "name of n20.jumps", "name of n20.drops", "n40", "A caption."]  # fmt: skip
+    order = [
+        "It falls.", "104 (runs)", "decided by: name of n40.jumps", "Measures", "name of runs",
+        "name of small.octahedra", "\nn20", "name of n20.jumps", "name of n20.drops", "\nn40", "A caption.",
+    ]  # fmt: skip
     places = [out.index(text) for text in order]
     assert places == sorted(places)
     assert all(out.count(str(number + 100)) == 1 + (number == 4) for number in range(len(keys)))

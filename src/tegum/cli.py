@@ -201,7 +201,7 @@ def doctor() -> int:
     It ends with a verdict; the exit code is 1 if something is broken.
     """
     from tegum import screens, terminal
-    from tegum.doctor import examined
+    from tegum.training.installation import examined
 
     with terminal.working("doctor"):
         found = list(examined())

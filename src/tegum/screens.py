@@ -21,10 +21,10 @@ from tegum import terminal
 from tegum.core.limits import duration
 
 if TYPE_CHECKING:
-    from tegum.doctor import Part
     from tegum.experiments import Listed
     from tegum.experiments.framework import Criterion, Size, Summary
     from tegum.experiments.reporting import Measure
+    from tegum.training.installation import Part
 
 HEIGHT, WIDEST = 24, 100
 """The lines of the screen, one of them for the prompt; and the columns beyond which lines are hard to read."""
@@ -105,38 +105,43 @@ def experiments(listed: Iterable[Listed]) -> None:
         drawn.add_row(*(Text(_letters(cell)) for cell in (each.name, of, *times)))
     terminal.show(drawn)
     if shown:
-        terminal.note("Times are those of two cores. tegum run NAME; the claims: tegum list --claims")
+        terminal.show(Text(""))
+        terminal.note("Times on two cores; the first run also compiles, for up to a minute.")
+        terminal.note("The claims: tegum list --claims. To run one: tegum run NAME --quick")
 
 
 def _screen(console: Console, result: Summary, width: int, title_lines: int) -> list[Text]:
     """The lines of the screen, where a criterion may take so many of them."""
     head, tail = _head(console, result, width, most=CLAIM_LINES), _tail(console, result, width, hint=True)
     room = HEIGHT - 1 - len(head) - len(tail)
+    body, blank = _body(console, result, width, title_lines, room), Text("")
+    # Blank lines around the criteria are left out where there is no room for them.
+    above = [blank] if len(body) + 2 <= room else []
+    below = [blank] if len(body) + 1 <= room else []
+    return [*head, *above, *body, *below, *tail]
+
+
+def _body(console: Console, result: Summary, width: int, title_lines: int, room: int) -> list[Text]:
+    """The criteria, each with the number that decides it; if one line for each is too much, the last are counted."""
     measured = {measure.key: measure for measure in result.measures}
     numbers = [_number(each, measured) for each in result.criteria]
-    widths = [max((cell_len(cells[column]) for cells in numbers), default=0) for column in range(3)]
     names = ("measured", "95 % interval", "null")
-    widths = [max(at_least, len(name)) if at_least else 0 for at_least, name in zip(widths, names, strict=True)]
+    widths = [max((cell_len(cells[column]) for cells in numbers), default=0) for column in range(3)]
+    widths = [max(found, len(name)) if found else 0 for found, name in zip(widths, names, strict=True)]
     left = width - 3 - sum(each + 2 for each in widths if each)
-    body = []
-    if any(widths):
-        body.append(Text(" " * (3 + left) + _columns(names, widths), style="dim"))
-    for number, (each, cells) in enumerate(zip(result.criteria, numbers, strict=True)):
-        title = _wrapped(console, each.title or each.text, left, title_lines)
-        rest = len(numbers) - number
-        if title_lines == 1 and len(body) + rest > room and len(body) + 1 >= room and rest > 1:
-            failed = sum(not one.passed for one in result.criteria[number:])
-            body.append(Text(f"   {rest} more criteria, {failed} of them not passed"))
-            break
-        for row, text in enumerate(title):
-            mark = _mark(each) if not row else Text(" ")
-            filled = text + " " * (left - cell_len(text))
-            body.append(Text.assemble(" ", mark, " ", filled, _columns(cells, widths) if not row else ""))
-    lines = [*head, *body, *tail]
-    blank = Text("")
-    if len(lines) + 2 < HEIGHT:
-        return [*head, blank, *body, blank, *tail]
-    return [*head, *body, blank, *tail] if len(lines) + 1 < HEIGHT else lines
+    body = [Text(" " * (3 + left) + _columns(names, widths), style="dim")] if any(widths) else []
+    shown = len(numbers)
+    if title_lines == 1 and len(body) + shown > room:
+        shown = max(room - len(body) - 1, 0)
+    for each, cells in zip(result.criteria[:shown], numbers, strict=False):
+        first, *rest = _wrapped(console, each.title or each.text, left, title_lines) or [""]
+        filled = first + " " * (left - cell_len(first))
+        body.append(Text.assemble(" ", _mark(each), " ", filled, _columns(cells, widths)))
+        body += [Text(f"   {line}") for line in rest]
+    if others := result.criteria[shown:]:
+        failed = sum(not each.passed for each in others)
+        body.append(Text(f"   {len(others)} more criteria, {failed} of them not passed"))
+    return body
 
 
 def _head(console: Console, result: Summary, width: int, *, most: int | None) -> list[Text]:
@@ -169,10 +174,10 @@ def _tail(console: Console, result: Summary, width: int, *, hint: bool) -> list[
     if hint:
         took += f" All {len(result.measures)} measures: tegum show {shlex.quote(place)}"
     files = f"Files    {_letters(terminal.line(place))}/: "
-    names = _letters(_names(result))
-    if cell_len(files + names) <= width:
-        listed = [Text(files + names, no_wrap=True, overflow="ignore")]
-    else:
+    names = _names(result)
+    if cell_len(files) <= width:
+        listed = _labelled(console, "Files", f"{place}/: {names}", width, 2)
+    else:  # A path is never broken: it can be copied.
         listed = [Text(files.rstrip(), no_wrap=True, overflow="ignore"), *_labelled(console, "", names, width, 2)]
     return [*listed, Text(_letters(terminal.line(took)), no_wrap=True, overflow="ignore")]
 

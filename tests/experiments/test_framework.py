@@ -158,7 +158,10 @@ def test_a_key_is_an_identifier(key):
 
 def test_a_criterion_names_a_measure_that_is_there():
     measure = Measure("fall", "fall", 1, "")
-    assert Findings((measure,), (Criterion("falls", "It falls.", True, "falls", "fall"),), "").criteria[0].measure == "fall"
+    assert (
+        Findings((measure,), (Criterion("falls", "It falls.", True, "falls", "fall"),), "").criteria[0].measure
+        == "fall"
+    )
     with pytest.raises(ValueError, match=r"^Findings\(criteria\): criterion 'falls': its measure 'rise' is not one of"):
         Findings((measure,), (Criterion("falls", "It falls.", True, measure="rise"),), "")
 
@@ -199,7 +202,7 @@ def test_the_summary_tells_everything(result):
         "holds",
         "quick",
     )
-    assert told["criteria"] == [{"key": "falls", "text": "It falls.", "passed": True}]
+    assert told["criteria"] == [{"key": "falls", "text": "It falls.", "passed": True, "title": "", "measure": None}]
     fall = told["measures"][0]
     run = tg.load(out / "run.zarr")
     assert fall["value"] == pytest.approx(float((run.loss[:, 0] - run.loss[:, -1]).mean()))

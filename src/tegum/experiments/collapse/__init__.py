@@ -44,6 +44,8 @@ class Collapse(Experiment["Landscape"]):
 
     question: ClassVar[str] = "Do correlated pairs collapse one by one?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 

@@ -42,6 +42,8 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
 
     question: ClassVar[str] = "Does the loss drop when features jump?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15}
+
     varies: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("base_seed", "hidden"), ANY),
         "features.density": SPARSEST,

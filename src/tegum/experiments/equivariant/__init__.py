@@ -43,6 +43,8 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
 
     question: ClassVar[str] = "What is kept of a feature in many angles?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 20}
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 

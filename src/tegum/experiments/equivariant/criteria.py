@@ -68,7 +68,7 @@ def criteria(found: RotatedSolutions) -> tuple[Criterion, ...]:
             f"At m = 2 and widths from {POLYGON_WIDTHS[0]:g} to {POLYGON_WIDTHS[1]:g} rad it is a regular polygon of "
             "all orientations.",
             all(middle),
-            "Narrower: a regular polygon (of one mode)",
+            "Narrower: regular polygon (of one mode)",
             "polygons.least_share_of_one_mode",
         ),
         Criterion(

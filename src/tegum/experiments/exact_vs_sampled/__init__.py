@@ -41,6 +41,8 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
 
     question: ClassVar[str] = "Is a plateau a saddle of the exact loss?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 20}
+
     varies: ClassVar[Mapping[str, Range]] = {
         "seeds": Range(low=2),
         "training.rate": RATE,

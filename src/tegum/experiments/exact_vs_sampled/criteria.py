@@ -39,15 +39,17 @@ def _of_system(name: str, measures: Mapping[str, Measure]) -> list[Criterion]:
 
 def answer(found: Sequence[TwinnedRuns], measured: Mapping[str, Measure]) -> str:
     """What was found, in plain words."""
-    parts = [
-        f"{SYSTEMS[each.name].partition(',')[0]}: {said(measured[f'{each.name}.escaped_plateaus_at_saddles'])} of the "
-        f"plateaus lie at saddles of the exact loss, and a run is {said(measured[f'{each.name}.distance_to_twin'])} "
-        f"away from the same training without noise ({_null(measured[f'{each.name}.distance_to_twin'])} from another "
-        "start)"
-        for each in found
-    ]
-    return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}." if parts else ""
+    if not found:
+        return ""
+    systems = " and ".join(SYSTEMS[each.name].partition(",")[0] for each in found)
+    at = " and ".join(said(measured[f"{each.name}.escaped_plateaus_at_saddles"]) for each in found)
+    distances = [measured[f"{each.name}.distance_to_twin"] for each in found]
+    own, others = (" and ".join(map(words, distances)) for words in (said, _null))
+    return (
+        f"Of the plateaus that training leaves, {at} lie at saddles of the exact loss ({systems}). A run stays {own} "
+        f"away from the same training without noise, and {others} from that of another start."
+    )
 
 
 def _null(measure: Measure) -> str:
-    return "unknown" if measure.null is None else f"{measure.null:.3g}"
+    return "an unknown number" if measure.null is None else f"{measure.null:.3g}"

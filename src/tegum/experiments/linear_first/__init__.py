@@ -51,6 +51,8 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
 
     question: ClassVar[str] = "Does a linear solution come first?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=4)}
     """With fewer runs no criterion could pass."""
 

@@ -46,6 +46,8 @@ class LocalBases(Experiment["LocalBasisFindings"]):
 
     question: ClassVar[str] = "Are features of one set stored orthogonally?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 20}
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2)}
     """An interval needs at least two runs."""
 

@@ -74,8 +74,7 @@ def answer(found: LocalBasisFindings) -> str:
     overlap = max(each.mean("ratio") for each in found.reference)
     captured = [each.mean("local") for each in found.reference]
     return (
-        "Features that are active together are stored almost at right angles: their overlap is at most "
-        f"{overlap:.2g} times that of features of different sets, so that a set can be read without interference. "
-        f"PCA on the samples in which a set is active captures {100 * min(captured):.0f} to "
-        f"{100 * max(captured):.0f} % of it, depending on size and density."
+        f"Features that are active together overlap at most {overlap:.2g} times as much as features of different sets: "
+        "they are stored almost at right angles, and can be read out by themselves. PCA on the samples in which a set "
+        f"is active captures {100 * min(captured):.0f} to {100 * max(captured):.0f} % of it."
     )

@@ -46,6 +46,8 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
 
     question: ClassVar[str] = "Is a smooth loss made of many small jumps?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
+
     varies: ClassVar[Mapping[str, Range]] = {
         "seeds": Range(low=FEWEST_RUNS_FOR_P),
         "features.density": SPARSEST,

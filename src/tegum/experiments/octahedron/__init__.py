@@ -50,6 +50,8 @@ class Octahedron(Experiment["OctahedronFindings"]):
 
     question: ClassVar[str] = "Does training go through distinct regimes?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15}
+
     varies: ClassVar[Mapping[str, Range]] = SAMPLING
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:

@@ -80,11 +80,10 @@ def answer(measured: Mapping[str, Measure]) -> str:
         return said(measured.get(key))
 
     return (
-        f"From small starts {of('small.octahedra')} of the runs end as an octahedron. In "
-        f"{of('small.regimes_in_order')} all features first grow together and later each set opens; "
-        f"{of('route_straight')} go straight to the octahedron, {of('route_pairs_first')} first pair features of both "
-        f"sets. One motion dominates each regime "
-        f"by {of('ruler_share_over_time_over_any_order')} more than if the regimes came in any order."
+        f"From small starts {of('small.octahedra')} of the runs end as octahedra. In {of('small.regimes_in_order')} "
+        f"all features first grow together, and each set opens later; {of('route_straight')} go straight on, "
+        f"{of('route_pairs_first')} first pair features of both sets. One motion dominates a regime by "
+        f"{of('ruler_share_over_time_over_any_order')} more than in shuffled order."
     )
 
 

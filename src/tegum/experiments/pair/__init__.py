@@ -46,6 +46,8 @@ class Pair(Experiment["PairSolutions"]):
 
     question: ClassVar[str] = "Of two correlated features, what is kept?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 

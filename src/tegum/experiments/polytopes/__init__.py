@@ -43,6 +43,8 @@ class Polytopes(Experiment["list[Model]"]):
 
     question: ClassVar[str] = "Do equal features form a few polytopes?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
+
     varies: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("seeds", "hidden", "features.count"), ANY),
         **SAMPLING,

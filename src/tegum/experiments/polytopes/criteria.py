@@ -54,7 +54,7 @@ def criteria(measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
         most(
             "Most represented features belong to a named polytope",
             "features_in_named_polytopes",
-            "Over half the features in named polytopes",
+            "Over half the features form polytopes",
         ),
         Criterion(
             "several_polytopes_found",

@@ -51,6 +51,8 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
 
     question: ClassVar[str] = "When does superposition beat PCA?"
 
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 20}
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 

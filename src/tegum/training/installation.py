@@ -136,20 +136,26 @@ def _jax() -> Part:
 def _self_test() -> Part:
     import numpy as np
 
-    import tegum as tg
+    from tegum.core.features.distribution import FeatureDistribution
+    from tegum.core.features.sets import Correlated
+    from tegum.core.loss.population import population_loss
+    from tegum.training.compare import loss_error
+    from tegum.training.engine import train
+    from tegum.training.spec.methods import Sampled
+    from tegum.training.spec.spec import Spec
 
-    features = tg.FeatureDistribution([tg.Correlated(2, density=DENSITY)])
-    training = tg.Sampled(steps=STEPS, evaluation=65_536)
-    spec = tg.Spec(features=features, hidden=1, training=training, snapshots=2, seeds=RUNS)
-    tg.train(spec.replace(training=training.replace(steps=1)), progress=False)  # compiling is not training
+    features = FeatureDistribution([Correlated(2, density=DENSITY)])
+    training = Sampled(steps=STEPS, evaluation=65_536)
+    spec = Spec(features=features, hidden=1, training=training, snapshots=2, seeds=RUNS)
+    train(spec.replace(training=training.replace(steps=1)), progress=False)  # compiling is not training
     begun = time.perf_counter()
-    run = tg.train(spec, progress=False)
+    run = train(spec, progress=False)
     seconds = time.perf_counter() - begun
-    alone = tg.train(spec, threads=1, progress=False)
+    alone = train(spec, threads=1, progress=False)
     last = run.isel(step=-1)
-    exact = tg.population_loss(last.weights.values, last.bias.values, features)
+    exact = population_loss(last.weights.values, last.bias.values, features)
     closed = DENSITY / 12
-    away = np.abs(last.loss.values - exact) / tg.loss_error(run.isel(step=[-1]), progress=False).values[:, 0]
+    away = np.abs(last.loss.values - exact) / loss_error(run.isel(step=[-1]), progress=False).values[:, 0]
     least = float(exact.min() / closed - 1)
     failures = [
         sentence

@@ -10,7 +10,8 @@ import pytest
 from processes import tegum
 
 import tegum as tg
-from tegum import doctor, screens
+from tegum import screens
+from tegum.training import installation
 from tegum.training.sampled.kernels.advance import advance
 
 
@@ -25,13 +26,13 @@ def test_a_sound_installation_works_and_says_so(tmp_path):
 
 
 def test_the_self_test_passes_here_and_fails_where_a_loss_is_wrong(monkeypatch):
-    monkeypatch.setattr(doctor, "STEPS", 3000)
-    monkeypatch.setattr(doctor, "RUNS", 4)
-    part = doctor._self_test()
+    monkeypatch.setattr(installation, "STEPS", 3000)
+    monkeypatch.setattr(installation, "RUNS", 4)
+    part = installation._self_test()
     assert part.state == "good", part.text
     exact = tg.population_loss
-    monkeypatch.setattr(tg, "population_loss", lambda *given: 1.05 * exact(*given))
-    part = doctor._self_test()
+    monkeypatch.setattr("tegum.core.loss.population.population_loss", lambda *given: 1.05 * exact(*given))
+    part = installation._self_test()
     assert part.state == "broken"
     # The loss of the principal component of two features of density p is p/12.
     assert "and not p/12 = 0.0416667" in part.text
@@ -41,24 +42,24 @@ def test_the_self_test_passes_here_and_fails_where_a_loss_is_wrong(monkeypatch):
 def test_a_broken_jax_is_told_in_a_sentence(tmp_path, monkeypatch):
     (tmp_path / "jax.py").write_text("raise ImportError('no such GPU')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    part = doctor._jax()
+    part = installation._jax()
     assert part.state == "broken"
     assert part.text.startswith("it does not start (ImportError: no such GPU); gradients of the exact loss")
     (tmp_path / "jax.py").write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr(doctor, "JAX_SECONDS", 0.5)
-    assert doctor._jax().text.startswith("it did not find its devices within")
+    monkeypatch.setattr(installation, "JAX_SECONDS", 0.5)
+    assert installation._jax().text.startswith("it did not find its devices within")
 
 
 def test_a_cache_that_cannot_be_written_makes_it_slow_and_not_broken(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     for place, text in ((str(tmp_path / "file" / "kernels"), "cannot be written"), (None, "no folder for it can be")):
         monkeypatch.setattr(advance, "_cache", SimpleNamespace(cache_path=place))
-        part = doctor._cache()
+        part = installation._cache()
         assert part.state == "slow"
         assert text in part.text
         assert "NUMBA_CACHE_DIR" in part.text
     monkeypatch.setattr(advance, "_cache", SimpleNamespace(cache_path=str(tmp_path / "new" / "kernels")))
-    assert doctor._cache().state == "good"
+    assert installation._cache().state == "good"
     assert list((tmp_path / "new" / "kernels").iterdir()) == []
 
 
@@ -66,12 +67,12 @@ def test_whatever_a_part_raises_is_said(monkeypatch):
     def ruined():
         raise OSError("libllvm.so: cannot open\nshared object file")
 
-    part = doctor._looked_at("processor", ruined)
+    part = installation._looked_at("processor", ruined)
     assert part == ("processor", "OSError: libllvm.so: cannot open shared object file", "broken")
     monkeypatch.setenv("TEGUM_MEMORY_LIMIT", "much")
-    assert "must be a number of bytes" in doctor._looked_at("memory", doctor._memory).text
-    monkeypatch.setattr(doctor, "PACKAGES", ("tegum", "no-such-package"))
-    assert "no-such-package cannot be found" in doctor._versions().text
+    assert "must be a number of bytes" in installation._looked_at("memory", installation._memory).text
+    monkeypatch.setattr(installation, "PACKAGES", ("tegum", "no-such-package"))
+    assert "no-such-package cannot be found" in installation._versions().text
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_whatever_a_part_raises_is_said(monkeypatch):
 )
 def test_the_verdict_is_that_of_the_parts(states, code, verdict, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    parts = [doctor.Part(name, "some words " * 20, state) for name, state in zip("ab", states, strict=True)]
+    parts = [installation.Part(name, "some words " * 20, state) for name, state in zip("ab", states, strict=True)]
     assert screens.health(parts) == code
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == verdict
