@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.cells import cell_len
 
-from tegum import experiments, screens
+from tegum import cli, experiments, screens
 from tegum.core.limits import duration
 from tegum.experiments.framework import Criterion, Summary
 from tegum.experiments.reporting import Measure
@@ -132,6 +133,41 @@ def test_few_criteria_without_titles_are_shown_in_full(monkeypatch, capsys):
     joined = " ".join(line[:50] for line in lines)
     assert text in " ".join(joined.replace("✓", "").split())
     assert any(line.split()[-4:] == ["0.25", "[0.2,", "0.3]", "0.33"] for line in lines)
+
+
+def test_a_result_of_an_earlier_version_is_shown(tmp_path, monkeypatch, capsys):
+    told = json.loads(json.dumps(STORED["pair"])) | {"schema": 2}
+    del told["question"], told["answer"]
+    for each in told["criteria"]:
+        del each["title"], each["measure"]
+    (tmp_path / "summary.json").write_text(json.dumps(told))
+    text = " ".join(" ".join(lines_of(Summary.read(tmp_path), monkeypatch, capsys)).split())
+    assert text.startswith("pair, quick form Claim Of two correlated features")
+    assert told["criteria"][0]["text"] in text
+    assert "measured" not in text
+
+
+@pytest.mark.parametrize("width", [0, 30, 40, 60, 300])
+def test_any_width_will_do(width, tmp_path, monkeypatch, capsys):
+    (tmp_path / "summary.json").write_text(json.dumps(STORED["energy-levels"]))
+    result = Summary.read(tmp_path)
+    lines = lines_of(result, monkeypatch, capsys, width)
+    assert any("HOLDS IN PART" in line for line in lines)
+    if width >= 60:
+        assert max(map(cell_len, lines)) <= min(width, 100)
+
+
+def test_run_with_all_prints_everything(monkeypatch, capsys):
+    result = summary([Criterion("falls", "It falls.", True)], [Measure("fall", "fall of the loss", 0.25, "")])
+    experiment = SimpleNamespace(name="mine", run=lambda *_, **__: result)
+    monkeypatch.setattr(experiments, "get", lambda _: experiment)
+    for options, shown in (((), False), (("--all",), True)):
+        with pytest.raises(SystemExit) as left:
+            cli.app(["run", "mine", *options])
+        assert left.value.code == 0
+        out = capsys.readouterr().out
+        assert "Verdict  HOLDS IN PART" in out
+        assert ("fall of the loss" in out) == shown
 
 
 def test_not_tested_is_said_and_no_criterion_is_needed(monkeypatch, capsys):

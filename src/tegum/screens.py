@@ -65,7 +65,7 @@ def everything(result: Summary) -> None:
     """Print all that a summary holds: criteria in full, every measure in groups, and the caption."""
     console = terminal.console()
     measured = {measure.key: measure for measure in result.measures}
-    for each in _head(console, result, min(console.width, WIDEST), most=None):
+    for each in (*_head(console, result, min(console.width, WIDEST), most=None), Text("")):
         terminal.show(each)
     terminal.table(
         "Criteria",

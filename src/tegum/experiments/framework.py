@@ -169,7 +169,8 @@ class Summary:
     def read(cls, folder: str | os.PathLike[str]) -> Summary:
         """Read the summary in the folder of a result, written by this version of tegum or an earlier one.
 
-        In schema 1, measures and criteria had no keys. Keys are then made from their texts.
+        In schema 1, measures and criteria had no keys. Keys are then made from their texts. Before schema 3, criteria
+        had neither titles nor measures that decide them, and there was no question and no answer.
 
         Args:
             folder: a folder that `run` has written.

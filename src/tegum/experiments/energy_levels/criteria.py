@@ -25,7 +25,7 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
             "run_with_late_jumps_ends_in_digons",
             "At least one run with late jumps ends with every represented feature in a digon.",
             bool(both),
-            "Runs that end in digons have late jumps",
+            "Runs ending in digons (pairs) jump late",
             "digon_runs_with_late_jumps",
         ),
         Criterion(
