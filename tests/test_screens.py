@@ -150,6 +150,7 @@ def test_a_result_of_an_earlier_version_is_shown(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("width", [0, 30, 40, 60, 300])
 def test_any_width_will_do(width, tmp_path, monkeypatch, capsys):
     (tmp_path / "summary.json").write_text(json.dumps(STORED["energy-levels"]))
+    monkeypatch.chdir(tmp_path)  # a path is never broken, however long it is
     result = Summary.read(tmp_path)
     lines = lines_of(result, monkeypatch, capsys, width)
     assert any("HOLDS IN PART" in line for line in lines)
