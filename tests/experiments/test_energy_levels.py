@@ -328,7 +328,8 @@ def test_a_plateau_is_a_saddle_that_is_left_as_its_hessian_says_and_a_calm_one_i
     assert passage.start < 0.02
     half = (passage.look.point.loss + passage.after.loss) / 2
     seen = float(np.interp(-half, -run.loss.values[0], run.time.values[0]))
-    assert 0.5 * seen < passage.time < seen
+    # It may be slowest at its very beginning; a straight line between snapshots is within a hundredth.
+    assert 0.5 * seen < passage.time < 1.01 * seen
     assert passage.time / passage.predicted == pytest.approx(1, abs=0.25)
     ends = tg.population_loss(passage.look.point.weights, passage.look.point.bias, spec.features), run.loss[0, -1]
     assert passage.exact == pytest.approx(float(ends[0] - ends[1]), rel=1e-4)
