@@ -57,6 +57,7 @@ PUBLIC: Mapping[str, str] = {
     "tegum.training.exact_losses": "population_loss_along",
     "tegum.training.compare": "best loss_error",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
+    "tegum.training.spec.grid": "Grid grid",
     "tegum.training.spec.methods": "Exact Flow Sampled Training",
     "tegum.training.spec.snapshots": "Snapshots",
     "tegum.training.spec.spec": "Spec Start",
@@ -153,6 +154,8 @@ if TYPE_CHECKING:
     from tegum.training.engine import iterate as iterate
     from tegum.training.engine import train as train
     from tegum.training.exact_losses import population_loss_along as population_loss_along
+    from tegum.training.spec.grid import Grid as Grid
+    from tegum.training.spec.grid import grid as grid
     from tegum.training.spec.methods import Exact as Exact
     from tegum.training.spec.methods import Flow as Flow
     from tegum.training.spec.methods import Sampled as Sampled

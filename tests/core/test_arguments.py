@@ -48,7 +48,8 @@ right = dict(
     find_plateaus=row, find_regimes=row, find_revivals=dict(weights=run.weights, bias=run.bias, features=pair),
     first_plateaus=dict(run=run, features=pair),
     follow=dict(point=point, parameter="density", values=[0.2, 0.21]), forward=dict(**model, x=np.ones((3, 2))),
-    gram=dict(weights=square), group_jumps=dict(jumps=[jump]), interference=dict(weights=square),
+    gram=dict(weights=square), grid=dict(spec=spec, density=[0.1, 0.2]),
+    group_jumps=dict(jumps=[jump]), interference=dict(weights=square),
     interference_between=sets, interference_within=sets, iterate=dict(specs=spec), kept_rotations=dict(weights=square),
     jump_attribution=dict(run=run, rest=4, longest=10),
     largest_moves=dict(windows=[jump], dimensionality=level, jumps=[jump]), late_jumps=dict(jumps=[jump], steps=10),
@@ -81,8 +82,8 @@ wrong = [
     np.array([None]), np.ones(2, complex), xr.Dataset(), run, pair,
 ]
 # What is handed out and not called: results, states, and what other classes derive from.
-made = {"Boundary", "Branch", "CriticalPoint", "Event", "Jump", "LinearOptimum", "LossDrop", "MixtureTable", "Segment",
-        "TrainingInterrupted", "TrainingState", "FeatureSet", "GatedSet", "Training"}
+made = {"Boundary", "Branch", "CriticalPoint", "Event", "Grid", "Jump", "LinearOptimum", "LossDrop", "MixtureTable",
+        "Segment", "TrainingInterrupted", "TrainingState", "FeatureSet", "GatedSet", "Training"}
 assert right.keys() | made == set(tegum.__all__), right.keys() ^ set(tegum.__all__) ^ made
 tried = 0
 for name, arguments in right.items():

@@ -153,7 +153,10 @@ def test_several_callers_at_once_get_what_each_gets_alone():
     ("call", "sentence"),
     [
         (lambda: tg.train([]), "train([]): at least one Spec must be given"),
-        (lambda: inspect.unwrap(together)(None), "train(None): must be given a Spec, or a list of Specs"),
+        (
+            lambda: inspect.unwrap(together)(None),
+            "train(None): must be given a Spec, a list of Specs, or a grid of them",
+        ),
         (lambda: inspect.unwrap(together)([spec(), 3]), "train([…]): item 1, 3, must be a Spec"),
         (lambda: tg.train([spec(), spec(hidden=3)]), "Specs 0 and 1 differ in hidden (2 and 3)"),
         (

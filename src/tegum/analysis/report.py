@@ -29,7 +29,7 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
 
     """
     schema.check(trajectory, call="describe(trajectory)")
-    sizes, attrs = trajectory.sizes, trajectory.attrs
+    sizes, attrs, lead = trajectory.sizes, trajectory.attrs, schema.leading(trajectory)
     specs = json.loads(attrs.get("spec", "[]"))
     first = specs[0] if isinstance(specs, list) and specs else specs or {}
     rows = [
@@ -38,7 +38,7 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
         ("kinds of set", _counted(_sets(trajectory))),
         ("density of a feature", _range(trajectory["density"].values)),
         ("importance", _range(trajectory["importance"].values)),
-        ("runs", " × ".join(str(sizes[dim]) for dim in (schema.SPEC, "seed") if dim in sizes)),
+        ("runs", " × ".join(str(sizes[dim]) for dim in (*lead, "seed") if dim in sizes)),
         ("steps", f"{int(trajectory['step'][-1]):,}, of which {sizes['step']} recorded"),
     ]
     if "time" in trajectory.coords:
@@ -53,7 +53,7 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
     rows += [
         (f"differs: {name}", _range(coordinate.values))
         for name, coordinate in trajectory.coords.items()
-        if coordinate.dims == (schema.SPEC,)
+        if len(lead) and len(coordinate.dims) == 1 and coordinate.dims[0] in lead
     ]
     rows += [
         (key.replace("_", " "), f"{attrs[key]:,}" if isinstance(attrs[key], float | int) else str(attrs[key]))
@@ -180,8 +180,7 @@ def polytopes_found(trajectory: xr.Dataset, most: int = 12) -> list[dict[str, st
 def _sets(trajectory: xr.Dataset) -> list[str]:
     """The kind of each set, of the first Spec if there are several."""
     kind, number = (
-        trajectory[name].isel({schema.SPEC: 0} if schema.SPEC in trajectory[name].dims else {}).values
-        for name in ("kind", "set")
+        trajectory[name].isel(dict.fromkeys(trajectory[name].dims[:-1], 0)).values for name in ("kind", "set")
     )
     return [str(kind[np.argmax(number == each)]) for each in np.unique(number)]
 

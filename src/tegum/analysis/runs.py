@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from tegum.analysis.geometry.measures import LARGEST_WEIGHT
-from tegum.data.schema import SPEC, WHOLE, check
+from tegum.data.schema import WHOLE, check, leading, one_selected
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,9 +58,9 @@ def measurable_runs(call: str, run: xr.Dataset, needs: Iterable[str] = ()) -> xr
             misshapen, or a completed run has an entry that is not finite.
 
     """
-    if SPEC in run.dims:
-        rule = "its runs must be of one Spec; select one, as run.isel(spec=0) does"
-        raise ValueError(f"{call}(run of {run.sizes[SPEC]} Specs): {rule}")
+    if lead := leading(run):
+        rule = f"its runs must be of one Spec; select one, as {one_selected(run)} does"
+        raise ValueError(f"{call}(run of {math.prod(run.sizes[dim] for dim in lead)} Specs): {rule}")
     # When a run ended is not read: whoever changes a result by hand, to leave a run out, need not change that as well.
     read = run.drop_vars(("diverged_at", "converged_at"), errors="ignore")
     check(read, ("weights", "step", "result", *needs), call=f"{call}(run)")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from tegum.core.reprs import html_table
 from tegum.core.words import closest, hint_for, nearest
 
 if TYPE_CHECKING:
@@ -164,6 +165,16 @@ class Description(BaseModel, metaclass=_DescriptionMeta):
                 found |= _attribute_docstrings(owner)
         return {name: found[name] for name in cls.model_fields if name in found}
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        # Only what differs from the default: the repr is short, and still Python that builds an equal description.
+        for name in _in_order(type(self)):
+            field = type(self).model_fields[name]
+            if field.is_required() or getattr(self, name) != field.default:
+                yield name, getattr(self, name)
+
+    def _repr_html_(self) -> str:
+        return html_table(type(self).__name__, [(str(name), _in_table(value)) for name, value in self.__repr_args__()])
+
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} = {short(value)}: a description is frozen; use replace()")
 
@@ -301,6 +312,10 @@ def plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
+def _in_table(value: Any) -> str:
+    return value if isinstance(value, str) else " ".join(repr(value).split())
+
+
 def _in_order(description: Any) -> list[str]:
     """The names of the fields, first those that may be given without their names."""
     return sorted(description.__pydantic_fields__, key=lambda name: name not in description.positional)
@@ -397,13 +412,21 @@ def _refusal(model: type[Description], error: ValidationError) -> Refusal:
     return Refusal(model.__name__, path, outer, given, rule, near, hint)
 
 
-def _near(model: type[Description], word: str) -> tuple[str, ...]:
-    """The known key nearest to an unknown one, perhaps an inner key ("training.steps"), or all known keys."""
+def short_keys(model: type[Description]) -> dict[str, str]:
+    """The dotted key for each word that names a field, or an inner field of one: "steps" stands for "training.steps".
+
+    A word that several fields know stands for the first of them.
+    """
     keys: dict[str, str] = {}
     for name, field in model.model_fields.items():
         for inner in _inner(field):
             keys.setdefault(inner, f"{name}.{inner}")
-    keys |= {name: name for name in model.model_fields}
+    return keys | {name: name for name in model.model_fields}
+
+
+def _near(model: type[Description], word: str) -> tuple[str, ...]:
+    """The known key nearest to an unknown one, perhaps an inner key ("training.steps"), or all known keys."""
+    keys = short_keys(model)
     close = closest(word, keys)
     return (keys[close],) if close else tuple(sorted(model.model_fields))
 

@@ -1,14 +1,19 @@
 """What a trajectory is: an xarray.Dataset whose dimensions, variables, units and attributes are listed here.
 
-It holds runs (dimension `seed`) of one Spec, or of several (a leading dimension `spec`), recorded at the same
-steps. Snapshots after a divergence are NaN, those after a run has converged repeat its final state, and an
-interrupted trajectory ends at its last snapshot. Additional variables and coordinates are allowed.
+It holds runs (dimension `seed`) of one Spec, or of several, recorded at the same steps. Several Specs give a leading
+dimension `spec`, or those of a grid one leading dimension for each of its parameters, with the parameter's values as
+its coordinate; the attribute `grid` then says which keys each of them varies. A part of a grid, selected by value or
+trained by itself, has the same layout, so that parts join along a parameter by value.
+
+Snapshots after a divergence are NaN, those after a run has converged repeat its final state, and an interrupted
+trajectory ends at its last snapshot. Additional variables and coordinates are allowed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -25,6 +30,9 @@ VERSION = 1
 
 SPEC = "spec"
 """The optional leading dimension: one index for each of several Specs trained together."""
+
+GRID = "grid"
+"""The attribute of a trajectory of a grid: JSON text, from each leading dimension to the keys of the Spec it varies."""
 
 SPEC_HASH = "spec_hash"
 """A coordinate that says which Spec a run belongs to, also after runs are selected, reordered or joined."""
@@ -136,8 +144,11 @@ def trajectory(
     converged_at: Any = None,
     gradient_error: Any = None,
     specs: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
+    grid: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
 ) -> xr.Dataset:
     """A trajectory from plain arrays; `weights`, `bias` and `loss` are kept as they are, not copied.
+
+    In place of `spec` there may be the dimensions of a grid.
 
     Args:
         weights: ([spec,] seed, step, feature, hidden) float32 or float64.
@@ -156,6 +167,8 @@ def trajectory(
         converged_at: ([spec,] seed) step at which a run had converged, -1 if it had not.
         gradient_error: ([spec,] seed) largest estimated error of the gradient's entries during the run.
         specs: with a leading `spec`, coordinates on it by name: integers, floats, booleans or text.
+        grid: the leading dimensions of a grid, in order, each with its keys and their values; those of the first key
+            are its coordinate.
 
     Returns:
         The Dataset that `check` describes.
@@ -168,12 +181,14 @@ def trajectory(
 
     weights = np.asarray(weights)
     run = FIELDS["weights"].dims
-    if weights.ndim not in (len(run), len(run) + 1):
+    lead = tuple(grid or ()) or (SPEC,)
+    if weights.ndim not in (len(run), len(run) + len(lead)):
         raise ValueError(
             f"trajectory(weights={brief(weights)}): weights must have the dimensions {_tuple(run)}, or "
-            f"these after {SPEC}"
+            f"these after {', '.join(lead)}"
         )
-    dims = run if weights.ndim == len(run) else (SPEC, *run)
+    lead = () if weights.ndim == len(run) else lead
+    dims = (*lead, *run)
     sizes = dict(zip(dims, weights.shape, strict=True))
     given = {
         "weights": weights,
@@ -193,22 +208,28 @@ def trajectory(
         "converged_at": converged_at,
         "gradient_error": gradient_error,
     }
-    variables = {name: _variable(name, value, sizes) for name, value in given.items() if value is not None}
-    variables |= _spec_coordinates(specs or {}, sizes.get(SPEC))
+    # A parameter of a grid may have the name of a property of features, which then is left to the Spec.
+    variables = {
+        name: _variable(name, value, sizes, lead)
+        for name, value in given.items()
+        if value is not None and name not in lead
+    }
+    variables |= _spec_coordinates(specs or {}, sizes.get(SPEC)) | _grid_coordinates(grid or {}, sizes)
     # A trajectory made by hand may have any other text there.
-    if len(numbers := _hash_numbers(attrs.get(SPEC_HASH, ""))) == sizes.get(SPEC, 1):
-        variables[SPEC_HASH] = _spec_of_each_run(numbers, sizes)
+    if len(numbers := _hash_numbers(attrs.get(SPEC_HASH, ""))) == math.prod(sizes[dim] for dim in lead):
+        variables[SPEC_HASH] = _spec_of_each_run(numbers, sizes, lead)
     if missing := [name for name in PROVENANCE if name not in attrs]:
         raise ValueError(f"trajectory(attrs={sorted(attrs)}): the attribute {missing[0]!r} must be given")
     own = {"schema": NAME, "schema_version": VERSION}
     versions = attrs["versions"]
     if isinstance(versions, Mapping):
         versions = json.dumps(dict(versions))
+    grid_attrs = {GRID: json.dumps({dim: list(keys) for dim, keys in grid.items()})} if grid else {}
     trained = [name for name, field in FIELDS.items() if not field.coordinate and name in variables]
     dataset = xr.Dataset(
         {name: variables.pop(name) for name in trained},
         variables,
-        own | dict(attrs) | {"versions": versions} | own,
+        own | dict(attrs) | {"versions": versions} | own | grid_attrs,
     )
     check(dataset, call="trajectory(...)")
     return dataset
@@ -222,8 +243,8 @@ def check(dataset: xr.Dataset, needs: Iterable[str] | None = None, *, call: str 
     checked.
 
     Args:
-        dataset: a Dataset with the dimensions (seed, step, feature, hidden), after `spec` if there are several
-            Specs.
+        dataset: a Dataset with the dimensions (seed, step, feature, hidden), after `spec` or the parameters of a
+            grid if there are several Specs.
         needs: the variables that must be present, for a measure that needs only some; None means all of a trajectory.
         call: what errors begin with.
 
@@ -238,26 +259,51 @@ def check(dataset: xr.Dataset, needs: Iterable[str] | None = None, *, call: str 
         if name not in dataset.variables:
             held = ", ".join(sorted(map(str, dataset.variables))) or "nothing"
             raise ValueError(f"{call}: {name} is missing; the dataset has {held}")
+    lead, parameters = leading(dataset), grid_of(dataset)
     for name, field in FIELDS.items():
         # Optional variables are checked too: a measure may use one if it is there.
-        if name in dataset.variables:
-            _check_field(dataset, name, field, call)
+        if name in dataset.variables and not (name in parameters and dataset.variables[name].dims in ((), (name,))):
+            _check_field(dataset, name, field, lead, call)
     _check_values(dataset, call)
 
 
-def _allowed(name: str, several: bool) -> list[tuple[str, ...]]:
+def grid_of(dataset: xr.Dataset) -> dict[str, list[str]]:
+    """The parameters of the grid that a Dataset comes from, each with the keys it varies; empty if there is none."""
+    try:
+        found = json.loads(dataset.attrs.get(GRID, "{}"))
+    except (TypeError, ValueError):  # a user's own attribute of that name
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def leading(dataset: xr.Dataset) -> tuple[str, ...]:
+    """The dimensions that tell Specs apart: `spec`, or parameters of a grid; none where all runs have one Spec."""
+    if SPEC in dataset.dims:
+        return (SPEC,)
+    return tuple(name for name in grid_of(dataset) if name in dataset.dims)
+
+
+def one_selected(dataset: xr.Dataset) -> str:
+    """How to select the runs of one of the Specs of a Dataset, as a sentence proposes it."""
+    lead = leading(dataset)
+    if all(dim.isidentifier() for dim in lead):
+        return f"run.isel({', '.join(f'{dim}=0' for dim in lead)})"
+    return f"run.isel({dict.fromkeys(lead, 0)})"
+
+
+def _allowed(name: str, lead: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The dimensions a variable may have, with one Spec or with several."""
     field = FIELDS[name]
-    if not several or field.dims == (name,):
+    if not lead or field.dims == (name,):
         return [field.dims]
-    # A coordinate that is the same for all Specs needs no `spec`; results of training always have it.
-    leading = (SPEC, *field.dims)
-    return [field.dims, leading] if field.coordinate else [leading]
+    # A coordinate that is the same for all Specs needs no leading dimension; results of training always have it.
+    several = (*lead, *field.dims)
+    return [field.dims, several] if field.coordinate else [several]
 
 
-def _check_field(dataset: xr.Dataset, name: str, field: Field, call: str) -> None:
+def _check_field(dataset: xr.Dataset, name: str, field: Field, lead: tuple[str, ...], call: str) -> None:
     variable = dataset.variables[name]
-    allowed = _allowed(name, SPEC in dataset.dims)
+    allowed = _allowed(name, lead)
     if variable.dims not in allowed:
         rule = " or ".join(_tuple(dims) for dims in allowed)
         raise ValueError(f"{call}: {name} has the dimensions {_tuple(variable.dims)}; it must have {rule}")
@@ -292,7 +338,7 @@ def _check_values(dataset: xr.Dataset, call: str) -> None:
                 )
 
 
-def _variable(name: str, value: Any, sizes: Mapping[str, int]) -> xr.Variable:
+def _variable(name: str, value: Any, sizes: Mapping[str, int], lead: tuple[str, ...]) -> xr.Variable:
     """The value as the variable `name` of a trajectory with these lengths of dimensions."""
     import xarray as xr
 
@@ -305,7 +351,7 @@ def _variable(name: str, value: Any, sizes: Mapping[str, int]) -> xr.Variable:
             raise ValueError(f"trajectory({name}={brief(array)}): {name} must already be {' or '.join(right)}")
     else:
         array = _converted(name, value, field)
-    allowed = _allowed(name, SPEC in sizes)
+    allowed = _allowed(name, lead)
     for dims in allowed:
         if array.shape == tuple(sizes[dim] for dim in dims):
             return xr.Variable(dims, array, field.attrs)
@@ -345,17 +391,32 @@ def _spec_coordinates(specs: Mapping[str, Any], length: int | None) -> dict[str,
     return variables
 
 
-def _spec_of_each_run(numbers: Sequence[int], sizes: Mapping[str, int]) -> xr.Variable:
+def _grid_coordinates(grid: Mapping[str, Mapping[str, Sequence[Any]]], sizes: Mapping[str, int]) -> dict[str, Any]:
+    import xarray as xr
+
+    variables = {}
+    for dim, keys in grid.items():
+        for name, (key, values) in zip((dim, *list(keys)[1:]), keys.items(), strict=True):
+            shown = f"trajectory(grid={{{dim!r}: {{{key!r}: {brief(values)}}}}})"
+            array = _plain(values, shown)
+            if array.shape != (sizes[dim],):
+                raise ValueError(f"{shown}: there must be one value for each of the {sizes[dim]} along {dim}")
+            variables[name] = xr.Variable((dim,), array, {"long_name": key, "units": "1"})
+    return variables
+
+
+def _spec_of_each_run(numbers: Sequence[int], sizes: Mapping[str, int], lead: tuple[str, ...]) -> xr.Variable:
     import xarray as xr
 
     attrs = {"long_name": "which of the Specs, as a number made of its hash", "units": "1"}
     # For each run: runs of two Specs joined along `seed` keep it, whatever xarray does with other coordinates.
     array = np.repeat(np.array(numbers, np.uint64)[:, None], sizes["seed"], axis=1)
-    return xr.Variable((SPEC, "seed"), array, attrs) if SPEC in sizes else xr.Variable(("seed",), array[0], attrs)
+    dims = (*lead, "seed")
+    return xr.Variable(dims, array.reshape([sizes[dim] for dim in dims]), attrs)
 
 
 def described_by(run: xr.Dataset, call: str) -> list[int] | None:
-    """For each entry of `spec`, or for runs of one Spec, the index of its Spec in the attribute `spec`.
+    """For each entry of the leading dimensions, the last fastest, the index of its Spec in the attribute `spec`.
 
     Runs may have been selected and sorted since. None if they do not say which Spec they belong to.
 
@@ -366,14 +427,16 @@ def described_by(run: xr.Dataset, call: str) -> list[int] | None:
     if SPEC_HASH not in run.coords:
         return None
     held, known = run[SPEC_HASH], _hash_numbers(run.attrs.get(SPEC_HASH, ""))
-    rows = held.transpose(SPEC, ...).values.reshape(held.sizes[SPEC], -1) if SPEC in held.dims else held.values[None]
+    lead = [dim for dim in leading(run) if dim in held.dims]
+    rows = held.transpose(*lead, ...).values.reshape(math.prod(held.sizes[dim] for dim in lead), -1)
     of_each = [np.unique(row).tolist() for row in rows]
-    if any(len(found) != 1 or found[0] not in known for found in of_each):
+    places = {number: index for index, number in enumerate(known)}
+    if any(len(found) != 1 or found[0] not in places for found in of_each):
         raise ValueError(
             f"{call}: it holds runs of other Specs than its attribute 'spec' describes, as after xarray.concat; "
             "evaluate each trajectory separately, then join the results"
         )
-    return [known.index(found[0]) for found in of_each]
+    return [places[found[0]] for found in of_each]
 
 
 def _hash_numbers(hashes: Any) -> list[int]:

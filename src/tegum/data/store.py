@@ -21,7 +21,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -296,7 +296,7 @@ def _write(dataset: xr.Dataset, attrs: Mapping[str, Any], part: Path, call: str)
         source = variable
         if variable.dtype.kind in "OU":
             source, own[_TEXT] = _coded(variable)
-        chunks = _chunks(variable.shape, source.dtype.itemsize, variable.dims)
+        chunks = _chunks(variable.shape, source.dtype.itemsize, variable.dims, schema.leading(dataset))
         array = group.create_array(
             str(name),
             shape=variable.shape,
@@ -338,15 +338,17 @@ def _decoded(variable: xr.Variable) -> xr.Variable:
     return xr.Variable(variable.dims, words[variable.values], attrs)
 
 
-def _chunks(shape: tuple[int, ...], itemsize: int, dims: tuple[Any, ...]) -> tuple[int, ...]:
+def _chunks(
+    shape: tuple[int, ...], itemsize: int, dims: tuple[Any, ...], grid: Collection[str] = ()
+) -> tuple[int, ...]:
     """The shape of a chunk: halved along the run dimensions, the least divided first, until it is small enough.
 
-    One run, or one step of all runs, then lies in about the square root of the number of chunks. A snapshot is divided
-    only if it is too large by itself.
+    Those of a grid are among them. One run, or one step of all runs, then lies in about the square root of the number
+    of chunks. A snapshot is divided only if it is too large by itself.
     """
     chunks = [max(1, length) for length in shape]
-    runs = [axis for axis, dim in enumerate(dims) if dim in _RUN_DIMS]
-    others = [axis for axis, dim in enumerate(dims) if dim not in _RUN_DIMS]
+    runs = [axis for axis, dim in enumerate(dims) if dim in _RUN_DIMS or dim in grid]
+    others = [axis for axis, dim in enumerate(dims) if axis not in runs]
     while math.prod(chunks) * itemsize > CHUNK_BYTES:
         divisible = [axis for axis in runs if chunks[axis] > 1] or [axis for axis in others if chunks[axis] > 1]
         if not divisible:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tegum.data.schema import leading
 from tegum.figures import style
 from tegum.figures.drawn import new_figure
 
@@ -37,7 +38,7 @@ def losses(runs: Mapping[str, xr.Dataset], measures: Sequence[str], caption: str
     closer together at the beginning than at the end.
 
     Args:
-        runs: trajectories, (seed, step) or (spec, seed, step), by the names of their trainings.
+        runs: trajectories, (seed, step) after the dimensions of several Specs, by the names of their trainings.
         measures: one line for each measure.
         caption: set below, in full lines.
 
@@ -65,11 +66,12 @@ def losses(runs: Mapping[str, xr.Dataset], measures: Sequence[str], caption: str
 
 
 def _draw(place: Axes, name: str, run: xr.Dataset) -> None:
-    several = "spec" in run.dims
-    run = (run if several else run.expand_dims("spec")).transpose("spec", "seed", "step", ...)
-    loss = run["loss"].values
+    several = leading(run)
+    dims = (*several, "seed", "step")
+    loss = run["loss"].transpose(*dims).values.reshape(-1, run.sizes["seed"], run.sizes["step"])
     flow = "time" in run.coords
-    over = (run["time"] if flow else run["step"]).broadcast_like(run["loss"]).transpose("spec", "seed", "step").values
+    over = run["time"] if flow else run["step"]
+    over = over.broadcast_like(run["loss"]).transpose(*dims).values.reshape(loss.shape)
     coloured = loss.shape[0] <= _LEGEND
     for spec in range(loss.shape[0]):
         colour = style.ACCENTS[spec] if coloured else style.MUTED

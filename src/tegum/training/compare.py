@@ -19,7 +19,7 @@ from tegum.core.limits import duration
 from tegum.core.loss.population import population_loss
 from tegum.core.loss.sample_spread import SAMPLES, standard_deviations
 from tegum.core.threads import available_cores
-from tegum.data.schema import SPEC, brief
+from tegum.data.schema import brief, leading
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
 from tegum.training.exact_losses import Described, Models, models_of, population_loss_along
@@ -106,8 +106,8 @@ def best(
         run: a trajectory with several runs. To choose at an earlier step, cut it first: `best(run.isel(step=slice(0,
             10)))`.
         by: "population_loss" for the exact loss; "loss" for the recorded one, which is off by about
-            `loss_error(run)`; or a DataArray whose lowest value is best, with the dims `seed` (and `spec`, and
-            `step`, of which the last is taken).
+            `loss_error(run)`; or a DataArray whose lowest value is best, with the dims `seed` (and those of
+            several Specs, and `step`, of which the last is taken).
         tol: the largest permissible error of an exact loss.
         progress: whether to show progress, as in `train`; or a function that is called with the number of exact
             losses computed and of all of them.
@@ -146,19 +146,19 @@ def best(
     if "step" in run.dims and not run.sizes["step"]:
         raise ValueError(f"{call}: there must be a snapshot to choose by")
     last = run.isel(step=-1) if "step" in run.dims else run
-    lead = [dim for dim in (SPEC, "seed") if dim in last["bias"].dims]
+    lead = [dim for dim in (*leading(run), "seed") if dim in last["bias"].dims]
     values = _compared(last, by, lead, tol, progress).astype(np.float64)
     counted = np.isfinite(values)
     if "result" in run.variables:
         counted &= run["result"].transpose(*lead).values != "diverged"
     values, count = np.where(counted, values, np.inf), counted.sum(-1)
     if not count.all():
-        which = f" of Spec {int(np.argmin(count))}" if SPEC in lead else ""
+        which = f" of Spec {int(np.argmin(count))}" if len(lead) > 1 else ""
         raise ValueError(
             f"{call}: all {values.shape[-1]} runs{which} diverged or have no finite value, so there is none to choose"
         )
     dims, at = lead[:-1], values.argmin(-1)
-    places = {SPEC: xr.Variable(dims, np.arange(len(at)))} if dims else {}
+    places = {dim: xr.Variable((dim,), np.arange(last.sizes[dim])) for dim in dims}
     chosen = run.isel({"seed": xr.Variable(dims, at), **places})
     what = by if isinstance(by, str) else str(by.name or "value given")
     return chosen.assign_coords({} if "seed" in run.coords else {"seed": (dims, at)}).assign(

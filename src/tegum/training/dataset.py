@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tegum.data.schema import described_by, trajectory
+from tegum.training.spec.grid import Grid, one_type
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,7 +40,8 @@ def dataset(
     """The trajectory of all runs: `tegum.data.schema` describes it.
 
     Args:
-        specs: the Specs trained together; several give a leading dimension `spec`.
+        specs: the Specs trained together; several give a leading dimension `spec`, and a grid one dimension for each
+            of its parameters.
         whole: the arrays for all snapshots.
         state: the state in which training ended.
         done: the number of snapshots taken.
@@ -47,8 +49,10 @@ def dataset(
         seconds: wall time of the training.
 
     """
-    several = len(specs) > 1
-    lead = (len(specs), specs[0].seeds) if several else (specs[0].seeds,)
+    grid = specs if isinstance(specs, Grid) else None
+    several = grid is not None or len(specs) > 1
+    outer = grid.shape if grid is not None else (len(specs),) if several else ()
+    lead = (*outer, specs[0].seeds)
 
     def shaped(array: np.ndarray) -> np.ndarray:
         return array.reshape(*lead, *array.shape[1:])
@@ -59,7 +63,10 @@ def dataset(
 
     def along_features(values: list[Any]) -> Any:
         same = all(np.array_equal(value, values[0]) for value in values)
-        return values[0] if same else np.stack([np.asarray(value) for value in values])
+        if same:
+            return values[0]
+        stacked = np.stack([np.asarray(value) for value in values])
+        return stacked.reshape(*outer, *stacked.shape[1:])
 
     training, steps = specs[0].training, whole.steps[:done]
     # If training was interrupted in between, no snapshot shows the converged run.
@@ -83,7 +90,8 @@ def dataset(
         kind=along_features([spec.features.kind_of_feature for spec in specs]),
         density=along_features([spec.features.density for spec in specs]),
         importance=along_features([spec.features.importance for spec in specs]),
-        specs=differences(descriptions) if several else None,
+        specs=differences(descriptions) if several and grid is None else None,
+        grid=None if grid is None else grid.labels,
         attrs={
             "spec": json.dumps(descriptions if several else descriptions[0]),
             "spec_hash": " ".join(spec.hash for spec in specs),
@@ -101,7 +109,7 @@ def dataset(
 
 
 def specs_of(run: xr.Dataset) -> list[Spec]:
-    """The Specs of a trajectory, in the order of its dim `spec` if it has one.
+    """The Specs of a trajectory, in the order of its leading dimensions if it has any, the last fastest.
 
     Raises:
         ValueError: the attribute `spec` does not describe Specs, or describes those of other runs.
@@ -171,17 +179,4 @@ def differences(descriptions: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
             merged = varying[alike[0]]
             varying = {key: values for key, values in varying.items() if key not in alike}
             varying[f"features.{name}"] = merged
-    return {key: _one_type(values) for key, values in varying.items()}
-
-
-def _one_type(values: list[Any]) -> list[Any]:
-    """Numbers as numbers, with NaN for None; anything else as text, as a coordinate has one type."""
-    if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
-        return [np.nan if value is None else value for value in values]
-    return ["" if value is None else value if isinstance(value, str) else _text(value) for value in values]
-
-
-def _text(value: Any, limit: int = 80) -> str:
-    """A value as JSON, or the digest of a long one."""
-    text = json.dumps(value)
-    return text if len(text) <= limit else f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return {key: one_type(values) for key, values in varying.items()}

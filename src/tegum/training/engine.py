@@ -27,6 +27,7 @@ from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
 from tegum.training.sampled.kernels.tables import drawable
 from tegum.training.sizes import check_training, training_seconds
+from tegum.training.spec.grid import Grid
 from tegum.training.spec.spec import Spec
 from tegum.training.state import Engine, Recorded, TrainingState
 
@@ -199,7 +200,9 @@ def train(
     Args:
         specs: one Spec, or several that agree in shapes, snapshots, number of seeds, kind of training, and the
             fields that this kind names as `shared`. Several give a leading dimension `spec`, with what differs
-            between them as coordinates.
+            between them as coordinates; a grid (`tg.grid`) gives a leading dimension for each of its parameters,
+            along which runs are selected by value: `run.sel(density=0.1)`. `Grid.split` splits a grid whose values
+            change shapes.
         threads: the number of CPU threads; None is all cores. Results do not depend on it.
         engine: the engine of sampled training: "kernel" (CPU), "jax", or "auto", which is the kernel wherever it
             covers the Spec. Other kinds of training have one engine each, and accept only "auto".
@@ -347,8 +350,8 @@ _AGREE: dict[str, Callable[[Spec], Any]] = {
 """What Specs that are trained together must share."""
 
 
-def together(specs: Spec | Sequence[Spec], call: str = "train") -> tuple[Spec, ...]:
-    """The Specs as a tuple, if they can be trained in one call; errors name `call`.
+def together(specs: Spec | Sequence[Spec], call: str = "train") -> Sequence[Spec]:
+    """The Specs as a tuple, or their grid, if they can be trained in one call; errors name `call`.
 
     Raises:
         ValueError: there is none, one is not a Spec, or two differ where they must agree.
@@ -356,7 +359,10 @@ def together(specs: Spec | Sequence[Spec], call: str = "train") -> tuple[Spec, .
     """
     several: Any = (specs,) if isinstance(specs, Spec) else specs
     if not isinstance(several, Sequence) or isinstance(several, str | bytes):
-        raise ValueError(f"{call}({short(specs, 60)}): must be given a Spec, or a list of Specs")
+        raise ValueError(f"{call}({short(specs, 60)}): must be given a Spec, a list of Specs, or a grid of them")
+    grid = several if isinstance(several, Grid) else None
+    if grid is not None and "hidden" in grid.parameters:
+        raise _not_together(grid, "hidden", _AGREE["hidden"], call)
     several = tuple(several)
     if not several:
         raise ValueError(f"{call}([]): at least one Spec must be given")
@@ -368,12 +374,28 @@ def together(specs: Spec | Sequence[Spec], call: str = "train") -> tuple[Spec, .
         shared = {f"training.{key}": attrgetter(f"training.{key}") for key in spec.training.shared}
         for what, value in (_AGREE | shared).items():
             ours, theirs = value(several[0]), value(spec)
+            if ours != theirs and grid is not None:
+                raise _not_together(grid, what, value, call)
             if ours != theirs:
                 raise ValueError(
                     f"{call}([…]): Specs 0 and {number} differ in {what} ({short(ours, 60)} and {short(theirs, 60)}); "
                     f"Specs trained together must agree in {', '.join(_AGREE | shared)}"
                 )
-    return several
+    return several if grid is None else grid
+
+
+def _not_together(grid: Grid, what: str, value: Callable[[Spec], Any], call: str) -> ValueError:
+    """Why a grid is not trained in one call, and how its parts are."""
+    for name in grid.parameters:
+        parts = grid.split(name)
+        ends = [value(part if isinstance(part, Spec) else part[0]) for part in parts.values()]
+        if differs := [end for end in ends if end != ends[0]]:
+            differ = f"its values of {name} differ in {what} ({short(ends[0], 40)} and {short(differs[0], 40)})"
+            return ValueError(
+                f"{call}(grid): {differ}, which must agree within one Dataset; train its parts: "
+                f"{{value: tg.{call}(part) for value, part in grid.split({name!r}).items()}}"
+            )
+    return ValueError(f"{call}(grid): its Specs differ in {what}, which must agree within one Dataset")
 
 
 def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) -> Engine:

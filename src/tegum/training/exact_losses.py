@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,7 @@ from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.loss.population import population_loss
 from tegum.core.threads import available_cores
-from tegum.data.schema import SPEC, described_by
+from tegum.data.schema import described_by, leading
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
 
@@ -108,7 +109,7 @@ class Models:
     bias: Shaped[np.ndarray, "spec model feature"]
     """The biases b of every model, shape (spec, model, n)."""
     like: xr.DataArray
-    """The bias as it is laid out in the trajectory, with a leading `spec` if it has one."""
+    """The bias as it is laid out in the trajectory, with the dimensions of several Specs first."""
 
     def finite(self, spec: int) -> Int[np.ndarray, " model"]:
         """The models of a Spec whose parameters are finite."""
@@ -144,12 +145,11 @@ def models_of(run: xr.Dataset, call: str) -> Models:
     if set(weights.dims[:-2]) != set(bias.dims[:-1]):
         raise ValueError(f"{call}: weights has the dimensions {weights.dims} and bias {bias.dims}, which must agree")
     weights = weights.transpose(*bias.dims, "hidden")
-    if SPEC in bias.dims:
-        weights, bias = weights.transpose(SPEC, ...), bias.transpose(SPEC, ...)
-    if len(specs) != bias.sizes.get(SPEC, 1):
+    lead = [dim for dim in leading(run) if dim in bias.dims]
+    weights, bias = weights.transpose(*lead, ...), bias.transpose(*lead, ...)
+    if len(specs) != (count := math.prod(bias.sizes[dim] for dim in lead)):
         raise ValueError(
-            f"{call}: it holds runs of {bias.sizes.get(SPEC, 1)} of its {len(specs)} Specs; "
-            "evaluate the whole trajectory, then select"
+            f"{call}: it holds runs of {count} of its {len(specs)} Specs; evaluate the whole trajectory, then select"
         )
     for each in specs:
         if each.features.n != weights.sizes["feature"]:
@@ -164,7 +164,8 @@ def _check_order(run: xr.Dataset, specs: Sequence[Described], call: str) -> None
     """Refuse features in another order than their Spec's, as their densities and importances show."""
     for name in ("density", "importance"):
         if name in run.coords and run[name].dims[-1:] == ("feature",):
-            held = np.broadcast_to(run[name].values, (len(specs), run.sizes["feature"]))
+            held = run[name].values.reshape(-1, run.sizes["feature"])
+            held = np.broadcast_to(held, (len(specs), held.shape[1]))
             try:
                 theirs = np.stack([getattr(each.features, name) for each in specs])
             except ValueError:  # Activations that this process does not have: code that needs them says so.

@@ -35,6 +35,7 @@ from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.model import Activation
 from tegum.core.threads import serial_blas
+from tegum.data.schema import described_by
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -488,18 +489,23 @@ def _snapshot(
             rule = "it must be one run at one step, as run.isel(seed=0, step=-1) is"
             raise ValueError(f"{call}(dataset with {name} of dims {dataset[name].dims}): {rule}")
     described = json.loads(dataset.attrs.get("spec", "[]"))
-    specs = [each for each in (described if isinstance(described, list) else [described]) if "features" in each]
+    several = described if isinstance(described, list) else [described]
+    if len(several) > 1 and (own := described_by(dataset, f"{call}(dataset)")) is not None:
+        several = [several[own[0]]]
+    specs = [each for each in several if "features" in each]
     activation = specs[0].get("activation", "relu") if specs else "relu"
     weights, bias = dataset["weights"].transpose("feature", "hidden").values, dataset["bias"].values
     if features is not None:
         return weights, bias, features, activation
-    # If several Specs were trained together, only its coordinates say to which one a snapshot belongs.
+    # Of a snapshot without the hash of its Spec, only coordinates say to which of several it belongs.
     known = {FeatureDistribution(each["features"]): each.get("activation", "relu") for each in specs}
     fitting = [
         (each, activation)
         for each, activation in known.items()
         if all(
-            name not in dataset.coords or np.array_equal(dataset[name].values, getattr(each, name))
+            name not in dataset.coords
+            or dataset[name].dims != ("feature",)
+            or np.array_equal(dataset[name].values, getattr(each, name))
             for name in ("density", "importance")
         )
     ]

@@ -17,7 +17,7 @@ import numpy as np
 from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
 from tegum.data.disk_space import ReservedSpace
-from tegum.data.schema import SPEC_HASH
+from tegum.data.schema import SPEC_HASH, leading, one_selected
 from tegum.figures.films.files import FASTEST_GIF, LONGEST_GIF, Image, film_bytes, film_file, write_gif, write_mp4
 from tegum.figures.films.frames import Clock, Film
 from tegum.progress.showing import shown
@@ -182,6 +182,8 @@ def chosen(
                 f"render(spec={spec!r}): there are {count} Specs; spec must be a number from 0 to {count - 1}"
             )
         run = _only(run.isel(spec=spec), spec)
+    elif leading(run):
+        raise ValueError(f"{call}: run must be of one Spec of its grid; select it, as {one_selected(run)} does")
     elif spec is not None:
         raise ValueError(f"render(spec={spec!r}): there is only one Spec; leave spec out")
     if "seed" in run.dims:
