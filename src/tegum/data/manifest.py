@@ -138,7 +138,7 @@ def _without(root: Path) -> str:
     if (root.parent / FILE).is_file():
         return f"this folder is a variable of the store {str(root.parent)!r}, which is loaded as a whole"
     with suppress(ValueError, KeyError, TypeError):
-        if json.loads((root / METADATA).read_bytes())["attributes"]["schema"] == schema.NAME:
+        if json.loads((root / METADATA).read_bytes())["attributes"]["schema"] in (schema.NAME, schema.MEASURES):
             return damage(FILE, "is missing")
     return "this is a zarr store that tegum.save did not write; xarray.open_zarr may open it"
 

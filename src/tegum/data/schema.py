@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 NAME = "tegum trajectory"
+MEASURES = "tegum measures"
+"""The schema of measures that are kept of runs in place of their trajectories."""
+
 VERSION = 1
 """Increased by one whenever a reader of the previous version would misread the new one."""
 
@@ -224,15 +227,67 @@ def trajectory(
     versions = attrs["versions"]
     if isinstance(versions, Mapping):
         versions = json.dumps(dict(versions))
-    grid_attrs = {GRID: json.dumps({dim: list(keys) for dim, keys in grid.items()})} if grid else {}
     trained = [name for name, field in FIELDS.items() if not field.coordinate and name in variables]
     dataset = xr.Dataset(
         {name: variables.pop(name) for name in trained},
         variables,
-        own | dict(attrs) | {"versions": versions} | own | grid_attrs,
+        own | dict(attrs) | {"versions": versions} | own | _grid_attrs(grid),
     )
     check(dataset, call="trajectory(...)")
     return dataset
+
+
+def measures(
+    variables: Mapping[str, tuple[Any, ...]],
+    *,
+    seed: Any,
+    attrs: Mapping[str, Any],
+    specs: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
+    grid: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+) -> xr.Dataset:
+    """Measures of runs as a Dataset with the dimensions of a trajectory: those of several Specs, and `seed`.
+
+    Args:
+        variables: for each its further dimensions, its values ([spec,] seed, …), attributes and coordinates.
+        seed: (seed,) number of each run.
+        attrs: as of a trajectory.
+        specs: as of a trajectory.
+        grid: as of a trajectory.
+
+    Returns:
+        The Dataset.
+
+    """
+    import xarray as xr
+
+    several = next(np.ndim(values) - len(dims) > 1 for dims, values, *_ in variables.values())
+    lead = (tuple(grid or ()) or (SPEC,)) if several else ()
+    run, sizes = (*lead, "seed"), dict[str, int]()
+    data, coords = {}, {"seed": _variable("seed", seed, {"seed": len(seed)}, ())}
+    for name, (dims, values, own, others) in variables.items():
+        sizes |= dict(zip(run, values.shape, strict=False))
+        data[name] = xr.Variable((*run, *dims), values, own)
+        coords |= {key: each.variable for key, each in others.items() if each.dims and key not in (*lead, "seed")}
+    coords |= _spec_coordinates(specs or {}, sizes.get(SPEC)) | _grid_coordinates(grid or {}, sizes)
+    own = {"schema": MEASURES, "schema_version": VERSION} | _grid_attrs(grid)
+    return xr.Dataset(data, coords, dict(attrs) | {"versions": json.dumps(dict(attrs["versions"]))} | own)
+
+
+def check_stored(dataset: xr.Dataset, *, call: str) -> None:
+    """Check a Dataset that is to be stored, or was: a trajectory, or measures of runs.
+
+    Raises:
+        ValueError: as `check` does.
+
+    """
+    if dataset.attrs.get("schema") != MEASURES:
+        check(dataset, call=call)
+        return
+    if "result" not in dataset.variables:
+        held = ", ".join(sorted(map(str, dataset.variables))) or "nothing"
+        raise ValueError(f"{call}: result is missing; the dataset has {held}")
+    _check_field(dataset, "result", FIELDS["result"], leading(dataset), call)
+    _check_values(dataset, call)
 
 
 def check(dataset: xr.Dataset, needs: Iterable[str] | None = None, *, call: str = "check(dataset)") -> None:
@@ -389,6 +444,10 @@ def _spec_coordinates(specs: Mapping[str, Any], length: int | None) -> dict[str,
             raise ValueError(f"{shown}: {name} must hold integers, floats, booleans or text")
         variables[name] = xr.Variable((SPEC,), array, {"long_name": name, "units": "1"})
     return variables
+
+
+def _grid_attrs(grid: Mapping[str, Mapping[str, Sequence[Any]]] | None) -> dict[str, str]:
+    return {GRID: json.dumps({dim: list(keys) for dim, keys in grid.items()})} if grid else {}
 
 
 def _grid_coordinates(grid: Mapping[str, Mapping[str, Sequence[Any]]], sizes: Mapping[str, int]) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
     beside `path`, which the next `save` to `path` removes.
 
     Args:
-        dataset: a trajectory (see `tegum.data.schema`); further variables may hold numbers, booleans or text.
+        dataset: a trajectory (see `tegum.data.schema`), or the measures that `train(keep=…)` gives; further variables
+            may hold numbers, booleans or text.
         path: the folder to create, in a folder that exists.
         overwrite: whether to replace a tegum store at `path`, which stays until the new one is complete. Nothing but
             a store is ever replaced.
@@ -90,9 +91,9 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool =
 def write(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool, call: str) -> None:
     """As `save`, with `call` at the beginning of errors."""
     # Everything that can be refused is refused before anything is written.
-    schema.check(dataset, call=call)
+    schema.check_stored(dataset, call=call)
     name, version = dataset.attrs.get("schema"), dataset.attrs.get("schema_version")
-    if (name, version) != (schema.NAME, schema.VERSION):
+    if name not in (schema.NAME, schema.MEASURES) or version != schema.VERSION:
         raise ValueError(
             f"{call}: the dataset's attributes say schema={name!r}, schema_version={version!r}; a store "
             f"holds schema={schema.NAME!r}, schema_version={schema.VERSION}"
@@ -207,7 +208,7 @@ def _read(root: Path, call: str) -> xr.Dataset:
         {name: variables[name] for name in coordinates},
         attrs,
     )
-    schema.check(dataset, call=call)
+    schema.check_stored(dataset, call=call)
     return dataset
 
 

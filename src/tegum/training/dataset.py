@@ -74,7 +74,6 @@ def dataset(
     result = np.where(converged_at >= 0, "converged", "completed" if done == len(whole.steps) else "interrupted")
     result = np.where(state.diverged_at >= 0, "diverged", result)
     times, gradient_error = training.time(steps), training.gradient_error(state)
-    descriptions = [spec.to_json() for spec in specs]
     return trajectory(
         weights=recorded(whole.weights),
         bias=recorded(whole.bias),
@@ -83,29 +82,35 @@ def dataset(
         diverged_at=shaped(state.diverged_at),
         converged_at=shaped(converged_at) if training.converges else None,
         gradient_error=None if gradient_error is None else shaped(gradient_error),
-        seed=np.arange(specs[0].seeds),
+        seed=np.array(specs[0].runs),
         step=steps,
         time=None if times is None else np.broadcast_to(times, (*lead, done)).copy(),
         set_=along_features([spec.features.set_of_feature for spec in specs]),
         kind=along_features([spec.features.kind_of_feature for spec in specs]),
         density=along_features([spec.features.density for spec in specs]),
         importance=along_features([spec.features.importance for spec in specs]),
-        specs=differences(descriptions) if several and grid is None else None,
+        specs=differences([spec.to_json() for spec in specs]) if several and grid is None else None,
         grid=None if grid is None else grid.labels,
-        attrs={
-            "spec": json.dumps(descriptions if several else descriptions[0]),
-            "spec_hash": " ".join(spec.hash for spec in specs),
-            "tegum_version": version_of("tegum"),
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "wall_time_s": round(seconds, 3),
-            "engine": worker.name,
-            "threads": worker.threads,
-            "code": code_digest(),
-            "vector_unit": vector_unit(),
-            "versions": {"python": platform.python_version()}
-            | {library: version_of(library) for library in _LIBRARIES},
-        },
+        attrs=provenance(specs, worker.name, worker.threads, seconds),
     )
+
+
+def provenance(specs: Sequence[Spec], engine: str, threads: int, seconds: float) -> dict[str, Any]:
+    """The attributes that say what was trained, by which code and where."""
+    descriptions = [spec.to_json() for spec in specs]
+    several = isinstance(specs, Grid) or len(specs) > 1
+    return {
+        "spec": json.dumps(descriptions if several else descriptions[0]),
+        "spec_hash": " ".join(spec.hash for spec in specs),
+        "tegum_version": version_of("tegum"),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "wall_time_s": round(seconds, 3),
+        "engine": engine,
+        "threads": threads,
+        "code": code_digest(),
+        "vector_unit": vector_unit(),
+        "versions": {"python": platform.python_version()} | {library: version_of(library) for library in _LIBRARIES},
+    }
 
 
 def specs_of(run: xr.Dataset) -> list[Spec]:

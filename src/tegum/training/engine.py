@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
@@ -20,11 +20,13 @@ from jaxtyping import Int64
 from tegum.core.arguments import refusing
 from tegum.core.description import short
 from tegum.core.loss.population import population_path
+from tegum.core.threads import available_cores
 from tegum.data.keeping import KeptElsewhereError
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
+from tegum.training.measuring import chunk_specs, chunks, named_measures, train_measured
 from tegum.training.sampled.kernels.tables import drawable
 from tegum.training.sizes import check_training, training_seconds
 from tegum.training.spec.grid import Grid
@@ -187,8 +189,9 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_seconds: float = EVERY_SECONDS,
+    keep: Mapping[str, Callable[..., Any]] | Sequence[Callable[..., Any]] | None = None,
 ) -> xr.Dataset:
-    """Train all runs of a Spec, or of several Specs in one call, and return their trajectory.
+    """Train all runs of a Spec, or of several Specs in one call, and return their trajectory, or measures of it.
 
     Runs with the same number and base seed start alike and draw from the same stream in every Spec: members of a
     sweep are paired (common random numbers). If they should be independent, give each Spec a base seed of its own.
@@ -214,11 +217,18 @@ def train(
             nothing, training begins.
         checkpoint_seconds: how often the work so far is saved, in seconds; less often if saving takes more than a
             thirtieth of that.
+        keep: functions by name, or a list of functions, whose values are kept in place of the trajectory, so that
+            100,000 runs need no more memory than a few thousand. Runs are trained in chunks, and each function is
+            called with the trajectory of some runs of one Spec, or with the variable that its first parameter names,
+            as that of `tg.dimensionality` names the weights. It returns a DataArray with the dimension `seed`, or one
+            number for each run, and must measure each run by itself. With `out` the measures are saved at the end;
+            there is nothing to resume.
 
     Returns:
         The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step), result
         and diverged_at (seed), as described in `tegum.data.schema`. Exact training adds converged_at (seed); a flow
-        adds gradient_error (seed) and the coordinate time (seed, step).
+        adds gradient_error (seed) and the coordinate time (seed, step). With `keep` the measures by their names, each
+        with the dimensions of its DataArray, and result, diverged_at and perhaps converged_at.
 
     Raises:
         ValueError: the Specs cannot be trained together, the engine does not cover them, or what is to be resumed
@@ -239,8 +249,16 @@ def train(
         >>> dict(run.weights.sizes), run.step.values.tolist(), run.result.values.tolist()
         ({'seed': 2, 'step': 5, 'feature': 3, 'hidden': 1}, [0, 5, 10, 15, 20], ['completed', 'completed'])
 
+        Of many runs only the names of what they form, and the last loss.
+
+        >>> form = lambda run: tg.polytope_names(run.weights.isel(step=-1))
+        >>> kept = tg.train(spec, keep={"loss": lambda run: run.loss.isel(step=-1), "form": form})
+        >>> kept.form.dims, bool((kept.loss == run.loss[:, -1]).all())
+        (('seed',), True)
+
     """
     specs = together(specs)
+    measures = None if keep is None else named_measures(keep, "train")
     if out is None and (overwrite or resume):
         raise ValueError(
             f"train(overwrite={overwrite}, resume={resume}): both refer to what is at `out`, but out is None"
@@ -248,6 +266,14 @@ def train(
     if not checkpoint_seconds >= 0:
         rule = "checkpoint_seconds must be at least 0"
         raise ValueError(f"train(checkpoint_seconds={checkpoint_seconds!r}): {rule}")
+    if measures is not None:
+        if resume:
+            raise ValueError("train(keep=…, resume=True): training of which only measures are kept cannot be resumed")
+        chunk = chunk_specs(specs, chunks(specs, threads or available_cores())[0])
+        check_training(chunk, "train", engine, threads, kept=True, whole=specs)
+        return train_measured(
+            specs, measures, train, threads=threads, engine=engine, progress=progress, out=out, overwrite=overwrite
+        )
     check_training(specs, "train", engine, threads, kept=True)
     begin = time.perf_counter()
     wanted = _snapshot_steps(specs[0])

@@ -175,7 +175,15 @@ def _evaluations(spec: Spec) -> int:
             return 1
 
 
-def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int | None, *, kept: bool) -> None:
+def check_training(
+    specs: Sequence[Spec],
+    call: str,
+    engine: str,
+    threads: int | None,
+    *,
+    kept: bool,
+    whole: Sequence[Spec] | None = None,
+) -> None:
     """Refuse training beyond the limits of memory and time.
 
     Args:
@@ -184,6 +192,7 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
         engine: the argument of that call.
         threads: the argument of that call; invalid values are not refused here.
         kept: whether all snapshots are kept until the end.
+        whole: all Specs, where these are the Specs of a chunk of the runs, in memory at one time.
 
     Raises:
         ValueError: training would take more memory than is available, or longer than the limit on time.
@@ -200,9 +209,7 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
         sizes = sizes._replace(trajectory=2 * min(trajectory_bytes(specs), _SEGMENT_BYTES))
     first = specs[0]
     n, m, count = first.features.n, first.hidden, snapshot_count(first)
-    runs = f"{len(specs)} × {first.seeds:,} runs" if len(specs) > 1 else f"{first.seeds:,} run{'s' * (first.seeds > 1)}"
-    model = f"{n:,} features in {m:,} dimension{'s' * (m > 1)}"
-    batch = f", training.batch={first.training.batch}" if isinstance(first.training, Sampled) else ""
+    runs, model, batch = _words(specs)
     drawn = f" and batches of {first.training.batch:,}" if isinstance(first.training, Sampled) else ""
     messages = {
         "snapshots": (f"snapshots={count - 1}", "the numbers of the snapshots", "fewer snapshots fit"),
@@ -226,20 +233,34 @@ def check_training(specs: Sequence[Spec], call: str, engine: str, threads: int |
     if total > largest and largest <= (memory_limit() or 0) < total:
         what, largest = f"{what} ({readable(largest)}) and everything else that training needs", total
     check_memory(f"{call}(Spec({given}))", what, largest, instead)
-    # `iterate` can be left at any time, and JAX may have a device that is faster by any factor.
-    if not kept or kind == "jax" or (estimate := training_seconds(specs, kind, pool)) is None:
+    # `iterate` can be left at any time.
+    if kept:
+        _check_seconds(whole or specs, call, kind, pool)
+
+
+def _check_seconds(specs: Sequence[Spec], call: str, kind: str, threads: int) -> None:
+    """Refuse training beyond the limit on time."""
+    # JAX may have a device that is faster by any factor.
+    if kind == "jax" or (estimate := training_seconds(specs, kind, threads)) is None:
         return
-    given, instead = f"training.steps={first.training.steps}{batch}", "fewer steps or seeds take less"
-    if isinstance(first.training, Flow):
+    first, (runs, model, batch) = specs[0], _words(specs)
+    training, count = first.training, snapshot_count(first)
+    given, instead = f"training.steps={training.steps}{batch}", "fewer steps or seeds take less"
+    if isinstance(training, Flow):
         given, instead = f"snapshots={count - 1}", "fewer snapshots or seeds take less"
-    elif (
-        isinstance(training := first.training, Sampled)
-        and count * training.evaluation > training.steps * training.batch
-    ):
+    elif isinstance(training, Sampled) and count * training.evaluation > training.steps * training.batch:
         given = f"training.evaluation={training.evaluation}, snapshots={count - 1}"
         instead = "a smaller evaluation sample, fewer snapshots or fewer seeds take less"
     call = f"{call}(Spec({given}, seeds={first.seeds}))"
     check_time(call, f"training {runs} with {model}", estimate.seconds, instead, least=estimate.least)
+
+
+def _words(specs: Sequence[Spec]) -> tuple[str, str, str]:
+    """The number of runs, the size of the model, and the batch, as sentences name them."""
+    first, n, m = specs[0], specs[0].features.n, specs[0].hidden
+    runs = f"{len(specs)} × {first.seeds:,} runs" if len(specs) > 1 else f"{first.seeds:,} run{'s' * (first.seeds > 1)}"
+    batch = f", training.batch={first.training.batch}" if isinstance(first.training, Sampled) else ""
+    return runs, f"{n:,} features in {m:,} dimension{'s' * (m > 1)}", batch
 
 
 def _of_engine(specs: Sequence[Spec], engine: str, threads: int) -> tuple[int, int, int]:

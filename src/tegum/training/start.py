@@ -27,7 +27,7 @@ def starting_parameters(
     for spec in specs:
         n, m = spec.features.n, spec.hidden
         if spec.start is None:
-            weights += [initial_weights(spec.base_seed, run, n, m, spec.initial_scale) for run in range(spec.seeds)]
+            weights += [initial_weights(spec.base_seed, run, n, m, spec.initial_scale) for run in spec.runs]
             biases.append(np.zeros((spec.seeds, n)))
         else:
             given_weights, given_bias = spec.start.arrays()
@@ -66,7 +66,7 @@ def streams(specs: Sequence[Spec], purpose: Purpose, words: int) -> UInt32[np.nd
 
     match purpose:
         case "start" | "training":
-            return np.stack([begin(spec, run) for spec in specs for run in range(spec.seeds)])
+            return np.stack([begin(spec, run) for spec in specs for run in spec.runs])
         case "evaluation":
             return np.repeat([begin(spec, 0) for spec in specs], [spec.seeds for spec in specs], axis=0)
         case _:

@@ -341,6 +341,35 @@ class Spec(Description):
         start: Any = given[0] if bias is None else tuple(given)
         return self.replace(training=training, snapshots=snapshots, seeds=seeds, initial_scale=None, start=start)
 
+    @property
+    def runs(self) -> range:
+        """The numbers of the runs: 0, 1, …, or those chosen by `some_runs`."""
+        first = vars(self).get("_first_run", 0)
+        return range(first, first + self.seeds)
+
+    def some_runs(self, runs: range) -> Spec:
+        """Return the Spec of some of the runs, which keep their numbers, and with them their random numbers.
+
+        Which runs they are is not part of what the Spec describes, and is lost in its JSON form and by `replace`.
+
+        Args:
+            runs: consecutive numbers of runs.
+
+        Returns:
+            A Spec with as many seeds.
+
+        """
+        some, start = slice(runs.start, runs.stop), self.start
+        if start is not None:
+            weights, bias = (
+                each if each is None or np.ndim(each) == shared else each[some]
+                for each, shared in ((start.weights, 2), (start.bias, 1))
+            )
+            start = Start(weights, bias)
+        chosen = self.replace(seeds=len(runs), start=start) if start is not None else self.replace(seeds=len(runs))
+        vars(chosen)["_first_run"] = runs.start
+        return chosen
+
     def to_json(self) -> dict[str, Any]:
         """Describe the Spec as dictionaries that JSON can hold, defaults included.
 
