@@ -20,7 +20,7 @@ def run():
 
 
 def test_polytopes_are_counted_by_name(run):
-    square = {"polytope": "square", "runs": "2", "share": "67%"}
+    square = {"polytope": "square (2 digons)", "runs": "2", "share": "67%"}
     assert polytopes_found(run) == [square, {"polytope": "triangle", "runs": "1", "share": "33%"}]
     assert polytopes_found(run, most=1) == [square, {"polytope": "1 others", "runs": "1", "share": "33%"}]
 

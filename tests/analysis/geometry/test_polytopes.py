@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tegum.analysis.geometry import polytopes
-from tegum.analysis.geometry.measures import dimensionality, tegum_factors
+from tegum.analysis.geometry.measures import TOLERANCE, dimensionality, tegum_factors
 from tegum.analysis.geometry.polytopes import (
     LEVELS,
     SHAPES,
@@ -275,7 +276,7 @@ class TestPolytopeNames:
         ("names", "whole", "spelt"),
         [
             (["digon"], "digon", "digon"),
-            (["digon"] * 2, "square", "2 × digon"),
+            (["digon"] * 2, "square (2 digons)", "2 × digon"),
             (["digon"] * 3, "octahedron", "3 × digon"),
             (["digon"] * 5, "5-orthoplex (5 digons)", "5 × digon"),
             (["digon", "triangle"], "triangle ⊕ digon", "triangle ⊕ digon"),
@@ -357,3 +358,63 @@ def test_bad_input_is_refused_in_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}") as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def bent(*degrees: float) -> np.ndarray:
+    angles = np.deg2rad(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+class TestDeformed:
+    @pytest.mark.parametrize("turned", [0, 5, 12, 20, 24])
+    def test_a_pentagon_with_one_feature_turned(self, turned):
+        """Up to a deformation of (1 − cos 72°)/2 = 0.345; at 23° it is cos 49° − cos 72° = 0.347."""
+        rng = np.random.default_rng(0)
+        W = rng.permutation(1.3 * bent(turned, 72, 144, 216, 288)) @ turn(rng, 2)
+        [factor] = name_polytope(W, deformed=True).factors
+        expected = max(np.cos(np.deg2rad(72 - turned)) - np.cos(np.deg2rad(72)), 0.0)
+        if turned == 24:
+            assert (factor.name, factor.deformation) == ("5 features in 2 dimensions", None)
+            return
+        assert factor.name == ("pentagon" if expected <= TOLERANCE else "deformed pentagon")
+        # The angle on the other side changes less: cos 72° − cos 92°, and the far ones even less.
+        np.testing.assert_allclose(
+            factor.deformation, max(expected, np.cos(np.deg2rad(72)) - np.cos(np.deg2rad(72 + turned))), atol=1e-12
+        )
+        assert factor.ideal == Fraction(2, 5)
+
+    def test_the_matching_is_the_best_of_all(self):
+        """Against every permutation, of which there are 120 and 720."""
+        rng = np.random.default_rng(1)
+        for shape in (polytopes.regular_polygon(5), polytopes.SHAPES["triangular prism"], polytopes.simplex(5)):
+            ideal = shape.vectors @ shape.vectors.T
+            for size in (0.1, 0.3, 1.0):
+                rows = shape.vectors + size * rng.normal(size=shape.vectors.shape)
+                rows = rng.permutation(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+                best = min(
+                    np.abs(rows @ rows.T - ideal[np.ix_(order, order)]).max()
+                    for order in map(list, itertools.permutations(range(shape.count)))
+                )
+                np.testing.assert_allclose(polytopes._deformation(rows @ rows.T, ideal, np.inf), best, rtol=1e-12)
+
+    def test_norms_do_not_count_and_factors_stand_alone(self):
+        pentagon = bent(0, 72, 144, 216, 288) * np.array([[1.0], [1.0], [0.6], [1.0], [1.0]])
+        both = np.zeros((7, 3))
+        both[:5, :2], both[5:, 2] = pentagon, [1.0, -1.0]
+        assert name_polytope(both).name == "5 features in 2 dimensions ⊕ digon"
+        found = name_polytope(both, deformed=True)
+        assert found.name == "deformed pentagon ⊕ digon"
+        np.testing.assert_allclose([factor.deformation for factor in found.factors], 0, atol=1e-12)
+        assert polytope_names(both[None], deformed=True).tolist() == [found.name]
+
+    def test_strict_names_stay_and_random_weights_have_none(self):
+        rng = np.random.default_rng(2)
+        for shape in polytopes.SHAPES.values():
+            W = shape.vectors + 0.01 * rng.normal(size=shape.vectors.shape)
+            assert name_polytope(W, deformed=True).name == name_polytope(W).name
+        W = rng.normal(size=(10, 12, 4))
+        assert not any("deformed" in name for name in polytope_names(W, deformed=True))
+
+    def test_a_large_factor_takes_no_long_search(self):
+        W = np.random.default_rng(3).normal(size=(60, 20))
+        assert "features in" in name_polytope(W, tolerance=0.05, deformed=True).name

@@ -10,8 +10,14 @@ their principal component (a + b + …)/√k, ΣW_i/√k. The name says so: "dig
 holds the same number of features, "pentagon with 1 collapsed pair" if not, "collapsed pair" if they are alone.
 
 The name of the whole joins its factors by ⊕, the tegum product; equal factors are counted, the most frequent first
-and then the larger: "3 × digon ⊕ triangle". Factors that are all digons have a name of their own: two are a square,
-three an octahedron, five a "5-orthoplex (5 digons)".
+and then the larger: "3 × digon ⊕ triangle". Factors that are all digons have a name of their own: two are a "square (2
+digons)", three an octahedron, five a "5-orthoplex (5 digons)".
+
+On request a factor without a strict name has that of the nearest shape with as many vectors: "deformed pentagon". Its
+deformation is the largest difference of a cosine from that of the shape, in the best matching of features with vectors.
+A factor is a deformed shape as long as every cosine is nearer to its own ideal than to any other of the shape, or to
+that of collapsed features: by less than half the smallest gap between 1 and the different cosines of the shape. Norms
+do not count, so that features on their way in or out have a place.
 """
 
 from __future__ import annotations
@@ -43,6 +49,12 @@ COMPARABLE_NORMS = 0.7
 
 DIVERGED = "diverged"
 """The name of a matrix with an entry that is not finite."""
+
+_UNNAMED = "features in"
+"""What every name of a factor by its numbers contains."""
+
+_MOST_TRIED = 5_000
+"""Partial matchings that are tried; beyond them the best one so far counts, and the deformation is an upper bound."""
 
 _SIMPLICES = {1: "point", 2: "digon", 3: "triangle", 4: "tetrahedron"}
 _POLYGONS = {3: "triangle", 4: "square", 5: "pentagon", 6: "hexagon", 7: "heptagon", 8: "octagon"}
@@ -91,6 +103,9 @@ class Factor:
     ideal: Fraction | None
     """The dimensionality of each feature in the ideal shape, divided among collapsed features; None if there is none.
     """
+    deformation: float | None = None
+    """The largest difference of a cosine from that of the shape of its name; None if there is none, or unless deformed
+    shapes were asked for."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +245,7 @@ def name_polytope(
     tolerance: float = TOLERANCE,
     threshold: float = 0.5,
     scale: float | None = None,
+    deformed: bool = False,
 ) -> Polytope:
     """Name the polytope that a weight matrix forms, and its tegum factors.
 
@@ -242,6 +258,8 @@ def name_polytope(
         tolerance: the largest difference of a cosine from its ideal, in [0, 1).
         threshold: the fraction of the scale that a represented row must reach, as in `represented`.
         scale: the norm of a fully represented feature, as in `represented`.
+        deformed: whether to name factors that are no shape within the tolerance after the nearest shape ("deformed
+            pentagon"), and to compute deformations.
 
     Returns:
         The polytope. A diverged matrix is named "diverged" and has no factors; a matrix of zeros is named "nothing
@@ -259,6 +277,14 @@ def name_polytope(
         >>> octahedron.name, octahedron.product, octahedron.factors[0].ideal
         ('octahedron', '3 × digon', Fraction(1, 2))
 
+        A pentagon of which one feature is turned by 20°: cos 52° is 0.31 more than cos 72°.
+
+        >>> angles = np.deg2rad([20, 72, 144, 216, 288])
+        >>> bent = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        >>> factor = tg.name_polytope(bent, deformed=True).factors[0]
+        >>> tg.name_polytope(bent).name, factor.name, round(factor.deformation, 2)
+        ('5 features in 2 dimensions', 'deformed pentagon', 0.31)
+
     """
     given: Any = weights
     if hasattr(given, "dims"):
@@ -272,12 +298,16 @@ def name_polytope(
         raise ValueError(f"name_polytope(weights of shape {given.shape}): {rule}")
     _check("name_polytope", given, tolerance)
     geometry.check_representation("name_polytope", threshold, scale)
-    return _polytope(given, tolerance, threshold, scale)
+    return _polytope(given, tolerance, threshold, scale, deformed)
 
 
 @refusing
 def polytope_names(
-    weights: Kind, tolerance: float = TOLERANCE, threshold: float = 0.5, scale: float | None = None
+    weights: Kind,
+    tolerance: float = TOLERANCE,
+    threshold: float = 0.5,
+    scale: float | None = None,
+    deformed: bool = False,
 ) -> Kind:
     """Name the polytopes that many weight matrices form, such as all runs at all steps of a trajectory.
 
@@ -286,6 +316,8 @@ def polytope_names(
         tolerance: the largest difference of a cosine from its ideal, in [0, 1).
         threshold: the fraction of the scale that a represented row must reach, as in `represented`.
         scale: the norm of a fully represented feature, as in `represented`.
+        deformed: whether to name factors that are no shape within the tolerance after the nearest shape ("deformed
+            pentagon"), and to compute deformations.
 
     Returns:
         Names as text, shape (...), as `name_polytope` gives them.
@@ -307,12 +339,14 @@ def polytope_names(
     measure = geometry.ArrayMeasure("polytope", "name of the polytope", dims=(), dtype=object, undefined=DIVERGED)
 
     def kernel(W: Float[np.ndarray, "matrix feature hidden"]) -> np.ndarray:
-        return np.array([_polytope(matrix, tolerance, threshold, scale).name for matrix in W], object)
+        return np.array([_polytope(matrix, tolerance, threshold, scale, deformed).name for matrix in W], object)
 
     return measure.of(kernel, weights, call="polytope_names").astype(str)
 
 
-def _polytope(W: np.ndarray, tolerance: float, threshold: float, scale: float | None) -> Polytope:
+def _polytope(
+    W: np.ndarray, tolerance: float, threshold: float, scale: float | None, deformed: bool = False
+) -> Polytope:
     measured = geometry.dimensionality(W)
     present = np.flatnonzero(geometry.represented(W, threshold, scale))
     if np.isnan(measured).any():
@@ -328,10 +362,12 @@ def _polytope(W: np.ndarray, tolerance: float, threshold: float, scale: float | 
         features = present[sorted(feature for group in groups for feature in group)]
         name, dimension, ideal = _described(rows[own], [len(group) for group in groups], tolerance)
         mean = measured[features].mean().item()
-        factors.append(Factor(name, tuple(features.tolist()), dimension, mean, ideal))
+        named = _nearest(rows[own], name, ideal, [len(group) for group in groups]) if deformed else (name, ideal, None)
+        factors.append(Factor(named[0], tuple(features.tolist()), dimension, mean, *named[1:]))
     digons = len(factors) if {factor.name for factor in factors} == {"digon"} else 0
     name = orthoplex(digons).name if digons else _product(factors)
-    name += f" ({digons} digons)" if digons > max(_ORTHOPLEXES) else ""
+    # A square is also the name of its corners alone, and which two digons cross is not seen in it.
+    name += f" ({digons} digons)" if digons == 2 or digons > max(_ORTHOPLEXES) else ""
     return Polytope(name, tuple(factors), tuple(np.setdiff1d(range(len(W)), present).tolist()))
 
 
@@ -363,7 +399,7 @@ def _described(
             name = _group_name(size) if shape.count == 1 else f"{name} of {_group_name(size, 's')}"
         return name, dimension, shape.dimensionality / size
     groups = Counter(size for size in sizes if size > 1)
-    name = shape.name if shape else f"{sum(sizes)} features in {dimension} dimension{'s' * (dimension > 1)}"
+    name = shape.name if shape else f"{sum(sizes)} {_UNNAMED} {dimension} dimension{'s' * (dimension > 1)}"
     parts = [f"{groups[size]} {_group_name(size, 's' * (groups[size] > 1))}" for size in sorted(groups)]
     return f"{name} with {' and '.join(parts)}" if parts else name, dimension, None
 
@@ -392,6 +428,62 @@ def _match(vectors: Float[np.ndarray, "feature hidden"], tolerance: float) -> Sh
         if distances[nearest] <= tolerance and _same_up_to_order(cosines, ideals[nearest], tolerance):
             return shapes[nearest]
     return None
+
+
+def _nearest(
+    rows: Float[np.ndarray, "direction hidden"], name: str, ideal: Fraction | None, sizes: list[int]
+) -> tuple[str, Fraction | None, float | None]:
+    """The name, ideal dimensionality and deformation of a factor, from the nearest shape if it has no strict name."""
+    cosines = _unit(rows) @ _unit(rows).T
+    shapes, ideals, _ = _catalogue(len(rows))
+    entries = np.sort(cosines, axis=None)
+    # No matching is better than that of sorted cosines: once one has been found, most shapes are ruled out.
+    bounds = np.abs(np.sort(ideals.reshape(len(ideals), entries.size)) - entries).max(-1)
+    least, found = np.inf, None
+    for at in np.argsort(bounds, kind="stable").tolist():
+        if bounds[at] < least and (distance := _deformation(cosines, ideals[at], least)) < least:
+            least, found = distance, at
+    if found is None:
+        return name, ideal, None
+    shape = shapes[found]
+    if _UNNAMED not in name:
+        return name, ideal, float(least)
+    gap = np.diff(np.unique(np.append(ideals[found].round(9), 1.0))).min(initial=2.0)
+    if least >= gap / 2 or max(sizes) > 1:
+        return name, ideal, None
+    return f"deformed {shape.name}", shape.dimensionality, float(least)
+
+
+def _deformation(cosines: np.ndarray, ideal: np.ndarray, least: float) -> float:
+    """The largest difference of a cosine from its ideal in the best matching, if it is below `least`."""
+    n, tried = len(cosines), 0
+    rows = np.abs(np.sort(cosines)[:, None] - np.sort(ideal)[None]).max(-1)
+    # The feature that fits worst first, as its place decides most; all vectors of a shape are alike.
+    order = np.argsort(-rows.min(1), kind="stable").tolist()
+    chosen: list[int] = []
+
+    def extend(largest: float) -> None:
+        nonlocal least, tried
+        tried += 1
+        placed = len(chosen)
+        if placed == n:
+            least = largest
+            return
+        costs = rows[order[placed]].copy()
+        if placed:
+            differences = np.abs(ideal[:, chosen] - cosines[order[placed], order[:placed]])
+            costs = np.maximum(costs, differences.max(-1))
+        for vector in [0] if not placed else np.argsort(costs, kind="stable").tolist():
+            cost = max(largest, float(costs[vector]))
+            if cost >= least or tried > _MOST_TRIED:
+                return
+            if vector not in chosen:
+                chosen.append(vector)
+                extend(cost)
+                chosen.pop()
+
+    extend(0.0)
+    return least
 
 
 def _same_up_to_order(cosines: np.ndarray, ideal: np.ndarray, tolerance: float) -> bool:
