@@ -33,6 +33,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_directions_are_normalised_and_centred(folder: Path):
+    args = "--key", "decoder", "--normalise", "--centre", "--out", "prepared"
+    code, out, err = tegum("analyse", "w.safetensors", *args, cwd=folder)
+    assert code == 0, err
+    assert "mean_norm" in out
+    found = xr.open_zarr(folder / "prepared" / "measures.zarr", consolidated=False).load()
+    assert found.identical(tg.analyse(W, normalise=True, centre=True))
+    told = json.loads((folder / "prepared" / "summary.json").read_text())
+    assert (told["normalise"], told["centre"]) == (True, True)
+
+
 def test_a_table_and_a_folder(folder: Path):
     args = "analyse", "w.safetensors", "--key", "decoder", "--activations", "x.npz", "--features", "0", "--out", "out"
     code, out, err = tegum(*args, cwd=folder)

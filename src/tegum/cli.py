@@ -299,6 +299,8 @@ def analyse(
     companions: Annotated[int, Whole] = 8,
     threshold: float = 0.5,
     neighbours: bool = True,
+    normalise: Annotated[bool, Parameter(negative="")] = False,
+    centre: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -324,6 +326,10 @@ def analyse(
         A feature is represented if its norm is at least this fraction of the largest.
     neighbours
         Whether to search for each feature's neighbours, which takes minutes for 100,000 features.
+    normalise
+        Scale every direction to unit norm first.
+    centre
+        Subtract the mean direction first; with --normalise, that of unit directions, which are then scaled again.
     out
         A folder for summary.json, measures.zarr and the figure (PNG, SVG).
 
@@ -358,6 +364,8 @@ def analyse(
             neighbours=neighbours,
             features=list(features) or None,
             companions=companions,
+            normalise=normalise,
+            centre=centre,
         )
     if target is None or out is None:
         terminal.analysis(str(weights), found)

@@ -172,6 +172,9 @@ class Description(BaseModel, metaclass=_DescriptionMeta):
             if field.is_required() or getattr(self, name) != field.default:
                 yield name, getattr(self, name)
 
+    def __str__(self) -> str:
+        return repr(self)
+
     def _repr_html_(self) -> str:
         return html_table(type(self).__name__, [(str(name), _in_table(value)) for name, value in self.__repr_args__()])
 
@@ -317,8 +320,9 @@ def _in_table(value: Any) -> str:
 
 
 def _in_order(description: Any) -> list[str]:
-    """The names of the fields, first those that may be given without their names."""
-    return sorted(description.__pydantic_fields__, key=lambda name: name not in description.positional)
+    """The names of the fields, first those that may be given without their names, in that order."""
+    fields = description.__pydantic_fields__
+    return list(dict.fromkeys([*(name for name in description.positional if name in fields), *fields]))
 
 
 def _signature(fields: Mapping[str, FieldInfo], positional: tuple[str, ...]) -> Signature:

@@ -28,6 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast, final
 
+from tegum.core.reprs import html_table
 from tegum.data.results import SUMMARY
 from tegum.experiments.reporting import Measure, check_key
 from tegum.experiments.varied import Range, refuse
@@ -164,6 +165,16 @@ class Summary:
         if self.source is None:
             del found["source"]
         return found
+
+    def __repr__(self) -> str:
+        met = sum(criterion.passed for criterion in self.criteria)
+        return f"<Summary of {self.name} ({self.size}): {self.verdict}, {met} of {len(self.criteria)} criteria met>"
+
+    def _repr_html_(self) -> str:
+        rows = [("claim", self.claim), ("verdict", self.verdict)]
+        rows += [("✓" if criterion.passed else "✗", criterion.text) for criterion in self.criteria]
+        rows.append(("files", ", ".join(map(str, self.files))))
+        return html_table(f"{self.name} ({self.size})", rows)
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Summary:

@@ -247,6 +247,64 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, float(found.tot
 """
 
 
+def prepared(W: np.ndarray, normalise: bool, centre: bool) -> np.ndarray:
+    """What `normalise` and `centre` say, in NumPy."""
+    W = W.astype(np.float64)
+    there = np.linalg.norm(W, axis=1) > 0
+
+    def unit(rows: np.ndarray) -> np.ndarray:
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    rows = unit(W[there]) if normalise else W[there]
+    rows = rows - rows.mean(0) if centre else rows
+    W[there] = unit(rows) if normalise else rows
+    return W
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("normalise", "centre"), [(True, False), (False, True), (True, True)])
+def test_directions_of_unit_norm_and_without_their_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalise: bool, centre: bool, dtype: Any, mapped: bool
+):
+    monkeypatch.setattr(embeddings, "BLOCK_ELEMENTS", 64)
+    rng = np.random.default_rng(0)
+    W = (rng.normal(size=(40, 8)) * rng.uniform(0.2, 5, size=(40, 1)) + 1.5).astype(dtype)
+    W[[3, 17]] = 0
+    given = W
+    if mapped:
+        np.save(tmp_path / "W.npy", W)
+        given = np.load(tmp_path / "W.npy", mmap_mode="r")
+    found, wanted = tg.analyse(given, normalise=normalise, centre=centre), tg.analyse(prepared(W, normalise, centre))
+    rtol = 1e-10 if dtype == np.float64 else 2e-5
+    for name in ("norm", "dimensionality", "opposite_cosine", "spectrum", "effective_rank", "cosine_quantile"):
+        assert_allclose(found[name], wanted[name], rtol=rtol, atol=rtol)
+    assert_array_equal(found.nearest, wanted.nearest)
+    assert found.attrs["normalise"] == normalise
+    if normalise:
+        assert_allclose(found.norm, np.where(W.any(1), 1.0, 0.0), rtol=rtol)
+    if centre:
+        rows = prepared(W, normalise, False)[W.any(1)]
+        assert_allclose(found.mean_norm, np.linalg.norm(rows.mean(0)), rtol=rtol)
+    assert ("mean_norm" in found) == centre
+    told = analysis.summary(found)
+    assert (told["normalise"], told["centre"]) == (normalise, centre)
+    assert_array_equal(given, W)
+
+
+def test_centring_is_told_by_what_is_left():
+    """Directions around an offset are alike; without it a simplex is left, whose features have 4/5 of a dimension."""
+    corners = rotated(simplex(5).vectors, 6)
+    offset = 3 * np.linalg.svd(corners)[2][-1]
+    assert tg.analyse(corners + offset).dimensionality.max() < 0.75
+    found = tg.analyse(corners + offset, centre=True)
+    assert_allclose(found.dimensionality, 4 / 5)
+    assert_allclose(found.mean_norm, 3)
+    # The only direction is its own mean, and nothing is left of it.
+    assert tg.analyse(np.ones((3, 2)), normalise=True, centre=True).norm.values.tolist() == [0, 0, 0]
+    assert tg.analyse(np.zeros((3, 2)), normalise=True, centre=True).norm.values.tolist() == [0, 0, 0]
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_directions_fit_in_four_gigabytes(tmp_path: Path):
     random = np.random.default_rng(6)

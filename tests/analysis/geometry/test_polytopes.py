@@ -368,7 +368,7 @@ def bent(*degrees: float) -> np.ndarray:
 class TestDeformed:
     @pytest.mark.parametrize("turned", [0, 5, 12, 20, 24])
     def test_a_pentagon_with_one_feature_turned(self, turned):
-        """Up to a deformation of (1 − cos 72°)/2 = 0.345; at 23° it is cos 49° − cos 72° = 0.347."""
+        """Up to a deformation of (1 − cos 72°)/2 = 0.345; at 20° it is cos 72° − cos 92° = 0.344."""
         rng = np.random.default_rng(0)
         W = rng.permutation(1.3 * bent(turned, 72, 144, 216, 288)) @ turn(rng, 2)
         [factor] = name_polytope(W, deformed=True).factors
@@ -377,7 +377,7 @@ class TestDeformed:
             assert (factor.name, factor.deformation) == ("5 features in 2 dimensions", None)
             return
         assert factor.name == ("pentagon" if expected <= TOLERANCE else "deformed pentagon")
-        # The angle on the other side changes less: cos 72° − cos 92°, and the far ones even less.
+        # One neighbour comes nearer and the other goes further; the far ones change less.
         np.testing.assert_allclose(
             factor.deformation, max(expected, np.cos(np.deg2rad(72)) - np.cos(np.deg2rad(72 + turned))), atol=1e-12
         )

@@ -39,6 +39,8 @@ def analyse(
     features: Sequence[int] | None = None,
     companions: int = 8,
     key: int = 0,
+    normalise: bool = False,
+    centre: bool = False,
     progress: bool | geometry.Progress | None = True,
 ) -> xr.Dataset:
     """Measure the geometry of feature directions that you bring, with activations also their co-activation.
@@ -65,6 +67,9 @@ def analyse(
             among those active in at least 100 samples.
         companions: the number of most correlated features that are listed for each feature.
         key: the seed of the random samples.
+        normalise: whether directions are first scaled to unit norm, so that all count alike.
+        centre: whether the mean direction is first subtracted from all of them; with `normalise` it is the mean of
+            unit directions, and what is left is scaled to unit norm again. Rows of zeros stay, and count for nothing.
         progress: whether to show progress, as in `train`; or a function that is called with the name of the present
             part and the fraction of it that is done.
 
@@ -98,11 +103,16 @@ def analyse(
             f"analyse(activations of shape {x.shape}): activations must have {n} columns, one for each row of weights"
         )
     _check_features(features, x, n)
-    largest = geometry.peak(W, "analyse")
+    largest, mean = geometry.peak(W, "analyse"), 0.0
+    if normalise or centre:
+        W, mean = geometry.directions(W, largest, normalise=normalise, centre=centre, call="analyse(weights)")
+        largest = geometry.peak(W, "analyse")
     # What may be refused comes first, and what takes long after it.
     with shown(progress, Phases(f"analysing {n:,} × {W.shape[1]:,}"), "analyse") as report:
         activity = {} if x is None else _activity(W, x, features, companions, key, report)
         measured = _geometry(W, largest, threshold, scale, neighbours, key, report) | activity
+    if centre:
+        measured["mean_norm"] = (), mean, "norm of the mean direction, which was subtracted"
     names = {
         "feature": ("feature", np.arange(n), "number of the feature"),
         "axis": ("axis", np.arange(len(measured["spectrum"][1])), "number of the principal axis"),
@@ -116,6 +126,8 @@ def analyse(
             "threshold": threshold,
             "scale": "the longest row" if scale is None else scale,
             "key": key,
+            "normalise": normalise,
+            "centre": centre,
             "dtype": str(W.dtype),
         },
     )
@@ -243,7 +255,7 @@ def summary(found: xr.Dataset) -> dict[str, Any]:
         found: what `analyse` returned.
 
     Returns:
-        The probabilities of the quantiles, and the measures by name.
+        What was done to the directions, the probabilities of the quantiles, and the measures by name.
 
     """
     numbers: dict[str, Any] = {}
@@ -267,7 +279,8 @@ def summary(found: xr.Dataset) -> dict[str, Any]:
                 },
             }
         numbers[str(name)] = described | {"meaning": meaning}
-    return {"quantiles": list(QUANTILES), "measures": numbers}
+    prepared = {name: bool(found.attrs.get(name, False)) for name in ("normalise", "centre")}
+    return prepared | {"quantiles": list(QUANTILES), "measures": numbers}
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Float64, Int, Real
 
 from tegum.analysis.geometry.measures import LARGEST_WEIGHT, ZERO_TOLERANCE
 from tegum.core import lapack
+from tegum.core.limits import check_memory
 
 BLOCK_ELEMENTS = 2**22
 """The most elements in a block of rows: 32 MiB in float64."""
@@ -69,6 +70,55 @@ def peak(weights: Weights, call: str) -> float:
             raise ValueError(f"{call}(weights): weights must be finite numbers of at most 1e70, and row {row} is not")
         largest = max(largest, float(block.max()))
     return largest
+
+
+def directions(
+    weights: Weights, largest: float, *, normalise: bool, centre: bool, call: str
+) -> tuple[Real[np.ndarray, "feature hidden"], float]:
+    """A copy with the mean direction subtracted, and every direction of unit norm; zero rows stay zero.
+
+    Args:
+        weights: shape (n, m).
+        largest: the largest |entry|.
+        normalise: whether rows are divided by their norms; with `centre` before the mean is taken, and again after it
+            is subtracted.
+        centre: whether the mean of the rows that are not zero is subtracted from them.
+        call: what an error begins with.
+
+    Returns:
+        The copy, float64 if the weights are in more than single precision and otherwise float32, and the norm of the
+        mean (0 if it is not subtracted).
+
+    Raises:
+        ValueError: the copy does not fit into memory.
+
+    """
+    n, m = weights.shape
+    dtype = np.dtype(np.float64 if weights.dtype.itemsize > 4 or weights.dtype.kind in "iu" else np.float32)
+    check_memory(call, f"a copy of {n:,} × {m:,} directions", n * m * dtype.itemsize, "fewer fit")
+    unit = largest if largest > 0 else 1.0
+    found, norms, mean = np.empty((n, m), dtype), np.zeros(n), np.zeros(m)
+    for part in blocks(n, m):
+        norms[part] = np.linalg.norm(np.asarray(weights[part], np.float64) / unit, axis=1)
+    there = norms > ZERO_TOLERANCE * norms.max()
+
+    def scaled(part: slice) -> Float64[np.ndarray, "row hidden"]:
+        divisor = norms[part] if normalise else np.ones(part.stop - part.start)
+        rows = np.asarray(weights[part], np.float64) / unit
+        return np.divide(rows, divisor[:, None], out=np.zeros_like(rows), where=there[part, None])
+
+    if centre:
+        for part in blocks(n, m):
+            mean += scaled(part).sum(0)
+        mean /= max(int(there.sum()), 1)
+    for part in blocks(n, m):
+        rows = np.where(there[part, None], scaled(part) - mean, 0.0)
+        if normalise:
+            # A direction that is the mean itself has none left.
+            lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+            rows = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > ZERO_TOLERANCE)
+        found[part] = rows if normalise else rows * unit
+    return found, float(np.linalg.norm(mean)) * (1.0 if normalise else unit)
 
 
 def shares(weights: Weights, largest: float, progress: Progress) -> Shares:

@@ -37,6 +37,7 @@ from tegum.analysis.geometry import measures as geometry
 from tegum.analysis.geometry.measures import TOLERANCE, Kind
 from tegum.core.arguments import refusing
 from tegum.core.limits import check_memory
+from tegum.core.reprs import html_table
 
 if TYPE_CHECKING:
     import xarray
@@ -128,6 +129,27 @@ class Polytope:
     def dimension(self) -> int:
         """The sum of the factors' dimensions."""
         return sum(factor.dimension for factor in self.factors)
+
+    def __repr__(self) -> str:
+        spelt = f" = {self.product}" if self.factors and self.product != self.name else ""
+        return f"<Polytope: {self.name}{spelt}, {self._counts()}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                factor.name,
+                f"features {', '.join(map(str, factor.features))}; dimensionality {factor.dimensionality:.4g}"
+                + ("" if factor.ideal is None else f" (ideal {factor.ideal})")
+                + ("" if factor.deformation is None else f"; deformation {factor.deformation:.2g}"),
+            )
+            for factor in self.factors
+        ]
+        return html_table(f"{self.name}: {self._counts()}", rows)
+
+    def _counts(self) -> str:
+        features = sum(len(factor.features) for factor in self.factors)
+        rest = f", {len(self.unrepresented)} not represented" if self.unrepresented else ""
+        return f"{features} features in {self.dimension} dimensions{rest}"
 
 
 def simplex(count: int) -> Shape:
@@ -277,13 +299,13 @@ def name_polytope(
         >>> octahedron.name, octahedron.product, octahedron.factors[0].ideal
         ('octahedron', '3 × digon', Fraction(1, 2))
 
-        A pentagon of which one feature is turned by 20°: cos 52° is 0.31 more than cos 72°.
+        A pentagon of which one feature is turned by 20°, so that a neighbour is at 92°: cos 72° is 0.34 more.
 
         >>> angles = np.deg2rad([20, 72, 144, 216, 288])
         >>> bent = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         >>> factor = tg.name_polytope(bent, deformed=True).factors[0]
         >>> tg.name_polytope(bent).name, factor.name, round(factor.deformation, 2)
-        ('5 features in 2 dimensions', 'deformed pentagon', 0.31)
+        ('5 features in 2 dimensions', 'deformed pentagon', 0.34)
 
     """
     given: Any = weights

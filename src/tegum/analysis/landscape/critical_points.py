@@ -34,6 +34,7 @@ from tegum.core import lapack
 from tegum.core.arguments import refusing
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.model import Activation
+from tegum.core.reprs import html_table
 from tegum.core.threads import serial_blas
 from tegum.data.schema import described_by
 
@@ -151,6 +152,23 @@ class CriticalPoint:
             unstable = ", unstable" if self.unstable else ""
             return f"undecided ({self.negative}–{self.negative + self.undecided}){unstable}"
         return f"saddle of index {self.negative}" if self.negative else "minimum"
+
+    def __repr__(self) -> str:
+        n, m = self.weights.shape
+        return f"<CriticalPoint: {self}, loss {self.loss:.6g}, n = {n}, m = {m}>"
+
+    def _repr_html_(self) -> str:
+        curvatures = self.eigenvalues
+        rows = [
+            ("features, n", self.weights.shape[0]),
+            ("hidden dimensions, m", self.weights.shape[1]),
+            ("loss", f"{self.loss:.8g} ± {self.loss_error:.1g}"),
+            ("gradient", f"{self.gradient_norm:.2g} ± {self.gradient_error:.1g}"),
+            ("eigenvalues", f"{curvatures.min():.4g} … {curvatures.max():.4g}" if curvatures.size else "none"),
+            ("zero modes", self.zero_modes),
+            ("features on a kink", ", ".join(map(str, self.kinks)) or "none"),
+        ]
+        return html_table(f"Critical point: {self}", rows)
 
 
 @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +19,7 @@ from tegum.core.features.sets import (
 from tegum.core.features.tables import MixtureTable
 from tegum.core.jax_setup import check
 from tegum.core.limits import check_memory
+from tegum.core.reprs import html_table
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -81,6 +83,31 @@ class FeatureDistribution(Description):
         if not sets:
             raise ValueError("must hold at least one feature set")
         return tuple(sets)
+
+    def __repr__(self) -> str:
+        # Equal sets that follow one another are counted: [Correlated(size=2, density=0.1)] * 3.
+        parts: list[str] = []
+        alone: list[str] = []
+        for one, count in self._counted():
+            if count == 1:
+                alone.append(repr(one))
+                continue
+            parts += [f"[{', '.join(alone)}]"] * bool(alone)
+            parts.append(f"[{one!r}] * {count}")
+            alone = []
+        parts += [f"[{', '.join(alone)}]"] * bool(alone)
+        return f"{type(self).__name__}({' + '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (f"{count} × {type(one).__name__}", ", ".join(f"{name}={value!r}" for name, value in one.__repr_args__()))
+            for one, count in self._counted()
+        ]
+        return html_table(f"{type(self).__name__}: {self.n} features", rows)
+
+    def _counted(self) -> list[tuple[FeatureSet, int]]:
+        """Sets that follow one another and are equal, with their number."""
+        return [(one, sum(1 for _ in equal)) for one, equal in itertools.groupby(self.sets)]
 
     @classmethod
     def inner_keys(cls) -> set[str]:

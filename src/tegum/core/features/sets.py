@@ -10,7 +10,7 @@ data out as its `arrays`, and compiled programs depend only on their shapes (`tr
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -110,9 +110,6 @@ class FeatureSet(Description, abc.ABC):
     @model_serializer(mode="wrap")
     def _with_kind(self, fields: Any) -> dict[str, Any]:
         return {"kind": self.kind, **fields(self)}
-
-    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        yield from ((name, getattr(self, name)) for name in self.positional)
 
     @property
     @abc.abstractmethod
