@@ -62,10 +62,10 @@ cases = {
     ),
     "Snapshots(count=1000000000): the numbers of the recorded steps": lambda: tg.Snapshots(count=huge).at(10 * huge),
     "rates(start=0, stop=1000000000000): the rates": lambda: Sampled(steps=10**12).rates(0, 10**12),
-    "Independent(count=1000000, density=0.1, importance=1.0): the second moments": (
+    "Independent(count=1000000, density=0.1): the second moments": (
         lambda: tg.Independent(10**6, 0.1).second_moment()
     ),
-    "Anticorrelated(size=1000000, density=0.1, importance=1.0): the table": (
+    "Anticorrelated(size=1000000, density=0.1): the table": (
         lambda: tg.Anticorrelated(10**6, 0.1).table()
     ),
     "FeatureDistribution(n=1000000): the second moments": (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tegum.data.schema import described_by, trajectory
-from tegum.training.spec.grid import Grid, one_type
+from tegum.training.spec.labels import one_type
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,6 +49,8 @@ def dataset(
         seconds: wall time of the training.
 
     """
+    from tegum.training.spec.grid import Grid
+
     grid = specs if isinstance(specs, Grid) else None
     several = grid is not None or len(specs) > 1
     outer = grid.shape if grid is not None else (len(specs),) if several else ()
@@ -97,6 +99,8 @@ def dataset(
 
 def provenance(specs: Sequence[Spec], engine: str, threads: int, seconds: float) -> dict[str, Any]:
     """The attributes that say what was trained, by which code and where."""
+    from tegum.training.spec.grid import Grid
+
     descriptions = [spec.to_json() for spec in specs]
     several = isinstance(specs, Grid) or len(specs) > 1
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ import numpy as np
 
 from tegum.core.description import Description, plain, short, short_keys
 from tegum.core.reprs import html_table
-from tegum.core.words import nearest
+from tegum.core.words import closest, nearest
 from tegum.data.schema import FIELDS, GRID, SPEC, SPEC_HASH
+from tegum.training.spec.labels import one_type
 from tegum.training.spec.spec import Spec
 
 _MOST = 100_000
@@ -195,7 +195,9 @@ def _varied(name: Any, given: Any, keys: Mapping[str, str]) -> dict[str, tuple[A
     for key, values in several.items():
         whole = key if isinstance(key, str) and "." in key else keys.get(key) if isinstance(key, str) else None
         if whole is None:
-            raise ValueError(f"{call}: there is no key {short(key)}; {nearest(str(key), keys)}")
+            near = closest(str(key), keys)
+            hint = f"did you mean {near!r}?" if near else "a key is one of a Spec, such as density, importance or rate"
+            raise ValueError(f"{call}: there is no key {short(key)}; {hint}")
         if isinstance(values, str | bytes | Mapping | Description) or not isinstance(values, Iterable):
             raise ValueError(f"{call}: {key} must be a list of values")
         found[whole] = tuple(map(plain, values.tolist() if isinstance(values, np.ndarray) else values))
@@ -208,23 +210,6 @@ def _varied(name: Any, given: Any, keys: Mapping[str, str]) -> dict[str, tuple[A
         label = next(label for label, text in zip(labels, texts, strict=True) if texts.count(text) > 1)
         raise ValueError(f"{call}: the value {short(label)} is given twice; values must differ, to be selected by")
     return found
-
-
-def one_type(values: list[Any]) -> list[Any]:
-    """Values as one coordinate holds them: numbers, with NaN for None, or booleans; anything else as text."""
-    if all(isinstance(value, bool) for value in values):
-        return values
-    if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
-        return [np.nan if value is None else value for value in values]
-    return ["" if value is None else value if isinstance(value, str) else _text(value) for value in values]
-
-
-def _text(value: Any, limit: int = 80) -> str:
-    """A value as JSON, or the digest of a long one."""
-    import hashlib
-
-    text = json.dumps(value)
-    return text if len(text) <= limit else f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _plain(value: Any) -> Any:
