@@ -198,18 +198,27 @@ def _varied(name: Any, given: Any, keys: Mapping[str, str]) -> dict[str, tuple[A
             near = closest(str(key), keys)
             hint = f"did you mean {near!r}?" if near else "a key is one of a Spec, such as density, importance or rate"
             raise ValueError(f"{call}: there is no key {short(key)}; {hint}")
-        if isinstance(values, str | bytes | Mapping | Description) or not isinstance(values, Iterable):
-            raise ValueError(f"{call}: {key} must be a list of values")
-        found[whole] = tuple(map(plain, values.tolist() if isinstance(values, np.ndarray) else values))
+        found[whole] = _listed(key, values, call)
     lengths = {len(values) for values in found.values()}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(f"{call}: there must be at least one value, and as many of each key that changes together")
-    labels = one_type(list(map(_plain, next(iter(found.values())))))
-    texts = [str(label) for label in labels]
-    if len(set(texts)) < len(texts):
-        label = next(label for label, text in zip(labels, texts, strict=True) if texts.count(text) > 1)
-        raise ValueError(f"{call}: the value {short(label)} is given twice; values must differ, to be selected by")
+    _check_labels(one_type(list(map(_plain, next(iter(found.values()))))), call)
     return found
+
+
+def _listed(key: Any, values: Any, call: str) -> tuple[Any, ...]:
+    if isinstance(values, str | bytes | Mapping | Description) or not isinstance(values, Iterable):
+        raise ValueError(f"{call}: {key} must be a list of values")
+    return tuple(map(plain, values.tolist() if isinstance(values, np.ndarray) else values))
+
+
+def _check_labels(labels: list[Any], call: str) -> None:
+    """Refuse values that selecting by value could not tell apart."""
+    seen: set[str] = set()
+    for label in labels:
+        if str(label) in seen:
+            raise ValueError(f"{call}: the value {short(label)} is given twice; values must differ, to be selected by")
+        seen.add(str(label))
 
 
 def _plain(value: Any) -> Any:
