@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -183,7 +184,8 @@ def show(path: Path) -> None:
     """
     from tegum.data.results import SUMMARY
 
-    if (path / SUMMARY).is_file():
+    # Where nothing can be seen, loading says so.
+    if os.path.isfile(path / SUMMARY):  # noqa: PTH113 (Path.is_file raises there)
         from tegum import screens
         from tegum.experiments import Summary
 
