@@ -452,6 +452,7 @@ class TestFollow:
         assert branch.at(0.72).index == 1
         assert str(change).startswith("1 eigenvalue(s) pass through zero at 0.71301")
 
+    @pytest.mark.quick_form  # It follows both branches round a fold.
     def test_fold(self):
         """Where the branch of unequal lengths turns back: ∇L = 0 and H v = 0, solved with the exact derivatives."""
         branch = follow(uneven(), "density", [0.71, 0.69], tol=1e-7)

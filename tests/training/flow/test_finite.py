@@ -67,6 +67,7 @@ def test_stiff_stretches_are_implicit_and_lead_to_the_same_end():
     np.testing.assert_allclose(other.recorded.loss[:, -1], one.recorded.loss[:, -1], rtol=1e-4)
 
 
+@pytest.mark.quick_form  # It trains four times.
 @pytest.mark.parametrize("solver", BOTH)
 def test_bits_depend_on_the_spec_and_the_seed_alone(runs, solver):
     sparse = spec(solver, x=scipy.sparse.csr_matrix(ROWS), seeds=2)
