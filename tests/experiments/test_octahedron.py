@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from result_files import beside_runs
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 from triangles import triangles
 
@@ -50,7 +51,7 @@ OCTAHEDRON = triangles(3**-0.5, np.pi)
 def test_it_writes_its_files_and_holds_in_part(quick, measured):
     summary, out, _ = quick
     stores = {f"{name}.zarr" for name in ("run", "dense", "turned", "continued", "dense-continued", "twins")}
-    files = {*stores, "octahedron.png", "octahedron.svg", "summary.json"}
+    files = {*stores, *beside_runs(EXPERIMENT)}
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
     passed = {criterion.key: criterion.passed for criterion in summary.criteria}

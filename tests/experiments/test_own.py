@@ -100,7 +100,7 @@ def test_a_file_is_run_and_gone_on_with_after_a_mistake_in_it(folder):
         assert text in shown
         assert text not in out
     result = folder / "falling-loss"
-    names = ["run.zarr", "ends.zarr", "falling-loss.png", "falling-loss.svg", "summary.json"]
+    names = ["run.zarr", "ends.zarr", "falling-loss.png", "falling-loss.svg", "findings.npz", "summary.json"]
     assert {path.name for path in result.iterdir()} == set(names)
     told = json.loads((result / "summary.json").read_text())
     assert (told["schema"], told["name"], told["files"]) == (3, "falling-loss", names)
