@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,8 +103,7 @@ def test_the_format_and_the_place_are_those_asked_for_and_nothing_is_replaced_un
         experiments.redraw(out, kind="png", style="dark_background")
     assert (out / "two.png").read_bytes() == before
     experiments.redraw(out, kind="png", style="dark_background", overwrite=True)
-    assert imread(out / "two.png")[0, 0, :3].max() == 1  # of their own Figure, made before the style could know
-    assert Path(out / "two.png").read_bytes() != before
+    assert imread(out / "two.png")[0, 0].tolist() == [0, 0, 0, 1]
 
 
 def test_what_cannot_be_drawn_again_is_refused_in_a_sentence(made, tmp_path):
@@ -160,7 +158,7 @@ def test_the_users_matplotlibrc_is_obeyed_by_draw_and_not_by_run(made, tmp_path)
         env=os.environ | {"MATPLOTLIBRC": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert f"wrote {tmp_path / 'mine.png'}" in done.stdout
+    assert str(tmp_path / "mine-more.png") in done.stdout.replace("\n", "")
     assert imread(tmp_path / "mine.png").shape[:2] == (100, 200)
 
 

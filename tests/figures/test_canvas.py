@@ -195,5 +195,5 @@ def test_a_look_of_the_users_is_obeyed_and_kept_by_its_figures():
 def test_a_look_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"draw x --width 40: width must lie in \[2.5, 20\], in inches"):
         style.users_look(40.0, None, "draw x")
-    with pytest.raises(ValueError, match=r"draw x --style dark_backgroun: .* dark_background"):
+    with pytest.raises(ValueError, match=r"draw x --style dark_backgroun: .*did you mean 'dark_background'"):
         style.users_look(3.4, "dark_backgroun", "draw x")

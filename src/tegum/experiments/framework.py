@@ -385,9 +385,12 @@ class Experiment(abc.ABC, Generic[Shown]):
             TypeError: `draw` returned no figures, or not as many as `further_figures` and the captions name.
 
         """
-        from matplotlib.figure import Figure as AnyFigure
+        from tegum.figures.style import drawing
 
-        made = self.draw(runs, findings)
+        with drawing():  # also for figures that are not made by tegum
+            from matplotlib.figure import Figure as AnyFigure
+
+            made = self.draw(runs, findings)
         figures = made if isinstance(made, tuple) else (made,)
         captions = findings.caption if isinstance(findings.caption, tuple) else (findings.caption,)
         names = self.figure_names

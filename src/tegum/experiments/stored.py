@@ -74,25 +74,20 @@ def load(content: bytes, home: str, call: str) -> Any:
             classes were others.
 
     """
+    damaged = ValueError(f"{call}: {FILE} is damaged, or was made by another version of the experiment")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
+    except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile):
+        raise damaged from None
+    try:
         structure = json.loads(held.pop(_STRUCTURE).tobytes())
         version = structure["version"]
         if version > VERSION:
             raise ValueError(f"{call}: {FILE} has version {version}; this version of tegum reads up to {VERSION}")
         return _Reader(home, held, call).read(structure["value"])
-    except (
-        KeyError,
-        TypeError,
-        IndexError,
-        AttributeError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
-        json.JSONDecodeError,
-    ):
-        raise ValueError(f"{call}: {FILE} is damaged, or was made by another version of the experiment") from None
+    except (KeyError, TypeError, IndexError, AttributeError, json.JSONDecodeError):
+        raise damaged from None
 
 
 @final
@@ -113,6 +108,8 @@ class _Writer:
         from tegum.core.features.distribution import FeatureDistribution
         from tegum.training.spec.spec import Spec
 
+        if hasattr(value, "to_zarr"):  # a Dataset is a mapping as well
+            return self._other(value, at)
         match value:
             case None | bool() | str():
                 return value

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
+import numpy as np
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -172,8 +174,8 @@ def users_look(width: float, name: str | None, call: str) -> Look:
 
 
 def _settable(mpl: ModuleType) -> list[str]:
-    """All settings except the backend: setting or reading it may ask for a display."""
-    return [key for key in mpl.rcParamsDefault if key != "backend"]
+    """All settings except those of the backend: setting or reading it may ask for a display."""
+    return [key for key in mpl.rcParamsDefault if not key.startswith("backend")]
 
 
 @contextmanager
@@ -321,11 +323,11 @@ def rendered(figure: Figure, kind: Kind, caption: str = "") -> bytes:
     }[kind]
     content = io.BytesIO()
     asked = current().settings.get("savefig.dpi", "figure")
-    dpi = RESOLUTION if asked == "figure" else asked
+    dpi = float(RESOLUTION if asked == "figure" else asked)
     options: dict[str, Any] = {"format": kind, "dpi": dpi, "metadata": metadata}
     with drawing():
         if caption:
-            with _captioned(figure, caption) as page:
+            with _captioned(figure, caption, dpi) as page:
                 figure.savefig(content, bbox_inches=page, **options)
         else:
             figure.savefig(content, **options)
@@ -333,9 +335,10 @@ def rendered(figure: Figure, kind: Kind, caption: str = "") -> bytes:
 
 
 @contextmanager
-def _captioned(figure: Figure, caption: str) -> Iterator[Any]:
+def _captioned(figure: Figure, caption: str, dpi: float) -> Iterator[Any]:
     """A context in which the figure has a caption below its lower edge; gives the page with both."""
-    # The layout is made for the figure alone, and then kept.
+    # The layout is made for the figure alone, at the resolution of the file, and then kept.
+    before, figure.dpi = figure.dpi, dpi
     figure.draw_without_rendering()
     engine = figure.get_layout_engine()
     figure.set_layout_engine("none")
@@ -348,6 +351,7 @@ def _captioned(figure: Figure, caption: str) -> Iterator[Any]:
         yield _with(figure, text)
     finally:
         text.remove()
+        figure.dpi = before
         for legend in moved:
             legend.set_bbox_to_anchor(None)  # pyright: ignore[reportArgumentType]
         if engine is not None:
@@ -372,5 +376,6 @@ def _with(figure: Figure, text: Any) -> Any:
     """The page of a figure with a text below it."""
     from matplotlib.transforms import Bbox
 
-    below = text.get_window_extent().y0 / figure.dpi - 0.1
-    return Bbox([[0.0, min(below, 0.0)], [figure.get_figwidth(), figure.get_figheight()]])
+    # Whole pixels at any usual resolution, so that the figure itself is not moved by a part of one.
+    below = 0.05 * np.floor((text.get_window_extent().y0 / figure.dpi - 0.1) / 0.05)
+    return Bbox([[0.0, min(float(below), 0.0)], [figure.get_figwidth(), figure.get_figheight()]])

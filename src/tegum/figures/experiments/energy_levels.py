@@ -63,7 +63,7 @@ def energy_levels(
             upper.legend(loc="upper left", ncols=2, columnspacing=1.0, borderaxespad=0.2)
         upper.set_xlabel("")
         _draw_loss(lower, loss, levels.sizes["feature"], drops)
-        scale_steps(lower, loss["step"].values, "square-root", "energy_levels")
+        scale_steps(lower, loss["step"].values, "square-root")
         first.align_ylabels((upper, lower))
         second = new_figure(4.6 if narrow else 2.7, layout="constrained")
         panels = second.subplots(2, 1) if narrow else second.subplots(1, 2, width_ratios=(1.5, 1))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from tegum.data.schema import SPEC
 from tegum.figures import style as look
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def cells(array: xr.DataArray, dims: Sequence[str]) -> tuple[Shaped[np.ndarray, 
             names = [name for name in names if name != dim] or names
             parts += [f"{name_of(name)} = {shown(array[name].values[place])}" for name in names]
             if not names:
-                parts.append(f"{dim} {place}")
+                parts.append(f"{'Spec' if dim == SPEC else dim} {place}")
         labels.append(", ".join(parts))
     return values.reshape(-1, *values.shape[len(lead) :]), labels
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -67,6 +67,8 @@ def dimensionality(
 
     """
     call = "dimensionality"
+    if x_scale not in get_args(Scale):
+        raise ValueError(f"{call}(x_scale={x_scale!r}): x_scale must be 'square-root', 'log' or 'linear'")
     values = _measured(call, run)
     if events is True:
         from tegum.analysis.dynamics.levels import find_jumps, group_jumps, late_jumps
@@ -80,7 +82,7 @@ def dimensionality(
         mark_bands((place,), marked)
         _number(place, marked)
         _draw_features(place, values, [jump.feature for event in marked for jump in event.jumps])
-        scale_steps(place, values["step"].values, x_scale, call)
+        scale_steps(place, values["step"].values, x_scale)
         if levels:
             _draw_levels(place)
     return place
@@ -124,7 +126,7 @@ def _number(panel: Axes, events: Sequence[Event]) -> None:
         )
 
 
-def scale_steps(place: Axes, steps: Int[np.ndarray, " step"], scale: Scale, call: str) -> None:
+def scale_steps(place: Axes, steps: Int[np.ndarray, " step"], scale: Scale) -> None:
     """Scale the axis of steps, with few round ticks."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -154,11 +156,7 @@ def scale_steps(place: Axes, steps: Int[np.ndarray, " step"], scale: Scale, call
             place.set_xlabel("training step")
             place.locator_params(axis="x", nbins=5)
         case _:
-            try:
-                assert_never(scale)
-            except AssertionError:
-                rule = "x_scale must be 'square-root', 'log' or 'linear'"
-                raise ValueError(f"{call}(x_scale={scale!r}): {rule}") from None
+            assert_never(scale)
 
 
 def _draw_features(panel: Axes, dimensionality: xr.DataArray, jumping: Sequence[int]) -> None:

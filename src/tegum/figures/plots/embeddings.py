@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-_MOST = 48
+_MOST_RUNS = 48
 """The most runs side by side."""
 
 _CELL = 2.9
@@ -103,17 +103,16 @@ def embeddings(
         row = _CELL + above
         for number, (weights, head) in enumerate(zip(stack, heads, strict=True)):
             middle = np.array([_CELL * (number % across), -row * (number // across)])
-            above_it = (middle[0], middle[1] + 0.5 * _CELL)
-            place.text(*above_it, head, ha="center", va="bottom", fontsize=look.small(), linespacing=1.1)
+            top = middle[1] + 0.5 * _CELL
+            place.text(middle[0], top, head, ha="center", va="bottom", fontsize=look.small(), linespacing=1.1)
             if np.isfinite(weights).all():
                 unit = None if scale == "own" else shared
                 _draw_run(
                     place, weights.astype(float), middle, groups, flat=flat, join=join, numbered=numbered, unit=unit
                 )
             else:
-                place.text(
-                    *middle.tolist(), "diverged", ha="center", va="center", color=look.muted(), fontsize=look.small()
-                )
+                look_of_note: Any = {"ha": "center", "va": "center", "color": look.muted(), "fontsize": look.small()}
+                place.text(middle[0], middle[1], "diverged", **look_of_note)
         place.set_xlim(-0.5 * _CELL, (across - 0.5) * _CELL)
         place.set_ylim(-row * (down - 1) - 0.56 * _CELL, 0.5 * _CELL + above)
         place.set_aspect("equal")
@@ -125,8 +124,8 @@ def embeddings(
 
 def _check(runs: int, titles: Sequence[str] | None, dimensions: int | None, columns: int | None, scale: str) -> None:
     call = "embeddings"
-    if not 1 <= runs <= _MOST:
-        rule = f"at most {_MOST} are drawn side by side; choose some, as run.isel(seed=slice(8)) does"
+    if not 1 <= runs <= _MOST_RUNS:
+        rule = f"at most {_MOST_RUNS} are drawn side by side; choose some, as run.isel(seed=slice(8)) does"
         raise ValueError(f"{call}({runs} runs): {rule}")
     if titles is not None and len(titles) != runs:
         raise ValueError(f"{call}({len(titles)} titles for {runs} runs): there must be one for each")

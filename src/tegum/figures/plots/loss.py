@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tegum.core.arguments import refusing
-from tegum.data.schema import SPEC
 from tegum.figures import style as look
 from tegum.figures.plots.axes import cells, drawing_on, plain_decades
 
@@ -67,12 +66,9 @@ def loss(
             raise ValueError(f"{call}({name}={scale!r}): {name} must be 'auto', 'log' or 'linear'")
     data: Any = run
     values = _losses(call, data, exact=exact)
-    several = [dim for dim in values.dims if dim not in ("seed", "step")]
     given = values if "seed" in values.dims else values.expand_dims("seed")
     groups, names = cells(given, ("seed", "step"))
     flow = "time" in data.coords
-    if several == [SPEC] and not any(names):
-        names = [f"Spec {number}" for number in range(len(groups))]
     over = (data["time"] if flow else _steps(values)).broadcast_like(given)
     times, _ = cells(over, ("seed", "step"))
     with drawing_on(ax, style, (4.4, 3.0), call) as place:

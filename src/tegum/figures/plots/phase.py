@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from tegum.core.arguments import refusing
 from tegum.data.schema import SPEC
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-_MOST = 12
+_MOST_NAMES = 12
 """The most categories that have colours of their own."""
 
 
@@ -76,7 +77,7 @@ def phase(
     shown_as = label or str(array.attrs.get("long_name") or array.name or "")
     with drawing_on(ax, style, (4.0, 2.9), call) as place:
         at_x, at_y = _scale(place, "x", across, name_of(names[0])), _scale(place, "y", up, name_of(names[1]))
-        options: dict[str, Any] = {"shading": "nearest", "rasterized": True}
+        options: dict[str, Any] = {"shading": "flat", "rasterized": True}
         if values.dtype.kind in "OUSTb":
             _draw_names(place, (at_x, at_y), values, shown_as, colours, options)
         else:
@@ -84,7 +85,7 @@ def phase(
             low, high = limits or (None, None)
             picture = place.pcolormesh(at_x, at_y, given.T, cmap=colours, vmin=low, vmax=high, **options)
             if contours is not None:
-                place.contour(at_x, at_y, given.T, levels=contours, colors=[look.ink()], linestyles=":", linewidths=1.2)
+                place.contour(across, up, given.T, levels=contours, colors=[look.ink()], linestyles=":", linewidths=1.2)
             bar = place.figure.colorbar(picture, cax=place.inset_axes((1.03, 0.0, 0.05, 1.0)))
             bar.set_label(shown_as)
         for spine in place.spines.values():
@@ -162,12 +163,12 @@ def _named(call: str, dims: Sequence[str], x: str | None, y: str | None) -> tupl
 
 
 def _scale(place: Axes, axis: str, values: np.ndarray, name: str) -> np.ndarray:
-    """Scale an axis for the values of a parameter, and give the places where they are drawn."""
+    """Scale an axis for the values of a parameter, and give the edges of their cells."""
     set_ticks, set_label = (getattr(place, f"set_{axis}{part}") for part in ("ticks", "label"))
     if values.dtype.kind not in "iuf":
         set_ticks(range(len(values)), [shown(value) for value in values])
         set_label(name)
-        return np.arange(len(values))
+        return np.arange(len(values) + 1) - 0.5
     geometric = is_geometric(values.astype(float))
     set_label(f"{name} (log scale)" if geometric else name)
     if geometric:
@@ -176,7 +177,15 @@ def _scale(place: Axes, axis: str, values: np.ndarray, name: str) -> np.ndarray:
         set_ticks(values, [shown(value) for value in values])
     else:
         getattr(place, f"{axis}axis").set_major_locator(_few())
-    return values
+    return np.exp(_edges(np.log(values))) if geometric else _edges(values.astype(float))
+
+
+def _edges(values: Float[np.ndarray, " place"]) -> Float[np.ndarray, " edge"]:
+    """The ends of cells around values in order: half-way between them, and as far beyond the outermost."""
+    if len(values) == 1:
+        return np.array([values[0] - 0.5, values[0] + 0.5])
+    middle = (values[1:] + values[:-1]) / 2
+    return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
 
 
 def _few() -> Any:
@@ -200,8 +209,10 @@ def _draw_names(
     frequent = [name for name, _ in Counter(words.ravel().tolist()).most_common()]
     order = [name for name in colours if name in frequent] if colours else []
     order += [name for name in frequent if name not in order]
-    if len(order) > _MOST:
-        raise ValueError(f"phase({len(order)} names): at most {_MOST} have colours of their own; join some of them")
+    if len(order) > _MOST_NAMES:
+        raise ValueError(
+            f"phase({len(order)} names): at most {_MOST_NAMES} have colours of their own; join some of them"
+        )
     strong = [look.pale(look.accent(k), 0.35) for k in range(len(look.ACCENTS))]
     own = strong if len(order) <= len(strong) else look.calm_colours(len(order))
     painted = [(colours or {}).get(name, colour) for name, colour in zip(order, own, strict=False)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from tegum.core.arguments import refusing
 from tegum.figures import style as look
@@ -144,7 +144,7 @@ def _shares(counts: Mapping[str, Counter[str]], names: Sequence[str]) -> list[fl
 
 def stack_bars(
     place: Axes,
-    at: Float[np.ndarray, " bar"],
+    at: Num[np.ndarray, " bar"],
     shares: Mapping[str, Sequence[float]],
     colours: Mapping[str, Any],
     width: float | Float[np.ndarray, " bar"],
