@@ -198,7 +198,9 @@ def test_routes_of_made_up_courses():
 def test_a_figure_needs_no_run_and_its_pose_no_gauge():
     from tegum.figures.experiments import octahedron
 
-    assert octahedron.octahedron([], None, [], {}, "nothing").axes
+    first, second = octahedron.octahedron([], None, [], {})
+    assert [text.get_text() for text in first.texts] == ["no run from a small start to draw"]
+    assert [text.get_text() for text in second.axes[0].texts] == ["no runs from small starts"]
     rng = np.random.default_rng(0)
     course = np.stack([triangles(0.9, 0.2), triangles(0.6, 0.6), OCTAHEDRON]) + 0.01 * rng.normal(size=(3, 6, 3))
     spun = np.stack([each @ np.linalg.qr(rng.normal(size=(3, 3)))[0] for each in course])

@@ -106,6 +106,12 @@ def test_the_format_and_the_place_are_those_asked_for_and_nothing_is_replaced_un
     assert imread(out / "two.png")[0, 0].tolist() == [0, 0, 0, 1]
 
 
+def test_a_caption_stands_under_a_figure_of_run_if_asked(made, tmp_path):
+    experiments.get(f"{made / 'two.py'}:Two").run(tmp_path / "out", progress=False, caption=True)
+    assert "First words." in (tmp_path / "out" / "two.svg").read_text()
+    assert "Second words." in (tmp_path / "out" / "two-more.svg").read_text()
+
+
 def test_what_cannot_be_drawn_again_is_refused_in_a_sentence(made, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no summary\.json"):
         experiments.redraw(tmp_path)
