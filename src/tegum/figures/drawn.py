@@ -46,7 +46,7 @@ def new_figure(height: float | None = None, **options: Any) -> Figure:
     return Drawn(**options)
 
 
-def parts(figure: Figure, *heights: float) -> list[Any]:
+def parts(figure: Figure, *heights: int | float) -> list[Any]:
     """Divide a figure into parts one below the other, with these heights in relation to each other."""
     found: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
     return list(found)

@@ -61,7 +61,7 @@ def _draw_angles(
     densities, strengths, values = angles
     grid = {"density p": densities, "correlation strength ρ": strengths}
     phase(
-        xr.DataArray(values, dims=list(grid), coords=grid), x="density p", limits=(0, 90), ax=place, style=None,
+        xr.DataArray(values, dims=list(grid), coords=grid), x="density p", limits=(0.0, 90.0), ax=place, style=None,
         colours="cividis", label="angle to (a + b)/√2, in degrees",
     )  # fmt: skip
     if boundary:

@@ -114,7 +114,7 @@ def _draw_ratios(
 ) -> None:
     levels = [0.99] if ratios.min() < 0.99 < ratios.max() else None
     phase(
-        _array(grid, ratios), x="density", limits=(0, 1), colours="cividis",
+        _array(grid, ratios), x="density", limits=(0.0, 1.0), colours="cividis",
         label="loss / loss of the best linear model", ax=place, style=None,
     )  # fmt: skip
     if levels:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Num, Shaped
 
 from tegum.data.schema import SPEC
 from tegum.figures import style as look
@@ -140,7 +140,7 @@ def is_geometric(values: Float[np.ndarray, " place"]) -> bool:
     return bool(np.std(ratios) / np.mean(ratios) < np.std(gaps) / np.mean(gaps))
 
 
-def log_ticks(place: Axes, axis: str, values: Float[np.ndarray, " place"], most: int = 5) -> None:
+def log_ticks(place: Axes, axis: str, values: Num[np.ndarray, " place"], most: int = 5) -> None:
     """Give an axis a logarithmic scale with few ticks, as plain numbers: 0.1, 0.2, 0.5."""
     getattr(place, f"set_{axis}scale")("log")
     low, high = float(np.min(values)), float(np.max(values))
