@@ -68,7 +68,7 @@ def phase(
         >>> share = xr.DataArray(np.ones((3, 2)), dims=list(grid), coords=grid, name="share")
         >>> ax = tg.plot.phase(share, x="density")
         >>> ax.get_xlabel(), ax.get_ylabel(), ax.collections[0].get_array().shape
-        ('density', 'importance', (3, 2))
+        ('density', 'importance (log scale)', (3, 2))
 
     """
     call = "phase"
