@@ -179,7 +179,7 @@ def test_polytopes_count_features_or_runs(run):
     }
     assert heights == {"pentagon": [1, 1, 0], "digon": [0, 0, 0.8], "not represented": [0, 0, 0.2]}
     whole = tg.plot.polytopes(run, of="runs", over="features.density")
-    assert {bar.get_label() for bar in whole.containers} == {"pentagon", "square"}
+    assert {bar.get_label() for bar in whole.containers} == {"pentagon", "square (2 digons)"}
     assert whole.get_xlabel() == "density"
     few = tg.plot.polytopes(run, most=1)
     assert [bar.get_label() for bar in few.containers] == ["pentagon", "others", "not represented"]
