@@ -11,10 +11,10 @@ from tegum.figures import style
 from tegum.figures.drawn import new_figure
 
 COLOURS = {
-    "tegum, kernel": style.VERMILION,
-    "tegum, JAX engine": style.ORANGE,
-    "PyTorch eager": style.BLUE,
-    "JAX": style.GREEN,
+    "tegum, kernel": style.ACCENTS[0],
+    "tegum, JAX engine": style.ACCENTS[4],
+    "PyTorch eager": style.ACCENTS[1],
+    "JAX": style.ACCENTS[2],
 }
 MARKERS = {"tegum, kernel": "o", "tegum, JAX engine": "s", "PyTorch eager": "^", "JAX": "D"}
 KERNEL = "tegum, kernel"
@@ -56,7 +56,7 @@ def draw_sweep(axes: Any, sweep: dict[str, Any], ylabel: str) -> None:
             line["us"],
             marker=MARKERS[line["name"]],
             linestyle="-" if many else (0, (3, 2)),
-            markerfacecolor=colour if many else "white",
+            markerfacecolor=colour if many else style.paper(),
             color=colour,
             markersize=4.5,
             linewidth=1.4,
@@ -66,12 +66,12 @@ def draw_sweep(axes: Any, sweep: dict[str, Any], ylabel: str) -> None:
         for other in lines:
             if other is not ours and other["cores"] == ours["cores"] and other["at"]:
                 for at in crossings(ours, other):
-                    axes.plot(*at, "o", markersize=11, markerfacecolor="none", color=style.INK, markeredgewidth=0.9)
+                    axes.plot(*at, "o", markersize=11, markerfacecolor="none", color=style.ink(), markeredgewidth=0.9)
     axes.set(xscale="log", yscale="log", xlabel=sweep["label"], ylabel=ylabel)
     for letter, path in zip("ab", sweep["paths"], strict=False):
-        axes.axvline(path["at"], color=style.MUTED, linewidth=0.8, linestyle=":")
+        axes.axvline(path["at"], color=style.muted(), linewidth=0.8, linestyle=":")
         axes.text(
-            path["at"], 1.01, letter, transform=axes.get_xaxis_transform(), ha="center", fontsize=8, color=style.MUTED
+            path["at"], 1.01, letter, transform=axes.get_xaxis_transform(), ha="center", fontsize=8, color=style.muted()
         )  # fmt: skip
     axes.legend(title="side, cores: slope of the upper half", title_fontsize=7, fontsize=6.8, loc="upper left",
                 bbox_to_anchor=(-0.02, -0.16), ncols=1)  # fmt: skip

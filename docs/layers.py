@@ -57,7 +57,7 @@ def picture() -> str:
     found, names = imports(package), layers()
     of = {module: module.split(".")[1] for module in found}
     rows = []
-    width = {name: max(len(name), 4) + 2 for name in names}
+    width = {name: max(len(name), 4) + 1 for name in names}
     for row in names:
         own = [module for module in found if of[module] == row]
         cells = []

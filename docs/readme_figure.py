@@ -40,7 +40,7 @@ def draw_embeddings(axes, rows: np.ndarray, title: str) -> None:
         else:
             axes.plot(*row, ".", color=colour, markersize=4)
     circle = np.linspace(0, 2 * np.pi, 200)
-    axes.plot(np.cos(circle), np.sin(circle), color=style.BAND, lw=1, zorder=0)
+    axes.plot(np.cos(circle), np.sin(circle), color=style.band(), lw=1, zorder=0)
     axes.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", title=title)
     axes.axis("off")
 
@@ -57,7 +57,7 @@ def main() -> None:
             axes = figure.add_axes((0.005 + 0.163 * number, 0.13, 0.16, 0.72))
             draw_embeddings(axes, optimum(density), f"{density:.0%} dense")
         figure.text(0.248, 0.93, "five features in two dimensions", ha="center", fontsize=9, weight="bold")
-        figure.text(0.248, 0.06, "sparser features share dimensions →", ha="center", fontsize=8, color=style.MUTED)
+        figure.text(0.248, 0.06, "sparser features share dimensions →", ha="center", fontsize=8, color=style.muted())
         upper, lower = figure.add_axes((0.595, 0.47, 0.29, 0.4)), figure.add_axes((0.595, 0.17, 0.29, 0.26))
         moving = np.argsort(-np.abs(np.diff(sizes[steps > 2000], axis=0)).max(0))[:2]
         for feature in range(sizes.shape[1]):
@@ -65,11 +65,11 @@ def main() -> None:
             colour = style.ACCENTS[int(np.flatnonzero(moving == feature)[0])] if chosen else "#c4cad1"
             upper.plot(steps, sizes[:, feature], color=colour, lw=1.8 if chosen else 0.6, zorder=3 if chosen else 1)
         for level, name in ((0.5, "antipodal\npair"), (0.0, "absent")):
-            upper.text(25_600, level, name, fontsize=7, va="center", color=style.MUTED)
+            upper.text(25_600, level, name, fontsize=7, va="center", color=style.muted())
         upper.set(
             xscale="linear", xlim=(0, 25_000), ylim=(-0.03, 0.85), ylabel="feature\ndimensionality", xticklabels=[]
         )
-        lower.plot(steps, run.loss.values, color=style.INK, lw=1.2)
+        lower.plot(steps, run.loss.values, color=style.ink(), lw=1.2)
         late = run.loss.values[steps > 2000]
         lower.set(
             xlim=(0, 25_000), ylim=(late.min() - 0.008, late.max() + 0.012), ylabel="loss", xlabel="training step"

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 import tegum as tg
 from tegum.data.results import result_bytes
-from tegum.figures.embeddings import embeddings
+from tegum.figures.directions import embeddings
 
 RANDOM = np.random.default_rng(0)
 PENTAGON = np.stack([np.cos(angles := 2 * np.pi * np.arange(5) / 5), np.sin(angles)], 1)

@@ -13,6 +13,7 @@ import re
 import sys
 from functools import cache
 from inspect import cleandoc
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ def source(path: Path) -> ast.Module:
 
 def definition(name: str) -> tuple[Any, Any]:
     """A public object, and how it is defined; of overloads the last definition counts."""
-    owner = getattr(tg, name)
+    owner = attrgetter(name)(tg)
     module = source(Path(str(sys.modules[owner.__module__].__file__)))
-    found = [each for each in module.body if getattr(each, "name", None) == name]
+    found = [each for each in module.body if getattr(each, "name", None) == name.rpartition(".")[2]]
     return owner, found[-1]
 
 
@@ -91,8 +92,10 @@ def fields_without_meaning(owner: ast.ClassDef) -> list[str]:
     return without
 
 
-FUNCTIONS = [name for name in tg.__all__ if not isinstance(getattr(tg, name), type)]
-CLASSES = [name for name in tg.__all__ if isinstance(getattr(tg, name), type)]
+NAMES = [name for name in tg.__all__ if name not in tg.NAMESPACES]
+FUNCTIONS = [name for name in NAMES if not isinstance(getattr(tg, name), type)]
+FUNCTIONS += [f"{space}.{name}" for space in tg.NAMESPACES for name in getattr(tg, space).__all__]
+CLASSES = [name for name in NAMES if isinstance(getattr(tg, name), type)]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -119,7 +122,7 @@ def test_a_class_is_documented_with_its_fields_and_methods(name: str) -> None:
 
 def results() -> list[tuple[str, ast.ClassDef]]:
     """What public functions return beside public classes: data classes and tuples of the modules they stand in."""
-    modules = {Path(str(sys.modules[getattr(tg, name).__module__].__file__)) for name in tg.__all__}
+    modules = {Path(str(sys.modules[getattr(tg, name).__module__].__file__)) for name in NAMES}
     return [
         (node.name, node)
         for path in sorted(modules)

@@ -65,7 +65,11 @@ PUBLIC: Mapping[str, str] = {
 }
 """Every public name, by the module in which it lives."""
 
+NAMESPACES = ("plot",)
+"""Public modules, whose names are reached as tegum.plot.NAME."""
+
 if TYPE_CHECKING:
+    from tegum import plot as plot
     from tegum.analysis.dictionaries.analyse import analyse as analyse
     from tegum.analysis.dynamics.attribution import jump_attribution as jump_attribution
     from tegum.analysis.dynamics.drops import LossDrop as LossDrop
@@ -167,12 +171,14 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names.split()}
 
-__all__ = sorted(_MODULE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted([*_MODULE_OF, *NAMESPACES])  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("tegum")
+    if name in NAMESPACES:
+        return importlib.import_module(f"tegum.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'tegum' has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULE_OF[name]), name)

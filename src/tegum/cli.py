@@ -46,6 +46,7 @@ Overwrite = Annotated[
 Resume = Annotated[
     bool, Parameter(negative="", help="Continue what an unfinished call has left there; the result is bit-identical.")
 ]
+Caption = Annotated[bool, Parameter(negative="", help="Set the caption under each figure.")]
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
@@ -92,6 +93,7 @@ def run(
     changes: Varied = (),
     overwrite: Overwrite = False,
     resume: Resume = False,
+    caption: Caption = False,
 ) -> None:
     """Run an experiment: train, measure, draw, and judge its claim.
 
@@ -119,12 +121,52 @@ def run(
         experiment = experiments.get(name)
         folder = out if out is not None else Path(experiment.name)
         with terminal.working(f"{experiment.name} ({size})"):
-            summary = experiment.run(folder, size=size, changes=changes, overwrite=overwrite, resume=resume)
+            summary = experiment.run(
+                folder, size=size, changes=changes, overwrite=overwrite, resume=resume, caption=caption
+            )
     except Exception as error:
         if (lines := experiments.own_lines(error, experiment or name)) is None:
             raise
         raise _InTheirCodeError(name, lines) from error
     (screens.everything if everything else screens.screen)(summary)
+
+
+@app.command
+def draw(
+    result: Path,
+    *,
+    kind: Annotated[Literal["png", "svg", "pdf"], Parameter(name="--format")] = "pdf",
+    width: float | None = None,
+    style: str | None = None,
+    caption: Caption = False,
+    out: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace files that are there.")] = False,
+) -> None:
+    """Draw the figures of a result again, for a paper or a talk, from what was stored: nothing is analysed again.
+
+    Unlike the files of `tegum run`, they obey your own matplotlibrc, and after it the style that is asked for.
+
+    Parameters
+    ----------
+    result
+        The folder of a result of `tegum run`.
+    kind
+        The format, if --out has no suffix that says it.
+    width
+        The width in inches: 7.2, as by default, for two columns of a journal, 3.4 for one.
+    style
+        A style of matplotlib's, such as dark_background, or the path of a style sheet; default leaves nothing of
+        tegum's own.
+    out
+        The file of the first figure; further ones stand beside it. By default they are in the folder of the result.
+
+    """
+    from tegum import experiments, terminal
+
+    files = experiments.redraw(
+        result, kind=kind, width=width, style=style, caption=caption, out=out, overwrite=overwrite
+    )
+    terminal.wrote(files)
 
 
 @app.command
@@ -374,7 +416,7 @@ def analyse(
         return
     import json
 
-    from tegum.figures.embeddings import embeddings
+    from tegum.figures.directions import embeddings
     from tegum.figures.style import rendered
 
     source = {"weights": str(weights), "key": key, "transpose": transpose}

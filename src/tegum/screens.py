@@ -85,6 +85,8 @@ def everything(result: Summary) -> None:
         terminal.note(f"Not measured ({why}): {'; '.join(missing)}.")
     if result.caption:
         terminal.note(f"Figure: {result.caption}")
+    for name, words in result.further_captions.items():
+        terminal.note(f"Figure {name}: {words}")
     for each in _tail(console, result, min(console.width, WIDEST), hint=False):
         terminal.show(each)
 
@@ -190,13 +192,12 @@ def _names(result: Summary) -> str:
     others = [name for name in names if name not in stores and name not in pictures]
     if len(stores) > STORES_NAMED:
         stores = [f"{len(stores)} trajectories (*.zarr)"]
-    # The same picture in another format: "pair.png, .svg".
+    # The same picture in another format: "pair.png, .svg"; further ones are only counted.
     stems = [Path(name).stem for name in pictures]
-    pictures = [
-        Path(name).suffix if number and stems[number] == stems[number - 1] else name
-        for number, name in enumerate(pictures)
-    ]
-    return ", ".join([*pictures, *stores, *others])
+    first = [name for name, stem in zip(pictures, stems, strict=True) if stem == stems[0]]
+    more = len(set(stems)) - bool(stems)
+    counted = [f"{more} more figure{'s' * (more > 1)}"] * bool(more)
+    return ", ".join([*first[:1], *(Path(name).suffix for name in first[1:]), *counted, *stores, *others])
 
 
 def _number(criterion: Criterion, measured: Mapping[str, Measure]) -> tuple[str, str, str]:

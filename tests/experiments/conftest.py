@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from legible import ONE_OF_EACH, complaints_about
 
 from tegum.experiments.framework import Experiment, Summary
 
@@ -52,6 +53,7 @@ def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[A
         assert time.process_time() - began < minutes * 60 * 2
         (findings,) = found
         compare_with_golden(experiment.name, summary)
+        assert complaints_about(experiment.name, out, ONE_OF_EACH) == []
         names = [measure.name for measure in summary.measures]
         assert len(set(names)) == len(names), "measures must have names of their own"
         return summary, out, findings

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from result_files import beside_runs
 
 import tegum as tg
 from tegum import experiments
@@ -26,7 +27,7 @@ def pairs(density):
 def test_it_writes_its_files_and_holds_but_for_the_published_densities(quick):
     summary, out, _ = quick
     stores = {f"{name}.zarr" for name in ("run", "null", "sampled", "sampled-refined")}
-    files = {*stores, "collapse.png", "collapse.svg", "summary.json"}
+    files = {*stores, *beside_runs(EXPERIMENT)}
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
     # Three of the four published densities are others.

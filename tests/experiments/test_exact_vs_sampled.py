@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from result_files import beside_runs
 
 import tegum as tg
 from tegum import experiments
@@ -19,7 +20,7 @@ def quick(run_quick):
 
 def test_it_writes_its_files_and_its_verdict(quick):
     summary, out, _ = quick
-    files = {f"{name}.zarr" for name in NAMES} | {"exact-vs-sampled.png", "exact-vs-sampled.svg", "summary.json"}
+    files = {f"{name}.zarr" for name in NAMES} | beside_runs(EXPERIMENT)
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
     # Three runs are too few to tell the noise of the independent system from other starts; the default's 16 are enough.

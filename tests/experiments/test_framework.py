@@ -18,7 +18,7 @@ from tegum.progress.tasks import Stage
 from tegum.training.dataset import spec_of
 from tegum.training.engine import TrainingInterrupted
 
-FILES = ["run.zarr", "test-framework.png", "test-framework.svg", "summary.json"]
+FILES = ["run.zarr", "test-framework.png", "test-framework.svg", "findings.npz", "summary.json"]
 
 
 class Tiny(Experiment):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from linear_findings import onset, ordered, resting
 from numpy.testing import assert_allclose
+from result_files import beside_runs
 
 import tegum as tg
 from tegum import experiments
@@ -42,7 +43,7 @@ def test_it_holds_in_part(quick):
     summary, out, _ = quick
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
     assert {each.key: each.passed for each in summary.criteria} == CRITERIA
-    assert {"linear-first.png", "linear-first.svg", "sets-4-8.zarr", "order-apart-size-sgd.zarr"} <= {
+    assert {*beside_runs(EXPERIMENT), "sets-4-8.zarr", "order-apart-size-sgd.zarr"} <= {
         path.name for path in out.iterdir()
     }
 
@@ -230,11 +231,9 @@ def test_too_few_runs_are_no_test():
 def test_without_runs_there_are_words_only():
     from tegum.experiments.framework import Findings
 
-    figure = EXPERIMENT.draw(
-        {}, Findings((), (), "Some ensemble has no runs.", LinearFirstFindings((), {}, {}), tested=False)
-    )
-    assert not figure.axes
-    assert figure.texts[0].get_text() == "Some ensemble has no runs."
+    figures = EXPERIMENT.draw({}, Findings((), (), "", LinearFirstFindings((), {}, {}), tested=False))
+    assert [figure.axes for figure in figures] == [[], [], []]
+    assert figures[0].texts[0].get_text().startswith("Not tested: some ensemble has fewer than 4 runs")
 
 
 def test_one_seed_is_not_tested(monkeypatch):
@@ -244,7 +243,7 @@ def test_one_seed_is_not_tested(monkeypatch):
     monkeypatch.setattr("tegum.experiments.linear_first.findings.found_in", lambda _: found)
     findings = EXPERIMENT.analyse({})
     assert not findings.tested
-    assert "fewer than 4 runs" in findings.caption
+    assert "fewer than 4 runs" in findings.caption[0]
 
 
 def test_a_trajectory_of_no_known_ensemble_is_refused():

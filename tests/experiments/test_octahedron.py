@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from result_files import beside_runs
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 from triangles import triangles
 
@@ -50,7 +51,7 @@ OCTAHEDRON = triangles(3**-0.5, np.pi)
 def test_it_writes_its_files_and_holds_in_part(quick, measured):
     summary, out, _ = quick
     stores = {f"{name}.zarr" for name in ("run", "dense", "turned", "continued", "dense-continued", "twins")}
-    files = {*stores, "octahedron.png", "octahedron.svg", "summary.json"}
+    files = {*stores, *beside_runs(EXPERIMENT)}
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds in part"
     passed = {criterion.key: criterion.passed for criterion in summary.criteria}
@@ -197,7 +198,9 @@ def test_routes_of_made_up_courses():
 def test_a_figure_needs_no_run_and_its_pose_no_gauge():
     from tegum.figures.experiments import octahedron
 
-    assert octahedron.octahedron([], None, [], {}, "nothing").axes
+    first, second = octahedron.octahedron([], None, [], {})
+    assert [text.get_text() for text in first.texts] == ["no run from a small start to draw"]
+    assert [text.get_text() for text in second.axes[0].texts] == ["no runs from small starts"]
     rng = np.random.default_rng(0)
     course = np.stack([triangles(0.9, 0.2), triangles(0.6, 0.6), OCTAHEDRON]) + 0.01 * rng.normal(size=(3, 6, 3))
     spun = np.stack([each @ np.linalg.qr(rng.normal(size=(3, 3)))[0] for each in course])

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from result_files import beside_runs
 
 import tegum as tg
 from tegum import experiments
@@ -21,7 +22,7 @@ def quick(run_quick):
 
 def test_it_writes_its_files_and_holds(quick):
     summary, out, _ = quick
-    files = {f"{name}.zarr" for name in NAMES} | {"pair.png", "pair.svg", "summary.json"}
+    files = {f"{name}.zarr" for name in NAMES} | beside_runs(EXPERIMENT)
     assert {path.name for path in out.iterdir()} == files
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict == "holds"
     assert {each.key: each.passed for each in summary.criteria} == {

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.patches import Rectangle
+from result_files import beside_runs
 
 import tegum as tg
 from tegum import experiments
@@ -74,7 +75,7 @@ def product(n, m, *shapes):
 
 def test_it_writes_its_files_and_holds_in_part(quick):
     summary, out, _ = quick
-    assert {path.name for path in out.iterdir()} == {"run.zarr", "polytopes.png", "polytopes.svg", "summary.json"}
+    assert {path.name for path in out.iterdir()} == {"run.zarr", *beside_runs(EXPERIMENT)}
     assert json.loads((out / "summary.json").read_text())["verdict"] == summary.verdict
     assert passed(summary) == {"features_at_level", "stick_at_half"}
 
@@ -281,7 +282,7 @@ def test_several_seeds_of_a_density_count_once(quick):
     assert measures["features_in_named_polytopes"].n == 5
     assert measures["features_in_named_polytopes"].value == 0.5
     assert measures["features_in_named_polytopes_between_seeds"].value == pytest.approx(np.sqrt(0.5))
-    figure = EXPERIMENT.draw({"run": run}, findings)
+    figure, _ = EXPERIMENT.draw({"run": run}, findings)
     heights = [bar.get_height() for bar in figure.axes[1].patches if isinstance(bar, Rectangle)]
     # At each density one half is in digons, and one has no name.
     assert sorted({round(height, 6) for height in heights}) == [0, 0.5]
@@ -292,7 +293,7 @@ def test_without_levels_nothing_is_tested(quick):
     findings = replaced(quick, lambda n, m, number: random_directions(np.ones(n), m, number))
     assert not findings.tested
     assert findings.measures == ()
-    assert "No model is in the range of the levels" in findings.caption
+    assert "No model is in the range of the levels" in findings.caption[0]
 
 
 def test_where_nothing_trained_to_its_end_the_figure_says_so(quick):
@@ -300,8 +301,8 @@ def test_where_nothing_trained_to_its_end_the_figure_says_so(quick):
     run["result"].values[:] = "diverged"
     findings = EXPERIMENT.analyse({"run": run})
     assert not findings.tested
-    assert findings.caption == "No model completed training."
-    figure = EXPERIMENT.draw({"run": run}, findings)
+    assert findings.caption[0] == "No model completed training."
+    figure, _ = EXPERIMENT.draw({"run": run}, findings)
     assert "nothing to show: no models" in [text.get_text() for axes in figure.axes for text in axes.texts]
 
 

@@ -22,13 +22,13 @@ def test_every_run_is_drawn_and_the_median_of_those_that_are_left():
     falling = np.array([8.0, 4.0, 2.0, 1.0])
     loss = np.stack([falling, 2 * falling, 4 * falling])
     loss[2, 2:] = np.nan
-    (place,) = losses({"run": trajectory(False, loss)}, ["fall: 0.5"], "A caption.").axes
+    (place,) = losses({"run": trajectory(False, loss)}, ["fall: 0.5"]).axes
     *runs, median = place.lines
     assert len(runs) == 3
     np.testing.assert_array_equal(median.get_ydata(), [16.0, 8.0, 3.0, 1.5])
     np.testing.assert_array_equal(median.get_xdata(), [0, 10, 20, 30])
     assert (place.get_yscale(), place.get_xscale()) == ("log", "linear")
-    assert (place.get_title(), place.get_xlabel()) == ("run: 3 runs", "step")
+    assert (place.get_title(), place.get_xlabel()) == ("run: 3 runs", "training step")
 
 
 def test_axes_fit_what_is_drawn():
@@ -54,17 +54,15 @@ def test_measures_stand_below_as_text():
     assert measure.line() == "fall of the loss: 0.25 [0.125, 0.5], null 0.0625 (loss), n = 12"
     assert Measure("a", "share", 3, "1").line() == "share: 3"
     assert Measure("a", "share", None, "loss", n=0).line() == "share: not measured, n = 0"
-    figure = losses({"run": trajectory(False, np.ones((1, 3)))}, [measure.line(), "second\nline"], "A caption.")
+    figure = losses({"run": trajectory(False, np.ones((1, 3)))}, [measure.line(), "second\nline"])
     (text,) = figure.texts
-    assert text.get_text().splitlines() == [measure.line(), "second\\nline", "", "A caption."]
+    assert text.get_text().splitlines() == [measure.line(), "second\\nline"]
     assert b"fall of the loss" in rendered(figure, "svg")
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 7])
 def test_nothing_overlaps(count):
-    figure = losses(
-        {f"training-{k}": trajectory(False, np.ones((2, 5))) for k in range(count)}, ["measure"] * 9, "Words."
-    )
+    figure = losses({f"training-{k}": trajectory(False, np.ones((2, 5))) for k in range(count)}, ["measure"] * 9)
     figure.canvas.draw()
     shown = [place for place in figure.axes if place.get_visible()]
     assert len(shown) == count

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tegum.experiments.framework import Criterion, Experiment, Findings, Size, Summary
     from tegum.experiments.reporting import Measure, average, share
     from tegum.experiments.varied import ANY, Range
+    from tegum.figures.style import Kind
 
 __all__ = [
     "ANY",
@@ -37,6 +38,7 @@ __all__ = [
     "listed",
     "names",
     "own_lines",
+    "redraw",
     "share",
 ]
 
@@ -113,6 +115,77 @@ def get(name: str | os.PathLike[str]) -> Experiment:
     known = nearest(name, [*own, *(other.name for other in others)])
     beside = f"; the file {name}.py is run as {name}.py" if Path(f"{name}.py").is_file() else ""
     raise ValueError(f"experiment {name!r}: there is none of this name; {known}{beside}")
+
+
+def made_by(summary: Summary, call: str) -> Experiment:
+    """The experiment that has made a result; of a file that has changed since, with a warning.
+
+    Args:
+        summary: the summary of the result.
+        call: the beginning of every message.
+
+    Raises:
+        ValueError: there is no such experiment any more, or its file is not where it was.
+
+    """
+    source = summary.source or {}
+    place = ":".join(str(source[key]) for key in ("file", "class") if key in source)
+    try:
+        found = get(place or summary.name)
+    except FileNotFoundError:
+        rule = "it is needed, and must be where it was"
+        raise ValueError(f"{call}: the file of the experiment, {source['file']}, is not there; {rule}") from None
+    own = None if found.origin is None else found.origin.source.get("sha256")
+    if own != source.get("sha256"):
+        warnings.warn(f"{call}: the code of the experiment has changed since, and the new code is used", stacklevel=3)
+    return found
+
+
+def redraw(
+    result: str | os.PathLike[str],
+    *,
+    kind: Kind = "pdf",
+    width: float | None = None,
+    style: str | None = None,
+    caption: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Draw the figures of a result again, from the findings that were stored with it.
+
+    They are drawn in tegum's style, then under whatever your own matplotlibrc sets, then in the style that is asked
+    for. The files of `tegum run` do not depend on your settings.
+
+    Args:
+        result: the folder of a result.
+        kind: the format, "png", "svg" or "pdf"; the suffix of `out` takes precedence.
+        width: the width in inches; by default 7.2, two columns of a journal, of which one has 3.4.
+        style: a style of matplotlib's, such as "dark_background", or the path of a style sheet; "default" leaves
+            nothing of tegum's own.
+        caption: whether to set the caption below each figure.
+        out: the file of the first figure; further ones stand beside it, with a word added. By default the files have
+            the names of the experiment's figures, in the result's folder.
+        overwrite: whether to replace files that are there.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: the result has no stored findings, or its experiment has changed too much; or the width, style or
+            suffix is none.
+        FileNotFoundError: there is no result, or no such folder for the files.
+        FileExistsError: something is there that is not to be replaced.
+        OSError: a file cannot be written.
+
+    """
+    from tegum.experiments.framework import Summary
+    from tegum.experiments.redrawing import draw_again
+
+    call = f"draw {os.fspath(result)}"
+    return draw_again(
+        made_by(Summary.read(result), call), Path(result), kind=kind, width=width, style=style, caption=caption,
+        out=None if out is None else Path(out), overwrite=overwrite, call=call,
+    )  # fmt: skip
 
 
 def listed() -> list[Listed]:

@@ -61,6 +61,8 @@ def load(path: Path, kind: str | None = None) -> Experiment:
     found = chosen(module, kind, str(path))
     folder = path.resolve().parent
     source: dict[str, Any] = {"file": str(path), "sha256": hashlib.sha256(content).hexdigest()}
+    if kind is not None:
+        source["class"] = kind
     if beside := _digests(folder):
         source["neighbours"] = beside
     return ready(found, Origin(path.stem.replace("_", "-"), source, folder), str(path))

@@ -5,7 +5,8 @@ trajectories (`analyse`) and draws what it found (`draw`). Each call can be used
 folder:
 
     run.zarr                     every snapshot; one such store per training, by its name
-    NAME.png, NAME.svg           the figure
+    NAME.png, NAME.svg           the figure; further ones are NAME-WORD.png, NAME-WORD.svg
+    findings.npz                 what `draw` needs besides the trajectories, so that `tegum draw` need not analyse again
     summary.json                 claim, verdict, every measured number, and how they were obtained
 
 The result is built up in a subfolder `partial`, each trajectory as soon as it is trained and the summary last. Once it
@@ -22,6 +23,7 @@ import platform
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -85,10 +87,11 @@ class Findings(Generic[Shown]):
 
     measures: tuple[Measure, ...]
     criteria: tuple[Criterion, ...]
-    caption: str
-    """What the figure shows, in sentences."""
+    caption: str | tuple[str, ...]
+    """What the figure shows, in sentences; of several figures a caption for each, in their order."""
     shown: Shown = field(default=cast("Shown", None))
-    """What the experiment's own `draw` needs besides the trajectories; most experiments need nothing."""
+    """What the experiment's own `draw` needs besides the trajectories; most experiments need nothing. It is stored if
+    it is made of numbers, text, arrays, xarray objects, and tuples, lists, mappings and dataclasses of these."""
     tested: bool = True
     """Whether there was anything to compare with the criteria: a claim that was not tested is not refuted."""
     answer: str = ""
@@ -141,6 +144,7 @@ class Summary:
     criteria: tuple[Criterion, ...]
     measures: tuple[Measure, ...]
     caption: str
+    """What the figure shows, in sentences; it is not part of the picture."""
     size: Size
     spec: Mapping[str, Any]
     """For each of `trainings`, its Spec or list of Specs in JSON form. Those of `further` follow from these runs, and
@@ -152,12 +156,15 @@ class Summary:
     files: tuple[Path, ...]
     """Every file that was written, this summary last."""
     source: Mapping[str, Any] | None = None
-    """For an experiment that is not tegum's own: `file`, its `sha256` and those of its `neighbours`, the modules in the
-    same folder that it imports; or `package` and `version`. Left out of the JSON for tegum's own experiments."""
+    """For an experiment that is not tegum's own: `file`, its `sha256`, the `class` if it was named, and the sha256 of
+    its `neighbours`, the modules in the same folder that it imports; or `package` and `version`. Left out of the JSON
+    for tegum's own experiments."""
     question: str = ""
     """What is asked, in a few plain words."""
     answer: str = ""
     """What was found, in a sentence or two for those who do not know the field."""
+    further_captions: Mapping[str, str] = field(default_factory=dict)
+    """The captions of further figures, by the names of their files without the suffix."""
 
     def to_json(self) -> dict[str, Any]:
         """The summary as dictionaries and lists for JSON, with files by their names in the folder."""
@@ -224,7 +231,8 @@ class Experiment(abc.ABC, Generic[Shown]):
     - `question`: the same in a few plain words, for `tegum list` and the first screen of a result;
     - `varies`: which keys of its Specs `--set` may change; without it, nothing can be changed;
     - `further(runs)`, if some trainings depend on the outcome of others;
-    - `draw(runs, findings)`, if the default figure (losses and measures) is not enough.
+    - `draw(runs, findings)`, if the default figure (losses and measures) is not enough; `further_figures`, if it draws
+      several.
 
     Everything else (progress, interruption, `--resume`, the folder of the result, the verdict) comes with `run`. An
     experiment in a file `mine.py` is run with `tegum run mine.py`, and `tegum.experiments.get("mine.py")` finds it from
@@ -273,6 +281,10 @@ class Experiment(abc.ABC, Generic[Shown]):
     """The keys of its Specs that can be changed, each with the range in which measures, figure and verdict stay
     correct. Anything else is refused. Keys do not number the sets of features: "features.density" also covers
     "features.0.density"."""
+
+    further_figures: ClassVar[tuple[str, ...]] = ()
+    """If `draw` returns several figures: a word for each but the first, in their order. The first is written as
+    NAME.png, and another one as NAME-WORD.png."""
 
     origin: Origin | None = None
     """Where it comes from, if from a file or another package; set by `tegum.experiments.get`."""
@@ -356,11 +368,44 @@ class Experiment(abc.ABC, Generic[Shown]):
     def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Shown]:
         """Measure the trajectories, given by the names of their trainings, and compare them with the criteria."""
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Shown]) -> Figure:
-        """Draw the figure; by default the losses of all runs, one panel per training, above the measures."""
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Shown]) -> Figure | tuple[Figure, ...]:
+        """Draw the figure or figures; by default the losses of all runs, one panel per training, above the measures.
+
+        It is also called by `tegum draw`, with findings that were stored, so it must not analyse. Captions are set
+        below figures by whoever calls it.
+        """
         from tegum.figures.losses import losses
 
-        return losses(runs, [measure.line() for measure in findings.measures], findings.caption)
+        return losses(runs, [measure.line() for measure in findings.measures])
+
+    def drawn(self, runs: Mapping[str, xr.Dataset], findings: Findings[Shown]) -> dict[str, tuple[Figure, str]]:
+        """The figures that `draw` draws, each with its caption, by the names of their files without the suffix.
+
+        Raises:
+            TypeError: `draw` returned no figures, or not as many as `further_figures` and the captions name.
+
+        """
+        from tegum.figures.style import drawing
+
+        with drawing():  # also for figures that are not made by tegum
+            from matplotlib.figure import Figure as AnyFigure
+
+            made = self.draw(runs, findings)
+        figures = made if isinstance(made, tuple) else (made,)
+        captions = findings.caption if isinstance(findings.caption, tuple) else (findings.caption,)
+        names = self.figure_names
+        if not all(isinstance(each, AnyFigure) for each in figures):
+            raise TypeError(f"{self.name}: draw(runs, findings) must return a Figure or a tuple of them")
+        if len(figures) != len(names) or len(captions) > len(names):
+            rule = f"with further_figures={self.further_figures!r} there must be {len(names)} figures and captions"
+            raise TypeError(f"{self.name}: draw(runs, findings): {rule}, not {len(figures)} and {len(captions)}")
+        padded = (*captions, *[""] * (len(names) - len(captions)))
+        return {name: pair for name, pair in zip(names, zip(figures, padded, strict=True), strict=True)}  # noqa: C416
+
+    @property
+    def figure_names(self) -> tuple[str, ...]:
+        """The names of the files of its figures, without the suffix."""
+        return (self.name, *(f"{self.name}-{word}" for word in self.further_figures))
 
     def run(
         self,
@@ -371,6 +416,7 @@ class Experiment(abc.ABC, Generic[Shown]):
         overwrite: bool = False,
         resume: bool = False,
         progress: bool | Callable[[Segment], None] | None = True,
+        caption: bool = False,
     ) -> Summary:
         """Train, analyse, draw, judge, and write it all to a folder.
 
@@ -387,6 +433,7 @@ class Experiment(abc.ABC, Generic[Shown]):
                 nothing, start from the beginning.
             progress: as in `train`, for everything that is trained, measured and drawn. A function is called with each
                 `Segment` of the trainings.
+            caption: whether the files of figures have their captions at the bottom; the summary always has them.
 
         Raises:
             ValueError: the size is unknown, or a change is refused, by a Spec or because that key does not vary here.
@@ -397,6 +444,7 @@ class Experiment(abc.ABC, Generic[Shown]):
             TrainingInterrupted: Ctrl-C was pressed while training; what was done until then is kept in `out`.
 
         """
+        from tegum.experiments import stored
         from tegum.experiments.folder import Folder
         from tegum.figures.style import matplotlib, rendered
         from tegum.progress.showing import shown
@@ -426,23 +474,34 @@ class Experiment(abc.ABC, Generic[Shown]):
             if not isinstance(findings, Findings):
                 raise TypeError(f"{self.name}: analyse(runs) must return Findings, not {type(findings).__name__}")
             with shown(True, Stage("drawing"), "run"):
-                figure = self.draw(runs, findings)
-                pictures = {kind: rendered(figure, kind) for kind in ("png", "svg")}
-            for kind, picture in pictures.items():
-                folder.write(f"{self.name}.{kind}", picture)
+                drawn = self.drawn(runs, findings)
+                pictures = {
+                    f"{name}.{kind}": rendered(figure, kind, words if caption else "")
+                    for name, (figure, words) in drawn.items()
+                    for kind in ("png", "svg")
+                }
+            for name, picture in pictures.items():
+                folder.write(name, picture)
+            files = self._files(runs)
+            try:
+                folder.write(stored.FILE, stored.dump(findings.shown, type(self).__module__))
+            except TypeError as error:
+                warnings.warn(f"{self.name}: {error}; `tegum draw` cannot draw this result again", stacklevel=2)
+                files = tuple(file for file in files if file != stored.FILE)
             summary = Summary(
                 name=self.name,
                 claim=self.claim,
                 verdict=verdict(findings.criteria) if findings.tested else "not tested",
                 criteria=findings.criteria,
                 measures=findings.measures,
-                caption=findings.caption,
+                caption=drawn[self.name][1],
+                further_captions={name: words for name, (_, words) in drawn.items() if name != self.name},
                 size=size,
                 spec={name: _each(spec, lambda one: one.to_json()) for name, spec in specs.items()},
                 seed={name: _each(spec, lambda one: one.base_seed) for name, spec in specs.items()},
                 versions=_versions(),
                 wall_time_s=round(time.perf_counter() - begin, 3),
-                files=tuple(folder.path / file for file in self._files(runs)),
+                files=tuple(folder.path / file for file in files),
                 source=source,
                 question=self.question,
                 answer=findings.answer,
@@ -452,7 +511,10 @@ class Experiment(abc.ABC, Generic[Shown]):
         return summary
 
     def _files(self, names: Iterable[str]) -> tuple[str, ...]:
-        return (*(f"{name}.zarr" for name in names), f"{self.name}.png", f"{self.name}.svg", SUMMARY)
+        from tegum.experiments.stored import FILE
+
+        pictures = (f"{name}.{kind}" for name in self.figure_names for kind in ("png", "svg"))
+        return (*(f"{name}.zarr" for name in names), *pictures, FILE, SUMMARY)
 
     def _checked(self, given: Any, call: str) -> dict[str, Spec | Sequence[Spec]]:
         """What `trainings` or `further` returned, if it can be trained and stored under its names."""

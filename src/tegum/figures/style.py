@@ -1,7 +1,11 @@
 """The look of every figure, and how it becomes a file: readable, colour-blind safe, and byte-identical each time.
 
-Figures look the same whatever the user has configured in matplotlib: a style, a matplotlibrc, MPLBACKEND. They are made
-without pyplot, on the Agg canvas, under matplotlib's own defaults and `SETTINGS`. The user's settings stay as they are.
+`tegum run` writes figures that look the same whatever the user has configured in matplotlib: a style, a matplotlibrc,
+MPLBACKEND. They are made without pyplot, on the Agg canvas, under matplotlib's own defaults, the style sheet
+`tegum.plot` and `SETTINGS`. `tegum draw` draws the same figures under a `Look` of the user's: another width, a style of
+matplotlib's, their own matplotlibrc. The user's settings stay as they are.
+
+Ink and background are read from the settings in force, so that every figure is as readable on black as on white.
 """
 
 from __future__ import annotations
@@ -14,54 +18,81 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, final
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, final, get_args
+
+import numpy as np
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from matplotlib.figure import Figure
 
-INK = "#222222"
-MUTED = "#6b6b6b"
-"""The colour of explanatory text and lines; its contrast against white is 5.3 : 1."""
-BAND = "#e3e8ee"
-"""The colour of a band that marks a stretch of time."""
+Kind = Literal["png", "svg", "pdf"]
+"""The formats in which a figure is written."""
 
-ACCENTS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK = ACCENTS
-"""Colours that colour-blind readers can distinguish (Okabe & Ito, 2008), the strongest first. The original palette's
-yellow is left out: it is too pale for a line."""
+Colour = tuple[float, float, float]
+"""Red, green and blue, from 0 to 1."""
+
+INK = "#222222"
+"""The colour of text and axes in the figures of `tegum run`."""
+
+ACCENTS = ("C0", "C1", "C2", "C3", "C4", "C5")
+"""The colours of the style in force, the strongest first, as matplotlib names them. Those of `tegum.plot` are colours
+that colour-blind readers can distinguish (Okabe & Ito, 2008). The palette's yellow is left out, which is too pale for a
+line, and its black, which is ink."""
 
 WIDTH = 7.2
-"""The width of every figure, in inches: two columns of a journal."""
+"""The width of a figure in inches, unless asked otherwise: two columns of a journal."""
 
-_LINE = 0.15
-"""The height of one line of a caption, in inches."""
+LEAST_WIDTH, MOST_WIDTH = 2.5, 20.0
+"""The widths for which figures are made, in inches."""
+
+_NARROW = 5.0
+"""Up to this width in inches a figure has the layout for one column."""
 
 RESOLUTION = 200
 """The resolution of PNG files, in pixels per inch."""
 
+SHEET = "tegum.plot"
+"""The name of the style sheet, as matplotlib finds it: the file plot.mplstyle in the package tegum."""
+
 SETTINGS: Mapping[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so it is the same everywhere
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.labelsize": 9.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.fontsize": 8.0,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
     "text.color": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text, which can be searched, and edited for a paper
     "svg.hashsalt": "tegum",
 }
-"""The matplotlib settings under which figures are made and saved, on top of its own defaults."""
+"""What the figures of `tegum run` set on top of matplotlib's defaults and the style sheet."""
+
+_ONE_COLUMN: Mapping[Any, Any] = {
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.0,
+    "legend.title_fontsize": 7.0,
+}
+
+
+@final
+@dataclass(frozen=True)
+class Look:
+    """How figures are made: their width, and settings other than tegum's own."""
+
+    width: float = WIDTH
+    """The width in inches."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of matplotlib on top of tegum's own."""
+
+
+_LOOK: ContextVar[Look] = ContextVar("_LOOK", default=Look())  # noqa: B039 (it is frozen)
 
 
 def matplotlib() -> ModuleType:
@@ -93,21 +124,166 @@ def matplotlib() -> ModuleType:
     return module
 
 
+def current() -> Look:
+    """The look in which figures are being made."""
+    return _LOOK.get()
+
+
+@contextmanager
+def looking(look: Look) -> Iterator[None]:
+    """A context in which figures are made in this look."""
+    before = _LOOK.set(look)
+    try:
+        yield
+    finally:
+        _LOOK.reset(before)
+
+
+def users_look(width: float, name: str | None, call: str) -> Look:
+    """The look that a user asks for: tegum's, then whatever they have set in a matplotlibrc, then a style.
+
+    Args:
+        width: the width in inches.
+        name: a style of matplotlib's, or the path of a style sheet; "default" leaves nothing of tegum's style; None
+            adds nothing.
+        call: the beginning of every error message.
+
+    Raises:
+        ValueError: the width is out of range, or there is no such style.
+        OSError: matplotlib cannot be imported.
+
+    """
+    if not LEAST_WIDTH <= width <= MOST_WIDTH:
+        raise ValueError(f"{call} --width {width:g}: width must lie in [{LEAST_WIDTH:g}, {MOST_WIDTH:g}], in inches")
+    mpl = matplotlib()
+    own = {key: mpl.rcParams[key] for key in _settable(mpl)}
+    own = {key: value for key, value in own.items() if value != mpl.rcParamsDefault[key]}
+    if name is None:
+        return Look(width, own)
+    from matplotlib import style as styles
+
+    with looking(Look(width, own)), drawing():
+        try:
+            styles.use(name)
+        except (OSError, ValueError) as error:
+            from tegum.core.description import nearest
+
+            why = nearest(name, styles.available) if isinstance(error, OSError) else " ".join(str(error).split())
+            raise ValueError(f"{call} --style {name}: matplotlib has no such style; {why}") from None
+        return Look(width, {key: mpl.rcParams[key] for key in _settable(mpl)})
+
+
+def _settable(mpl: ModuleType) -> list[str]:
+    """All settings except those of the backend: setting or reading it may ask for a display."""
+    return [key for key in mpl.rcParamsDefault if not key.startswith("backend")]
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
-    """A context in which matplotlib has its own defaults and `SETTINGS`; afterwards the former settings return."""
+    """A context in which matplotlib has the settings of the current look; afterwards the former settings return."""
     mpl = matplotlib()
-    # Except the backend: setting or reading it may ask for a display.
-    own = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
-    with mpl.rc_context(own | dict(SETTINGS)):
+    defaults = {key: mpl.rcParamsDefault[key] for key in _settable(mpl)}
+    sheet = mpl.rc_params_from_file(Path(__file__).parents[1] / "plot.mplstyle", use_default_template=False)
+    look = current()
+    narrow = _ONE_COLUMN if is_narrow() else {}
+    with mpl.rc_context(defaults | dict(sheet) | dict(SETTINGS) | dict(narrow) | dict(look.settings)):
         yield
 
 
-def calm_colours(count: int) -> list[tuple[float, float, float]]:
+@contextmanager
+def styled(name: str | None) -> Iterator[None]:
+    """A context in which the user's settings are changed by a style of matplotlib's; None changes nothing."""
+    if name is None:
+        yield
+        return
+    matplotlib()
+    from matplotlib import style as styles
+
+    with styles.context(name):
+        yield
+
+
+def width() -> float:
+    """The width in inches of the figures that are being made."""
+    return current().width
+
+
+def is_narrow() -> bool:
+    """Whether figures are being made for one column."""
+    return width() <= _NARROW
+
+
+def ink() -> Colour:
+    """The colour of text in the settings in force."""
+    return _rgb("text.color")
+
+
+def paper() -> Colour:
+    """The colour of the background in the settings in force; of one that is transparent, the one opposite to ink."""
+    from matplotlib.colors import to_rgba
+
+    settings = matplotlib().rcParams
+    for key in ("axes.facecolor", "figure.facecolor"):
+        *colour, opaque = to_rgba(settings[key])
+        if opaque:
+            return (colour[0], colour[1], colour[2])
+    return (1.0, 1.0, 1.0) if sum(ink()) < 1.5 else (0.0, 0.0, 0.0)
+
+
+def muted() -> Colour:
+    """The colour of explanatory text and lines; its contrast against white is 5.3 : 1."""
+    return blend(paper(), 0.33)
+
+
+def band() -> Colour:
+    """The colour of a band that marks a stretch of time, and of other large areas that must not stand out."""
+    return blend(paper(), 0.87)
+
+
+def faint() -> Colour:
+    """The colour of what is there but of no importance, such as features that no polytope has."""
+    return blend(paper(), 0.72)
+
+
+def accent(number: int) -> Colour:
+    """The colour of this number in the settings in force; after the last the first follows."""
+    from matplotlib.colors import to_rgb
+
+    return to_rgb(f"C{number}")
+
+
+def blend(other: Any, part: float, colour: Any = None) -> Colour:
+    """A colour that lies between ink, or `colour`, and another one, by this part."""
+    from matplotlib.colors import to_rgb
+
+    pairs = zip(ink() if colour is None else to_rgb(colour), to_rgb(other), strict=True)
+    red, green, blue = ((1 - part) * one + part * two for one, two in pairs)
+    return red, green, blue
+
+
+def pale(colour: Any, part: float = 0.55) -> Colour:
+    """A colour moved by this part towards the background."""
+    return blend(paper(), part, colour)
+
+
+def _rgb(key: str) -> Colour:
+    from matplotlib.colors import to_rgb
+
+    return to_rgb(matplotlib().rcParams[key])
+
+
+def calm_colours(count: int) -> list[Colour]:
     """`count` different background colours: pale, nearly equal in lightness, and spread over all hues."""
     # Multiples of the golden ratio are spread most evenly, so colours next in order are far apart in hue.
     hues = [(0.08 + number * 0.6180339887) % 1.0 for number in range(count)]
     return [colorsys.hls_to_rgb(hue, 0.72 - 0.06 * (number % 3), 0.42) for number, hue in enumerate(hues)]
+
+
+def small() -> float:
+    """The size of small type in points, that of legends; print needs at least 7."""
+    from matplotlib.font_manager import FontProperties
+
+    return FontProperties(size=matplotlib().rcParams["legend.fontsize"]).get_size_in_points()
 
 
 def printable(text: str) -> str:
@@ -120,40 +296,86 @@ def printable(text: str) -> str:
     )
 
 
-def wrapped(text: str, width: int = 118) -> str:
-    """A caption, broken into lines of at most `width` characters."""
-    return "\n".join(textwrap.wrap(text, width))
+def wrapped(text: str, letters: int | None = None) -> str:
+    """A text in lines that fill the width of a figure, or of at most so many letters."""
+    return "\n".join(textwrap.wrap(text, letters or int(118 * width() / WIDTH * 8.0 / small())))
 
 
-@final
-class Caption:
-    """The caption under the panels of a figure, in full lines."""
-
-    def __init__(self, text: str) -> None:
-        self.text = wrapped(text)
-
-    @property
-    def height(self) -> float:
-        """The height of its lines in inches: the space to leave below the panels, on top of that for their labels."""
-        return _LINE * (self.text.count("\n") + 1)
-
-    def write(self, figure: Figure, top: float) -> None:
-        """Write it at the left edge of a figure, its first line this many inches above the lower edge."""
-        figure.text(0.02, top / figure.get_figheight(), self.text, va="top", fontsize=8.0, linespacing=1.35)
-
-
-def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+def rendered(figure: Figure, kind: Kind, caption: str = "") -> bytes:
     """The figure as the content of a file; the same figure gives the same bytes.
 
+    Args:
+        figure: the figure.
+        kind: the format.
+        caption: a text to set under it, in full lines; the file is higher by as much.
+
     Raises:
-        ValueError: `kind` is neither "png" nor "svg".
+        ValueError: `kind` is none of the formats.
 
     """
-    if kind not in ("png", "svg"):
-        raise ValueError(f"rendered(kind={kind!r}): kind must be 'png' or 'svg'")
+    if kind not in get_args(Kind):
+        raise ValueError(f"rendered(kind={kind!r}): kind must be 'png', 'svg' or 'pdf'")
     # A date or a version would make two files of the same figure differ.
-    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
+    metadata = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }[kind]
     content = io.BytesIO()
+    asked = current().settings.get("savefig.dpi", "figure")
+    dpi = float(RESOLUTION if asked == "figure" else asked)
+    options: dict[str, Any] = {"format": kind, "dpi": dpi, "metadata": metadata}
     with drawing():
-        figure.savefig(content, format=kind, dpi=RESOLUTION, metadata=metadata)
+        if caption:
+            with _captioned(figure, caption, dpi) as page:
+                figure.savefig(content, bbox_inches=page, **options)
+        else:
+            figure.savefig(content, **options)
     return content.getvalue()
+
+
+@contextmanager
+def _captioned(figure: Figure, caption: str, dpi: float) -> Iterator[Any]:
+    """A context in which the figure has a caption below its lower edge; gives the page with both."""
+    # The layout is made for the figure alone, at the resolution of the file, and then kept.
+    before, figure.dpi = figure.dpi, dpi
+    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    # Legends of the whole figure would move with the lower edge of the page.
+    moved = [each for each in figure.legends if each.get_bbox_to_anchor().bounds == figure.bbox.bounds]
+    for legend in moved:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
+    text = _set_under(figure, caption)
+    try:
+        yield _with(figure, text)
+    finally:
+        text.remove()
+        figure.dpi = before
+        for legend in moved:
+            legend.set_bbox_to_anchor(None)  # pyright: ignore[reportArgumentType]
+        if engine is not None:
+            figure.set_layout_engine(engine)
+
+
+def _set_under(figure: Figure, caption: str) -> Any:
+    """Write a caption below the lower edge of a figure, in as few lines as fit its width."""
+    words = printable(caption)
+    across = figure.get_figwidth() * figure.dpi
+    text = figure.text(0.02, 0.0, "", va="top", fontsize=small(), linespacing=1.35, parse_math=False)
+    text.set_in_layout(False)
+    letters = int(118 * figure.get_figwidth() / WIDTH * 8.0 / small())
+    while True:
+        text.set_text(wrapped(words, letters))
+        if text.get_window_extent().width <= 0.97 * across or letters <= 10:
+            return text
+        letters -= 2
+
+
+def _with(figure: Figure, text: Any) -> Any:
+    """The page of a figure with a text below it."""
+    from matplotlib.transforms import Bbox
+
+    # Whole pixels at any usual resolution, so that the figure itself is not moved by a part of one.
+    below = 0.05 * np.floor((text.get_window_extent().y0 / figure.dpi - 0.1) / 0.05)
+    return Bbox([[0.0, min(float(below), 0.0)], [figure.get_figwidth(), figure.get_figheight()]])

@@ -46,6 +46,8 @@ class Collapse(Experiment["Landscape"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("branches",)
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
@@ -101,8 +103,8 @@ class Collapse(Experiment["Landscape"]):
         listed = tuple(measures(found, runs["run"]))
         return Findings(listed, criteria(found), caption(found), found, answer=answer(found))
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Landscape]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Landscape]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """The solutions as pictures, the loss of each branch against density, and how often the best one is found."""
         from tegum.experiments.collapse.figure import figure
 
-        return figure(findings.shown, findings.caption)
+        return figure(findings.shown)

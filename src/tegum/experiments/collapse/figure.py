@@ -12,12 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(found: Landscape, caption: str) -> Figure:
+def figure(found: Landscape) -> tuple[Figure, Figure]:
     """The solutions as pictures, the loss of each branch against density, and how often the best one is found.
 
     Args:
         found: what is drawn.
-        caption: set below the panels.
 
     """
     from tegum.figures.experiments.collapse import BestAlongDensity, SolutionPicture, collapse
@@ -41,19 +40,19 @@ def figure(found: Landscape, caption: str) -> Figure:
         [(change.name, change.density) for change in found.changes],
         PUBLISHED,
         found.sampled,
-        caption,
     )
 
 
-def caption(found: Landscape) -> str:
-    """What the figure shows, in sentences."""
+def caption(found: Landscape) -> tuple[str, str]:
+    """What the figures show, in sentences."""
     changes = [f"{change.name} at {change.density:.4f} ({change.kind}; {change.agreement})" for change in found.changes]
     return (
-        "Top: best solutions in canonical pose, one colour per pair; one feature of each pair is a broad arrow, the "
-        f"other a thin line with a dot. First panel: loss of the best of {found.best[0].starts} starts, coloured by "
-        "its number of collapsed pairs, or PCA. Second: excess loss of the other solutions the starts find (dots), "
-        "and of each branch beyond the crossing where it stops being the best (lines). Vertical lines mark changes of "
-        "the best solution; bars compare them with the figure of Elhage et al. (2022), which agrees on "
-        f"{len(found.agreeing)} of its {len(PUBLISHED)} changes. Third: share of runs that find the best solution, "
-        f"with 95 % intervals. {'; '.join(changes) if changes else 'The best solution never changes'}."
+        "Best solutions in canonical pose, one colour per pair; one feature of each pair is a broad arrow, the "
+        f"other a thin line with a dot. Below: loss of the best of {found.best[0].starts} starts, coloured by "
+        "its number of collapsed pairs, or PCA. Vertical lines mark changes of the best solution; bars compare them "
+        f"with the figure of Elhage et al. (2022), which agrees on {len(found.agreeing)} of its {len(PUBLISHED)} "
+        f"changes. {'; '.join(changes) if changes else 'The best solution never changes'}.",
+        "First panel: excess loss of the other solutions the starts find (dots), and of each branch beyond the "
+        "crossing where it stops being the best (lines), coloured by the number of collapsed pairs. Second: share of "
+        "runs that find the best solution, with 95 % intervals. Vertical lines mark changes of the best solution.",
     )

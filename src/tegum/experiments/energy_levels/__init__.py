@@ -44,6 +44,8 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 15}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("ensemble",)
+
     varies: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("base_seed", "hidden"), ANY),
         "features.density": SPARSEST,
@@ -108,8 +110,10 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
         told = answer(ensemble, measured)
         return Findings(tuple(measured.values()), judged, text, (ensemble, seed), tested=seed is not None, answer=told)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[Ensemble, int | None]]) -> Figure:
+    def draw(
+        self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[Ensemble, int | None]]
+    ) -> tuple[Figure, Figure]:
         """The chosen run, with the dimensionality of each feature above its loss, and panels of the whole ensemble."""
         from tegum.experiments.energy_levels.figure import figure
 
-        return figure(*findings.shown, runs["run"], by_key(findings.measures), findings.caption)
+        return figure(*findings.shown, runs["run"], by_key(findings.measures))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def figure(
-    ensemble: Ensemble, seed: int | None, run: xr.Dataset, measured: Mapping[str, Measure], caption: str
-) -> Figure:
+    ensemble: Ensemble, seed: int | None, run: xr.Dataset, measured: Mapping[str, Measure]
+) -> tuple[Figure, Figure]:
     """The chosen run, with the dimensionality of each feature above its loss, and panels of the whole ensemble.
 
     Args:
@@ -25,7 +25,6 @@ def figure(
         seed: the seed of the run to draw; None draws the first run, without events.
         run: the trajectories of all runs.
         measured: the measures by their keys.
-        caption: the text below the panels.
 
     """
     from tegum.analysis.geometry.measures import dimensionality
@@ -43,7 +42,7 @@ def figure(
         Share(name, *(getattr(measured[key], part) for part in ("value", "low", "high", "null"))) for name, key in rows
     ]
     levels = dimensionality(drawn["weights"])
-    return energy_levels(levels, drawn["loss"], drops, caption, ensemble.jumps, shares)
+    return energy_levels(levels, drawn["loss"], drops, ensemble.jumps, shares)
 
 
 def chosen_run(ensemble: Ensemble) -> int | None:
@@ -57,17 +56,18 @@ def chosen_run(ensemble: Ensemble) -> int | None:
     return max(ensemble.endings, key=merit).seed if ensemble.endings else None
 
 
-def caption(ensemble: Ensemble, seed: int | None, run: xr.Dataset) -> str:
-    """What the figure shows, in sentences, including the sample on which the loss of the drawn run was recorded."""
+def caption(ensemble: Ensemble, seed: int | None, run: xr.Dataset) -> tuple[str, str]:
+    """What the figures show, in sentences, including the sample on which the loss of the drawn run was recorded."""
     from tegum.training.compare import recorded_on
 
     if seed is None:
-        return f"None of {run.sizes['seed']} runs completed training."
-    return f"{_of_run(ensemble, seed, run)} {recorded_on(run.sel(seed=seed))}".rstrip()
+        return f"None of {run.sizes['seed']} runs completed training.", ""
+    drawn = f"{_of_run(ensemble, seed, run)} {recorded_on(run.sel(seed=seed))}".rstrip()
+    return drawn, " ".join(_of_the_ensemble(ensemble))
 
 
 def _of_run(ensemble: Ensemble, seed: int, run: xr.Dataset) -> str:
-    """Sentences on the drawn run, then on the ensemble."""
+    """Sentences on the drawn run."""
     (ending,) = (ending for ending in ensemble.endings if ending.seed == seed)
     n, drops = ensemble.features, ensemble.of(seed)
     with_jumps = {jump.seed for jump in ensemble.jumps}
@@ -97,18 +97,17 @@ def _of_run(ensemble: Ensemble, seed: int, run: xr.Dataset) -> str:
     rule = "the one among these with the most events, then the most jumps, then the lowest seed"
     drawn = f"the run drawn is {rule if drops and ending.digons else 'one of all runs'}"
     sentences.append(f"Of {len(ensemble.seeds)} runs, {counts}; {drawn}.")
-    sentences += _of_the_ensemble(ensemble)
     return " ".join(sentences)
 
 
 def _of_the_ensemble(ensemble: Ensemble) -> list[str]:
-    """Sentences on the lower panels and on the exact loss."""
+    """Sentences on the panels of the ensemble, and on the exact loss."""
     events = ensemble.events
     kinds = {kind: sum(len(getattr(event, kind)) for event in events) for kind in ("completions", "births", "swaps")}
     named = [f"{count} {kind if count != 1 else kind[:-1]}" for kind, count in kinds.items()]
     sentences = [
-        f"Bottom left: every late jump of all runs. The {len(events)} late events contain {_listed(named)} (a lone "
-        "feature gains a partner; two features appear together; two swap places). Bottom right: shares with 95 % "
+        f"First panel: every late jump of all runs. The {len(events)} late events contain {_listed(named)} (a lone "
+        "feature gains a partner; two features appear together; two swap places). Second panel: shares with 95 % "
         "intervals; drops are those found in the loss alone."
     ]
     unmatched = ensemble.unmatched

@@ -45,6 +45,8 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 20}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("two-families",)
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
@@ -100,8 +102,8 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
         judged = criteria(found)
         return Findings(tuple(measures(found)), judged, caption(found), found, answer=answer(judged))
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[RotatedSolutions]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[RotatedSolutions]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """Embeddings along width, shares of |W|² by Fourier mode, the loss, and two families over width and density."""
         from tegum.experiments.equivariant.figure import figure
 
-        return figure(findings.shown, findings.caption)
+        return figure(findings.shown)

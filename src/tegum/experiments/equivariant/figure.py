@@ -15,12 +15,11 @@ DRAWN_WIDTHS = (0.15, 0.25, 0.4, 0.7, 1.5)
 """Tuning widths, in radians; embeddings are drawn at the grid width nearest to each."""
 
 
-def figure(found: RotatedSolutions, caption: str) -> Figure:
+def figure(found: RotatedSolutions) -> tuple[Figure, Figure]:
     """Embeddings along width, shares of |W|² in the Fourier modes, the loss, and two families over width and density.
 
     Args:
         found: what is drawn.
-        caption: set below the panels.
 
     """
     from tegum.figures.experiments.equivariant import Family, FamilyPair, OrientationPicture, equivariant
@@ -43,12 +42,11 @@ def figure(found: RotatedSolutions, caption: str) -> Figure:
             FamilyPair(each.hidden, each.widths, each.densities, [[one.name for one in row] for row in each.together])
             for each in found.two
         ],
-        caption,
     )
 
 
-def caption(found: RotatedSolutions) -> str:
-    """What the figure shows, in sentences."""
+def caption(found: RotatedSolutions) -> tuple[str, str]:
+    """What the figures show, in sentences."""
     changes = [
         f"m = {each.hidden}: {each.name} at {each.there.value:.3f} rad ({'abrupt' if each.jump else 'gradual'})"
         for each in found.changes
@@ -56,8 +54,9 @@ def caption(found: RotatedSolutions) -> str:
     first = found.one[0]
     return (
         f"One family of {first.size} orientations, density {first.densities[0]:g}, best of "
-        f"{first.best[0][0].starts} starts. Top: embeddings for m = 2 at some tuning widths, coloured by orientation "
-        "and joined in order. Middle, for each m: shares of |W|² in the Fourier modes (stacked), and loss relative to "
-        f"the best linear model (line); {'; '.join(changes)}. Bottom: two families of {found.two[0].size} orientations "
-        "each, over width and density, by how they divide the m hidden dimensions."
+        f"{first.best[0][0].starts} starts. Embeddings for m = 2 at some tuning widths, coloured by orientation "
+        "and joined in order. Below, for each m: shares of |W|² in the Fourier modes (stacked), and loss relative to "
+        f"the best linear model (line); {'; '.join(changes)}.",
+        f"Best solutions for two families of {found.two[0].size} orientations each, over width and density, "
+        "by how they divide the m hidden dimensions.",
     )

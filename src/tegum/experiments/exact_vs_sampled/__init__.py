@@ -98,4 +98,4 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
         """One panel per system: both losses of one run on a log axis, with the saddle index at each plateau."""
         from tegum.experiments.exact_vs_sampled.figure import figure
 
-        return figure(findings.shown, findings.caption)
+        return figure(findings.shown)

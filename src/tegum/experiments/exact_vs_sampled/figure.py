@@ -11,12 +11,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(found: Sequence[TwinnedRuns], caption: str) -> Figure:
+def figure(found: Sequence[TwinnedRuns]) -> Figure:
     """One panel per system: both losses of one run on a log axis, with the saddle index at each plateau.
 
     Args:
         found: what is drawn.
-        caption: set below the panels.
 
     """
     from tegum.figures.experiments.exact_vs_sampled import TwinPanel, twins
@@ -26,7 +25,7 @@ def figure(found: Sequence[TwinnedRuns], caption: str) -> Figure:
         at, seed = system.drawn, system.seeds[system.drawn]
         marks = [(each.plateau.start, each.plateau.end, each.label) for each in system.of(seed)]
         panels.append(TwinPanel(SYSTEMS[system.name], system.steps, system.sampled[at], system.twin[at], tuple(marks)))
-    return twins(panels, caption)
+    return twins(panels)
 
 
 def caption(systems: Sequence[TwinnedRuns]) -> str:

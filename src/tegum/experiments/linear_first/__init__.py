@@ -53,6 +53,8 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("order", "onset")
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=4)}
     """With fewer runs no criterion could pass."""
 
@@ -75,11 +77,15 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
         told = answer(found, measured, judged)
         return Findings(tuple(measured.values()), judged, text, found, answer=told)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LinearFirstFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(
+        self,
+        runs: Mapping[str, xr.Dataset],  # noqa: ARG002 (it is in the findings)
+        findings: Findings[LinearFirstFindings],
+    ) -> tuple[Figure, Figure, Figure]:
         """Draw losses and first plateaus, the order and times of unlike sets, and superposition over training."""
         from tegum.experiments.linear_first.figure import figure
 
-        return figure(findings.shown, findings.caption)
+        return figure(findings.shown)
 
 
 def _alike(size: Size) -> dict[str, list[Spec]]:

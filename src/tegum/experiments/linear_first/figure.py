@@ -24,44 +24,52 @@ DRAWN = ((4, 8), ("apart-size", "sgd"))
 drawn."""
 
 
-def figure(found: LinearFirstFindings, caption: str) -> Figure:
+def figure(found: LinearFirstFindings) -> tuple[Figure, Figure, Figure]:
     """Draw losses and first plateaus, the order and times of unlike sets, and superposition over training.
 
     Args:
         found: the findings to draw.
-        caption: set below the panels.
 
     """
     from tegum.figures.experiments.linear_first import linear_first, only_words
 
     if not found.fewest:
-        return only_words(caption)
-    return linear_first(found.systems, found.orders, found.onsets, DRAWN, caption)
+        words = untested()
+        return only_words(words), only_words(words), only_words(words)
+    return linear_first(found.systems, found.orders, found.onsets, DRAWN)
 
 
-def caption(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> str:
-    """What the figure shows, and what was found, in sentences."""
+def caption(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> tuple[str, str, str]:
+    """What the figures show, and what was found, in sentences."""
     if not testable(found):
-        return f"Not tested: some ensemble has fewer than {FEWEST_TESTED_RUNS} runs that trained to their end."
-    return f"{panels(found)} {failures(found)} {answer(found, measured)}"
+        return untested(), untested(), untested()
+    plateaus, order, onset = panels(found)
+    return f"{plateaus} {failures(found)}", order, f"{onset} {answer(found, measured)}"
 
 
-def panels(found: LinearFirstFindings) -> str:
-    """What the panels show, in sentences."""
+def untested() -> str:
+    """That nothing could be tested, and why, in a sentence."""
+    return f"Not tested: some ensemble has fewer than {FEWEST_TESTED_RUNS} runs that trained to their end."
+
+
+def panels(found: LinearFirstFindings) -> tuple[str, str, str]:
+    """What the panels of each figure show, in sentences."""
     runs = len(found.systems[0].runs[0].first)
     return (
-        "First row, left: population loss (sum over features) of k = 4 correlated sets of three (density 0.05, m = 8, "
-        "AdamW), the first run from each start scale; dashed lines are the best linear solutions of each rank. Right: "
-        "three sets of 24, 6 and 1 features (SGD), the first run; orange ticks are predicted times. Second row: "
-        f"classification of the first plateau of {runs} runs by start scale (X: Xavier); within each group k rises "
-        "from left to right. Third row, left: share of SGD runs with a plateau at L_r, over the ratio of eigenvalues "
-        "r and r + 1; hollow: close eigenvalues. Right: share of runs that learn all directions in order (filled), "
-        "and every one within 5 % of its predicted time (hollow). Fourth row: medians over training for 20 "
-        "independent features (m = 5, AdamW, start scale "
+        "First panel: population loss (sum over features) of k = 4 correlated sets of three (density 0.05, m = 8, "
+        "AdamW), the first run from each start scale; dashed lines are the best linear solutions of each rank. Others: "
+        f"classification of the first plateau of {runs} runs by start scale (X: Xavier), with room for all sets "
+        "(m = 2k) and without (m = 3); within each group k rises from left to right.",
+        "First panel: population loss of three sets of 24, 6 and 1 features (SGD), the first run; orange ticks are "
+        "predicted times. Second: share of SGD runs with a plateau at L_r, over the ratio of eigenvalues r and r + 1; "
+        "hollow: close eigenvalues. Third: share of runs that learn all directions in order (filled), and every one "
+        "within 5 % of its predicted time (hollow). Bars are 95 % intervals.",
+        "First three panels: medians over training for 20 independent features (m = 5, AdamW, start scale "
         f"{np.nanmin([each.scale for each in found.onsets['adamw']]):g}); dots: 90 % of the fall of the loss is "
-        "complete; black: the linear model at density 0.3; dashed: a linear optimum. Fifth row: when superposition "
-        "begins, by the number of represented features (solid) and by |W|²_F > 1.1 m (dotted; within a few steps from "
-        "Xavier starts), and how much of the fall of the loss is complete by then. Bars are 95 % intervals."
+        "complete; line of the colour of text: the linear model at density 0.3; dashed: a linear optimum. Last two: "
+        "when superposition begins, by the number of represented features (solid) and by |W|²_F > 1.1 m (dotted; "
+        "within a few steps from Xavier starts), and how much of the fall of the loss is complete by then. Bars are "
+        "95 % intervals.",
     )
 
 

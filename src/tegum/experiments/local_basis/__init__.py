@@ -48,6 +48,8 @@ class LocalBases(Experiment["LocalBasisFindings"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 20}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("read-out", "read-out-in-use", "pca")
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=2)}
     """An interval needs at least two runs."""
 
@@ -99,11 +101,11 @@ class LocalBases(Experiment["LocalBasisFindings"]):
         found = find(runs)
         return Findings(tuple(measures(found)), criteria(found), caption(found), found, answer=answer(found))
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LocalBasisFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LocalBasisFindings]) -> tuple[Figure, ...]:  # noqa: ARG002 (it is in the findings)
         """Interference, read-out error and PCA over the size, number and density of sets."""
         from tegum.experiments.local_basis.figure import figure
 
-        return figure(findings.shown, findings.caption)
+        return figure(findings.shown)
 
 
 def _grid(size: Size) -> list[Cell]:

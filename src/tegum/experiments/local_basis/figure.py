@@ -32,34 +32,37 @@ DRAWN_PAIRS = ((5, 10), (5, 20), (10, 4), (10, 10))
 """The (set size, number of sets) whose lines over density are drawn."""
 
 
-def figure(found: LocalBasisFindings, caption: str) -> Figure:
+def figure(found: LocalBasisFindings) -> tuple[Figure, ...]:
     """Interference, read-out error and PCA over the size, number and density of sets.
 
     Args:
         found: what is drawn.
-        caption: set below the panels.
 
     """
     from tegum.figures.experiments.local_basis import local_basis
 
-    return local_basis(curves(found), {"ratio": ORTHOGONAL, "alone": READ, "found": FOUND}, caption)
+    return local_basis(curves(found), {"ratio": ORTHOGONAL, "alone": READ, "found": FOUND})
 
 
-def caption(found: LocalBasisFindings) -> str:
-    """What the figure shows, in sentences."""
+def caption(found: LocalBasisFindings) -> tuple[str, ...]:
+    """What the figures show, in sentences."""
     load, part, dense = rules(found)
+    common = (
+        f"m = {HIDDEN}; colours: number of sets; bars: 95 % intervals over runs. Crosses: trained without correlation. "
+        "Dashed lines are limits, and ticks on them mark where a curve crosses its limit."
+    )
     return (
-        f"m = {HIDDEN}; colours: number of sets; bars: 95 % intervals over runs. Rows from the top: mean squared "
-        "cosine within sets divided by that between sets; variance that the tied read-out misses when only the set is "
-        "active (dotted: random groups of features of the same models); variance it misses when the set is "
-        "active, divided by what it misses over all samples; share of the set's embeddings captured by PCA on "
-        "samples in which the set is active, where 0 is a random subspace of the same rank and 1 is everything "
-        "(dotted: PCA on all samples). "
-        "Dashed lines are limits, and ticks on them mark where a curve crosses its limit. Crosses: trained without "
-        "correlation. Rule of thumb: the features of a set are almost orthogonal, and read out by their own "
+        "Mean squared cosine within sets divided by that between sets, over the size, the number and the density of "
+        f"sets. {common} Rule of thumb: the features of a set are almost orthogonal, and read out by their own "
         f"embeddings, as long as there are fewer than {_short(load)} features per dimension (range over lines: "
-        f"{load.span}) and a set has fewer than {_short(part)} m features. PCA finds the set only as long as density × "
-        f"size is below {_short(dense)} (range over lines: {dense.span})."
+        f"{load.span}) and a set has fewer than {_short(part)} m features.",
+        "Variance that the tied read-out misses when only the set is active (dotted: random groups of features of the "
+        f"same models). {common}",
+        "Variance that the tied read-out misses when the set is active, divided by what it misses over all samples. "
+        f"{common}",
+        "Share of the set's embeddings captured by PCA on samples in which the set is active, where 0 is a random "
+        f"subspace of the same rank and 1 is everything (dotted: PCA on all samples). {common} PCA finds the set only "
+        f"as long as density × size is below {_short(dense)} (range over lines: {dense.span}).",
     )
 
 

@@ -48,6 +48,8 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("runs",)
+
     varies: ClassVar[Mapping[str, Range]] = {
         "seeds": Range(low=FEWEST_RUNS_FOR_P),
         "features.density": SPARSEST,
@@ -96,19 +98,20 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
 
         found, last = find(runs), largest_of(runs)
         shown, judged = list(found.values()), tested(found.get(last))
+        sentences = caption(shown)
         recorded = recorded_on(runs[last].isel(seed=0)) if last in found else ""
         measured = by_key(measure for each in shown for measure in measures(each, rest_of(each.flow)))
         return Findings(
             tuple(measured.values()),
             criteria(judged),
-            f"{caption(shown)} {recorded}".rstrip(),
+            (sentences[0], f"{sentences[1]} {recorded}".strip()),
             shown,
             tested=judged is not None,
             answer=answer(judged, measured),
         )
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[JumpAttribution]]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[JumpAttribution]]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """Draw single runs of the smallest and of the largest size, and what jumps explain at all sizes."""
         from tegum.experiments.many_jumps.figure import figure
 
-        return figure(findings.shown, findings.caption)
+        return figure(findings.shown)

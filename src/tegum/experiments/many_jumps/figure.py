@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from tegum.figures.experiments.many_jumps import One, Panel
 
 
-def figure(found: Sequence[JumpAttribution], caption: str) -> Figure:
+def figure(found: Sequence[JumpAttribution]) -> tuple[Figure, Figure]:
     """Draw single runs of the smallest and of the largest size, and what jumps explain at all sizes.
 
     Args:
         found: the findings to draw.
-        caption: set below the panels.
 
     """
     from tegum.figures.experiments.many_jumps import Panel, many_jumps
@@ -72,21 +71,23 @@ def figure(found: Sequence[JumpAttribution], caption: str) -> Figure:
             },
         ),
     ]
-    return many_jumps([_one(each) for each in shown], panels, caption)
+    return many_jumps([_one(each) for each in shown], panels)
 
 
-def caption(found: Sequence[JumpAttribution]) -> str:
-    """What the figure shows, in sentences."""
+def caption(found: Sequence[JumpAttribution]) -> tuple[str, str]:
+    """What the figures show, in sentences."""
     if not found:
-        return "No size has two runs that trained to their end."
+        return "No size has two runs that trained to their end.", ""
     sizes = ", ".join(f"{len(each.courses)} {'flows ' * each.flow}of n = {each.features}" for each in found)
     last = [each for each in found if not each.flow or all(other.flow for other in found)][-1]
     numbers = np.array([course.number for course in last.courses])
     first, most, end = (part.mean() for part in (numbers[:, 0], numbers.max(1), numbers[:, -1]))
+    single = (
+        "The loss of single runs (orange), from the first moment at which a jump can start, the mean loss of the other "
+        "runs (dashed), and the number of jumps under way (blue). Each is the run with the median number of jumps."
+    )
     text = (
-        "Top: the loss of single runs (orange), from the first moment at which a jump can start, the mean loss of the "
-        "other runs (dashed), and the number of jumps under way (blue). Each is the run with the median number of "
-        f"jumps. Bottom, over the number of features (runs: {sizes}; bars: 95 % intervals of the mean over runs): the "
+        f"Over the number of features (runs: {sizes}; bars: 95 % intervals of the mean over runs): the "
         "share of the decrease that lies inside jumps; how well the fall of the loss is predicted by a sum of jumps, "
         "or by the mean course of other runs; and the excess of a run's own jumps over those of others, relative to "
         "the excess of synthetic losses made only of jumps. Other runs are those of the same size. With "
@@ -96,7 +97,7 @@ def caption(found: Sequence[JumpAttribution]) -> str:
         f"{end:.0f} at the end. Its correlation with the loss is {_signed(last.level.own.mean())}. The correlation of "
         f"its rises with the falls of the loss, apart from the common course, is {_signed(last.apart.own.mean())}."
     )
-    return f"{text}{' Hollow: gradient flow.' * any(each.flow for each in found)}"
+    return f"{text}{' Hollow: gradient flow.' * any(each.flow for each in found)}", single
 
 
 def _signed(correlation: float) -> str:

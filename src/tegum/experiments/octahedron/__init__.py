@@ -52,6 +52,8 @@ class Octahedron(Experiment["OctahedronFindings"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 15}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("routes",)
+
     varies: ClassVar[Mapping[str, Range]] = SAMPLING
 
     def trainings(self, size: Size) -> Mapping[str, Spec | Sequence[Spec]]:
@@ -109,8 +111,8 @@ class Octahedron(Experiment["OctahedronFindings"]):
         told = answer(measured) if judged else ""
         return Findings(tuple(measured.values()), judged, caption(found), found, tested=bool(judged), answer=told)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[OctahedronFindings]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[OctahedronFindings]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """Draw the polyhedron at the end of each regime of one run, the loss of that run, and the tree of routes."""
         from tegum.experiments.octahedron.figure import figure
 
-        return figure(findings.shown, findings.caption)
+        return figure(findings.shown)

@@ -10,12 +10,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(found: OctahedronFindings, caption: str) -> Figure:
+def figure(found: OctahedronFindings) -> tuple[Figure, Figure]:
     """Draw the polyhedron at the end of each regime of one run, the loss of that run, and the tree of routes.
 
     Args:
         found: the findings to draw.
-        caption: set below the panels.
 
     """
     from tegum.figures.experiments.octahedron import Picture, octahedron
@@ -30,23 +29,23 @@ def figure(found: OctahedronFindings, caption: str) -> Figure:
             pictures.append(Picture(stage.regime.end, found.weights[drawn, stage.regime.last]))
         pictures.insert(0, Picture(int(found.steps[0]), found.weights[drawn, 0]))
     curve = (found.steps, found.loss[drawn]) if drawn is not None else None
-    return octahedron(pictures, curve, bands, found.tree(), caption)
+    return octahedron(pictures, curve, bands, found.tree())
 
 
-def caption(found: OctahedronFindings) -> str:
-    """What the figure shows, in sentences."""
+def caption(found: OctahedronFindings) -> tuple[str, str]:
+    """What the figures show, in sentences."""
     small = int(found.small.sum())
     text = ""
     if (at := found.drawn) is not None:
         text = (
-            "Top: six features in two correlated sets (colours) at the end of each regime of run "
-            f"{int(found.seed[at])} (density {found.density(at):g}, initial scale {found.scale(at):g}), each snapshot "
-            "rotated onto the next. Lines join the members of a set, dashed lines antipodal pairs. Middle: the exact "
-            "loss of this run, with plateaus shaded. Each regime is labelled with the transformation that has the "
-            "largest share of its motion, and with that share. "
+            "Six features in two correlated sets (colours) at the end of each regime of run "
+            f"{int(found.seed[at])} (density {found.density(at):g}, initial scale {found.scale(at):g}), each as large "
+            "as fits, with a bar for its scale, and rotated onto the next. Lines join the members of a set, dashed "
+            "lines antipodal pairs. Below: the exact loss of this run, with plateaus shaded. Each regime is labelled "
+            "with the transformation that has the largest share of its motion, and with that share."
         )
-    return (
-        f"{text}Bottom: {small} runs from small starts, by the configuration of their sets just before they open, by "
-        "whether two open triangles are opposite before the first antipodal pair forms (straight) or after it (pairs "
-        "first), and by their final state. Numbers are counts of runs."
+    return text, (
+        f"{small} runs from small starts: how many took each route, by the configuration of their sets just before "
+        "they open and by whether two open triangles are opposite before the first antipodal pair forms (straight) or "
+        "after it (pairs first). Colours: their final states."
     )

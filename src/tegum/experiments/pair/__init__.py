@@ -48,6 +48,8 @@ class Pair(Experiment["PairSolutions"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("impact",)
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
@@ -101,8 +103,8 @@ class Pair(Experiment["PairSolutions"]):
         found = find(runs)
         return Findings(tuple(measures(found)), criteria(found), caption(found), found, answer=answer(found))
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[PairSolutions]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[PairSolutions]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """The angle over density and strength, both loss reductions, and the share of the second component."""
         from tegum.experiments.pair.figure import figure
 
-        return figure(findings.shown, findings.caption)
+        return figure(findings.shown)

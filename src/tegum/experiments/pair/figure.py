@@ -12,12 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(found: PairSolutions, caption: str) -> Figure:
-    """The angle over density and strength, both loss reductions, and the share of the second component.
+def figure(found: PairSolutions) -> tuple[Figure, Figure]:
+    """The angle over density and strength; both loss reductions, and the share of the second component.
 
     Args:
         found: what is drawn.
-        caption: set below the panels.
 
     """
     from tegum.figures.experiments.pair import pair
@@ -28,18 +27,17 @@ def figure(found: PairSolutions, caption: str) -> Figure:
         (found.along, 2 * variance(found.along) - found.symmetric[0]),
         (found.room, dict(zip(OTHER_FEATURES, found.shares, strict=True))),
         {int(each.at): each.there.value for each in found.second},
-        caption,
     )
 
 
-def caption(found: PairSolutions) -> str:
-    """What the figure shows, in sentences."""
+def caption(found: PairSolutions) -> tuple[str, str]:
+    """What the figures show, in sentences."""
     second = [f"{begin.there.value:.4f} (k = {begin.at:g})" for begin in found.second]
     return (
-        "Left: angle between the represented direction and (a + b)/√2 in the best of "
-        f"{found.starts} starts, two features, m = 1; line: where the principal component becomes the best solution. "
-        "Middle: loss reduction when only the principal component, or only one feature, is represented, at "
-        "correlation strength 1 (lines: closed forms; dots: found by descent). Right: share of the second principal "
-        "component of a pair that competes with k = 1, 2 and 3 other features, m = 2"
-        f"{'; it is represented up to density ' + ', '.join(second) if second else ''}."
+        "Angle between the represented direction and (a + b)/√2, the principal component, in the best of "
+        f"{found.starts} starts: two features, m = 1. Line: where the principal component becomes the best solution.",
+        "First panel: loss reduction when only the principal component, or only one feature, is represented, at "
+        "correlation strength 1 (lines: closed forms; dots: found by descent). Second panel: share of the second "
+        "principal component of a pair that competes with k = 1, 2 and 3 other features, m = 2"
+        f"{'; it is represented up to density ' + ', '.join(second) if second else ''}.",
     )

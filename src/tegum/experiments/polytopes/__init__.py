@@ -45,6 +45,8 @@ class Polytopes(Experiment["list[Model]"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("examples",)
+
     varies: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("seeds", "hidden", "features.count"), ANY),
         **SAMPLING,
@@ -98,8 +100,8 @@ class Polytopes(Experiment["list[Model]"]):
         told = answer(measured, judged)
         return Findings(tuple(measured.values()), judged, text, models, tested=tested, answer=told)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[Model]]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[Model]]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """Dimensionalities over 1/p, the share of features in each polytope, and an example of each polytope."""
         from tegum.experiments.polytopes.figure import figure
 
-        return figure(findings.shown, findings.caption)
+        return figure(findings.shown)

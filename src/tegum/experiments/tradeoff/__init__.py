@@ -53,6 +53,8 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 20}
 
+    further_figures: ClassVar[tuple[str, ...]] = ("loss",)
+
     varies: ClassVar[Mapping[str, Range]] = {"seeds": Range(low=8), "base_seed": Range(never=KEY)}
     """With fewer starts the lowest is often not the best; fresh starts use a base seed of their own."""
 
@@ -105,8 +107,8 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
         judged, told = criteria(found), answer(measured)
         return Findings(tuple(measured.values()), judged, caption(found.main), found, answer=told)
 
-    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[TradeoffPlanes]) -> Figure:  # noqa: ARG002 (it is in the findings)
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[TradeoffPlanes]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """Maps of collapsed pairs and of the relative loss, with boundaries, and the solutions as pictures."""
         from tegum.experiments.tradeoff.figure import figure
 
-        return figure(findings.shown.main, findings.caption)
+        return figure(findings.shown.main)

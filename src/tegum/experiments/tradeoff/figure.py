@@ -17,12 +17,11 @@ LEAST_DRAWN = 0.01
 """A solution is drawn if it is the best on at least this share of the grid points."""
 
 
-def figure(found: PhaseMap, caption: str) -> Figure:
+def figure(found: PhaseMap) -> tuple[Figure, Figure]:
     """Maps of the number of collapsed pairs and of the relative loss, with boundaries, and the solutions as pictures.
 
     Args:
         found: what is drawn.
-        caption: set below the panels.
 
     """
     from tegum.figures.experiments.tradeoff import MapOverlay, tradeoff
@@ -38,7 +37,6 @@ def figure(found: PhaseMap, caption: str) -> Figure:
             np.array([each.place for each in found.found.triples]).reshape(-1, 2),
         ),
         pictures(found),
-        caption,
     )
 
 
@@ -58,8 +56,8 @@ def pictures(found: PhaseMap) -> list[tuple[str, Place, Float[np.ndarray, "featu
     return sorted(chosen, key=lambda each: (each[0], each[1].density))
 
 
-def caption(found: PhaseMap) -> str:
-    """What the figure shows, in sentences."""
+def caption(found: PhaseMap) -> tuple[str, str]:
+    """What the figures show, in sentences."""
     plane, starts = found.map.plane, found.map.starts
     first = sum(each.kind == "first order" for each in found.borders)
     checked = sum(bool(each.kind) for each in found.borders)
@@ -67,9 +65,11 @@ def caption(found: PhaseMap) -> str:
     smooth = sum(each.continuous for each in found.breakings)
     return (
         f"Three pairs of features, m = 2: the best of {starts} starts on the exact loss at each of "
-        f"{len(plane.densities)} × {len(plane.strengths)} points. Left: its number of collapsed pairs. Right: its loss "
-        "relative to that of the best linear model (dotted: 0.99). Lines: boundaries where the best solution changes "
+        f"{len(plane.densities)} × {len(plane.strengths)} points, by its number of collapsed pairs. Lines: boundaries "
+        "where the best solution changes "
         f"abruptly ({len(found.borders)} curves{orders}); circles: "
         f"{len(found.found.triples)} triple points; crosses: a symmetry is lost continuously ({smooth} places). Below: "
-        "solutions at the lettered points, one colour per pair."
+        "solutions at the lettered points, one colour per pair.",
+        "The loss of the best solution at each point, relative to that of the best linear model (dotted: 0.99). Lines, "
+        "circles and crosses: as in the map of the solutions.",
     )

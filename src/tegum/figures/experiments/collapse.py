@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,20 +11,22 @@ from jaxtyping import Float
 from tegum.analysis.geometry.measures import canonical_pose
 from tegum.analysis.statistics import wilson
 from tegum.figures import style
-from tegum.figures.drawn import new_figure
+from tegum.figures.drawn import new_figure, parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"0": style.BLUE, "1": style.GREEN, "2": style.PURPLE, "3": style.VERMILION, "PCA": style.BLACK}
-"""The colour of each solution, by name."""
+NAMES = ("0", "1", "2", "3", "PCA")
+"""The names of the solutions."""
 
-_PAIRS = (style.VERMILION, style.GREEN, style.BLUE)
+_PAIRS = (style.ACCENTS[0], style.ACCENTS[2], style.ACCENTS[1])
 """The colours of the three pairs."""
 
-_PANELS_HEIGHT = 7.4
-"""The height of all panels together, in inches."""
+
+def colours() -> dict[str, Any]:
+    """The colour of each solution, by name."""
+    return dict(zip(NAMES, [*(style.accent(number) for number in (1, 2, 3, 0)), style.ink()], strict=True))
 
 
 class SolutionPicture(NamedTuple):
@@ -55,9 +57,8 @@ def collapse(
     changes: Sequence[tuple[str, float]],
     published: Mapping[str, tuple[float, float]],
     sampled: Sequence[tuple[float, int, int]],
-    caption: str = "",
-) -> Figure:
-    """A row of pictures; below it losses along density, and the share of runs that find the best solution.
+) -> tuple[Figure, Figure]:
+    """The best solutions along density, as pictures and by their losses; and the other solutions with their shares.
 
     Args:
         pictures: the solutions to draw, five at most.
@@ -68,39 +69,37 @@ def collapse(
         changes: the name of each change ("0 → 1"), and its density.
         published: the published density range of each change, for comparison.
         sampled: for each density with mini-batch runs, the density, the runs that found the best, and all runs.
-        caption: set below the panels, in full lines.
 
     """
     with style.drawing():
-        note = style.Caption(caption)
-        below = 0.7 + note.height
-        height = below + _PANELS_HEIGHT
-        figure = new_figure(figsize=(style.WIDTH, height))
-        top, bottom = 1 - 0.36 / height, below / height
-        row = 1.35 / height
-        places = figure.add_gridspec(1, 5, left=0.03, right=0.985, bottom=top - row, top=top, wspace=0.0)
-        for place, picture in enumerate(pictures):
-            _draw_picture(figure.add_subplot(places[0, place]), picture)
-        grid = figure.add_gridspec(
-            3, 1, height_ratios=(2.2, 1.7, 1.1), left=0.1, right=0.975, bottom=bottom, top=top - row - 0.25 / height,
-            hspace=0.1,
-        )  # fmt: skip
-        first = figure.add_subplot(grid[0])
-        second, third = (figure.add_subplot(grid[k], sharex=first) for k in (1, 2))
-        _draw_losses(first, best)
-        _draw_excess(second, best, others, branches)
-        _draw_shares(third, best, sampled)
-        _draw_changes((first, second, third), changes, published, float(best.density[0]))
-        _scale_densities((first, second, third), float(best.density[0]))
-        figure.align_ylabels((first, second, third))
-        note.write(figure, below - 0.55)
-    return figure
+        least = float(best.density[0])
+        first = new_figure(3.6 if style.is_narrow() else 4.6, layout="constrained")
+        upper, lower = parts(first, 1, 3)
+        for place, picture in zip(upper.subplots(1, 5), pictures, strict=False):
+            _draw_picture(place, picture)
+        for place in upper.axes[len(pictures) :]:
+            place.set_visible(False)
+        panel = lower.subplots()
+        _draw_losses(panel, best)
+        _draw_changes(panel, changes, published, least)
+        _scale_densities((panel,), least)
+        second = new_figure(3.6 if style.is_narrow() else 4.0, layout="constrained")
+        panels = second.subplots(2, 1, sharex=True, height_ratios=(1.5, 1))
+        _draw_excess(panels[0], best, others, branches)
+        _draw_shares(panels[1], best, sampled)
+        for each in panels:
+            for _, density in changes:
+                each.axvline(density, color=style.ink(), lw=0.8, zorder=0.5)
+        _scale_densities(panels, least)
+        second.align_ylabels(panels)
+    return first, second
 
 
 def _scale_densities(panels: Sequence[Axes], least: float) -> None:
     panels[0].set_xscale("log")
     panels[0].set_xlim(least, 1.0)
-    ticks = [tick for tick in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if tick >= least]
+    few = (0.01, 0.03, 0.1, 0.3, 1.0) if style.is_narrow() else (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+    ticks = [tick for tick in few if tick >= least]
     for panel in panels:
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.set_xticks([], minor=True)
@@ -111,15 +110,16 @@ def _scale_densities(panels: Sequence[Axes], least: float) -> None:
 def _draw_picture(place: Axes, picture: SolutionPicture) -> None:
     draw_pairs(place, picture.weights)
     title = "PCA" if picture.name == "PCA" else f"{picture.name} collapsed"
-    place.set_title(f"{title}\np = {picture.density:.2g}", color=COLOURS.get(picture.name, style.INK), pad=2)
+    if style.is_narrow():
+        title = title.replace(" ", "\n")
+    # Not in the colour of the solution, which may be too pale for letters.
+    place.set_title(f"{title}\np = {picture.density:.2g}", pad=2, fontsize=style.small())
 
 
 def draw_pairs(place: Axes, weights: Float[np.ndarray, "6 2"]) -> None:
     """Six embeddings in the plane, in canonical pose; each pair has a colour."""
-    from matplotlib.colors import to_rgb
-
-    place.axhline(0, color=style.BAND, lw=0.8, zorder=0)
-    place.axvline(0, color=style.BAND, lw=0.8, zorder=0)
+    place.axhline(0, color=style.band(), lw=0.8, zorder=0)
+    place.axvline(0, color=style.band(), lw=0.8, zorder=0)
     for feature, (x, y) in enumerate(canonical_pose(np.asarray(weights)).tolist()):
         colour, second = _PAIRS[feature // 2], feature % 2
         # The second of a pair is thin and dark on top of the broad, pale first: both show even when
@@ -128,7 +128,7 @@ def draw_pairs(place: Axes, weights: Float[np.ndarray, "6 2"]) -> None:
             place.plot([0, x], [0, y], color=colour, lw=1.4, zorder=3, solid_capstyle="butt")
             place.plot([x], [y], "o", ms=4.2, color=colour, zorder=3)
         else:
-            pale = tuple(0.5 + 0.5 * part for part in to_rgb(colour))
+            pale = style.pale(colour, 0.5)
             arrow = {"arrowstyle": "-|>", "color": pale, "lw": 4.0, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13}
             place.annotate("", (1.12 * x, 1.12 * y), xytext=(0, 0), arrowprops=arrow, zorder=2)
     place.set_xlim(-1.2, 1.2)
@@ -138,20 +138,21 @@ def draw_pairs(place: Axes, weights: Float[np.ndarray, "6 2"]) -> None:
 
 
 def _draw_losses(place: Axes, best: BestAlongDensity) -> None:
-    place.plot(best.density, best.ratio, color=style.INK, lw=0.8, zorder=2)
-    for name, colour in COLOURS.items():
+    place.plot(best.density, best.ratio, color=style.ink(), lw=0.8, zorder=2)
+    for name, colour in colours().items():
         at = [k for k, each in enumerate(best.names) if each == name]
         if at:
             label = "PCA" if name == "PCA" else f"{name} collapsed"
             place.plot(best.density[at], best.ratio[at], "o", ms=4.0, color=colour, zorder=4, label=label)
-    place.axhline(1.0, color=style.MUTED, lw=0.8, ls=(0, (1, 2)))
+    place.axhline(1.0, color=style.muted(), lw=0.8, ls=(0, (1, 2)))
     place.annotate("best linear model", (best.density[0], 1.0), xytext=(4, -3), textcoords="offset points", va="top",
-                   color=style.MUTED, fontsize=8.0)  # fmt: skip
+                   color=style.muted(), fontsize=style.small())  # fmt: skip
     place.set_ylim(0, 1.5)
     place.set_yticks(np.arange(0, 1.01, 0.25))
     place.set_ylabel("loss / loss of\nbest linear model", y=0.33)
-    place.legend(loc="upper left", bbox_to_anchor=(0.0, 0.6), handletextpad=0.3, labelspacing=0.25,
-                 title="best solution:", alignment="left", borderaxespad=0.0)  # fmt: skip
+    # The curve starts low on the left.
+    place.legend(loc="upper left", bbox_to_anchor=(0.0, 0.63), handletextpad=0.3, labelspacing=0.2,
+                 alignment="left", borderaxespad=0.0)  # fmt: skip
 
 
 def _draw_excess(
@@ -162,47 +163,46 @@ def _draw_excess(
 ) -> None:
     """The excess loss of other solutions over the best one, in per cent."""
     ratios = dict(zip(best.density.tolist(), best.ratio.tolist(), strict=True))
-    for name, colour in COLOURS.items():
+    for name, colour in colours().items():
         dots = [(density, 100 * (ratio / ratios[density] - 1)) for density, ratio, each in others if each == name]
         if dots:
             place.plot(*np.array(dots).T, "o", ms=2.8, color=colour, mew=0, alpha=0.75, zorder=2)
     for name, line in branches:
-        place.plot(line[:, 0], 100 * line[:, 1], color=COLOURS.get(name, style.INK), lw=1.6, zorder=3)
+        place.plot(line[:, 0], 100 * line[:, 1], color=colours().get(name, style.ink()), lw=1.6, zorder=3)
     place.set_ylim(0, 7)
     place.set_ylabel("excess loss\n(% of the best)")
 
 
 def _draw_changes(
-    panels: Sequence[Axes],
-    changes: Sequence[tuple[str, float]],
-    published: Mapping[str, tuple[float, float]],
-    least: float,
+    panel: Axes, changes: Sequence[tuple[str, float]], published: Mapping[str, tuple[float, float]], least: float
 ) -> None:
     """Two rows of bars for the ranges of each best solution, here and as published; and the changes as lines."""
-    from matplotlib.colors import to_rgba
-
-    upper = panels[0]
-    for panel in panels:
-        for _, density in changes:
-            panel.axvline(density, color=style.INK, lw=0.8, zorder=0.5, ymax=1.0 if panel is not upper else 1.46 / 1.5)
-    ranges = {name: (density, density) for name, density in changes}
-    for label, bounds, bottom in (("here", ranges, 1.3), ("published", dict(published), 1.1)):
-        spans = _spans(bounds, least)
-        for name, start, end in spans:
-            upper.fill_between(
-                [start, end], bottom, bottom + 0.16, color=to_rgba(COLOURS.get(name, style.MUTED), 0.3), lw=0, zorder=1
-            )
-            upper.text(
-                float(np.sqrt(start * end)), bottom + 0.075, name, ha="center", va="center", fontsize=8.0, zorder=5
-            )
-        upper.annotate(
-            label, (0, bottom + 0.075), xycoords=("axes fraction", "data"), xytext=(-4, 0), textcoords="offset points",
-            ha="right", va="center", fontsize=8.0, annotation_clip=False,
-        )  # fmt: skip
     for _, density in changes:
-        upper.annotate(
+        panel.axvline(density, color=style.ink(), lw=0.8, zorder=0.5, ymax=1.46 / 1.5)
+    ranges = {name: (density, density) for name, density in changes}
+    inches = 0.8 * style.width() / np.log(1.0 / least)
+    for label, bounds, bottom in (("here", ranges, 1.3), ("published", dict(published), 1.1)):
+        for name, start, end in _spans(bounds, least):
+            panel.fill_between(
+                [start, end], bottom, bottom + 0.16, color=style.pale(colours().get(name, style.muted()), 0.7), lw=0,
+                zorder=1,
+            )  # fmt: skip
+            # Where a range is too narrow its colour must do.
+            if inches * np.log(end / start) > 0.1 + 0.07 * len(name):
+                panel.text(
+                    float(np.sqrt(start * end)), bottom + 0.075, name, ha="center", va="center",
+                    fontsize=style.small(), zorder=5,
+                )  # fmt: skip
+        panel.annotate(
+            label, (0, bottom + 0.075), xycoords=("axes fraction", "data"), xytext=(-4, 0), textcoords="offset points",
+            ha="right", va="center", fontsize=style.small(), annotation_clip=False,
+        )  # fmt: skip
+    if style.is_narrow():
+        return  # The caption has the numbers.
+    for _, density in changes:
+        panel.annotate(
             f"{density:.4f}", (density, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1),
-            textcoords="offset points", ha="center", va="bottom", fontsize=7.5,
+            textcoords="offset points", ha="center", va="bottom", fontsize=style.small(),
         )  # fmt: skip
 
 
@@ -218,17 +218,17 @@ def _spans(changes: Mapping[str, tuple[float, float]], least: float) -> list[tup
 
 def _draw_shares(place: Axes, best: BestAlongDensity, sampled: Sequence[tuple[float, int, int]]) -> None:
     place.plot(
-        best.density, best.share, color=style.MUTED, lw=1.2, marker="o", ms=2.5, label="starts on the exact loss"
+        best.density, best.share, color=style.muted(), lw=1.2, marker="o", ms=2.5, label="starts on the exact loss"
     )
     for number, (density, hits, total) in enumerate(sampled):
         low, high = wilson(hits / total, total) if total else (0.0, 1.0)
         middle = hits / total if total else 0.5
         label = "mini-batch runs" if number == 0 else None
         place.errorbar(
-            density, middle, [[middle - low], [high - middle]], fmt="D", ms=4.5, color=style.ACCENTS[4], mec=style.INK,
-            mew=0.6, ecolor=style.INK, elinewidth=1.0, capsize=2.5, label=label, zorder=4,
+            density, middle, [[middle - low], [high - middle]], fmt="D", ms=4.5, color=style.ACCENTS[4],
+            mec=style.ink(), mew=0.6, ecolor=style.ink(), elinewidth=1.0, capsize=2.5, label=label, zorder=4,
         )  # fmt: skip
-    place.set_ylim(0, 1.3)
+    place.set_ylim(0, 1.55 if style.is_narrow() else 1.35)
     place.set_yticks([0, 0.5, 1])
     place.set_ylabel("share that\nfind the best")
-    place.legend(loc="upper left", ncols=2, borderaxespad=0.0)
+    place.legend(loc="upper left", ncols=1 if style.is_narrow() else 2, borderaxespad=0.0, labelspacing=0.2)

@@ -45,7 +45,7 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
     order = sorted(kinds, key=lambda kind: (-len(kinds[kind]), kind))
     for value in LEVELS.values():
         digon = float(value) == 0.5
-        panel.axhline(float(value), color=style.INK if digon else style.MUTED, lw=0.6, ls=(0, (1, 2)), zorder=1)
+        panel.axhline(float(value), color=style.ink() if digon else style.muted(), lw=0.6, ls=(0, (1, 2)), zorder=1)
     ticks, names = [], []
     for place, kind in enumerate(order):
         own = sorted(kinds[kind], key=lambda jump: jump.after - jump.before)
@@ -71,7 +71,7 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
     panel.set_ylabel("feature dimensionality")
     panel.set_title("late jumps of all runs, by level")
     if not order:
-        panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center", color=style.MUTED)
+        panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center", color=style.muted())
 
 
 def draw_shares(panel: Axes, shares: Sequence[Share]) -> None:
@@ -79,9 +79,9 @@ def draw_shares(panel: Axes, shares: Sequence[Share]) -> None:
     rows = range(len(shares) - 1, -1, -1)
     for row, share in zip(rows, shares, strict=True):
         if share.null is not None:
-            panel.plot(share.null, row, marker="D", mfc="white", mec=style.MUTED, ms=5, ls="none", zorder=2)
+            panel.plot(share.null, row, marker="D", mfc=style.paper(), mec=style.muted(), ms=5, ls="none", zorder=2)
         if share.value is None:
-            panel.text(0.5, row, "not measured", ha="center", va="center", color=style.MUTED, fontsize=8)
+            panel.text(0.5, row, "not measured", ha="center", va="center", color=style.muted(), fontsize=style.small())
             continue
         if share.low is not None and share.high is not None:
             panel.plot([share.low, share.high], [row, row], color=style.ACCENTS[1], lw=1.4, zorder=3)

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from tegum.analysis.geometry.measures import canonical_pose
 from tegum.figures import style
-from tegum.figures.drawn import new_figure
+from tegum.figures.drawn import new_figure, parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MODES = ("#999999", style.VERMILION, style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY)
+MODES = (
+    "#999999",
+    style.ACCENTS[0],
+    style.ACCENTS[1],
+    style.ACCENTS[4],
+    style.ACCENTS[2],
+    style.ACCENTS[3],
+    style.ACCENTS[5],
+)
 """The colours of the frequencies 0, 1, …"""
 
 TOGETHER = {
-    "one dropped": style.BLACK,
-    "own dimensions": style.GREEN,
-    "partly shared": style.SKY,
-    "shared dimensions": style.ORANGE,
+    "one dropped": style.ACCENTS[0],
+    "own dimensions": style.ACCENTS[2],
+    "partly shared": style.ACCENTS[5],
+    "shared dimensions": style.ACCENTS[4],
 }
 """The colours of the ways in which two families divide the hidden dimensions."""
-
-_ROW_HEIGHTS = (1.45, 2.0, 1.55)
-"""The height of each row of panels, in inches."""
-
-_GAPS = (0.4, 0.95)
-"""The gaps between the rows of panels, in inches."""
 
 
 class OrientationPicture(NamedTuple):
@@ -66,45 +68,45 @@ class FamilyPair(NamedTuple):
 
 
 def equivariant(
-    pictures: Sequence[OrientationPicture], families: Sequence[Family], pairs: Sequence[FamilyPair], caption: str = ""
-) -> Figure:
-    """Three rows: pictures; shares of modes and the loss, for each m; how two families divide dimensions, for each m.
+    pictures: Sequence[OrientationPicture], families: Sequence[Family], pairs: Sequence[FamilyPair]
+) -> tuple[Figure, Figure]:
+    """What is kept of one family, as pictures and by Fourier modes; and how two families divide dimensions.
 
     Args:
         pictures: solutions of one family, five at most.
         families: one for each m, four at most.
         pairs: one for each m, four at most.
-        caption: set below the panels, in full lines.
 
     """
     with style.drawing():
-        note = style.Caption(caption)
-        below = 1.0 + note.height
-        height = below + sum(_ROW_HEIGHTS) + sum(_GAPS) + 0.3
-        figure = new_figure(figsize=(style.WIDTH, height))
-        top = height - 0.3
-        rows = []
-        for inches, gap in zip(_ROW_HEIGHTS, (*_GAPS, 0.0), strict=True):
-            rows.append(((top - inches) / height, top / height))
-            top -= inches + gap
-        grid = figure.add_gridspec(1, 5, left=0.02, right=0.98, bottom=rows[0][0], top=rows[0][1], wspace=0.05)
-        for place, picture in enumerate(pictures):
-            _draw_picture(figure.add_subplot(grid[0, place]), picture)
-        grid = figure.add_gridspec(
-            1, len(families), left=0.095, right=0.985, bottom=rows[1][0], top=rows[1][1], wspace=0.18
-        )
-        for place, family in enumerate(families):
-            _draw_family(figure.add_subplot(grid[0, place]), family, first=place == 0)
-        grid = figure.add_gridspec(
-            1, len(pairs), left=0.095, right=0.985, bottom=rows[2][0], top=rows[2][1], wspace=0.18
-        )
-        for place, pair in enumerate(pairs):
-            _draw_pair(figure.add_subplot(grid[0, place]), pair, first=place == 0)
+        narrow = style.is_narrow()
+        picture, panels = (1.15, 1.6 * len(families)) if narrow else (1.6, 2.2)
+        first = new_figure(picture + panels + 0.5, layout="constrained")
+        upper, lower = parts(first, picture, panels + 0.5)
+        for place, each in zip(upper.subplots(1, max(len(pictures), 1), squeeze=False)[0], pictures, strict=False):
+            _draw_picture(place, each)
+        places = _panels(lower, len(families))
+        for number, (place, family) in enumerate(zip(places, families, strict=True)):
+            _draw_family(place, family, first=narrow or number == 0)
+        if narrow:
+            for place in places[:-1]:
+                place.set_xlabel("")
         frequencies = max(family.power.shape[1] for family in families)
-        _legend(figure, [f"r = {r}" for r in range(frequencies)], MODES, (rows[1][0] * height - 0.5) / height, "mode:")
-        _legend(figure, list(TOGETHER), tuple(TOGETHER.values()), (rows[2][0] * height - 0.5) / height, "")
-        note.write(figure, below - 0.85)
-    return figure
+        _legend(lower, [f"r = {r}" for r in range(frequencies)], MODES)
+        second = new_figure((1.5 if narrow else 2.0) * (len(pairs) if narrow else 1) + 0.5, layout="constrained")
+        places = _panels(second, len(pairs))
+        for number, (place, pair) in enumerate(zip(places, pairs, strict=True)):
+            _draw_pair(place, pair, first=narrow or number == 0)
+        if narrow:
+            for place in places[:-1]:
+                place.set_xlabel("")
+        _legend(second, list(TOGETHER), tuple(TOGETHER.values()))
+    return first, second
+
+
+def _panels(figure: Any, count: int) -> Sequence[Axes]:
+    shape = (count, 1) if style.is_narrow() else (1, count)
+    return figure.subplots(*shape, squeeze=False).ravel().tolist()
 
 
 def _draw_picture(place: Axes, picture: OrientationPicture) -> None:
@@ -113,16 +115,19 @@ def _draw_picture(place: Axes, picture: OrientationPicture) -> None:
     weights = canonical_pose(np.asarray(picture.weights))
     # Joined in the order of orientations, so that a polygon looks like one.
     ring = np.concatenate([weights, weights[:1]])
-    place.plot(*ring.T, color=style.MUTED, lw=0.8, zorder=1)
+    place.plot(*ring.T, color=style.muted(), lw=0.8, zorder=1)
     colours = colormaps["twilight_shifted"](np.arange(len(weights)) / len(weights))
-    place.scatter(*weights.T, color=colours, s=34, edgecolors=style.INK, linewidths=0.6, zorder=3)
-    place.plot([0], [0], "+", color=style.INK, ms=5, mew=0.8, zorder=2)
+    place.scatter(
+        *weights.T, color=colours, s=16 if style.is_narrow() else 34, edgecolors=style.ink(), linewidths=0.6, zorder=3
+    )
+    place.plot([0], [0], "+", color=style.ink(), ms=5, mew=0.8, zorder=2)
     reach = 1.12 * float(np.abs(weights).max()) or 1.0
     place.set_xlim(-reach, reach)
     place.set_ylim(-reach, reach)
     place.set_aspect("equal")
     place.axis("off")
-    place.set_title(f"{picture.width:.2g} rad: {picture.name}", pad=3)
+    name = picture.name.replace(" ", "\n") if style.is_narrow() else picture.name
+    place.set_title(f"{picture.width:.2g} rad\n{name}", pad=3, fontsize=style.small(), linespacing=1.05)
 
 
 def _draw_family(place: Axes, family: Family, *, first: bool) -> None:
@@ -130,10 +135,10 @@ def _draw_family(place: Axes, family: Family, *, first: bool) -> None:
     for frequency in range(family.power.shape[1]):
         colour = MODES[frequency % len(MODES)]
         place.fill_between(family.widths, edges[:, frequency], edges[:, frequency + 1], color=colour, alpha=0.55, lw=0)
-    place.plot(family.widths, family.ratio, color="white", lw=3.0)
-    place.plot(family.widths, family.ratio, color=style.INK, lw=1.4, marker="o", ms=2.5)
+    place.plot(family.widths, family.ratio, color=style.paper(), lw=3.0)
+    place.plot(family.widths, family.ratio, color=style.ink(), lw=1.4, marker="o", ms=2.5)
     for width, _ in family.changes:
-        place.axvline(width, color=style.INK, lw=0.8, ls=(0, (2, 2)))
+        place.axvline(width, color=style.ink(), lw=0.8, ls=(0, (2, 2)))
     place.set_xscale("log")
     place.set_xlim(family.widths[0], family.widths[-1])
     place.set_xticks([0.2, 0.5, 1.0, 2.0], ["0.2", "0.5", "1", "2"])
@@ -143,7 +148,7 @@ def _draw_family(place: Axes, family: Family, *, first: bool) -> None:
     place.set_xlabel("tuning width (rad, log scale)", labelpad=1)
     place.set_title(f"m = {family.hidden}", pad=4)
     if first:
-        place.set_ylabel("share of |W|²,\nloss / linear loss", labelpad=2)
+        place.set_ylabel("share of |W|²,\nloss / linear loss")
     else:
         place.tick_params(axis="y", labelleft=False)
 
@@ -170,13 +175,11 @@ def _draw_pair(place: Axes, pair: FamilyPair, *, first: bool) -> None:
     place.tick_params(length=0)
 
 
-def _legend(figure: Figure, labels: Sequence[str], colours: Sequence[str], height: float, title: str) -> None:
+def _legend(figure: Any, labels: Sequence[str], colours: Sequence[str]) -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(color=colour, alpha=0.6, label=label) for label, colour in zip(labels, colours, strict=False)]
-    if title:
-        handles.insert(0, Patch(alpha=0, label=title))
     figure.legend(
-        handles=handles, loc="center", bbox_to_anchor=(0.53, height), ncols=len(handles), columnspacing=1.2,
-        handlelength=1.1, handletextpad=0.5, borderaxespad=0.0,
+        handles=handles, loc="outside lower center", ncols=2 if style.is_narrow() and len(labels) == len(TOGETHER)
+        else len(handles), columnspacing=1.0, handlelength=1.1, handletextpad=0.5, borderaxespad=0.2,
     )  # fmt: skip

@@ -15,11 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL_HEIGHT = 2.9
-"""The height of a panel, in inches."""
-
-_NARROW = 2
-"""A band is too narrow for a word if its last step is less than this many times its first."""
+_WORD = 0.62
+"""A band that is narrower than this has no room for the words "index 1", in inches."""
 
 
 class TwinPanel(NamedTuple):
@@ -35,12 +32,11 @@ class TwinPanel(NamedTuple):
     """For each plateau, its first and last step, and its label."""
 
 
-def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
+def twins(panels: Sequence[TwinPanel]) -> Figure:
     """Panels one below the other, loss and step both on log axes.
 
     Args:
         panels: at least one.
-        caption: set below the panels, in full lines.
 
     Raises:
         ValueError: there is no panel.
@@ -49,25 +45,23 @@ def twins(panels: Sequence[TwinPanel], caption: str = "") -> Figure:
     if not panels:
         raise ValueError("twins([]): there must be at least one panel")
     with style.drawing():
-        note = style.Caption(caption)
-        below = 0.65 + note.height
-        height = below + _PANEL_HEIGHT * len(panels) + 0.35
-        figure = new_figure(figsize=(style.WIDTH, height))
+        high = 2.1 if style.is_narrow() else 2.8
+        figure = new_figure(high * len(panels) + 0.6, layout="constrained")
         axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
-        figure.subplots_adjust(0.1, below / height, 0.98, 1 - 0.35 / height, hspace=0.22)
         for place, panel in zip(axes, panels, strict=True):
             _draw(place, panel)
-        axes[0].legend(loc="lower left")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=2)
         axes[-1].set_xlabel("training step (log scale)")
-        note.write(figure, below - 0.55)
     return figure
 
 
 def _draw(place: Axes, panel: TwinPanel) -> None:
+    inches = 0.85 * style.width() / np.log(panel.steps[-1] / max(panel.steps[0], 1))
     for start, end, label in panel.plateaus:
-        place.axvspan(start, end, color=style.BAND, lw=0, zorder=0)
-        narrow = end < _NARROW * max(start, 1)
-        name = label if narrow or label in ("min", "?") else f"index {label}"
+        place.axvspan(start, end, color=style.band(), lw=0, zorder=0)
+        wide = inches * np.log(end / max(start, 1))
+        name = label if wide < _WORD or label in ("min", "?") else f"index {label}"
         # At the top of the band, clear of the lines: where it is too narrow for a word, only the number.
         place.annotate(
             name,
@@ -77,8 +71,9 @@ def _draw(place: Axes, panel: TwinPanel) -> None:
             textcoords="offset points",
             ha="center",
             va="top",
-            rotation=90 if narrow and name == "min" else 0,
+            rotation=90 if wide < _WORD / 2 and name == "min" else 0,
             fontweight="bold",
+            fontsize=style.small(),
         )
     place.plot(panel.steps, panel.sampled, color=style.ACCENTS[0], lw=1.6, label="mini-batches", zorder=3)
     place.plot(panel.steps, panel.twin, color=style.ACCENTS[1], lw=1.4, ls=(0, (5, 2)), label="without noise", zorder=4)
@@ -87,5 +82,5 @@ def _draw(place: Axes, panel: TwinPanel) -> None:
     place.set_xlim(panel.steps[0], panel.steps[-1])
     low, high = (pick([pick(panel.sampled), pick(panel.twin)]) for pick in (np.min, np.max))
     place.set_ylim(low / 1.4, high * 2.2)
-    place.set_ylabel("population loss, sum over features")
+    place.set_ylabel("population loss")
     place.set_title(panel.title, loc="left")

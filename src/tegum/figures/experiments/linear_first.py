@@ -9,20 +9,12 @@ import numpy as np
 
 from tegum.analysis.statistics import bootstrap_mean, wilson
 from tegum.figures import style
-from tegum.figures.drawn import new_figure
+from tegum.figures.drawn import new_figure, parts
+from tegum.figures.plots.axes import inches_of, log_ticks, plain_decades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_ROW_HEIGHT = 1.8
-"""The height of a row of panels, in inches."""
-
-_ROW_GAP = 0.75
-"""The gap between two rows of panels, in inches."""
-
-_ROW_COUNT = 5
-"""The number of rows of panels."""
 
 _MARKERS = "os^Dv"
 
@@ -32,7 +24,7 @@ _KINDS = {
     "lower": ("lower rank", style.ACCENTS[2]),
     "antipodal": ("antipodal sets", style.ACCENTS[0]),
     "other": ("other", style.ACCENTS[4]),
-    "none": ("no plateau", "#d5d9de"),
+    "none": ("no plateau", "faint"),
 }
 
 _WAYS = ("density", "importance", "size")
@@ -43,9 +35,8 @@ def linear_first(
     orders: Mapping[tuple[str, str], Any],
     onsets: Mapping[str, Sequence[Any]],
     drawn: tuple[tuple[int, int], tuple[str, str]],
-    caption: str = "",
-) -> Figure:
-    """Draw eleven panels in five rows.
+) -> tuple[Figure, Figure, Figure]:
+    """First plateaus; the order in which directions are learned; and when superposition begins.
 
     Args:
         systems: alike sets, each with `sets`, `hidden`, `steps`, `losses`, `scales` and `runs`; these with `loss` and
@@ -55,84 +46,94 @@ def linear_first(
         onsets: independent features by training, each with `density`, `scale` and `onset`; this with `hidden`, `steps`,
             `count`, `total`, `disturbed`, `fallen`, `linear_interference`, `begins`, `done` and `at`.
         drawn: the sets and dimensions of the system, and the way and training of the ensemble, whose losses are drawn.
-        caption: the text below the panels, wrapped to their width.
 
     """
     with style.drawing():
-        words = style.Caption(caption)
-        below = 0.7 + words.height
-        height = below + _ROW_COUNT * _ROW_HEIGHT + (_ROW_COUNT - 1) * _ROW_GAP + 0.35
-        figure = new_figure(figsize=(style.WIDTH, height))
-        sides = {"left": 0.085, "right": 0.945, "bottom": below / height, "top": (height - 0.35) / height}
-        grid = figure.add_gridspec(_ROW_COUNT, 6, wspace=2.3, hspace=_ROW_GAP / _ROW_HEIGHT, **sides)
-        pairs = [[figure.add_subplot(grid[row, 3 * side : 3 * side + 3]) for side in (0, 1)] for row in (0, 1, 2, 4)]
-        thirds = [figure.add_subplot(grid[3, 2 * side : 2 * side + 2]) for side in (0, 1, 2)]
+        narrow = style.is_narrow()
+        shape = (3, 1) if narrow else (1, 3)
         system, order = drawn
-        _draw_losses(pairs[0][0], next(each for each in systems if (each.sets, each.hidden) == system))
-        _draw_stairs(pairs[0][1], orders[order])
+        first = new_figure(6.2 if narrow else 2.9, layout="constrained")
+        places = first.subplots(*shape)
+        _draw_losses(places[0], next(each for each in systems if (each.sets, each.hidden) == system))
         spare = [each for each in systems if each.hidden >= 2 * each.sets]
-        _draw_kinds(pairs[1][0], spare, "m = 2k")
-        _draw_kinds(pairs[1][1], [each for each in systems if each not in spare], "m = 3")
-        _draw_ratios(pairs[2][0], orders)
-        _draw_orders(pairs[2][1], orders)
-        _draw_courses(thirds, onsets)
-        _draw_onsets(pairs[3][0], onsets["adamw"])
-        _draw_falls(pairs[3][1], onsets["adamw"])
-        words.write(figure, below - 0.55)
-    return figure
+        _draw_kinds(places[1], spare, "m = 2k")
+        _draw_kinds(places[2], [each for each in systems if each not in spare], "m = 3")
+        handles, labels = places[2].get_legend_handles_labels()
+        first.legend(
+            handles, labels, loc="outside lower center", ncols=3 if narrow else 6, columnspacing=1.0, handlelength=0.9,
+            handletextpad=0.4,
+        )  # fmt: skip
+        second = new_figure(6.2 if narrow else 4.8, layout="constrained")
+        panels = second.subplot_mosaic([["a"], ["b"], ["c"]] if narrow else [["a", "b"], ["c", "c"]])
+        _draw_stairs(panels["a"], orders[order])
+        _draw_ratios(panels["b"], orders)
+        _draw_orders(panels["c"], orders)
+        third = new_figure(7.6 if narrow else 4.4, layout="constrained")
+        if narrow:
+            places = third.subplots(5, 1, height_ratios=(1, 1, 1, 1.5, 1.2)).tolist()
+        else:
+            upper, lower = parts(third, 1, 1)
+            places = [*upper.subplots(1, 3), *lower.subplots(1, 2)]
+        _draw_courses(places[:3], onsets)
+        _draw_onsets(places[3], onsets["adamw"])
+        _draw_falls(places[4], onsets["adamw"])
+    return first, second, third
 
 
-def only_words(caption: str) -> Figure:
+def only_words(text: str) -> Figure:
     """Draw a figure without panels, for results in which some ensemble has no run to draw."""
     with style.drawing():
-        figure = new_figure(figsize=(style.WIDTH, 1.0))
-        figure.text(0.02, 0.5, style.wrapped(caption), va="center")
+        figure = new_figure(1.0)
+        figure.text(0.02, 0.5, style.wrapped(text), va="center", fontsize=style.small())
     return figure
 
 
 def _draw_levels(place: Axes, losses: Any, most: int) -> None:
+    """Draw the loss of the best linear solution of each rank, named as far as there is room; limits must be set."""
+    low, high = np.log(place.get_ylim())
+    line, last = 1.15 * style.small() / 72 / inches_of(place)[1] * (high - low), np.inf
     for rank, loss in enumerate(losses[: most + 1].tolist()):
-        place.axhline(loss, color=style.MUTED, lw=0.6, ls=(0, (2, 2)), zorder=1)
-        place.annotate(
-            f"rank {rank}", (1.0, loss), xycoords=("axes fraction", "data"), xytext=(2, 0), va="center",
-            textcoords="offset points", fontsize=7.0, color=style.MUTED,
-        )  # fmt: skip
+        place.axhline(loss, color=style.muted(), lw=0.6, ls=(0, (2, 2)), zorder=1)
+        if last - np.log(loss) >= line:
+            place.annotate(
+                f"rank {rank}", (1.0, loss), xycoords=("axes fraction", "data"), xytext=(2, 0), va="center",
+                textcoords="offset points", fontsize=style.small(), color=style.muted(),
+            )  # fmt: skip
+            last = np.log(loss)
 
 
 def _draw_losses(place: Axes, system: Any) -> None:
-    _draw_levels(place, system.losses, system.sets)
     for scale, runs, colour in zip(system.scales, system.runs, style.ACCENTS, strict=False):
         place.plot(system.steps[1:], runs.loss[0, 1:], color=colour, lw=1.3, label=_scale(scale))
-    place.set_xscale("log")
     place.set_yscale("log")
+    low, high = place.get_ylim()
+    log_ticks(place, "x", np.array([10, system.steps[-1]]), 4)
     place.set_xlim(10, system.steps[-1])
+    place.set_ylim(low, high)
+    _draw_levels(place, system.losses, system.sets)
     place.set_xlabel("training step (log scale)")
     place.set_ylabel("population loss")
-    place.set_title(f"{system.sets} sets of three, m = {system.hidden}", pad=4)
+    place.set_title(f"{system.sets} sets of three, m = {system.hidden}")
     place.legend(
-        loc="lower left", borderaxespad=0.2, labelspacing=0.15, title="start scale", title_fontsize=7.0, fontsize=7.0,
-        handlelength=1.4,
+        loc="lower left", borderaxespad=0.2, labelspacing=0.15, title="start scale", handlelength=1.4,
     )  # fmt: skip
 
 
 def _draw_stairs(place: Axes, order: Any) -> None:
-    from matplotlib.ticker import NullFormatter
-
-    _draw_levels(place, order.losses, order.modes)
     later = slice(1, None)
     place.plot(order.steps[later], order.loss[0, later], color=style.ACCENTS[1], lw=1.5)
     rate = order.time[-1] / order.steps[-1]
     for mode, time in enumerate(order.predicted[0].tolist()):
         middle = float(np.sqrt(order.losses[mode] * order.losses[mode + 1]))
         place.plot([time / rate] * 2, [middle / 1.12, middle * 1.12], color=style.ACCENTS[0], lw=2.2)
-    place.set_xscale("log")
     place.set_yscale("log")
+    plain_decades(place)
+    log_ticks(place, "x", np.array([max(order.steps[1], 1), order.steps[-1]]), 4)
     place.set_xlim(order.steps[1], order.steps[-1])
-    place.set_yticks([0.2, 0.4, 0.8], ["0.2", "0.4", "0.8"])
-    place.yaxis.set_minor_formatter(NullFormatter())
+    _draw_levels(place, order.losses, order.modes)
     place.set_xlabel("training step (log scale)")
     place.set_ylabel("population loss")
-    place.set_title("well-separated eigenvalues, SGD", pad=4)
+    place.set_title("eigenvalues far apart, SGD")
 
 
 def _scale(scale: float) -> str:
@@ -147,20 +148,20 @@ def _draw_kinds(place: Axes, systems: Sequence[Any], title: str) -> None:
         below = np.zeros(len(scales))
         for kind, (_, colour) in _KINDS.items():
             shares = np.array([np.mean([each == kind for each in runs.kinds]) for runs in system.runs])
-            place.bar(at, shares, 0.9 * width, below, color=colour, lw=0)
+            place.bar(at, shares, 0.9 * width, below, color=_colour(colour), lw=0)
             below += shares
     for name, colour in _KINDS.values():
-        place.bar([0], [0], color=colour, label=name)
+        place.bar([0], [0], color=_colour(colour), label=name)
     place.set_xticks(range(len(scales)), [_scale(scale).replace("Xavier", "X") for scale in scales])
-    place.set_ylim(0, 1.42)
+    place.set_ylim(0, 1)
     place.set_yticks([0, 0.5, 1])
-    place.set_xlabel("start scale")
+    place.set_xlabel("start scale (X: Xavier)")
     place.set_ylabel("share of runs")
-    place.set_title(f"first plateau ({title}), k = {', '.join(str(each) for each in _sets(systems))}", pad=4)
-    place.legend(
-        loc="upper left", ncols=3, borderaxespad=0.1, labelspacing=0.15, fontsize=7.0, columnspacing=0.9,
-        handlelength=0.9, handletextpad=0.4,
-    )  # fmt: skip
+    place.set_title(f"{title}: k = {', '.join(str(each) for each in _sets(systems))}")
+
+
+def _colour(name: str) -> Any:
+    return style.faint() if name == "faint" else name
 
 
 def _sets(systems: Sequence[Any]) -> list[int]:
@@ -178,20 +179,20 @@ def _draw_ratios(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
             place.errorbar(
                 # Side by side, because many values coincide.
                 ratios * 1.035 ** (number - 1), shares, np.abs(ends - shares), color=style.ACCENTS[number], ls="",
-                marker=_MARKERS[number], ms=4.5, mfc="white" if group == "close" else None, elinewidth=0.8,
+                marker=_MARKERS[number], ms=4.5, mfc=style.paper() if group == "close" else None, elinewidth=0.8,
             )  # fmt: skip
         place.plot([], [], _MARKERS[number], color=style.ACCENTS[number], ms=4.5, label=way)
     place.set_xscale("log")
     place.set_xticks([1.5, 2, 3, 4, 6], ["1.5", "2", "3", "4", "6"])
     place.minorticks_off()
-    place.set_ylim(-0.05, 1.32)
+    place.set_ylim(-0.05, 1.45)
     place.set_yticks([0, 0.5, 1])
-    place.set_xlabel("eigenvalue r / eigenvalue r + 1 (log scale)")
+    place.set_xlabel("ratio of eigenvalues r, r + 1 (log)")
     place.set_ylabel("share of runs")
-    place.set_title("plateau at the linear optimum of rank r", pad=4)
+    place.set_title("plateau at rank r")
     place.legend(
-        loc="upper left", ncols=3, columnspacing=0.9, handletextpad=0.2, borderaxespad=0.1, title="sets differ in",
-        title_fontsize=7.0, fontsize=7.0, alignment="left",
+        loc="upper left", ncols=3, columnspacing=0.9, handletextpad=0.2, borderaxespad=0.1,
+        title="sets differ in", alignment="left", labelspacing=0.15,
     )  # fmt: skip
 
 
@@ -203,7 +204,7 @@ def _draw_orders(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
             if (way, training) not in orders:
                 continue
             order, x = orders[way, training], at + 0.26 * (number - 1)
-            for on, moved, fill in ((order.in_order, -0.05, None), (order.on_time, 0.05, "white")):
+            for on, moved, fill in ((order.in_order, -0.05, None), (order.on_time, 0.05, style.paper())):
                 if training == "adamw" and fill:
                     continue
                 low, high = wilson(float(on.mean()), len(on))
@@ -212,13 +213,15 @@ def _draw_orders(place: Axes, orders: Mapping[tuple[str, str], Any]) -> None:
                 place.plot(x + moved, on.mean(), _MARKERS[number], color=colour, ms=4.2, mfc=fill or colour)
         place.plot([], [], _MARKERS[number], color=style.ACCENTS[number], ms=4.5, label=name)
     place.set_xticks(range(len(ways)), [way.replace("-", "\n").replace("importance", "import.") for way in ways])
-    place.tick_params(axis="x", labelsize=7.0)
+    place.tick_params(axis="x", labelsize=7.0, pad=2)
     place.set_xlim(-0.5, len(ways) - 0.5)
     place.set_ylim(-0.05, 1.32)
     place.set_yticks([0, 0.5, 1])
     place.set_ylabel("share of runs")
     place.set_title("predicted order, predicted times", pad=4)
-    place.legend(loc="upper left", ncols=3, columnspacing=1.0, handletextpad=0.2, borderaxespad=0.1, fontsize=7.0)
+    place.legend(
+        loc="upper left", ncols=3, columnspacing=1.0, handletextpad=0.2, borderaxespad=0.1, fontsize=style.small()
+    )
 
 
 def _draw_courses(places: Sequence[Axes], onsets: Mapping[str, Sequence[Any]]) -> None:
@@ -231,8 +234,8 @@ def _draw_courses(places: Sequence[Axes], onsets: Mapping[str, Sequence[Any]]) -
         ("interference", lambda each: each.disturbed, linear.onset.linear_interference),
     )
     for place, (name, of, level) in zip(places, parts, strict=True):
-        place.axhline(level, color=style.MUTED, lw=0.9, ls=(0, (4, 2)), zorder=0.5)
-        for each, colour in [*zip(shown, style.ACCENTS, strict=False), (linear, style.INK)]:
+        place.axhline(level, color=style.muted(), lw=0.9, ls=(0, (4, 2)), zorder=0.5)
+        for each, colour in [*zip(shown, style.ACCENTS, strict=False), (linear, style.ink())]:
             # Medians, because m/|W|²_F starts near infinity.
             onset = each.onset
             course, later = np.median(of(onset), 0), onset.steps >= 50
@@ -241,12 +244,13 @@ def _draw_courses(places: Sequence[Axes], onsets: Mapping[str, Sequence[Any]]) -
             if each is not linear:
                 at = int(np.searchsorted(onset.steps, np.mean(onset.done(0.9))))
                 place.plot(onset.steps[at], course[at], "o", color=colour, ms=4)
-        place.set_xscale("log")
+        log_ticks(place, "x", np.array([50, group[0].onset.steps[-1]]), 4)
         place.set_xlim(50, group[0].onset.steps[-1])
         place.set_xlabel("training step (log scale)")
-        place.set_title(name, pad=4)
+        place.set_title(name)
     places[1].set_ylim(0, 2)
-    places[2].legend(loc="upper left", borderaxespad=0.1, labelspacing=0.15, fontsize=7.0, handlelength=1.4)
+    places[2].legend(loc="upper left", borderaxespad=0.1, labelspacing=0.15, handlelength=1.4,
+                     ncols=2 if style.is_narrow() else 1)  # fmt: skip
 
 
 def _draw_onsets(place: Axes, onsets: Sequence[Any]) -> None:
@@ -260,7 +264,9 @@ def _draw_onsets(place: Axes, onsets: Sequence[Any]) -> None:
     _over_density(place, onsets)
     place.set_ylabel("training step (log scale)")
     place.set_title("onset of superposition", pad=4)
-    place.legend(loc="upper left", ncols=2, columnspacing=1.0, borderaxespad=0.1, labelspacing=0.2, fontsize=7.0)
+    place.legend(
+        loc="upper left", ncols=2, columnspacing=1.0, borderaxespad=0.1, labelspacing=0.2, fontsize=style.small()
+    )
 
 
 def _draw_falls(place: Axes, onsets: Sequence[Any]) -> None:
@@ -269,9 +275,9 @@ def _draw_falls(place: Axes, onsets: Sequence[Any]) -> None:
             falls = [(each, each.onset.at(each.onset.fallen, each.onset.begins(by))) for each in group]
             _draw_means(place, falls, number, line, "")
     for level, name, moved in ((0.5, "early", -5), (0.9, "late", 5)):
-        place.axhline(level, color=style.MUTED, lw=0.9, ls=(0, (4, 2)), zorder=0.5)
+        place.axhline(level, color=style.muted(), lw=0.9, ls=(0, (4, 2)), zorder=0.5)
         place.annotate(name, (1.0, level), xycoords=("axes fraction", "data"), xytext=(2, moved), va="center",
-                       textcoords="offset points", fontsize=7.0, color=style.MUTED)  # fmt: skip
+                       textcoords="offset points", fontsize=style.small(), color=style.muted())  # fmt: skip
     _over_density(place, onsets)
     place.set_ylim(-0.02, 1.05)
     place.set_ylabel("share of the fall")

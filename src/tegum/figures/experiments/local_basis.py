@@ -45,7 +45,15 @@ _TICKS = {
 _COLOURS_BY_COUNT = {4: style.ACCENTS[0], 10: style.ACCENTS[1], 20: style.ACCENTS[2]}
 """The colour of a curve by its number of sets."""
 
-_MEASURE_HEIGHT = 1.5
+_SAYS: dict[Row, str] = {
+    "ratio": "Below 1 (dotted), the features of a set overlap less with one another than with other sets",
+    "alone": "Below the dashed line, a set that is active alone is read out by its own embeddings",
+    "relative": "Below 1 (dotted), a set is read out better when it is active than over all samples",
+    "found": "Above the dashed line, PCA on samples with the set finds the subspace of its embeddings",
+}
+"""How to read each row, in a sentence."""
+
+_MEASURE_HEIGHT = 1.9
 """The height of a row of panels, one for each measure, in inches."""
 
 
@@ -68,50 +76,50 @@ class Curve(NamedTuple):
     """For each row where the curve crosses its limit, with the interval."""
 
 
-def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, float], caption: str = "") -> Figure:
-    """Draw four rows of panels, one per measure, in three columns, one per varied quantity.
+def local_basis(columns: Mapping[str, Sequence[Curve]], limits: Mapping[str, float]) -> tuple[Figure, ...]:
+    """Draw interference, two read-out errors and PCA, a figure for each, over three varied quantities.
 
     Args:
         columns: the curves over "part" (set size / hidden dimension), "sets" (number of sets) and "density".
-        limits: the limit of each row, drawn as a line.
-        caption: the text below the panels, wrapped to full lines.
+        limits: the limit of each measure, drawn as a line.
 
     """
     with style.drawing():
-        note = style.Caption(caption)
-        below = 0.65 + note.height
-        above = 0.12 + 0.145 * max(len(curves) for curves in columns.values())
-        height = below + len(_ROW_LABELS) * _MEASURE_HEIGHT + above
-        figure = new_figure(figsize=(style.WIDTH, height))
-        panels = figure.subplots(len(_ROW_LABELS), len(_COLUMN_LABELS), sharex="col", sharey="row", squeeze=False)
-        figure.subplots_adjust(0.12, below / height, 0.985, 1 - above / height, wspace=0.08, hspace=0.12)
-        for column, (along, what) in enumerate(_COLUMN_LABELS.items()):
-            for row, (name, label) in enumerate(_ROW_LABELS.items()):
-                place = panels[row, column]
-                for curve in columns[along]:
-                    _draw(place, curve, name, limits.get(name))
-                _scale(place, name, limits.get(name))
-                if column == 0:
-                    place.set_ylabel(label)
-            _scale_across(panels[-1, column], along, columns[along])
-            panels[-1, column].set_xlabel(what)
-            panels[0, column].legend(
-                loc="lower left", bbox_to_anchor=(-0.03, 1.02), borderaxespad=0.0, labelspacing=0.25, handlelength=2.2,
-                handletextpad=0.5, fontsize=7.5,
-            )  # fmt: skip
-        figure.align_ylabels(panels[:, 0])
-        note.write(figure, below - 0.5)
+        return tuple(_figure(row, columns, limits.get(row)) for row in _SAYS)
+
+
+def _figure(row: Row, columns: Mapping[str, Sequence[Curve]], limit: float | None) -> Figure:
+    """Three panels under a sentence that says how to read them."""
+    narrow = style.is_narrow()
+    legend = 0.17 * max(len(curves) for curves in columns.values())
+    figure = new_figure(
+        3 * 1.4 + 1.5 * legend + 0.4 if narrow else _MEASURE_HEIGHT + 0.55 + legend, layout="constrained"
+    )
+    figure.suptitle(style.wrapped(_SAYS[row], 50 if narrow else 110), fontsize=style.small() + 0.5, fontweight="bold")
+    panels = figure.subplots(*((3, 1) if narrow else (1, 3)), sharey=True)
+    for place, (along, what) in zip(panels, _COLUMN_LABELS.items(), strict=True):
+        for curve in columns[along]:
+            _draw(place, curve, row, limit)
+        _scale(place, row, limit)
+        _scale_across(place, along, columns[along])
+        place.set_xlabel(what)
+        if narrow or place is panels[0]:
+            place.set_ylabel(_ROW_LABELS[row])
+        place.legend(
+            loc="lower left", bbox_to_anchor=(-0.03, 1.0), borderaxespad=0.2, labelspacing=0.25, handlelength=2.2,
+            handletextpad=0.5, ncols=2 if narrow else 1, columnspacing=1.0,
+        )  # fmt: skip
     return figure
 
 
 def _draw(place: Axes, curve: Curve, row: str, limit: float | None) -> None:
-    colour = style.INK if curve.sets is None else _COLOURS_BY_COUNT.get(curve.sets, style.MUTED)
+    colour = style.ink() if curve.sets is None else _COLOURS_BY_COUNT.get(curve.sets, style.muted())
     mean, low, high = curve.bands[row].T
     kept = np.isfinite(mean)
     low, high = (np.where(np.isfinite(ends), ends, mean) for ends in (low, high))
     place.errorbar(
         curve.x[kept], mean[kept], [np.maximum(mean - low, 0)[kept], np.maximum(high - mean, 0)[kept]],
-        color=colour, fmt="o", ms=3.4, mfc="white" if curve.second else colour, mew=0.9, lw=1.2,
+        color=colour, fmt="o", ms=3.4, mfc=style.paper() if curve.second else colour, mew=0.9, lw=1.2,
         ls=(0, (4, 2)) if curve.second else "-", elinewidth=0.9, capsize=1.6, zorder=3, label=curve.label,
     )  # fmt: skip
     if row in curve.faint:
@@ -142,12 +150,12 @@ def _scale(place: Axes, row: Row, limit: float | None) -> None:
         case _:
             assert_never(row)
     if neutral is not None:
-        place.axhline(neutral, color=style.MUTED, lw=0.8, ls=(0, (1, 2)), zorder=1)
+        place.axhline(neutral, color=style.muted(), lw=0.8, ls=(0, (1, 2)), zorder=1)
     place.set_yticks(_TICKS[row], [f"{tick:g}" for tick in _TICKS[row]])
     place.set_ylim(low, high)
     place.minorticks_off()
     if limit is not None:
-        place.axhline(limit, color=style.INK, lw=0.8, ls=(0, (5, 3)), zorder=1)
+        place.axhline(limit, color=style.ink(), lw=0.8, ls=(0, (5, 3)), zorder=1)
 
 
 def _scale_across(place: Axes, along: Along, curves: Sequence[Curve]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_HEIGHTS_OF_ROWS = (1.9, 2.0)
-"""The heights of the rows of single runs and of panels, in inches."""
-
-_OWN, _OTHERS, _SHIFTED, _COURSE = style.ACCENTS[0], style.ACCENTS[1], style.MUTED, style.INK
+_OWN, _OTHERS, _SHIFTED, _COURSE = style.ACCENTS[0], style.ACCENTS[1], style.ACCENTS[4], "ink"
+"""The colours of lines; "ink" is that of text."""
 _LOOKS = {
     "own jumps": (_OWN, "o", "-"),
     "other runs' jumps": (_OTHERS, "s", (0, (4, 2))),
@@ -62,66 +60,57 @@ class Panel(NamedTuple):
     """The lines of gradient flow, drawn hollow."""
 
 
-def many_jumps(ones: Sequence[One], panels: Sequence[Panel], caption: str = "") -> Figure:
-    """Draw single runs in a row, and below them a row of panels over the number of features.
+def many_jumps(ones: Sequence[One], panels: Sequence[Panel]) -> tuple[Figure, Figure]:
+    """What jumps explain over the number of features; and single runs with their jumps.
 
     Args:
         ones: at most three runs; none if there is nothing to show.
         panels: at most three panels.
-        caption: the text below the panels, wrapped to their width.
 
     """
     with style.drawing():
-        words = style.Caption(caption)
-        below = 1.12 + words.height
-        height = below + sum(_HEIGHTS_OF_ROWS) + 1.35
-        figure = new_figure(figsize=(style.WIDTH, height))
-        top = height - 0.45
+        first, second = (_figure(content, 0.6) for content in (panels, ones))
+        for place, panel in zip(first.axes, panels, strict=True):
+            _draw_panel(place, panel)
+        _explain(first)
+        for place, one in zip(list(second.axes), ones, strict=True):
+            _draw_run(place, one)
         if not ones:
-            figure.text(
-                0.5,
-                (top - _HEIGHTS_OF_ROWS[0] / 2) / height,
-                "nothing to show: no two runs of a size",
-                ha="center",
-            )
-        for row, (content, high) in enumerate(zip((ones, panels), _HEIGHTS_OF_ROWS, strict=True)):
-            if not content:
-                top -= high + 0.9
-                continue
-            bottom = top - high
-            grid = figure.add_gridspec(
-                1, len(content), left=0.085, right=0.945 if not row else 0.985, bottom=bottom / height,
-                top=top / height, wspace=0.62 if not row else 0.42,
-            )  # fmt: skip
-            for number, each in enumerate(content):
-                place = figure.add_subplot(grid[0, number])
-                if isinstance(each, One):
-                    _draw_run(place, each)
-                else:
-                    _draw_panel(place, each)
-            top = bottom - 0.9
-        _explain(figure, below - 0.62, height)
-        words.write(figure, below - 0.87)
+            second.text(0.5, 0.5, "nothing to show: no two runs of a size", ha="center")
+    return first, second
+
+
+def _figure(content: Sequence[One] | Sequence[Panel], more: float) -> Figure:
+    narrow, count = style.is_narrow(), len(content)
+    figure = new_figure((1.9 * max(count, 1) if narrow else 2.3) + more, layout="constrained")
+    if content:
+        figure.subplots(*((count, 1) if narrow else (1, count)), squeeze=False)
     return figure
 
 
-def _explain(figure: Figure, at: float, height: float) -> None:
-    """Draw one legend for the first panels of the lower row, and one for the last."""
+def _colour(name: str) -> Any:
+    return style.ink() if name == "ink" else name
+
+
+def _explain(figure: Figure) -> None:
+    """Draw one legend for the first panels, and one for the last."""
     from matplotlib.lines import Line2D
 
-    for looks, place in ((_LOOKS, 0.33), (_PARTS, 0.775)):
+    looks: Mapping[str, tuple[Any, str, Any]]
+    place: Any
+    for looks, place in ((_LOOKS, "outside upper center"), (_PARTS, "outside lower center")):
         marks = [
-            Line2D([], [], color=colour, marker=marker, ls=dashes, ms=4, label=label)
+            Line2D([], [], color=_colour(colour), marker=marker, ls=dashes, ms=4, label=label)
             for label, (colour, marker, dashes) in looks.items()
         ]
         figure.legend(
-            handles=marks, loc="center", bbox_to_anchor=(place, at / height), ncols=2, handletextpad=0.5,
-            columnspacing=1.2, handlelength=1.6,
+            handles=marks, loc=place, ncols=2 if style.is_narrow() else 4, handletextpad=0.5, columnspacing=1.2,
+            handlelength=1.6,
         )  # fmt: skip
 
 
 def _draw_run(place: Axes, one: One) -> None:
-    place.plot(one.step, one.course, color=_COURSE, lw=0.9, ls=(0, (3, 2)), zorder=3)
+    place.plot(one.step, one.course, color=style.ink(), lw=0.9, ls=(0, (3, 2)), zorder=3)
     place.plot(one.step, one.loss, color=_OWN, lw=1.3, zorder=3)
     shown = np.concatenate([one.loss, one.course])
     span = float(np.ptp(shown)) or 1.0
@@ -155,13 +144,14 @@ def _draw_panel(place: Axes, panel: Panel) -> None:
                 continue
             looks = _PARTS if name in _PARTS else _LOOKS
             colour, marker, dashes = looks[name]
+            colour = _colour(colour)
             n, value, low, high = np.array(line, float).T
             sizes.update(n.tolist())
             # Shifted sideways so that markers do not cover each other.
             shifted = n * (1 + 0.05 * (list(looks).index(name) - 1.5) * (-1 if hollow else 1))
             place.plot(
                 shifted, value, color=colour, marker=marker, ms=4, lw=0.9, ls="none" if hollow else dashes,
-                mfc="white" if hollow else colour, zorder=3,
+                mfc=style.paper() if hollow else colour, zorder=3,
             )  # fmt: skip
             place.vlines(shifted, low, high, color=colour, lw=0.9, zorder=2)
     place.set_xscale("log")
@@ -172,7 +162,7 @@ def _draw_panel(place: Axes, panel: Panel) -> None:
         place.set_xlim(ticks[0] / 1.4, ticks[-1] * 1.4)
     if any(name in _PARTS for name in panel.lines):
         for level in (0, 1):
-            place.axhline(level, color=style.MUTED, lw=0.7, ls=(0, (1, 2)), zorder=1)
+            place.axhline(level, color=style.muted(), lw=0.7, ls=(0, (1, 2)), zorder=1)
     place.set_xlabel("number of features n")
-    place.set_ylabel(panel.label, labelpad=2)
+    place.set_ylabel(panel.label)
     place.set_title(panel.title, pad=4)

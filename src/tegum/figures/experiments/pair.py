@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
 
 from tegum.figures import style
 from tegum.figures.drawn import new_figure
+from tegum.figures.plots.phase import phase
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_HEIGHT = 2.5
-"""The height of the three panels, in inches."""
 
 
 def pair(
@@ -25,9 +24,8 @@ def pair(
     principal: tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]],
     shares: tuple[Float[np.ndarray, " q"], Mapping[int, Float[np.ndarray, " q"]]],
     ends: Mapping[int, float],
-    caption: str = "",
-) -> Figure:
-    """Three panels side by side, all over density on a log axis.
+) -> tuple[Figure, Figure]:
+    """Which direction is represented, over density and strength; and what it brings, with room for one or for two.
 
     Args:
         angles: densities, strengths, and the angle to (a + b)/√2 in degrees.
@@ -35,26 +33,24 @@ def pair(
         principal: densities, and the measured loss reduction with only the principal component represented.
         shares: densities, and the share of the second component for each number of other features.
         ends: for each such number, the density up to which the second component is represented.
-        caption: set below the panels, in full lines.
 
     """
     with style.drawing():
-        note = style.Caption(caption)
-        below = 0.75 + note.height
-        height = below + _HEIGHT + 0.4
-        figure = new_figure(figsize=(style.WIDTH, height))
-        left, middle, right = figure.subplots(1, 3)
-        figure.subplots_adjust(0.08, below / height, 0.985, (below + _HEIGHT) / height, wspace=0.5)
-        _draw_angles(left, angles, boundary)
-        _draw_reductions(middle, *principal)
-        _draw_shares(right, *shares, ends)
-        for panel in (left, middle, right):
+        narrow = style.is_narrow()
+        first = new_figure(2.5 if narrow else 3.1, layout="constrained")
+        # In two columns a map of the whole width would be stretched.
+        place = first.add_subplot(first.add_gridspec(1, 3, width_ratios=(0.01, 1, 0.01) if narrow else (1, 4, 1))[0, 1])
+        _draw_angles(place, angles, boundary)
+        second = new_figure(4.6 if narrow else 2.7, layout="constrained")
+        panels = second.subplots(*((2, 1) if narrow else (1, 2)))
+        _draw_reductions(panels[0], *principal)
+        _draw_shares(panels[1], *shares, ends)
+        for panel in panels:
             panel.set_xscale("log")
             panel.set_xlim(right=1.0)
             panel.set_xticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
             panel.set_xlabel("density p (log scale)")
-        note.write(figure, below - 0.6)
-    return figure
+    return first, second
 
 
 def _draw_angles(
@@ -63,18 +59,17 @@ def _draw_angles(
     boundary: Sequence[tuple[float, float]],
 ) -> None:
     densities, strengths, values = angles
-    shown = place.pcolormesh(densities, strengths, values.T, cmap="cividis", vmin=0, vmax=90, shading="nearest")
+    grid = {"density p": densities, "correlation strength ρ": strengths}
+    phase(
+        xr.DataArray(values, dims=list(grid), coords=grid), x="density p", limits=(0.0, 90.0), ax=place, style=None,
+        colours="cividis", label="angle to (a + b)/√2, in degrees",
+    )  # fmt: skip
     if boundary:
         line = np.array(boundary).T
         place.plot(*line, color="white", lw=3.2)
         place.plot(*line, color=style.ACCENTS[0], lw=1.6, marker="o", ms=3)
-    bar = place.figure.colorbar(shown, ax=place, ticks=[0, 45, 90], pad=0.03, fraction=0.06)
-    bar.ax.tick_params(pad=1.5)
-    bar.ax.set_yticklabels(["0°", "45°", "90°"])
-    place.set_xlim(left=densities[0])
     place.set_ylim(0, 1)
-    place.set_ylabel("correlation strength", labelpad=2)
-    place.set_title("angle to (a + b)/√2", pad=4)
+    place.set_xlim(densities[0], 1.0)
 
 
 def _draw_reductions(place: Axes, densities: Float[np.ndarray, " p"], principal: Float[np.ndarray, " p"]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,13 +12,12 @@ from jaxtyping import Float
 from tegum.analysis.geometry.polytopes import LEVELS
 from tegum.figures import style
 from tegum.figures.drawn import new_figure
+from tegum.figures.plots.dimensionality import apart
+from tegum.figures.plots.per_feature import draw_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_HEIGHTS = (3.0, 1.45, 1.15)
-"""Heights of the two panels and of the row of pictures, in inches."""
 
 _PICTURES = 6
 """The largest number of polytopes that are drawn."""
@@ -25,12 +25,10 @@ _PICTURES = 6
 _COLOURS: Mapping[str, str] = dict(
     zip(("digon", "triangle", "tetrahedron", "pentagon", "square antiprism"), style.ACCENTS, strict=False)
 )
-_OTHER = "#8c6d1f"
-_NONE = "#c9c9c9"
-_SPECK = "#9a9a9a"
+_OTHER = style.ACCENTS[5]
 
 _LIGHT = 0.6
-"""How far towards white the colour of a polytope is if it has its name only with the wider tolerance."""
+"""How far towards the background the colour of a polytope is if it has its name only with the wider tolerance."""
 
 
 class Dots(NamedTuple):
@@ -51,29 +49,20 @@ class Dots(NamedTuple):
 
 
 def polytopes(
-    models: Sequence[Dots], examples: Sequence[tuple[str, str, Float[np.ndarray, "_ hidden"]]], caption: str = ""
-) -> Figure:
-    """Draw dimensionalities over 1/p with the ideal levels, the share of each polytope, and a picture of each.
+    models: Sequence[Dots], examples: Sequence[tuple[str, str, Float[np.ndarray, "_ hidden"]]]
+) -> tuple[Figure, Figure]:
+    """Dimensionalities over 1/p with the ideal levels, and the share of each polytope; and a picture of each.
 
     Args:
         models: models of any densities. Shares are averaged over models of one density. Without models the panels are
             empty and say so.
         examples: for each polytope its name, a note or "", and the vectors of one example. The first six are drawn,
             those in three dimensions obliquely.
-        caption: the text below the panels, wrapped to full lines.
 
     """
     with style.drawing():
-        text = style.Caption(caption)
-        below = 0.2 + text.height
-        gaps = 0.15, 0.12, 0.75
-        height = below + sum(_HEIGHTS) + sum(gaps)
-        figure = new_figure(figsize=(style.WIDTH, height))
-        tops = height - np.cumsum(gaps) - np.cumsum((0, *_HEIGHTS[:2]))
-        upper, lower = (
-            figure.add_axes((0.085, (top - high) / height, 0.71, high / height))
-            for top, high in zip(tops[:2], _HEIGHTS[:2], strict=True)
-        )
+        first = new_figure(4.4 if style.is_narrow() else 4.8, layout="constrained")
+        upper, lower = first.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         _draw_levels(upper, models)
         lower.set_ylim(0, 1)
         lower.set_yticks([0, 0.5, 1])
@@ -82,77 +71,67 @@ def polytopes(
             _draw_shares(lower, models)
         else:
             upper.text(
-                0.5, 0.25, "nothing to show: no models", transform=upper.transAxes, ha="center", color=style.MUTED
+                0.5, 0.25, "nothing to show: no models", transform=upper.transAxes, ha="center", color=style.muted()
             )
         ratios = [model.ratio for model in models] or [1.0, 10.0]
-        for panel in (upper, lower):
-            panel.set_xscale("log")
-            panel.set_xlim(min(ratios) / 1.06, max(ratios) * 1.06)
-            ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 30, 50, 100) if tick <= 1.01 * max(ratios)]
-            panel.set_xticks(ticks, [f"{tick}" for tick in ticks] if panel is lower else [""] * len(ticks))
-            panel.set_xticks([], minor=True)
+        lower.set_xscale("log")
+        ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 30, 50, 100) if tick <= 1.01 * max(ratios)]
+        lower.set_xticks([tick for tick in ticks if not style.is_narrow() or f"{tick}"[0] in "13"])
+        lower.xaxis.set_major_formatter("{x:g}")
+        lower.set_xticks([], minor=True)
+        lower.set_xlim(min(ratios) / 1.06, max(ratios) * 1.06)
         lower.set_xlabel("1 / density (log scale)")
-        for number, (name, note, vectors) in enumerate(examples[:_PICTURES]):
-            side = _HEIGHTS[2]
-            left = 0.35 + number * (style.WIDTH - 0.5) / _PICTURES
-            place = figure.add_axes(
-                (left / style.WIDTH, (tops[2] - side) / height, 0.85 * side / style.WIDTH, 0.85 * side / height)
-            )
+        shown = examples[:_PICTURES]
+        across = 3 if style.is_narrow() else max(len(shown), 4)
+        down = max(-(-len(shown) // across), 1)
+        second = new_figure(1.45 * down, layout="constrained")
+        places = second.subplots(down, across, squeeze=False).ravel()
+        for place, (name, note, vectors) in zip(places, shown, strict=False):
             _draw_vectors(place, name, vectors)
-            place.set_title(f"{name}\n({note})" if note else name, pad=1, fontsize=8.0)
-        text.write(figure, below - 0.12)
-    return figure
+            title = "\n".join(textwrap.wrap(f"{name} ({note})" if note else name, 17))
+            place.set_title(title, pad=1, fontsize=style.small(), linespacing=1.05)
+        for place in places[len(shown) :]:
+            place.set_visible(False)
+    return first, second
 
 
-def _colour(name: str) -> str:
-    return _COLOURS.get(name, _OTHER) if name else _NONE
+def _colour(name: str) -> Any:
+    return _COLOURS.get(name, _OTHER) if name else style.faint()
 
 
-def _light(name: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = (part + _LIGHT * (1 - part) for part in to_rgb(_colour(name)))
-    return red, green, blue
+def _light(name: str) -> style.Colour:
+    return style.pale(_colour(name), _LIGHT)
 
 
 def _draw_levels(panel: Axes, models: Sequence[Dots]) -> None:
-    for name, level in LEVELS.items():
+    from matplotlib.colors import to_rgb
+
+    ordered = sorted(LEVELS.items(), key=lambda item: item[1])
+    gap = 1.2 * style.small() / 72 / (1.9 if style.is_narrow() else 2.5)
+    heights = apart(np.array([float(level) for _, level in ordered]), gap)
+    for (name, level), height in zip(ordered, heights.tolist(), strict=True):
         panel.axhline(float(level), color=_COLOURS[name], lw=0.9, ls=(0, (4, 2)), zorder=1)
-        # The two lowest levels are so close that their names would touch.
-        place = {"pentagon": "bottom", "square antiprism": "top"}.get(name, "center")
         panel.annotate(
-            f"{level.numerator}/{level.denominator} {name}",
+            f"{level}" if style.is_narrow() else f"{level} {name}",
             (1.0, float(level)),
             xycoords=("axes fraction", "data"),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va=place,
-            fontsize=8.0,
-            color=style.INK,
+            xytext=(1.02, height),
+            textcoords=("axes fraction", "data"),
+            va="center",
+            fontsize=style.small(),
         )
     for model in models:
         # Features at the same level are spread sideways to show how many there are.
         spread = np.exp(0.022 * np.linspace(-1, 1, max(len(model.levels), 2)))[: len(model.levels)]
         colours = [
-            _colour(name) if name or not wide else _light(wide)
+            to_rgb(_colour(name) if name or not wide else _light(wide))
             for name, wide in zip(model.shapes, model.wide, strict=True)
         ]
         panel.scatter(model.ratio * spread, model.levels, s=4.0, c=colours, linewidths=0, zorder=3)
         sideways = np.exp(0.022 * np.linspace(-1, 1, max(len(model.rest), 2)))[: len(model.rest)]
-        panel.scatter(model.ratio * sideways, model.rest, s=0.5, c=_SPECK, linewidths=0, zorder=2)
-    finite = [model for model in models if np.isfinite(model.per_feature)]
-    ratios = sorted({model.ratio for model in finite})
-    panel.plot(
-        ratios,
-        [np.mean([model.per_feature for model in finite if model.ratio == ratio]) for ratio in ratios],
-        color=style.INK,
-        lw=1.2,
-        marker="s",
-        ms=2.4,
-        zorder=2.5,
-        label="dimensions per feature m / |W|²",
-    )
-    panel.axhline(1.0, color=style.MUTED, lw=0.6, ls=(0, (1, 2)), zorder=1)
+        panel.scatter(model.ratio * sideways, model.rest, s=0.5, color=style.muted(), linewidths=0, zorder=2)
+    ratios, measured = (np.array([getattr(model, name) for model in models]) for name in ("ratio", "per_feature"))
+    draw_line(panel, ratios, measured, dots=False)
     panel.set_ylim(0, 1.08)
     panel.set_ylabel("feature dimensionality")
     if models:
@@ -188,7 +167,11 @@ def _draw_shares(panel: Axes, models: Sequence[Dots]) -> None:
             )
             listed.add(label)
             bottom += shares
-    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.9, handletextpad=0.4, labelspacing=0.3)
+    below = style.is_narrow()
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.34), "ncols": 3} if below else {
+        "loc": "center left", "bbox_to_anchor": (1.0, 0.5)
+    }  # fmt: skip
+    panel.legend(**place, handlelength=0.9, handletextpad=0.4, labelspacing=0.3, columnspacing=0.8)
 
 
 def _share(model: Dots, name: str, *, light: bool) -> float:
@@ -228,4 +211,4 @@ def _draw_edges(place: Axes, posed: Float[np.ndarray, "feature 3"], picture: Flo
     distance = np.linalg.norm(posed[:, None] - posed, axis=-1)
     nearest = (distance + 9 * np.eye(len(posed))).min(1)
     for i, j in np.argwhere(np.triu(distance <= 1.15 * np.minimum.outer(nearest, nearest), 1)).tolist():
-        place.plot(*picture[[i, j]].T, color=style.MUTED, lw=0.6, zorder=0.5)
+        place.plot(*picture[[i, j]].T, color=style.muted(), lw=0.6, zorder=0.5)

@@ -12,6 +12,7 @@ from tegum.analysis.report import with_error
 from tegum.figures import style
 from tegum.figures.drawn import new_figure
 from tegum.figures.films.files import Image
+from tegum.figures.groups import feature_groups
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -136,7 +137,7 @@ class Film:
         place.set_aspect("equal")
         if flat:
             around = np.linspace(0, 2 * np.pi, 200)
-            place.plot(np.cos(around), np.sin(around), color=style.MUTED, lw=0.7, ls=(0, (3, 3)), zorder=0)
+            place.plot(np.cos(around), np.sin(around), color=style.muted(), lw=0.7, ls=(0, (3, 3)), zorder=0)
             place.set_xlim(-reach, reach)
             place.set_ylim(-reach, reach)
         else:
@@ -144,7 +145,12 @@ class Film:
             place.locator_params(nbins=5)
             for axis in (place.xaxis, place.yaxis, place.zaxis):
                 axis.pane.set_alpha(0.25)
-        self._groups, names, colours = self._coloured()
+        coords = self._run.coords
+        self._groups, names, colours = feature_groups(
+            self._run.sizes["feature"],
+            coords["set"].values if "set" in coords else None,
+            coords["kind"].values if "kind" in coords else None,
+        )
         lines = [colour for members, colour in zip(self._groups, colours, strict=True) for _ in members]
         self._order = np.concatenate(self._groups)
         collection = LineCollection if flat else Line3DCollection
@@ -169,44 +175,16 @@ class Film:
                 f"projected from {self._run.sizes['hidden']} hidden dimensions onto the {self._axes} leading "
                 f"directions of the last step, {100 * self._view.share:.0f} % of |W|²"
             )
-        self._figure.text(0.02, 0.895, note, fontsize=7.5, color=style.MUTED, va="center")
+        self._figure.text(0.02, 0.895, note, fontsize=7.5, color=style.muted(), va="center")
         noted = ["diverged: finite snapshots only, cut off at the axes"] if self._diverged else []
         if not self._numbers:
             noted.append(f"{count} features, too many to number")
-        self._figure.text(0.975, 0.825, "\n".join(noted), fontsize=7.5, color=style.MUTED, ha="right", va="bottom")
+        self._figure.text(0.975, 0.825, "\n".join(noted), fontsize=7.5, color=style.muted(), ha="right", va="bottom")
         if 1 < len(names) <= len(style.ACCENTS):
             self._figure.legend(
                 handles=self._points, loc="upper right", bbox_to_anchor=(0.99, 0.985), ncols=min(3, len(names)),
                 columnspacing=1.0, handletextpad=0.1, fontsize=8.0,
             )  # fmt: skip
-
-    def _coloured(self) -> tuple[list[Int[np.ndarray, " member"]], list[str], list[Any]]:
-        """Groups of features that share a colour, the names of these groups, and their colours.
-
-        The members of a set share a colour, and each independent feature has its own. If that takes more than the
-        strong colours available, independent features share the colour of their set. If there are still too many
-        groups, or there is only one set, each group has a pale colour, which is enough to follow it by eye.
-        """
-        features = self._run.sizes["feature"]
-        number = self._run["set"].values if "set" in self._run.coords else np.zeros(features, int)
-        kind = self._run["kind"].values.tolist() if "kind" in self._run.coords else [""] * features
-        keys = [
-            (int(own), feature if word == "independent" else -1)
-            for feature, (own, word) in enumerate(zip(number, kind, strict=True))
-        ]
-        if len(set(keys)) > len(style.ACCENTS) and 1 < len({own for own, _ in keys}) <= len(style.ACCENTS):
-            keys = [(own, -1) for own, _ in keys]
-        groups = {key: np.flatnonzero([other == key for other in keys]) for key in dict.fromkeys(keys)}
-        names = [
-            f"feature {feature}" if feature >= 0 else f"set {own}, {kind[int(groups[own, feature][0])]}"
-            for own, feature in groups
-        ]
-        few = len(groups) <= len(style.ACCENTS)
-        return (
-            list(groups.values()),
-            names,
-            list(style.ACCENTS[: len(groups)]) if few else style.calm_colours(len(groups)),
-        )
 
     def _curve(self) -> None:
         """Draw the panel with the whole loss curve, on which a marker moves."""
@@ -226,9 +204,9 @@ class Film:
                 logarithmic = True
             case _:
                 assert_never(self._clock)
-        place.plot(self.steps, loss, color=style.MUTED, lw=1.2)
-        (self._passed,) = place.plot([], [], color=style.INK, lw=2.2)
-        (self._mark,) = place.plot([], [], "o", color=style.INK, ms=7, zorder=4)
+        place.plot(self.steps, loss, color=style.muted(), lw=1.2)
+        (self._passed,) = place.plot([], [], color=style.ink(), lw=2.2)
+        (self._mark,) = place.plot([], [], "o", color=style.ink(), ms=7, zorder=4)
         falls = bool((loss > 0).all()) and loss.max() > _DECADE * loss.min()
         if falls:
             place.set_yscale("log", nonpositive="clip")
@@ -256,7 +234,7 @@ class Film:
         if error is not None and not self._known.exact:
             limits = place.get_ylim()
             low, high = loss - error.values, loss + error.values
-            place.fill_between(self.steps, low, high, color=style.MUTED, alpha=0.25, lw=0)
+            place.fill_between(self.steps, low, high, color=style.muted(), alpha=0.25, lw=0)
             if falls:  # On a log axis a band that reaches 0 would have no lower end.
                 place.set_ylim(limits)
 
