@@ -48,7 +48,7 @@ class Film:
         dimensions: int | None = None,
         clock: Clock = "snapshots",
         width: int = 960,
-        turn: float = 0.0,
+        turn: float | int = 0.0,
     ) -> None:
         """Lay out the frame for a run with dims step, feature and hidden, all finite.
 

@@ -46,9 +46,9 @@ def render(
     stop: int | None = None,
     every: int = 1,
     fps: int = 25,
-    seconds: float | None = None,
+    seconds: float | int | None = None,
     width: int = 960,
-    turn: float = 0.0,
+    turn: float | int = 0.0,
     overwrite: bool = False,
     progress: bool | Callable[[str, float], None] | None = True,
 ) -> Path:

@@ -106,7 +106,11 @@ def cells(array: xr.DataArray, dims: Sequence[str]) -> tuple[Shaped[np.ndarray, 
             if array.sizes[dim] == 1:
                 continue
             names = [str(name) for name, each in array.coords.items() if each.dims == (dim,) and name != "spec_hash"]
-            names = [name for name in names if name != dim] or names
+            # Along a parameter of a grid, its value; along Specs, whatever they differ in, and not which seed was best.
+            if dim in names and dim != SPEC:
+                names = [str(dim)]
+            else:
+                names = [name for name in names if name not in (SPEC, "seed")] or names
             parts += [f"{name_of(name)} = {shown(array[name].values[place])}" for name in names]
             if not names:
                 parts.append(f"{'Spec' if dim == SPEC else dim} {place}")
