@@ -127,7 +127,7 @@ def _body(console: Console, result: Summary, width: int, title_lines: int, room:
     """The criteria, each with the number that decides it; if one line for each is too much, the last are counted."""
     measured = {measure.key: measure for measure in result.measures}
     numbers = [_number(each, measured) for each in result.criteria]
-    names = ("measured", "95 % interval", "null")
+    names = ("measured", "95 % interval", "to beat")
     widths = [max((cell_len(cells[column]) for cells in numbers), default=0) for column in range(3)]
     widths = [max(found, len(name)) if found else 0 for found, name in zip(widths, names, strict=True)]
     left = width - 3 - sum(each + 2 for each in widths if each)
@@ -192,19 +192,20 @@ def _names(result: Summary) -> str:
     others = [name for name in names if name not in stores and name not in pictures]
     if len(stores) > STORES_NAMED:
         stores = [f"{len(stores)} trajectories (*.zarr)"]
-    # The same picture in another format: "pair.png, .svg"; further ones are only counted.
+    # The same picture in another format: "pair.png, .svg"; a further one is named, several are counted.
     stems = [Path(name).stem for name in pictures]
     first = [name for name, stem in zip(pictures, stems, strict=True) if stem == stems[0]]
-    more = len(set(stems)) - bool(stems)
-    counted = [f"{more} more figure{'s' * (more > 1)}"] * bool(more)
+    further = [name for name, stem in zip(pictures, stems, strict=True) if stem != stems[0]]
+    more = len({Path(name).stem for name in further})
+    counted = further[:1] if more == 1 else [f"{more} more figures"] * bool(more)
     return ", ".join([*first[:1], *(Path(name).suffix for name in first[1:]), *counted, *stores, *others])
 
 
 def _number(criterion: Criterion, measured: Mapping[str, Measure]) -> tuple[str, str, str]:
-    """The value, the interval and the null of the measure that decides; empty without one."""
+    """The value and the interval of the measure that decides, and the null or the number that it must exceed."""
     measure = None if criterion.measure is None else measured.get(criterion.measure)
     value, interval, null = ("", "", "") if measure is None else measure.parts()
-    return _letters(value), _letters(interval), _letters(null)
+    return _letters(value), _letters(interval), _letters(null or criterion.needs)
 
 
 def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -233,7 +233,8 @@ NAMES = sorted(
     name
     for name in tg.__all__
     if not isinstance(call := getattr(tg, name), type)
-    and {"run", "weights", "loss", "dimensionality", "dataset"} & {*inspect.signature(call).parameters}
+    and {"run", "weights", "loss", "dimensionality", "dataset"}
+    & {*(inspect.signature(call).parameters if callable(call) else ())}
 )
 """The public functions that take a trajectory, or a part of one."""
 

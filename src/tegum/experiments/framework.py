@@ -69,6 +69,8 @@ class Criterion:
     measure: str | None = None
     """The key of the measure that decides it. Of several, it is the one that is nearest to failing or furthest beyond;
     None if no number decides."""
+    needs: str = ""
+    """What the measure has to exceed where it has no null, such as "0"; shown in its place."""
 
     def __post_init__(self) -> None:
         """Refuse a malformed key, and turn numpy's booleans into Python's, which JSON can write."""

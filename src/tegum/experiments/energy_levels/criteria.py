@@ -25,49 +25,51 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
             "run_with_late_jumps_ends_in_digons",
             "At least one run with late jumps ends with every represented feature in a digon.",
             bool(both),
-            "Runs ending in digons (pairs) jump late",
+            "A jumping run ends in pairs alone",
             "digon_runs_with_late_jumps",
+            "0",
         ),
         Criterion(
             "late_jumps_beyond_steady_null",
             "There are more late jumps per run than in the null of steady change.",
             above("late_jumps_per_run"),
-            "More late jumps per run than if steady",
+            "More late jumps than if change were slow",
             "late_jumps_per_run",
         ),
         Criterion(
             "late_jumps_meet_opposite",
             "Late jumps coincide with a jump in the opposite direction more often than by chance.",
             above("late_jumps_with_opposite"),
-            "A jump comes with an opposite jump",
+            "One feature rises as another falls",
             "late_jumps_with_opposite",
         ),
         Criterion(
             "features_swap_places",
             "In at least one late event two features swap places.",
             any(event.swaps for event in ensemble.events),
-            "Two features swap places in an event",
+            "Two features exchange their levels",
             "late_events_with_swap",
+            "0",
         ),
         Criterion(
             "loss_drops_across_late_events",
             "The loss drops across most late events, by more than in the time-shifted null.",
             above("late_events_with_loss_drop", 0.5),
-            "The loss drops in most late events",
+            "The loss drops at most late jumps",
             "late_events_with_loss_drop",
         ),
         Criterion(
             "late_events_and_drops_meet",
             "Late events and drops found in the loss alone coincide more often than when shifted in time.",
             all(above(key) and (measured[key].null or 0.0) < 0.1 for key in MEETING),
-            "Drops of the loss coincide with events",
+            "Drops of the loss and jumps meet",
             weakest(measured, MEETING),
         ),
         Criterion(
             "late_decrease_lies_inside_events",
             "More of the late decrease of the loss falls inside late events than when these are shifted in time.",
             ensemble.inside is not None and bool(ensemble.events) and ensemble.inside.p < 0.05,
-            "The late fall happens inside events",
+            "The late fall happens during jumps",
             "late_decrease_inside_events",
         ),
     )
@@ -79,10 +81,14 @@ def answer(ensemble: Ensemble, measured: Mapping[str, Measure]) -> str:
     if not jumping:
         return f"In none of {len(ensemble.seeds)} runs does a feature jump late in training."
     inside = measured["late_decrease_inside_events"]
-    chance = "" if inside.null is None else f" ({100 * inside.null:.2g} % if they had nothing to do with it)"
+    chance = "" if inside.null is None else f" ({100 * inside.null:.2g} % by chance)"
     swapping = f"{swaps} times two features swap places" if swaps else "No two features swap places"
+    paired, alone = sum("completion" in event.kinds for event in ensemble.events), 0
+    if ensemble.meeting is not None:
+        alone = sum(not hit for hit in ensemble.meeting.hits)
     return (
-        f"In {len(jumping)} of {len(ensemble.seeds)} runs some feature's share of a dimension jumps late in training, "
-        f"mostly from nothing to one half, and the loss drops as it does: {said(inside)} of its late fall happens "
-        f"during these jumps{chance}. {swapping}."
+        f"In {len(jumping)} of {len(ensemble.seeds)} runs features jump late in training: {paired} of "
+        f"{len(ensemble.events)} times an absent one rises to half a dimension, as the opposite of one that was alone. "
+        f"{said(inside)} of the late fall of the loss happens during jumps{chance}; {alone} of {len(ensemble.found)} "
+        f"drops come without. {swapping}."
     )

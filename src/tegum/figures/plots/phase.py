@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 12
 """The most categories that have colours of their own."""
+
+_MOST_TICKS = 6
+"""Up to this many values of a parameter are all labelled."""
+
+_LABEL_WIDTH = 34
+"""The most letters of a line beside the colour bar, which is as high as the map."""
+
+_LOSS = "loss, sum over features"
+"""What the colours of a trajectory's loss show; the loss describes itself at greater length than there is room for."""
 
 
 @refusing
@@ -74,7 +84,8 @@ def phase(
     call = "phase"
     array, names = _over_two(call, _chosen(call, data, measure), x, y)
     values, across, up = array.values, array[names[0]].values, array[names[1]].values
-    shown_as = label or str(array.attrs.get("long_name") or array.name or "")
+    described = _LOSS if array.name == "loss" else str(array.attrs.get("long_name") or array.name or "")
+    shown_as = textwrap.fill(label or described, _LABEL_WIDTH)
     with drawing_on(ax, style, (4.0, 2.9), call) as place:
         at_x, at_y = _scale(place, "x", across, name_of(names[0])), _scale(place, "y", up, name_of(names[1]))
         options: dict[str, Any] = {"shading": "flat", "rasterized": True}
@@ -173,9 +184,9 @@ def _scale(place: Axes, axis: str, values: np.ndarray, name: str) -> np.ndarray:
     set_label(f"{name} (log scale)" if geometric else name)
     if geometric:
         log_ticks(place, axis, values)
-    elif len(values) <= 5:
+    if len(values) <= _MOST_TICKS:
         set_ticks(values, [shown(value) for value in values])
-    else:
+    elif not geometric:
         getattr(place, f"{axis}axis").set_major_locator(_few())
     return np.exp(_edges(np.log(values))) if geometric else _edges(values.astype(float))
 
