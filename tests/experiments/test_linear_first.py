@@ -127,7 +127,8 @@ def test_superposition_of_independent_features_is_neither_early_nor_late_and_abs
         assert np.isinf(onset.begins("norm")).all()
         assert_allclose(onset.total[:, -1], onset.hidden, rtol=0.05)
         assert_allclose(onset.disturbed[:, -1], 15 / 20, rtol=0.05)
-    assert "begins, by more than m represented features, midway" in summary.caption
+    captions = " ".join([summary.caption, *summary.further_captions.values()])
+    assert "begins, by more than m represented features, midway" in captions
 
 
 def test_medians_have_intervals_of_order_statistics():
