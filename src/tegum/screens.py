@@ -205,7 +205,7 @@ def _number(criterion: Criterion, measured: Mapping[str, Measure]) -> tuple[str,
     """The value and the interval of the measure that decides, and the null or the number that it must exceed."""
     measure = None if criterion.measure is None else measured.get(criterion.measure)
     value, interval, null = ("", "", "") if measure is None else measure.parts()
-    return _letters(value), _letters(interval), _letters(null or criterion.needs)
+    return _letters(value), _letters(interval), _letters(criterion.needs or null)
 
 
 def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -256,3 +256,25 @@ def test_what_cannot_be_drawn_is_refused_in_a_sentence(call, sentence, run, grid
     with pytest.raises(ValueError, match=sentence) as refused:
         call(run, grid)
     assert "\n" not in str(refused.value)
+
+
+def test_cells_lie_at_their_values_in_whatever_order_these_are():
+    share = xr.DataArray(
+        [[3.0, 1.0, 2.0]], dims=("density", "rate"), coords={"density": [0.1], "rate": [0.1, 1e-3, 1e-2]}
+    )
+    (cells,) = tg.plot.phase(share, x="rate", y="density").collections[:1]
+    assert cells.get_array().ravel().tolist() == [1.0, 2.0, 3.0]
+    edges = cells.get_coordinates()[0, :, 0]
+    np.testing.assert_allclose(edges, 10.0 ** np.array([-3.5, -2.5, -1.5, -0.5]))
+    with pytest.raises(ValueError, match="must be numbers that differ"):
+        tg.plot.phase(share.assign_coords(rate=[0.1, 0.1, 0.2]))
+
+
+def test_nearly_equal_values_have_bars_of_their_own_and_diverged_runs_none():
+    digon, nothing = np.array([[1.0, 0.0], [-1.0, 0.0]]), np.full((2, 2), np.nan)
+    runs = xr.DataArray([digon, digon, nothing], dims=("p", "feature", "hidden"), coords={"p": [0.10001, 0.10002, 0.5]})
+    ax = tg.plot.polytopes(runs)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0.10001", "0.10002", "0.5"]
+    assert [(bar.get_label(), [patch.get_height() for patch in bar.patches]) for bar in ax.containers] == [
+        ("digon", [1, 1, 0])
+    ]

@@ -276,3 +276,28 @@ def test_a_grid_is_described_and_drawn(run):
     assert schema.leading(part) == ("importance",)
     assert dict(describe(part))["runs"] == "2 × 3"
     assert json.loads(run.attrs["grid"]) == {"density": ["features.density"], "importance": ["features.importance"]}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"features.0.density": [0.1, 0.2], "features.density": [0.3, 0.4]},
+        {"rate": [1e-3, 1e-2], "training": [tg.Sampled(steps=1), tg.Sampled(steps=2)]},
+        {"p": {"features.density": [0.1, 0.2], "features.0.density": [0.3, 0.4]}},
+    ],
+)
+def test_keys_of_which_one_would_undo_the_other_are_refused(keys):
+    spec = tg.Spec(features=[tg.Independent(3, 0.1), tg.Independent(2, 0.1)], hidden=1)
+    with pytest.raises(ValueError, match="one would undo the other"):
+        tg.grid(spec, keys)
+
+
+def test_equal_numbers_and_names_that_cannot_be_stored_are_refused():
+    spec = tg.Spec(features=[tg.Independent(3, 0.1), tg.Independent(2, 0.1)], hidden=1)
+    with pytest.raises(ValueError, match="is given twice"):
+        tg.grid(spec, rate=[1, 1.0])
+    for name in ("a b", "a/b", "", "..", "x" * 101):
+        with pytest.raises(ValueError, match="must be a word"):
+            tg.grid(spec, {name: {"density": [0.1, 0.2]}})
+    # Sets of their own may differ.
+    assert tg.grid(spec, {"features.0.density": [0.1, 0.2], "features.1.density": [0.3, 0.4]}).shape == (2, 2)

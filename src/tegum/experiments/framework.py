@@ -70,7 +70,7 @@ class Criterion:
     """The key of the measure that decides it. Of several, it is the one that is nearest to failing or furthest beyond;
     None if no number decides."""
     needs: str = ""
-    """What the measure has to exceed where it has no null, such as "0"; shown in its place."""
+    """What the interval of the measure has to exceed, such as "50 %", if that is not its null."""
 
     def __post_init__(self) -> None:
         """Refuse a malformed key, and turn numpy's booleans into Python's, which JSON can write."""

@@ -418,3 +418,12 @@ class TestDeformed:
     def test_a_large_factor_takes_no_long_search(self):
         W = np.random.default_rng(3).normal(size=(60, 20))
         assert "features in" in name_polytope(W, tolerance=0.05, deformed=True).name
+
+
+@pytest.mark.parametrize(("degrees", "name"), [(180, "digon"), (140, "deformed digon"), (100, None), (96, None)])
+def test_what_is_nearer_to_orthogonal_is_no_digon(degrees, name):
+    angle = np.deg2rad(degrees)
+    (factor, *others) = name_polytope(np.array([[1, 0], [np.cos(angle), np.sin(angle)]]), deformed=True).factors
+    if name is not None:
+        assert factor.name == name
+    assert others or name is not None or "digon" not in factor.name

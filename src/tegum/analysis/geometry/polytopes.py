@@ -48,6 +48,9 @@ COLLAPSED_COSINE = 0.95
 COMPARABLE_NORMS = 0.7
 """Norms are comparable if the shortest is at least this fraction of the longest (1/√2 still is)."""
 
+FLAT = 0.2
+"""A deformed shape may leave its own dimensions by at most this part of its largest squared singular value."""
+
 DIVERGED = "diverged"
 """The name of a matrix with an entry that is not finite."""
 
@@ -471,9 +474,19 @@ def _nearest(
     if _UNNAMED not in name:
         return name, ideal, float(least)
     gap = np.diff(np.unique(np.append(ideals[found].round(9), 1.0))).min(initial=2.0)
-    if least >= gap / 2 or max(sizes) > 1:
+    # What is nearer to falling apart, or does not lie in so few dimensions, is not a deformed shape but something else.
+    if least >= min(gap / 2, _weakest_link(cosines)) or max(sizes) > 1 or _rank(rows, FLAT) > shape.dimension:
         return name, ideal, None
     return f"deformed {shape.name}", shape.dimensionality, float(least)
+
+
+def _weakest_link(cosines: np.ndarray) -> float:
+    """How large a cosine must be made zero, at least, for the factor to fall apart into orthogonal ones."""
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    strengths = np.abs(cosines)
+    np.fill_diagonal(strengths, 0.0)
+    return float(np.abs(minimum_spanning_tree(-strengths).data).min(initial=1.0))
 
 
 def _deformation(cosines: np.ndarray, ideal: np.ndarray, least: float) -> float:

@@ -47,7 +47,7 @@ def criteria(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> tup
     lower = measured["linear_runs_that_end_below_linear_solutions"]
 
     def criterion(key: str, title: str, text: str, keys: Sequence[str], also: bool = True) -> Criterion:
-        return Criterion(key, text, most(keys) and also, title, weakest(measured, keys))
+        return Criterion(key, text, most(keys) and also, title, weakest(measured, keys), f"{100 * MOST_RUNS:g} %")
 
     return (
         criterion("room_to_spare.linear_where_slowest", "Room to spare: rests at linear optimum",
@@ -62,7 +62,8 @@ def criteria(found: LinearFirstFindings, measured: Mapping[str, Measure]) -> tup
                   [f"{each.key}.{full}" for each in short]),
         Criterion("linear_runs_end_lower",
                   "More than 90 % of the runs whose first plateau is linear end below every linear solution.",
-                  _low(lower) > NEARLY_ALL, "Over 90 % end below linear solutions", lower.key),
+                  _low(lower) > NEARLY_ALL, "Over 90 % end below linear solutions", lower.key,
+                  f"{100 * NEARLY_ALL:g} %"),
         criterion("apart.rests_rank_after_rank", "Unlike sets: rests rank after rank",
                   "With well-separated eigenvalues, SGD rests at the linear optimum of one rank after another.",
                   of(["sgd"], "every_expected_plateau", "apart"),

@@ -33,7 +33,7 @@ def criteria(measured: Mapping[str, Measure]) -> tuple[Criterion, ...]:
         # An interval that could not be measured may contain anything.
         undecided = low is None or high is None or low <= HALF < high
         sentence = f"{text}{' (undecided: the interval contains 1/2)' if undecided else ''}."
-        return Criterion(f"most_{key}", sentence, above(key, HALF), title, key)
+        return Criterion(f"most_{key}", sentence, above(key, HALF), title, key, f"{100 * HALF:g} %")
 
     def sticks(where: str, at: str) -> Criterion:
         measure = measured[f"dimensions_per_feature_stick_at_{where}"]

@@ -58,7 +58,19 @@ def answer(measured: Mapping[str, Measure]) -> str:
     return (
         "Over density and correlation, the best solution is pure superposition on "
         f"{of('superposition_without_collapse')} of the map, PCA on {of('pca')}, and a mixture on {of('mixtures')}. "
-        "The loss comes nearer to PCA's as features become denser (except in "
-        f"{of('falls_of_relative_loss_with_density')} of the steps), and as they become more correlated (except in "
-        f"{of('falls_of_relative_loss_with_strength')})."
+        f"{_towards(measured['falls_of_relative_loss_with_density'], 'As features become denser')}. "
+        f"{_towards(measured['falls_of_relative_loss_with_strength'], 'As they become more correlated')}."
     )
+
+
+def _towards(falls: Measure, change: str) -> str:
+    """Whether the loss mostly comes nearer to PCA's with a change, given the share of steps in which it does not."""
+    match falls.value:
+        case None:
+            return f"{change}, nothing was measured"
+        case value if value <= 0.5:
+            exceptions = "in every step" if value == 0 else f"except in {said(falls)} of the steps"
+            return f"{change}, the loss comes nearer to PCA's, {exceptions}"
+        case value:
+            steps = "every step" if value == 1 else f"{said(falls)} of the steps"
+            return f"{change}, it moves away from PCA's, in {steps}"

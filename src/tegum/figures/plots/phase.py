@@ -83,6 +83,7 @@ def phase(
     """
     call = "phase"
     array, names = _over_two(call, _chosen(call, data, measure), x, y)
+    array = _in_order(call, array, names)
     values, across, up = array.values, array[names[0]].values, array[names[1]].values
     described = _LOSS if array.name == "loss" else str(array.attrs.get("long_name") or array.name or "")
     shown_as = textwrap.fill(label or described, _LABEL_WIDTH)
@@ -143,6 +144,18 @@ def _over_two(call: str, array: xr.DataArray, x: str | None, y: str | None) -> t
     return first.copy(data=np.array(found, object).reshape(first.shape)), names
 
 
+def _in_order(call: str, array: xr.DataArray, names: tuple[str, str]) -> xr.DataArray:
+    """The measure with the numbers of both parameters ascending, as edges of cells must."""
+    for name in names:
+        places = array[name].values
+        if places.dtype.kind not in "iuf":
+            continue
+        if np.isnan(places.astype(float)).any() or len(np.unique(places)) < len(places):
+            raise ValueError(f"{call}(data): the values of {name!r} must be numbers that differ, to have a cell each")
+        array = array.sortby(name)
+    return array
+
+
 def _spread(call: str, array: xr.DataArray, x: str | None, y: str | None) -> tuple[xr.DataArray, list[str]]:
     """The measure over the two values in which Specs differ, in place of over Specs."""
     along = [
@@ -194,7 +207,8 @@ def _scale(place: Axes, axis: str, values: np.ndarray, name: str) -> np.ndarray:
 def _edges(values: Float[np.ndarray, " place"]) -> Float[np.ndarray, " edge"]:
     """The ends of cells around values in order: half-way between them, and as far beyond the outermost."""
     if len(values) == 1:
-        return np.array([values[0] - 0.5, values[0] + 0.5])
+        half = 0.5 * abs(values[0]) or 0.5
+        return np.array([values[0] - half, values[0] + half])
     middle = (values[1:] + values[:-1]) / 2
     return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
 

@@ -32,6 +32,8 @@ def polytopes(
 ) -> Axes:
     """Draw which share of the features, or of the runs, ends in which polytope, as stacked bars.
 
+    Runs that diverged are left out.
+
     A feature belongs to the polytope of its tegum factor, such as a digon; a run is called by the whole that its
     features form, such as "5-orthoplex (5 digons)".
 
@@ -88,13 +90,19 @@ def counted(call: str, array: xr.DataArray, of: str, over: str | None) -> dict[s
             raise ValueError(f"{call}(over={name!r}): {rule}")
         along = array[name].dims[0]
         array = array.transpose(along, ..., "feature", "hidden")
-        bars = [(shown(value), array.isel({along: k})) for k, value in enumerate(array[name].values)]
+        values = array[name].values.tolist()
+        labels = list(map(shown, values))
+        if len(set(labels)) < len(set(values)):
+            labels = list(map(str, values))
+        bars = [(label, array.isel({along: k})) for k, label in enumerate(labels)]
     else:
         bars = [("", array)]
     counts: dict[str, Counter[str]] = {}
     for label, part in bars:
         own = counts.setdefault(label, Counter())
         for weights in cells(part, ("feature", "hidden"))[0]:
+            if not np.isfinite(weights).all():
+                continue
             found = name_polytope(weights)
             if of == "runs":
                 own[found.name] += 1

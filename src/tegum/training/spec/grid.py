@@ -21,6 +21,9 @@ from tegum.training.spec.spec import Spec
 _MOST = 100_000
 """The most Specs of a grid: each is built and checked beforehand, which takes about 0.1 ms."""
 
+_LONGEST_NAME = 100
+"""The most letters of a parameter's name: names of stored coordinates are names of files."""
+
 _SHADOWED = ("density", "importance")
 """Properties of features whose names a parameter may take."""
 
@@ -175,6 +178,11 @@ def grid(spec: Spec, parameters: Mapping[str, Any] | None = None, **values: Any)
     named = [key for keys in made.parameters.values() for key in keys]
     if repeated := [key for key in named if named.count(key) > 1]:
         raise ValueError(f"grid({repeated[0]}=…): two parameters vary this key")
+    for one, other in itertools.combinations(named, 2):
+        if _overlap(one, other):
+            raise ValueError(
+                f"grid({other}=…): {one} is varied as well, and one would undo the other; vary one of them"
+            )
     if len(made) > _MOST:
         raise ValueError(f"grid(…): there are {len(made):,} combinations of values; at most {_MOST:,} are allowed")
     try:
@@ -184,12 +192,26 @@ def grid(spec: Spec, parameters: Mapping[str, Any] | None = None, **values: Any)
     return made
 
 
+def _overlap(one: str, other: str) -> bool:
+    """Whether two keys change the same thing, such as "features.density" and "features.0.density"."""
+    parts = one.split("."), other.split(".")
+    sets = [next((part for part in key if part.isdigit()), None) for key in parts]
+    if None not in sets and sets[0] != sets[1]:
+        return False
+    short_one, short_other = ([part for part in key if not part.isdigit()] for key in parts)
+    least = min(len(short_one), len(short_other))
+    return short_one[:least] == short_other[:least]
+
+
 def _varied(name: Any, given: Any, keys: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
     """The keys that a parameter varies, with their values."""
     call = f"grid({name if isinstance(name, str) else short(name)}={short(given)})"
     if not isinstance(name, str) or name in _RESERVED:
         rule = f"{short(name)} is a variable of every trajectory"
         raise ValueError(f"{call}: {rule}; give the parameter a name of its own, as in p={{'training.kind': […]}}")
+    if len(name) > _LONGEST_NAME or not all(part.isidentifier() or part.isdigit() for part in name.split(".")):
+        rule = f"{short(name)} must be a word, or words and numbers with dots between them, to name a stored coordinate"
+        raise ValueError(f"{call}: {rule}")
     several = given if isinstance(given, Mapping) else {name: given}
     found: dict[str, tuple[Any, ...]] = {}
     for key, values in several.items():
@@ -214,11 +236,12 @@ def _listed(key: Any, values: Any, call: str) -> tuple[Any, ...]:
 
 def _check_labels(labels: list[Any], call: str) -> None:
     """Refuse values that selecting by value could not tell apart."""
-    seen: set[str] = set()
+    seen: set[Any] = set()
     for label in labels:
-        if str(label) in seen:
+        known = float(label) if isinstance(label, int | float) and not isinstance(label, bool) else str(label)
+        if known in seen:
             raise ValueError(f"{call}: the value {short(label)} is given twice; values must differ, to be selected by")
-        seen.add(str(label))
+        seen.add(known)
 
 
 def _plain(value: Any) -> Any:
