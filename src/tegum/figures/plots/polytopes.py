@@ -90,11 +90,7 @@ def counted(call: str, array: xr.DataArray, of: str, over: str | None) -> dict[s
             raise ValueError(f"{call}(over={name!r}): {rule}")
         along = array[name].dims[0]
         array = array.transpose(along, ..., "feature", "hidden")
-        values = array[name].values.tolist()
-        labels = list(map(shown, values))
-        if len(set(labels)) < len(set(values)):
-            labels = list(map(str, values))
-        bars = [(label, array.isel({along: k})) for k, label in enumerate(labels)]
+        bars = [(label, array.isel({along: k})) for k, label in enumerate(_labels(array[name].values.tolist()))]
     else:
         bars = [("", array)]
     counts: dict[str, Counter[str]] = {}
@@ -111,6 +107,12 @@ def counted(call: str, array: xr.DataArray, of: str, over: str | None) -> dict[s
                 own[factor.name] += len(factor.features)
             own[UNREPRESENTED] += len(found.unrepresented)
     return counts
+
+
+def _labels(values: list[Any]) -> list[str]:
+    """The values as text, in full where shorter texts would be alike."""
+    labels = list(map(shown, values))
+    return labels if len(set(labels)) == len(set(values)) else list(map(str, values))
 
 
 def _differing(array: xr.DataArray) -> str | None:
