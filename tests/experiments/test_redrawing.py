@@ -146,6 +146,19 @@ def test_findings_that_cannot_be_stored_are_told_and_the_result_stands(made, tmp
     assert (tmp_path / "out" / "two.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("shown", "why"), [({"a": "\ud800"}, "surrogates"), pytest.param(10**5000, "digits", id="digits")]
+)
+def test_findings_that_cannot_be_written_do_not_cost_the_result(made, tmp_path, monkeypatch, shown, why):
+    plain = experiments.get(f"{made / 'two.py'}:Plain")
+    found = framework.Findings((), (framework.Criterion("a", "a", True),), "Words.", shown)
+    monkeypatch.setattr(type(plain), "analyse", lambda *_: found)
+    with pytest.warns(UserWarning, match=rf"they cannot be stored .*{why}.* cannot draw this result again"):
+        summary = plain.run(tmp_path / "out", progress=False)
+    assert framework.Summary.read(tmp_path / "out").files == summary.files
+    assert not (tmp_path / "out" / "partial").exists()
+
+
 def test_a_wrong_number_of_figures_is_refused(made):
     two = experiments.get(f"{made / 'two.py'}:Two")
     findings = framework.Findings((), (), "Words.", two.analyse({}).shown)

@@ -3,8 +3,10 @@
 import io
 import json
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +42,8 @@ def test_values_come_back_as_they_were():
     values = [
         None, True, -3, 2**70, 0.1, float("inf"), "ρ → m", [], (), {}, (1, (2.5, "x")), {"a": [1], ("b", 2): None},
         frozenset({1, 2}), {3}, np.float32(0.5), np.int64(7), np.bool_(True), np.zeros((0, 4)), np.array(2.0),
-        np.arange(6, dtype=np.uint8).reshape(2, 3), np.array(["a", "bcd"]), np.array([1 + 2j]), spec, spec.features,
+        np.str_("a"), np.arange(6, dtype=np.uint8).reshape(2, 3), np.array(["a", "bcd"]), np.array([1 + 2j]), spec,
+        spec.features,
     ]  # fmt: skip
     for value in values:
         found = again(value)
@@ -81,9 +84,59 @@ def test_xarray_comes_back_with_coordinates_and_attributes():
     assert again(xr.DataArray([1.0])).identical(xr.DataArray([1.0]))
 
 
+class Half(StrEnum):
+    ONE = "one"
+
+
+@dataclass
+class Counted:
+    total: int
+
+    def __post_init__(self):
+        self.seen = self.total + 1
+
+    @cached_property
+    def double(self):
+        return 2 * self.total
+
+
+def unset():
+    made = Counted(1)
+    del made.seen
+    assert made.double == 2
+    return made
+
+
+def incomplete():
+    made = unset()
+    del made.total
+    return made
+
+
+def local():
+    @dataclass
+    class Inside:
+        one: int
+
+    return Inside(1)
+
+
+def test_what_was_only_computed_from_the_fields_is_left_out():
+    assert vars(again(unset())) == {"total": 1}
+
+
 @pytest.mark.parametrize(
     ("value", "where"),
     [
+        (np.ma.masked_array([1.0, -999.0, 3.0], [0, 1, 0]), "findings: a MaskedArray cannot be stored"),
+        ([Counter("aab")], r"findings\[0\]: a Counter cannot be stored"),
+        ({"a": defaultdict(list)}, r"findings\['a'\]: a defaultdict cannot be stored"),
+        (Half.ONE, "findings: a Half cannot be stored"),
+        ((Counted(1),), r"findings\[0\]: a Counted cannot be stored; its attribute 'seen' is none of its fields"),
+        (local(), "findings: a Inside cannot be stored; its class is defined inside a function"),
+        (incomplete(), "findings: they cannot be stored .*total"),
+        ({"a": "\ud800"}, "findings: they cannot be stored .*surrogates"),
+        pytest.param(10**5000, "findings: they cannot be stored .*digits", id="digits"),
         (lambda: 0, "findings: a function cannot be stored"),
         ({"runs": [object()]}, r"findings\['runs'\]\[0\]: a object cannot be stored"),
         (Found((), {}, io.StringIO()), r"findings.inner: a StringIO cannot be stored"),

@@ -14,8 +14,12 @@ import json
 import math
 import sys
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -35,24 +39,29 @@ def dump(value: Any, home: str) -> bytes:
     """The content of a file that holds a value: None, numbers, text, arrays, and what is made of them.
 
     Tuples, named tuples, lists, sets and mappings, dataclasses, Specs and feature distributions, xarray's Datasets and
-    DataArrays may hold these and each other.
+    DataArrays may hold these and each other. An OrderedDict and a mapping proxy come back as a dict. Of other kinds
+    derived from these, such as a masked array or a defaultdict, something would be lost, and they are refused.
 
     Args:
         value: the value.
         home: the module of the experiment, whose own classes are stored without its name.
 
     Raises:
-        TypeError: it holds something else; the message says where.
+        TypeError: it holds something else, or text or a number that cannot be written; the message says where.
 
     """
     writer = _Writer(home)
     try:
         structure = {"version": VERSION, "value": writer.write(value, "findings")}
+        text = json.dumps(structure, ensure_ascii=False, allow_nan=False).encode()
     except RecursionError:
         raise TypeError("findings: they cannot be stored, as they are nested too deeply or hold themselves") from None
+    except (ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        # Such as half a character, a number of thousands of digits, or a field that was never set.
+        why = " ".join(str(error).split())
+        raise TypeError(f"findings: they cannot be stored ({why or type(error).__name__})") from error
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
-        text = json.dumps(structure, ensure_ascii=False, allow_nan=False).encode()
         for name, array in {_STRUCTURE: np.frombuffer(text, np.uint8), **writer.joined()}.items():
             part = io.BytesIO()
             np.lib.format.write_array(part, array, allow_pickle=False)
@@ -111,13 +120,15 @@ class _Writer:
         if hasattr(value, "to_zarr"):  # a Dataset is a mapping as well
             return self._other(value, at)
         match value:
-            case None | bool() | str():
+            case None | bool():
+                return value
+            case str() if type(value) is str:
                 return value
             case int() if type(value) is int:
                 return value
             case float() if type(value) is float:
                 return value if math.isfinite(value) else {"float": repr(value)}
-            case np.ndarray() | np.generic():
+            case np.ndarray() | np.generic() if type(value) is np.ndarray or isinstance(value, np.generic):
                 return {"array" if isinstance(value, np.ndarray) else "scalar": self._array(np.asarray(value), at)}
             case Spec():
                 return {"Spec": value.to_json()}
@@ -125,13 +136,13 @@ class _Writer:
                 return {"FeatureDistribution": value.to_json()}
             case tuple() if hasattr(value, "_fields"):
                 own = value._asdict()  # type: ignore[attr-defined]
+                _check_whole(value, own, at)
                 return {"class": self._class(type(value)), "fields": self._named(own, at)}
-            case list():
+            case list() if type(value) is list:
                 return [self.write(each, f"{at}[{k}]") for k, each in enumerate(value)]
-            case tuple() | set() | frozenset():
-                kind = next(each for each in (tuple, set, frozenset) if isinstance(value, each)).__name__
-                return {kind: [self.write(each, f"{at}[{k}]") for k, each in enumerate(value)]}
-            case Mapping():
+            case tuple() | set() | frozenset() if type(value) in (tuple, set, frozenset):
+                return {type(value).__name__: [self.write(each, f"{at}[{k}]") for k, each in enumerate(value)]}
+            case Mapping() if type(value) in (dict, OrderedDict, MappingProxyType):
                 pairs = [(self.write(key, f"{at}: a key"), self.write(each, f"{at}[{key!r}]"))
                          for key, each in value.items()]  # fmt: skip
                 return {"mapping": pairs}
@@ -146,8 +157,10 @@ class _Writer:
             return {"DataArray": self._dataset(value.to_dataset(name=name), at), "name": self.write(value.name, at)}
         if isinstance(value, xr.Dataset):
             return {"Dataset": self._dataset(value, at)}
-        if is_dataclass(value) and not isinstance(value, type) and "<locals>" not in type(value).__qualname__:
+        plain = isinstance(value, (Enum, str, int, float, list, tuple, set, frozenset, dict, np.ndarray))
+        if is_dataclass(value) and not plain and not isinstance(value, type):
             own = {each.name: getattr(value, each.name) for each in fields(value)}
+            _check_whole(value, own, at)
             return {"class": self._class(type(value)), "fields": self._named(own, at)}
         kind = type(value).__name__
         rule = "only numbers, text, arrays, xarray objects, and tuples, lists, mappings and dataclasses of them can be"
@@ -180,6 +193,18 @@ class _Writer:
             ],
             self.write(dict(data.attrs), at),
         ]  # fmt: skip
+
+
+def _check_whole(value: Any, own: Mapping[str, Any], at: str) -> None:
+    """Refuse an object with attributes besides its fields, and one whose class cannot be found by its name."""
+    kind = type(value)
+    if "<locals>" in kind.__qualname__:
+        raise TypeError(f"{at}: a {kind.__name__} cannot be stored; its class is defined inside a function")
+    for name in getattr(value, "__dict__", {}):
+        # What was computed once and kept is computed again.
+        if name not in own and not isinstance(getattr(kind, name, None), cached_property):
+            rule = f"its attribute {name!r} is none of its fields and would be lost"
+            raise TypeError(f"{at}: a {kind.__name__} cannot be stored; {rule}")
 
 
 @final
