@@ -163,7 +163,8 @@ def test_the_same_findings_are_the_same_bytes():
 
 def structured(structure):
     content = io.BytesIO()
-    np.savez(content, structure=np.frombuffer(json.dumps(structure).encode(), np.uint8))
+    text = structure if isinstance(structure, str) else json.dumps(structure)
+    np.savez(content, structure=np.frombuffer(text.encode(), np.uint8), f8=np.arange(2.0))
     return content.getvalue()
 
 
@@ -177,6 +178,18 @@ def structured(structure):
         {"class": "tegum.experiments.framework:Experiment", "fields": {}},
         {"class": "tegum.experiments.framework:Criterion", "fields": {"key": "a"}},
         {"array": ["f8", 0, [3]]},
+        {"array": ["f8", -5, [2]]},
+        {"array": ["f8", 0, [-1]]},
+        {"array": ["f8", 0, [0, 10**30]]},
+        {"array": ["f8", 0, 2]},
+        {"scalar": ["f8", 0, [2]]},
+        [{"array": ["f8", 0, [2]]}, {"array": ["f8", 0, [2]]}],
+        {"float": "abc"},
+        {"class": 3, "fields": {}},
+        {"class": "tegum.experiments.framework:Criterion", "fields": 3},
+        {"mapping": [[1, 2, 3]]},
+        {"FeatureDistribution": 3},
+        {"Dataset": 3},
         {"unheard": 1},
     ],
 )
@@ -196,3 +209,57 @@ def test_damaged_files_and_later_ones_are_refused():
     with pytest.raises(ValueError, match=rf"has version {VERSION + 1}; this version of tegum reads up to {VERSION}"):
         load(structured({"version": VERSION + 1, "value": None}), __name__, "draw x")
     assert zipfile.is_zipfile(io.BytesIO(dump(None, __name__)))
+
+
+def test_a_structure_of_another_type_and_deep_nesting_are_damage():
+    for structure in (3, [], "[]", {"version": "1", "value": 1}, {"version": -1, "value": 1}, "[" * 100_000):
+        with pytest.raises(ValueError, match=r"draw x: findings.npz is damaged"):
+            load(structured(structure), __name__, "draw x")
+    deep = '{"version": 1, "value": ' + "[" * 5000 + "]" * 5000 + "}"
+    with pytest.raises(ValueError, match=r"draw x: findings.npz is damaged"):
+        load(structured(deep), __name__, "draw x")
+
+
+def rewritten(part):
+    """A file whose only part is this one, compressed."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("structure.npy", part)
+    return content.getvalue()
+
+
+def test_a_header_that_declares_more_than_there_is_is_damage():
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }\n"
+    for size in (5, 10**15, 10**40):
+        text = (header % size).encode()
+        part = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"{}"
+        with pytest.raises(ValueError, match=r"draw x: findings.npz is damaged"):
+            load(rewritten(part), __name__, "draw x")
+
+
+def test_a_file_that_would_take_too_much_memory_is_refused_before_it_is_read(monkeypatch):
+    content = rewritten(bytes(3_000_000))
+    assert len(content) < 5000
+    monkeypatch.setenv("TEGUM_MEMORY_LIMIT", "10MB")
+    with pytest.raises(ValueError, match=r"draw x: findings.npz would take 81 MB of memory, and TEGUM_MEMORY_LIMIT"):
+        load(content, __name__, "draw x")
+
+
+def test_flipped_bytes_and_cut_files_are_read_or_refused_in_a_sentence():
+    spec = tg.Spec(features=[tg.Independent(3, 0.5)], hidden=2, training=tg.Sampled(steps=5))
+    value = Found(("a",), {"x": np.arange(9), 2: [spec, "é", 0.5, {1}]}, Pair(float("inf"), np.array(["a", "bc"])))
+    whole, rng = dump(value, __name__), np.random.default_rng(0)
+    refused = 0
+    for number in range(200):
+        content = bytearray(whole)
+        if number % 4:
+            for place in rng.integers(0, len(whole), 1 + number % 3):
+                content[place] ^= 1 << rng.integers(0, 8)
+        else:
+            del content[rng.integers(0, len(whole)) :]
+        try:
+            load(bytes(content), __name__, "draw x")
+        except ValueError as error:
+            assert str(error).startswith("draw x: findings.npz ")  # noqa: PT017 (it may also be read)
+            refused += 1
+    assert refused > 100

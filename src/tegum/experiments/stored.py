@@ -12,8 +12,11 @@ import importlib
 import io
 import json
 import math
+import re
+import struct
 import sys
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -24,6 +27,8 @@ from typing import Any, final
 
 import numpy as np
 
+from tegum.core.limits import check_memory
+
 FILE = "findings.npz"
 """The name of the file in the folder of a result."""
 
@@ -33,6 +38,19 @@ VERSION = 1
 _STRUCTURE = "structure"
 _KINDS = "biufcUS"
 """NumPy's letters for the kinds of dtype that are stored."""
+
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<length>..)\{'descr': '(?P<dtype>[<>|][" + _KINDS.encode() + rb"]\d{1,9})', "
+    rb"'fortran_order': False, 'shape': \((?P<size>\d{1,18}),\), \} *\n",
+    re.DOTALL,
+)
+"""How the content of an .npy file with one axis begins; NumPy's own reader evaluates the header as Python."""
+
+_DAMAGE = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, OSError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What reading a damaged file may raise, in zipfile, json, or whatever class it names by mistake."""
 
 
 def dump(value: Any, home: str) -> bytes:
@@ -79,24 +97,47 @@ def load(content: bytes, home: str, call: str) -> Any:
         call: the beginning of every error message.
 
     Raises:
-        ValueError: it is not such a file, is damaged or of a later version, or was stored by an experiment whose
-            classes were others.
+        ValueError: it is not such a file, is damaged or of a later version, would take more memory than there is, or
+            was stored by an experiment whose classes were others.
 
     """
     damaged = ValueError(f"{call}: {FILE} is damaged, or was made by another version of the experiment")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            held = {name: arrays[name] for name in arrays.files}
-    except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile):
+        file = zipfile.ZipFile(io.BytesIO(content))
+        parts = file.infolist()
+    except _DAMAGE:
         raise damaged from None
+    # Arrays are copied out of what is read; JSON takes up to 25 times its size as Python's objects.
+    json_size = sum(part.file_size for part in parts if part.filename == f"{_STRUCTURE}.npy")
+    check_memory(call, FILE, 2 * sum(part.file_size for part in parts) + 25 * json_size)
     try:
+        held = {part.filename.removesuffix(".npy"): _held(file, part) for part in parts}
         structure = json.loads(held.pop(_STRUCTURE).tobytes())
         version = structure["version"]
-        if version > VERSION:
-            raise ValueError(f"{call}: {FILE} has version {version}; this version of tegum reads up to {VERSION}")
-        return _Reader(home, held, call).read(structure["value"])
-    except (KeyError, TypeError, IndexError, AttributeError, json.JSONDecodeError):
+        if type(version) is not int or version < 1:
+            raise damaged
+        found = _Reader(home, held).read(structure["value"]) if version <= VERSION else None
+    except _DAMAGE:
         raise damaged from None
+    if version > VERSION:
+        raise ValueError(f"{call}: {FILE} has version {version}; this version of tegum reads up to {VERSION}")
+    return found
+
+
+def _held(file: zipfile.ZipFile, part: zipfile.ZipInfo) -> np.ndarray:
+    """One array of the file, as `dump` has written it, without allocating more than its declared size."""
+    if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile
+    with file.open(part) as opened:
+        content = opened.read(part.file_size)
+    header = _HEADER.match(content)
+    if header is None:
+        raise zipfile.BadZipFile
+    dtype, size = np.dtype(header["dtype"].decode()), int(header["size"])
+    begin = 10 + int.from_bytes(header["length"], "little")
+    if not dtype.itemsize or begin < header.end() or len(content) != begin + size * dtype.itemsize:
+        raise zipfile.BadZipFile
+    return np.frombuffer(content, dtype, offset=begin) if size else np.empty(0, dtype)
 
 
 @final
@@ -211,8 +252,9 @@ def _check_whole(value: Any, own: Mapping[str, Any], at: str) -> None:
 class _Reader:
     """Turns what `_Writer` has written into values again."""
 
-    def __init__(self, home: str, arrays: Mapping[str, np.ndarray], call: str) -> None:
-        self._home, self._arrays, self._call = home, arrays, call
+    def __init__(self, home: str, arrays: Mapping[str, np.ndarray]) -> None:
+        self._home, self._arrays = home, arrays
+        self._left = {name: array.size for name, array in arrays.items()}
 
     def read(self, given: Any) -> Any:
         """The value."""
@@ -226,7 +268,7 @@ class _Reader:
             case {"array": place}:
                 return self._array(place)
             case {"scalar": place}:
-                return self._array(place)[()]
+                return self._array(place).reshape(())[()]
             case {"Spec": described}:
                 from tegum.training.spec.spec import Spec
 
@@ -254,8 +296,12 @@ class _Reader:
 
     def _array(self, place: Any) -> np.ndarray:
         name, begin, shape = place
+        if not all(type(each) is int and each >= 0 for each in (begin, *shape)):
+            raise TypeError(place)
         size = math.prod(shape)
-        if begin + size > len(self._arrays[name]):
+        # No number is part of two values: otherwise a small file could take any amount of memory.
+        self._left[name] -= size
+        if begin + size > len(self._arrays[name]) or self._left[name] < 0:
             raise IndexError(place)
         # A copy, because another value may be changed in place.
         return self._arrays[name][begin : begin + size].reshape(shape).copy()
