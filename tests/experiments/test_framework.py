@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,26 @@ def test_what_is_no_summary_is_refused_in_a_sentence(tmp_path, text, sentence):
         Summary.read(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"there is no summary\.json in it"):
         Summary.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"size": "huge"}, {"size": []}, {"verdict": "maybe"}, {"verdict": None}, {"wall_time_s": "x"},
+        {"wall_time_s": None}, {"wall_time_s": math.nan}, {"answer": 3}, {"further_captions": [1]},
+        {"further_captions": {"a": 1}}, {"name": 3}, {"caption": None}, {"files": [3]}, {"files": None}, {"source": 3},
+        {"spec": 3}, {"versions": []}, {"schema": "3"}, {"measures": [3]}, {"measures": [{"key": "a"}]},
+        {"measures": [{"key": "a", "name": "a", "value": "x", "unit": ""}]},
+        {"measures": [{"key": "a", "name": 3, "value": 1, "unit": ""}]},
+        {"criteria": [{"key": "A!", "text": "a", "passed": True}]},
+        {"criteria": [{"key": "a", "text": "a", "passed": True, "measure": []}]},
+        {"criteria": [{"text": 3, "passed": True}]},
+    ],
+)  # fmt: skip
+def test_a_summary_with_a_value_of_another_kind_is_refused_in_a_sentence(result, tmp_path, changed):
+    (tmp_path / "summary.json").write_text(json.dumps(result[0].to_json() | changed))
+    with pytest.raises(ValueError, match=r"^Summary\.read\('.*'\): summary\.json is not the summary of an experiment$"):
+        Summary.read(tmp_path)
 
 
 @pytest.mark.parametrize("key", ["", "A", "two words", "a.", ".a", "1a", "a-b", "ä"])
@@ -557,9 +578,9 @@ def test_an_experiment_has_its_protocol_beside_it(name):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("energy-level", "experiment 'energy-level': there is none of this name; did you mean 'energy-levels'?"),
+        ("energy-level", "experiment 'energy-level': there is no experiment of this name; did you mean 'energy-levels'?"),
         ("energy_levels", "did you mean 'energy-levels'?"),
-        ("framework", "experiment 'framework': there is none of this name"),
+        ("framework", "experiment 'framework': there is no experiment of this name"),
         ("qqq", "known are collapse, "),
     ],
 )

@@ -185,7 +185,7 @@ def test_of_classes_that_derive_from_each_other_the_last_is_the_experiment(folde
         ("1 / 0", "mine.py", ZeroDivisionError, "division by zero"),
         ("def f(:", "mine.py", SyntaxError, "invalid syntax"),
         ("", "none.py", FileNotFoundError, r"^experiment 'none\.py': there is no such file$"),
-        ("", "mine", ValueError, r"there is none of this name; .*; the file mine\.py is run as mine\.py$"),
+        ("", "mine", ValueError, r"there is no experiment of this name; .*; the file mine\.py is run as mine\.py$"),
     ],
 )
 def test_what_is_no_experiment_is_refused_in_a_sentence(folder, content, name, error, sentence):
@@ -260,7 +260,7 @@ def test_experiments_of_packages_are_found_beside_our_own(site, monkeypatch):
     assert "my-jumps" not in names
     with (
         pytest.warns(UserWarning, match="not a valid name"),
-        pytest.raises(ValueError, match="there is none of this name"),
+        pytest.raises(ValueError, match="there is no experiment of this name"),
     ):
         experiments.get("my-jumps")
 

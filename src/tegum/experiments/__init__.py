@@ -114,7 +114,7 @@ def get(name: str | os.PathLike[str]) -> Experiment:
 
     known = nearest(name, [*own, *(other.name for other in others)])
     beside = f"; the file {name}.py is run as {name}.py" if Path(f"{name}.py").is_file() else ""
-    raise ValueError(f"experiment {name!r}: there is none of this name; {known}{beside}")
+    raise ValueError(f"experiment {name!r}: there is no experiment of this name; {known}{beside}")
 
 
 def made_by(summary: Summary, call: str) -> Experiment:
@@ -133,8 +133,8 @@ def made_by(summary: Summary, call: str) -> Experiment:
     try:
         found = get(place or summary.name)
     except FileNotFoundError:
-        rule = "it is needed, and must be where it was"
-        raise ValueError(f"{call}: the file of the experiment, {source['file']}, is not there; {rule}") from None
+        file, rule = source.get("file", summary.name), "it is needed, and must be where it was"
+        raise ValueError(f"{call}: the file of the experiment, {file}, is not there; {rule}") from None
     own = None if found.origin is None else found.origin.source.get("sha256")
     if own != source.get("sha256"):
         warnings.warn(f"{call}: the code of the experiment has changed since, and the new code is used", stacklevel=3)

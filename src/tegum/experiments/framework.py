@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import abc
 import json
+import math
 import os
 import platform
 import re
@@ -28,7 +29,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast, final, get_args
 
 from tegum.core.reprs import html_table
 from tegum.data.results import SUMMARY
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from tegum.training.spec.spec import Spec
 
 Size = Literal["quick", "default", "full"]
-"""quick: half a minute to about two minutes on two cores; default: what the README shows; full: for publication."""
+"""quick: 10 to 60 seconds on two cores, and up to a minute more the first time, to compile; default: what the README
+shows; full: for publication."""
 
 Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
 
@@ -202,11 +204,12 @@ class Summary:
         """
         path = Path(folder) / SUMMARY
         call = f"Summary.read({str(folder)!r})"
+        schema: Any = 1
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             schema = found.pop("schema", 1)
-            if isinstance(schema, int) and schema > SCHEMA:
-                raise ValueError(f"{call}: its schema is {schema}; this version of tegum reads up to {SCHEMA}")
+            if type(schema) is not int or schema > SCHEMA:
+                raise TypeError(schema)
             measures, criteria = ([dict(each) for each in found[name]] for name in ("measures", "criteria"))
             for each, text in [*((one, "name") for one in measures), *((one, "text") for one in criteria)]:
                 each.setdefault("key", _slug(each[text]))
@@ -215,10 +218,16 @@ class Summary:
                 "criteria": tuple(Criterion(**each) for each in criteria),
                 "files": tuple(path.parent / name for name in found["files"]),
             }
-            return cls(**(found | parts))
+            read = cls(**(found | parts))
+            for each in (read, *read.measures, *read.criteria):
+                _check_types(each)
+            return read
         except FileNotFoundError:
             raise FileNotFoundError(f"{call}: there is no {SUMMARY} in it") from None
-        except (TypeError, KeyError, AttributeError, UnicodeDecodeError, json.JSONDecodeError):
+        except (TypeError, KeyError, AttributeError, ValueError, RecursionError):
+            if type(schema) is int and schema > SCHEMA:
+                rule = f"its schema is {schema}; this version of tegum reads up to {SCHEMA}"
+                raise ValueError(f"{call}: {rule}") from None
             raise ValueError(f"{call}: {SUMMARY} is not the summary of an experiment") from None
 
 
@@ -592,6 +601,26 @@ def verdict(criteria: Sequence[Criterion]) -> Verdict:
         raise ValueError("verdict([]): a claim needs at least one criterion")
     passed = [criterion.passed for criterion in criteria]
     return "holds" if all(passed) else "holds in part" if any(passed) else "does not hold"
+
+
+def _check_types(read: Summary | Measure | Criterion) -> None:
+    """Refuse what a summary cannot hold; raises TypeError."""
+    texts = ("key", "name", "title", "text", "needs", "unit", "meaning", "claim", "caption", "question", "answer")
+    ok = all(isinstance(vars(read).get(name, ""), str) for name in texts)
+    match read:
+        case Summary():
+            ok &= read.size in get_args(Size) and read.verdict in get_args(Verdict)
+            ok &= type(read.wall_time_s) in (int, float) and math.isfinite(read.wall_time_s)
+            ok &= all(isinstance(each, dict) for each in (read.spec, read.seed, read.versions, read.further_captions))
+            ok &= read.source is None or isinstance(read.source, dict)
+            ok &= all(isinstance(each, str) for each in read.further_captions.values())
+        case Measure():
+            numbers = (read.value, read.low, read.high, read.n, read.null)
+            ok &= all(each is None or type(each) in (int, float) for each in numbers)
+        case Criterion():
+            ok &= read.measure is None or isinstance(read.measure, str)
+    if not ok:
+        raise TypeError(read)
 
 
 def _slug(text: str) -> str:
