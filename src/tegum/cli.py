@@ -104,7 +104,8 @@ def run(
     out
         The folder for run.zarr, the figure (PNG, SVG) and summary.json; by default named after the experiment.
     quick
-        Run a smaller ensemble, which takes half a minute to about two minutes on two cores.
+        Run a smaller ensemble, which takes 10 to 60 seconds on two cores, and up to a minute more the first time, to
+        compile.
     full
         Run the large ensemble for publication.
     everything

@@ -49,7 +49,7 @@ def run_quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[A
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(experiment), "analyse", analyse)
             summary = experiment.run(out, size="quick")
-        # `tegum run --help` says about two minutes of two cores. Who else uses them now does not count.
+        # `tegum run --help` says at most a minute of two cores, and one to compile. Who else uses them does not count.
         assert time.process_time() - began < minutes * 60 * 2
         (findings,) = found
         compare_with_golden(experiment.name, summary)

@@ -94,7 +94,7 @@ def _memory() -> Part:
 
     limit = memory_limit()
     if limit is None:
-        return Part("memory", f"how much there is cannot be found out; {VARIABLE} sets a limit")
+        return Part("memory", f"unknown; {VARIABLE} sets a limit")
     source = f"set by {VARIABLE}" if os.environ.get(VARIABLE) else "free for this process"
     return Part("memory", f"{readable(limit)}, {source}; calls that would take more are refused")
 
