@@ -164,9 +164,14 @@ def draw(
     """
     from tegum import experiments, terminal
 
-    files = experiments.redraw(
-        result, kind=kind, width=width, style=style, caption=caption, out=out, overwrite=overwrite
-    )
+    try:
+        files = experiments.redraw(
+            result, kind=kind, width=width, style=style, caption=caption, out=out, overwrite=overwrite
+        )
+    except Exception as error:
+        if (lines := experiments.own_lines_of_result(error, result)) is None:
+            raise
+        raise _InTheirCodeError(f"draw {result}", lines) from error
     terminal.wrote(files)
 
 

@@ -578,7 +578,10 @@ def test_an_experiment_has_its_protocol_beside_it(name):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("energy-level", "experiment 'energy-level': there is no experiment of this name; did you mean 'energy-levels'?"),
+        (
+            "energy-level",
+            "experiment 'energy-level': there is no experiment of this name; did you mean 'energy-levels'?",
+        ),
         ("energy_levels", "did you mean 'energy-levels'?"),
         ("framework", "experiment 'framework': there is no experiment of this name"),
         ("qqq", "known are collapse, "),

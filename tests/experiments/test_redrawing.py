@@ -1,5 +1,6 @@
 """Figures of a result drawn again from what was stored: `tegum draw`."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -179,6 +180,43 @@ def test_the_users_matplotlibrc_is_obeyed_by_draw_and_not_by_run(made, tmp_path)
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "mine-more.png") in done.stdout.replace("\n", "")
     assert imread(tmp_path / "mine.png").shape[:2] == (100, 200)
+
+
+def test_a_style_that_cannot_be_used_is_told_in_a_sentence(made, tmp_path, monkeypatch):
+    sheet = tmp_path / "mine.mplstyle"
+    sheet.write_bytes("axes.edgecolor: red  # für".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"^draw .* --style .*mine.mplstyle: the style cannot be read: 'utf-8'"):
+        experiments.redraw(made / "out", out=tmp_path / "a.png", style=str(sheet))
+    with pytest.raises(ValueError, match=r"--style dark_backround: matplotlib has no such style; did you mean 'dark_b"):
+        experiments.redraw(made / "out", out=tmp_path / "a.png", style="dark_backround")
+    sheet.write_text("text.usetex: True\n")
+    from matplotlib.texmanager import TexManager
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("_texcache", "_cache_dir"):  # of whatever has been set on this machine before
+        if hasattr(TexManager, name):
+            monkeypatch.setattr(TexManager, name, type(getattr(TexManager, name))(tmp_path))
+    with pytest.raises(ValueError, match=r"^draw .*: text.usetex is True in the style or your matplotlibrc.*latex"):
+        experiments.redraw(made / "out", out=tmp_path / "a.png", style=str(sheet))
+
+
+def test_an_error_in_an_experiment_of_ones_own_is_told_by_its_own_lines(made, tmp_path):
+    folder = tmp_path / "own"
+    shutil.copytree(made, folder)
+    text = OWN.replace("        first, second =", "        1 / 0\n        first, second =")
+    (folder / "two.py").write_text(text)
+    told = json.loads((folder / "out" / "summary.json").read_text())
+    told["source"] |= {"file": str(folder / "two.py"), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    (folder / "out" / "summary.json").write_text(json.dumps(told))
+    done = subprocess.run(
+        [sys.executable, "-m", "tegum", "draw", str(folder / "out")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    said = done.stderr.replace("\n", "")
+    assert "two.py" in said
+    assert "1 / 0" in said
+    assert "ZeroDivisionError: division by zero" in said
+    assert "tegum/cli.py" not in said
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ __all__ = [
     "listed",
     "names",
     "own_lines",
+    "own_lines_of_result",
     "redraw",
     "share",
 ]
@@ -129,9 +130,8 @@ def made_by(summary: Summary, call: str) -> Experiment:
 
     """
     source = summary.source or {}
-    place = ":".join(str(source[key]) for key in ("file", "class") if key in source)
     try:
-        found = get(place or summary.name)
+        found = get(_maker(summary))
     except FileNotFoundError:
         file, rule = source.get("file", summary.name), "it is needed, and must be where it was"
         raise ValueError(f"{call}: the file of the experiment, {file}, is not there; {rule}") from None
@@ -186,6 +186,27 @@ def redraw(
         made_by(Summary.read(result), call), Path(result), kind=kind, width=width, style=style, caption=caption,
         out=None if out is None else Path(out), overwrite=overwrite, call=call,
     )  # fmt: skip
+
+
+def own_lines_of_result(error: BaseException, result: str | os.PathLike[str]) -> str | None:
+    """The traceback of an error in drawing a result again, as `own_lines` gives it for the experiment that made it.
+
+    Raises:
+        ValueError: there is no such experiment, or `result` is no result.
+        FileNotFoundError: there is no result, or the file of the experiment is not there.
+
+    """
+    from tegum.experiments.files import own_lines, split
+    from tegum.experiments.framework import Summary
+
+    of = _maker(Summary.read(result))
+    return own_lines(error, of if split(of) else get(of))
+
+
+def _maker(summary: Summary) -> str:
+    """The name under which the experiment that has made a result is found."""
+    source = summary.source or {}
+    return ":".join(str(source[key]) for key in ("file", "class") if key in source) or summary.name
 
 
 def listed() -> list[Listed]:

@@ -62,7 +62,7 @@ def draw_again(
             raise FileExistsError(f"{call}: {str(file)!r} is there already; overwrite=True (--overwrite) replaces it")
     runs, findings = opened(experiment, result, call)
     pictures = []
-    with look.looking(shown):
+    with look.looking(shown), look.explaining_latex(shown, call):
         for figure, words in experiment.drawn(runs, findings).values():
             _fit(figure, width)
             pictures.append(look.rendered(figure, kind, words if caption else ""))

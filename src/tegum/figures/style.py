@@ -149,7 +149,7 @@ def users_look(width: float, name: str | None, call: str) -> Look:
         call: the beginning of every error message.
 
     Raises:
-        ValueError: the width is out of range, or there is no such style.
+        ValueError: the width is out of range, there is no such style, or it cannot be read.
         OSError: matplotlib cannot be imported.
 
     """
@@ -164,13 +164,37 @@ def users_look(width: float, name: str | None, call: str) -> Look:
 
     with looking(Look(width, own)), drawing():
         try:
+            # Matplotlib would say in a line of its own that it cannot decode a file.
+            if os.path.isfile(name):  # noqa: PTH113 (Path.is_file raises at a name that cannot be one)
+                Path(name).read_text(encoding="utf-8")
             styles.use(name)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            why = " ".join(str(error).split())
+            raise ValueError(f"{call} --style {name}: the style cannot be read: {why}") from None
+        except OSError:
             from tegum.core.description import nearest
 
-            why = nearest(name, styles.available) if isinstance(error, OSError) else " ".join(str(error).split())
-            raise ValueError(f"{call} --style {name}: matplotlib has no such style; {why}") from None
+            known = nearest(name, styles.available)
+            raise ValueError(f"{call} --style {name}: matplotlib has no such style; {known}") from None
         return Look(width, {key: mpl.rcParams[key] for key in _settable(mpl)})
+
+
+@contextmanager
+def explaining_latex(look: Look, call: str) -> Iterator[None]:
+    """A context in which, under a look that sets text by LaTeX, it is told in a sentence that LaTeX is missing.
+
+    Raises:
+        ValueError: LaTeX failed, or is not there.
+
+    """
+    try:
+        yield
+    except (RuntimeError, FileNotFoundError) as error:
+        why = " ".join(str(error).split())
+        if not look.settings.get("text.usetex") or "tex" not in why.lower():
+            raise
+        rule = "text.usetex is True in the style or your matplotlibrc, which needs a working LaTeX"
+        raise ValueError(f"{call}: {rule}: {why[:200]}") from None
 
 
 def _settable(mpl: ModuleType) -> list[str]:
