@@ -141,6 +141,113 @@ def test_what_was_measured_before_an_error_is_not_lost():
         tg.train(SPEC, keep=[tg.dimensionality], out="x.zarr", resume=True)
 
 
+SMALL = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=20), seeds=4, snapshots=2)
+
+
+def in_turn(*values):
+    """A measure that gives one value after the other."""
+    left = iter(values)
+    return {"a": lambda _: next(left)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "dtype"),
+    [
+        (np.arange(4), np.arange(4) + 0.5, "float64"),
+        (np.arange(4), np.array([1, 2, np.nan, 3.0]), "float64"),
+        (np.arange(4, dtype="int8"), np.arange(1000, 1004), "int64"),
+        (np.array([True, False, True, True]), np.array([2.7, 0, 1, 3]), "float64"),
+        (np.arange(4, dtype="float32"), np.arange(4) + 1e-9, "float64"),
+        (np.array(list("abcd")), np.array(["longer", "x", "y", "z"]), "<U6"),
+    ],
+)
+def test_no_value_changes_with_the_dtype_of_the_first_ones(first, second, dtype):
+    kept = tg.train(tg.grid(SMALL, density=[0.1, 0.5]), keep=in_turn(first, second), threads=1).a
+    assert kept.dtype == dtype
+    np.testing.assert_array_equal(kept[0], first)
+    np.testing.assert_array_equal(kept[1], second)
+
+
+def test_runs_that_were_not_reached_have_no_values():
+    def second_fails(run):
+        if run.density[0] > 0.2:
+            raise KeyError
+        return np.array(list("abcd"))
+
+    keep = {
+        "count": lambda run: run.seed.values,
+        "good": lambda loss: loss.isel(step=-1) > -1,
+        "name": second_fails,
+    }
+    with pytest.raises(KeyError) as raised:
+        tg.train(tg.grid(SMALL, density=[0.1, 0.5]), keep=keep)
+    found = raised.value.run
+    assert found.result.values.tolist() == [["completed"] * 4, ["interrupted"] * 4]
+    np.testing.assert_array_equal(found["count"], [[0, 1, 2, 3], [np.nan] * 4])
+    np.testing.assert_array_equal(found.good, [[1.0] * 4, [np.nan] * 4])
+    assert found.name.values.tolist() == [list("abcd"), [""] * 4]
+    assert (found.diverged_at == -1).all()
+
+
+def test_values_stay_with_their_runs_and_dimensions():
+    last = tg.train(SMALL).loss[:, -1]
+    kept = tg.train(SMALL, keep={"a": lambda loss: loss.isel(step=-1).sortby("seed", ascending=False)})
+    np.testing.assert_array_equal(kept.a, last)
+
+    def turned(weights):
+        found = weights.isel(hidden=0)
+        return found if 0 in weights.seed else found.transpose("feature", "step", "seed")
+
+    runs = SMALL.replace(seeds=60)
+    kept = tg.train(runs, keep={"a": turned}, threads=1)
+    assert kept.a.dims == ("seed", "step", "feature")
+    np.testing.assert_array_equal(kept.a, tg.train(runs).weights[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("keep", "sentence"),
+    [
+        ({"a": lambda loss: loss[:, -1].assign_coords(seed=[7, 8, 9, 10])}, "its coordinate seed has other values"),
+        (in_turn(np.arange(4), np.array(list("abcd"))), "it is text for some runs and a number for others"),
+        (in_turn(np.arange(4).astype("M8[s]")), r"its values have the dtype datetime64\[s\]; a measure must hold"),
+        (in_turn(np.array([1, "a", None, 2], object)), "its values have the dtype object; a measure must hold"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(keep, sentence):
+    with pytest.raises(ValueError, match=r"train\(keep=\{'a': …\}\): " + sentence):
+        tg.train(tg.grid(SMALL, density=[0.1, 0.5]), keep=keep)
+
+
+@pytest.mark.parametrize(
+    ("keep", "sentence"),
+    [
+        (
+            {"half": lambda weights: weights.isel(step=[0]), "last": lambda weights: weights.isel(step=[2])},
+            r"train\(keep=\{'last': …\}\): its coordinate step differs from that of the measure 'half'; drop it",
+        ),
+        (
+            {"half": lambda weights: weights.isel(step=[0]), "all": lambda weights: weights},
+            r"train\(keep=\{'all': …\}\): its dimension step has the length 3, and that of the measure 'half' 1",
+        ),
+    ],
+)
+def test_measures_with_different_coordinates_are_refused(keep, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        tg.train(SMALL, keep=keep)
+
+
+def test_coordinates_that_differ_between_specs_are_those_of_each():
+    keep = {"d": tg.dimensionality}
+    grid = tg.grid(SMALL, p={"features.density": [0.1, 0.5]}, importance=[1.0, 0.5, 0.2])
+    kept, run = tg.train(grid, keep=keep), tg.train(grid)
+    assert kept.density.dims == ("p", "importance", "feature")
+    for name in ("density", "set", "kind", "step", "feature", "p", "importance"):
+        assert kept[name].variable.identical(run[name].variable), name
+    listed = tg.train(list(grid), keep=keep)
+    assert listed.importance.dims == ("spec", "feature")
+    np.testing.assert_array_equal(listed.importance[:, 0], [1.0, 0.5, 0.2] * 2)
+
+
 @pytest.mark.slow
 def test_100_000_runs_add_at_most_200_mb_to_the_process():
     """Measured: 124 MB, of which 42 MB are the measures themselves."""

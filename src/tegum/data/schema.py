@@ -240,6 +240,7 @@ def trajectory(
 def measures(
     variables: Mapping[str, tuple[Any, ...]],
     *,
+    coords: Mapping[str, tuple[Any, ...]],
     seed: Any,
     attrs: Mapping[str, Any],
     specs: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
@@ -248,7 +249,9 @@ def measures(
     """Measures of runs as a Dataset with the dimensions of a trajectory: those of several Specs, and `seed`.
 
     Args:
-        variables: for each its further dimensions, its values ([spec,] seed, …), attributes and coordinates.
+        variables: for each its further dimensions, its values ([spec,] seed, …) and attributes.
+        coords: coordinates along the further dimensions, for each its dimensions, its values ([spec,] …) and
+            attributes.
         seed: (seed,) number of each run.
         attrs: as of a trajectory.
         specs: as of a trajectory.
@@ -260,17 +263,20 @@ def measures(
     """
     import xarray as xr
 
-    several = next(np.ndim(values) - len(dims) > 1 for dims, values, *_ in variables.values())
+    several = next(np.ndim(values) - len(dims) > 1 for dims, values, _ in variables.values())
     lead = (tuple(grid or ()) or (SPEC,)) if several else ()
     run, sizes = (*lead, "seed"), dict[str, int]()
-    data, coords = {}, {"seed": _variable("seed", seed, {"seed": len(seed)}, ())}
-    for name, (dims, values, own, others) in variables.items():
+    data, held = {}, {"seed": _variable("seed", seed, {"seed": len(seed)}, ())}
+    for name, (dims, values, own) in variables.items():
         sizes |= dict(zip(run, values.shape, strict=False))
         data[name] = xr.Variable((*run, *dims), values, own)
-        coords |= {key: each.variable for key, each in others.items() if each.dims and key not in (*lead, "seed")}
-    coords |= _spec_coordinates(specs or {}, sizes.get(SPEC)) | _grid_coordinates(grid or {}, sizes)
+    for name, (dims, values, own) in coords.items():
+        # A parameter of a grid may have the name of a property of features, which then is left to the Spec.
+        if name not in lead:
+            held[name] = xr.Variable((*lead, *dims) if np.ndim(values) > len(dims) else dims, values, own)
+    held |= _spec_coordinates(specs or {}, sizes.get(SPEC)) | _grid_coordinates(grid or {}, sizes)
     own = {"schema": MEASURES, "schema_version": VERSION} | _grid_attrs(grid)
-    return xr.Dataset(data, coords, dict(attrs) | {"versions": json.dumps(dict(attrs["versions"]))} | own)
+    return xr.Dataset(data, held, dict(attrs) | {"versions": json.dumps(dict(attrs["versions"]))} | own)
 
 
 def check_stored(dataset: xr.Dataset, *, call: str) -> None:

@@ -95,47 +95,176 @@ class _Kept:
     variables: dict[str, np.ndarray] = field(default_factory=dict)
     """Values for each run, shape (spec, seed, …), by name."""
     like: dict[str, xr.DataArray] = field(default_factory=dict)
-    """Values for one run, with their dimensions, coordinates and attributes."""
-    done: int = 0
+    """Values for one run, with their dimensions and attributes."""
+    coords: dict[str, xr.Variable] = field(default_factory=dict)
+    """The coordinates of the measures, as the first Spec has them."""
+    others: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
+    """By name and number of the Spec, the values of coordinates that differ from those of the first Spec."""
 
-    def put(self, name: str, found: xr.DataArray, place: tuple[int, range]) -> None:
-        """Keep the values of some runs of one Spec."""
-        found = found.transpose("seed", ...)
-        values = found.values
-        text = values.dtype.kind in "OU"
-        if name not in self.variables:
-            of_runs = [key for key, each in found.coords.items() if "seed" in each.dims]
-            self.like[name] = found.drop_vars(of_runs).isel(seed=0)
-            shape = (len(self.specs), self.specs[0].seeds, *values.shape[1:])
-            fill = "" if text else np.nan if values.dtype.kind in "fc" else 0
-            self.variables[name] = np.full(shape, fill, object if text else values.dtype)
+    def __post_init__(self) -> None:
+        grid = self.specs if isinstance(self.specs, Grid) else None
+        self.grid = None if grid is None else grid.labels
+        several = grid is not None or len(self.specs) > 1
+        self.outer = grid.shape if grid is not None else (len(self.specs),) if several else ()
+        self.lead = (tuple(self.grid) if self.grid else (schema.SPEC,)) if several else ()
+        self.differences = differences([spec.to_json() for spec in self.specs]) if several and grid is None else None
+        self.reached = np.zeros((len(self.specs), self.specs[0].seeds), bool)
+        self._spec, self._of_spec = -1, dict[str, tuple[str, Any]]()
+
+    @property
+    def taken(self) -> set[str]:
+        """The names of what tells the Specs apart."""
+        return {*self.lead, *(self.differences or ()), *(key for keys in (self.grid or {}).values() for key in keys)}
+
+    def put(self, found: Mapping[str, xr.DataArray], place: tuple[int, range]) -> None:
+        """Keep the measures of some runs of one Spec: all of them or, after an error, none."""
+        fitting = {name: self._fitting(name, each) for name, each in found.items()}
+        if not self.like:
+            _check_together(fitting, self.lead)
         spec, seeds = place
-        whole = self.variables[name]
-        if whole.shape[2:] != values.shape[1:]:
+        self._keep_coordinates(fitting, spec)
+        for name, each in fitting.items():
+            if name not in self.like:
+                self.like[name] = each.isel(seed=0).drop_vars(list(each.coords)).copy()
+            self.variables[name] = _widened(self.variables.get(name), each.values, self.reached.shape)
+            self.variables[name][spec, seeds.start : seeds.stop] = each.values
+        self.reached[spec, seeds.start : seeds.stop] = True
+
+    def _fitting(self, name: str, found: xr.DataArray) -> xr.DataArray:
+        """The values of some runs, with the dimensions in the order of those of the first runs."""
+        found, like = found.transpose("seed", ...), self.like.get(name)
+        if (kind := found.dtype.kind) not in "biufcOUT" or (
+            kind == "O" and any(not isinstance(value, str) for value in found.values.flat)
+        ):
+            rule = "a measure must hold numbers, booleans or text"
+            raise ValueError(f"train(keep={{{name!r}: …}}): its values have the dtype {found.dtype}; {rule}")
+        if like is None:
+            return found
+        if {*found.dims} == {"seed", *like.dims}:
+            found = found.transpose("seed", *like.dims)
+        sizes = {dim: size for dim, size in found.sizes.items() if dim != "seed"}
+        if sizes != dict(like.sizes):
             raise ValueError(
-                f"train(keep={{{name!r}: …}}): its values have the shape {values.shape[1:]} for some runs and "
-                f"{whole.shape[2:]} for others; a measure must have one shape"
+                f"train(keep={{{name!r}: …}}): its values have the dimensions {sizes} for some runs and "
+                f"{dict(like.sizes)} for others; a measure must have the same for all runs"
             )
-        whole[spec, seeds.start : seeds.stop] = values
+        if (kind in "OUT") != (like.dtype.kind in "OUT"):
+            raise ValueError(f"train(keep={{{name!r}: …}}): it is text for some runs and a number for others")
+        return found
+
+    def _keep_coordinates(self, found: Mapping[str, xr.DataArray], spec: int) -> None:
+        """Keep the coordinates of the measures, each of which must have one meaning for all measures of a Spec."""
+        first = not self.like
+        if spec != self._spec:
+            self._spec, self._of_spec = spec, {}
+        for name, each in found.items():
+            for key, variable in _coordinates(each).items():
+                owner, known = self._of_spec.setdefault(key, (name, variable))
+                if not known.equals(variable):
+                    whom = f"that of the measure {owner!r}" if owner != name else "that for other runs of the same Spec"
+                    raise ValueError(
+                        f"train(keep={{{name!r}: …}}): its coordinate {key} differs from {whom}; drop it, as "
+                        f"drop_vars({key!r}) does, or rename it"
+                    )
+                if first:
+                    self.coords.setdefault(key, variable)
+                elif key in self.coords and not self.coords[key].equals(variable):
+                    if key in variable.dims or variable.shape != self.coords[key].shape:
+                        raise ValueError(
+                            f"train(keep={{{name!r}: …}}): its coordinate {key} differs between Specs; drop it, as "
+                            f"drop_vars({key!r}) does"
+                        )
+                    self.others.setdefault(key, {})[spec] = variable.values
 
     def dataset(self, engine: str, threads: int, seconds: float) -> xr.Dataset:
-        """The measures of all runs; those not reached have the result "interrupted"."""
-        grid = self.specs if isinstance(self.specs, Grid) else None
-        several = grid is not None or len(self.specs) > 1
-        outer = grid.shape if grid is not None else (len(self.specs),) if several else ()
-        self.variables["result"][self.variables["result"] == ""] = "interrupted"
-        variables = {}
-        for name, values in self.variables.items():
-            like = self.like[name]
-            array = values.astype(str) if values.dtype.kind == "O" else values
-            variables[name] = (like.dims, array.reshape(*outer, *values.shape[1:]), like.attrs, like.coords)
+        """The measures of all runs; those not reached have the result "interrupted" and no values."""
+        variables = {name: (self.like[name].dims, values, self.like[name].attrs) for name, values in self._filled()}
         return schema.measures(
-            variables,
+            {
+                name: (dims, values.reshape(*self.outer, *values.shape[1:]), attrs)
+                for name, (dims, values, attrs) in variables.items()
+            },
+            coords=self._all_coordinates(),
             seed=np.array(self.specs[0].runs),
-            specs=differences([spec.to_json() for spec in self.specs]) if several and grid is None else None,
-            grid=None if grid is None else grid.labels,
+            specs=self.differences,
+            grid=self.grid,
             attrs=provenance(self.specs, engine, threads, seconds),
         )
+
+    def _filled(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The values of all runs, with what stands for those that were not reached."""
+        left = ~self.reached
+        for name, known in self.variables.items():
+            values = known
+            if left.any():
+                # There is no integer and no boolean that says that nothing was measured.
+                if values.dtype.kind in "biu" and name not in _ENDS:
+                    values = values.astype(float)
+                values[left] = _ENDS.get(name, "" if values.dtype.kind == "O" else np.nan)
+            yield name, values.astype(str) if values.dtype.kind == "O" else values
+
+    def _all_coordinates(self) -> dict[str, tuple[Any, ...]]:
+        """The coordinates of the measures, with the leading dimensions where they differ between Specs.
+
+        Of Specs that were not reached they are not known: then only those of dimensions are left.
+        """
+        whole = bool(self.reached.any(axis=1).all())
+        found: dict[str, tuple[Any, ...]] = {}
+        for key, first in self.coords.items():
+            values = first.values
+            if not whole and key not in first.dims:
+                continue
+            if other := self.others.get(key):
+                stacked = np.stack([other.get(spec, values) for spec in range(len(self.specs))])
+                values = stacked.reshape(*self.outer, *values.shape)
+            found[key] = first.dims, values, first.attrs
+        return found
+
+
+_ENDS: Mapping[str, Any] = {"result": "interrupted", "diverged_at": -1, "converged_at": -1}
+"""How a run ended that was not reached."""
+
+
+def _widened(whole: np.ndarray | None, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The array of all runs, of a dtype that also holds these values of some."""
+    if values.dtype.kind in "OUT":
+        return np.full((*shape, *values.shape[1:]), "", object) if whole is None else whole
+    if whole is None:
+        return np.zeros((*shape, *values.shape[1:]), values.dtype)
+    return whole.astype(np.result_type(whole.dtype, values.dtype), copy=False)
+
+
+def _coordinates(found: xr.DataArray) -> dict[str, xr.Variable]:
+    """The coordinates along further dimensions; the time of a flow, too, which is the same for all runs of a Spec."""
+    kept = {}
+    for key, each in found.coords.items():
+        variable = each.variable.to_base_variable()
+        if key == "time" and "seed" in variable.dims:
+            first = variable.isel(seed=0).copy()
+            variable = first if bool((variable == first).all()) else variable
+        if variable.dims and "seed" not in variable.dims:
+            kept[str(key)] = variable
+    return kept
+
+
+def _check_together(found: Mapping[str, xr.DataArray], lead: tuple[str, ...]) -> None:
+    """Refuse measures that one Dataset cannot hold."""
+    sizes: dict[Any, tuple[str, int]] = {}
+    for name, each in found.items():
+        for dim, size in each.sizes.items():
+            if dim in lead or dim in found:
+                what = f"a measure {dim!r}" if dim in found else "a dimension of the Specs with this name"
+                raise ValueError(f"train(keep={{{name!r}: …}}): it has the dimension {dim}, but there is {what}")
+            owner, known = sizes.setdefault(dim, (name, size))
+            if known != size:
+                raise ValueError(
+                    f"train(keep={{{name!r}: …}}): its dimension {dim} has the length {size}, and that of the measure "
+                    f"{owner!r} {known}; rename one of them"
+                )
+        if named := [key for key in _coordinates(each) if key in found]:
+            raise ValueError(
+                f"train(keep={{{name!r}: …}}): it has the coordinate {named[0]}, but there is a measure of this name"
+            )
 
 
 def train_measured(
@@ -161,18 +290,15 @@ def train_measured(
                 run = train(chunk_specs(specs, chunk), threads=threads, engine=engine, progress=progress)
                 used = run.attrs["engine"], run.attrs["threads"]
                 for number, one in enumerate(_of_each_spec(run, chunk_specs(specs, chunk)), chunk[0].start):
-                    # All of a Spec at once, so that an error leaves no run with some of its measures.
-                    for name, value in list(_measured(one, measures)):
-                        kept.put(name, value, (number, chunk[1]))
-                kept.done += (chunk[0].stop - chunk[0].start) * len(chunk[1])
+                    kept.put(dict(_measured(one, measures)), (number, chunk[1]))
                 del run
-                report(kept.done, total)
+                report(int(kept.reached.sum()), total)
         except BaseException as error:
-            if kept.done:
+            if done := int(kept.reached.sum()):
                 # Also after an error in a user's measure: what is done must not be lost.
                 vars(error)["run"] = kept.dataset(*used, time.perf_counter() - begin)
                 error.add_note(
-                    f"the measures of {kept.done:,} of {total:,} runs are in the attribute `run` of this exception"
+                    f"the measures of {done:,} of {total:,} runs are in the attribute `run` of this exception"
                 )
             raise
     found = kept.dataset(*used, time.perf_counter() - begin)
@@ -214,7 +340,17 @@ def _measured(run: xr.Dataset, measures: Mapping[str, Measure]) -> Iterator[tupl
                 f"train(keep={{{name!r}: …}}): it returned {given}; a measure must return a DataArray with the "
                 "dimension seed, or one number for each run"
             )
-        yield name, found
+        yield name, _in_order(found, run, name)
+
+
+def _in_order(found: xr.DataArray, run: xr.Dataset, name: str) -> xr.DataArray:
+    """The values in the order of the runs, if they say which run they belong to."""
+    if "seed" not in found.coords or np.array_equal(found["seed"].values, run["seed"].values):
+        return found
+    if found["seed"].dims != ("seed",) or sorted(found["seed"].values) != sorted(run["seed"].values):
+        rule = "it must keep those of the runs"
+        raise ValueError(f"train(keep={{{name!r}: …}}): its coordinate seed has other values; {rule}")
+    return found.sel(seed=run["seed"].values)
 
 
 def _argument(run: xr.Dataset, measure: Measure) -> Any:
