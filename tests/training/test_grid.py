@@ -146,6 +146,7 @@ def test_shapes_are_trained_one_by_one():
     [
         (lambda: tg.grid(SPEC), "must be at least one parameter"),
         (lambda: tg.grid(SPEC, density=0.1), r"grid\(density=0.1\): density must be a list of values"),
+        (lambda: tg.grid(SPEC, density=np.array(0.1)), r"grid\(density=.*\): density must be a list of values"),
         (lambda: tg.grid(SPEC, density=[]), "there must be at least one value"),
         (lambda: tg.grid(SPEC, densty=[0.1]), r"there is no key 'densty'; did you mean 'density'\?"),
         (lambda: tg.grid(SPEC, density=[0.1, 0.1]), r"the value 0.1 is given twice; values must differ"),

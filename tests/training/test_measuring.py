@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import subprocess
 import sys
 
@@ -111,6 +112,8 @@ def test_a_function_sees_the_runs_of_one_spec_and_their_description():
         ({}, "there must be at least one measure"),
         ({"loss": 1}, r"train\(keep=\{'loss': 1\}\): keep must be"),
         ([lambda run: run.loss], "functions in a list must have names of their own"),
+        ({"feature": KEEP["loss"]}, "feature is a coordinate of trajectories; give the measure another name"),
+        ({"density": KEEP["loss"]}, "density is a coordinate of trajectories; give the measure another name"),
         ({"result": KEEP["loss"]}, "result is kept of every run; give the measure another name"),
         ({"best": lambda run: float(run.loss.min())}, r"it returned 0\.\d+; a measure must return a DataArray with"),
         ({"mean": lambda run: run.loss.mean("seed")}, r"a DataArray with the dims \('step',\); a measure must"),
@@ -246,6 +249,86 @@ def test_coordinates_that_differ_between_specs_are_those_of_each():
     listed = tg.train(list(grid), keep=keep)
     assert listed.importance.dims == ("spec", "feature")
     np.testing.assert_array_equal(listed.importance[:, 0], [1.0, 0.5, 0.2] * 2)
+
+
+def untrained(_):
+    raise AssertionError("it was trained")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("rate", r"train\(keep=\{'rate': …\}\): rate tells the Specs apart; give the measure another name"),
+        ("a/b", r"train\(keep=\{'a/b': …\}, out=…\): 'a/b' cannot name a stored variable"),
+    ],
+)
+def test_names_are_refused_before_training(name, sentence, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        tg.train(tg.grid(SMALL, rate=[0.1, 0.2]), keep={name: untrained}, out=tmp_path / "x.zarr", progress=untrained)
+
+
+@pytest.mark.parametrize(
+    ("keep", "sentence"),
+    [
+        (lambda loss: loss[:, ::-1], "step goes from 20 to 10; steps must increase"),
+        (lambda loss: loss.assign_attrs(by=object), "an attribute is text"),
+        (lambda loss: loss.rename(step="rate"), "it has the dimension rate, but there is a dimension of the Specs"),
+        (lambda loss: loss.rename(step="a"), "it has the dimension a, but there is a measure 'a'"),
+        (lambda loss: loss.assign_coords(a=("step", [1, 2, 3])), "it has the coordinate a, but there is a measure"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_after_the_first_runs(keep, sentence, tmp_path):
+    calls = []
+
+    def measure(loss):
+        calls.append(loss)
+        return keep(loss)
+
+    grid = tg.grid(SMALL.replace(seeds=60), rate=[0.1, 0.2])
+    with pytest.raises(ValueError, match=sentence) as raised:
+        tg.train(grid, keep={"a": measure}, out=tmp_path / "x.zarr", threads=1)
+    assert len(calls) == 1
+    assert raised.value.run.sizes["seed"] == 60
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_interrupted_training_holds_measures(at):
+    def interrupt(run):
+        if run.density[0] == (0.1, 0.5)[at]:
+            raise KeyboardInterrupt
+        return run.loss[:, -1]
+
+    with pytest.raises(tg.TrainingInterrupted, match="the measures of the runs done are in the attribute") as raised:
+        tg.train(tg.grid(SMALL, density=[0.1, 0.5]), keep={"a": interrupt})
+    found = raised.value.run
+    assert ("weights" in found, "a" in found) == (False, at == 1)
+    assert found.result.values.tolist() == [["completed" if at else "interrupted"] * 4, ["interrupted"] * 4]
+    assert (found.diverged_at == -1).all()
+    assert raised.value.__notes__ == [
+        f"the measures of {4 * at} of 8 runs are in the attribute `run` of this exception, and on no disk"
+    ]
+
+
+def test_training_interrupted_in_the_first_chunk_holds_measures():
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(tg.TrainingInterrupted) as raised:
+        tg.train(SMALL, keep={"a": lambda loss: loss[:, -1]}, progress=stop)
+    assert raised.value.run.attrs["schema"] == "tegum measures"
+    assert set(raised.value.run.data_vars) == {"result", "diverged_at"}
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
+
+
+def test_the_time_of_a_flow_stays():
+    flow = SMALL.replace(training=tg.Flow(duration=3.0, steps=4))
+    keep = {"loss": lambda loss: loss, "weights": lambda weights: weights}
+    kept = tg.train(flow, keep=keep)
+    assert kept.time.variable.identical(tg.train(flow).time.variable)
+    np.testing.assert_allclose(kept.time, [[0, 1.5, 3]] * 4)
+    assert tg.plot.loss(kept).get_xlabel() == "time"
+    grid = tg.grid(flow, density=[0.1, 0.5])
+    assert tg.train(grid, keep=keep).time.variable.identical(tg.train(grid).time.variable)
 
 
 @pytest.mark.slow

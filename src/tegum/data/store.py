@@ -99,8 +99,7 @@ def write(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool,
             f"holds schema={schema.NAME!r}, schema_version={schema.VERSION}"
         )
     attrs = _json_attrs(dataset.attrs, "the dataset", (_COORDINATES,), call)
-    for name in dataset.variables:
-        _check_storable(dataset, name, call)
+    check_storable(dataset, call)
     target = check_place(path, overwrite=overwrite, call=call)
     with replacing(target, overwrite=overwrite, call=call, foreign=foreign) as part, zarr_setup.scope():
         _write(dataset, attrs, part, call)
@@ -237,13 +236,34 @@ def _place(path: str | os.PathLike[str]) -> Path:
     return place if obstacle(place, "either") else place.resolve()
 
 
-def _check_storable(dataset: xr.Dataset, name: Any, call: str) -> None:
-    variable = dataset.variables[name]
+def check_storable(dataset: xr.Dataset, call: str) -> None:
+    """Check that a store can hold the variables of a Dataset; errors begin with `call`.
+
+    Raises:
+        ValueError: a name, a dtype or an attribute could not be read back.
+
+    """
+    for name in dataset.variables:
+        check_name(name, call)
+        _check_variable(dataset, str(name), call)
+
+
+def check_name(name: Any, call: str) -> None:
+    """Check that a variable of this name can be stored; errors begin with `call`.
+
+    Raises:
+        ValueError: it cannot.
+
+    """
     if not isinstance(name, str) or name == manifest.GROUP or not re.fullmatch(r"(?!\.|__)[^\s/\\:*?\"<>|\0]+", name):
         raise ValueError(
             f"{call}: {name!r} cannot name a stored variable; a name is text without blanks that could name a "
             f"file, and not {manifest.GROUP!r}"
         )
+
+
+def _check_variable(dataset: xr.Dataset, name: str, call: str) -> None:
+    variable = dataset.variables[name]
     if any(not isinstance(dim, str) for dim in variable.dims):
         raise ValueError(f"{call}: {name} has the dimensions {variable.dims}; names of stored dimensions are text")
     if name in dataset.indexes and dataset.indexes[name].nlevels > 1:

@@ -22,6 +22,7 @@ from tegum.core.description import short
 from tegum.core.loss.population import population_path
 from tegum.core.threads import available_cores
 from tegum.data.keeping import KeptElsewhereError
+from tegum.data.schema import MEASURES
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
@@ -78,6 +79,8 @@ class Segment:
 class TrainingInterrupted(KeyboardInterrupt):
     """Raised on Ctrl-C during `train`; `run` is the trajectory up to its last snapshot, with the result "interrupted".
 
+    After `train(keep=…)`, `run` holds measures: of runs that were not reached, NaN, and the result "interrupted".
+
     Example:
         A function that is called with each segment can stop training in the same way.
 
@@ -94,8 +97,14 @@ class TrainingInterrupted(KeyboardInterrupt):
     """
 
     def __init__(self, run: xr.Dataset) -> None:
-        super().__init__("training was interrupted; the trajectory up to there is in the attribute `run`")
+        measured = getattr(run, "attrs", {}).get("schema") == MEASURES
+        what = "the measures of the runs done are" if measured else "the trajectory up to there is"
+        super().__init__(f"training was interrupted; {what} in the attribute `run`")
         self.run = run
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, which would give the sentence in place of the runs."""
+        return type(self), (self.run,), vars(self)
 
 
 @refusing
@@ -221,8 +230,10 @@ def train(
             100,000 runs need no more memory than a few thousand. Runs are trained in chunks, and each function is
             called with the trajectory of some runs of one Spec, or with the variable that its first parameter names,
             as that of `tg.dimensionality` names the weights. It returns a DataArray with the dimension `seed`, or one
-            number for each run, and must measure each run by itself. With `out` the measures are saved at the end;
-            there is nothing to resume.
+            number for each run, and must measure each run by itself. Coordinates without a dimension, and those along
+            `seed`, are not kept. With `out` the measures are saved at the end, and only then: after Ctrl-C or an
+            error those of the runs done are in the attribute `run` of the exception, where runs that were not
+            reached have the result "interrupted" and NaN, and on no disk; there is nothing to resume.
 
     Returns:
         The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step), result
@@ -272,7 +283,15 @@ def train(
         chunk = chunk_specs(specs, chunks(specs, threads or available_cores())[0])
         check_training(chunk, "train", engine, threads, kept=True, whole=specs)
         return train_measured(
-            specs, measures, train, threads=threads, engine=engine, progress=progress, out=out, overwrite=overwrite
+            specs,
+            measures,
+            train,
+            interrupted=TrainingInterrupted,
+            threads=threads,
+            engine=engine,
+            progress=progress,
+            out=out,
+            overwrite=overwrite,
         )
     check_training(specs, "train", engine, threads, kept=True)
     begin = time.perf_counter()

@@ -17,7 +17,7 @@ from tegum.core.description import short
 from tegum.core.threads import available_cores
 from tegum.data import schema
 from tegum.data.keeping import keep
-from tegum.data.store import check_place, write
+from tegum.data.store import check_name, check_place, check_storable, write
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
 from tegum.training.dataset import differences, provenance
@@ -37,8 +37,11 @@ _CHUNK_BYTES, _MOST_BYTES = 2**25, 2**27
 _AT_LEAST = 32
 """Runs for each thread, if they fit: what the exact loss computes side by side."""
 
-_OWN = {"seed", "spec", "result", "diverged_at", "converged_at"}
-"""Names that measures cannot have."""
+_ENDS: Mapping[str, Any] = {"result": "interrupted", "diverged_at": -1, "converged_at": -1}
+"""What is kept of every run, and what stands there for a run that was not reached."""
+
+_COORDINATES = {schema.SPEC, schema.SPEC_HASH, *(name for name, each in schema.FIELDS.items() if each.coordinate)}
+"""Names that measures cannot have, either."""
 
 
 def named_measures(given: Any, call: str) -> dict[str, Measure]:
@@ -61,10 +64,9 @@ def named_measures(given: Any, call: str) -> dict[str, Measure]:
     for name, measure in given.items():
         if not isinstance(name, str) or not callable(measure):
             raise ValueError(f"{call}(keep={{{name!r}: {short(measure)}}}): {rule}")
-        if name in _OWN:
-            raise ValueError(
-                f"{call}(keep={{{name!r}: …}}): {name} is kept of every run; give the measure another name"
-            )
+        if name in _ENDS or name in _COORDINATES:
+            what = "kept of every run" if name in _ENDS else "a coordinate of trajectories"
+            raise ValueError(f"{call}(keep={{{name!r}: …}}): {name} is {what}; give the measure another name")
     return dict(given)
 
 
@@ -179,6 +181,8 @@ class _Kept:
     def dataset(self, engine: str, threads: int, seconds: float) -> xr.Dataset:
         """The measures of all runs; those not reached have the result "interrupted" and no values."""
         variables = {name: (self.like[name].dims, values, self.like[name].attrs) for name, values in self._filled()}
+        for name in () if variables else ("result", "diverged_at"):
+            variables[name] = (), np.full(self.reached.shape, _ENDS[name]), schema.FIELDS[name].attrs
         return schema.measures(
             {
                 name: (dims, values.reshape(*self.outer, *values.shape[1:]), attrs)
@@ -217,12 +221,13 @@ class _Kept:
             if other := self.others.get(key):
                 stacked = np.stack([other.get(spec, values) for spec in range(len(self.specs))])
                 values = stacked.reshape(*self.outer, *values.shape)
-            found[key] = first.dims, values, first.attrs
+            dims = first.dims
+            if key == "time" and dims == schema.FIELDS[key].dims[1:]:
+                # As a trajectory has it: for every run.
+                dims, count = schema.FIELDS[key].dims, self.reached.shape[1]
+                values = np.broadcast_to(values[..., None, :], (*self.outer, count, values.shape[-1])).copy()
+            found[key] = dims, values, first.attrs
         return found
-
-
-_ENDS: Mapping[str, Any] = {"result": "interrupted", "diverged_at": -1, "converged_at": -1}
-"""How a run ended that was not reached."""
 
 
 def _widened(whole: np.ndarray | None, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -272,6 +277,7 @@ def train_measured(
     measures: Mapping[str, Measure],
     train: Callable[..., xr.Dataset],
     *,
+    interrupted: Callable[[xr.Dataset], BaseException],
     threads: int | None,
     engine: str,
     progress: Any,
@@ -283,35 +289,82 @@ def train_measured(
     target = None if out is None else check_place(out, overwrite=overwrite, call=call)
     begin = time.perf_counter()
     kept, total = _Kept(specs), len(specs) * specs[0].seeds
+    for name in measures:
+        if name in kept.taken:
+            raise ValueError(
+                f"train(keep={{{name!r}: …}}): {name} tells the Specs apart; give the measure another name"
+            )
+        if target is not None:
+            check_name(name, f"train(keep={{{name!r}: …}}, out=…)")
     used = engine, threads or available_cores()
     with shown(False if callable(progress) else progress, Counts("keeping measures", "runs"), "train") as report:
         try:
-            for chunk in chunks(specs, used[1]):
+            for chunk in (parts := chunks(specs, used[1])):
                 run = train(chunk_specs(specs, chunk), threads=threads, engine=engine, progress=progress)
                 used = run.attrs["engine"], run.attrs["threads"]
-                for number, one in enumerate(_of_each_spec(run, chunk_specs(specs, chunk)), chunk[0].start):
-                    kept.put(dict(_measured(one, measures)), (number, chunk[1]))
+                _keep_chunk(kept, run, chunk, measures)
                 del run
+                if target is not None and chunk is parts[0]:
+                    _check_storable(kept, call)
                 report(int(kept.reached.sum()), total)
         except BaseException as error:
-            if done := int(kept.reached.sum()):
-                # Also after an error in a user's measure: what is done must not be lost.
-                vars(error)["run"] = kept.dataset(*used, time.perf_counter() - begin)
-                error.add_note(
-                    f"the measures of {done:,} of {total:,} runs are in the attribute `run` of this exception"
-                )
-            raise
-    found = kept.dataset(*used, time.perf_counter() - begin)
+            ended = _with_what_was_measured(error, kept, time.perf_counter() - begin, used, interrupted)
+            if ended is error:
+                raise
+            raise ended from None
+    whole = kept.dataset(*used, time.perf_counter() - begin)
     if target is not None:
         try:
             keep(
-                lambda path: write(found, path, overwrite=overwrite and path == target, call=call), target,
+                lambda path: write(whole, path, overwrite=overwrite and path == target, call=call), target,
                 call=call, what="the Dataset of measures",
             )  # fmt: skip
         except BaseException as error:
-            vars(error)["run"] = found
+            vars(error)["run"] = whole
             raise
-    return found
+    return whole
+
+
+def _keep_chunk(kept: _Kept, run: xr.Dataset, chunk: tuple[slice, range], measures: Mapping[str, Measure]) -> None:
+    """Keep the measures of a chunk of runs: all of a Spec at once, so that an error leaves no run with some of them."""
+    for number, one in enumerate(_of_each_spec(run, chunk_specs(kept.specs, chunk)), chunk[0].start):
+        kept.put(dict(_measured(one, measures)), (number, chunk[1]))
+
+
+def _with_what_was_measured(
+    error: BaseException,
+    kept: _Kept,
+    seconds: float,
+    used: tuple[str, int],
+    interrupted: Callable[[xr.Dataset], BaseException],
+) -> BaseException:
+    """What to raise for an error that ended training: with the measures until then, in place of a chunk's runs.
+
+    Also after an error in a user's measure: what is done must not be lost.
+    """
+    vars(error).pop("run", None)
+    try:
+        run = kept.dataset(*used, seconds)
+    except Exception as refused:  # must not replace the error that ended training
+        error.add_note(f"the measures of the runs done could not be joined: {refused}")
+        return error
+    ended = interrupted(run) if isinstance(error, KeyboardInterrupt) else error
+    vars(ended)["run"] = run
+    ended.add_note(
+        f"the measures of {kept.reached.sum():,} of {kept.reached.size:,} runs are in the attribute `run` of this "
+        "exception, and on no disk"
+    )
+    return ended
+
+
+def _check_storable(kept: _Kept, call: str) -> None:
+    """Refuse measures that a store could not hold, while only some runs have been trained."""
+    import xarray as xr
+
+    one = {name: (("seed", *each.dims), each.values[None], each.attrs) for name, each in kept.like.items()}
+    dataset = xr.Dataset(one, kept.coords, {"schema": schema.MEASURES})
+    schema.check_stored(dataset, call=call)
+    check_storable(dataset, call)
 
 
 def _of_each_spec(run: xr.Dataset, specs: Sequence[Spec]) -> Iterator[xr.Dataset]:

@@ -229,9 +229,11 @@ def _varied(name: Any, given: Any, keys: Mapping[str, str]) -> dict[str, tuple[A
 
 
 def _listed(key: Any, values: Any, call: str) -> tuple[Any, ...]:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()  # an array without a dimension is a number
     if isinstance(values, str | bytes | Mapping | Description) or not isinstance(values, Iterable):
         raise ValueError(f"{call}: {key} must be a list of values")
-    return tuple(map(plain, values.tolist() if isinstance(values, np.ndarray) else values))
+    return tuple(map(plain, values))
 
 
 def _check_labels(labels: list[Any], call: str) -> None:
