@@ -84,6 +84,28 @@ def test_train_then_show(folder):
         assert text in out
 
 
+def test_show_describes_measures(folder):
+    spec = tg.Spec.from_toml(folder / "pairs.toml", ["training.steps=20", "seeds=3"])
+    keep = {
+        "loss": lambda loss: loss[:, -1],
+        "size": tg.dimensionality,
+        "form": lambda run: ["pair"] * run.sizes["seed"],
+    }
+    tg.train(tg.grid(spec, density=[0.1, 0.2]), keep=keep, out=folder / "kept.zarr")
+    code, shown, err = tegum("show", "kept.zarr", cwd=folder)
+    assert (code, err) == (0, "")
+    rows = [re.split("  +", line.replace("│", " ").strip()) for line in shown.splitlines()]
+    for row in (
+        ["runs, of which measures were kept", "2 × 3"],
+        ["measure: loss", "float64 for each run"],
+        ["measure: size", "float64 (step=21, feature=6) for each run"],
+        ["measure: form", "text for each run"],
+        ["how the runs ended", "6 × completed"],
+        ["differs: density", "0.1 … 0.2"],
+    ):
+        assert row in rows
+
+
 def test_progress_is_live_in_a_terminal(folder):
     import pty
 

@@ -227,7 +227,8 @@ def show(path: Path) -> None:
     Parameters
     ----------
     path
-        A trajectory written by `tegum train` or `tegum run`, or the folder of a result of `tegum run`.
+        A trajectory written by `tegum train` or `tegum run`, measures written by `train(keep=…)`, or the folder of a
+        result of `tegum run`.
 
     """
     from tegum.data.results import SUMMARY
@@ -514,9 +515,12 @@ def _version() -> str:
 def _show(trajectory: xr.Dataset, path: Path) -> None:
     from tegum import terminal
     from tegum.analysis.report import describe, endings, last_snapshots, polytopes_found
+    from tegum.data.schema import MEASURES
     from tegum.training.compare import known_loss
 
     terminal.table(str(path), ("", ""), describe(trajectory))
+    if trajectory.attrs.get("schema") == MEASURES:
+        return
     last = last_snapshots(trajectory)
     known = known_loss(last)
     terminal.records("How the runs ended", endings(last, known.loss, known.error, known.exact, known.name))

@@ -19,32 +19,20 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
     """Describe what was trained, in (name, value) rows.
 
     Args:
-        trajectory: a trajectory.
+        trajectory: a trajectory, or the measures that `train(keep=…)` gives.
 
     Returns:
         The rows, as text.
 
     Raises:
-        ValueError: the Dataset is not a trajectory.
+        ValueError: the Dataset is neither.
 
     """
-    schema.check(trajectory, call="describe(trajectory)")
-    sizes, attrs, lead = trajectory.sizes, trajectory.attrs, schema.leading(trajectory)
+    measured = trajectory.attrs.get("schema") == schema.MEASURES
+    rows = _of_measures(trajectory) if measured else _of_trajectory(trajectory)
+    attrs, lead = trajectory.attrs, schema.leading(trajectory)
     specs = json.loads(attrs.get("spec", "[]"))
     first = specs[0] if isinstance(specs, list) and specs else specs or {}
-    rows = [
-        ("features, n", str(sizes["feature"])),
-        ("hidden dimension, m", str(sizes["hidden"])),
-        ("kinds of set", _counted(_sets(trajectory))),
-        ("density of a feature", _range(trajectory["density"].values)),
-        ("importance", _range(trajectory["importance"].values)),
-        ("runs", " × ".join(str(sizes[dim]) for dim in (*lead, "seed") if dim in sizes)),
-        ("steps", f"{int(trajectory['step'][-1]):,}, of which {sizes['step']} recorded"),
-    ]
-    if "time" in trajectory.coords:
-        rows.append(("time at the end", _range(trajectory["time"].isel(step=-1).values)))
-    if "converged_at" in trajectory and (at := trajectory["converged_at"].values)[at >= 0].size:
-        rows.append(("steps to convergence", _range(at[at >= 0])))
     rows += [
         (key, ", ".join(f"{name} {value}" for name, value in first[key].items() if value is not None))
         for key in ("training",)
@@ -61,6 +49,42 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
         if key in attrs
     ]
     return rows
+
+
+def _of_trajectory(trajectory: xr.Dataset) -> list[tuple[str, str]]:
+    schema.check(trajectory, call="describe(trajectory)")
+    sizes = trajectory.sizes
+    rows = [
+        ("features, n", str(sizes["feature"])),
+        ("hidden dimension, m", str(sizes["hidden"])),
+        ("kinds of set", _counted(_sets(trajectory))),
+        ("density of a feature", _range(trajectory["density"].values)),
+        ("importance", _range(trajectory["importance"].values)),
+        ("runs", _runs(trajectory)),
+        ("steps", f"{int(trajectory['step'][-1]):,}, of which {sizes['step']} recorded"),
+    ]
+    if "time" in trajectory.coords:
+        rows.append(("time at the end", _range(trajectory["time"].isel(step=-1).values)))
+    if "converged_at" in trajectory and (at := trajectory["converged_at"].values)[at >= 0].size:
+        rows.append(("steps to convergence", _range(at[at >= 0])))
+    return rows
+
+
+def _of_measures(measures: xr.Dataset) -> list[tuple[str, str]]:
+    """What was measured of each run, and how runs ended."""
+    schema.check_stored(measures, call="describe(measures)")
+    rows = [("runs, of which measures were kept", _runs(measures))]
+    run = {*schema.leading(measures), "seed"}
+    for name, each in measures.data_vars.items():
+        if name not in schema.FIELDS or name in ("weights", "bias", "loss"):
+            sizes = ", ".join(f"{dim}={size}" for dim, size in each.sizes.items() if dim not in run)
+            kind = "text" if each.dtype.kind in "OU" else each.dtype.name
+            rows.append((f"measure: {name}", f"{kind}{sizes and f' ({sizes})'} for each run"))
+    return [*rows, ("how the runs ended", _counted(np.ravel(measures["result"].values).tolist()))]
+
+
+def _runs(dataset: xr.Dataset) -> str:
+    return " × ".join(str(dataset.sizes[dim]) for dim in (*schema.leading(dataset), "seed") if dim in dataset.sizes)
 
 
 def last_snapshots(trajectory: xr.Dataset) -> xr.Dataset:

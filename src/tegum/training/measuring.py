@@ -180,14 +180,15 @@ class _Kept:
 
     def dataset(self, engine: str, threads: int, seconds: float) -> xr.Dataset:
         """The measures of all runs; those not reached have the result "interrupted" and no values."""
-        variables = {name: (self.like[name].dims, values, self.like[name].attrs) for name, values in self._filled()}
+        variables = {
+            name: (self.like[name].dims, values.reshape(*self.outer, *values.shape[1:]), self.like[name].attrs)
+            for name, values in self._filled()
+        }
         for name in () if variables else ("result", "diverged_at"):
-            variables[name] = (), np.full(self.reached.shape, _ENDS[name]), schema.FIELDS[name].attrs
+            none = np.full((*self.outer, self.reached.shape[1]), _ENDS[name])
+            variables[name] = (), none, schema.FIELDS[name].attrs
         return schema.measures(
-            {
-                name: (dims, values.reshape(*self.outer, *values.shape[1:]), attrs)
-                for name, (dims, values, attrs) in variables.items()
-            },
+            variables,
             coords=self._all_coordinates(),
             seed=np.array(self.specs[0].runs),
             specs=self.differences,
