@@ -226,7 +226,7 @@ def test_what_cannot_be_joined_is_refused(keep, sentence):
     [
         (
             {"half": lambda weights: weights.isel(step=[0]), "last": lambda weights: weights.isel(step=[2])},
-            r"train\(keep=\{'last': …\}\): its coordinate step differs from that of the measure 'half'; drop it",
+            r"train\(keep=\{'last': …\}\): its coordinate step differs from that of the measure 'half'; rename the dim",
         ),
         (
             {"half": lambda weights: weights.isel(step=[0]), "all": lambda weights: weights},

@@ -165,8 +165,8 @@ class _Kept:
                 if not known.equals(variable):
                     whom = f"that of the measure {owner!r}" if owner != name else "that for other runs of the same Spec"
                     raise ValueError(
-                        f"train(keep={{{name!r}: …}}): its coordinate {key} differs from {whom}; drop it, as "
-                        f"drop_vars({key!r}) does, or rename it"
+                        f"train(keep={{{name!r}: …}}): its coordinate {key} differs from {whom}; "
+                        f"{'rename the dimension' if key in variable.dims else 'drop or rename it'}"
                     )
                 if first:
                     self.coords.setdefault(key, variable)
