@@ -13,6 +13,10 @@ matplotlib.use("agg")
 LONG = {
     "core/compiled/test_tiles.py",
     "tests/core/test_arguments.py",
+    "tests/experiments/test_redrawing.py",
+    "tests/test_examples.py",
+    "tests/test_screens.py",
+    "tests/training/test_measuring.py",
     "training/flow/test_engine.py",
     "training/sampled/test_vector_units.py",
 }
@@ -31,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow"):
             continue
-        if "run_quick" in getattr(item, "fixturenames", ()) or "/".join(item.path.parts[-3:]) in LONG:
+        if "run_quick" in getattr(item, "fixturenames", ()) or item.path.as_posix().endswith(tuple(LONG)):
             item.add_marker("quick_form")
         elif "recovery" in item.path.parts:
             item.add_marker("recovery")

@@ -14,9 +14,6 @@ import pytest
 
 import tegum as tg
 
-# Together they take as long as a quick form.
-pytestmark = pytest.mark.quick_form
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 MOST_LINES = 12
