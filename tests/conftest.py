@@ -11,13 +11,17 @@ matplotlib.use("agg")
 
 
 LONG = {
+    "analysis/dynamics/test_matches.py",
     "core/compiled/test_tiles.py",
+    "figures/test_plots.py",
     "tests/core/test_arguments.py",
     "tests/experiments/test_redrawing.py",
     "tests/test_examples.py",
     "tests/test_screens.py",
+    "tests/training/test_grid.py",
     "tests/training/test_measuring.py",
     "training/flow/test_engine.py",
+    "training/sampled/test_jax_engine.py",
     "training/sampled/test_vector_units.py",
 }
 """Files that would take too much of the time for the README's tests, and run with the quick forms."""
