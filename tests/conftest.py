@@ -12,6 +12,7 @@ matplotlib.use("agg")
 
 LONG = {
     "analysis/dynamics/test_matches.py",
+    "core/compiled/test_compile.py",
     "core/compiled/test_tiles.py",
     "figures/test_plots.py",
     "tests/core/test_arguments.py",
@@ -21,6 +22,7 @@ LONG = {
     "tests/training/test_grid.py",
     "tests/training/test_measuring.py",
     "training/flow/test_engine.py",
+    "training/flow/test_finite.py",
     "training/sampled/test_jax_engine.py",
     "training/sampled/test_vector_units.py",
 }
