@@ -305,7 +305,7 @@ def test_an_interrupted_training_holds_measures(at):
     assert found.result.values.tolist() == [["completed" if at else "interrupted"] * 4, ["interrupted"] * 4]
     assert (found.diverged_at == -1).all()
     assert raised.value.__notes__ == [
-        f"the measures of {4 * at} of 8 runs are in the attribute `run` of this exception, and on no disk"
+        f"the measures of {4 * at} of 8 runs are in the attribute `run` of this exception; they are not on disk"
     ]
 
 

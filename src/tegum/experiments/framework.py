@@ -69,8 +69,8 @@ class Criterion:
     title: str = ""
     """The text in a few plain words (at most 40 letters fit), for the first screen; by default the text itself."""
     measure: str | None = None
-    """The key of the measure that decides it. Of several, it is the one that is nearest to failing or furthest beyond;
-    None if no number decides."""
+    """The key of the measure that decides it; of several, the one that comes closest to failing, or fails by most. None
+    if no number decides."""
     needs: str = ""
     """What the interval of the measure has to exceed, such as "50 %", if that is not its null."""
 

@@ -232,8 +232,8 @@ def train(
             as that of `tg.dimensionality` names the weights. It returns a DataArray with the dimension `seed`, or one
             number for each run, and must measure each run by itself. Coordinates without a dimension, and those along
             `seed`, are not kept. With `out` the measures are saved at the end, and only then: after Ctrl-C or an
-            error those of the runs done are in the attribute `run` of the exception, where runs that were not
-            reached have the result "interrupted" and NaN, and on no disk; there is nothing to resume.
+            error those of the runs done are only in the attribute `run` of the exception, where runs that were not
+            reached have the result "interrupted" and NaN; there is nothing to resume.
 
     Returns:
         The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step), result

@@ -353,7 +353,7 @@ def _with_what_was_measured(
     vars(ended)["run"] = run
     ended.add_note(
         f"the measures of {kept.reached.sum():,} of {kept.reached.size:,} runs are in the attribute `run` of this "
-        "exception, and on no disk"
+        "exception; they are not on disk"
     )
     return ended
 

@@ -16,7 +16,8 @@ digons)", three an octahedron, five a "5-orthoplex (5 digons)".
 On request a factor without a strict name has that of the nearest shape with as many vectors: "deformed pentagon". Its
 deformation is the largest difference of a cosine from that of the shape, in the best matching of features with vectors.
 A factor is a deformed shape as long as every cosine is nearer to its own ideal than to any other of the shape, or to
-that of collapsed features: by less than half the smallest gap between 1 and the different cosines of the shape. Norms
+that of collapsed features: by less than half the smallest gap between 1 and the different cosines of the shape. It is
+none if less would make it fall apart into orthogonal factors, or if it needs more dimensions than the shape has. Norms
 do not count, so that features on their way in or out have a place.
 """
 
@@ -49,7 +50,7 @@ COMPARABLE_NORMS = 0.7
 """Norms are comparable if the shortest is at least this fraction of the longest (1/√2 still is)."""
 
 FLAT = 0.2
-"""A deformed shape may leave its own dimensions by at most this part of its largest squared singular value."""
+"""A singular value counts as a dimension of a deformed shape if its square is above this part of the largest one's."""
 
 DIVERGED = "diverged"
 """The name of a matrix with an entry that is not finite."""
@@ -474,14 +475,14 @@ def _nearest(
     if _UNNAMED not in name:
         return name, ideal, float(least)
     gap = np.diff(np.unique(np.append(ideals[found].round(9), 1.0))).min(initial=2.0)
-    # What is nearer to falling apart, or does not lie in so few dimensions, is not a deformed shape but something else.
+    # Two nearly orthogonal features are no digon, and what fills more dimensions than the shape has is not that shape.
     if least >= min(gap / 2, _weakest_link(cosines)) or max(sizes) > 1 or _rank(rows, FLAT) > shape.dimension:
         return name, ideal, None
     return f"deformed {shape.name}", shape.dimensionality, float(least)
 
 
 def _weakest_link(cosines: np.ndarray) -> float:
-    """How large a cosine must be made zero, at least, for the factor to fall apart into orthogonal ones."""
+    """The largest cosine that must become zero to split the factor into orthogonal ones, where that takes least."""
     from scipy.sparse.csgraph import minimum_spanning_tree
 
     strengths = np.abs(cosines)

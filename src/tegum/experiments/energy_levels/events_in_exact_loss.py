@@ -367,7 +367,10 @@ def _passages(
     ]
     rates = _growths(spec, [way for way in ways if way is not None])
     times = _half_dropped(
-        spec, flows, ways, [(look.point.loss + end.loss) / 2 for look, end in zip(looks, after, strict=False)]
+        spec,
+        flows,
+        ways,
+        [(look.point.loss + end.loss) / 2 for look, end in zip(looks[: len(drops)], after, strict=True)],
     )
     found = []
     for at, (drop, look, end, way) in enumerate(zip(drops, looks[: len(drops)], after, ways, strict=True)):
@@ -421,7 +424,9 @@ def _half_dropped(
     found = {}
     for number, (at, start) in enumerate(before.items()):
         way, time = ways[at], crossing(closer.time, closer.loss[number], halves[at])
-        if way is not None and np.isfinite(time):
+        if way is not None:
+            # It ends below, but for the error of its steps.
+            time = time if np.isfinite(time) else float(closer.time[-1])
             far = float(between(closer.time, way.along(closer.thetas[number]))(time))
             found[at] = float(flows.time[start]) + time, far
     return found
