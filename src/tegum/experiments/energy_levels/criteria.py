@@ -87,7 +87,7 @@ def answer(ensemble: Ensemble, measured: Mapping[str, Measure]) -> str:
     if ensemble.meeting is not None:
         alone = sum(not hit for hit in ensemble.meeting.hits)
     return (
-        f"In {len(jumping)} of {len(ensemble.seeds)} runs features jump late in training: {paired} of "
+        f"In {len(jumping)} of {len(ensemble.seeds)} runs features jump late: {paired} of "
         f"{len(ensemble.events)} times an absent one rises to half a dimension, as the opposite of one that was alone. "
         f"{said(inside)} of the late fall of the loss happens during jumps{chance}; {alone} of {len(ensemble.found)} "
         f"drops come without one. {swapping}."
