@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _MOST_NAMES = 12
 """The most categories that have colours of their own."""
 
-_MOST_TICKS = 6
-"""Up to this many values of a parameter are all labelled."""
+_MOST_TICKS, _LONGEST_TICK = 6, 6
+"""Up to this many values of a parameter are all labelled, if none of them has more letters."""
 
 _LABEL_WIDTH = 34
 """The most letters of a line beside the colour bar, which is as high as the map."""
@@ -197,8 +197,9 @@ def _scale(place: Axes, axis: str, values: np.ndarray, name: str) -> np.ndarray:
     set_label(f"{name} (log scale)" if geometric else name)
     if geometric:
         log_ticks(place, axis, values)
-    if len(values) <= _MOST_TICKS:
-        set_ticks(values, [shown(value) for value in values])
+    labels = [shown(value) for value in values]
+    if len(values) <= _MOST_TICKS and max(map(len, labels)) <= _LONGEST_TICK:
+        set_ticks(values, labels)
     elif not geometric:
         getattr(place, f"{axis}axis").set_major_locator(_few())
     return np.exp(_edges(np.log(values))) if geometric else _edges(values.astype(float))
