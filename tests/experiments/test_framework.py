@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import tegum as tg
-from tegum import experiments
+from tegum import experiments, screens
 from tegum.experiments.framework import Criterion, Experiment, Findings, Summary, verdict
 from tegum.experiments.reporting import Measure, by_key, weakest
 from tegum.experiments.varied import ANY
@@ -236,6 +237,18 @@ def test_the_summary_tells_everything(result):
     assert 0 < told["wall_time_s"] < 600
     assert told["files"] == FILES
     assert told["caption"] == "Nothing to see."
+
+
+def test_an_answer_that_utf_8_cannot_write_costs_no_result(tmp_path, capsys):
+    class Odd(Tiny):
+        def analyse(self, runs):
+            return dataclasses.replace(super().analyse(runs), answer="half a letter: \udc80")
+
+    Odd().run(tmp_path, size="quick")
+    again = Summary.read(tmp_path)
+    assert again.answer == "half a letter: \udc80"
+    screens.screen(again)
+    assert r"half a letter: \udc80" in capsys.readouterr().out
 
 
 def test_changes_reach_the_spec(tmp_path):

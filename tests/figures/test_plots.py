@@ -248,6 +248,24 @@ def test_a_phase_diagram_takes_seeds_steps_specs_and_datasets(grid):
         (lambda run, _: tg.plot.phase(run, "los"), "did you mean 'loss'|loss"),
         (lambda run, _: tg.plot.phase(run), "must differ in two values"),
         (lambda *_: tg.plot.phase(np.eye(2)), "data must be a Dataset or a DataArray|DataArray"),
+        (lambda run, _: tg.plot.embeddings(run.isel(seed=slice(0))), "there must be at least one seed"),
+        (lambda *_: tg.plot.embeddings(np.zeros((2, 0))), "there must be at least one hidden"),
+        (lambda run, _: tg.plot.loss(run.isel(step=slice(0))), "there must be at least one step"),
+        (lambda run, _: tg.plot.loss(run * 1j), r"losses of complex128\): they must be real numbers"),
+        (lambda run, _: tg.plot.loss(-run, y_scale="log"), "no loss is positive"),
+        (lambda run, _: tg.plot.loss(run.isel(step=[0]), x_scale="log"), "no step is positive"),
+        (lambda run, _: tg.plot.gram(run.isel(spec=0, seed=0).astype(str)), "they must be real numbers"),
+        (lambda run, _: tg.plot.dimensionality(run.isel(spec=0, seed=0), events=3), r"events=3\): events must be True"),
+        (lambda run, _: tg.plot.dimensionality(run.isel(spec=0, seed=0, step=[0]), x_scale="log"), "no step is"),
+        (lambda run, _: tg.plot.polytopes(run * np.nan), "every run has diverged"),
+        (lambda _, grid: tg.plot.phase(grid.isel(density=slice(0))), "there must be at least one density"),
+        (lambda _, grid: tg.plot.phase(grid, limits=[1.0, 2.0, 3.0]), "limits must be two numbers"),
+        (lambda _, grid: tg.plot.phase(grid, limits=[2.0, 1.0]), "the smaller one first"),
+        (lambda _, grid: tg.plot.phase(grid, contours=[2.0, 1.0]), "in ascending order"),
+        (lambda _, grid: tg.plot.phase(grid[:1], contours=[2.0]), "at least 2 × 2"),
+        (lambda _, grid: tg.plot.phase(grid, colours={"a": "red"}), "must be a colour map"),
+        (lambda _, grid: tg.plot.phase(grid > 5, colours="viridis"), "must be a mapping from names to colours"),
+        (lambda _, grid: tg.plot.phase(grid > 5, limits=[0.0, 1.0]), "limits must be None, as names have no order"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_a_sentence(call, sentence, run, grid):
@@ -256,6 +274,24 @@ def test_what_cannot_be_drawn_is_refused_in_a_sentence(call, sentence, run, grid
     with pytest.raises(ValueError, match=sentence) as refused:
         call(run, grid)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("projection", ["polar", "mollweide", "3d"])
+@pytest.mark.parametrize("name", ALL)
+def test_axes_with_a_projection_are_refused(name, projection, run, grid):
+    ax = plt.figure().add_subplot(projection=projection)
+    with pytest.raises(ValueError, match=rf"\(ax with the projection '{projection}'\): ax must be Axes without"):
+        plot(name, run, grid, ax=ax)
+
+
+def test_no_figure_is_left_open_by_a_call_that_fails_while_drawing(run, tmp_path):
+    with pytest.raises(ValueError, match="at most 12 have colours"):
+        tg.plot.phase(xr.DataArray(np.arange(16).reshape(4, 4).astype(str), dims=("a", "b")))
+    sheet = tmp_path / "broken.mplstyle"
+    sheet.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"broken\.mplstyle'\): style must be a style of matplotlib's"):
+        tg.plot.loss(run, style=str(sheet))
+    assert plt.get_fignums() == []
 
 
 def test_cells_lie_at_their_values_in_whatever_order_these_are():

@@ -518,7 +518,8 @@ class Experiment(abc.ABC, Generic[Shown]):
                 answer=findings.answer,
             )
             text = json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
-            folder.publish(f"{text}\n".encode())
+            # Half a surrogate pair in an answer or a caption, which UTF-8 does not have, must not cost the result.
+            folder.publish(f"{text}\n".encode(errors="backslashreplace"))
         return summary
 
     def _files(self, names: Iterable[str]) -> tuple[str, ...]:

@@ -28,19 +28,27 @@ def drawing_on(ax: Axes | None, style: str | None, size: tuple[float, float], ca
         call: the beginning of every error message.
 
     Raises:
-        ValueError: matplotlib has no such style, or `ax` is none of matplotlib's Axes.
+        ValueError: matplotlib has no such style, or `ax` is none of matplotlib's Axes with straight axes.
 
     """
     if ax is not None and not hasattr(ax, "transAxes"):
         raise ValueError(f"{call}(ax={type(ax).__name__}): ax must be matplotlib Axes, or None for a new figure")
+    if ax is not None and ax.name != "rectilinear":
+        raise ValueError(f"{call}(ax with the projection {ax.name!r}): ax must be Axes without a projection")
     with _styled(style, call):
-        if ax is None:
-            look.matplotlib()
-            # Only here, so that no other figure of the program asks for a display.
-            from matplotlib import pyplot
+        if ax is not None:
+            yield ax
+            return
+        look.matplotlib()
+        # Only here, so that no other figure of the program asks for a display.
+        from matplotlib import pyplot
 
-            ax = pyplot.subplots(figsize=size, layout="constrained")[1]
-        yield ax
+        figure, fresh = pyplot.subplots(figsize=size, layout="constrained")
+        try:
+            yield fresh
+        except BaseException:
+            pyplot.close(figure)
+            raise
 
 
 @contextmanager
@@ -48,7 +56,7 @@ def _styled(style: str | None, call: str) -> Iterator[None]:
     context = look.styled(style)
     try:
         context.__enter__()
-    except OSError:
+    except (OSError, UnicodeError):
         rule = "style must be a style of matplotlib's, the path of a style sheet, or None for your own settings"
         raise ValueError(f"{call}(style={style!r}): {rule}") from None
     try:
@@ -70,7 +78,7 @@ def variable(call: str, given: Any, name: str, dims: Sequence[str]) -> xr.DataAr
     A plain array becomes a DataArray whose last axes are these dims.
 
     Raises:
-        ValueError: the variable is missing, or lacks a dim.
+        ValueError: the variable is missing, lacks a dim, is empty, or does not hold real numbers.
 
     """
     import xarray as xr
@@ -87,9 +95,18 @@ def variable(call: str, given: Any, name: str, dims: Sequence[str]) -> xr.DataAr
         given = xr.DataArray(values, dims=(*lead, *dims))
     if missing := [dim for dim in dims if dim not in given.dims]:
         raise ValueError(f"{call}({name} with dims {given.dims}): it must have the dim {missing[0]!r}")
+    check_numbers(call, given, name)
     if "step" in given.dims and "step" not in dims:
         given = given.isel(step=-1)
     return given.transpose(..., *dims)
+
+
+def check_numbers(call: str, array: xr.DataArray, name: str) -> None:
+    """Refuse an array that is empty, or holds anything but real numbers."""
+    if empty := [dim for dim in array.dims if not array.sizes[dim]]:
+        raise ValueError(f"{call}({name} of shape {array.shape}): there must be at least one {empty[0]}")
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{call}({name} of {array.dtype}): they must be real numbers")
 
 
 def cells(array: xr.DataArray, dims: Sequence[str]) -> tuple[Shaped[np.ndarray, "cell ..."], list[str]]:

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 
 from tegum.analysis.geometry.polytopes import LEVELS
 from tegum.core.arguments import refusing
+from tegum.core.description import short
 from tegum.figures import style as look
-from tegum.figures.plots.axes import cells, drawing_on, inches_of
+from tegum.figures.plots.axes import cells, check_numbers, drawing_on, inches_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,7 +55,7 @@ def dimensionality(
         The Axes.
 
     Raises:
-        ValueError: these are several runs or have no steps, or the scale is unknown.
+        ValueError: these are several runs or have no steps, the scale is unknown, or `events` holds something else.
 
     Example:
         >>> import numpy as np
@@ -77,7 +78,9 @@ def dimensionality(
             late_jumps(find_jumps(values.expand_dims("seed")), int(values["step"].values[-1]))
         )
     else:
-        marked = list(events or ())
+        marked = _events(call, events)
+    if x_scale == "log" and not (values["step"] > 0).any():
+        raise ValueError(f"{call}(x_scale='log'): no step is positive, and so none has a logarithm")
     with drawing_on(ax, style, (6.4, 3.0), call) as place:
         mark_bands((place,), marked)
         _number(place, marked)
@@ -88,6 +91,19 @@ def dimensionality(
     return place
 
 
+def _events(call: str, events: Any) -> list[Event]:
+    if events is False or events is None:
+        return []
+    try:
+        marked = list(events)
+    except TypeError:
+        marked = [events]
+    if all(hasattr(each, name) for each in marked for name in ("start", "end", "jumps")):
+        return marked
+    rule = "events must be True or False, or a list of events, as tg.group_jumps gives them"
+    raise ValueError(f"{call}(events={short(events)}): {rule}")
+
+
 def _measured(call: str, run: xr.Dataset | xr.DataArray) -> xr.DataArray:
     """The dimensionality of one run, with the dims (step, feature) and their coordinates."""
     from tegum.analysis.geometry.measures import dimensionality as measure
@@ -95,6 +111,7 @@ def _measured(call: str, run: xr.Dataset | xr.DataArray) -> xr.DataArray:
     array = run["weights"] if "weights" in getattr(run, "data_vars", ()) else run
     if not hasattr(array, "to_dataset") or "step" not in array.dims or "feature" not in array.dims:
         raise ValueError(f"{call}(run): it must be a trajectory of one run, or dimensionalities (step, feature)")
+    check_numbers(call, array, "run")
     values: xr.DataArray = measure(array) if "hidden" in array.dims else array  # type: ignore[assignment]
     stack, _ = cells(values, ("step", "feature"))
     if len(stack) != 1:

@@ -57,7 +57,9 @@ def gram(
     number = per_feature(array, "set")
     if by_set and number is None:
         raise ValueError(f"{call}(by_set=True): the run does not say to which set each feature belongs")
-    products = stack[0].astype(float) @ stack[0].astype(float).T
+    W = stack[0].astype(float)
+    with np.errstate(invalid="ignore"):  # a run that has diverged: its cells stay empty
+        products = W @ W.T
     most = float(np.abs(products[np.isfinite(products)]).max(initial=0.0)) if limit is None else limit
     if not most > 0:
         most = 1.0

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from tegum.core.arguments import refusing
 from tegum.figures import style as look
-from tegum.figures.plots.axes import cells, drawing_on, plain_decades
+from tegum.figures.plots.axes import cells, check_numbers, drawing_on, plain_decades
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +49,7 @@ def loss(
         The Axes.
 
     Raises:
-        ValueError: there is no loss, or a scale is unknown; or as for `tg.population_loss_along`.
+        ValueError: there is no loss, a scale is unknown, or nothing has a logarithm; or as for `tg.population_loss_along`.
 
     Example:
         >>> import tegum as tg
@@ -71,6 +71,10 @@ def loss(
     flow = "time" in data.coords
     over = (data["time"] if flow else _steps(values)).broadcast_like(given)
     times, _ = cells(over, ("seed", "step"))
+    for name, scale, drawn in (("x_scale", x_scale, times[0, 0]), ("y_scale", y_scale, groups)):
+        if scale == "log" and not (drawn > 0).any():
+            what = "step" if name == "x_scale" else "loss"
+            raise ValueError(f"{call}({name}='log'): no {what} is positive, and so none has a logarithm")
     with drawing_on(ax, style, (4.4, 3.0), call) as place:
         _draw(place, groups, times, names if labels else [""] * len(names))
         finite = groups[np.isfinite(groups)]
@@ -100,6 +104,7 @@ def _losses(call: str, data: Any, *, exact: bool) -> xr.DataArray:
     values = data["loss"] if "loss" in held else data
     if not hasattr(values, "to_dataset") or "step" not in values.dims:
         raise ValueError(f"{call}(run): it must be a trajectory, or losses with the dim 'step'")
+    check_numbers(call, values, "losses")
     return values
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tegum.core.arguments import refusing
+from tegum.core.description import short
 from tegum.data.schema import SPEC
 from tegum.figures import style as look
-from tegum.figures.plots.axes import drawing_on, is_geometric, log_ticks, name_of, shown
+from tegum.figures.plots.axes import check_numbers, drawing_on, is_geometric, log_ticks, name_of, shown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,6 +25,9 @@ _MOST_NAMES = 12
 
 _MOST_TICKS, _LONGEST_TICK = 6, 6
 """Up to this many values of a parameter are all labelled, if none of them has more letters."""
+
+_NAMES = "OUSTb"
+"""The kinds of dtype that are drawn as names; others are numbers."""
 
 _LABEL_WIDTH = 34
 """The most letters of a line beside the colour bar, which is as high as the map."""
@@ -68,7 +72,8 @@ def phase(
         The Axes.
 
     Raises:
-        ValueError: the measure is not there, does not vary over exactly these two parameters, or has too many names.
+        ValueError: the measure is not there, does not vary over exactly these two parameters, or has too many names;
+            or an option does not fit what is drawn.
 
     Example:
         >>> import numpy as np
@@ -85,16 +90,18 @@ def phase(
     array, names = _over_two(call, _chosen(call, data, measure), x, y)
     array = _in_order(call, array, names)
     values, across, up = array.values, array[names[0]].values, array[names[1]].values
+    named = values.dtype.kind in _NAMES
+    _check(call, values.shape, limits, contours, colours, named=named)
     described = _LOSS if array.name == "loss" else str(array.attrs.get("long_name") or array.name or "")
     shown_as = textwrap.fill(label or described, _LABEL_WIDTH)
     with drawing_on(ax, style, (4.0, 2.9), call) as place:
         at_x, at_y = _scale(place, "x", across, name_of(names[0])), _scale(place, "y", up, name_of(names[1]))
         options: dict[str, Any] = {"shading": "flat", "rasterized": True}
-        if values.dtype.kind in "OUSTb":
+        if named:
             _draw_names(place, (at_x, at_y), values, shown_as, colours, options)
         else:
             given = np.asarray(values, float)
-            low, high = limits or (None, None)
+            low, high = (None, None) if limits is None else limits
             picture = place.pcolormesh(at_x, at_y, given.T, cmap=colours, vmin=low, vmax=high, **options)
             if contours is not None:
                 place.contour(across, up, given.T, levels=contours, colors=[look.ink()], linestyles=":", linewidths=1.2)
@@ -119,7 +126,40 @@ def _chosen(call: str, data: Any, measure: str | None) -> xr.DataArray:
         array = data
     else:
         raise ValueError(f"{call}(data={type(data).__name__}): data must be a Dataset or a DataArray")
+    if array.dtype.kind not in _NAMES or not array.size:
+        check_numbers(call, array, str(array.name or "data"))
     return array.isel(step=-1) if "step" in array.dims else array
+
+
+def _check(
+    call: str,
+    shape: tuple[int, ...],
+    limits: Sequence[float] | None,
+    contours: Sequence[float] | None,
+    colours: Any,
+    *,
+    named: bool,
+) -> None:
+    """Refuse options that do not fit what is drawn."""
+    from matplotlib import colormaps
+    from matplotlib.colors import Colormap, is_color_like
+
+    for option, given in (("limits", limits), ("contours", contours)):
+        if given is not None and named:
+            raise ValueError(f"{call}({option}={given!r}): {option} must be None, as names have no order")
+    if limits is not None and (len(limits) != 2 or not limits[0] < limits[1]):
+        raise ValueError(f"{call}(limits={limits!r}): limits must be two numbers, the smaller one first")
+    if contours is not None and (not np.all(np.diff(contours) > 0) or min(shape) < 2):
+        rule = "contours must be numbers in ascending order" if min(shape) > 1 else "they take a grid of at least 2 × 2"
+        raise ValueError(f"{call}(contours={contours!r}): {rule}")
+    if colours is None:
+        return
+    if not named and not (isinstance(colours, Colormap) or (isinstance(colours, str) and colours in colormaps)):
+        rule = "colours must be a colour map of matplotlib's, or the name of one"
+        raise ValueError(f"{call}(colours={short(colours)}): {rule}")
+    if named and not (isinstance(colours, Mapping) and all(map(is_color_like, colours.values()))):
+        rule = "colours must be a mapping from names to colours of matplotlib's"
+        raise ValueError(f"{call}(colours={short(colours)}): {rule}")
 
 
 def _over_two(call: str, array: xr.DataArray, x: str | None, y: str | None) -> tuple[xr.DataArray, tuple[str, str]]:

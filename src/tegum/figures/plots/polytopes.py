@@ -50,7 +50,7 @@ def polytopes(
         The Axes.
 
     Raises:
-        ValueError: there are no weights, or there is no such coordinate; or as for `tg.name_polytope`.
+        ValueError: there are no weights, all runs diverged, or there is no such coordinate; or as for `tg.name_polytope`.
 
     Example:
         Two features that are antipodal, and two that are absent.
@@ -69,6 +69,8 @@ def polytopes(
         raise ValueError(f"{call}(most={most!r}): most must be at least 1")
     array = variable(call, run, "weights", ("feature", "hidden"))
     counts = counted(call, array, of, over)
+    if not any(counts.values()):
+        raise ValueError(f"{call}(run): every run has diverged, and there is nothing to count")
     with drawing_on(ax, style, (max(2.6, 1.9 + 0.35 * len(counts)), 2.7), call) as place:
         _draw(place, counts, most)
         name = over or _differing(array)
