@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
+import tegum as tg
 from tegum import cli, experiments, screens
 from tegum.core.limits import duration
 from tegum.experiments.framework import Criterion, Summary
@@ -37,8 +39,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("results")
     for name, summary in STORED.items():
         (place / name).mkdir()
-        (place / name / "summary.json").write_text(json.dumps(summary))
+        specs = {key: as_json(each) for key, each in experiments.get(name).trainings("quick").items()}
+        (place / name / "summary.json").write_text(json.dumps(summary | {"spec": specs}))
     return place
+
+
+def as_json(specs: tg.Spec | list[tg.Spec]) -> Any:
+    return specs.to_json() if isinstance(specs, tg.Spec) else [each.to_json() for each in specs]
 
 
 def printed(place: Path, encoding: str) -> dict[str, list[str]]:

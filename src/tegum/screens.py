@@ -162,7 +162,36 @@ def _head(console: Console, result: Summary, width: int, *, most: int | None) ->
         *_labelled(console, "Claim", result.claim, width, most),
         verdict,
         *_labelled(console, "Found", result.answer, width, most),
+        *_labelled(console, "Trained", _trained(result), width, 1),
     ]
+
+
+def _trained(result: Summary) -> str:
+    """How many models of which sizes were trained, and for how long; nothing if the summary does not say."""
+    from tegum.training.spec.methods import Sampled
+    from tegum.training.spec.spec import Spec
+
+    given = [one for each in result.spec.values() for one in (each if isinstance(each, list | tuple) else [each])]
+    try:
+        specs = [Spec.from_json(one) for one in given]
+    except ValueError:  # a summary of another version, perhaps, which may still be read
+        return ""
+    if not specs:
+        return ""
+    sizes = (
+        _range([spec.features.n for spec in specs], "feature"),
+        _range([spec.hidden for spec in specs], "dimension"),
+    )
+    steps = [spec.training.steps for spec in specs if isinstance(spec.training, Sampled)]
+    long = f", {_range(steps, 'step')}" if len(steps) == len(specs) else ""
+    return f"{_range([sum(spec.seeds for spec in specs)], 'model')}: {sizes[0]} in {sizes[1]}{long}"
+
+
+def _range(numbers: Sequence[int], unit: str) -> str:
+    """Numbers with their unit, as their least and their largest: "3 to 6 features"."""
+    least, most = min(numbers), max(numbers)
+    counted = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{counted} {unit}{'s' * (most != 1)}"
 
 
 def _tail(console: Console, result: Summary, width: int, *, hint: bool) -> list[Text]:

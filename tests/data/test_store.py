@@ -489,6 +489,9 @@ def test_what_is_no_store_is_refused(tmp_path):
     (tmp_path / "old" / ".zgroup").write_text("{}")
     with pytest.raises(ValueError, match="a zarr store of format 2"):
         store.load(tmp_path / "old")
+    (tmp_path / "trained.zarr").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"nothing at this path; did you mean '.*/trained\.zarr'\?$"):
+        store.load(tmp_path / "traind.zarr")
     xr.Dataset({"x": 1}).to_zarr(tmp_path / "other", consolidated=False, zarr_format=3)
     with pytest.raises(ValueError, match=r"a zarr store that tegum\.save did not write"):
         store.load(tmp_path / "other")

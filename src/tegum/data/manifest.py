@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tegum.core.inputs.files import obstacle
+from tegum.core.words import closest
 from tegum.data import schema
 from tegum.data.atomic import reading, set_aside
 
@@ -50,8 +51,8 @@ def read(root: Path, call: str) -> Files:
     found = obstacle(root, "folder")
     if found == "and there is none":
         old = set_aside(root)
-        hint = f"; an interrupted save that was to replace it left the former store at {str(old)!r}"
-        raise FileNotFoundError(f"{call}: there is nothing at this path{hint if old else ''}")
+        hint = f"; an interrupted save that was to replace it left the former store at {str(old)!r}" if old else ""
+        raise FileNotFoundError(f"{call}: there is nothing at this path{hint or _neighbour(root)}")
     if found == "and this is a file":
         raise ValueError(f"{call}: this is a file; a tegum store is a folder")
     if found:
@@ -70,6 +71,16 @@ def read(root: Path, call: str) -> Files:
     if text != _document(attributes.get("files")):
         raise ValueError(f"{call}: {damage(FILE, 'is not as it was saved')}")
     return {file: (size, digest) for file, (size, digest) in attributes["files"].items()}
+
+
+def _neighbour(root: Path) -> str:
+    """A question after something beside a path that is not there, whose name is nearly the same."""
+    try:
+        beside = [each.name for each in islice(root.parent.iterdir(), _MOST_ENTRIES) if each.is_dir()]
+    except OSError:
+        return ""
+    close = closest(root.name, beside)
+    return f"; did you mean {str(root.with_name(close))!r}?" if close else ""
 
 
 def other_version(call: str, name: Any, version: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tegum.analysis.dynamics.levels import LATE
 from tegum.experiments.energy_levels.findings import Ensemble
 from tegum.experiments.framework import Criterion
 from tegum.experiments.reporting import Measure, said, weakest
@@ -82,13 +83,13 @@ def answer(ensemble: Ensemble, measured: Mapping[str, Measure]) -> str:
         return f"In none of {len(ensemble.seeds)} runs does a feature jump late in training."
     inside = measured["late_decrease_inside_events"]
     chance = "" if inside.null is None else f" ({100 * inside.null:.2g} % by chance)"
-    swapping = f"{swaps} times two features swap places" if swaps else "No two features swap places"
+    swapping = f"{swaps} times two swap places" if swaps else "No two swap places"
     paired, alone = sum("completion" in event.kinds for event in ensemble.events), 0
     if ensemble.meeting is not None:
         alone = sum(not hit for hit in ensemble.meeting.hits)
     return (
-        f"In {len(jumping)} of {len(ensemble.seeds)} runs features jump late: {paired} of "
-        f"{len(ensemble.events)} times an absent one rises to half a dimension, as the opposite of one that was alone. "
+        f"In {len(jumping)} of {len(ensemble.seeds)} runs features jump late (after {100 * LATE:.0f} % of training): {paired} "
+        f"of {len(ensemble.events)} times an absent one rises to half a dimension, opposite a lone one. "
         f"{said(inside)} of the late fall of the loss happens during jumps{chance}; {alone} of {len(ensemble.found)} "
         f"drops come without one. {swapping}."
     )

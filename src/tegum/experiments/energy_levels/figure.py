@@ -34,9 +34,9 @@ def figure(
     drawn = run.isel(seed=0) if seed is None else run.sel(seed=seed)
     drops = [] if seed is None else ensemble.of(seed)
     rows = (
-        ("events with a\nloss drop", "late_events_with_drop_found_alone"),
-        ("loss drops with\nan event", "drops_found_alone_with_event"),
-        ("late decrease\ninside events", "late_decrease_inside_events"),
+        ("late jumps at which\nthe loss drops", "late_events_with_drop_found_alone"),
+        ("drops of the loss at\nwhich features jump", "drops_found_alone_with_event"),
+        ("late fall of the loss\nthat lies in jumps", "late_decrease_inside_events"),
     )
     shares = [
         Share(name, *(getattr(measured[key], part) for part in ("value", "low", "high", "null"))) for name, key in rows

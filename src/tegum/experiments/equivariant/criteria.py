@@ -60,7 +60,7 @@ def criteria(found: RotatedSolutions) -> tuple[Criterion, ...]:
             "pca_when_wide",
             f"From width {PCA_FROM_WIDTH:g} rad the best solution is PCA, made of the leading Fourier modes.",
             all(wide) and mode_difference(found) <= MODE_SHARE_TOLERANCE,
-            "Wide: PCA (shares of modes differ by)",
+            "Wide: PCA (difference in mode shares)",
             "wide.largest_difference_from_pca",
         ),
         Criterion(
@@ -68,7 +68,7 @@ def criteria(found: RotatedSolutions) -> tuple[Criterion, ...]:
             f"At m = 2 and widths from {POLYGON_WIDTHS[0]:g} to {POLYGON_WIDTHS[1]:g} rad it is a regular polygon of "
             "all orientations.",
             all(middle),
-            "Narrower: regular polygon (of one mode)",
+            "Narrower: polygon (share in one mode)",
             "polygons.least_share_of_one_mode",
         ),
         Criterion(
@@ -82,7 +82,7 @@ def criteria(found: RotatedSolutions) -> tuple[Criterion, ...]:
             "no_polygons_without_rotation",
             "With independent features no best solution is a regular polygon.",
             not any(s.polygon for s in found.null),
-            "Independent: no polygon (of one mode)",
+            "Independent: none (share in one mode)",
             "null.largest_share_of_one_mode",
         ),
         Criterion(

@@ -63,7 +63,7 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
                 panel.annotate("", (at, jump.after), xytext=(at, jump.before), arrowprops=arrow, zorder=3)
         ticks.append(place)
         start, end = (level.replace("elsewhere", "other") for level in kind)
-        names.append(f"{start}\n→ {end}\n{len(own)}")
+        names.append(f"{start}\n→ {end}\n{len(own)} jump{'s' * (len(own) != 1)}")
     panel.set_xlim(-0.6, max(len(order), 1) - 0.4)
     panel.set_ylim(-0.03, 0.82)
     panel.set_xticks(ticks, names)
