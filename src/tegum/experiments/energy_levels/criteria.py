@@ -88,8 +88,8 @@ def answer(ensemble: Ensemble, measured: Mapping[str, Measure]) -> str:
     if ensemble.meeting is not None:
         alone = sum(not hit for hit in ensemble.meeting.hits)
     return (
-        f"In {len(jumping)} of {len(ensemble.seeds)} runs features jump late (after {100 * LATE:.0f} % of training): {paired} "
-        f"of {len(ensemble.events)} times an absent one rises to half a dimension, opposite a lone one. "
+        f"In {len(jumping)} of {len(ensemble.seeds)} runs features jump late (after {100 * LATE:.0f} % of training): "
+        f"{paired} of {len(ensemble.events)} times an absent one rises to half a dimension, opposite a lone one. "
         f"{said(inside)} of the late fall of the loss happens during jumps{chance}; {alone} of {len(ensemble.found)} "
         f"drops come without one. {swapping}."
     )

@@ -108,7 +108,7 @@ def _measured(call: str, run: xr.Dataset | xr.DataArray) -> xr.DataArray:
     """The dimensionality of one run, with the dims (step, feature) and their coordinates."""
     from tegum.analysis.geometry.measures import dimensionality as measure
 
-    array = run["weights"] if "weights" in getattr(run, "data_vars", ()) else run
+    array: Any = run["weights"] if "weights" in getattr(run, "data_vars", ()) else run
     if not hasattr(array, "to_dataset") or "step" not in array.dims or "feature" not in array.dims:
         raise ValueError(f"{call}(run): it must be a trajectory of one run, or dimensionalities (step, feature)")
     check_numbers(call, array, "run")

@@ -49,7 +49,8 @@ def loss(
         The Axes.
 
     Raises:
-        ValueError: there is no loss, a scale is unknown, or nothing has a logarithm; or as for `tg.population_loss_along`.
+        ValueError: there is no loss, a scale is unknown, or nothing has a logarithm; or as for
+            `tg.population_loss_along`.
 
     Example:
         >>> import tegum as tg

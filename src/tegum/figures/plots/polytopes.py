@@ -50,7 +50,8 @@ def polytopes(
         The Axes.
 
     Raises:
-        ValueError: there are no weights, all runs diverged, or there is no such coordinate; or as for `tg.name_polytope`.
+        ValueError: there are no weights, all runs diverged, or there is no such coordinate; or as for
+            `tg.name_polytope`.
 
     Example:
         Two features that are antipodal, and two that are absent.
