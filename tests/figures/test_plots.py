@@ -127,6 +127,11 @@ def test_members_of_a_set_share_a_colour_and_a_scale_of_its_own_has_a_bar():
     assert lengths[1] / lengths[0] == pytest.approx(33, rel=0.6)
 
 
+def test_features_that_coincide_are_numbered_together():
+    ax = tg.plot.embeddings(np.vstack([PENTAGON, PENTAGON[:2], 0.1 * PENTAGON[:1]]))
+    assert sorted(text.get_text() for text in ax.texts if text.get_text()) == ["0,5", "1,6", "2", "3", "4"]
+
+
 def test_gram_is_centred_at_zero_and_divided_by_sets():
     W = xr.DataArray(np.diag([2.0, 1.0, 1.0]), dims=("feature", "hidden"), coords={"set": ("feature", [0, 0, 1])})
     ax = tg.plot.gram(W, by_set=True)

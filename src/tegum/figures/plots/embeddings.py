@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +27,9 @@ _CELL = 2.9
 
 _LABELLED = 12
 """Up to this many features are numbered, unless asked otherwise."""
+
+_APART = 0.12
+"""Features whose ends are nearer than this are numbered together, as their numbers would overlap."""
 
 _OPPOSITE = -0.9
 """Two features of different sets are antipodal if the cosine between them is at most this."""
@@ -219,14 +222,27 @@ def _draw(
             near = float(np.clip((depth[feature] + 1) / 2, 0, 1))
             size = 4.0 if flat else 3.2 + 2.6 * near
             place.plot(*at[feature], "o", color=colour, ms=size, mec=look.paper(), mew=0.5, zorder=3 + near)
-            length = float(np.linalg.norm(points[feature, :2]))
-            # Near the origin numbers would overlap.
-            if numbered and length > 0.2:
-                outside = middle + points[feature, :2] * (1 + 0.21 / length)
-                place.text(
-                    outside[0], outside[1], str(feature), ha="center", va="center", fontsize=look.small(), zorder=5
-                )
+    if numbered:
+        for (across, up), features in _numbers(points):
+            numbers = ",".join(map(str, features))
+            place.text(middle[0] + across, middle[1] + up, numbers, ha="center", va="center", fontsize=look.small(),
+                       zorder=5)  # fmt: skip
     place.plot(*middle, "+", color=look.muted(), ms=4, mew=0.7, zorder=1.8)
+
+
+def _numbers(
+    points: Float[np.ndarray, "feature axis"],
+) -> Iterator[tuple[tuple[float, float], list[int]]]:
+    """Where to write the numbers of which features: beyond their ends, and those of features that coincide together."""
+    lengths = np.linalg.norm(points[:, :2], axis=1)
+    # Near the origin numbers would overlap.
+    left = [feature for feature in range(len(points)) if lengths[feature] > 0.2]
+    while left:
+        first, end = left[0], points[left[0], :2]
+        near = [each for each in left if np.linalg.norm(points[each, :2] - end) < _APART]
+        left = [each for each in left if each not in near]
+        outside = end * (1 + (0.21 + 0.07 * (len(near) - 1)) / lengths[first])
+        yield (float(outside[0]), float(outside[1])), near
 
 
 def _join(
