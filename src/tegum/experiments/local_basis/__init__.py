@@ -99,7 +99,8 @@ class LocalBases(Experiment["LocalBasisFindings"]):
         from tegum.experiments.local_basis.measures import measures
 
         found = find(runs)
-        return Findings(tuple(measures(found)), criteria(found), caption(found), found, answer=answer(found))
+        judged = criteria(found)
+        return Findings(tuple(measures(found)), judged, caption(found), found, answer=answer(found, judged))
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[LocalBasisFindings]) -> tuple[Figure, ...]:  # noqa: ARG002 (it is in the findings)
         """Interference, read-out error and PCA over the size, number and density of sets."""

@@ -67,14 +67,17 @@ def worst(cells: Sequence[MeasuredCell], name: str, key: str) -> str | None:
     return None if cell is None else f"{cell.cell.key}.{key}"
 
 
-def answer(found: LocalBasisFindings) -> str:
+def answer(found: LocalBasisFindings, judged: Sequence[Criterion]) -> str:
     """What was found, in plain words."""
     if not found.reference:
         return ""
-    overlap = max(each.mean("ratio") for each in found.reference)
+    passed = {each.key: each.passed for each in judged}
+    overlaps = [each.mean("ratio") for each in found.reference]
     captured = [each.mean("local") for each in found.reference]
+    stored = "almost at right angles" if passed["almost_orthogonal"] else "at right angles until they are too many"
+    read = ", and can be read out by themselves" if passed["read_out_by_own_embeddings"] else ""
     return (
-        f"Features that are active together overlap at most {overlap:.2g} times as much as features of different sets: "
-        "they are stored almost at right angles, and can be read out by themselves. PCA on the samples in which a set "
+        f"Features that are active together overlap {min(overlaps):.2g} to {max(overlaps):.2g} times as much as "
+        f"features of different sets: they are stored {stored}{read}. PCA on the samples in which a set "
         f"is active captures {100 * min(captured):.0f} to {100 * max(captured):.0f} % of it."
     )
