@@ -57,11 +57,13 @@ def _hidden(axes: Any) -> set[int]:
     return hidden
 
 
-def complaints(figure: Figure) -> list[str]:
-    """Complaints about the texts of a figure, one a line; empty if there is nothing to complain about."""
-    # Twice, because the first time the layout may still change what ticks there are.
-    figure.canvas.draw()
-    figure.canvas.draw()
+def complaints(figure: Figure, draws: int = 2) -> list[str]:
+    """Complaints about the texts of a figure, one a line; empty if there is nothing to complain about.
+
+    It is drawn twice, because the first time the layout may still change what ticks there are.
+    """
+    for _ in range(draws):
+        figure.canvas.draw()
     page = figure.bbox
     found, boxes = [], []
     for text in shown_texts(figure):

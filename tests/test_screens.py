@@ -88,13 +88,13 @@ def test_every_experiment_fits_a_screen_with_all_that_decides(results, encoding)
 
 def test_each_criterion_shows_the_number_that_decides_it(results):
     lines = printed(results, "utf-8")["energy-levels"]
-    (jumps,) = (line for line in lines if "than if change were slow" in line)
+    (jumps,) = (line for line in lines if "more than if steady" in line)
     measures = {each["key"]: each for each in STORED["energy-levels"]["measures"]}
     each = measures["late_jumps_per_run"]
     assert jumps.split()[-5:] == [
         f"{each['value']:.3g}", "jumps", f"[{each['low']:.3g},", f"{each['high']:.3g}]", f"{each['null']:.3g}",
     ]  # fmt: skip
-    (inside,) = (line for line in lines if "The late fall happens during jumps" in line)
+    (inside,) = (line for line in lines if "Late fall lies in jumps" in line)
     assert f"{100 * measures['late_decrease_inside_events']['value']:.3g} %" in inside
 
 

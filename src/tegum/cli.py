@@ -210,7 +210,7 @@ def train(
     target = out if out is not None else _beside(spec, ".zarr")
     description = tegum.Spec.from_toml(spec, changes)
     with explaining(f"train --out {target}"):
-        if target.exists() and not overwrite:
+        if target.exists() and not (overwrite or resume):
             raise ValueError(f"train --out {target}: something is already there; --overwrite replaces it")
     with terminal.working(spec.name):
         trajectory = tegum.train(

@@ -97,7 +97,7 @@ def experiments(listed: Iterable[Listed]) -> None:
     shown: list[Size] = [size for size in LISTED_SIZES if any(size in each.seconds for each in rows)]
     drawn = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(shown), header_style="", show_edge=False)
     drawn.add_column("experiment", no_wrap=True)
-    drawn.add_column("what is asked")
+    drawn.add_column("question")
     for size in shown:
         drawn.add_column(f"--{size}" if size != "default" else size, justify="right", no_wrap=True)
     for each in rows:
@@ -167,7 +167,7 @@ def _head(console: Console, result: Summary, width: int, *, most: int | None) ->
 
 
 def _trained(result: Summary) -> str:
-    """How many models of which sizes were trained, and for how long; nothing if the summary does not say."""
+    """How many runs of models of which sizes there were, and for how long; nothing if the summary does not say."""
     from tegum.training.spec.methods import Sampled
     from tegum.training.spec.spec import Spec
 
@@ -184,7 +184,7 @@ def _trained(result: Summary) -> str:
     )
     steps = [spec.training.steps for spec in specs if isinstance(spec.training, Sampled)]
     long = f", {_range(steps, 'step')}" if len(steps) == len(specs) else ""
-    return f"{_range([sum(spec.seeds for spec in specs)], 'model')}: {sizes[0]} in {sizes[1]}{long}"
+    return f"{_range([sum(spec.seeds for spec in specs)], 'run')}: {sizes[0]} in {sizes[1]}{long}"
 
 
 def _range(numbers: Sequence[int], unit: str) -> str:
@@ -203,7 +203,8 @@ def _tail(console: Console, result: Summary, width: int, *, hint: bool) -> list[
     place = "." if place in ("", ".") else place
     took = f"Took {duration(result.wall_time_s)}."
     if hint:
-        took += f" All {len(result.measures)} measures: tegum show {shlex.quote(place)}"
+        count = len(result.measures)
+        took += f" {f'All {count} measures' if count > 1 else 'In full'}: tegum show {shlex.quote(place)}"
     files = f"Files    {_letters(terminal.line(place))}/: "
     names = _names(result)
     if cell_len(files) <= width:

@@ -261,7 +261,7 @@ def muted() -> Colour:
 
 def band() -> Colour:
     """The colour of a band that marks a stretch of time, and of other large areas that must not stand out."""
-    return blend(paper(), 0.87)
+    return blend(paper(), 0.87 if sum(paper()) > 1.5 else 0.75)  # on black a difference is harder to see
 
 
 def faint() -> Colour:

@@ -71,6 +71,11 @@ class Checkpoint:
 
         """
         self._call = f"train(out={os.fspath(out)!r})"
+        if resume and not overwrite and os.path.lexists(out) and not os.path.lexists(partial_of(Path(out).resolve())):
+            raise FileExistsError(
+                f"{self._call} with resume=True (--resume): there is no unfinished training to continue, and what is "
+                "there may be complete; overwrite=True (--overwrite) trains again and replaces it"
+            )
         self.target = check_place(out, overwrite=overwrite, call=self._call)
         self.partial = partial_of(self.target)
         shown = partial_of(Path(out))
@@ -121,7 +126,10 @@ class Checkpoint:
         run = read(self.partial, call=f"{call}: reading {str(self._shown)!r}")
         where = repr(str(self._shown))
         if run.attrs.get("spec_hash") != " ".join(spec.hash for spec in self._specs):
-            raise ValueError(f"{call}: {where} belongs to another Spec; continue with that Spec, or remove the folder")
+            raise ValueError(
+                f"{call}: {where} belongs to another Spec; continue with that Spec (also the same --set), or remove "
+                "the folder"
+            )
         for name, what in (("engine", "engine"), ("code", "version of tegum's code or of the libraries it uses")):
             if run.attrs.get(name) != origin[name]:
                 raise ValueError(

@@ -265,7 +265,7 @@ def recorded_on(run: xr.Dataset) -> str:
     count = " or ".join(f"{each:,}" for each in samples)
     return (
         f"The loss is recorded on {count} samples, the same at every step, and off by about {error:.1g} (its standard "
-        "error at the end)."
+        "error at the end); its changes are far more precise."
     )
 
 

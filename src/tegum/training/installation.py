@@ -96,7 +96,7 @@ def _memory() -> Part:
     if limit is None:
         return Part("memory", f"unknown; {VARIABLE} sets a limit")
     source = f"set by {VARIABLE}" if os.environ.get(VARIABLE) else "free for this process"
-    return Part("memory", f"{readable(limit)}, {source}; calls that would take more are refused")
+    return Part("memory", f"{readable(limit)}, {source}; larger jobs are refused")
 
 
 def _cache() -> Part:
@@ -171,6 +171,6 @@ def _self_test() -> Part:
     return Part(
         "self-test",
         f"{RUNS} runs of 2 features in one dimension reach the loss p/12 to {100 * least:.2g} %; recorded losses agree "
-        f"with exact ones; one thread gives the same bits as all; {RUNS * STEPS / seconds / 1e6:.2g} million run-steps "
-        "a second",
+        f"with exact ones; results are bit-identical on one thread and on all; {RUNS * STEPS / seconds / 1e6:.2g} "
+        "million run-steps a second",
     )

@@ -167,7 +167,7 @@ def test_jumps_are_arrows_sorted_and_counted_by_the_levels_at_both_ends(data):
     lines = Counter(tuple(line.get_ydata()) for line in moves.lines if line.get_xdata()[0] == line.get_xdata()[1])
     assert [lines[kind] for kind in KINDS] == [0, 30, 100, 0, 0, 0, 0]
     names = [label.get_text() for label in moves.get_xticklabels()]
-    assert names[:3] == ["other\n→ 1/2\n100 jumps", "0\n→ 1/2\n30 jumps", "other\n→ 0\n12 jumps"]
+    assert names[:3] == ["0.72\n→ 1/2\n100 jumps", "0\n→ 1/2\n30 jumps", "0.25\n→ 0\n12 jumps"]
     assert len(names) == len(KINDS)
     # Names of shares do not run into the panel beside them.
     assert min(label.get_window_extent().x0 for label in shares.get_yticklabels()) > moves.get_window_extent().x1

@@ -36,8 +36,9 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
     """
 
     claim: ClassVar[str] = (
-        "In models of many equal features that end in digons, some features jump late in training between levels "
-        "of dimensionality and swap places, and the loss drops suddenly as they do."
+        "In models of many equal features that end in antipodal pairs (digons), some features jump late in training "
+        "between levels of dimensionality, the share of a dimension that each has to itself, and swap places, and the "
+        "loss drops suddenly as they do."
     )
 
     question: ClassVar[str] = "Does the loss drop when features jump?"

@@ -26,7 +26,7 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
             "run_with_late_jumps_ends_in_digons",
             "At least one run with late jumps ends with every represented feature in a digon.",
             bool(both),
-            "A jumping run ends in pairs alone",
+            "Of runs that end in pairs some jump late",
             "digon_runs_with_late_jumps",
             "0",
         ),
@@ -34,7 +34,7 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
             "late_jumps_beyond_steady_null",
             "There are more late jumps per run than in the null of steady change.",
             above("late_jumps_per_run"),
-            "More late jumps than if change were slow",
+            "Late jumps a run, more than if steady",
             "late_jumps_per_run",
         ),
         Criterion(
@@ -56,21 +56,22 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
             "loss_drops_across_late_events",
             "The loss drops across most late events, by more than in the time-shifted null.",
             above("late_events_with_loss_drop", 0.5),
-            "The loss drops at most late jumps",
+            "Most late jumps lower the loss",
             "late_events_with_loss_drop",
+            "50 %",
         ),
         Criterion(
             "late_events_and_drops_meet",
             "Late events and drops found in the loss alone coincide more often than when shifted in time.",
             all(above(key) and (measured[key].null or 0.0) < 0.1 for key in MEETING),
-            "Drops of the loss and jumps meet",
+            "Loss drops meet jumps, beyond chance",
             weakest(measured, MEETING),
         ),
         Criterion(
             "late_decrease_lies_inside_events",
             "More of the late decrease of the loss falls inside late events than when these are shifted in time.",
             ensemble.inside is not None and bool(ensemble.events) and ensemble.inside.p < 0.05,
-            "The late fall happens during jumps",
+            "Late fall lies in jumps, beyond chance",
             "late_decrease_inside_events",
         ),
     )
@@ -83,13 +84,13 @@ def answer(ensemble: Ensemble, measured: Mapping[str, Measure]) -> str:
         return f"In none of {len(ensemble.seeds)} runs does a feature jump late in training."
     inside = measured["late_decrease_inside_events"]
     chance = "" if inside.null is None else f" ({100 * inside.null:.2g} % by chance)"
-    swapping = f"{swaps} times two swap places" if swaps else "No two swap places"
+    swapping = f"{swaps} times two exchange levels" if swaps else "No two exchange levels"
     paired, alone = sum("completion" in event.kinds for event in ensemble.events), 0
     if ensemble.meeting is not None:
         alone = sum(not hit for hit in ensemble.meeting.hits)
     return (
         f"In {len(jumping)} of {len(ensemble.seeds)} runs features jump late (after {100 * LATE:.0f} % of training): "
-        f"{paired} of {len(ensemble.events)} times an absent one rises to half a dimension, opposite a lone one. "
-        f"{said(inside)} of the late fall of the loss happens during jumps{chance}; {alone} of {len(ensemble.found)} "
-        f"drops come without one. {swapping}."
+        f"in {paired} of {len(ensemble.events)} events an ignored one becomes the opposite of a lone one, and each "
+        f"gets half a dimension. {said(inside)} of the late fall in loss is in jumps{chance}; {alone} of "
+        f"{len(ensemble.found)} drops have none. {swapping}."
     )

@@ -34,7 +34,7 @@ def figure(
     drawn = run.isel(seed=0) if seed is None else run.sel(seed=seed)
     drops = [] if seed is None else ensemble.of(seed)
     rows = (
-        ("late jumps at which\nthe loss drops", "late_events_with_drop_found_alone"),
+        ("late jumps with a drop\nfound in the loss alone", "late_events_with_drop_found_alone"),
         ("drops of the loss at\nwhich features jump", "drops_found_alone_with_event"),
         ("late fall of the loss\nthat lies in jumps", "late_decrease_inside_events"),
     )
@@ -105,10 +105,13 @@ def _of_the_ensemble(ensemble: Ensemble) -> list[str]:
     events = ensemble.events
     kinds = {kind: sum(len(getattr(event, kind)) for event in events) for kind in ("completions", "births", "swaps")}
     named = [f"{count} {kind if count != 1 else kind[:-1]}" for kind, count in kinds.items()]
+    without = sum(not any(getattr(event, kind) for kind in kinds) for event in events)
+    others = f"; {without} {'has' if without == 1 else 'have'} none of these" if without else ""
     sentences = [
-        f"First panel: every late jump of all runs. The {len(events)} late events contain {_listed(named)} (a lone "
-        "feature gains a partner; two features appear together; two swap places). Second panel: shares with 95 % "
-        "intervals; drops are those found in the loss alone."
+        "First panel: every late jump of all runs; dotted lines are ideal levels. Jumps at the same time form an "
+        f"event. The {len(events)} late events contain {_listed(named)} (completion: a lone feature gains a partner; "
+        f"birth: two features appear together; swap: two features exchange their levels){others}. Second panel: shares "
+        "with 95 % intervals; drops are those found in the loss alone."
     ]
     unmatched = ensemble.unmatched
     if unmatched.moves:

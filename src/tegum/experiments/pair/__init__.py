@@ -44,7 +44,7 @@ class Pair(Experiment["PairSolutions"]):
         "impact on the loss than either, and ignores the second."
     )
 
-    question: ClassVar[str] = "Of two correlated features, what is kept?"
+    question: ClassVar[str] = "What of two correlated features is kept?"
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
 

@@ -58,9 +58,6 @@ def energy_levels(
         events = [drop.event for drop in drops]
         dimensionality(levels, ax=upper, events=events, style=None)
         mark_bands((lower,), events)
-        if any(jump for event in events for jump in event.jumps) and not narrow:
-            # Above the lines, which start there.
-            upper.legend(loc="upper left", ncols=2, columnspacing=1.0, borderaxespad=0.2)
         upper.set_xlabel("")
         _draw_loss(lower, loss, levels.sizes["feature"], drops)
         scale_steps(lower, loss["step"].values, "square-root")

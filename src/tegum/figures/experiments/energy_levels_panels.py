@@ -36,8 +36,8 @@ class Share:
 def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
     """Draw each jump as an arrow from its old to its new dimensionality, sorted and counted by the levels at both ends.
 
-    If there are many jumps of a kind, they are thin lines and only the middle one is an arrow. "other" means no known
-    level.
+    If there are many jumps of a kind, they are thin lines and only the middle one is an arrow. Where an end is at no
+    known level, the mean of these ends stands in its place.
     """
     kinds: dict[tuple[str, str], list[Jump]] = {}
     for jump in jumps:
@@ -62,7 +62,8 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
                 arrow |= {"shrinkA": 0, "shrinkB": 0}
                 panel.annotate("", (at, jump.after), xytext=(at, jump.before), arrowprops=arrow, zorder=3)
         ticks.append(place)
-        start, end = (level.replace("elsewhere", "other") for level in kind)
+        means = (sum(getattr(jump, end) for jump in own) / len(own) for end in ("before", "after"))
+        start, end = (f"{mean:.2g}" if level == "elsewhere" else level for level, mean in zip(kind, means, strict=True))
         names.append(f"{start}\n→ {end}\n{len(own)} jump{'s' * (len(own) != 1)}")
     panel.set_xlim(-0.6, max(len(order), 1) - 0.4)
     panel.set_ylim(-0.03, 0.82)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_IN_FULL = {"rate": "learning rate", "hidden": "hidden dimensions", "batch": "batch size"}
+"""Keys of a Spec that are too short to be a label."""
+
+
 @contextmanager
 def drawing_on(ax: Axes | None, style: str | None, size: tuple[float, float], call: str) -> Iterator[Axes]:
     """A context in which the settings of a style hold, and the Axes: those given, or fresh ones of pyplot's.
@@ -46,6 +50,8 @@ def drawing_on(ax: Axes | None, style: str | None, size: tuple[float, float], ca
         figure, fresh = pyplot.subplots(figsize=size, layout="constrained")
         try:
             yield fresh
+            # The layout decides what ticks there are, and these the layout: who saves the figure once gets the second.
+            figure.draw_without_rendering()
         except BaseException:
             pyplot.close(figure)
             raise
@@ -137,7 +143,8 @@ def cells(array: xr.DataArray, dims: Sequence[str]) -> tuple[Shaped[np.ndarray, 
 
 def name_of(coordinate: str) -> str:
     """The name of a coordinate as a label: "features.0.density" is a density."""
-    return coordinate.rpartition(".")[2].replace("_", " ")
+    last = coordinate.rpartition(".")[2]
+    return _IN_FULL.get(last, last.replace("_", " "))
 
 
 def shown(value: Any) -> str:

@@ -34,6 +34,7 @@ def dimensionality(
     ax: Axes | None = None,
     events: Any = False,
     levels: bool = True,
+    labels: bool = True,
     x_scale: Literal["square-root", "log", "linear"] = "square-root",
     style: str | None = look.SHEET,
 ) -> Axes:
@@ -48,6 +49,7 @@ def dimensionality(
         events: whether to find and mark the late events in which features jump; or a list of those to mark, as
             `tg.group_jumps` gives them.
         levels: whether to draw the ideal levels, with their names at the right.
+        labels: whether a legend names the features that jump in events, or all of them if there are few.
         x_scale: the scale of the steps; "square-root" shows both the fast beginning and late jumps.
         style: a style of matplotlib's; None leaves your own settings as they are.
 
@@ -88,6 +90,8 @@ def dimensionality(
         scale_steps(place, values["step"].values, x_scale)
         if levels:
             _draw_levels(place)
+        if labels:
+            _name_features(place, 1.5 if marked else 0.3)
     return place
 
 
@@ -195,6 +199,17 @@ def _draw_features(panel: Axes, dimensionality: xr.DataArray, jumping: Sequence[
     top = float(dimensionality.max()) if dimensionality.notnull().any() else 0.0
     panel.set_ylim(-0.02, max(0.82, top + 0.03))
     panel.set_ylabel("feature dimensionality")
+
+
+def _name_features(panel: Axes, lines_above: float) -> None:
+    """Name the lines that have a label, above the panel: "feature 0", and of those that follow the numbers alone."""
+    lines, names = panel.get_legend_handles_labels()
+    if lines:
+        short = [names[0], *(name.rpartition(" ")[2] for name in names[1:])]
+        panel.legend(
+            lines, short, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(lines), handlelength=1.0,
+            handletextpad=0.4, columnspacing=0.9, borderaxespad=lines_above,
+        )  # fmt: skip
 
 
 def _draw_levels(panel: Axes) -> None:

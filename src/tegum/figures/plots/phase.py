@@ -94,7 +94,8 @@ def phase(
     _check(call, values.shape, limits, contours, colours, named=named)
     described = _LOSS if array.name == "loss" else str(array.attrs.get("long_name") or array.name or "")
     shown_as = textwrap.fill(label or described, _LABEL_WIDTH)
-    with drawing_on(ax, style, (4.0, 2.9), call) as place:
+    beside = max(0.0, 0.062 * max(len(shown(each)) for each in values.flat) - 1.0) if named else 0.0
+    with drawing_on(ax, style, (4.0 + beside, 2.9), call) as place:
         at_x, at_y = _scale(place, "x", across, name_of(names[0])), _scale(place, "y", up, name_of(names[1]))
         options: dict[str, Any] = {"shading": "flat", "rasterized": True}
         if named:

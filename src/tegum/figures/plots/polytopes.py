@@ -72,7 +72,10 @@ def polytopes(
     counts = counted(call, array, of, over)
     if not any(counts.values()):
         raise ValueError(f"{call}(run): every run has diverged, and there is nothing to count")
-    with drawing_on(ax, style, (max(2.6, 1.9 + 0.35 * len(counts)), 2.7), call) as place:
+    named = [name for name, _ in sum(counts.values(), Counter()).most_common(most)]
+    # What a letter of the legend takes, in inches, at seven points.
+    beside = 0.062 * max(len(UNREPRESENTED), *map(len, named))
+    with drawing_on(ax, style, (1.1 + 0.35 * max(len(counts), 2) + beside, 2.7), call) as place:
         _draw(place, counts, most)
         name = over or _differing(array)
         if name is not None and len(counts) > 1:
