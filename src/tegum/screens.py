@@ -222,12 +222,12 @@ def _names(result: Summary) -> str:
     others = [name for name in names if name not in stores and name not in pictures]
     if len(stores) > STORES_NAMED:
         stores = [f"{len(stores)} trajectories (*.zarr)"]
-    # The same picture in another format: "pair.png, .svg"; a further one is named, several are counted.
+    # The same picture in another format: "pair.png, .svg"; further ones are counted.
     stems = [Path(name).stem for name in pictures]
     first = [name for name, stem in zip(pictures, stems, strict=True) if stem == stems[0]]
     further = [name for name, stem in zip(pictures, stems, strict=True) if stem != stems[0]]
     more = len({Path(name).stem for name in further})
-    counted = further[:1] if more == 1 else [f"{more} more figures"] * bool(more)
+    counted = [f"{more} more figure{'s' * (more != 1)}"] * bool(more)
     return ", ".join([*first[:1], *(Path(name).suffix for name in first[1:]), *counted, *stores, *others])
 
 

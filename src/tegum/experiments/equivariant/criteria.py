@@ -125,11 +125,11 @@ def answer(judged: Sequence[Criterion]) -> str:
     def kept(key: str, how: str) -> str:
         return how if passed[key] else f"not always {how}"
 
-    planes = "only" if passed["two_families_in_own_planes_only_when_dense"] else "not only"
+    planes = " only" if passed["two_families_in_own_planes_only_when_dense"] else ", and not only"
     return (
         "A feature that appears in many orientations is kept "
         f"{kept('pca_when_wide', 'as its slowest waves (PCA)')} if neighbouring orientations are active together, "
         f"{kept('polygons_when_narrower', 'as a regular polygon')} if fewer are, and "
-        f"{kept('uneven_when_narrowest', 'unevenly')} if hardly any are. Two such features have planes of their own "
+        f"{kept('uneven_when_narrowest', 'unevenly')} if hardly any are. Two such features take planes of their own"
         f"{planes} when dense."
     )

@@ -37,6 +37,10 @@ def criteria(each: JumpAttribution | None) -> tuple[Criterion, ...]:
         low = average("own", "", compared.own, "", "").low
         return low is not None and compared.shifted is not None and low > compared.shifted
 
+    def deciding(compared: OwnAndOthers, key: str) -> str:
+        """What fails first: the comparison with jumps shifted in time, or that with other runs."""
+        return f"{of}.{key}{'_less_others' * beyond_shifts(compared)}"
+
     part = None if each.made is None else each.made.part("share", found.share)
     low = None if part is None else average("part", "", part, "", "").low
     composed = Criterion(
@@ -61,14 +65,14 @@ def criteria(each: JumpAttribution | None) -> tuple[Criterion, ...]:
             "Falls of the loss correlate with rises of the number of represented features, beyond both nulls.",
             beyond_shifts(each.change) and each.change.p < RARE,
             "Falls come with new features (r)",
-            f"{of}.correlation_of_changes",
+            deciding(each.change, "correlation_of_changes"),
         ),
         Criterion(
             "sum_of_own_jumps_predicts_falls",
             "A sum of a run's own jumps predicts where its loss falls, beyond both nulls.",
             beyond_shifts(found.sums) and found.sums.p < RARE,
             "A sum of own jumps predicts falls (R²)",
-            f"{of}.r2_of_sum_of_jumps",
+            deciding(found.sums, "r2_of_sum_of_jumps"),
         ),
         Criterion(
             "apart_from_course",

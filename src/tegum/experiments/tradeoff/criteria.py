@@ -70,7 +70,7 @@ def _towards(falls: Measure, change: str) -> str:
             return f"{change}, nothing was measured"
         case value if value <= 0.5:
             exceptions = "in every step" if value == 0 else f"except in {said(falls)} of the steps"
-            return f"{change}, the loss comes nearer to PCA's, {exceptions}"
+            return f"{change}, the loss nears PCA's, {exceptions}"
         case value:
             steps = "every step" if value == 1 else f"{said(falls)} of the steps"
-            return f"{change}, it moves away from PCA's, in {steps}"
+            return f"{change}, it moves away from it, in {steps}"

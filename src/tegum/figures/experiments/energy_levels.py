@@ -56,7 +56,7 @@ def energy_levels(
         first = new_figure(4.4 if narrow else 5.0, layout="constrained")
         upper, lower = first.subplots(2, 1, height_ratios=(3, 2))
         events = [drop.event for drop in drops]
-        dimensionality(levels, ax=upper, events=events, style=None)
+        dimensionality(levels, ax=upper, events=events, labels=bool(events), style=None)
         mark_bands((lower,), events)
         upper.set_xlabel("")
         _draw_loss(lower, loss, levels.sizes["feature"], drops)

@@ -64,7 +64,7 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
         ticks.append(place)
         means = (sum(getattr(jump, end) for jump in own) / len(own) for end in ("before", "after"))
         start, end = (f"{mean:.2g}" if level == "elsewhere" else level for level, mean in zip(kind, means, strict=True))
-        names.append(f"{start}\n→ {end}\n{len(own)} jump{'s' * (len(own) != 1)}")
+        names.append(f"{start}\n→ {end}\n{len(own)}×")
     panel.set_xlim(-0.6, max(len(order), 1) - 0.4)
     panel.set_ylim(-0.03, 0.82)
     panel.set_xticks(ticks, names)
