@@ -1,5 +1,7 @@
 """Every annotated array is checked at run time while tests run: shapes by jaxtyping, types by beartype."""
 
+from pathlib import Path
+
 from jaxtyping import install_import_hook
 
 install_import_hook("tegum", "beartype.beartype")
@@ -17,6 +19,7 @@ LONG = {
     "figures/test_plots.py",
     "tests/core/test_arguments.py",
     "tests/experiments/test_redrawing.py",
+    "tests/test_cli_dictionaries.py",
     "tests/test_examples.py",
     "tests/test_screens.py",
     "tests/training/test_grid.py",
@@ -29,19 +32,24 @@ LONG = {
 """Files that would take too much of the time for the README's tests, and run with the quick forms."""
 
 
+FOLDERS = {"recovery", "torch", "interop"}
+"""Folders of tests that are stages of their own, by the name of the folder."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test its stage, before `-m` selects, unless it says itself that it is slow, or long.
 
-    What uses the quick form of an experiment, however indirectly, and what lies in the folder of recovery cannot be
-    forgotten to be marked. Files of training come first, which are the longest: none should be left to one worker at
-    the end.
+    What uses the quick form of an experiment, however indirectly, and what lies in a folder that is a stage of its own
+    cannot be forgotten to be marked. Files of training come first, which are the longest: none should be left to one
+    worker at the end.
     """
     items.sort(key=lambda item: "training" not in item.path.parts)
     for item in items:
         if item.get_closest_marker("slow"):
             continue
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if "run_quick" in getattr(item, "fixturenames", ()) or item.path.as_posix().endswith(tuple(LONG)):
             item.add_marker("quick_form")
-        elif "recovery" in item.path.parts:
-            item.add_marker("recovery")
+        elif folder in FOLDERS:
+            item.add_marker(folder)

@@ -52,6 +52,7 @@ PUBLIC: Mapping[str, str] = {
     "tegum.core.loss.empirical": "empirical_loss",
     "tegum.core.loss.population": "population_gradient population_loss",
     "tegum.core.model": "forward",
+    "tegum.data.dictionaries": "load_dictionary",
     "tegum.data.store": "load save",
     "tegum.figures.films.motion": "render",
     "tegum.training.exact_losses": "population_loss_along",
@@ -148,6 +149,7 @@ if TYPE_CHECKING:
     from tegum.core.loss.population import population_gradient as population_gradient
     from tegum.core.loss.population import population_loss as population_loss
     from tegum.core.model import forward as forward
+    from tegum.data.dictionaries import load_dictionary as load_dictionary
     from tegum.data.store import load as load
     from tegum.data.store import save as save
     from tegum.figures.films.motion import render as render

@@ -343,7 +343,8 @@ def analyse(
     weights: Path,
     *,
     key: str | None = None,
-    transpose: Annotated[bool, Parameter(negative="")] = False,
+    slice: str | None = None,  # noqa: A002 (the option)
+    transpose: bool | None = None,
     activations: Path | None = None,
     activations_key: str | None = None,
     features: Annotated[tuple[int, ...], Whole, Parameter(negative="")] = (),
@@ -360,11 +361,16 @@ def analyse(
     Parameters
     ----------
     weights
-        A matrix with one direction per row: .npy, .npz, .safetensors, or a zarr array or group.
+        A folder of SAELens or dictionary_learning; a file (.npy, .npz, .safetensors or the index of several, .pt of
+        tensors); or a zarr array or group.
     key
-        The name of the matrix in the file; not needed if there is only one.
+        The name of the matrix in the file; by default the decoder, or the only one.
+    slice
+        Which matrix of an array with more than two dimensions, such as the decoder of a crosscoder: :,0,: for layer 0
+        if layers are in the middle.
     transpose
-        The directions are the columns of the matrix.
+        The directions are the columns of the matrix, or with --no-transpose its rows; by default what the file itself
+        says, or else rows.
     activations
         A matrix with one sample per row and one feature per column; also a sparse .npz written by scipy.
     activations_key
@@ -386,7 +392,7 @@ def analyse(
 
     """
     from tegum.analysis.dictionaries import analyse as analysis
-    from tegum.data import results
+    from tegum.data import dictionaries, results
     from tegum.data.matrices import open_matrix
 
     call = "analyse"
@@ -395,8 +401,7 @@ def analyse(
         from tegum.figures.style import matplotlib
 
         matplotlib()  # If matplotlib cannot be imported, fail before measuring and not after.
-    given = open_matrix(weights, key, call=f"{call} {weights}")
-    given = given.T if transpose else given
+    given = dictionaries.read_dictionary(weights, key, slice, transpose, call=f"{call} {weights}")
     x = None
     if activations is not None:
         x = open_matrix(activations, activations_key, call=f"{call} --activations {activations}", sparse=True)
@@ -419,14 +424,17 @@ def analyse(
             centre=centre,
         )
     if target is None or out is None:
-        terminal.analysis(str(weights), found)
+        terminal.analysis(str(weights), found, dictionaries.described(given))
         return
     import json
 
     from tegum.figures.directions import embeddings
     from tegum.figures.style import rendered
 
-    source = {"weights": str(weights), "key": key, "transpose": transpose}
+    source: dict[str, Any] = {"weights": str(weights), "key": key, "transpose": transpose}
+    source |= {"directions": dictionaries.described(given)} | {
+        name: given.attrs[name] for name in ("format", "architecture", "slice", "transposed")
+    }
     source |= {"activations": None if activations is None else str(activations), "activations_key": activations_key}
     summary = {"source": source, "tegum_version": _version()} | analysis.summary(found)
     figure = embeddings(found, weights.name)
@@ -435,7 +443,7 @@ def analyse(
     files[results.SUMMARY] = f"{text}\n".encode()
     results.write_results(target, found, files, overwrite=overwrite, call=call)
     # Only now, because printing may fail.
-    terminal.analysis(str(weights), found)
+    terminal.analysis(str(weights), found, dictionaries.described(given))
     terminal.wrote([out / name for name in (results.TABLE, *files)])
 
 

@@ -153,8 +153,11 @@ def wrote(files: Iterable[Path]) -> None:
         show(Text(line(f"wrote {file}"), overflow="ignore", no_wrap=True))
 
 
-def analysis(title: str, found: xr.Dataset) -> None:
-    """Print what `tegum.analyse` found."""
+def analysis(title: str, found: xr.Dataset, about: str) -> None:
+    """Print what `tegum.analyse` found, below a sentence about the directions."""
+    note(about)
+    if doubt := found.attrs["likely_transposed"]:
+        note(f"More likely they are the other way round: {doubt}.")
     numbers = [(name, each) for name, each in found.data_vars.items() if not each.ndim]
     rows = [
         (explained(str(name), each.attrs["long_name"]), float(each),

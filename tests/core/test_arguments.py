@@ -27,6 +27,7 @@ point = critical_point([[1.0], [-1.0]], [0.0, 0.0], pair)
 jump = Jump(0, 0, 1, 2, 0.1, 0.5)
 event = Event((jump,))
 level = dimensionality(run.weights)
+np.save("W.npy", square)
 parts = motions(np.stack([square, 1.1 * square, 1.3 * square]), four)
 sets = dict(weights=square, features=four)
 model = dict(weights=W, bias=b)
@@ -53,7 +54,8 @@ right = dict(
     interference_between=sets, interference_within=sets, iterate=dict(specs=spec), kept_rotations=dict(weights=square),
     jump_attribution=dict(run=run, rest=4, longest=10),
     largest_moves=dict(windows=[jump], dimensionality=level, jumps=[jump]), late_jumps=dict(jumps=[jump], steps=10),
-    linear_optimum=dict(features=four, hidden=1, starts=1), load=dict(path="nowhere"), local_capture=sets,
+    linear_optimum=dict(features=four, hidden=1, starts=1), load=dict(path="nowhere"),
+    load_dictionary=dict(path="W.npy"), local_capture=sets,
     local_moments=dict(features=four, number=0), local_pca=dict(**sets, number=0),
     loss_drops=dict(events=[event], loss=run.loss, jumps=[jump]), loss_error=dict(run=run),
     mode_power=dict(weights=square), mode_strengths=dict(**sets, count=1),

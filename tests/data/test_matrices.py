@@ -69,9 +69,13 @@ def test_every_kind_of_file(path: str, key: str | None, times: float):
 
 
 @pytest.mark.usefixtures("folder")
-def test_npy_is_mapped_and_sparse_stays_sparse():
+def test_npy_is_mapped_and_sparse_stays_sparse(monkeypatch: pytest.MonkeyPatch):
     assert isinstance(open_matrix("w.npy", call="analyse"), np.memmap)
     assert_array_equal(open_matrix("sparse.npz", call="analyse", sparse=True).toarray(), W)
+    # What it would take as a dense matrix does not matter.
+    scipy.sparse.save_npz("wide.npz", scipy.sparse.csr_array(([1.0], ([0], [9])), (10_000, 10_000)))
+    monkeypatch.setenv(VARIABLE, "5MB")
+    assert open_matrix("wide.npz", call="analyse", sparse=True).nnz == 1
 
 
 @pytest.mark.usefixtures("folder")
@@ -80,7 +84,11 @@ def test_npy_is_mapped_and_sparse_stays_sparse():
     [
         ("none.npy", None, "analyse(path='none.npy'): path must lead to a file, and there is none"),
         ("none.safetensors", None, "analyse(path='none.safetensors'): path must lead to a file, and there is none"),
-        ("text.txt", None, "path must end in one of .npy, .npz, .safetensors, .zarr"),
+        (
+            "text.txt",
+            None,
+            "path must end in one of .npy, .npz, .safetensors, .safetensors.index.json, .pt, .pth, .bin, .zarr",
+        ),
         ("two.npz", None, "analyse(key=None): key must be given, as 'two.npz' holds 2 arrays: bias, decoder"),
         ("two.npz", "decodr", "key must be the name of an array in 'two.npz'; did you mean 'decoder'?"),
         ("two.npz", "bias", "path must lead to a matrix of real numbers, but this is float32 of shape (3,)"),

@@ -1,28 +1,36 @@
-"""Weights and activations that a user brings: matrices in .npy, .npz, .safetensors and zarr files."""
+"""Weights and activations that a user brings: matrices in files of NumPy, safetensors, PyTorch and zarr."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
-from tegum.core.inputs.arrays import numbers_of
-from tegum.core.inputs.files import UnreadableError, check_matrix, chosen, damaged, obstacle, read_matrix, shown
-from tegum.data import zarr_setup
+from tegum.core.inputs.files import (
+    ArrayFile,
+    StoredArray,
+    UnreadableError,
+    damaged,
+    numpy_file,
+    obstacle,
+    reading,
+    shown,
+)
+from tegum.data import torch_files, zarr_setup
+from tegum.data.safetensors_files import INDEX, SafetensorsFile, ShardedFile
 
-SUFFIXES = (".npy", ".npz", ".safetensors", ".zarr")
+SUFFIXES = (".npy", ".npz", ".safetensors", INDEX, *torch_files.SUFFIXES, ".zarr")
 
 
 def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: str, sparse: bool = False) -> Any:
     """The matrix in a file; an array in a .npy file is memory-mapped rather than read.
 
     Args:
-        path: a .npy file; a .npz file (of arrays, or a SciPy sparse matrix); a .safetensors file; or a zarr array or
-            group, which is a folder.
+        path: a file of one of the kinds of `array_file`.
         key: the name of the array in the file, or its path in a zarr group; None if there is only one.
         call: what errors begin with.
         sparse: whether a sparse matrix is allowed.
@@ -34,106 +42,93 @@ def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: s
         ValueError: there is no such file or array, it cannot be read, or it is not a matrix of real numbers.
 
     """
-    file = Path(path)
-    call = call.replace(str(file), shown(file))
-    try:
-        if found := obstacle(file, "either"):
-            raise UnreadableError("path", str(file), f"must lead to a file, {found}")
-        if file.is_dir():
-            matrix = _from_zarr(file, key)
-        elif file.suffix == ".safetensors":
-            matrix = _from_safetensors(file, key)
-        elif file.suffix in (".npy", ".npz"):
-            matrix = read_matrix(file, key)
-        else:
-            raise UnreadableError("path", str(file), f"must end in one of {', '.join(SUFFIXES)}")
-    except UnreadableError as error:
-        value = file.name if error.field == "path" else error.value
-        raise ValueError(f"{call}({error.field}={value!r}): {error.field} {error.rule}") from None
-    if hasattr(matrix, "tocsr"):
-        if sparse:
-            return matrix
-        raise ValueError(f"{call}(path={file.name!r}): path must lead to a dense matrix, but this one is sparse")
+    with refusing_files(Path(path), call):
+        file = array_file(Path(path))
+        matrix = file.matrix(file.chosen(key))
+        if hasattr(matrix, "tocsr"):
+            if sparse:
+                return matrix
+            raise UnreadableError("path", str(path), "must lead to a dense matrix, but this one is sparse")
     return matrix.astype(np.float64) if matrix.dtype.itemsize > 8 else matrix
 
 
-_DTYPES = {
-    "BOOL": "bool", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
-    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
-}  # fmt: skip
-"""NumPy's dtypes by their names in safetensors."""
+def array_file(path: Path) -> ArrayFile:
+    """The arrays in a .npy or .npz file, a .safetensors file or the index of several, a .pt file, or a zarr folder.
 
-_NARROW = {
-    "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz", "F8_E8M0": "float8_e8m0fnu",
-}  # fmt: skip
-"""The dtypes that NumPy lacks, by their names in safetensors, with those in ml_dtypes."""
+    Raises:
+        UnreadableError: there is no such file, or it cannot be read.
+
+    """
+    if found := obstacle(path, "either"):
+        raise UnreadableError("path", str(path), f"must lead to a file, {found}")
+    if path.is_dir():
+        return _ZarrFolder(path)
+    if path.name.endswith(INDEX):
+        return ShardedFile(path)
+    if path.suffix == ".safetensors":
+        return SafetensorsFile(path)
+    if path.suffix in torch_files.SUFFIXES:
+        return torch_files.TorchFile(path)
+    if path.suffix in (".npy", ".npz"):
+        return numpy_file(path)
+    raise UnreadableError("path", str(path), f"must end in one of {', '.join(SUFFIXES)}")
 
 
-def _from_safetensors(file: Path, key: str | None) -> np.ndarray:
-    from safetensors import safe_open
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr array or group."""
+    return any(os.path.lexists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
+
+@contextmanager
+def refusing_files(path: Path, call: str) -> Iterator[None]:
+    """Turn an UnreadableError into a ValueError, one sentence that begins with `call`."""
     try:
-        # The library checks the header for consistency and against the file's length, and reads no numbers.
-        with safe_open(file, framework="numpy"):
-            pass
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length), object_pairs_hook=_once)
-        name = chosen(key, [each for each in header if each != "__metadata__"], file)
-        kind, shape, (start, _) = (header[name][field] for field in ("dtype", "shape", "data_offsets"))
-        if kind in _DTYPES:
-            dtype = np.dtype(_DTYPES[kind])
-        elif kind in _NARROW:
-            import ml_dtypes
-
-            dtype = np.dtype(getattr(ml_dtypes, _NARROW[kind]))
-        else:
-            raise UnreadableError(
-                "path", str(file), f"must lead to a matrix of real numbers, but this is {kind} of shape {tuple(shape)}"
-            )
-        narrow = kind in _NARROW
-        check_matrix(file, np.dtype(np.float32) if narrow else dtype, tuple(shape), mapped=not narrow)
-        # Mapped as bytes first: the numbers may not be aligned in the file.
-        raw = np.memmap(file, np.uint8, "r", 8 + length + start, (math.prod(shape) * dtype.itemsize,))
-        return numbers_of(raw.view(dtype).reshape(shape))
-    except (UnreadableError, MemoryError):
-        raise
-    except Exception as error:  # safetensors and json raise all kinds of errors at a damaged file
-        raise damaged(file, "a readable .safetensors file", error) from None
+        yield
+    except UnreadableError as error:
+        call = call.replace(str(path), shown(path))
+        value = path.name if error.field == "path" else error.value
+        raise ValueError(f"{call}({error.field}={value!r}): {error.field} {error.rule}") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("two entries of its header have the same name")
-    return dict(pairs)
+_ZARR = "a readable zarr array or group"
 
 
-def _from_zarr(file: Path, key: str | None) -> np.ndarray:
-    zarr_setup.imported(file.name)
-    import zarr
+@final
+class _ZarrFolder(ArrayFile):
+    def __init__(self, path: Path) -> None:
+        zarr_setup.imported(path.name)
+        import zarr
 
-    from tegum.data.chunks import DamagedChunkError, read
+        if not is_zarr(path):
+            raise damaged(path, _ZARR, ValueError("there is none in this folder"))
+        with reading(path, _ZARR), zarr_setup.scope():
+            self._found: Any = zarr.open(path, mode="r")
+            alone = isinstance(self._found, zarr.Array)
+            super().__init__(path, None if alone else [name for name, _ in self._found.arrays()])
 
-    if not any(os.path.lexists(file / name) for name in ("zarr.json", ".zarray", ".zgroup")):
-        raise damaged(file, "a readable zarr array or group", ValueError("there is none in this folder"))
-    try:
-        with zarr_setup.scope():
-            found: Any = zarr.open(file, mode="r")
+    def chosen(self, key: str | None) -> str:
+        """The name of the array to read, which may also be a path in the group."""
+        with reading(self.path, _ZARR), zarr_setup.scope():
+            if self.names is not None and key is not None and key in self._found:
+                return key
+        return super().chosen(key)
+
+    def array(self, name: str) -> StoredArray:
+        """An array of this folder; it is read as a whole."""
+        import zarr
+
+        from tegum.data.chunks import DamagedChunkError, read
+
+        def numbers(at: tuple[int | slice, ...]) -> np.ndarray:
+            with reading(self.path, _ZARR), zarr_setup.scope():
+                try:
+                    return read(found)[at]
+                except DamagedChunkError as error:
+                    rule = f"must lead to a complete zarr array: {error}"
+                    raise UnreadableError("path", str(self.path), rule) from None
+
+        with reading(self.path, _ZARR), zarr_setup.scope():
+            found = self._found if self.names is None else self._found[name]
             if not isinstance(found, zarr.Array):
-                # Only the array asked for is read: a group may hold much else.
-                names = [name for name, _ in found.arrays()]
-                inner = key if key is not None and key in found else chosen(key, names, file)
-                found = found[inner]
-            elif key is not None:
-                raise UnreadableError("key", key, f"must be None, as {file.name!r} is one array without a name")
-            if not isinstance(found, zarr.Array):
-                raise UnreadableError("key", key, "must be the path of an array, but this is a group")
-            check_matrix(file, found.dtype, found.shape)
-            return read(found)
-    except DamagedChunkError as error:
-        raise UnreadableError("path", str(file), f"must lead to a complete zarr array: {error}") from None
-    except (UnreadableError, MemoryError):
-        raise
-    except Exception as error:  # zarr and json raise all kinds of errors at a damaged file
-        raise damaged(file, "a readable zarr array or group", error) from None
+                raise UnreadableError("key", name, "must be the path of an array, but this is a group")
+            return StoredArray(found.shape, np.dtype(found.dtype), numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,10 @@ from tegum.analysis.dictionaries import coactivation as together
 from tegum.analysis.dictionaries import embeddings as geometry
 from tegum.core.arguments import refusing
 from tegum.core.description import short
+from tegum.core.inputs import orientation
 from tegum.core.inputs.arrays import numbers_of
+from tegum.core.inputs.sparse import checked
+from tegum.core.limits import check_memory
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Phases
 
@@ -56,8 +60,8 @@ def analyse(
     the local principal subspace.
 
     Args:
-        weights: shape (n, m), with feature directions as rows; an array, possibly memory-mapped from a file, or a
-            tensor.
+        weights: shape (n, m), with feature directions as rows; an array, possibly memory-mapped from a file, what
+            `load_dictionary` returned, a tensor, or a sparse matrix.
         activations: shape (samples, n), an array, a tensor or a sparse matrix; a feature is active where it is not
             0.
         threshold: the fraction of the scale that the row of a represented feature must reach, in [0, 1).
@@ -77,7 +81,8 @@ def analyse(
         A Dataset. By feature: norm, dimensionality, represented, nearest, opposite and their cosines; with
         activations density, mean_activation, companion and correlation (feature, place). By `local`, the features
         whose local bases are measured: local_capture and what it is compared with. By axis the spectrum of WᵀW;
-        quantiles and a histogram of cosines. Single numbers, such as total_dimensions, have no dimension.
+        quantiles and a histogram of cosines. Single numbers, such as total_dimensions, have no dimension. The attribute
+        `likely_transposed` says why the directions may be the columns; it is empty if nothing suggests that.
 
     Raises:
         ValueError: weights or activations are not matrices of finite real numbers that fit together, or an option is
@@ -97,6 +102,7 @@ def analyse(
 
     W = _checked(weights, threshold, scale, companions)
     n = len(W)
+    doubt = _likely_transposed(weights, W)
     x = None if activations is None else together.as_sparse(activations, "analyse")
     if x is not None and x.shape[1] != n:
         raise ValueError(
@@ -129,6 +135,7 @@ def analyse(
             "normalise": normalise,
             "centre": centre,
             "dtype": str(W.dtype),
+            "likely_transposed": doubt,
         },
     )
 
@@ -279,7 +286,8 @@ def summary(found: xr.Dataset) -> dict[str, Any]:
                 },
             }
         numbers[str(name)] = described | {"meaning": meaning}
-    prepared = {name: bool(found.attrs.get(name, False)) for name in ("normalise", "centre")}
+    prepared: dict[str, Any] = {name: bool(found.attrs.get(name, False)) for name in ("normalise", "centre")}
+    prepared["likely_transposed"] = found.attrs.get("likely_transposed", "")
     return prepared | {"quantiles": list(QUANTILES), "measures": numbers}
 
 
@@ -302,7 +310,13 @@ def _checked(weights: Any, threshold: float, scale: float | None, companions: in
     except ValueError as error:
         raise ValueError(f"analyse(weights={short(weights)}): weights {error}") from None
     if hasattr(W, "tocsr"):
-        raise ValueError(f"analyse(weights={short(weights)}): weights must be dense; .toarray() makes them so")
+        try:
+            W = checked(W)
+        except ValueError as error:
+            raise ValueError(f"analyse(weights={short(weights)}): weights {error}") from None
+        n, m = W.shape
+        check_memory("analyse(weights)", f"{n:,} × {m:,} weights, dense", n * m * W.dtype.itemsize, "fewer fit")
+        W = W.toarray()
     if W.ndim != 2 or 0 in W.shape or W.dtype.kind not in "fiub":
         raise ValueError(
             f"analyse(weights of shape {W.shape}, {W.dtype}): weights must be a matrix of real numbers, with a row "
@@ -315,6 +329,22 @@ def _checked(weights: Any, threshold: float, scale: float | None, companions: in
     if isinstance(companions, bool) or not isinstance(companions, int | np.integer) or companions < 1:
         raise ValueError(f"analyse(companions={companions!r}): companions must be an int of at least 1")
     return W.astype(np.float32) if W.dtype.kind == "b" else W.astype(np.float64) if W.dtype.itemsize > 8 else W
+
+
+def _likely_transposed(weights: Any, W: np.ndarray) -> str:
+    """Why directions may be the columns; with a warning if that rests on more than the shape."""
+    if {"feature", "hidden"} <= {*getattr(weights, "dims", ())}:
+        # Whoever named the dimensions has decided; who loaded a dictionary has been told.
+        return str(weights.attrs.get("likely_transposed", ""))
+    if W.shape[1] <= len(W):
+        return ""
+    try:
+        found = orientation.doubt(*orientation.norms(W), weak=False)
+    except ValueError as error:
+        raise ValueError(f"analyse(weights): weights {error}") from None
+    if found:
+        warnings.warn(f"analyse(weights of shape {W.shape}): weights are more likely transposed: {found}", stacklevel=4)
+    return found
 
 
 def _check_features(features: Sequence[int] | None, x: Any, n: int) -> None:

@@ -1,4 +1,8 @@
-"""Matrices in .npy and .npz files, whose headers are first checked against the file's length and the memory."""
+"""Arrays in files, whose headers are first checked against the file's length and the memory.
+
+`ArrayFile` is what a file of any kind looks like: arrays by name, each with its shape before it is read. Files of NumPy
+are here, since a set of features reads them; other kinds are in `data`.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,12 @@ import os
 import re
 import stat
 import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -101,10 +109,77 @@ def check_matrix(path: Path, dtype: np.dtype, shape: tuple[int, ...], *, mapped:
         )
 
 
-def read_matrix(path: Path, key: str | None = None) -> Any:
-    """The matrix in a .npy or .npz file (by `numpy.save`, `numpy.savez`, `scipy.sparse.save_npz`).
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a library raises at a damaged file into one sentence, `damaged`."""
+    try:
+        yield
+    except (UnreadableError, MemoryError):
+        raise
+    except Exception as error:  # zipfile, zlib, NumPy, json, zarr and PyTorch raise all kinds of errors
+        raise damaged(path, what, error) from None
 
-    Arrays in .npy files are mapped, not read.
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array in a file, whose numbers are read when they are asked for."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    """That of the numbers once they are read."""
+    read: Callable[[tuple[int | slice, ...]], Any]
+    """From an index to the numbers there: a NumPy array, or a sparse matrix."""
+    mapped: bool = False
+    """Whether reading takes no memory for all of the shape: the numbers stay in the file, or most are zero."""
+
+
+class ArrayFile(ABC):
+    """The arrays in a file, by name."""
+
+    def __init__(self, path: Path, names: list[str] | None) -> None:
+        """Keep the path, and the names of the arrays; None if there is one array without a name."""
+        self.path, self.names = path, names
+
+    def chosen(self, key: str | None) -> str:
+        """The name of the array to read: `key`, or the only one."""
+        if self.names is not None:
+            return chosen(key, self.names, self.path)
+        if key is not None:
+            raise UnreadableError("key", key, f"must be None, as {self.path.name!r} is one array without a name")
+        return ""
+
+    @abstractmethod
+    def array(self, name: str) -> StoredArray:
+        """An array of this file; raises UnreadableError if there is none of that name, or its header lies."""
+
+    def matrix(self, name: str, at: tuple[int | slice, ...] = ()) -> Any:
+        """The numbers of an array of two dimensions, or at an index that leaves two of more dimensions.
+
+        Raises:
+            UnreadableError: it is no matrix of real numbers that fits into memory.
+
+        """
+        stored = self.array(name)
+        kept = [length for length, each in zip(stored.shape, at, strict=False) if isinstance(each, slice)]
+        shape = (*kept, *stored.shape[len(at) :])
+        check_matrix(self.path, stored.dtype, shape, mapped=stored.mapped)
+        return stored.read(at)
+
+
+def numpy_file(path: Path) -> ArrayFile:
+    """The array in a .npy file, which is mapped, or those in a .npz file (by `savez`, or `scipy.sparse.save_npz`).
+
+    Raises:
+        UnreadableError: there is no such file, or it cannot be read.
+
+    """
+    if found := obstacle(path):
+        raise UnreadableError("path", str(path), f"must lead to a file, {found}")
+    return _NpzFile(path) if path.suffix == ".npz" else _NpyFile(path, None)
+
+
+def read_matrix(path: Path, key: str | None = None) -> Any:
+    """The matrix in a .npy or .npz file; see `numpy_file`.
 
     Args:
         path: the file.
@@ -117,19 +192,8 @@ def read_matrix(path: Path, key: str | None = None) -> Any:
         UnreadableError: there is no such file or array, or the file cannot be read.
 
     """
-    if found := obstacle(path):
-        raise UnreadableError("path", str(path), f"must lead to a file, {found}")
-    if path.suffix != ".npz" and key is not None:
-        raise UnreadableError("key", key, f"must be None, as {path.name!r} is one array without a name")
-    try:
-        if path.suffix != ".npz":
-            return _mapped(path)
-        with zipfile.ZipFile(path) as archive:
-            return _from_archive(archive, path, key)
-    except (UnreadableError, MemoryError):
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy raise all kinds of errors at a damaged file
-        raise damaged(path, "a readable .npy or .npz file", error) from None
+    file = numpy_file(path)
+    return file.matrix(file.chosen(key))
 
 
 def chosen(key: str | None, keys: list[str], path: Path) -> str:
@@ -176,13 +240,20 @@ def _header(stream: io.BufferedIOBase) -> _Header:
     return _Header(tuple(map(int, shape)), fortran, dtype, stream.tell())
 
 
-def _mapped(path: Path) -> np.ndarray:
-    with path.open("rb") as stream:
-        header = _header(stream)
-        length = os.fstat(stream.fileno()).st_size - header.start
-    check_matrix(path, header.dtype, header.shape, mapped=True)
-    _check_length(header, length)
-    return np.memmap(path, header.dtype, "r", header.start, header.shape, "F" if header.fortran else "C")
+_NUMPY = "a readable .npy or .npz file"
+
+
+@final
+class _NpyFile(ArrayFile):
+    def array(self, name: str) -> StoredArray:  # noqa: ARG002 (there is only one)
+        path = self.path
+        with reading(path, _NUMPY), path.open("rb") as stream:
+            header = _header(stream)
+            _check_length(header, os.fstat(stream.fileno()).st_size - header.start)
+        shape, order = header.shape, "F" if header.fortran else "C"
+        return StoredArray(
+            shape, header.dtype, lambda at: np.memmap(path, header.dtype, "r", header.start, shape, order)[at], True
+        )
 
 
 def _check_length(header: _Header, length: int) -> None:
@@ -190,15 +261,33 @@ def _check_length(header: _Header, length: int) -> None:
         raise ValueError(f"its header announces {header.bytes} bytes of numbers, but there are {length}")
 
 
-def _from_archive(archive: zipfile.ZipFile, path: Path, key: str | None) -> Any:
-    names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
-    if len({*names}) < len(names):
-        raise ValueError("two arrays in it have the same name")
-    if not {"format", "shape"} <= {*names}:
-        name = chosen(key, names, path)
-        return _member(archive, name, path, matrix=True)
-    if key is not None:
-        raise UnreadableError("key", key, f"must be None, as {path.name!r} is one sparse matrix without a name")
+@final
+class _NpzFile(ArrayFile):
+    def __init__(self, path: Path) -> None:
+        with reading(path, _NUMPY), zipfile.ZipFile(path) as archive:
+            names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
+            if len({*names}) < len(names):
+                raise ValueError("two arrays in it have the same name")
+        self._parts = names
+        super().__init__(path, None if {"format", "shape"} <= {*names} else names)
+
+    def array(self, name: str) -> StoredArray:
+        path = self.path
+        with reading(path, _NUMPY), zipfile.ZipFile(path) as archive:
+            if self.names is None:
+                matrix = _sparse(archive, self._parts, path)
+                return StoredArray(matrix.shape, matrix.dtype, lambda _: matrix, mapped=True)
+            with archive.open(f"{name}.npy") as opened:
+                header = _header(opened)  # pyright: ignore[reportArgumentType] (it reads and seeks)
+
+        def read(at: tuple[int | slice, ...]) -> np.ndarray:
+            with reading(path, _NUMPY), zipfile.ZipFile(path) as again:
+                return _member(again, name, path)[at]
+
+        return StoredArray(header.shape, header.dtype, read)
+
+
+def _sparse(archive: zipfile.ZipFile, names: list[str], path: Path) -> Any:
     form, shape = (_member(archive, name, path) for name in ("format", "shape"))
     form = form.item().decode() if form.dtype.kind == "S" and form.ndim == 0 else str(form)
     if form not in PARTS or shape.dtype.kind not in "iu" or shape.shape != (2,):
@@ -217,15 +306,13 @@ def _from_archive(archive: zipfile.ZipFile, path: Path, key: str | None) -> Any:
         raise UnreadableError("path", str(path), f"must lead to a valid sparse matrix, which {error}") from None
 
 
-def _member(archive: zipfile.ZipFile, name: str, path: Path, *, matrix: bool = False) -> np.ndarray:
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
     """One array of an archive; refused unless it is as long as the archive says, as zipfile reads no further."""
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as opened:
         stream: Any = opened
         header = _header(stream)
-        if matrix:
-            check_matrix(path, header.dtype, header.shape)
-        elif too_much := beyond_memory(header.bytes):
+        if too_much := beyond_memory(header.bytes):
             raise UnreadableError(
                 "path", str(path), f"must lead to an array that fits into memory: {name!r} {too_much}"
             )
