@@ -201,6 +201,9 @@ def test_a_decoder_is_found_by_its_name_alone_if_it_is_the_only_one(tmp_path: Pa
     save_file(plain({"one": DIRECTIONS, "other": DIRECTIONS}), file)
     refused("key must be given, as 'w.safetensors' holds 2 arrays: one, other", file)
     refused("key must be the name of an array in 'w.safetensors'; did you mean 'other'?", file, "othr")
+    save_file(plain({"a\nb": DIRECTIONS, "c" * 10**5: DIRECTIONS}), file)
+    refused("key must be given, as 'w.safetensors' holds 2 arrays: a\\nb, ccc", file)
+    save_file(plain({"one": DIRECTIONS, "other": DIRECTIONS}), file)
     # Transcoders of all layers have W_dec_0, …: not a name that is known.
     assert_array_equal(tg.load_dictionary(file, "one"), DIRECTIONS)
 
@@ -273,6 +276,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
         changed(d_sae="nine"),
         "must lie beside a cfg.json that describes it, but d_sae is 'nine' there",
     ),
+    "a size of 4,000 digits": (changed(d_sae=10**4000), "with d_sae = int of 13288 bits in cfg.json"),
     "a size of zero": (changed(d_in=0), "but d_in is 0 there"),
     "a size that is true": (changed(d_in=True), "but d_in is True there"),
     "no table": (lambda path: saelens(path, config=[1]), "a readable cfg.json: it must hold a JSON object"),

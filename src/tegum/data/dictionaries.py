@@ -68,14 +68,19 @@ _NO_WEIGHTS = ("sparsity.safetensors", "activations_store_state.safetensors", "a
 class _Place(NamedTuple):
     file: ArrayFile
     form: str
+    """Whose format it is, or the kind of file."""
     config: dict[str, Any]
     config_name: str
+    config_text: str
 
 
 class _Layout(NamedTuple):
+    """What a name says about a matrix."""
+
     prefix: str
     encoder: bool
     rows: bool
+    """Whether its rows are the features."""
 
 
 class _Size(NamedTuple):
@@ -100,8 +105,8 @@ def load_dictionary(
     Rows of the result are directions, whichever way round the file has them: that follows from the configuration
     beside it, from the lengths of biases, and from the names of arrays. Where none of these decide, rows are taken, or
     what `transpose` says; a warning, and the attribute `likely_transposed`, tell if they are more likely the columns.
-    Numbers in .npy and .safetensors files, and in .pt files that are not compressed, are mapped and not read, unless
-    NumPy lacks their dtype (bfloat16, float8), which become float32.
+    Numbers in .npy and .safetensors files, and in .pt files that are not compressed, are checked once and stay in the
+    file, unless NumPy lacks their dtype (bfloat16, float8), which become float32.
 
     Args:
         path: a folder of SAELens (cfg.json, sae_weights.safetensors), of dictionary_learning (ae.pt, config.json) or
@@ -155,27 +160,28 @@ def read_dictionary(
         layout = _layout(name)
         sizes = [] if layout is None else list(_sizes(place, layout))
         ways = _ways(stored.shape, sizes, name, file.path, transpose)
-        named = False if layout is None or index else not layout.rows
+        # Of more than two dimensions a name says nothing.
+        named = layout is not None and not index and not layout.rows
         transposed = transpose if transpose is not None else ways[0] if len(ways) == 1 else named
         try:
-            rows, columns = orientation.norms(stored)
+            norms = orientation.norms(stored)
         except ValueError as error:
-            raise UnreadableError(
-                "path", str(file.path), f"must lead to a sound matrix: {_quoted(name)} {error}"
-            ) from None
+            rule = f"must lead to a sound matrix: {_quoted(name)} {error}"
+            raise UnreadableError("path", str(file.path), rule) from None
         matrix = stored.T if transposed else stored
         vectors = {} if layout is None else _vectors(file, layout, matrix.shape)
     doubt = ""
     if transpose is None and len(ways) == 2:
-        doubt = orientation.doubt(*((columns, rows) if transposed else (rows, columns)), weak=True)
-    what, taken = _quoted(name), "columns" if transposed else "rows"
-    if doubt:
-        other = "rows" if transposed else "columns"
-        _warn(f"{call}: {what} is more likely stored the other way round: {doubt}; transpose={not transposed} takes "
-             f"its {other}")  # fmt: skip
+        doubt = orientation.doubt(*(norms[::-1] if transposed else norms), weak=True)
+        if doubt:
+            other = f"transpose={not transposed} takes its {'rows' if transposed else 'columns'}"
+            _warn(f"{call}: {_quoted(name)} is more likely stored the other way round: {doubt}; {other}")
     elif transpose is None and layout is not None and not index and transposed != named:
-        _warn(f"{call}: {what} is stored the other way round than its name says, so that its {taken} are the "
-             f"directions: its shape is {stored.shape}, with {_listed(sizes)}")  # fmt: skip
+        _warn(
+            f"{call}: {name!r} is stored the other way round than its name says, so that its "
+            f"{'columns' if transposed else 'rows'} are the directions: its shape is {stored.shape}, with "
+            f"{_listed(sizes)}"
+        )
     attributes = {
         "source": os.fspath(path),
         "format": place.form,
@@ -184,7 +190,7 @@ def read_dictionary(
         "slice": ",".join(":" if isinstance(each, slice) else str(each) for each in index),
         "transposed": transposed,
         "likely_transposed": doubt,
-        "config": json.dumps(place.config) if place.config else "",
+        "config": place.config_text,
     }
     return xr.DataArray(matrix, vectors, ("feature", "hidden"), "weights", attributes)
 
@@ -199,33 +205,41 @@ def _place(path: Path) -> _Place:
     if found := obstacle(path, "either"):
         raise UnreadableError("path", str(path), f"must lead to a dictionary, {found}")
     if not path.is_dir() or is_zarr(path):
-        file = array_file(path)
-        return _Place(file, "safetensors" if path.name.endswith(INDEX) else path.suffix[1:] or "zarr", {}, "")
-    with reading(path, "a folder that can be read"):
-        names = sorted(each.name for each in path.iterdir())
-    known = [name for name in names if name in _FOLDERS] or [name for name in names if name.endswith(INDEX)]
-    held = known or [
-        name for name in names if name.endswith(SUFFIXES) and not name.startswith(".") and name not in _NO_WEIGHTS
-    ]
+        return _Place(array_file(path), _kind(path), {}, "", "")
+    name = _weights_in(path)
+    form, config_name = _FOLDERS.get(name, ("", "config.json"))
+    with reading(path, f"a folder of {form or 'one dictionary'}"):
+        file, config_file = beside(path, name), beside(path, config_name)
+    config, text = {}, ""
+    if os.path.lexists(config_file):
+        if found := obstacle(config_file):
+            raise UnreadableError("path", str(path), f"must lead to a folder with a file {config_name!r}, {found}")
+        with reading(path, f"a folder with a readable {config_name}"):
+            config = read_json(config_file)
+            text = json.dumps(config)
+    return _Place(array_file(file), form or _kind(file), config, config_name, text)
+
+
+def _weights_in(folder: Path) -> str:
+    """The name of the only file of weights in a folder, or of the index of several."""
+    with reading(folder, "a folder that can be read"):
+        names = sorted(each.name for each in folder.iterdir())
+    held = [name for name in names if name in _FOLDERS] or [name for name in names if name.endswith(INDEX)]
+    held = held or [name for name in names if name.endswith(SUFFIXES) and name not in _NO_WEIGHTS]
     if not held:
-        what = "it is empty" if not names else f"it holds {_some(names)}"
+        what = f"it holds {_some(names)}" if names else "it is empty"
         raise UnreadableError(
-            "path", str(path), f"must lead to a dictionary, but in this folder there is no file of weights: {what}"
+            "path", str(folder), f"must lead to a dictionary, but in this folder there is no file of weights: {what}"
         )
     if len(held) > 1:
         raise UnreadableError(
-            "path", str(path), f"must lead to one dictionary, but this folder holds {_some(held)}; name one of these"
+            "path", str(folder), f"must lead to one dictionary, but this folder holds {_some(held)}; name one of these"
         )
-    form, config_name = _FOLDERS.get(held[0], (Path(held[0]).suffix[1:], "config.json"))
-    with reading(path, f"a folder of {form}"):
-        file, beside_it = beside(path / "any", held[0]), beside(path / "any", config_name)
-    config: dict[str, Any] = {}
-    if os.path.lexists(beside_it):
-        if found := obstacle(beside_it):
-            raise UnreadableError("path", str(path), f"must lead to a folder with a file {config_name!r}, {found}")
-        with reading(path, f"a folder with a readable {config_name}"):
-            config = read_json(beside_it)
-    return _Place(array_file(file), form if held[0] in _FOLDERS else "safetensors", config, config_name)
+    return held[0]
+
+
+def _kind(path: Path) -> str:
+    return "zarr" if path.is_dir() else "safetensors" if path.name.endswith(INDEX) else path.suffix[1:]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -299,7 +313,7 @@ def _sizes(place: _Place, layout: _Layout) -> Iterator[_Size]:
                 str(place.file.path),
                 f"must lie beside a {place.config_name} that describes it, but {key} is {short(value)} there",
             )
-        yield _Size(f"{key} = {value} in {place.config_name}", key in _FEATURES, value, True)
+        yield _Size(f"{key} = {short(value)} in {place.config_name}", key in _FEATURES, value, True)
     for name, of_features in _vector_names(place.file, layout):
         shape = place.file.array(name).shape
         # A single number is a threshold for all features.

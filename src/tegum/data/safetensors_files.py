@@ -86,7 +86,7 @@ class ShardedFile(ArrayFile):
             held = read_json(path).get("weight_map")
             if not isinstance(held, dict) or not held or not all(isinstance(each, str) for each in held.values()):
                 raise ValueError("its weight_map must have the name of a file for the name of each array")
-            self._shards = {shard: beside(path, shard) for shard in sorted({*held.values()})}
+            self._shards = {shard: beside(path.parent, shard) for shard in sorted({*held.values()})}
             for shard, place in self._shards.items():
                 if found := obstacle(place):
                     raise ValueError(f"it names the file {shard[:100]!r}, {found}")
@@ -121,21 +121,21 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def beside(path: Path, name: str) -> Path:
-    """The file of this name in the folder of `path`.
+def beside(folder: Path, name: str) -> Path:
+    """The file of this name in a folder.
 
     Raises:
         ValueError: it is a path and no name, or a symbolic link that leads elsewhere; one into the `blobs` of a
             Hugging Face cache leads to the same download.
 
     """
-    place = path.parent / name
+    place = folder / name
     if Path(name).name != name or name in ("", ".", ".."):
         raise ValueError(f"it names {name[:100]!r}, which must be a file in the same folder, without a path")
     if place.is_symlink():
-        folder, target = path.parent.resolve(), place.resolve()
-        cached = folder.parent.name == "snapshots" and target.parent == folder.parent.parent / "blobs"
-        if target.parent != folder and not cached:
+        here, target = folder.resolve(), place.resolve()
+        cached = here.parent.name == "snapshots" and target.parent == here.parent.parent / "blobs"
+        if target.parent != here and not cached:
             raise ValueError(f"{name[:100]!r} must be a file in the same folder, but is a symbolic link to elsewhere")
     return place
 

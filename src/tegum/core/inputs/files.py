@@ -201,7 +201,7 @@ def chosen(key: str | None, keys: list[str], path: Path) -> str:
     if key is None and len(keys) == 1:
         return keys[0]
     if key is None:
-        known = ", ".join(sorted(keys)[:8]) + (", …" if len(keys) > 8 else "")
+        known = ", ".join(on_one_line(each[:60]) for each in sorted(keys)[:8]) + (", …" if len(keys) > 8 else "")
         raise UnreadableError("key", None, f"must be given, as {path.name!r} holds {len(keys)} arrays: {known}")
     if key not in keys:
         raise UnreadableError("key", key, f"must be the name of an array in {path.name!r}; {nearest(key, keys)}")
