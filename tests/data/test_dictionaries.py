@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+import zarr
 from dictionary_files import (
     CONFIG,
     DIMENSIONS,
@@ -88,6 +89,21 @@ def test_what_lies_beside_the_directions(tmp_path: Path):
     assert_array_equal(encoder, 2 * DIRECTIONS)
     assert encoder.transposed
     assert isinstance(found.values.base, np.memmap)
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "<u8", ">f4", "<f2", "<f8", "g"])
+def test_every_kind_of_real_number(dtype: str, tmp_path: Path):
+    given = np.array([[1, 0], [0, 1], [1, 1]], dtype)
+    np.save(tmp_path / "w.npy", given)
+    found = tg.load_dictionary(tmp_path / "w.npy")
+    assert_array_equal(found, given)
+    assert found.dtype.itemsize <= 8
+
+
+def test_a_run_of_ours(tmp_path: Path):
+    weights = np.arange(2.0 * 3 * 5 * 2).reshape(2, 3, 5, 2)
+    zarr.create_group(tmp_path / "run.zarr").create_array("weights", data=weights)
+    assert_array_equal(tg.load_dictionary(tmp_path / "run.zarr", "weights", slice="1,-1"), weights[1, -1])
 
 
 def test_a_transcoder_has_its_directions_where_it_writes(tmp_path: Path):

@@ -1,7 +1,4 @@
-"""Dictionaries written by the packages themselves: every class of SAELens and of dictionary_learning.
-
-pip install sae-lens dictionary-learning && pytest -m interop tests/interop/test_dictionaries.py
-"""
+"""Dictionaries written by the packages themselves: every class of SAELens and of dictionary_learning."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from processes import tegum
 
 import tegum as tg
 from tegum.core.limits import VARIABLE
+from tegum.data.matrices import open_matrix
 
 
 def tensors(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -278,6 +279,19 @@ def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path: Path):
         assert said.startswith("load_dictionary("), said
         assert said.isprintable(), said
     assert 20 < read < 180
+
+
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+def test_activations_in_files(tmp_path: Path):
+    x = np.where(np.random.default_rng(2).random((300, FEATURES)) < 0.2, 1.0, 0.0)
+    np.savez(tmp_path / "x.npz", x)
+    torch.save(torch.tensor(x).to_sparse_csr(), tmp_path / "x.pt")
+    expected = open_matrix(tmp_path / "x.npz", call="f")
+    assert_array_equal(open_matrix(tmp_path / "x.pt", call="f", sparse=True).toarray(), expected)
+    with pytest.raises(
+        ValueError, match=r"^f\(path='x.pt'\): path must lead to a dense matrix, but this one is sparse"
+    ):
+        open_matrix(tmp_path / "x.pt", call="f")
 
 
 def test_sparse_weights_are_measured_as_dense_ones():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64, Real
+from jaxtyping import Float64, Shaped
 
 EQUAL = 0.01
 """Norms are equal if they differ by at most this part of the largest; those of unit directions in bfloat16 are."""
@@ -12,7 +12,7 @@ _BLOCK_ELEMENTS = 2**22
 
 
 def norms(
-    matrix: Real[np.ndarray, "row column"],
+    matrix: Shaped[np.ndarray, "row column"],
 ) -> tuple[Float64[np.ndarray, " row"], Float64[np.ndarray, " column"]]:
     """The norms of all rows and of all columns, in one pass over a matrix that may be mapped.
 
