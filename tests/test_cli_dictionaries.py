@@ -60,7 +60,7 @@ def test_what_is_likely_transposed_is_said_before_and_after(tmp_path: Path):
     [
         (
             lambda path: saelens(path, config=CONFIG | {"d_sae": 10}),
-            "must lead to a dictionary whose parts agree, but ",
+            "must lead to a dictionary whose parts agree: ",
         ),
         (
             lambda path: saelens(path, SAE | {"W_dec": DIRECTIONS * np.inf}),

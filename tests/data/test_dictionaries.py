@@ -132,7 +132,7 @@ def test_lengths_of_biases_are_believed_before_names(arrays: dict[str, Any], tra
 def test_a_configuration_is_believed_before_names(tmp_path: Path):
     folder = saelens(tmp_path / "sae", {"W_dec": DIRECTIONS.T})
     with pytest.warns(
-        UserWarning, match=r"its columns are the directions: its shape is \(4, 9\), with d_sae = 9 in cfg"
+        UserWarning, match=r"its columns are the directions: its shape is \(4, 9\), and d_sae = 9 in cfg"
     ):
         assert_array_equal(tg.load_dictionary(folder), DIRECTIONS)
     assert_array_equal(tg.load_dictionary(folder, transpose=True), DIRECTIONS)
@@ -193,7 +193,7 @@ def test_slices_of_a_crosscoder(tmp_path: Path):
     for wrong in ("", ":", "0,0", "0,0,:,:", "a", "1:3", ":,0x1", ":,999999999999999999999", ":,٣"):
         refused("slice must be one of the matrices of 'W_dec': ", file, slice=wrong)
     # A row of the result would be a layer, and there are nine features by the length of b_enc.
-    refused("parts agree, but 'W_dec' is of shape (2, 4) with 'b_enc' of length 9", file, slice="0")
+    refused("parts agree: 'W_dec' has the shape (2, 4), but 'b_enc' has the length 9", file, slice="0")
     assert tg.load_dictionary(file, slice="0", transpose=False).shape == (2, DIMENSIONS)
     # By layer, as dictionary_learning's crosscoders have them: of more than two dimensions names say nothing.
     save_file(plain({"decoder.weight": np.stack([DIRECTIONS, -DIRECTIONS])}), file)
@@ -282,19 +282,19 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "more features": (
         changed(d_sae=10),
-        "parts agree, but 'W_dec' is of shape (9, 4) with d_sae = 10 in cfg.json, d_in = 4",
+        "parts agree: 'W_dec' has the shape (9, 4), but d_sae = 10 in cfg.json and d_in = 4",
     ),
     "fewer dimensions": (
         changed(d_in=3),
-        "'W_dec' is of shape (9, 4) with d_sae = 9 in cfg.json, d_in = 3 in cfg.json",
+        "'W_dec' has the shape (9, 4), but d_sae = 9 in cfg.json and d_in = 3 in cfg.json",
     ),
     "a size in words": (
         changed(d_sae="nine"),
-        "must lie beside a cfg.json that describes it, but d_sae is 'nine' there",
+        "must lead to a folder whose cfg.json makes sense, but d_sae in it is 'nine'",
     ),
-    "a size of 4,000 digits": (changed(d_sae=10**4000), "with d_sae = int of 13288 bits in cfg.json"),
-    "a size of zero": (changed(d_in=0), "but d_in is 0 there"),
-    "a size that is true": (changed(d_in=True), "but d_in is True there"),
+    "a size of 4,000 digits": (changed(d_sae=10**4000), "but d_sae = int of 13288 bits in cfg.json"),
+    "a size of zero": (changed(d_in=0), "but d_in in it is 0"),
+    "a size that is true": (changed(d_in=True), "but d_in in it is True"),
     "no table": (lambda path: saelens(path, config=[1]), "a readable cfg.json: it must hold a JSON object"),
     "no JSON": (beside("cfg.json", b"{'d_in': 4"), "must lead to a folder with a readable cfg.json: "),
     "JSON in UTF-16": (beside("cfg.json", "é".encode("utf-16")), "must lead to a folder with a readable cfg.json: "),
@@ -303,11 +303,11 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a folder as cfg.json": (folder_in_place_of("cfg.json"), "a file 'cfg.json', and this is a folder"),
     "a folder as weights": (
         folder_in_place_of("sae_weights.safetensors"),
-        "readable zarr array or group: there is none",
+        "a folder with a file 'sae_weights.safetensors', and this is a folder",
     ),
     "other biases": (
         with_arrays(b_enc=np.zeros(8, np.float32)),
-        "is of shape (9, 4) with d_sae = 9 in cfg.json, d_in = 4 ",
+        "has the shape (9, 4), but d_sae = 9 in cfg.json and d_in = 4 ",
     ),
     "NaN": (
         with_arrays(W_dec=DIRECTIONS * np.nan),

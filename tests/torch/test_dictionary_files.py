@@ -78,7 +78,7 @@ def test_every_class_of_dictionary_learning(name: str, tmp_path: Path):
 
 def test_a_configuration_that_contradicts_the_weights(tmp_path: Path):
     place = folder(tmp_path / "ae", "AutoEncoder", dict_size=10)
-    refused("parts agree, but 'decoder.weight' is of shape (4, 9) with dict_size = 10 in config.json", place)
+    refused("parts agree: 'decoder.weight' has the shape (4, 9), but dict_size = 10 in config.json", place)
 
 
 def test_in_fresh_processes(tmp_path: Path):

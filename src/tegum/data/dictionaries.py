@@ -179,7 +179,7 @@ def read_dictionary(
     elif transpose is None and layout is not None and not index and transposed != named:
         _warn(
             f"{call}: {name!r} is stored the other way round than its name says, so that its "
-            f"{'columns' if transposed else 'rows'} are the directions: its shape is {stored.shape}, with "
+            f"{'columns' if transposed else 'rows'} are the directions: its shape is {stored.shape}, and "
             f"{_listed(sizes)}"
         )
     attributes = {
@@ -211,9 +211,11 @@ def _place(path: Path) -> _Place:
     with reading(path, f"a folder of {form or 'one dictionary'}"):
         file, config_file = beside(path, name), beside(path, config_name)
     config, text = {}, ""
-    if os.path.lexists(config_file):
-        if found := obstacle(config_file):
-            raise UnreadableError("path", str(path), f"must lead to a folder with a file {config_name!r}, {found}")
+    configured = os.path.lexists(config_file)
+    for each in (file, config_file) if configured else (file,):
+        if found := obstacle(each, "either" if each.suffix == ".zarr" else "file"):
+            raise UnreadableError("path", str(path), f"must lead to a folder with a file {each.name!r}, {found}")
+    if configured:
         with reading(path, f"a folder with a readable {config_name}"):
             config = read_json(config_file)
             text = json.dumps(config)
@@ -311,14 +313,14 @@ def _sizes(place: _Place, layout: _Layout) -> Iterator[_Size]:
             raise UnreadableError(
                 "path",
                 str(place.file.path),
-                f"must lie beside a {place.config_name} that describes it, but {key} is {short(value)} there",
+                f"must lead to a folder whose {place.config_name} makes sense, but {key} in it is {short(value)}",
             )
         yield _Size(f"{key} = {short(value)} in {place.config_name}", key in _FEATURES, value, True)
     for name, of_features in _vector_names(place.file, layout):
         shape = place.file.array(name).shape
         # A single number is a threshold for all features.
         if len(shape) == 1 and shape[0] > 1:
-            yield _Size(f"{name!r} of length {shape[0]}", of_features, shape[0], False)
+            yield _Size(f"{name!r} has the length {shape[0]}", of_features, shape[0], False)
 
 
 def _vector_names(file: ArrayFile, layout: _Layout) -> Iterator[tuple[str, bool]]:
@@ -351,13 +353,13 @@ def _ways(shape: tuple[int, int], sizes: Sequence[_Size], name: str, path: Path,
             raise UnreadableError(
                 "path",
                 str(path),
-                f"must lead to a dictionary whose parts agree, but {name!r} is of shape {shape} with {_listed(known)}",
+                f"must lead to a dictionary whose parts agree: {name!r} has the shape {shape}, but {_listed(known)}",
             )
     return ways
 
 
 def _listed(sizes: Sequence[_Size]) -> str:
-    return ", ".join(size.text for size in sizes[:6])
+    return " and ".join(size.text for size in sizes[:6])
 
 
 def _dense(matrix: Any, path: Path) -> np.ndarray:
