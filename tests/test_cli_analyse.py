@@ -80,7 +80,10 @@ def test_columns_can_be_the_directions_and_neighbours_be_left_out(folder: Path):
     ("args", "sentence"),
     [
         (("none.npy",), "analyse none.npy(path='none.npy'): path must lead to a file, and there is none"),
-        (("nan.npy",), "analyse(weights): weights must be finite numbers of at most 1e70, and row 0 is not"),
+        (
+            ("nan.npy",),
+            "analyse nan.npy(path='nan.npy'): path must lead to a sound matrix: the array must be finite numbers",
+        ),
     ],
 )
 def test_bad_input_gets_one_sentence_and_leaves_nothing_behind(folder: Path, args: tuple[str, ...], sentence: str):

@@ -270,7 +270,7 @@ def nothing(path: Path) -> Path:
 
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "no path": (lambda path: path, "must lead to a dictionary, and there is none"),
+    "no path": (lambda path: path, "must lead to a file, and there is none"),
     "empty": (nothing, "in this folder there is no file of weights: it is empty"),
     "other files": (
         without("sae_weights.safetensors"),

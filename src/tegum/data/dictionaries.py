@@ -22,8 +22,9 @@ from tegum.core.description import short
 from tegum.core.inputs import orientation
 from tegum.core.inputs.files import ArrayFile, UnreadableError, chosen, obstacle, reading
 from tegum.core.limits import beyond_memory
-from tegum.data.matrices import SUFFIXES, array_file, is_zarr, refusing_files
-from tegum.data.safetensors_files import INDEX, beside, read_json
+from tegum.data.formats.safetensors_files import INDEX, beside, read_json
+from tegum.data.formats.zarr_folders import is_zarr
+from tegum.data.matrices import SUFFIXES, array_file, refusing_files
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,7 +66,7 @@ _NO_WEIGHTS = ("sparsity.safetensors", "activations_store_state.safetensors", "a
 """Other files that SAELens writes into the folder of a dictionary."""
 
 
-class _Place(NamedTuple):
+class _Source(NamedTuple):
     file: ArrayFile
     form: str
     """Whose format it is, or the kind of file."""
@@ -152,13 +153,13 @@ def read_dictionary(
     import xarray as xr
 
     with refusing_files(Path(path), call):
-        place = _place(Path(path))
-        file = place.file
+        source = _source(Path(path))
+        file = source.file
         name = _chosen(file, key)
         index = _index(at, name, file.array(name).shape)
         stored = _dense(file.matrix(name, index), file.path)
         layout = _layout(name)
-        sizes = [] if layout is None else list(_sizes(place, layout))
+        sizes = [] if layout is None else list(_sizes(source, layout))
         ways = _ways(stored.shape, sizes, name, file.path, transpose)
         # Of more than two dimensions a name says nothing.
         named = layout is not None and not index and not layout.rows
@@ -184,13 +185,13 @@ def read_dictionary(
         )
     attributes = {
         "source": os.fspath(path),
-        "format": place.form,
-        "architecture": _architecture(place.config),
+        "format": source.form,
+        "architecture": _architecture(source.config),
         "key": name,
         "slice": ",".join(":" if isinstance(each, slice) else str(each) for each in index),
         "transposed": transposed,
         "likely_transposed": doubt,
-        "config": place.config_text,
+        "config": source.config_text,
     }
     return xr.DataArray(matrix, vectors, ("feature", "hidden"), "weights", attributes)
 
@@ -200,12 +201,12 @@ def _warn(sentence: str) -> None:
     warnings.warn(sentence, stacklevel=5)
 
 
-def _place(path: Path) -> _Place:
+def _source(path: Path) -> _Source:
     """The file of weights at a path, which may be that of a folder with a configuration."""
     if found := obstacle(path, "either"):
-        raise UnreadableError("path", str(path), f"must lead to a dictionary, {found}")
+        raise UnreadableError("path", str(path), f"must lead to a file, {found}")
     if not path.is_dir() or is_zarr(path):
-        return _Place(array_file(path), _kind(path), {}, "", "")
+        return _Source(array_file(path), _kind(path), {}, "", "")
     name = _weights_in(path)
     form, config_name = _FOLDERS.get(name, ("", "config.json"))
     with reading(path, f"a folder of {form or 'one dictionary'}"):
@@ -219,7 +220,7 @@ def _place(path: Path) -> _Place:
         with reading(path, f"a folder with a readable {config_name}"):
             config = read_json(config_file)
             text = json.dumps(config)
-    return _Place(array_file(file), form or _kind(file), config, config_name, text)
+    return _Source(array_file(file), form or _kind(file), config, config_name, text)
 
 
 def _weights_in(folder: Path) -> str:
@@ -301,10 +302,10 @@ def _layout(name: str) -> _Layout | None:
     return None
 
 
-def _sizes(place: _Place, layout: _Layout) -> Iterator[_Size]:
+def _sizes(source: _Source, layout: _Layout) -> Iterator[_Size]:
     """All that the configuration and the lengths of vectors say about the shape of a matrix."""
-    table = place.config.get("trainer", place.config)
-    table = table if isinstance(table, dict) else place.config
+    table = source.config.get("trainer", source.config)
+    table = table if isinstance(table, dict) else source.config
     outputs = [] if layout.encoder else [key for key in _OUTPUTS if table.get(key) is not None]
     for key in (*_FEATURES, *(outputs or _INPUTS)):
         if (value := table.get(key)) is None:
@@ -312,12 +313,12 @@ def _sizes(place: _Place, layout: _Layout) -> Iterator[_Size]:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UnreadableError(
                 "path",
-                str(place.file.path),
-                f"must lead to a folder whose {place.config_name} makes sense, but {key} in it is {short(value)}",
+                str(source.file.path),
+                f"must lead to a folder whose {source.config_name} makes sense, but {key} in it is {short(value)}",
             )
-        yield _Size(f"{key} = {short(value)} in {place.config_name}", key in _FEATURES, value, True)
-    for name, of_features in _vector_names(place.file, layout):
-        shape = place.file.array(name).shape
+        yield _Size(f"{key} = {short(value)} in {source.config_name}", key in _FEATURES, value, True)
+    for name, of_features in _vector_names(source.file, layout):
+        shape = source.file.array(name).shape
         # A single number is a threshold for all features.
         if len(shape) == 1 and shape[0] > 1:
             yield _Size(f"{name!r} has the length {shape[0]}", of_features, shape[0], False)

@@ -6,24 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 
-from tegum.core.inputs.files import (
-    ArrayFile,
-    StoredArray,
-    UnreadableError,
-    damaged,
-    numpy_file,
-    obstacle,
-    reading,
-    shown,
-)
-from tegum.data import torch_files, zarr_setup
-from tegum.data.safetensors_files import INDEX, SafetensorsFile, ShardedFile
+from tegum.core.inputs.files import ArrayFile, UnreadableError, numpy_file, obstacle, shown
+from tegum.data.formats.safetensors_files import INDEX, SafetensorsFile, ShardedFile
+from tegum.data.formats.torch_files import TORCH_SUFFIXES, TorchFile
+from tegum.data.formats.zarr_folders import ZarrFolder
 
-SUFFIXES = (".npy", ".npz", ".safetensors", INDEX, *torch_files.SUFFIXES, ".zarr")
+SUFFIXES = (".npy", ".npz", ".safetensors", INDEX, *TORCH_SUFFIXES, ".zarr")
 
 
 def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: str, sparse: bool = False) -> Any:
@@ -62,21 +54,16 @@ def array_file(path: Path) -> ArrayFile:
     if found := obstacle(path, "either"):
         raise UnreadableError("path", str(path), f"must lead to a file, {found}")
     if path.is_dir():
-        return _ZarrFolder(path)
+        return ZarrFolder(path)
     if path.name.endswith(INDEX):
         return ShardedFile(path)
     if path.suffix == ".safetensors":
         return SafetensorsFile(path)
-    if path.suffix in torch_files.SUFFIXES:
-        return torch_files.TorchFile(path)
+    if path.suffix in TORCH_SUFFIXES:
+        return TorchFile(path)
     if path.suffix in (".npy", ".npz"):
         return numpy_file(path)
     raise UnreadableError("path", str(path), f"must end in one of {', '.join(SUFFIXES)}")
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is a zarr array or group."""
-    return any(os.path.lexists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
 @contextmanager
@@ -88,47 +75,3 @@ def refusing_files(path: Path, call: str) -> Iterator[None]:
         call = call.replace(str(path), shown(path))
         value = path.name if error.field == "path" else error.value
         raise ValueError(f"{call}({error.field}={value!r}): {error.field} {error.rule}") from None
-
-
-_ZARR = "a readable zarr array or group"
-
-
-@final
-class _ZarrFolder(ArrayFile):
-    def __init__(self, path: Path) -> None:
-        zarr_setup.imported(path.name)
-        import zarr
-
-        if not is_zarr(path):
-            raise damaged(path, _ZARR, ValueError("there is none in this folder"))
-        with reading(path, _ZARR), zarr_setup.scope():
-            self._found: Any = zarr.open(path, mode="r")
-            alone = isinstance(self._found, zarr.Array)
-            super().__init__(path, None if alone else [name for name, _ in self._found.arrays()])
-
-    def chosen(self, key: str | None) -> str:
-        """The name of the array to read, which may also be a path in the group."""
-        with reading(self.path, _ZARR), zarr_setup.scope():
-            if self.names is not None and key is not None and key in self._found:
-                return key
-        return super().chosen(key)
-
-    def array(self, name: str) -> StoredArray:
-        """An array of this folder; it is read as a whole."""
-        import zarr
-
-        from tegum.data.chunks import DamagedChunkError, read
-
-        def numbers(at: tuple[int | slice, ...]) -> np.ndarray:
-            with reading(self.path, _ZARR), zarr_setup.scope():
-                try:
-                    return read(found)[at]
-                except DamagedChunkError as error:
-                    rule = f"must lead to a complete zarr array: {error}"
-                    raise UnreadableError("path", str(self.path), rule) from None
-
-        with reading(self.path, _ZARR), zarr_setup.scope():
-            found = self._found if self.names is None else self._found[name]
-            if not isinstance(found, zarr.Array):
-                raise UnreadableError("key", name, "must be the path of an array, but this is a group")
-            return StoredArray(found.shape, np.dtype(found.dtype), numbers)

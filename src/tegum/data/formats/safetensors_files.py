@@ -16,7 +16,7 @@ from tegum.core.inputs.files import ArrayFile, StoredArray, UnreadableError, obs
 INDEX = ".safetensors.index.json"
 """The end of the name of a file that says in which shard each array is."""
 
-_MOST_TEXT = 2**26
+_MOST_JSON = 2**26
 """The most bytes of JSON that are read."""
 
 _DTYPES = {
@@ -112,9 +112,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
     """
     with path.open("rb") as stream:
-        text = stream.read(_MOST_TEXT + 1)
-    if len(text) > _MOST_TEXT:
-        raise ValueError(f"it is longer than {_MOST_TEXT} bytes")
+        text = stream.read(_MOST_JSON + 1)
+    if len(text) > _MOST_JSON:
+        raise ValueError(f"it is longer than {_MOST_JSON} bytes")
     found = json.loads(text, object_pairs_hook=_once)
     if not isinstance(found, dict):
         raise ValueError("it must hold a JSON object")

@@ -18,7 +18,7 @@ from tegum.core.inputs.arrays import numbers_of
 from tegum.core.inputs.files import ArrayFile, StoredArray, UnreadableError, reading
 from tegum.core.limits import beyond_memory
 
-SUFFIXES = (".pt", ".pth", ".bin")
+TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 
 _LEAST = (2, 6)
 """The first version of PyTorch in which weights_only keeps all code out (CVE-2025-32434)."""

@@ -1,0 +1,1 @@
+"""Files of other libraries, each as an `ArrayFile`: arrays by name, checked before they are read."""
