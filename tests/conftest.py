@@ -1,16 +1,22 @@
 """Every annotated array is checked at run time while tests run: shapes by jaxtyping, types by beartype."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from jaxtyping import install_import_hook
 
 install_import_hook("tegum", "beartype.beartype")
 
+from importlib.util import find_spec  # noqa: E402
+
 import matplotlib  # noqa: E402
 import pytest  # noqa: E402
 
 matplotlib.use("agg")
+
+collect_ignore = [
+    folder for folder, needed in {"torch": "torch", "interop": "sae_lens"}.items() if not find_spec(needed)
+]
+"""Folders that need what is not installed: pytest would import them to see whether they are asked for."""
 
 
 LONG = {
@@ -32,11 +38,6 @@ LONG = {
 }
 """Files that would take too much of the time for the README's tests, and run with the quick forms."""
 
-
-collect_ignore = [
-    folder for folder, needed in {"torch": "torch", "interop": "sae_lens"}.items() if not find_spec(needed)
-]
-"""Folders that need what is not installed: pytest would import them to see whether they are asked for."""
 
 FOLDERS = {"recovery", "torch", "interop"}
 """Folders of tests that are stages of their own, by the name of the folder."""
