@@ -430,6 +430,26 @@ def test_sparse_weights_are_measured_as_dense_ones():
         assert tg.analyse(getattr(scipy.sparse, form)(DIRECTIONS)).identical(tg.analyse(DIRECTIONS))
 
 
+class Malicious:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return Path.mkdir, (self.marker,)
+
+
+def test_no_code_is_run(tmp_path: Path):
+    marker, file = tmp_path / "ran", tmp_path / "params.npz"
+    np.savez(file, **SAE, config=np.array(Malicious(marker)))
+    assert_array_equal(tg.load_dictionary(file), DIRECTIONS)
+    refused("it holds Python objects, which are not read", file, "config")
+    np.save(tmp_path / "w.npy", np.array([[Malicious(marker)]]))
+    refused("it holds Python objects, which are not read", tmp_path / "w.npy")
+    assert not marker.exists()
+    np.load(file, allow_pickle=True)["config"]
+    assert marker.exists()
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
 def test_tensors_need_pytorch(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torch", None)
