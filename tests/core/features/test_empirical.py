@@ -247,7 +247,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ({"path": "many.npz"}, "key must be given, as 'many.npz' holds 2 arrays: others, rows"),
         ({"path": "many.npz", "key": "row"}, "must be the name of an array in 'many.npz'; did you mean 'rows'?"),
         ({"path": "dense.npy", "key": "row"}, "key must be None, as 'dense.npy' is one array without a name"),
-        ({"path": "sparse.npz", "key": "row"}, "key must be None, as 'sparse.npz' is one sparse matrix"),
+        ({"path": "sparse.npz", "key": "row"}, "key must be None, as 'sparse.npz' is one array without a name"),
         ({"path": "many.npz", "key": "others"}, "path must lead to a matrix of real numbers, but this is float64"),
         ({"path": 3}, "path must be text"),
     ):

@@ -49,18 +49,7 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
     ticks, names = [], []
     for place, kind in enumerate(order):
         own = sorted(kinds[kind], key=lambda jump: jump.after - jump.before)
-        width = (1 - _KIND_GAP) / max(len(own), 4)
-        for number, jump in enumerate(own):
-            at = place + (number + 0.5 - len(own) / 2) * width
-            colour = style.ACCENTS[0] if jump.change > 0 else style.ACCENTS[1]
-            crowded = len(own) > _CROWD
-            if crowded:
-                panel.plot([at, at], [jump.before, jump.after], color=colour, lw=0.3, alpha=0.6, zorder=2)
-            if not crowded or number == len(own) // 2:
-                width_of_line, head = (1.4, 9) if crowded else (0.7, 5)
-                arrow = {"arrowstyle": "-|>", "color": colour, "lw": width_of_line, "mutation_scale": head}
-                arrow |= {"shrinkA": 0, "shrinkB": 0}
-                panel.annotate("", (at, jump.after), xytext=(at, jump.before), arrowprops=arrow, zorder=3)
+        _draw_kind(panel, place, own)
         ticks.append(place)
         means = (sum(getattr(jump, end) for jump in own) / len(own) for end in ("before", "after"))
         start, end = (f"{mean:.2g}" if level == "elsewhere" else level for level, mean in zip(kind, means, strict=True))
@@ -73,6 +62,22 @@ def draw_jumps(panel: Axes, jumps: Sequence[Jump]) -> None:
     panel.set_title("late jumps of all runs, by level")
     if not order:
         panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center", color=style.muted())
+
+
+def _draw_kind(panel: Axes, place: int, own: Sequence[Jump]) -> None:
+    """Draw the jumps of one kind side by side."""
+    width = (1 - _KIND_GAP) / max(len(own), 4)
+    for number, jump in enumerate(own):
+        at = place + (number + 0.5 - len(own) / 2) * width
+        colour = style.ACCENTS[0] if jump.change > 0 else style.ACCENTS[1]
+        crowded = len(own) > _CROWD
+        if crowded:
+            panel.plot([at, at], [jump.before, jump.after], color=colour, lw=0.3, alpha=0.6, zorder=2)
+        if not crowded or number == len(own) // 2:
+            width_of_line, head = (1.4, 9) if crowded else (0.7, 5)
+            arrow = {"arrowstyle": "-|>", "color": colour, "lw": width_of_line, "mutation_scale": head}
+            arrow |= {"shrinkA": 0, "shrinkB": 0}
+            panel.annotate("", (at, jump.after), xytext=(at, jump.before), arrowprops=arrow, zorder=3)
 
 
 def draw_shares(panel: Axes, shares: Sequence[Share]) -> None:
