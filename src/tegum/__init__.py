@@ -46,6 +46,7 @@ PUBLIC: Mapping[str, str] = {
     "tegum.analysis.sets.local": "captured_variance local_capture local_moments local_pca readout_error",
     "tegum.core.features.distribution": "FeatureDistribution",
     "tegum.core.features.empirical": "Empirical",
+    "tegum.core.features.magnitudes": "ConstantMagnitude HalfNormalMagnitude Magnitude UniformMagnitude",
     "tegum.core.features.sets": "Anticorrelated Correlated Equivariant FeatureSet GatedSet Independent "
     "PartiallyCorrelated",
     "tegum.core.features.tables": "MixtureTable",
@@ -137,6 +138,10 @@ if TYPE_CHECKING:
     from tegum.analysis.sets.local import readout_error as readout_error
     from tegum.core.features.distribution import FeatureDistribution as FeatureDistribution
     from tegum.core.features.empirical import Empirical as Empirical
+    from tegum.core.features.magnitudes import ConstantMagnitude as ConstantMagnitude
+    from tegum.core.features.magnitudes import HalfNormalMagnitude as HalfNormalMagnitude
+    from tegum.core.features.magnitudes import Magnitude as Magnitude
+    from tegum.core.features.magnitudes import UniformMagnitude as UniformMagnitude
     from tegum.core.features.sets import Anticorrelated as Anticorrelated
     from tegum.core.features.sets import Correlated as Correlated
     from tegum.core.features.sets import Equivariant as Equivariant

@@ -64,21 +64,21 @@ def dead_outputs(
     """Find which outputs of a ReLU model are constantly 0.
 
     Since 0 ≤ x ≤ 1, the pre-activation z_i = Σ_j (W Wᵀ)_ij x_j + b_i is never positive if b_i plus all positive
-    couplings is not. With many features that bound is never met. An output therefore also counts as dead if the mean
-    of z_i plus `FAR` times its standard deviation is not positive, and no single feature makes it so: b_i + max_j (W
-    Wᵀ)_ij ≤ 0. (At low density most of the mean comes from inputs that are 0, and one active feature is many
-    standard deviations away.)
+    couplings is not (each times the feature's largest value, where that is not 1). With many features that bound is
+    never met. An output therefore also counts as dead if the mean of z_i plus `FAR` times its standard deviation is
+    not positive, and no single feature makes it so: b_i + max_j (W Wᵀ)_ij ≤ 0. (At low density most of the mean comes
+    from inputs that are 0, and one active feature is many standard deviations away.)
 
     Args:
         weights: W at every snapshot, dims (seed, step, feature, hidden).
         bias: b at every snapshot, dims (seed, step, feature).
-        features: the feature distribution, with values in [0, 1].
+        features: the feature distribution, with values that have a bound.
 
     Returns:
         Booleans, shape (seed, step, feature).
 
     Raises:
-        ValueError: the dims are others, or the numbers of features differ.
+        ValueError: the dims are others, the numbers of features differ, or a feature has no largest value.
 
     Example:
         With W = 0 an output is dead exactly if its bias is not positive.
@@ -97,13 +97,20 @@ def dead_outputs(
     offset, _ = arranged(bias, ("seed", "step", "feature"), "dead_outputs(bias)")
     if features.n != values.shape[2]:
         raise ValueError(f"dead_outputs(features of n={features.n}): the weights have {values.shape[2]} features")
+    largest = np.concatenate([np.full(each.features, each.largest) for each in features.sets])
+    if not np.isfinite(largest).all():
+        odd = features.sets[features.set_of_feature[int(np.argmax(largest))]]
+        raise ValueError(
+            f"dead_outputs(features=[…, {odd!r}, …]): features must have a largest value, without which hardly any "
+            "output is constantly 0"
+        )
     mean = np.asarray(features.first_moment())
     covariance = np.asarray(features.second_moment()) - np.outer(mean, mean)
     dead = np.empty(offset.shape, bool)
     # Run by run, as the couplings of all snapshots at once would not fit in memory.
     for row, (W, b) in enumerate(zip(values, offset, strict=True)):
         back = W.transpose(0, 2, 1)
-        couplings = np.maximum(W @ back, 0)
+        couplings = np.maximum(W @ back, 0) * largest
         most, alone = b + couplings.sum(-1), b + couplings.max(-1, initial=0.0)
         spread = np.sqrt(np.maximum((W @ (back @ covariance @ W) * W).sum(-1), 0))
         middle = b + (W @ (back @ mean)[..., None])[..., 0]
@@ -125,7 +132,7 @@ def find_revivals(
     Args:
         weights: W at every snapshot, dims (seed, step, feature, hidden), at evenly spaced steps.
         bias: b at every snapshot, dims (seed, step, feature).
-        features: the feature distribution, with values in [0, 1].
+        features: the feature distribution, with values that have a bound.
         rest: how long an output must be dead, and then alive, in steps.
         longest: how long its bias is followed afterwards, in steps.
 

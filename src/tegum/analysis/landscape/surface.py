@@ -98,14 +98,15 @@ class Surface:
         """The surface for weights of this shape.
 
         Raises:
-            ValueError: `tol` does not lie between 0 and 1, the activation is unknown or has no population loss, or the
-                shape of the weights is not (n, m).
+            ValueError: `tol` does not lie between 0 and 1, the activation is unknown or has no population loss, the
+                magnitudes have none, or the shape of the weights is not (n, m).
 
         """
         if not isinstance(features, FeatureDistribution):
             raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
         tol = checked(tol, call)
-        exact_path(f"{call}(activation={activation!r})", activation)
+        if exact_path(f"{call}(activation={activation!r})", activation) == "series":
+            features.check_series(f"{call}({{}})")
         shape = np.shape(weights)
         if len(shape) != 2 or shape[0] != features.n or shape[1] == 0:
             raise ValueError(f"{call}(weights of shape {shape}): it must be (n, m) with n = {features.n} features")

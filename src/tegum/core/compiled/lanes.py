@@ -328,6 +328,26 @@ def small_to_float(typingctx: Any, x: Any) -> Any:
 
 
 @operation
+def to_bits(typingctx: Any, x: Any) -> Any:
+    """The 32 bits of each float32."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], u32.vector)
+
+    return u32(f32), emit
+
+
+@operation
+def from_bits(typingctx: Any, x: Any) -> Any:
+    """The float32 that each 32 bits are."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], f32.vector)
+
+    return f32(u32), emit
+
+
+@operation
 def lane_numbers(typingctx: Any) -> Any:
     """0, 1, …, 15."""
 

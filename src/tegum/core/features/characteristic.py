@@ -96,7 +96,11 @@ def marked(table: MixtureTable | RayTable, s: Any, own: Any, transforms: Any = N
             assert_never(table)
 
 
-def characteristic(table: MixtureTable | RayTable, s: np.ndarray) -> Any:
-    """F(s) for s of shape (..., size), complex128; a single s gives a number."""
+def characteristic(table: MixtureTable | RayTable, s: np.ndarray, of_magnitudes: Any = None) -> Any:
+    """F(s) for s of shape (..., size), complex128; a single s gives a number.
+
+    `of_magnitudes` are the characteristic functions of magnitudes at s; None is that of [0, 1].
+    """
     s = np.asarray(s, dtype=np.float64)
-    return marked(table, s, np.zeros(s.shape[-1:], dtype=bool))[0]
+    transforms = None if of_magnitudes is None else (of_magnitudes, of_magnitudes)
+    return marked(table, s, np.zeros(s.shape[-1:], dtype=bool), transforms)[0]

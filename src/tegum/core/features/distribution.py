@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from pydantic import field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, at, broken, of_kind
+from tegum.core.features.magnitudes import UNIT
 from tegum.core.features.sets import (
     FeatureSet,
     GatedSet,
@@ -37,8 +38,8 @@ MOST_SETS = 1_000_000
 class FeatureDistribution(Description):
     """The distribution of the feature vector x: independent sets of features, placed one after another.
 
-    Features are numbered through the sets in order. Values lie in [0, 1], except those of an `Empirical` set, which
-    may exceed 1. The JSON form (`to_json`) is the list of sets; in JSON and TOML an entry may carry `copies = k` to
+    Features are numbered through the sets in order. Values lie in [0, 1], except those of an `Empirical` set and of
+    sets with another `magnitude`, which may exceed 1. The JSON form (`to_json`) is the list of sets; in JSON and TOML an entry may carry `copies = k` to
     stand for k equal sets.
 
     Raises:
@@ -144,7 +145,8 @@ class FeatureDistribution(Description):
             An iterator over one `MixtureTable` per set.
 
         Raises:
-            ValueError: a set is not a mixture of independent gates (`Equivariant`, `Empirical`).
+            ValueError: a set is not a mixture of independent gates (`Equivariant`, `Empirical`), or its magnitudes are
+                not uniform on [0, 1], which a table by itself says of them.
 
         """
         yield from self._tables
@@ -155,8 +157,31 @@ class FeatureDistribution(Description):
         for each in self.sets:
             if not isinstance(each, GatedSet):
                 raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX engine")
-            tables.append(each.transform())
+            tables.append(each.mixture)
+        self.check_series("FeatureDistribution({})")
         return tuple(tables)
+
+    def check_series(self, call: str) -> None:
+        """Refuse magnitudes for which the loss of a ReLU in expectation has no series: all but uniform on [0, 1].
+
+        Args:
+            call: what the error begins with, as a template: `{}` stands for what is wrong.
+
+        Raises:
+            ValueError: a set has magnitudes of another law.
+
+        """
+        if (odd := self._of_another_law) is not None:
+            raise ValueError(
+                f"{call.format(f'features=[…, {odd!r}, …]')}: magnitudes must be uniform on [0, 1] for the population "
+                f"loss of a ReLU, as {odd.magnitude.no_series}; train with Sampled, and use empirical_loss on samples"
+            )
+
+    @cached_property
+    def _of_another_law(self) -> GatedSet | None:
+        """The first set whose magnitudes are not uniform on [0, 1]."""
+        gated = (each for each in self.sets if isinstance(each, GatedSet))
+        return next((each for each in gated if each.magnitude != UNIT), None)
 
     @property
     def set_of_feature(self) -> Int[np.ndarray, " feature"]:

@@ -173,6 +173,11 @@ class Empirical(FeatureSet, kind="empirical"):
         """The share of samples in which each feature is active, as `active` returns it."""
         return self.active()
 
+    @property
+    def largest(self) -> float:
+        """The largest entry of the matrix."""
+        return self.data.largest
+
     def active(self) -> Float[np.ndarray, " size"]:
         """The share of samples in which each feature is active, exact; 0 for a feature that never is."""
         return self.data.active.copy()

@@ -122,6 +122,11 @@ class Activations:
         return np.asarray(sum(block.T @ block for block in self.blocks()) / self.samples)
 
     @cached_property
+    def largest(self) -> float:
+        """The largest entry."""
+        return float(self._values.max())
+
+    @cached_property
     def longest(self) -> int:
         """The largest number of entries in a row; the number of columns if the matrix is dense."""
         return self.size if self.dense else int(np.diff(self._values.indptr).max(initial=1))

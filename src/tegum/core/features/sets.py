@@ -1,8 +1,9 @@
 """Kinds of feature set.
 
 Every *gated* kind compiles itself to a `MixtureTable`: components of weight `w_c` in which the features of the set are
-independent with densities `q_ci`, and magnitudes uniform on [0, 1]. Samplers, moments and training kernels know only
-that table, so that a new gated kind is one class here. A kind that is not such a mixture derives from `FeatureSet`
+independent with densities `q_ci`, and has a law of magnitude (`magnitudes`), by default uniform on [0, 1]. Samplers,
+moments and training kernels know only these two, so that a new gated kind is one class here. A kind that is not such a
+mixture derives from `FeatureSet`
 itself and provides its own moments, its own `draw` and its own characteristic function. A kind made of data hands the
 data out as its `arrays`, and compiled programs depend only on their shapes (`traced`).
 """
@@ -19,6 +20,7 @@ from jaxtyping import Float
 from pydantic import Field, PlainValidator, field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, Positive, broken, plain
+from tegum.core.features.magnitudes import UNIT, Magnitude
 from tegum.core.features.tables import MixtureTable, RayTable
 from tegum.core.limits import check_memory
 
@@ -136,6 +138,11 @@ class FeatureSet(Description, abc.ABC):
         self._check_memory("the importance of each", 2 * self.features)
         return np.array(np.broadcast_to(np.asarray(self.importance, dtype=np.float64), self.features))
 
+    @property
+    def largest(self) -> float:
+        """The largest value that a feature of the set can have, 1 unless the kind says otherwise."""
+        return 1.0
+
     @abc.abstractmethod
     def active(self) -> Float[np.ndarray, " size"]:
         """The probability that each feature is active.
@@ -249,7 +256,7 @@ class FeatureSet(Description, abc.ABC):
 
 
 class GatedSet(FeatureSet):
-    """The base of sets that are finite mixtures of independent gates; magnitudes are uniform on [0, 1].
+    """The base of sets that are finite mixtures of independent gates, with magnitudes of one law.
 
     A new kind of this sort is one class with a `table`: moments, samples, the population loss and the compiled
     training kernel all follow from it.
@@ -271,6 +278,21 @@ class GatedSet(FeatureSet):
 
     """
 
+    magnitude: Magnitude = UNIT
+    """The law of the magnitude of active features, by default uniform on [0, 1]."""
+
+    @field_validator("magnitude", mode="before")
+    @classmethod
+    def _law(cls, value: Any) -> Magnitude:
+        return Magnitude.of(value)
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, fields: Any) -> dict[str, Any]:
+        values = {"kind": self.kind, **fields(self)}
+        values.pop("magnitude", None)
+        # Without the default, descriptions are what they were before there were other laws, and so are their digests.
+        return values if self.magnitude == UNIT else values | {"magnitude": self.magnitude.model_dump()}
+
     @abc.abstractmethod
     def table(self) -> MixtureTable:
         """Write the set as a mixture.
@@ -281,39 +303,68 @@ class GatedSet(FeatureSet):
         """
 
     @cached_property
-    def _mixture(self) -> MixtureTable:
+    def mixture(self) -> MixtureTable:
+        """The set's `table`, computed once; its arrays are read-only."""
         table = self.table()
         for array in table:
             array.flags.writeable = False  # all callers share it
         return table
 
+    @property
+    def largest(self) -> float:
+        """The largest value that a feature can have: that of its magnitude, perhaps infinite."""
+        return self.magnitude.support[1]
+
     def active(self) -> Float[np.ndarray, " size"]:
         """The probability that each feature is active, Σ_c w_c q_ci."""
-        weights, gates = self._mixture
+        weights, gates = self.mixture
         return weights @ gates
 
     def first_moment(self) -> Float[np.ndarray, " size"]:
-        """The mean of each feature, ½ Σ_c w_c q_ci."""
-        return self.active() / 2
+        """The mean of each feature, E[a] Σ_c w_c q_ci; E[a] = ½ for magnitudes uniform on [0, 1]."""
+        return self.magnitude.moments(self.active())[0]
 
     def second_moment(self) -> Float[np.ndarray, "size size"]:
-        """The second moments: ¼ Σ_c w_c q_ci q_cj for i ≠ j, and E[x_i²] = ⅓ Σ_c w_c q_ci."""
+        """The second moments: E[a]² Σ_c w_c q_ci q_cj for i ≠ j, and E[x_i²] = E[a²] Σ_c w_c q_ci."""
         self._check_memory("the second moments", 2 * self.features**2)
-        weights, gates = self._mixture
-        moment = (gates.T * weights) @ gates / 4
-        np.fill_diagonal(moment, self.active() / 3)
+        weights, gates = self.mixture
+        mean, _ = self.magnitude.moments()
+        moment = (gates.T * weights) @ gates * mean**2
+        np.fill_diagonal(moment, self.magnitude.moments(self.active())[1])
         return moment
 
-    def transform(self) -> MixtureTable:
-        """The table itself, as F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci u(s_i)) with u(s) = (e^{is} − 1)/(is)."""
-        return self._mixture
+    def transform(self) -> MixtureTable | None:
+        """The table itself, as F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci u(s_i)) with u(s) = (e^{is} − 1)/(is).
+
+        Returns:
+            The table; None if magnitudes are not uniform on [0, 1], for which alone F has this form.
+
+        """
+        return self.mixture if self.magnitude == UNIT else None
+
+    def characteristic(self, s: Float[np.ndarray, "*batch size"]) -> Any:
+        """The characteristic function of the set, F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci E exp(i s_i a)).
+
+        Args:
+            s: frequencies, shape (..., size); the last axis runs over the features.
+
+        Returns:
+            F(s), complex128, shape (...).
+
+        Raises:
+            ValueError: the law of the magnitude has no characteristic function in closed form.
+
+        """
+        from tegum.core.features.characteristic import characteristic
+
+        return characteristic(self.mixture, s, self.magnitude.characteristic(np.asarray(s, np.float64)))
 
     def draw(self, uniforms: Uniforms, batch: int) -> Any:
         """Draw a component, and then a gate and a magnitude for each feature.
 
         One uniform number u serves as gate and magnitude: given u < q, u/q is uniform on [0, 1].
         """
-        weights, gates = self._mixture
+        weights, gates = self.mixture
         u = uniforms((batch, self.features))
         xp = u.__array_namespace__()
         if len(weights) == 1:
@@ -322,14 +373,14 @@ class GatedSet(FeatureSet):
             upper = xp.asarray(np.cumsum(weights)[:-1], dtype=u.dtype)
             component = (uniforms((batch, 1)) >= upper).sum(-1)
             q = xp.asarray(gates, dtype=u.dtype)[component]
-        return xp.where(u < q, u / xp.where(q > 0, q, 1), 0)
+        return xp.where(u < q, self.magnitude.drawn(u / xp.where(q > 0, q, 1)), 0)
 
 
 Size = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Independent(GatedSet, kind="independent"):
-    """Features that are active independently of one another; magnitudes are uniform on [0, 1].
+    """Features that are active independently of one another; magnitudes are uniform on [0, 1] by default.
 
     The features of Elhage et al. 2022, section "Demonstrating Superposition"; their sparsity S is 1 − density.
 
@@ -352,7 +403,9 @@ class Independent(GatedSet, kind="independent"):
 
     if TYPE_CHECKING:
 
-        def __init__(self, count: int, density: Numbers, importance: Numbers = 1.0) -> None: ...
+        def __init__(
+            self, count: int, density: Numbers, importance: Numbers = 1.0, *, magnitude: Magnitude = UNIT
+        ) -> None: ...
 
     @property
     def features(self) -> int:
@@ -416,7 +469,9 @@ class Correlated(_NestedSet, kind="correlated"):
 
     if TYPE_CHECKING:
 
-        def __init__(self, size: int, density: Numbers, importance: Numbers = 1.0) -> None: ...
+        def __init__(
+            self, size: int, density: Numbers, importance: Numbers = 1.0, *, magnitude: Magnitude = UNIT
+        ) -> None: ...
 
     def table(self) -> MixtureTable:
         """Write the set as nested components: nothing active, then the densest features, up to all of them."""
@@ -443,7 +498,9 @@ class Anticorrelated(_SizedSet, kind="anticorrelated"):
 
     if TYPE_CHECKING:
 
-        def __init__(self, size: int, density: Numbers, importance: Numbers = 1.0) -> None: ...
+        def __init__(
+            self, size: int, density: Numbers, importance: Numbers = 1.0, *, magnitude: Magnitude = UNIT
+        ) -> None: ...
 
     def table(self) -> MixtureTable:
         """Write the set as components with nothing active, or with exactly feature i, of weight density[i] / size."""
@@ -481,7 +538,9 @@ class PartiallyCorrelated(_NestedSet, kind="partially-correlated"):
 
     if TYPE_CHECKING:
 
-        def __init__(self, size: int, density: Numbers, strength: float, importance: Numbers = 1.0) -> None: ...
+        def __init__(
+            self, size: int, density: Numbers, strength: float, importance: Numbers = 1.0, *, magnitude: Magnitude = UNIT
+        ) -> None: ...
 
     @field_validator("strength")
     @classmethod

@@ -83,7 +83,8 @@ def population_loss(
     Raises:
         ValueError: the shapes do not fit together, a parameter is not finite, `tol` is not a positive number or
             cannot be reached, a set of features has no characteristic function (such as an `Empirical` set beside
-            others), there is no activation of that name, or the activation has no population loss.
+            others) or, for a ReLU, has magnitudes that are not uniform on [0, 1], there is no activation of that name,
+            or the activation has no population loss.
 
     Example:
         A model of zeros predicts nothing, so that its loss is Σ E[x_i²]: two features of density 0.3 have 2 · 0.3/3.
@@ -106,7 +107,8 @@ def population_loss(
         of = finite.finite_loss if xp is np else finite.jax_finite_loss
         loss = of(weights, bias, rows, activation)
         return (loss[()], finite.rounding(weights, bias, rows)[()]) if with_error else loss[()]
-    exact_path(f"population_loss(activation={activation!r})", activation)
+    if exact_path(f"population_loss(activation={activation!r})", activation) == "series":
+        features.check_series("population_loss({})")
     if xp is np:
         from tegum.core.population.evaluate import evaluate
 
@@ -162,7 +164,8 @@ def population_gradient(
         from tegum.core.loss.finite import finite_gradient
 
         return finite_gradient(weights, bias, rows, activation)
-    exact_path(f"population_gradient(activation={activation!r})", activation)
+    if exact_path(f"population_gradient(activation={activation!r})", activation) == "series":
+        features.check_series("population_gradient({})")
     from tegum.core.population.evaluate import evaluate
 
     w, b = weights.reshape(-1, *weights.shape[-2:]), bias.reshape(-1, bias.shape[-1])
@@ -224,7 +227,9 @@ def population_path(call: str, features: FeatureDistribution, activation: Activa
         return "moments"
     if finite_population(call, features, activation, instead) is not None:
         return "finite"
-    return exact_path(call.format(named), activation)
+    path = exact_path(call.format(named), activation)
+    features.check_series(call)
+    return path
 
 
 def _model(call: str, weights: Any, bias: Any, features: Any) -> tuple[Any, Any]:

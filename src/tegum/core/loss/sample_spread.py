@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 from jaxtyping import Float
 
-from tegum.core.features.sets import FeatureSet
+from tegum.core.features.sets import FeatureSet, GatedSet
 from tegum.core.features.tables import MixtureTable, RayTable
 from tegum.core.loss.empirical import BLOCK_ELEMENTS
 from tegum.core.model import Activation, activation_named, forward
@@ -98,7 +98,7 @@ def standard_deviations(
 
 def _probability(of: FeatureSet) -> float:
     """The probability that a feature of the set is active."""
-    match table := of.transform():
+    match table := _table(of):
         case MixtureTable():
             return float(min(1.0, table.weights @ _any(table.gates)))
         case RayTable():
@@ -109,6 +109,11 @@ def _probability(of: FeatureSet) -> float:
             assert_never(table)
 
 
+def _table(of: FeatureSet) -> MixtureTable | RayTable | None:
+    """What says when a set is active, whatever its magnitudes."""
+    return of.mixture if isinstance(of, GatedSet) else of.transform()
+
+
 def _any(gates: Float[np.ndarray, "component size"]) -> Float[np.ndarray, " component"]:
     """The probability that any gate opens, without loss of digits where all of them rarely do."""
     with np.errstate(divide="ignore"):
@@ -117,7 +122,7 @@ def _any(gates: Float[np.ndarray, "component size"]) -> Float[np.ndarray, " comp
 
 def _drawn_active(of: FeatureSet, generator: np.random.Generator, batch: int) -> Float[np.ndarray, "batch size"]:
     """Samples of a set given that it is active."""
-    match table := of.transform():
+    match table := _table(of):
         case MixtureTable(weights, gates):
             chance = weights * _any(gates)
             component = generator.choice(len(chance), size=batch, p=chance / chance.sum())
@@ -130,7 +135,9 @@ def _drawn_active(of: FeatureSet, generator: np.random.Generator, batch: int) ->
             first = np.minimum((u[:, None] >= upper[component]).sum(-1), gates.shape[1] - 1)[:, None]
             place = np.arange(gates.shape[1])
             opened = (place > first) & (generator.random((batch, len(place))) < gates[component])
-            return np.where(opened | (place == first), generator.random((batch, len(place))), 0.0)
+            assert isinstance(of, GatedSet)
+            magnitudes = of.magnitude.drawn(generator.random((batch, len(place))))
+            return np.where(opened | (place == first), magnitudes, 0.0)
         case RayTable(weights, directions):
             ray = generator.choice(len(weights), size=batch, p=weights / weights.sum())
             return generator.random((batch, 1)) * directions[ray]

@@ -100,6 +100,8 @@ def evaluate(
         )
     _check_memory(runs, n, m, order)
     if path == "series":
+        for each in {id(each): each for each in given}.values():
+            each.check_series("population loss({})")
         given_shape = f"population loss(weights of shape {weights.shape})"
         least = exact_loss_seconds(runs, n, m) / min(threads, max(runs, 1))
         check_time(

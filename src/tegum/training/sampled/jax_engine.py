@@ -18,6 +18,7 @@ from jaxtyping import Float32, Int64
 
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Matrix
+from tegum.core.features.magnitudes import Magnitude
 from tegum.core.features.sets import FeatureSet, GatedSet
 from tegum.core.jax_setup import scope
 from tegum.core.model import Purpose
@@ -82,7 +83,7 @@ class JaxEngine(Threaded):
     where runs are trained in turn, they do not depend on the other runs either; on other devices they do, as far as XLA
     orders sums differently for another number of runs.
 
-    Specs share a compiled program if their sets have the same sizes and numbers of components. Densities, importances,
+    Specs share a compiled program if their sets have the same sizes, numbers of components and laws of magnitude. Densities, importances,
     rates, schedules and the optimiser's settings are arguments, and so is, on a CPU, the number of runs. Sets without a
     mixture table are compiled once for each value they have, and `Empirical` ones for each shape. Samples take at most
     `WORKING_BYTES`, or one batch for each thread of a CPU.
@@ -255,9 +256,13 @@ def _constants(spec: Spec, training: Sampled) -> Constants:
 
 
 def _neighbours(features: FeatureDistribution) -> Iterator[tuple[bool, list[Any]]]:
-    """The sets in order, with consecutive ones that have mixture tables grouped together."""
-    for gated, sets in itertools.groupby(features.sets, lambda each: isinstance(each, GatedSet)):
-        yield gated, list(sets)
+    """The sets in order, with consecutive ones that have mixture tables and one law of magnitude grouped together."""
+
+    def law(of: FeatureSet) -> Magnitude | None:
+        return of.magnitude if isinstance(of, GatedSet) else None
+
+    for magnitude, sets in itertools.groupby(features.sets, law):
+        yield magnitude is not None, list(sets)
 
 
 def _ungated(features: FeatureDistribution) -> tuple[FeatureSet, ...]:
@@ -268,7 +273,7 @@ def _shapes(features: FeatureDistribution) -> Iterator[Mixtures | FeatureSet | M
     for gated, sets in _neighbours(features):
         if gated:
             components = tuple(len(each.table().weights) for each in sets)
-            yield Mixtures(tuple(each.features for each in sets), components)
+            yield Mixtures(tuple(each.features for each in sets), components, sets[0].magnitude)
         else:
             yield from (each.traced() for each in sets)
 

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float32, Int32, UInt32
 
 from tegum.core.compiled.xla_ffi import counted
 from tegum.core.features.empirical import Matrix
+from tegum.core.features.magnitudes import Magnitude
 from tegum.core.features.sets import FeatureSet
 from tegum.core.jax_setup import KEPT_PROGRAMS, compiled
 from tegum.core.model import ACTIVATIONS, Activation
@@ -32,6 +33,8 @@ class Mixtures(NamedTuple):
 
     sizes: tuple[int, ...]
     components: tuple[int, ...]
+    magnitude: Magnitude
+    """The law that they have in common."""
 
 
 class Program(NamedTuple):
@@ -168,7 +171,7 @@ def _draw_mixtures(sets: Mixtures, table: Table, fresh: Uniforms, batch: int) ->
         chosen = fresh((batch, int(mixture[-1]) + 1)).T[owner]
         for upper, gates in zip(table.upper, table.gates[1:], strict=True):
             q = jnp.where(chosen >= upper[owner, None], gates[:, None], q)
-    return jnp.where(u < q, u / jnp.where(q > 0, q, 1), 0)
+    return jnp.where(u < q, sets.magnitude.drawn(u / jnp.where(q > 0, q, 1)), 0)
 
 
 def loss_and_gradient(

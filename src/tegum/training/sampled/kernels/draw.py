@@ -2,6 +2,7 @@
 
 A run owns sixteen xoshiro128+ generators (Blackman & Vigna 2021), one per lane, seeded from (base seed, run), so that
 what it draws does not depend on the runs trained with it, on the thread, or on where training was interrupted.
+Magnitudes are uniform on [0, 1] until `quantiles` gives a block those of other laws.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tegum.core.compiled.lanes import (
     store,
     to_float,
 )
+from tegum.training.sampled.kernels.quantiles import apply_laws
 from tegum.training.sampled.kernels.tables import GUIDE
 
 STREAM_WORDS = 4 * LANES
@@ -219,6 +221,8 @@ def draw_block(tables, distribution, features, start, count, stream, x, groups, 
         for i in range(features):
             for surplus in range(count - start, groups * LANES):
                 x[i * stride + surplus] = 0
+    if tables.has_laws[distribution] != 0:
+        apply_laws(tables, distribution, features, x, groups, stride)
 
 
 @kernel

@@ -9,7 +9,7 @@ one uniform per feature. Of a user's activations, rows are picked and only their
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Empirical
 from tegum.core.features.sets import FeatureSet, GatedSet
 from tegum.core.features.tables import MixtureTable
+from tegum.training.sampled.kernels.laws import UNCHANGED, KernelLaw, has_law, kernel_law
 
 MOST_PATTERNS = 4096
 MOST_PATTERN_FEATURES = 32
@@ -50,6 +51,13 @@ class DistributionTables(NamedTuple):
     limit: UInt32[np.ndarray, " gate"]
     """A feature is active when its 32 random bits are at most this; the same bits, scaled, are its magnitude."""
     scale: Float[np.ndarray, " gate"]
+    has_laws: Int[np.ndarray, " distribution"]
+    """1 where a feature's magnitude is not uniform on [0, 1]."""
+    law: Int[np.ndarray, " distribution_feature"]
+    """The number of each feature's law, see `laws`."""
+    law_offset: Float[np.ndarray, " distribution_feature"]
+    """float32, like the next one."""
+    law_scale: Float[np.ndarray, " distribution_feature"]
     set_samples: Int[np.ndarray, " set"]
     """The number of rows of a user's activations; 0 for other sets."""
     set_row: Int[np.ndarray, " set"]
@@ -73,15 +81,17 @@ class DistributionTables(NamedTuple):
 
 
 def drawable(features: FeatureDistribution) -> bool:
-    """Whether the kernel can draw every set: mixtures of independent gates, and a user's activations."""
-    return all(isinstance(each, GatedSet | Empirical) for each in features.sets)
+    """Whether the kernel can draw every set: mixtures of gates with a law it knows, and a user's activations."""
+    return all(
+        has_law(each.magnitude) if isinstance(each, GatedSet) else isinstance(each, Empirical) for each in features.sets
+    )
 
 
 def table_bytes(sets: Sequence[FeatureSet]) -> int:
     """What the tables of some sets take."""
     matrices = {each.digest: each for each in sets if isinstance(each, Empirical)}
     entries = sum(8 * each.samples + 8 * round(each.samples * each.active().sum()) for each in matrices.values())
-    return 48 * sum(each.table_size for each in sets) + entries
+    return sum(48 * each.table_size + 16 * each.features for each in sets) + entries
 
 
 def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> DistributionTables:
@@ -103,7 +113,9 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
             if isinstance(each, Empirical):
                 sets.append((first, each.features, 0, 0, 0, each.samples, matrices.add(each)))
             else:
-                [table] = FeatureDistribution([each]).tables()
+                if not isinstance(each, GatedSet):
+                    raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX engine")
+                table = each.mixture
                 tables.append(table)
                 at = bounds.add(np.cumsum(table.weights)[:-1]), gates.add(table.gates.ravel())
                 sets.append((first, each.features, len(table.weights), *at, 0, 0))
@@ -123,6 +135,8 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
             counts.append(_binomial_distribution(batch, nonempty))
             n_entries += len(alias[0])
     columns = np.array(sets, np.int64).T.copy()
+    laws = np.array([law for each in distributions for law in _laws(each)])
+    number = laws[:, 0].astype(np.int64)
     limit, scale = _limits(gates.whole)
     pattern_limit, pattern_kept, pattern_alias = (
         np.concatenate([np.zeros(0, np.uint32), *(each[k] for each in entries)]) for k in range(3)
@@ -141,6 +155,10 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
         bounds=_bits(bounds.whole),
         limit=limit,
         scale=scale,
+        has_laws=(number != UNCHANGED).reshape(len(distributions), -1).any(1).astype(np.int64),
+        law=number,
+        law_offset=laws[:, 1].astype(np.float32),
+        law_scale=laws[:, 2].astype(np.float32),
         row_first=rows,
         row_feature=features,
         row_value=values,
@@ -152,6 +170,13 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
         active_count=np.concatenate(counts),
         count_guide=np.concatenate([np.searchsorted(each, np.arange(GUIDE) / GUIDE, side="right") for each in counts]),
     )
+
+
+def _laws(features: FeatureDistribution) -> Iterator[KernelLaw]:
+    """The law of each feature's magnitude; a user's activations have magnitudes of their own."""
+    for each in features.sets:
+        law = kernel_law(each.magnitude) if isinstance(each, GatedSet) else KernelLaw(UNCHANGED)
+        yield from [law] * each.features
 
 
 class _Packed:
