@@ -34,6 +34,7 @@ LONG = {
     "training/flow/test_engine.py",
     "training/flow/test_finite.py",
     "training/sampled/test_jax_engine.py",
+    "training/sampled/test_laws.py",
     "training/sampled/test_vector_units.py",
 }
 """Files that would take too much of the time for the README's tests, and run with the quick forms."""

@@ -53,6 +53,25 @@ class Staircase(GatedSet, kind="staircase"):
 ''',
     ),
     Change(
+        "a law of magnitude",
+        "core/features/magnitudes.py",
+        new='''
+
+class RampMagnitude(Magnitude, kind="ramp"):
+    """The density 2a on [0, 1]."""
+
+    @property
+    def support(self):
+        return 0.0, 1.0
+
+    def moments(self, active=1.0):
+        return active * 2 / 3, active / 2
+
+    def drawn(self, u):
+        return u**0.5
+''',
+    ),
+    Change(
         "an activation",
         "core/model.py",
         old='        ActivationFunction("linear", floor=-np.inf, exact="moments"),\n',
@@ -115,6 +134,11 @@ from tegum.figures import style
 features = tg.FeatureDistribution([{"kind": "staircase", "size": 3}])
 np.testing.assert_allclose(np.diag(features.second_moment()), np.array([3, 2, 1]) / 12, rtol=1e-12)
 assert ((features.sample(0, 1000) > 0).argmin(1) == (features.sample(0, 1000) > 0).sum(1) % 3).all()
+
+# A law of magnitude is described, has moments and is sampled: E[a] = 2/3, and of certain features so is the mean.
+ramps = tg.FeatureDistribution([{"kind": "independent", "count": 2, "density": 1.0, "magnitude": {"kind": "ramp"}}])
+np.testing.assert_allclose(ramps.second_moment(), [[1 / 2, 4 / 9], [4 / 9, 1 / 2]], rtol=1e-12)
+np.testing.assert_allclose(ramps.sample(0, 10_000).mean(0), 2 / 3, atol=0.02)
 
 # An activation goes forward, and exact training refuses it by name.
 out = tg.forward(np.zeros((3, 2)), np.full(3, -1.0), np.ones((1, 3)), activation="shifted")

@@ -35,6 +35,7 @@ right = dict(
     Anticorrelated=dict(size=2, density=0.1), Correlated=dict(size=2, density=0.1),
     Empirical=dict(activations=np.eye(2)),
     Equivariant=dict(size=4, density=0.1, width=0.5), Exact={}, FeatureDistribution=dict(sets=pair.sets), Flow={},
+    ConstantMagnitude={}, HalfNormalMagnitude={}, UniformMagnitude={},
     Independent=dict(count=2, density=0.1), PartiallyCorrelated=dict(size=2, density=0.1, strength=0.5), Sampled={},
     Snapshots={}, Spec=dict(features=pair, hidden=1), Start=model,
     analyse=dict(weights=square), angle_to_pca=sets, best=dict(run=run), canonical_pose=dict(weights=square),
@@ -85,7 +86,7 @@ wrong = [
 ]
 # What is handed out and not called: results, states, and what other classes derive from.
 made = {"Boundary", "Branch", "CriticalPoint", "Event", "Grid", "Jump", "LinearOptimum", "LossDrop", "MixtureTable",
-        "Segment", "TrainingInterrupted", "TrainingState", "FeatureSet", "GatedSet", "Training"}
+        "Segment", "TrainingInterrupted", "TrainingState", "FeatureSet", "GatedSet", "Magnitude", "Training"}
 public = set(tegum.__all__) - set(tegum.NAMESPACES)
 assert right.keys() | made == public, right.keys() ^ public ^ made
 tried = 0

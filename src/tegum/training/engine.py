@@ -477,8 +477,8 @@ def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: EngineNa
         case "kernel":
             if not covered:
                 raise ValueError(
-                    f"{call}(engine='kernel'): a set of features is neither Empirical nor a mixture of gates with a law "
-                    "of magnitude that the kernel knows; use engine='jax'"
+                    f"{call}(engine='kernel'): a set of features is neither Empirical nor a mixture of gates with a "
+                    "law of magnitude that the kernel knows; use engine='jax'"
                 )
             from tegum.training.sampled.cpu import KernelEngine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import ClassVar
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scipy.stats import kstest, norm
+from scipy.stats import halfnorm, kstest, norm, uniform
 
 import tegum as tg
 from tegum.core.loss.empirical import empirical_gradient, empirical_loss
@@ -145,6 +146,67 @@ def test_samples_have_the_exact_moments(name):
     assert np.abs(z_active).max(initial=0) < bound
     assert (x > 0)[:, p == 1].all()
     assert x.max() <= 1
+
+
+@pytest.mark.parametrize("draw", ["engine", "sample"])
+def test_a_million_samples_have_the_moments_of_their_laws(draw):
+    """A constant, a range and half-normal magnitudes side by side, beside SciPy's moments."""
+    laws = [
+        (tg.ConstantMagnitude(2), None, 2.0, 4.0),
+        *(
+            (law, truth, truth.mean(), truth.moment(2))
+            for law, truth in (
+                (tg.UniformMagnitude(0.5, 2), uniform(0.5, 1.5)),
+                (tg.HalfNormalMagnitude(1.5), halfnorm(scale=1.5)),
+                (tg.UniformMagnitude(), uniform()),
+            )
+        ),
+    ]
+    gates = [
+        (tg.Independent(2, 0.3), 0.3, 0.3 * 0.3),
+        (tg.Correlated(2, 0.3), 0.3, 0.3),
+        (tg.Anticorrelated(2, 0.3), 0.15, 0.0),
+        (tg.PartiallyCorrelated(2, 0.3, 0.25), 0.3, 0.25 * 0.3 + 0.75 * 0.3 * 0.3),
+    ]
+    each_by_each = list(itertools.product(laws, gates))
+    features = tg.FeatureDistribution([gate.replace(magnitude=law) for (law, *_), (gate, *_) in each_by_each])
+    if draw == "sample":
+        x = np.asarray(features.sample(jax.random.key(3), 1_000_000), np.float64)
+    else:
+        x = JaxEngine([spec(features, training={"batch": 50_000})]).batches(0, 20).reshape(1_000_000, -1).astype(float)
+    first = np.repeat([alone * mean for (_, _, mean, _), (_, alone, _) in each_by_each], 2)
+    second = np.outer(first, first)
+    for k, ((_, _, mean, square), (_, alone, both)) in enumerate(each_by_each):
+        block = [[alone * square, both * mean**2], [both * mean**2, alone * square]]
+        second[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = block
+    found = x.T @ x / len(x)
+    spread = np.sqrt(np.maximum((x**2).T @ x**2 / len(x) - found**2, 1e-12) / len(x))
+    bound = norm.isf(1e-6 / (2 * (second.size + first.size)))
+    assert np.abs((found - second) / spread).max() < bound
+    assert np.abs((x.mean(0) - first) / (x.std(0) / np.sqrt(len(x)))).max() < bound
+    for k, ((_, truth, _, _), _) in enumerate(each_by_each):
+        active = x[:100_000, 2 * k : 2 * k + 2]
+        active = active[active > 0]
+        if truth is None:
+            assert set(active.tolist()) == {2.0}
+        else:
+            assert kstest(active, truth.cdf).pvalue > 1e-5
+
+
+def test_training_with_a_range_ends_where_the_kernel_ends():
+    law = tg.UniformMagnitude(0.5, 2)
+    one = spec(
+        [tg.Correlated(2, 0.2, magnitude=law), tg.Correlated(2, 0.3, magnitude=law)], 1, seeds=48, snapshots=1,
+        training={"steps": 400, "rate": 0.01},
+    )  # fmt: skip
+    x = one.features.sample(0, 50_000)
+    ends = []
+    for engine in ("kernel", "jax"):
+        run = tg.train(one, engine=engine, progress=False).isel(step=-1)
+        ends.append(empirical_loss(run.weights.values.astype(float), run.bias.values.astype(float), x))
+    difference = np.log(ends[1]) - np.log(ends[0])
+    assert abs(difference.mean()) / (difference.std(ddof=1) / np.sqrt(48)) < 3.5
+    assert difference.mean() == pytest.approx(0, abs=0.1)
 
 
 @pytest.mark.parametrize("one", [tg.Anticorrelated(3, 0.4), tg.PartiallyCorrelated(4, [0.1, 0.2, 0.2, 0.9], 0.5)])

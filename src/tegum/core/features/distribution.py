@@ -39,8 +39,8 @@ class FeatureDistribution(Description):
     """The distribution of the feature vector x: independent sets of features, placed one after another.
 
     Features are numbered through the sets in order. Values lie in [0, 1], except those of an `Empirical` set and of
-    sets with another `magnitude`, which may exceed 1. The JSON form (`to_json`) is the list of sets; in JSON and TOML an entry may carry `copies = k` to
-    stand for k equal sets.
+    sets with a `magnitude` of another law, which may exceed 1. The JSON form (`to_json`) is the list of sets; in JSON
+    and TOML an entry may carry `copies = k` to stand for k equal sets.
 
     Raises:
         ValueError: `sets` is not a list of feature sets (or of tables that describe them), or it is empty.

@@ -539,7 +539,13 @@ class PartiallyCorrelated(_NestedSet, kind="partially-correlated"):
     if TYPE_CHECKING:
 
         def __init__(
-            self, size: int, density: Numbers, strength: float, importance: Numbers = 1.0, *, magnitude: Magnitude = UNIT
+            self,
+            size: int,
+            density: Numbers,
+            strength: float,
+            importance: Numbers = 1.0,
+            *,
+            magnitude: Magnitude = UNIT,
         ) -> None: ...
 
     @field_validator("strength")

@@ -100,8 +100,7 @@ def evaluate(
         )
     _check_memory(runs, n, m, order)
     if path == "series":
-        for each in {id(each): each for each in given}.values():
-            each.check_series("population loss({})")
+        _check_magnitudes(given)
         given_shape = f"population loss(weights of shape {weights.shape})"
         least = exact_loss_seconds(runs, n, m) / min(threads, max(runs, 1))
         check_time(
@@ -146,6 +145,11 @@ def _check_call(weights: np.ndarray, bias: np.ndarray, order: int, tol: float) -
         raise ValueError(f"evaluate(order={order!r}): order must be 0, 1 or 2")
     if not tol > 0:
         raise ValueError(f"evaluate(tol={tol!r}): tol must be a positive number")
+
+
+def _check_magnitudes(given: list[FeatureDistribution]) -> None:
+    for each in {id(each): each for each in given}.values():
+        each.check_series("population loss({})")
 
 
 def _check_memory(runs: int, n: int, m: int, order: int) -> None:

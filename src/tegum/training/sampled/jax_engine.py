@@ -83,10 +83,10 @@ class JaxEngine(Threaded):
     where runs are trained in turn, they do not depend on the other runs either; on other devices they do, as far as XLA
     orders sums differently for another number of runs.
 
-    Specs share a compiled program if their sets have the same sizes, numbers of components and laws of magnitude. Densities, importances,
-    rates, schedules and the optimiser's settings are arguments, and so is, on a CPU, the number of runs. Sets without a
-    mixture table are compiled once for each value they have, and `Empirical` ones for each shape. Samples take at most
-    `WORKING_BYTES`, or one batch for each thread of a CPU.
+    Specs share a compiled program if their sets have the same sizes, numbers of components and laws of magnitude.
+    Densities, importances, rates, schedules and the optimiser's settings are arguments, and so is, on a CPU, the number
+    of runs. Sets without a mixture table are compiled once for each value they have, and `Empirical` ones for each
+    shape. Samples take at most `WORKING_BYTES`, or one batch for each thread of a CPU.
     """
 
     name = "jax"
