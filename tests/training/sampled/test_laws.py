@@ -164,7 +164,7 @@ def test_the_recorded_loss_and_its_error_are_of_the_law():
     assert tg.best(run, by="loss", progress=False).loss.item() == run.loss.item()
     with pytest.raises(ValueError, match=r"best\(run\): there is no exact loss to choose by .*must be uniform on"):
         tg.best(run, progress=False)
-    with pytest.raises(ValueError, match=r"magnitudes must be uniform on \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"magnitudes must be uniform on \[0, high\]"):
         tg.population_loss_along(run, progress=False)
 
 

@@ -8,12 +8,12 @@ L depends on W through W Wᵀ alone. Rotations of hidden space therefore move a 
 directions W A, A antisymmetric, are zero modes. They are projected out and counted, and never identified by the size
 of an eigenvalue. An orbit has m(m − 1)/2 directions, less (m − r)(m − r − 1)/2 if W has rank r.
 
-Every eigenvalue is an interval. It is as wide as the error of the Hessian and, where the Hessian itself is not
-unique, as the range of values it may have. An output of bias 0 has a kink if no feature that is active is coupled to
-it (its z is then 0 and its second derivative jumps), and perfect embeddings sit on just such kinks; an output of
-bias −‖W_j‖² has another one where feature j alone is active with magnitude 1, and outputs that are never positive
-end on those. By Weyl's inequality every eigenvalue grows from one side of a kink to the other, so that the two sides
-bound it.
+Every eigenvalue is an interval. It is as wide as the error of the Hessian and, where the Hessian itself is not unique,
+as the range of values it may have. An output of bias 0 has a kink if no feature that is active is coupled to it (its z
+is then 0 and its second derivative jumps), and perfect embeddings sit on just such kinks; an output of bias −‖W_j‖² has
+another one where feature j alone is active with magnitude 1 (of magnitudes on [0, h], those of bias −h ‖W_j‖²), and
+outputs that are never positive end on those. By Weyl's inequality every eigenvalue grows from one side of a kink to the
+other, so that the two sides bound it.
 
 The loss is the importance-weighted sum over features.
 """

@@ -106,7 +106,7 @@ class Surface:
             raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
         tol = checked(tol, call)
         if exact_path(f"{call}(activation={activation!r})", activation) == "series":
-            features.check_series(f"{call}({{}})")
+            features.rescaled(f"{call}({{}})")  # refuses magnitudes without that series
         shape = np.shape(weights)
         if len(shape) != 2 or shape[0] != features.n or shape[1] == 0:
             raise ValueError(f"{call}(weights of shape {shape}): it must be (n, m) with n = {features.n} features")
@@ -174,15 +174,15 @@ class Surface:
     def _kinks(self, theta: Parameters) -> dict[int, tuple[float, int]]:
         """For each such output, the bias at the kink, and the side of it (in the bias) on which the Hessian is less.
 
-        There are two kinks. At b_j = 0, z_j is 0 when nothing coupled to it is active; at b_j = −G_jj, it is 0 when
-        feature j alone is active, with its largest magnitude. Above the first kink z_j is positive, which adds I P dz²
-        to the loss, where P is the probability. Above the second, a part of x_j begins to be represented, which
-        subtracts I P dz² / G_jj.
+        There are two kinks. At b_j = 0, z_j is 0 when nothing coupled to it is active; at b_j = −h G_jj, it is 0 when
+        feature j alone is active, with its largest magnitude h. Above the first kink z_j is positive, which adds
+        I P dz² to the loss, where P is the probability. Above the second, a part of x_j begins to be represented,
+        which subtracts I P dz² / (h G_jj).
         """
         if not self.kinked:
             return {}
         weights, bias = self.split(theta)
-        own = np.square(weights).sum(1)
+        own = np.square(weights).sum(1) * self.features.rescaled("population loss({})")[1]
         found = {}
         for j in range(len(bias)):
             if abs(bias[j]) < KINK:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from pydantic import field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, at, broken, of_kind
-from tegum.core.features.magnitudes import UNIT
+from tegum.core.features.magnitudes import UNIT, UniformMagnitude
 from tegum.core.features.sets import (
     FeatureSet,
     GatedSet,
@@ -146,7 +146,7 @@ class FeatureDistribution(Description):
 
         Raises:
             ValueError: a set is not a mixture of independent gates (`Equivariant`, `Empirical`), or its magnitudes are
-                not uniform on [0, 1], which a table by itself says of them.
+                not uniform on [0, 1], which is what a table stands for.
 
         """
         yield from self._tables
@@ -157,31 +157,51 @@ class FeatureDistribution(Description):
         for each in self.sets:
             if not isinstance(each, GatedSet):
                 raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX engine")
+            if each.magnitude != UNIT:
+                raise ValueError(f"{each!r}: a mixture table stands for magnitudes that are uniform on [0, 1]")
             tables.append(each.mixture)
-        self.check_series("FeatureDistribution({})")
         return tuple(tables)
 
-    def check_series(self, call: str) -> None:
-        """Refuse magnitudes for which the loss of a ReLU in expectation has no series: all but uniform on [0, 1].
+    def rescaled(self, call: str) -> tuple[FeatureDistribution, float]:
+        """Take magnitudes that are uniform on [0, h] in units of h, for the loss of a ReLU in expectation.
+
+        With x = h x', a model (W, b) makes of x what (W, b/h) makes of x', times h: its loss is h² times the latter's.
 
         Args:
             call: what the error begins with, as a template: `{}` stands for what is wrong.
 
+        Returns:
+            These features with magnitudes uniform on [0, 1], for which that loss has a series, and h.
+
         Raises:
-            ValueError: a set has magnitudes of another law.
+            ValueError: magnitudes are not uniform on [0, h] with one h for all sets.
 
         """
-        if (odd := self._of_another_law) is not None:
+        if self._of_another_law is None:
+            return self, 1.0
+        if self._in_units is None:
+            odd = self._of_another_law
             raise ValueError(
-                f"{call.format(f'features=[…, {odd!r}, …]')}: magnitudes must be uniform on [0, 1] for the population "
-                f"loss of a ReLU, as {odd.magnitude.no_series}; train with Sampled, and use empirical_loss on samples"
+                f"{call.format(f'features=[…, {odd!r}, …]')}: magnitudes must be uniform on [0, high], with one high "
+                f"for all sets, for the population loss of a ReLU, as {odd.magnitude.no_series}; train with Sampled, "
+                "and use empirical_loss on samples"
             )
+        return self._in_units
 
     @cached_property
     def _of_another_law(self) -> GatedSet | None:
         """The first set whose magnitudes are not uniform on [0, 1]."""
         gated = (each for each in self.sets if isinstance(each, GatedSet))
         return next((each for each in gated if each.magnitude != UNIT), None)
+
+    @cached_property
+    def _in_units(self) -> tuple[FeatureDistribution, float] | None:
+        """What `rescaled` returns, or None where it refuses."""
+        laws = {each.magnitude if isinstance(each, GatedSet) else UNIT for each in self.sets}
+        law = laws.pop()
+        if laws or type(law) is not UniformMagnitude or law.low > 0:
+            return None
+        return FeatureDistribution([each.replace(magnitude=UNIT) for each in self.sets]), law.high
 
     @property
     def set_of_feature(self) -> Int[np.ndarray, " feature"]:

@@ -153,7 +153,7 @@ class Magnitude(Description, abc.ABC):
 class UniformMagnitude(Magnitude, kind="uniform"):
     """Magnitudes uniform on [low, high]; on [0, 1] by default, as in Elhage et al. 2022.
 
-    Only on [0, 1] does the population loss of a ReLU model have its series.
+    The population loss of a ReLU model takes ranges that begin at 0, one for all sets.
 
     Raises:
         ValueError: a field breaks its rule, or `low` is not below `high`; the sentence names it.

@@ -83,8 +83,8 @@ def population_loss(
     Raises:
         ValueError: the shapes do not fit together, a parameter is not finite, `tol` is not a positive number or
             cannot be reached, a set of features has no characteristic function (such as an `Empirical` set beside
-            others) or, for a ReLU, has magnitudes that are not uniform on [0, 1], there is no activation of that name,
-            or the activation has no population loss.
+            others) or, for a ReLU, magnitudes are not uniform on [0, h] with one h for all sets, there is no
+            activation of that name, or the activation has no population loss.
 
     Example:
         A model of zeros predicts nothing, so that its loss is Σ E[x_i²]: two features of density 0.3 have 2 · 0.3/3.
@@ -108,7 +108,7 @@ def population_loss(
         loss = of(weights, bias, rows, activation)
         return (loss[()], finite.rounding(weights, bias, rows)[()]) if with_error else loss[()]
     if exact_path(f"population_loss(activation={activation!r})", activation) == "series":
-        features.check_series("population_loss({})")
+        features.rescaled("population_loss({})")  # refuses magnitudes without that series
     if xp is np:
         from tegum.core.population.evaluate import evaluate
 
@@ -165,7 +165,7 @@ def population_gradient(
 
         return finite_gradient(weights, bias, rows, activation)
     if exact_path(f"population_gradient(activation={activation!r})", activation) == "series":
-        features.check_series("population_gradient({})")
+        features.rescaled("population_gradient({})")  # refuses magnitudes without that series
     from tegum.core.population.evaluate import evaluate
 
     w, b = weights.reshape(-1, *weights.shape[-2:]), bias.reshape(-1, bias.shape[-1])
@@ -219,7 +219,7 @@ def population_path(call: str, features: FeatureDistribution, activation: Activa
         "moments", "finite" for the rows of an Empirical set, or "series".
 
     Raises:
-        ValueError: there is no activation of that name, or no population loss.
+        ValueError: there is no activation of that name, or no population loss to train on.
 
     """
     named = f"activation={activation!r}"
@@ -228,7 +228,12 @@ def population_path(call: str, features: FeatureDistribution, activation: Activa
     if finite_population(call, features, activation, instead) is not None:
         return "finite"
     path = exact_path(call.format(named), activation)
-    features.check_series(call)
+    _, high = features.rescaled(call)
+    if high != 1:
+        raise ValueError(
+            f"{call.format(f'features=[…, {features.sets[0]!r}, …]')}: magnitudes must be uniform on [0, 1] to train "
+            f"without samples; train on those, and then multiply biases by {high:g} and losses by {high**2:g}"
+        )
     return path
 
 

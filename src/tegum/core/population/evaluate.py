@@ -99,13 +99,15 @@ def evaluate(
             f"or {runs} of them"
         )
     _check_memory(runs, n, m, order)
+    high = np.ones(runs)
     if path == "series":
-        _check_magnitudes(given)
+        given, high = _in_units(given)
         given_shape = f"population loss(weights of shape {weights.shape})"
         least = exact_loss_seconds(runs, n, m) / min(threads, max(runs, 1))
         check_time(
             given_shape, f"the loss of {runs:,} models", least, "fewer models or a smaller one take less", least=True
         )
+    bias = bias / high[:, None]
     theta = np.concatenate([weights.reshape(runs, -1), bias], 1)
     # The loss is of fourth order in the weights; NaN compares as False.
     finite = (np.abs(theta) <= _LARGEST).all(1)
@@ -115,6 +117,8 @@ def evaluate(
             f"beyond {_LARGEST:g}"
         )
     found = _blank(runs, theta.shape[1], order)
+    # Enough for the highest derivative, once `_in_own_units` has scaled it, and so for lower ones.
+    inner_tol = tol * float(np.minimum(high**order, high**-2.0).min(initial=1.0))
     if (good := np.flatnonzero(finite)).size:
         chosen = [given[run] for run in good.tolist()]
         match path:
@@ -122,14 +126,16 @@ def evaluate(
                 part = _linear(weights[good], bias[good], chosen, order)
             case "series":
                 if all(each.gated for each in chosen):
-                    part = _by_kernel(theta[good], (n, m), chosen, order, tol, threads, only_highest)
+                    part = _by_kernel(theta[good], (n, m), chosen, order, inner_tol, threads, only_highest)
                 else:
-                    part = _by_jax(weights[good], bias[good], chosen, order, tol)
+                    part = _by_jax(weights[good], bias[good], chosen, order, inner_tol)
             case _:
                 assert_never(path)
         for whole, values in zip(found, part, strict=True):
             if whole is not None:
                 whole[good] = values
+    if (high != 1).any():
+        found = _in_own_units(found, high, n * m)
     if strict:
         _refuse_inaccurate(found, order, tol, only_highest)
     return found
@@ -147,9 +153,26 @@ def _check_call(weights: np.ndarray, bias: np.ndarray, order: int, tol: float) -
         raise ValueError(f"evaluate(tol={tol!r}): tol must be a positive number")
 
 
-def _check_magnitudes(given: list[FeatureDistribution]) -> None:
-    for each in {id(each): each for each in given}.values():
-        each.check_series("population loss({})")
+def _in_units(given: list[FeatureDistribution]) -> tuple[list[FeatureDistribution], Float[np.ndarray, " run"]]:
+    """The distributions of all models with magnitudes on [0, 1], and by how much theirs are larger."""
+    known = {id(each): each.rescaled("population loss({})") for each in {id(each): each for each in given}.values()}
+    return [known[id(each)][0] for each in given], np.array([known[id(each)][1] for each in given])
+
+
+def _in_own_units(found: Evaluation, high: Float[np.ndarray, " run"], weights: int) -> Evaluation:
+    """L(W, b) = h² L₁(W, b/h), with its derivatives, from L₁, the loss of magnitudes on [0, 1]; `weights` of them."""
+    square, steepest = high**2, np.maximum(1, 1 / high)
+    gradient, gradient_error, hessian, hessian_error = found[2:6]
+    if gradient is not None and gradient_error is not None:
+        biases = gradient.shape[1] - weights
+        inner = np.concatenate([np.ones((len(high), weights)), np.repeat(1 / high[:, None], biases, 1)], 1)
+        gradient, gradient_error = square[:, None] * inner * gradient, square * steepest * gradient_error
+        if hessian is not None and hessian_error is not None:
+            hessian = square[:, None, None] * inner[:, :, None] * inner[:, None] * hessian
+            hessian_error = square * steepest**2 * hessian_error
+    return Evaluation(
+        square * found.loss, square * found.error, gradient, gradient_error, hessian, hessian_error, found.frequencies
+    )
 
 
 def _check_memory(runs: int, n: int, m: int, order: int) -> None:

@@ -284,14 +284,18 @@ def jax_loss(weights: Any, bias: Any, features: FeatureDistribution, tol: float,
     with scope(double=True):
         match path := exact_path(f"population_loss(activation={activation!r})", activation):
             case "moments":
-                function, series = _linear_losses, series_of(features, form=False)
+                function, series, high = _linear_losses, series_of(features, form=False), 1.0
             case "series":
+                features, high = features.rescaled("population_loss({})")
                 function, series = _losses, series_of(features)
             case _:
                 assert_never(path)
         lead = bias.shape[:-1]
         flat = weights.reshape(-1, *weights.shape[-2:]).astype(float), bias.reshape(-1, bias.shape[-1]).astype(float)
-        loss, error = function(*flat, series, tol)
+        square = high**2
+        # As accurate a gradient needs this, too: that in the biases is multiplied by `high` alone.
+        loss, error = function(flat[0], flat[1] / high, series, tol * min(high, 1 / square))
+        loss, error = square * loss, square * error
         if not traced and not bool(jnp.isfinite(loss).all()):
             run = int(jnp.argmin(jnp.isfinite(loss)))
             raise ValueError(
