@@ -23,6 +23,7 @@ LONG = {
     "analysis/dynamics/test_matches.py",
     "core/compiled/test_compile.py",
     "core/compiled/test_tiles.py",
+    "core/population/test_rescaled.py",
     "figures/test_plots.py",
     "tests/core/test_arguments.py",
     "tests/experiments/test_redrawing.py",
