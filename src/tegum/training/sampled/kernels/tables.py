@@ -9,7 +9,7 @@ one uniform per feature. Of a user's activations, rows are picked and only their
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +104,7 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
     importance = np.stack([each.importance for each in distributions]).astype(np.float32)
     sets_of = [0]
     sets: list[tuple[int, ...]] = []
+    laws: list[KernelLaw] = []
     bounds, gates, matrices = _Packed(np.zeros(0)), _Packed(np.zeros(0)), _Matrices()
     bits, firsts, entries, counts = [], [], [], []
     n_entries = 0
@@ -111,10 +112,12 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
         first, tables = 0, []
         for each in distribution.sets:
             if isinstance(each, Empirical):
+                laws.append(KernelLaw(UNCHANGED))
                 sets.append((first, each.features, 0, 0, 0, each.samples, matrices.add(each)))
             else:
                 if not isinstance(each, GatedSet):
                     raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX engine")
+                laws.append(kernel_law(each.magnitude))
                 table = each.mixture
                 tables.append(table)
                 at = bounds.add(np.cumsum(table.weights)[:-1]), gates.add(table.gates.ravel())
@@ -135,8 +138,8 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
             counts.append(_binomial_distribution(batch, nonempty))
             n_entries += len(alias[0])
     columns = np.array(sets, np.int64).T.copy()
-    laws = np.array([law for each in distributions for law in _laws(each)])
-    number = laws[:, 0].astype(np.int64)
+    law = np.repeat(np.array(laws), columns[1], axis=0)
+    number = law[:, 0].astype(np.int64)
     limit, scale = _limits(gates.whole)
     pattern_limit, pattern_kept, pattern_alias = (
         np.concatenate([np.zeros(0, np.uint32), *(each[k] for each in entries)]) for k in range(3)
@@ -157,8 +160,8 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
         scale=scale,
         has_laws=(number != UNCHANGED).reshape(len(distributions), -1).any(1).astype(np.int64),
         law=number,
-        law_offset=laws[:, 1].astype(np.float32),
-        law_scale=laws[:, 2].astype(np.float32),
+        law_offset=law[:, 1].astype(np.float32),
+        law_scale=law[:, 2].astype(np.float32),
         row_first=rows,
         row_feature=features,
         row_value=values,
@@ -170,13 +173,6 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
         active_count=np.concatenate(counts),
         count_guide=np.concatenate([np.searchsorted(each, np.arange(GUIDE) / GUIDE, side="right") for each in counts]),
     )
-
-
-def _laws(features: FeatureDistribution) -> Iterator[KernelLaw]:
-    """The law of each feature's magnitude; a user's activations have magnitudes of their own."""
-    for each in features.sets:
-        law = kernel_law(each.magnitude) if isinstance(each, GatedSet) else KernelLaw(UNCHANGED)
-        yield from [law] * each.features
 
 
 class _Packed:
