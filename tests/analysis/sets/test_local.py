@@ -196,11 +196,11 @@ class TestLocalMoments:
         assert_allclose(local_moments(features, 1, "alone").mean[2:], [0.25, 0.25], rtol=1e-6)
 
     def test_a_kind_that_does_not_say_how_often_it_is_active(self):
-        class Mute(Independent):
+        class Mute(Equivariant):
             def transform(self):
                 return None
 
-        features = FeatureDistribution([Mute(2, 0.1)])
+        features = FeatureDistribution([Mute(2, 0.1, width=1.0)])
         with pytest.raises(
             ValueError, match=r"^local_moments\(features with Mute.*: the probability that a set of this"
         ):

@@ -96,7 +96,7 @@ def test_critical_points_scale_with_the_range():
     assert_allclose(np.abs(other.weights), np.abs(one.weights), atol=1e-6)
     assert_allclose(other.bias, 3 * one.bias, atol=1e-6)
     assert other.loss == pytest.approx(9 * one.loss, rel=1e-6, abs=1e-9)
-    assert (other.name, other.kinks) == (one.name, one.kinks)
+    assert (other.index, other.kinks) == (one.index, one.kinks)
 
 
 def test_runs_are_ranked_by_the_exact_loss():
@@ -155,3 +155,16 @@ def test_training_on_the_unit_range_gives_the_solution_for_another():
     assert np.abs(db).max() < 1e-6
     loss = tg.population_loss(run.weights.values, 3 * run.bias.values, features(3.0, 0.1))
     assert_allclose(loss, 9 * run.loss.values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", [tg.Exact(), tg.Flow(duration=300.0)], ids=["Exact", "Flow"])
+@pytest.mark.parametrize("law", [tg.HalfNormalMagnitude(2), tg.ConstantMagnitude(0.5), tg.UniformMagnitude(1, 2)])
+def test_the_linear_model_is_trained_without_samples_on_any_law(law, how):
+    """It ends at the best linear model: the sum of the covariance's last eigenvalues, by hand for a pair of pairs."""
+    of = tg.FeatureDistribution([tg.Correlated(2, 0.3, magnitude=law), tg.Correlated(2, 0.1, magnitude=law)])
+    run = tg.train(
+        tg.Spec(features=of, hidden=1, seeds=2, activation="linear", training=how, snapshots=1), progress=False
+    )
+    x = of.sample(0, 400_000)
+    values = np.linalg.eigvalsh(np.cov(x.T))
+    assert_allclose(run.loss.values[:, -1], values[:3].sum(), rtol=0.02)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from pydantic import field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, at, broken, of_kind
-from tegum.core.features.magnitudes import UNIT, UniformMagnitude
+from tegum.core.features.magnitudes import UNIT_RANGE, UniformMagnitude
 from tegum.core.features.sets import (
     FeatureSet,
     GatedSet,
@@ -157,7 +157,7 @@ class FeatureDistribution(Description):
         for each in self.sets:
             if not isinstance(each, GatedSet):
                 raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX engine")
-            if each.magnitude != UNIT:
+            if each.magnitude != UNIT_RANGE:
                 raise ValueError(f"{each!r}: a mixture table stands for magnitudes that are uniform on [0, 1]")
             tables.append(each.mixture)
         return tuple(tables)
@@ -192,16 +192,16 @@ class FeatureDistribution(Description):
     def _of_another_law(self) -> GatedSet | None:
         """The first set whose magnitudes are not uniform on [0, 1]."""
         gated = (each for each in self.sets if isinstance(each, GatedSet))
-        return next((each for each in gated if each.magnitude != UNIT), None)
+        return next((each for each in gated if each.magnitude != UNIT_RANGE), None)
 
     @cached_property
     def _in_units(self) -> tuple[FeatureDistribution, float] | None:
         """What `rescaled` returns, or None where it refuses."""
-        laws = {each.magnitude if isinstance(each, GatedSet) else UNIT for each in self.sets}
+        laws = {each.magnitude if isinstance(each, GatedSet) else UNIT_RANGE for each in self.sets}
         law = laws.pop()
         if laws or type(law) is not UniformMagnitude or law.low > 0:
             return None
-        return FeatureDistribution([each.replace(magnitude=UNIT) for each in self.sets]), law.high
+        return FeatureDistribution([each.replace(magnitude=UNIT_RANGE) for each in self.sets]), law.high
 
     @property
     def set_of_feature(self) -> Int[np.ndarray, " feature"]:

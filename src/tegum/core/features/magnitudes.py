@@ -373,5 +373,5 @@ class HalfNormalMagnitude(Magnitude, kind="half-normal"):
         return wofz(np.asarray(s, np.float64) * self.scale / np.sqrt(2))
 
 
-UNIT = UniformMagnitude()
+UNIT_RANGE = UniformMagnitude()
 """The law that a set has unless it is given another one: uniform on [0, 1]."""

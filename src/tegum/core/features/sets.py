@@ -20,7 +20,7 @@ from jaxtyping import Float
 from pydantic import Field, PlainValidator, field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, Positive, broken, plain
-from tegum.core.features.magnitudes import UNIT, Magnitude
+from tegum.core.features.magnitudes import UNIT_RANGE, Magnitude
 from tegum.core.features.tables import MixtureTable, RayTable
 from tegum.core.limits import check_memory
 
@@ -278,7 +278,7 @@ class GatedSet(FeatureSet):
 
     """
 
-    magnitude: Magnitude = UNIT
+    magnitude: Magnitude = UNIT_RANGE
     """The law of the magnitude of active features, by default uniform on [0, 1]."""
 
     @field_validator("magnitude", mode="before")
@@ -291,7 +291,7 @@ class GatedSet(FeatureSet):
         values = {"kind": self.kind, **fields(self)}
         values.pop("magnitude", None)
         # Without the default, descriptions are what they were before there were other laws, and so are their digests.
-        return values if self.magnitude == UNIT else values | {"magnitude": self.magnitude.model_dump()}
+        return values if self.magnitude == UNIT_RANGE else values | {"magnitude": self.magnitude.model_dump()}
 
     @abc.abstractmethod
     def table(self) -> MixtureTable:
@@ -340,7 +340,7 @@ class GatedSet(FeatureSet):
             The table; None if magnitudes are not uniform on [0, 1], for which alone F has this form.
 
         """
-        return self.mixture if self.magnitude == UNIT else None
+        return self.mixture if self.magnitude == UNIT_RANGE else None
 
     def characteristic(self, s: Float[np.ndarray, "*batch size"]) -> Any:
         """The characteristic function of the set, F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci E exp(i s_i a)).
@@ -404,7 +404,7 @@ class Independent(GatedSet, kind="independent"):
     if TYPE_CHECKING:
 
         def __init__(
-            self, count: int, density: Numbers, importance: Numbers = 1.0, *, magnitude: Magnitude = UNIT
+            self, count: int, density: Numbers, importance: Numbers = 1.0, *, magnitude: Magnitude = ...
         ) -> None: ...
 
     @property
@@ -470,7 +470,7 @@ class Correlated(_NestedSet, kind="correlated"):
     if TYPE_CHECKING:
 
         def __init__(
-            self, size: int, density: Numbers, importance: Numbers = 1.0, *, magnitude: Magnitude = UNIT
+            self, size: int, density: Numbers, importance: Numbers = 1.0, *, magnitude: Magnitude = ...
         ) -> None: ...
 
     def table(self) -> MixtureTable:
@@ -499,7 +499,7 @@ class Anticorrelated(_SizedSet, kind="anticorrelated"):
     if TYPE_CHECKING:
 
         def __init__(
-            self, size: int, density: Numbers, importance: Numbers = 1.0, *, magnitude: Magnitude = UNIT
+            self, size: int, density: Numbers, importance: Numbers = 1.0, *, magnitude: Magnitude = ...
         ) -> None: ...
 
     def table(self) -> MixtureTable:
@@ -545,7 +545,7 @@ class PartiallyCorrelated(_NestedSet, kind="partially-correlated"):
             strength: float,
             importance: Numbers = 1.0,
             *,
-            magnitude: Magnitude = UNIT,
+            magnitude: Magnitude = ...,
         ) -> None: ...
 
     @field_validator("strength")

@@ -6,7 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tegum.core.features.magnitudes import UNIT, ConstantMagnitude, HalfNormalMagnitude, Magnitude, UniformMagnitude
+from tegum.core.features.magnitudes import (
+    UNIT_RANGE,
+    ConstantMagnitude,
+    HalfNormalMagnitude,
+    Magnitude,
+    UniformMagnitude,
+)
 
 UNCHANGED, AFFINE, HALF_NORMAL = 0, 1, 2
 
@@ -33,4 +39,4 @@ def has_law(magnitude: Magnitude) -> bool:
 
 def kernel_law(magnitude: Magnitude) -> KernelLaw:
     """A law that `has_law` knows."""
-    return KernelLaw(UNCHANGED) if magnitude == UNIT else _LAWS[type(magnitude)](magnitude)
+    return KernelLaw(UNCHANGED) if magnitude == UNIT_RANGE else _LAWS[type(magnitude)](magnitude)

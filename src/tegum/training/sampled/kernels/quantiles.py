@@ -28,7 +28,7 @@ from tegum.core.compiled.lanes import (
 from tegum.training.sampled.kernels.laws import AFFINE, HALF_NORMAL, UNCHANGED
 
 _BELOW_ONE = np.float32(1 - 2.0**-24)
-_ROOT_HALF, _ONE = np.uint32(0x3F3504F3), np.uint32(0x3F800000)
+_ROOT_HALF_BITS, _ONE_BITS = np.uint32(0x3F3504F3), np.uint32(0x3F800000)
 """The bits of √½ and of 1."""
 _MANTISSA, _FRACTION, _BIAS = np.uint32(23), np.uint32(0x7FFFFF), np.float32(127)
 _LOG2 = np.float32(math.log(2))
@@ -60,9 +60,9 @@ less than 3e-7."""
 @inlined
 def _log(y):
     """Natural logarithms of positive normal numbers of at most 1: y = 2^e · m with m in [√½, √2)."""
-    shifted = to_bits(y) + splat(np.uint32(_ONE - _ROOT_HALF))
+    shifted = to_bits(y) + splat(np.uint32(_ONE_BITS - _ROOT_HALF_BITS))
     exponent = small_to_float(shifted >> splat(_MANTISSA)) - splat(_BIAS)
-    m = from_bits((shifted & splat(_FRACTION)) + splat(_ROOT_HALF))
+    m = from_bits((shifted & splat(_FRACTION)) + splat(_ROOT_HALF_BITS))
     one = splat(np.float32(1))
     s = (m - one) / (m + one)
     square = s * s
