@@ -34,7 +34,7 @@ _MANTISSA, _FRACTION, _BIAS = np.uint32(23), np.uint32(0x7FFFFF), np.float32(127
 _LOG2 = np.float32(math.log(2))
 _THIRD, _FIFTH, _SEVENTH, _NINTH = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np.float32(1 / 9)
 
-_NEAR = tuple(
+_CENTRE = tuple(
     map(
         np.float32,
         (
@@ -43,7 +43,7 @@ _NEAR = tuple(
         ),
     )
 )  # fmt: skip
-_FAR = tuple(
+_TAIL = tuple(
     map(
         np.float32,
         (
@@ -81,10 +81,10 @@ def _inverse_erf(u):
     one = splat(np.float32(1))
     w = splat(np.float32(0)) - _log((one - u) * (one + u))
     near, far = w - splat(np.float32(2.5)), sqrt(w) - splat(np.float32(3))
-    inside, outside = splat(_NEAR[0]), splat(_FAR[0])
+    inside, outside = splat(_CENTRE[0]), splat(_TAIL[0])
     for k in range(1, 9):
-        inside = fma(inside, near, splat(_NEAR[k]))
-        outside = fma(outside, far, splat(_FAR[k]))
+        inside = fma(inside, near, splat(_CENTRE[k]))
+        outside = fma(outside, far, splat(_TAIL[k]))
     return select(w < splat(np.float32(5)), inside, outside) * u
 
 
