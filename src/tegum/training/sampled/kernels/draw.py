@@ -23,7 +23,7 @@ from tegum.core.compiled.lanes import (
     store,
     to_float,
 )
-from tegum.training.sampled.kernels.quantiles import apply_laws
+from tegum.training.sampled.kernels.quantiles import apply_laws, has_laws
 from tegum.training.sampled.kernels.tables import GUIDE
 
 STREAM_WORDS = 4 * LANES
@@ -221,8 +221,8 @@ def draw_block(tables, distribution, features, start, count, stream, x, groups, 
         for i in range(features):
             for surplus in range(count - start, groups * LANES):
                 x[i * stride + surplus] = 0
-    if tables.has_laws[distribution] != 0:
-        apply_laws(tables, distribution, features, x, groups, stride)
+    if has_laws(tables.laws, distribution, features):
+        apply_laws(tables.laws, distribution, features, x, groups, stride)
 
 
 @kernel

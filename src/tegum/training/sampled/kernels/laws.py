@@ -25,6 +25,10 @@ class KernelLaw(NamedTuple):
     scale: float = 1.0
 
 
+LAW_NUMBERS = len(KernelLaw._fields)
+"""How many numbers a law is for the kernel."""
+
+
 _LAWS: dict[type[Magnitude], Callable[[Any], KernelLaw]] = {
     UniformMagnitude: lambda law: KernelLaw(AFFINE, law.low, law.high - law.low),
     ConstantMagnitude: lambda law: KernelLaw(AFFINE, law.value, 0.0),

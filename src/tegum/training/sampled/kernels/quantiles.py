@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from tegum.core.compiled.compile import inlined, kernel
+from tegum.core.compiled.compile import inlined, part
 from tegum.core.compiled.lanes import (
     LANES,
     at_most,
@@ -25,7 +25,7 @@ from tegum.core.compiled.lanes import (
     store,
     to_bits,
 )
-from tegum.training.sampled.kernels.laws import AFFINE, HALF_NORMAL, UNCHANGED
+from tegum.training.sampled.kernels.laws import AFFINE, HALF_NORMAL, LAW_NUMBERS, UNCHANGED
 
 _BELOW_ONE = np.float32(1 - 2.0**-24)
 _ROOT_HALF_BITS, _ONE_BITS = np.uint32(0x3F3504F3), np.uint32(0x3F800000)
@@ -88,14 +88,20 @@ def _inverse_erf(u):
     return select(w < splat(np.float32(5)), inside, outside) * u
 
 
-@kernel
-def apply_laws(tables, distribution, features, x, groups, stride):
+@inlined
+def has_laws(laws, distribution, features):
+    """Whether a distribution has magnitudes that are not uniform on [0, 1]."""
+    return laws[distribution * (features * LAW_NUMBERS + 1)] != 0
+
+
+@part
+def apply_laws(laws, distribution, features, x, groups, stride):
     """Give the active features of a block, x (features, groups · 16), magnitudes of their own laws in place."""
     nothing = splat(np.float32(0))
+    first = distribution * (features * LAW_NUMBERS + 1) + 1
     for i in range(features):
-        at = distribution * features + i
-        law = tables.law[at]
-        offset, scale = splat(tables.law_offset[at]), splat(tables.law_scale[at])
+        law = laws[first + i * LAW_NUMBERS]
+        offset, scale = splat(laws[first + i * LAW_NUMBERS + 1]), splat(laws[first + i * LAW_NUMBERS + 2])
         if law == AFFINE:
             for g in range(groups):
                 u = load(x, i * stride + g * LANES)

@@ -19,7 +19,7 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Empirical
 from tegum.core.features.sets import FeatureSet, GatedSet
 from tegum.core.features.tables import MixtureTable
-from tegum.training.sampled.kernels.laws import UNCHANGED, KernelLaw, has_law, kernel_law
+from tegum.training.sampled.kernels.laws import LAW_NUMBERS, UNCHANGED, KernelLaw, has_law, kernel_law
 
 MOST_PATTERNS = 4096
 MOST_PATTERN_FEATURES = 32
@@ -51,13 +51,8 @@ class DistributionTables(NamedTuple):
     limit: UInt32[np.ndarray, " gate"]
     """A feature is active when its 32 random bits are at most this; the same bits, scaled, are its magnitude."""
     scale: Float[np.ndarray, " gate"]
-    has_laws: Int[np.ndarray, " distribution"]
-    """1 where a feature's magnitude is not uniform on [0, 1]."""
-    law: Int[np.ndarray, " distribution_feature"]
-    """The number of each feature's law, see `laws`."""
-    law_offset: Float[np.ndarray, " distribution_feature"]
-    """float32, like the next one."""
-    law_scale: Float[np.ndarray, " distribution_feature"]
+    laws: Float[np.ndarray, " distribution_law"]
+    """float32. For each distribution 1 if a magnitude is not uniform on [0, 1], then a `KernelLaw` for each feature."""
     set_samples: Int[np.ndarray, " set"]
     """The number of rows of a user's activations; 0 for other sets."""
     set_row: Int[np.ndarray, " set"]
@@ -138,8 +133,8 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
             counts.append(_binomial_distribution(batch, nonempty))
             n_entries += len(alias[0])
     columns = np.array(sets, np.int64).T.copy()
-    law = np.repeat(np.array(laws), columns[1], axis=0)
-    number = law[:, 0].astype(np.int64)
+    law = np.repeat(np.array(laws), columns[1], axis=0).reshape(len(distributions), -1)
+    others = (law[:, ::LAW_NUMBERS] != UNCHANGED).any(1, keepdims=True)
     limit, scale = _limits(gates.whole)
     pattern_limit, pattern_kept, pattern_alias = (
         np.concatenate([np.zeros(0, np.uint32), *(each[k] for each in entries)]) for k in range(3)
@@ -158,10 +153,7 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
         bounds=_bits(bounds.whole),
         limit=limit,
         scale=scale,
-        has_laws=(number != UNCHANGED).reshape(len(distributions), -1).any(1).astype(np.int64),
-        law=number,
-        law_offset=law[:, 1].astype(np.float32),
-        law_scale=law[:, 2].astype(np.float32),
+        laws=np.concatenate([others, law], axis=1).astype(np.float32).ravel(),
         row_first=rows,
         row_feature=features,
         row_value=values,
