@@ -35,6 +35,7 @@ LONG = {
     "training/flow/test_engine.py",
     "training/flow/test_finite.py",
     "training/sampled/test_jax_engine.py",
+    "training/sampled/test_kinds_of_set.py",
     "training/sampled/test_laws.py",
     "training/sampled/test_vector_units.py",
 }

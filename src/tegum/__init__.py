@@ -44,8 +44,11 @@ PUBLIC: Mapping[str, str] = {
     "tegum.analysis.linear.subspaces": "principal_angles",
     "tegum.analysis.sets.collapse": "collapsed_count collapsed_sets interference_between interference_within",
     "tegum.analysis.sets.local": "captured_variance local_capture local_moments local_pca readout_error",
+    "tegum.core.features.activity": "ExactlyK",
+    "tegum.core.features.copula": "Copula",
     "tegum.core.features.distribution": "FeatureDistribution",
     "tegum.core.features.empirical": "Empirical",
+    "tegum.core.features.hierarchy": "Hierarchy",
     "tegum.core.features.magnitudes": "ConstantMagnitude HalfNormalMagnitude Magnitude UniformMagnitude",
     "tegum.core.features.sets": "Anticorrelated Correlated Equivariant FeatureSet GatedSet Independent "
     "PartiallyCorrelated",
@@ -136,8 +139,11 @@ if TYPE_CHECKING:
     from tegum.analysis.sets.local import local_moments as local_moments
     from tegum.analysis.sets.local import local_pca as local_pca
     from tegum.analysis.sets.local import readout_error as readout_error
+    from tegum.core.features.activity import ExactlyK as ExactlyK
+    from tegum.core.features.copula import Copula as Copula
     from tegum.core.features.distribution import FeatureDistribution as FeatureDistribution
     from tegum.core.features.empirical import Empirical as Empirical
+    from tegum.core.features.hierarchy import Hierarchy as Hierarchy
     from tegum.core.features.magnitudes import ConstantMagnitude as ConstantMagnitude
     from tegum.core.features.magnitudes import HalfNormalMagnitude as HalfNormalMagnitude
     from tegum.core.features.magnitudes import Magnitude as Magnitude

@@ -32,9 +32,11 @@ parts = motions(np.stack([square, 1.1 * square, 1.3 * square]), four)
 sets = dict(weights=square, features=four)
 model = dict(weights=W, bias=b)
 right = dict(
-    Anticorrelated=dict(size=2, density=0.1), Correlated=dict(size=2, density=0.1),
+    Anticorrelated=dict(size=2, density=0.1), Copula=dict(density=0.1, correlation=np.eye(2)),
+    Correlated=dict(size=2, density=0.1),
     Empirical=dict(activations=np.eye(2)),
-    Equivariant=dict(size=4, density=0.1, width=0.5), Exact={}, FeatureDistribution=dict(sets=pair.sets), Flow={},
+    Equivariant=dict(size=4, density=0.1, width=0.5), Exact={}, ExactlyK=dict(size=4, k=2),
+    FeatureDistribution=dict(sets=pair.sets), Flow={}, Hierarchy=dict(parents=[-1, 0], density=0.1),
     ConstantMagnitude={}, HalfNormalMagnitude={}, UniformMagnitude={},
     Independent=dict(count=2, density=0.1), PartiallyCorrelated=dict(size=2, density=0.1, strength=0.5), Sampled={},
     Snapshots={}, Spec=dict(features=pair, hidden=1), Start=model,

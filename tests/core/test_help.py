@@ -12,6 +12,7 @@ from tegum.core.description import Count, Description
 KINDS = [
     tg.Sampled, tg.Exact, tg.Flow, tg.Spec, tg.Snapshots, tg.Start, tg.FeatureDistribution, tg.Independent,
     tg.Correlated, tg.Anticorrelated, tg.PartiallyCorrelated, tg.Equivariant, tg.Empirical,
+    tg.Hierarchy, tg.ExactlyK, tg.Copula,
 ]  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
 from tegum.training.measuring import chunk_specs, chunks, named_measures, train_measured
-from tegum.training.sampled.kernels.tables import drawable
+from tegum.training.sampled.kernels.tables import drawable, undrawable_because
 from tegum.training.sizes import check_training, training_seconds
 from tegum.training.spec.grid import Grid
 from tegum.training.spec.spec import Spec
@@ -470,15 +470,16 @@ def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) 
 
 
 def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: EngineName, call: str) -> Engine:
-    covered = all(drawable(spec.features) for spec in specs)
+    covered = all(drawable(spec.features.sets) for spec in specs)
     if engine == "auto":
         engine = "kernel" if covered else "jax"
     match engine:
         case "kernel":
             if not covered:
+                odd = next(each for spec in specs for each in spec.features.sets if not drawable([each]))
                 raise ValueError(
-                    f"{call}(engine='kernel'): a set of features is neither Empirical nor a mixture of gates with a "
-                    "law of magnitude that the kernel knows; use engine='jax'"
+                    f"{call}(engine='kernel'): the kernel cannot draw {odd!r}, as {undrawable_because(odd)}; use "
+                    "engine='jax'"
                 )
             from tegum.training.sampled.cpu import KernelEngine
 

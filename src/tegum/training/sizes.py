@@ -201,7 +201,7 @@ def check_training(
     pool = threads if isinstance(threads, int) and threads > 0 else available_cores()
     kind = specs[0].training.kind
     if kind == "sampled":
-        kind = "kernel" if engine != "jax" and all(drawable(spec.features) for spec in specs) else "jax"
+        kind = "kernel" if engine != "jax" and all(drawable(spec.features.sets) for spec in specs) else "jax"
     if kind not in _ENGINES:
         return  # The search for an engine reports that there is none.
     sizes = training_sizes(specs, kind, pool)

@@ -482,7 +482,7 @@ def test_a_kind_that_is_no_mixture_brings_its_own_moments_and_draw(opposed: type
 
 def test_a_kind_that_is_no_mixture_has_no_table(opposed: type[FeatureSet]):
     features = FeatureDistribution([Correlated(2, 0.3), opposed(0.4)])
-    with pytest.raises(ValueError, match=r"^Opposed\(density=0.4\): this kind of set has no mixture table"):
+    with pytest.raises(ValueError, match=r"^Opposed\(density=0.4\): this set has no mixture table, as the kind 'opp"):
         list(features.tables())
 
 

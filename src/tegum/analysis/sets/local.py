@@ -40,7 +40,7 @@ from tegum.core import lapack
 from tegum.core.arguments import refusing
 from tegum.core.description import one_of
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.features.sets import FeatureSet, GatedSet
+from tegum.core.features.sets import FeatureSet, mixture_of
 from tegum.core.features.tables import MixtureTable, RayTable
 
 Where = Literal["active", "alone", "everywhere"]
@@ -414,7 +414,7 @@ def _own_covariance(call: str, features: FeatureDistribution, number: int, where
 
 def _probability(call: str, given: FeatureSet) -> float:
     """The probability that at least one feature of a set is active."""
-    table = given.mixture if isinstance(given, GatedSet) else given.transform()
+    table = mixture_of(given) or given.transform()
     match table:
         case MixtureTable(weights, gates):
             return float(weights @ (1 - np.prod(1 - gates, -1)))

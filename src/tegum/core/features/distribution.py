@@ -12,11 +12,12 @@ from jaxtyping import Float, Int
 from pydantic import field_validator, model_serializer, model_validator
 
 from tegum.core.description import Description, at, broken, of_kind
+from tegum.core.features.activity import ExactlyK
+from tegum.core.features.copula import Copula
+from tegum.core.features.empirical import Empirical
+from tegum.core.features.hierarchy import Hierarchy
 from tegum.core.features.magnitudes import UNIT_RANGE, UniformMagnitude
-from tegum.core.features.sets import (
-    FeatureSet,
-    GatedSet,
-)
+from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
 from tegum.core.features.tables import MixtureTable
 from tegum.core.jax_setup import check
 from tegum.core.limits import check_memory
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     Key: TypeAlias = int | Sequence[int] | Any
     """An int or a sequence of ints (NumPy), or a JAX random key (JAX)."""
+
+_KINDS = (Hierarchy, ExactlyK, Copula, Empirical)
+"""Kinds in modules of their own, imported so that files can name them."""
 
 MOST_SETS = 1_000_000
 """The most sets in a distribution, since each is described and copied separately. A single set may have more features.
@@ -135,8 +139,8 @@ class FeatureDistribution(Description):
 
     @cached_property
     def gated(self) -> bool:
-        """Whether every set is a mixture of independent gates, which the compiled training kernel requires."""
-        return all(isinstance(each, GatedSet) for each in self.sets)
+        """Whether every set has a mixture table, which the compiled training kernel requires."""
+        return all(each.gated for each in self.sets)
 
     def tables(self) -> Iterator[MixtureTable]:
         """Iterate over the sets' mixture tables.
@@ -145,8 +149,8 @@ class FeatureDistribution(Description):
             An iterator over one `MixtureTable` per set.
 
         Raises:
-            ValueError: a set is not a mixture of independent gates (`Equivariant`, `Empirical`), or its magnitudes are
-                not uniform on [0, 1], which is what a table stands for.
+            ValueError: a set is not a mixture of independent gates (`Equivariant`, `Empirical`), its table would be too
+                large, or its magnitudes are not uniform on [0, 1], which is what a table stands for.
 
         """
         yield from self._tables
@@ -155,11 +159,12 @@ class FeatureDistribution(Description):
     def _tables(self) -> tuple[MixtureTable, ...]:
         tables = []
         for each in self.sets:
-            if not isinstance(each, GatedSet):
-                raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX engine")
-            if each.magnitude != UNIT_RANGE:
+            if (table := mixture_of(each)) is None:
+                rule = f"this set has no mixture table, as {each.ungated_because}"
+                raise ValueError(f"{each!r}: {rule}; use samples of it")
+            if isinstance(each, GatedSet) and each.magnitude != UNIT_RANGE:
                 raise ValueError(f"{each!r}: a mixture table stands for magnitudes that are uniform on [0, 1]")
-            tables.append(each.mixture)
+            tables.append(table)
         return tuple(tables)
 
     def rescaled(self, call: str) -> tuple[FeatureDistribution, float]:

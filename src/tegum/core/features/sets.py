@@ -119,6 +119,16 @@ class FeatureSet(Description, abc.ABC):
         """The number of features in the set."""
 
     @property
+    def gated(self) -> bool:
+        """Whether the set is a mixture of independent gates and has its table, which compiled kernels require."""
+        return False
+
+    @property
+    def ungated_because(self) -> str:
+        """Why the set has no mixture table, as a clause for sentences that refuse it."""
+        return f"the kind {self.kind!r} is no mixture of independent gates"
+
+    @property
     def table_size(self) -> int:
         """An upper bound on the numbers in the set's table, known without building it."""
         return self.features * (self.features + 2)
@@ -249,7 +259,8 @@ class FeatureSet(Description, abc.ABC):
         """
         table = self.transform()
         if table is None:
-            raise ValueError(f"{self!r}: this kind of set has no characteristic function; use samples of it")
+            rule = f"this set has no characteristic function, as {self.ungated_because}"
+            raise ValueError(f"{self!r}: {rule}; use samples of it")
         from tegum.core.features.characteristic import characteristic
 
         return characteristic(table, s)
@@ -293,6 +304,11 @@ class GatedSet(FeatureSet):
         # Without the default, descriptions are what they were before there were other laws, and so are their digests.
         return values if self.magnitude == UNIT_RANGE else values | {"magnitude": self.magnitude.model_dump()}
 
+    @property
+    def gated(self) -> bool:
+        """Whether the set has its table: always, but for kinds whose table may be too large."""
+        return True
+
     @abc.abstractmethod
     def table(self) -> MixtureTable:
         """Write the set as a mixture.
@@ -325,22 +341,27 @@ class GatedSet(FeatureSet):
         return self.magnitude.moments(self.active())[0]
 
     def second_moment(self) -> Float[np.ndarray, "size size"]:
-        """The second moments: E[a]² Σ_c w_c q_ci q_cj for i ≠ j, and E[x_i²] = E[a²] Σ_c w_c q_ci."""
+        """The second moments: E[a]² P(i and j active) for i ≠ j, and E[x_i²] = E[a²] P(i active)."""
         self._check_memory("the second moments", 2 * self.features**2)
-        weights, gates = self.mixture
         mean, _ = self.magnitude.moments()
-        moment = (gates.T * weights) @ gates * mean**2
+        moment = self._together() * mean**2
         np.fill_diagonal(moment, self.magnitude.moments(self.active())[1])
         return moment
+
+    def _together(self) -> Float[np.ndarray, "size size"]:
+        """The probability that two features are both active, Σ_c w_c q_ci q_cj; what the diagonal has is not used."""
+        weights, gates = self.mixture
+        return (gates.T * weights) @ gates
 
     def transform(self) -> MixtureTable | None:
         """The table itself, as F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci u(s_i)) with u(s) = (e^{is} − 1)/(is).
 
         Returns:
-            The table; None if magnitudes are not uniform on [0, 1], for which alone F has this form.
+            The table; None if magnitudes are not uniform on [0, 1], for which alone F has this form, or if it would be
+            too large.
 
         """
-        return self.mixture if self.magnitude == UNIT_RANGE else None
+        return self.mixture if self.gated and self.magnitude == UNIT_RANGE else None
 
     def characteristic(self, s: Float[np.ndarray, "*batch size"]) -> Any:
         """The characteristic function of the set, F(s) = Σ_c w_c Π_i (1 − q_ci + q_ci E exp(i s_i a)).
@@ -352,7 +373,8 @@ class GatedSet(FeatureSet):
             F(s), complex128, shape (...).
 
         Raises:
-            ValueError: the law of the magnitude has no characteristic function in closed form.
+            ValueError: the set's table would be too large, or the law of the magnitude has no characteristic function
+                in closed form.
 
         """
         from tegum.core.features.characteristic import characteristic
@@ -374,6 +396,11 @@ class GatedSet(FeatureSet):
             component = (uniforms((batch, 1)) >= upper).sum(-1)
             q = xp.asarray(gates, dtype=u.dtype)[component]
         return xp.where(u < q, self.magnitude.drawn(u / xp.where(q > 0, q, 1)), 0)
+
+
+def mixture_of(given: FeatureSet) -> MixtureTable | None:
+    """The mixture table of a set, whatever the law of its magnitudes; None if it has none."""
+    return given.mixture if isinstance(given, GatedSet) and given.gated else None
 
 
 Size = Annotated[int, Field(ge=1, strict=True)]

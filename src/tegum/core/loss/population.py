@@ -234,6 +234,12 @@ def population_path(call: str, features: FeatureDistribution, activation: Activa
             f"{call.format(f'features=[…, {features.sets[0]!r}, …]')}: magnitudes must be uniform on [0, 1] to train "
             f"without samples; train on those, and then multiply biases by {high:g} and losses by {high**2:g}"
         )
+    for each in dict.fromkeys(features.sets):
+        if not each.gated and each.transform() is None:
+            raise ValueError(
+                f"{call.format(f'features=[…, {each!r}, …]')}: there is no population loss with this set, as "
+                f"{each.ungated_because}; use {instead}"
+            )
     return path
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 from jaxtyping import Float
 
-from tegum.core.features.sets import FeatureSet, GatedSet
+from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
 from tegum.core.features.tables import MixtureTable, RayTable
 from tegum.core.loss.empirical import BLOCK_ELEMENTS
 from tegum.core.model import Activation, activation_named, forward
@@ -111,7 +111,7 @@ def _probability(of: FeatureSet) -> float:
 
 def _table(of: FeatureSet) -> MixtureTable | RayTable | None:
     """What says when a set is active, whatever its magnitudes."""
-    return of.mixture if isinstance(of, GatedSet) else of.transform()
+    return mixture_of(of) or of.transform()
 
 
 def _any(gates: Float[np.ndarray, "component size"]) -> Float[np.ndarray, " component"]:

@@ -82,17 +82,9 @@ def answer(measured: Mapping[str, Measure]) -> str:
     return (
         f"From small starts {of('small.octahedra')} of the runs end as octahedra. In {of('small.regimes_in_order')} "
         f"all features first grow together, and each set opens later; {of('route_straight')} go straight on, "
-        f"{of('route_pairs_first')} first pair features of both sets. {_purity(measured)}"
+        f"{of('route_pairs_first')} first pair features of both sets. One motion dominates a regime by "
+        f"{of('ruler_share_over_time_over_any_order')} more than in shuffled order."
     )
-
-
-def _purity(measured: Mapping[str, Measure]) -> str:
-    """Whether one motion dominates a regime more than it does in shuffled order, or less."""
-    each = measured.get("ruler_share_over_time_over_any_order")
-    if each is None or each.value is None:
-        return "Whether one motion dominates a regime was not measured."
-    by = f"{abs(100 * each.value):.2g} %"
-    return f"One motion dominates a regime by {by} {'more' if each.value > 0 else 'less'} than in shuffled order."
 
 
 def _number(value: float | None, otherwise: float) -> float:

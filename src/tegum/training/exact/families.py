@@ -15,7 +15,6 @@ from jaxtyping import Float, Int64
 
 from tegum.core.compiled.lanes import WIDE_LANES
 from tegum.core.features.empirical import Empirical
-from tegum.core.features.sets import GatedSet
 from tegum.core.loss.population import population_path
 from tegum.core.model import ACTIVATIONS
 from tegum.core.population.kernel.memory import aligned, scale_rows
@@ -123,10 +122,10 @@ def _way(spec: Spec) -> Way:
             return Way.FINITE
         case "series":
             if not features.gated:
-                odd = next(each for each in features.sets if not isinstance(each, GatedSet))
+                odd = next(each for each in features.sets if not each.gated)
                 raise ValueError(
-                    f"Spec(features=[…, {odd!r}, …], training=Exact(…)): Exact needs sets that are mixtures of "
-                    f"independent gates, which the kind {odd.kind!r} is not; use Sampled or Flow"
+                    f"Spec(features=[…, {odd!r}, …], training=Exact(…)): Exact needs sets with a mixture "
+                    f"table, and there is none, as {odd.ungated_because}; use Sampled or Flow"
                 )
             return Way.SERIES
         case _:

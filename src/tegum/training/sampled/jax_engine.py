@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from tegum.core.features.copula import CopulaShape
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Matrix
 from tegum.core.features.magnitudes import Magnitude
 from tegum.core.features.sets import FeatureSet, GatedSet
+from tegum.core.features.tables import MixtureTable
 from tegum.core.jax_setup import scope
 from tegum.core.model import Purpose
 from tegum.core.stopping import Stop, all_done
@@ -56,6 +58,9 @@ STEPS_AT_ONCE = 512
 
 JAX_STREAM_WORDS = 2
 """The number of uint32 words in a run's stream in JAX: the key of its random numbers; the step is the position."""
+
+MOST_COMPARED = 256
+"""The most components for each feature of a set that is drawn by its table, by their upper bound."""
 
 _BEYOND = 2.0
 """Larger than every uniform."""
@@ -153,7 +158,7 @@ class JaxEngine(Threaded):
         spec, training = self.specs[number], self._training[number]
         program, tables = _program(spec, training, self._together), _constants(spec, training).tables
         stream = streams(self.specs, purpose, JAX_STREAM_WORDS)[run]
-        data = tuple(each.arrays() for each in _ungated(spec.features))
+        data = tuple(each.arrays() for each in _untabled(spec.features))
         with scope(double=False):
             return np.asarray(draw_batches(program, tables, stream, np.arange(count, dtype=np.int32), data))
 
@@ -196,7 +201,7 @@ class JaxEngine(Threaded):
     def _chunks(self) -> list[_Chunk]:
         """All runs, divided by the program they need, by threads and by memory; this compiles every program."""
         pairs = list(zip(self.specs, self._training, strict=True))
-        programs = [(_program(*pair, self._together), _ungated(pair[0].features)) for pair in pairs]
+        programs = [(_program(*pair, self._together), _untabled(pair[0].features)) for pair in pairs]
         of_spec = [_constants(*pair) for pair in pairs]
         evaluation = streams(self.specs, "evaluation", JAX_STREAM_WORDS)
         keep_programs(len(dict.fromkeys(program for program, _ in programs)))
@@ -250,36 +255,41 @@ def _constants(spec: Spec, training: Sampled) -> Constants:
     return Constants(
         evaluation=np.zeros(JAX_STREAM_WORDS, np.uint32),
         importance=spec.features.importance.astype(np.float32),
-        tables=tuple(_table(sets) for gated, sets in _neighbours(spec.features) if gated),
+        tables=tuple(_table(sets) for tabled, sets in _neighbours(spec.features) if tabled),
         settings=np.array(_COEFFICIENTS[training.rule].settings(training), np.float32),
     )
 
 
 def _neighbours(features: FeatureDistribution) -> Iterator[tuple[bool, list[Any]]]:
-    """The sets in order, with consecutive ones that have mixture tables and one law of magnitude grouped together."""
+    """The sets in order; consecutive ones that are drawn by their tables and have one law of magnitude together."""
 
     def law(of: FeatureSet) -> Magnitude | None:
-        return of.magnitude if isinstance(of, GatedSet) else None
+        return of.magnitude if isinstance(of, GatedSet) and _by_table(of) else None
 
     for magnitude, sets in itertools.groupby(features.sets, law):
         yield magnitude is not None, list(sets)
 
 
-def _ungated(features: FeatureDistribution) -> tuple[FeatureSet, ...]:
-    return tuple(each for each in features.sets if not isinstance(each, GatedSet))
+def _by_table(given: FeatureSet) -> bool:
+    """Whether a set is drawn by its table; a program has a comparison for each of its components."""
+    return given.gated and given.table_size <= MOST_COMPARED * given.features
 
 
-def _shapes(features: FeatureDistribution) -> Iterator[Mixtures | FeatureSet | Matrix]:
-    for gated, sets in _neighbours(features):
-        if gated:
-            components = tuple(len(each.table().weights) for each in sets)
+def _untabled(features: FeatureDistribution) -> tuple[FeatureSet, ...]:
+    return tuple(each for each in features.sets if not _by_table(each))
+
+
+def _shapes(features: FeatureDistribution) -> Iterator[Mixtures | FeatureSet | Matrix | CopulaShape]:
+    for tabled, sets in _neighbours(features):
+        if tabled:
+            components = tuple(len(each.mixture.weights) for each in sets)
             yield Mixtures(tuple(each.features for each in sets), components, sets[0].magnitude)
         else:
             yield from (each.traced() for each in sets)
 
 
-def _table(sets: list[GatedSet]) -> Table:
-    tables = [each.table() for each in sets]
+def _table(sets: list[Any]) -> Table:
+    tables: list[MixtureTable] = [each.mixture for each in sets]
     mixtures = [each.weights for each in tables if len(each.weights) > 1]
     components = max(len(each.weights) for each in tables)
     upper = np.full((components - 1, len(mixtures)), _BEYOND, np.float32)

@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float32, Int32, UInt32
 
 from tegum.core.compiled.xla_ffi import counted
+from tegum.core.features.copula import CopulaShape
 from tegum.core.features.empirical import Matrix
 from tegum.core.features.magnitudes import Magnitude
 from tegum.core.features.sets import FeatureSet
@@ -40,7 +41,7 @@ class Mixtures(NamedTuple):
 class Program(NamedTuple):
     """What a program is compiled for; everything else is an array argument, so that other values reuse the program."""
 
-    sets: tuple[Mixtures | FeatureSet | Matrix, ...]
+    sets: tuple[Mixtures | FeatureSet | Matrix | CopulaShape, ...]
     """The sets; one without a mixture table is traced through its own `draw_from`, with its values as constants."""
     activation: Activation
     rule: Rule

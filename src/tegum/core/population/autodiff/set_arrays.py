@@ -60,8 +60,8 @@ def series_of(features: FeatureDistribution, form: bool = True) -> Series:
     for each in features.sets if form else ():
         if each.transform() is None:
             raise ValueError(
-                f"{each!r}: this kind of set has no characteristic function, so no population loss; "
-                "use empirical_loss on samples of it"
+                f"{each!r}: this set has no characteristic function, so no population loss, as "
+                f"{each.ungated_because}; use empirical_loss on samples of it"
             )
     coarse = () if features.gated or not form else _groups(features, coarse=True)
     moments = Moments(

@@ -19,7 +19,6 @@ from jaxtyping import Float, Int
 
 from tegum.core.compiled.lanes import WIDE_LANES
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.features.sets import GatedSet
 from tegum.core.features.tables import MixtureTable
 from tegum.core.population.kernel.memory import RECORD, STATE, Scratch, SecondDerivatives, aligned
 from tegum.core.population.truncation import SHORTER, window
@@ -176,8 +175,8 @@ def _sets(distribution: FeatureDistribution) -> list[tuple[np.ndarray, MixtureTa
     for each in distribution.sets:
         size = each.features
         features = np.arange(start, start + size)
-        table = each.transform() if isinstance(each, GatedSet) else None
-        if table is None:
+        table = each.transform() if each.gated else None
+        if not isinstance(table, MixtureTable):
             sets.append((features, None))
         elif len(table.weights) == 1:
             sets += [(features[i : i + 1], MixtureTable(np.ones(1), table.gates[:, i : i + 1])) for i in range(size)]

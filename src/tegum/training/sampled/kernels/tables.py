@@ -9,7 +9,7 @@ one uniform per feature. Of a user's activations, rows are picked and only their
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -75,11 +75,18 @@ class DistributionTables(NamedTuple):
     """For each of `GUIDE` equal parts of [0, 1), the count at its lower end."""
 
 
-def drawable(features: FeatureDistribution) -> bool:
-    """Whether the kernel can draw every set: mixtures of gates with a law it knows, and a user's activations."""
-    return all(
-        has_law(each.magnitude) if isinstance(each, GatedSet) else isinstance(each, Empirical) for each in features.sets
-    )
+def drawable(sets: Iterable[FeatureSet]) -> bool:
+    """Whether the kernel can draw all of these sets."""
+    return not any(map(undrawable_because, sets))
+
+
+def undrawable_because(given: FeatureSet) -> str | None:
+    """Why the kernel cannot draw a set; None for one with a mixture table and a law it knows, and for activations."""
+    if isinstance(given, Empirical):
+        return None
+    if not (isinstance(given, GatedSet) and given.gated):
+        return given.ungated_because
+    return None if has_law(given.magnitude) else f"it does not know the law {given.magnitude!r}"
 
 
 def table_bytes(sets: Sequence[FeatureSet]) -> int:
@@ -110,8 +117,8 @@ def compile_tables(distributions: Sequence[FeatureDistribution], batch: int) -> 
                 laws.append(KernelLaw(UNCHANGED))
                 sets.append((first, each.features, 0, 0, 0, each.samples, matrices.add(each)))
             else:
-                if not isinstance(each, GatedSet):
-                    raise ValueError(f"{each!r}: this kind of set has no mixture table; use the JAX engine")
+                if not isinstance(each, GatedSet) or not drawable([each]):
+                    raise ValueError(f"{each!r}: the kernel cannot draw it, as {undrawable_because(each)}")
                 laws.append(kernel_law(each.magnitude))
                 table = each.mixture
                 tables.append(table)
