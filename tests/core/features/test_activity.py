@@ -100,6 +100,33 @@ def test_samples_have_exactly_the_moments(kind: str):
             assert scipy.stats.kstest(value[value > 0], "uniform").pvalue > 1e-5
 
 
+@each_kind
+@pytest.mark.parametrize(
+    ("law", "mean", "square"),
+    [
+        (tg.ConstantMagnitude(2), 2, 4),
+        (tg.UniformMagnitude(1, 3), 2, 13 / 3),
+        (tg.HalfNormalMagnitude(1), np.sqrt(2 / np.pi), 1),
+    ],
+    ids=["constant", "uniform", "half-normal"],
+)
+def test_magnitudes_of_other_laws(kind: str, law: tg.Magnitude, mean: float, square: float):
+    for each in (LARGE[kind], SMALL[kind]):
+        assert isinstance(each, tg.GatedSet)
+        given = each.replace(magnitude=law)
+        assert given.gated == each.gated
+        assert tg.FeatureDistribution(tg.FeatureDistribution([given]).to_json()).sets[0] == given
+        both = 4 * each.second_moment()
+        np.fill_diagonal(both, 0)
+        expected = mean**2 * both + np.diag(square * each.active())
+        assert_allclose(given.second_moment(), expected, rtol=1e-12)
+        x = tg.FeatureDistribution([given]).sample(5, 30_000)
+        assert_array_equal(x > 0, tg.FeatureDistribution([each]).sample(5, 30_000) > 0)
+        active = x[x > 0]
+        deviation = np.sqrt(max(square - mean**2, 1e-12) / len(active))
+        assert abs(active.mean() - mean) < 4.5 * deviation + 1e-6
+
+
 def assert_z(drawn: np.ndarray, mean: np.ndarray, square: np.ndarray) -> None:
     variance = square - mean**2
     z = (drawn.mean(0) - mean) / np.sqrt(np.maximum(variance, 1e-12) / len(drawn))

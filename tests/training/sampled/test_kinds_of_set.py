@@ -97,6 +97,22 @@ def test_what_an_engine_draws_has_the_moments(name: str, engine: Any, beside: bo
         assert set((x[:, : SMALL[name].features] > 0).sum(1)) == {0, SMALL[name].k}
 
 
+@pytest.mark.parametrize("name", ["kernel", "jax"])
+def test_what_is_drawn_of_another_law(name: str):
+    law = tg.HalfNormalMagnitude(2)
+    small = SMALL["copula"].replace(magnitude=law)
+    sets = [small, LARGE["copula"].replace(magnitude=law), tg.Correlated(2, 0.3)] if name == "jax" else [small]
+    with {"kernel": KernelEngine, "jax": JaxEngine}[name]([spec(*sets)]) as running:
+        features = tg.FeatureDistribution(sets)
+        x = np.asarray(running.batches(1, 1500).reshape(-1, features.n), np.float64)
+    for found, expected, spread in (
+        (x.mean(0), features.first_moment(), x.std(0)),
+        ((x.T @ x / len(x))[0], features.second_moment()[0], (x * x[:, :1]).std(0)),
+    ):
+        assert np.abs((found - expected) / spread).max() * np.sqrt(len(x)) < 5
+    assert scipy.stats.kstest(x[x[:, 0] > 0, 0][:20_000], scipy.stats.halfnorm(scale=2).cdf).pvalue > 1e-5
+
+
 @each_large
 def test_what_jax_draws_without_a_table_has_the_moments(name: str):
     sets = [tg.Correlated(2, 0.2), LARGE[name]]

@@ -213,7 +213,7 @@ class Copula(ActivitySet, kind="copula"):
         return super().table_size if self.gated else self._variables.factors.size + 2 * self.features
 
     def table(self) -> MixtureTable:
-        """Write the set as a component for each node of a quadrature over the factors, given which gates are independent.
+        """Write the set as a component for each node of a quadrature over the factors, given which gates are apart.
 
         Returns:
             The table.
