@@ -206,10 +206,25 @@ class ExactlyK(ActivitySet, kind="exactly-k"):
         return np.full((self.size, self.size), self._gate * self.k / self.size * pair)
 
     def _activity(self, uniforms: Uniforms, batch: int) -> Any:
+        # One feature after the other: of those that are left, so many are still to be active. Sorting takes far longer.
         u = uniforms((batch, self.size))
-        xp = u.__array_namespace__()
-        # By rank, as equal numbers would let in one more.
-        chosen = xp.argsort(xp.argsort(u, axis=1), axis=1) < self.k
+        left = np.arange(self.size, 0, -1)
+
+        def step(wanted: Any, feature: tuple[Any, Any]) -> tuple[Any, Any]:
+            number, others = feature
+            active = number * others < wanted
+            return wanted - active, active
+
+        if isinstance(u, np.ndarray):
+            chosen, wanted = np.empty(u.shape, dtype=bool), np.full(batch, self.k)
+            for i in range(self.size):
+                wanted, chosen[:, i] = step(wanted, (u[:, i], left[i]))
+        else:
+            import jax.numpy as jnp
+            from jax.lax import scan
+
+            wanted = jnp.full(batch, self.k, dtype=np.int32)
+            chosen = scan(step, wanted, (u.T, jnp.asarray(left, dtype=u.dtype)))[1].T
         return chosen & (uniforms((batch, 1)) < self._gate)
 
 

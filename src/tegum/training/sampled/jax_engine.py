@@ -59,7 +59,7 @@ STEPS_AT_ONCE = 512
 JAX_STREAM_WORDS = 2
 """The number of uint32 words in a run's stream in JAX: the key of its random numbers; the step is the position."""
 
-MOST_COMPARED = 256
+MOST_COMPARED = 128
 """The most components for each feature of a set that is drawn by its table, by their upper bound."""
 
 _BEYOND = 2.0

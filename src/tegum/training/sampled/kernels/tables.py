@@ -264,6 +264,8 @@ def _patterns_of_set(table: MixtureTable) -> tuple[np.ndarray, np.ndarray]:
                 }
         for mask, p in own.items():
             found[mask] = found.get(mask, 0.0) + p
+        if len(found) > MOST_PATTERNS:
+            break
     return np.array(list(found), np.uint64), np.array(list(found.values()))
 
 
