@@ -352,6 +352,12 @@ def cases() -> tuple[Case, ...]:
             _random(f"{kind}-always-active-3", [make(3, (1.0, 0.4, 1.0), (1.0, 0.0, 2.0))], 2, 40 + number),
             _random(f"{kind}-rare-3", [make(3, 1e-3, 1.0)], 2, 50 + number),
         ]
+    tree = tg.Hierarchy([-1, 0, 0, 1], (0.6, 0.3, 0.5, 0.4), (1.0, 0.5, 2.0, 1.0), exclusive=True)
+    found += [
+        _random("exactly-k-4", [tg.ExactlyK(4, 2, 0.6)], 2, 57),
+        _random("hierarchy-4", [tree], 2, 58),
+        _random("copula-3", [tg.Copula((0.1, 0.3, 0.2), factors=((0.5,), (-0.4,), (0.6,)))], 2, 59),
+    ]
     mixed = [independent(1, 0.2), correlated(2, 0.3, 2.0), anticorrelated(2, 0.6), independent(1, 1.0, 0.3)]
     found += [
         _random("mixed-5", [partially(3, (0.1, 0.2, 0.5), 0.7, (1.0, 2.0, 0.5)), anticorrelated(2, 0.9)], 2, 60),

@@ -120,7 +120,7 @@ def test_training_without_samples_beside_other_sets_is_refused_in_one_sentence(t
 
 
 def test_the_fused_kernel_refuses():
-    with pytest.raises(ValueError, match=r"Equivariant\(.*\) has none, as .*; use engine='jax'$"):
+    with pytest.raises(ValueError, match=r"cannot draw Equivariant\(.*\), as .*; use engine='jax'$"):
         tg.train(spec(features=[tg.Empirical(ROWS), tg.Equivariant(3, 0.2, 0.8)]), engine="kernel")
 
 

@@ -59,9 +59,10 @@ def series_of(features: FeatureDistribution, form: bool = True) -> Series:
     """
     for each in features.sets if form else ():
         if each.transform() is None:
+            why = "" if each.gated else f"as {each.ungated_because}, "
             raise ValueError(
-                f"{each!r}: this set has no characteristic function, so no population loss, as "
-                f"{each.ungated_because}; use empirical_loss on samples of it"
+                f"{each!r}: {why}this set has no characteristic function, so no population loss; use empirical_loss "
+                "on samples of it"
             )
     coarse = () if features.gated or not form else _groups(features, coarse=True)
     moments = Moments(
