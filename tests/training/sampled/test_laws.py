@@ -188,9 +188,11 @@ def test_a_law_that_the_kernel_does_not_know_is_left_to_jax():
             return super().drawn(u) ** 3
 
     features = tg.FeatureDistribution([tg.Correlated(2, 0.2, magnitude=Cubed())])
-    assert not drawable(features)
-    assert all(drawable(tg.FeatureDistribution(one_of_each(law))) for law, _ in LAWS.values())
-    with pytest.raises(ValueError, match=r"engine='kernel'\): the kernel cannot draw .*, as it does not know the law R"):
+    assert not drawable(features.sets)
+    assert all(drawable(one_of_each(law)) for law, _ in LAWS.values())
+    with pytest.raises(
+        ValueError, match=r"engine='kernel'\): the kernel cannot draw .*, as it does not know the law Cu"
+    ):
         tg.train(spec(features, 1), engine="kernel")
 
 
