@@ -19,7 +19,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.features.sets import Anticorrelated, Correlated, FeatureSet, GatedSet, Independent, PartiallyCorrelated
+from tegum.core.features.sets import (
+    Anticorrelated,
+    Correlated,
+    Equivariant,
+    FeatureSet,
+    GatedSet,
+    Independent,
+    PartiallyCorrelated,
+)
 from tegum.core.features.tables import MixtureTable
 
 BATCH = 100_000
@@ -242,6 +250,31 @@ def test_streams_stay_what_they_are_between_versions():
     assert_array_equal(features.sample(0, 3), expected)
     expected = [[0.6812136137616465, 0.8324071443434735, 0.19047371259708606, 0.5028828943214525]]
     assert_array_equal(features.sample((1, 2**40), 1), expected)
+
+
+@pytest.mark.parametrize("batch", [1, 700, 9000])
+def test_equal_sets_and_large_batches_are_drawn_as_one_after_another(batch):
+    sets = [
+        *[Correlated(3, [0.1, 0.2, 0.3])] * 5,
+        *[Independent(7, 0.5)] * 3,
+        PartiallyCorrelated(4, 0.2, 0.5),
+        *[Equivariant(5, 0.3, 1.0)] * 2,
+        Independent(1, 0.5),
+    ]
+    # The stream of an int: its length and its one 32-bit word, in NumPy's Philox.
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([1, 1, 5])))
+    one_by_one = np.concatenate([each.draw(generator.random, batch) for each in sets], axis=1)
+    assert_array_equal(FeatureDistribution(sets).sample(5, batch), one_by_one)
+
+
+def test_a_set_that_draws_once_for_all_samples_is_drawn_whole():
+    class Shared(Independent):
+        def draw(self, uniforms, batch):
+            return np.broadcast_to(uniforms((1, self.features)), (batch, self.features))
+
+    x = FeatureDistribution([Shared(3, 0.5)] * 2).sample(5, 10_000)
+    assert (x == x[0]).all()
+    assert len(np.unique(x)) == 6
 
 
 def test_samples_have_the_precision_of_their_source():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -113,6 +114,11 @@ class FeatureDistribution(Description):
     def _counted(self) -> list[tuple[FeatureSet, int]]:
         """Sets that follow one another and are equal, with their number."""
         return [(one, sum(1 for _ in equal)) for one, equal in itertools.groupby(self.sets)]
+
+    @cached_property
+    def _runs_of_equal(self) -> list[tuple[FeatureSet, int]]:
+        # Kept, since comparing many sets takes longer than drawing a small batch of them.
+        return self._counted()
 
     @classmethod
     def inner_keys(cls) -> set[str]:
@@ -297,8 +303,14 @@ class FeatureDistribution(Description):
         uniforms = _uniforms(key)
         what = f"samples of {self.n:,} features"
         check_memory(f"sample(batch={batch})", what, 32 * int(batch) * self.n, "a smaller batch fits")
-        parts = [_drawn(each, uniforms, int(batch)) for each in self.sets]
-        return parts[0].__array_namespace__().concat(parts, axis=1)
+        if not isinstance(generator := getattr(uniforms, "__self__", None), np.random.Generator):
+            parts = [each.draw(uniforms, int(batch)) for each in self.sets]
+            return parts[0].__array_namespace__().concat(parts, axis=1)
+        x, end = np.empty((int(batch), self.n)), 0
+        for each, count in self._runs_of_equal:
+            start, end = end, end + count * each.features
+            _draw_into(x[:, start:end], each, count, generator)
+        return x
 
 
 def _sets(item: Any, most: int) -> list[FeatureSet]:
@@ -318,36 +330,73 @@ def _sets(item: Any, most: int) -> list[FeatureSet]:
     return [of_kind(FeatureSet.kinds, values)] * copies
 
 
-_DRAWN_AT_ONCE = 2**22
-"""The most numbers drawn in one call of NumPy, as such a call cannot be interrupted."""
+_DRAWN_AT_ONCE = 2**13
+"""About how many values are drawn at once with NumPy. More would leave the processor's cache, and take memory from the
+system and give it back in every call, which costs more than drawing them; and a call cannot be interrupted."""
 
 
-def _drawn(each: FeatureSet, uniforms: Uniforms, batch: int) -> Any:
-    """`each.draw(uniforms, batch)`; with NumPy, one piece of the batch after another."""
-    rows = max(_DRAWN_AT_ONCE // each.features, 1)
-    if batch <= rows or not isinstance(generator := getattr(uniforms, "__self__", None), np.random.Generator):
-        return each.draw(uniforms, batch)
+def _draw_into(x: np.ndarray, each: FeatureSet, count: int, generator: np.random.Generator) -> None:
+    """Fill x (batch, count · size) with equal sets, side by side: bit-identical to drawing them whole, one by one."""
+    batch, size = len(x), each.features
+    rows = max(_DRAWN_AT_ONCE // size, 1)
+    shapes = _uniforms_of_a_sample(each) if count > 1 or batch > rows else None
+    # As many sets together as are drawn at once.
+    width = size if shapes is None or batch > rows else max(_DRAWN_AT_ONCE // (batch * size), 1) * size
+    for first in range(0, count * size, width):
+        part = x[:, first : first + width]
+        if shapes is None:
+            part[:] = each.draw(generator.random, batch)
+        elif batch > rows:
+            _draw_in_pieces(part, each, shapes, generator, rows)
+        else:
+            _draw_side_by_side(part, each, shapes, generator)
+
+
+def _uniforms_of_a_sample(each: FeatureSet) -> list[tuple[int, ...]] | None:
+    """The shapes of what a set draws for one sample, call by call; None if it does not draw a row for each sample."""
     shapes: list[tuple[int, ...]] = []
 
     def note(shape: tuple[int, ...]) -> Any:
         shapes.append(shape)
         return np.full(shape, 0.5)
 
-    each.draw(note, 1)
-    if any(shape[:1] != (1,) for shape in shapes):  # Its rows of uniforms are not one per sample.
-        return each.draw(uniforms, batch)
-    pieces = [slice(start, min(start + rows, batch)) for start in range(0, batch, rows)]
-    numbers = [np.empty((batch, *shape[1:])) for shape in shapes]
-    for array in numbers:
-        # A generator fills row by row: pieces are bit-identical to the whole.
-        for piece in pieces:
-            generator.random(out=array[piece])
+    each.draw(note, 2)
+    return [shape[1:] for shape in shapes] if shapes and all(shape[:1] == (2,) for shape in shapes) else None
 
-    def drawn(piece: slice) -> Any:
-        remaining = iter(numbers)
-        return each.draw(lambda _: next(remaining)[piece], piece.stop - piece.start)
 
-    return np.concatenate([drawn(piece) for piece in pieces])
+def _draw_in_pieces(
+    x: np.ndarray, each: FeatureSet, shapes: list[tuple[int, ...]], generator: np.random.Generator, rows: int
+) -> None:
+    """Fill x (batch, size) with one set, a few rows at a time."""
+    pieces = [x[start : start + rows] for start in range(0, len(x), rows)]
+    # A generator fills row by row; but what the set draws first it draws for all samples first.
+    *before, last = shapes
+    drawn = [[generator.random((len(piece), *shape)) for piece in pieces] for shape in before]
+    for number, piece in enumerate(pieces):
+        numbers = [*(every[number] for every in drawn), generator.random((len(piece), *last))]
+        piece[:] = each.draw(_one_by_one(numbers), len(piece))
+
+
+def _draw_side_by_side(
+    x: np.ndarray, each: FeatureSet, shapes: list[tuple[int, ...]], generator: np.random.Generator
+) -> None:
+    """Fill x (batch, count · size) with equal sets, drawn as one set of so many times more samples."""
+    batch, count = len(x), x.shape[1] // each.features
+    ends = list(itertools.accumulate((batch * math.prod(shape) for shape in shapes), initial=0))
+    # All numbers of the first set come before those of the second.
+    drawn = generator.random((count, ends[-1]))
+    numbers = [
+        drawn[:, start:end].reshape(count * batch, *shape)
+        for shape, (start, end) in zip(shapes, itertools.pairwise(ends), strict=True)
+    ]
+    samples = each.draw(_one_by_one(numbers), count * batch)
+    x.reshape(batch, count, each.features)[:] = samples.reshape(count, batch, each.features).swapaxes(0, 1)
+
+
+def _one_by_one(numbers: Sequence[Any]) -> Uniforms:
+    """Hand out numbers that are drawn already."""
+    remaining = iter(numbers)
+    return lambda _: next(remaining)
 
 
 def _uniforms(key: Key) -> Uniforms:

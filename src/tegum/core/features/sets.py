@@ -394,7 +394,7 @@ class GatedSet(FeatureSet):
         else:
             upper = xp.asarray(np.cumsum(weights)[:-1], dtype=u.dtype)
             component = (uniforms((batch, 1)) >= upper).sum(-1)
-            q = xp.asarray(gates, dtype=u.dtype)[component]
+            q = xp.take(xp.asarray(gates, dtype=u.dtype), component, axis=0)
         return xp.where(u < q, self.magnitude.drawn(u / xp.where(q > 0, q, 1)), 0)
 
 
