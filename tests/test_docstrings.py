@@ -120,6 +120,25 @@ def test_a_class_is_documented_with_its_fields_and_methods(name: str) -> None:
     assert not lacks
 
 
+def of_torch() -> list[tuple[str, ast.ClassDef | Function]]:
+    """What `tegum.torch` and its modules make public: from the source, as importing it takes PyTorch."""
+    return [
+        (f"{path.stem}.{node.name}", node)
+        for path in sorted((PACKAGE / "torch").glob("*.py"))
+        for node in source(path).body
+        if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_")
+    ]
+
+
+@pytest.mark.parametrize(("name", "node"), of_torch(), ids=[name for name, _ in of_torch()])
+def test_what_is_for_pytorch_is_documented_in_full(name: str, node: ast.ClassDef | Function) -> None:
+    methods = [node] if isinstance(node, Function) else [each for each in node.body if isinstance(each, Function)]
+    lacks = [] if text(node) else ["a docstring"]
+    lacks += fields_without_meaning(node) if isinstance(node, ast.ClassDef) else []
+    lacks += [f"{each.name}: {one}" for each in methods if not each.name.startswith("_") for one in missing(each)]
+    assert not lacks, name
+
+
 def results() -> list[tuple[str, ast.ClassDef]]:
     """What public functions return beside public classes: data classes and tuples of the modules they stand in."""
     modules = {Path(str(sys.modules[getattr(tg, name).__module__].__file__)) for name in NAMES}
@@ -142,7 +161,15 @@ def test_each_field_of_a_result_has_a_meaning_of_its_own(name: str, node: ast.Cl
     assert not fields_without_meaning(node)
 
 
-def examples() -> list[doctest.DocTest]:
+def stage(path: Path) -> str | None:
+    """The stage in which the examples of a module run, if not with these tests: it needs PyTorch, or more than that."""
+    inside = path.relative_to(PACKAGE).parts
+    if inside[0] != "torch":
+        return None
+    return "interop" if inside[-1] == "saelens.py" else "torch"
+
+
+def examples() -> list[Any]:
     """Every docstring of the package that has prompts, wherever it stands."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -151,14 +178,13 @@ def examples() -> list[doctest.DocTest]:
         for node in ast.walk(source(path)):
             if isinstance(node, ast.Module | ast.ClassDef | Function) and ">>> " in (doc := text(node)):
                 name = f"{path.relative_to(PACKAGE)}:{getattr(node, 'name', 'module')}"
-                found.append(doctest.DocTestParser().get_doctest(doc, {}, name, str(path), node.body[0].lineno - 1))
+                example = doctest.DocTestParser().get_doctest(doc, {}, name, str(path), node.body[0].lineno - 1)
+                marks = [getattr(pytest.mark, name) for name in (stage(path),) if name]
+                found.append(pytest.param(example, id=example.name, marks=marks))
     return found
 
 
-EXAMPLES = examples()
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=[each.name for each in EXAMPLES])
+@pytest.mark.parametrize("example", examples())
 def test_an_example_runs_as_it_stands(
     example: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

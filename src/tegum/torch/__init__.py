@@ -1,0 +1,20 @@
+"""Toy models, samples and hidden activations for PyTorch; `pip install 'tegum[torch]'`, then `import tegum.torch`.
+
+    import tegum as tg
+    import tegum.torch
+
+    model = tegum.torch.ToyModel.from_run(run)                     # an nn.Module, batched over the run's seeds
+    for x in torch.utils.data.DataLoader(tegum.torch.Samples(features, batch=1024), batch_size=None, num_workers=2):
+        loss = model.loss(x, features.importance)                  # one for each seed
+    trained = tegum.torch.to_run(model, spec)                      # a trajectory, as tg.train returns
+
+Nothing else in tegum imports this package, so that tegum needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+from tegum.torch.model import ToyModel
+from tegum.torch.samples import Hidden, Samples
+from tegum.torch.trajectory import to_run
+
+__all__ = ["Hidden", "Samples", "ToyModel", "to_run"]
