@@ -16,6 +16,7 @@ import tegum.core.jax_setup  # noqa: F401 (sees when a process is forked)
 
 PUBLIC: Mapping[str, str] = {
     "tegum.analysis.dictionaries.analyse": "analyse",
+    "tegum.analysis.dictionaries.recovery": "match_directions",
     "tegum.analysis.dynamics.attribution": "jump_attribution",
     "tegum.analysis.dynamics.drops": "LossDrop find_drops loss_drops",
     "tegum.analysis.dynamics.levels": "Event Jump find_jumps group_jumps late_jumps",
@@ -76,6 +77,7 @@ NAMESPACES = ("plot",)
 if TYPE_CHECKING:
     from tegum import plot as plot
     from tegum.analysis.dictionaries.analyse import analyse as analyse
+    from tegum.analysis.dictionaries.recovery import match_directions as match_directions
     from tegum.analysis.dynamics.attribution import jump_attribution as jump_attribution
     from tegum.analysis.dynamics.drops import LossDrop as LossDrop
     from tegum.analysis.dynamics.drops import find_drops as find_drops
