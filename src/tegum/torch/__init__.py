@@ -8,7 +8,8 @@
         loss = model.loss(x, features.importance)                  # one for each seed
     trained = tegum.torch.to_run(model, spec)                      # a trajectory, as tg.train returns
 
-Nothing else in tegum imports this package, so that tegum needs no PyTorch.
+Nothing else in tegum imports this package, so that tegum needs no PyTorch. Formats of other packages are in modules of
+their own: `tegum.torch.spd` and `tegum.torch.dictionary_learning`.
 """
 
 from __future__ import annotations
