@@ -14,7 +14,7 @@ import pytest  # noqa: E402
 matplotlib.use("agg")
 
 collect_ignore = [
-    folder for folder, needed in {"torch": "torch", "interop": "sae_lens"}.items() if not find_spec(needed)
+    folder for folder, needed in {"pytorch": "torch", "interop": "sae_lens"}.items() if not find_spec(needed)
 ]
 """Folders that need what is not installed: pytest would import them to see whether they are asked for."""
 
@@ -42,8 +42,9 @@ LONG = {
 """Files that would take too much of the time for the README's tests, and run with the quick forms."""
 
 
-FOLDERS = {"recovery", "torch", "interop"}
-"""Folders of tests that are stages of their own, by the name of the folder."""
+FOLDERS = {"recovery", "pytorch", "interop"}
+"""Folders of tests that are stages of their own, by the name of the folder. None has the name of a package, which it
+would be taken for where that is not installed, as the folder above is on the path of imports."""
 
 
 @pytest.hookimpl(tryfirst=True)

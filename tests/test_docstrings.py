@@ -166,7 +166,7 @@ def stage(path: Path) -> str | None:
     inside = path.relative_to(PACKAGE).parts
     if inside[0] != "torch":
         return None
-    return "interop" if inside[-1] == "saelens.py" else "torch"
+    return "interop" if inside[-1] == "saelens.py" else "pytorch"
 
 
 def examples() -> list[Any]:
