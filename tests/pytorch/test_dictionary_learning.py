@@ -8,7 +8,9 @@ import re
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 
+import tegum as tg
 from tegum.torch import ToyModel
 from tegum.torch.dictionary_learning import write_dictionary
 
@@ -24,6 +26,7 @@ def test_the_encoder_is_the_output_layer_and_the_decoder_the_embedding(tmp_path)
     torch.testing.assert_close(encoded, MODEL(x))
     torch.testing.assert_close(x @ state["decoder.weight"].T + state["bias"], h)
     trainer = json.loads((tmp_path / "truth" / "config.json").read_text())["trainer"]
+    assert_array_equal(tg.load_dictionary(tmp_path / "truth"), MODEL.weights.detach())
     assert trainer == {"dict_class": "AutoEncoder", "activation_dim": 2, "dict_size": 6}
 
 

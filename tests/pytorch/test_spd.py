@@ -19,6 +19,7 @@ from tegum.torch import ToyModel
 from tegum.torch.spd import read_target, write_target
 
 FEATURES = tg.FeatureDistribution([tg.Independent(2, 0.05), tg.Correlated(3, 1 - 0.95**3), tg.Independent(1, 0.05)])
+DOUBLED = tg.FeatureDistribution([tg.Independent(6, 0.05, magnitude=tg.UniformMagnitude(0, 2))])
 SPEC = tg.Spec(features=FEATURES, hidden=2, training=tg.Sampled(steps=500, batch=64, rate=3e-3), base_seed=4)
 MODEL = ToyModel(np.random.default_rng(0).normal(size=(6, 2)), np.linspace(-0.5, 0.5, 6), dtype=torch.float32)
 
@@ -90,6 +91,7 @@ def test_synchronised_features_are_those_of_a_correlated_set():
         (MODEL, SPEC.override({"features.0.density": [0.1, 0.2]}), "must be Independent or Correlated with equal "),
         (MODEL, SPEC.override({"features.0.density": 0.1}), "must be active with one probability"),
         (MODEL, SPEC.replace(features=tg.FeatureDistribution([tg.Anticorrelated(6, 0.5)])), "of density 1"),
+        (MODEL, SPEC.replace(features=DOUBLED), "magnitudes must be uniform on [0, 1], as those of targets are"),
     ],
 )
 def test_what_a_target_cannot_say_is_refused_in_a_sentence(model, spec, sentence, tmp_path):

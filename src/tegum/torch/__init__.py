@@ -9,7 +9,7 @@
     trained = tegum.torch.to_run(model, spec)                      # a trajectory, as tg.train returns
 
 Nothing else in tegum imports this package, so that tegum needs no PyTorch. Formats of other packages are in modules of
-their own: `tegum.torch.spd` and `tegum.torch.dictionary_learning`.
+their own: `tegum.torch.saelens`, `tegum.torch.spd` and `tegum.torch.dictionary_learning`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.features.sets import Anticorrelated, Correlated, FeatureSet, Independent
+from tegum.core.features.magnitudes import UNIT_RANGE
+from tegum.core.features.sets import Anticorrelated, Correlated, FeatureSet, GatedSet, Independent
 from tegum.torch.model import ToyModel, parameters_of_one
 from tegum.training.spec.methods import Sampled
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 STATE, CONFIG = "tms.pth", "tms_train_config.yaml"
 """The names of the two files of a target."""
 
-_CLOSE = 1e-9
+_DENSITY_TOLERANCE = 1e-9
 """How near two densities are that are meant to be equal."""
 
 
@@ -129,13 +130,15 @@ def read_target(path: str | os.PathLike[str]) -> Target:
 def _described(features: FeatureDistribution, call: str) -> dict[str, Any]:
     """The features as the configuration describes them."""
     sets = features.sets
+    if odd := next((each for each in sets if isinstance(each, GatedSet) and each.magnitude != UNIT_RANGE), None):
+        raise ValueError(f"{call}: magnitudes must be uniform on [0, 1], as those of targets are, not {odd!r}")
     if len(sets) == 1 and isinstance(one := sets[0], Anticorrelated) and (one.densities == 1).all():
         return {"feature_probability": 1 / one.size, "data_generation_type": "exactly_one_active"}
     probabilities, synced, end = [], [], 0
     for each in sets:
         start, end = end, end + each.features
         density = each.densities if isinstance(each, Independent | Correlated) else None
-        if density is None or np.ptp(density) > _CLOSE:
+        if density is None or np.ptp(density) > _DENSITY_TOLERANCE:
             raise ValueError(
                 f"{call}: features must be Independent or Correlated with equal densities, or one Anticorrelated set "
                 f"of density 1, as targets describe no others, not {each!r}"
@@ -145,7 +148,7 @@ def _described(features: FeatureDistribution, call: str) -> dict[str, Any]:
             probabilities.append(-np.expm1(np.log1p(-density[0]) / each.size) if density[0] < 1 else 1.0)
         else:
             probabilities.append(density[0])
-    if np.ptp(probabilities) > _CLOSE:
+    if np.ptp(probabilities) > _DENSITY_TOLERANCE:
         raise ValueError(
             f"{call}: features must be active with one probability, as targets have only one, where a correlated set "
             f"of k counts as 1 − (1 − density)^(1/k); here it is {min(probabilities):g} to {max(probabilities):g}"
