@@ -37,7 +37,7 @@ def test_a_film_beside_the_trajectory(stored):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (("none.zarr",), "load('none.zarr'): there is nothing at this path"),
+        (("none.zarr",), "load('none.zarr'): there is nothing at this path; did you mean 'run.zarr'?"),
         (("run.zarr", "--seed", "5"), "render(seed=5): there is no such run; seeds are 0 to 1"),
         (("run.zarr", "--out", "run.webm"), "render('run.webm'): the name of the file must end in .mp4 or .gif"),
     ],
