@@ -13,7 +13,7 @@ import tegum as tg
 SCRIPT = Path(__file__).parents[2] / "examples" / "sparse_autoencoder.py"
 
 
-def test_features_are_found_unless_they_have_collapsed(tmp_path, monkeypatch):
+def test_features_are_found_and_the_directions_of_collapsed_pairs(tmp_path, monkeypatch):
     matches = []
 
     def match(found, truth):
@@ -31,8 +31,8 @@ def test_features_are_found_unless_they_have_collapsed(tmp_path, monkeypatch):
     # Antipodal pairs: most features have a direction of their own, which is found.
     assert sparse.matched_cosine > sparse.matched_cosine_null + 5 * sparse.matched_cosine_null_std
     assert (sparse.cosine > 0.9).sum() >= 9
-    # Collapsed: both members of a pair have one direction. It is found, but not twice.
+    # Collapsed: both members of a pair have one direction. It is found, and by some runs twice.
     directions = weights.values / (weights.values**2).sum(1, keepdims=True) ** 0.5
     assert ((directions[::2] * directions[1::2]).sum(1) > 0.99).all()
     assert (dense.nearest_cosine > 0.95).all()
-    assert 6 <= (dense.cosine > 0.9).sum() <= 10
+    assert (dense.cosine > 0.9).sum() >= 6
