@@ -44,7 +44,7 @@ class Collapse(Experiment["Landscape"]):
 
     question: ClassVar[str] = "Do correlated pairs collapse one by one?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10, "default": 55}
 
     further_figures: ClassVar[tuple[str, ...]] = ("branches",)
 

@@ -43,7 +43,7 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
 
     question: ClassVar[str] = "Does the loss drop when features jump?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15, "default": 75}
 
     further_figures: ClassVar[tuple[str, ...]] = ("ensemble",)
 

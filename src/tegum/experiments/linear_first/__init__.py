@@ -51,7 +51,7 @@ class LinearFirst(Experiment["LinearFirstFindings"]):
 
     question: ClassVar[str] = "Does a linear solution come first?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15, "default": 185}
 
     further_figures: ClassVar[tuple[str, ...]] = ("order", "onset")
 

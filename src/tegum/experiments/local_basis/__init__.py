@@ -46,7 +46,7 @@ class LocalBases(Experiment["LocalBasisFindings"]):
 
     question: ClassVar[str] = "Are features of one set stored orthogonally?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 30}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 30, "default": 390}
 
     further_figures: ClassVar[tuple[str, ...]] = ("read-out", "read-out-in-use", "pca")
 

@@ -50,7 +50,7 @@ class Octahedron(Experiment["OctahedronFindings"]):
 
     question: ClassVar[str] = "Does training go through distinct regimes?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15, "default": 75}
 
     further_figures: ClassVar[tuple[str, ...]] = ("routes",)
 

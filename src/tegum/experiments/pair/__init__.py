@@ -46,7 +46,7 @@ class Pair(Experiment["PairSolutions"]):
 
     question: ClassVar[str] = "What of two correlated features is kept?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10, "default": 55}
 
     further_figures: ClassVar[tuple[str, ...]] = ("impact",)
 
