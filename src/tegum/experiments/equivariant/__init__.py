@@ -43,7 +43,7 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
 
     question: ClassVar[str] = "How are copies at many angles stored?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 20}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 20, "default": 170}
 
     further_figures: ClassVar[tuple[str, ...]] = ("two-families",)
 

@@ -41,7 +41,7 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
 
     question: ClassVar[str] = "Is a plateau a saddle of the exact loss?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 20}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 20, "default": 110}
 
     varies: ClassVar[Mapping[str, Range]] = {
         "seeds": Range(low=2),

@@ -51,7 +51,7 @@ class Tradeoff(Experiment["TradeoffPlanes"]):
 
     question: ClassVar[str] = "When does superposition beat PCA?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 25}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 25, "default": 160}
 
     further_figures: ClassVar[tuple[str, ...]] = ("loss",)
 
