@@ -43,7 +43,7 @@ class Polytopes(Experiment["list[Model]"]):
 
     question: ClassVar[str] = "Do equal features form a few polytopes?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 10, "default": 550}
 
     further_figures: ClassVar[tuple[str, ...]] = ("examples",)
 
