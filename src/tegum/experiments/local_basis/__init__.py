@@ -44,7 +44,7 @@ class LocalBases(Experiment["LocalBasisFindings"]):
         "where the set is active their own embeddings read them out and PCA finds their subspace."
     )
 
-    question: ClassVar[str] = "Are features of one set stored orthogonally?"
+    question: ClassVar[str] = "Are features of one set kept orthogonal?"
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 30, "default": 390}
 
