@@ -46,7 +46,7 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
 
     question: ClassVar[str] = "Is a smooth loss made of many small jumps?"
 
-    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15}
+    seconds: ClassVar[Mapping[Size, float]] = {"quick": 15, "default": 280}
 
     further_figures: ClassVar[tuple[str, ...]] = ("runs",)
 
