@@ -300,3 +300,16 @@ def test_sparse_weights_are_measured_as_dense_ones():
         warnings.simplefilter("ignore")  # PyTorch says that some of its formats may change
         for given in (W.to_sparse(), W.to_sparse_csr(), W.to_sparse_csc()):
             assert tg.analyse(given, neighbours=False).identical(expected)
+
+
+def test_tensors_of_one_name_and_tensors_without_a_shape(tmp_path: Path):
+    file, one, other = tmp_path / "w.pt", torch.ones(3, 2), torch.zeros(3, 2)
+    for held in ({"a.decoder.weight": one, "a": {"decoder.weight": other}}, {1: one, "1": other}):
+        torch.save(held, file)
+        refused("must lead to tensors with names of their own, but two in it are called ", file)
+    torch.save({"": one, "decoder.weight": other.T}, file)
+    assert_array_equal(tg.load_dictionary(file), other)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch calls nested tensors a prototype
+        torch.save(torch.nested.nested_tensor([one, one[:2]]), file)
+    refused("must lead to a file of torch.save that can be read: ", file)

@@ -39,10 +39,16 @@ class TorchFile(ArrayFile):
     def __init__(self, path: Path) -> None:
         """Load the file, mapped where it is an archive; raises UnreadableError if it holds more than tensors."""
         held, self._sizes = _loaded(path)
-        self._tensors = dict(_tensors(held, "", 0))
-        if not self._tensors:
+        found = list(_tensors(held, "", 0))
+        self._tensors = dict(found)
+        if not found:
             raise UnreadableError("path", str(path), "must lead to tensors, but there are none in this file")
-        super().__init__(path, None if "" in self._tensors else list(self._tensors))
+        names = [name for name, _ in found]
+        if len(self._tensors) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            rule = f"must lead to tensors with names of their own, but two in it are called {twice!r:.80}"
+            raise UnreadableError("path", str(path), rule)
+        super().__init__(path, None if names == [""] else names)
 
     def array(self, name: str) -> StoredArray:
         """A tensor of this file."""
@@ -50,6 +56,7 @@ class TorchFile(ArrayFile):
         kind = str(tensor.dtype).removeprefix("torch.")
         narrow = kind == "bfloat16" or kind.startswith("float8_e")
         with reading(path, _WHAT):
+            shape = tuple(tensor.shape)
             dtype = np.dtype(np.float32 if narrow else kind)
             if str(tensor.layout) == "torch.strided":
                 size = tensor.untyped_storage().nbytes()
@@ -61,7 +68,7 @@ class TorchFile(ArrayFile):
             with reading(path, _WHAT):
                 return numbers_of(tensor[at] if at else tensor)
 
-        return StoredArray(tuple(tensor.shape), dtype, read, not narrow)
+        return StoredArray(shape, dtype, read, not narrow)
 
 
 def _loaded(path: Path) -> tuple[Any, set[int] | None]:
