@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tegum.core.description import broken
 from tegum.core.features.magnitudes import Magnitude
-from tegum.core.features.sets import GatedSet, PerFeature, Size
+from tegum.core.features.sets import GatedSet, PerFeature, Size, one_gate
 from tegum.core.features.tables import MixtureTable
 
 if TYPE_CHECKING:
@@ -150,12 +150,7 @@ class ExactlyK(ActivitySet, kind="exactly-k"):
             self, size: int, k: int, density: float = 1.0, importance: Numbers = 1.0, *, magnitude: Magnitude = ...
         ) -> None: ...
 
-    @field_validator("density")
-    @classmethod
-    def _density_is_one_number(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
-        if isinstance(value, tuple):
-            raise ValueError("must be one number: the features of the set have one gate")
-        return value
+    _density_is_one_number = field_validator("density")(one_gate)
 
     @model_validator(mode="after")
     def _no_more_than_there_are(self) -> ExactlyK:

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from jaxtyping import Complex, Float
 
 
-def _squarable(value: float) -> float:
-    if value != 0 and not 1e-15 <= value <= 1e15:
-        raise ValueError("must lie between 1e-15 and 1e15, as training computes with squares in float32")
+def _trainable(value: float) -> float:
+    # Gradients go as squares of magnitudes, and AdamW squares them once more.
+    if value != 0 and not 1e-9 <= value <= 1e9:
+        raise ValueError("must lie between 1e-9 and 1e9, as training computes with fourth powers in float32")
     return value
 
 
-Size = Annotated[float, Field(strict=True, gt=0), AfterValidator(_squarable)]
-"""A positive number whose square float32 can hold, with headroom for computing."""
-SizeOrZero = Annotated[float, Field(strict=True, ge=0), AfterValidator(_squarable)]
+Size = Annotated[float, Field(strict=True, gt=0), AfterValidator(_trainable)]
+"""A positive number whose fourth power float32 can hold."""
+SizeOrZero = Annotated[float, Field(strict=True, ge=0), AfterValidator(_trainable)]
 """The same, or 0."""
 
 
@@ -36,6 +37,9 @@ class Magnitude(Description, abc.ABC):
 
     A new law is a subclass with a `kind` of its own, moments, `support` and `drawn`; it is trained on by the JAX
     engine. The compiled kernel knows the laws in `tegum.training.sampled.kernels.laws`.
+
+    Gradients go as squares of magnitudes, and AdamW adds 1e-8 to the root of their mean square: with magnitudes below
+    about 1e-4 it hardly moves weights, as in any program.
 
     Raises:
         ValueError: a field breaks its rule; the sentence names it.
@@ -168,9 +172,9 @@ class UniformMagnitude(Magnitude, kind="uniform"):
 
     positional: ClassVar[tuple[str, ...]] = ("low", "high")
     low: SizeOrZero = 0.0
-    """The least magnitude, 0 or between 1e-15 and 1e15."""
+    """The least magnitude, 0 or between 1e-9 and 1e9."""
     high: Size = 1.0
-    """The largest magnitude, above `low`, between 1e-15 and 1e15."""
+    """The largest magnitude, above `low`, between 1e-9 and 1e9."""
 
     if TYPE_CHECKING:
 
@@ -250,7 +254,7 @@ class ConstantMagnitude(Magnitude, kind="constant"):
     positional: ClassVar[tuple[str, ...]] = ("value",)
     no_series: ClassVar[str] = "a constant makes outputs take single values, where the Fourier series does not converge"
     value: Size = 1.0
-    """The magnitude, between 1e-15 and 1e15."""
+    """The magnitude, between 1e-9 and 1e9."""
 
     if TYPE_CHECKING:
 
@@ -316,7 +320,7 @@ class HalfNormalMagnitude(Magnitude, kind="half-normal"):
 
     positional: ClassVar[tuple[str, ...]] = ("scale",)
     scale: Size = 1.0
-    """The standard deviation σ of the normal variable, between 1e-15 and 1e15."""
+    """The standard deviation σ of the normal variable, between 1e-9 and 1e9."""
 
     if TYPE_CHECKING:
 

@@ -53,6 +53,13 @@ PerFeature = Annotated[float | tuple[float, ...], PlainValidator(_numbers)]
 """A number for every feature of the set, or one for each."""
 
 
+def one_gate(value: float | tuple[float, ...]) -> float | tuple[float, ...]:
+    """Refuse several densities for a set whose features have one gate; a validator."""
+    if isinstance(value, tuple):
+        raise ValueError("must be one number: the features of the set have one gate")
+    return value
+
+
 class FeatureSet(Description, abc.ABC):
     """The base of all kinds of feature set: features that are independent of every other set.
 
@@ -634,12 +641,7 @@ class Equivariant(FeatureSet, kind="equivariant"):
 
         def __init__(self, size: int, density: float, width: float, importance: Numbers = 1.0) -> None: ...
 
-    @field_validator("density")
-    @classmethod
-    def _density_is_one_number(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
-        if isinstance(value, tuple):
-            raise ValueError("must be one number: the features of the set have one gate")
-        return value
+    _density_is_one_number = field_validator("density")(one_gate)
 
     @property
     def features(self) -> int:

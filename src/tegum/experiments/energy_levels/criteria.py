@@ -34,7 +34,7 @@ def criteria(ensemble: Ensemble, measured: Mapping[str, Measure]) -> tuple[Crite
             "late_jumps_beyond_steady_null",
             "There are more late jumps per run than in the null of steady change.",
             above("late_jumps_per_run"),
-            "Late jumps a run, more than if steady",
+            "Late jumps per run: more than if steady",
             "late_jumps_per_run",
         ),
         Criterion(

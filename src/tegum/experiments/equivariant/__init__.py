@@ -41,7 +41,7 @@ class EquivariantFeatures(Experiment["RotatedSolutions"]):
         "features take planes of their own only when dense."
     )
 
-    question: ClassVar[str] = "How are copies at many angles stored?"
+    question: ClassVar[str] = "How is a feature at many angles stored?"
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 20, "default": 170}
 

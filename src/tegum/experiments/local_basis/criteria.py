@@ -74,7 +74,7 @@ def answer(found: LocalBasisFindings, judged: Sequence[Criterion]) -> str:
     passed = {each.key: each.passed for each in judged}
     overlaps = [each.mean("ratio") for each in found.reference]
     captured = [each.mean("local") for each in found.reference]
-    stored = "almost at right angles" if passed["almost_orthogonal"] else "at right angles until they are too many"
+    stored = "almost at right angles" if passed["almost_orthogonal"] else "almost at right angles while they are few"
     read = ", and can be read out by themselves" if passed["read_out_by_own_embeddings"] else ""
     return (
         f"Features that are active together overlap {min(overlaps):.2g} to {max(overlaps):.2g} times as much as "

@@ -44,7 +44,7 @@ class Pair(Experiment["PairSolutions"]):
         "impact on the loss than either, and ignores the second."
     )
 
-    question: ClassVar[str] = "What of two correlated features is kept?"
+    question: ClassVar[str] = "Which part of a correlated pair is kept?"
 
     seconds: ClassVar[Mapping[Size, float]] = {"quick": 10, "default": 55}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +157,11 @@ def per_feature(array: xr.DataArray, name: str) -> Shaped[np.ndarray, " feature"
     if name not in array.coords or array[name].dims != ("feature",):
         return None
     return array[name].values
+
+
+def beside(names: Iterable[str]) -> float:
+    """The inches that a legend of these names takes beside a panel, in the type of tegum's style."""
+    return 0.062 * max(map(len, names), default=0)
 
 
 def is_geometric(values: Float[np.ndarray, " place"]) -> bool:

@@ -14,7 +14,7 @@ from tegum.core.arguments import refusing
 from tegum.core.description import short
 from tegum.data.schema import SPEC
 from tegum.figures import style as look
-from tegum.figures.plots.axes import check_numbers, drawing_on, is_geometric, log_ticks, name_of, shown
+from tegum.figures.plots.axes import beside, check_numbers, drawing_on, is_geometric, log_ticks, name_of, shown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,8 +94,9 @@ def phase(
     _check(call, values.shape, limits, contours, colours, named=named)
     described = _LOSS if array.name == "loss" else str(array.attrs.get("long_name") or array.name or "")
     shown_as = textwrap.fill(label or described, _LABEL_WIDTH)
-    beside = max(0.0, 0.062 * max(len(shown(each)) for each in values.flat) - 1.0) if named else 0.0
-    with drawing_on(ax, style, (4.0 + beside, 2.9), call) as place:
+    # A legend of short names takes no more than a colour bar.
+    legend = max(0.0, beside(map(shown, values.flat)) - 1.0) if named else 0.0
+    with drawing_on(ax, style, (4.0 + legend, 2.9), call) as place:
         at_x, at_y = _scale(place, "x", across, name_of(names[0])), _scale(place, "y", up, name_of(names[1]))
         options: dict[str, Any] = {"shading": "flat", "rasterized": True}
         if named:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Num
 
 from tegum.core.arguments import refusing
 from tegum.figures import style as look
-from tegum.figures.plots.axes import cells, drawing_on, name_of, shown, variable
+from tegum.figures.plots.axes import beside, cells, drawing_on, name_of, shown, variable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,9 +73,8 @@ def polytopes(
     if not any(counts.values()):
         raise ValueError(f"{call}(run): every run has diverged, and there is nothing to count")
     named = [name for name, _ in sum(counts.values(), Counter()).most_common(most)]
-    # What a letter of the legend takes, in inches, at seven points.
-    beside = 0.062 * max(len(UNREPRESENTED), *map(len, named))
-    with drawing_on(ax, style, (1.1 + 0.35 * max(len(counts), 2) + beside, 2.7), call) as place:
+    size = 1.1 + 0.35 * max(len(counts), 2) + beside([*named, UNREPRESENTED]), 2.7
+    with drawing_on(ax, style, size, call) as place:
         _draw(place, counts, most)
         name = over or _differing(array)
         if name is not None and len(counts) > 1:
