@@ -130,7 +130,7 @@ def test_the_run_that_is_drawn_ends_in_digons_and_has_a_late_jump_and_the_captio
 ):
     summary, out, findings = analysed
     run = tg.load(out / "run.zarr")
-    _, seed = findings.shown
+    seed = findings.shown.seed
     assert findings.caption[0] == summary.caption
     assert f"Run {seed} of 24" in summary.caption
     final = run.weights.sel(seed=seed).isel(step=-1)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from tegum.experiments.energy_levels.findings import Ensemble
+    from tegum.experiments.energy_levels.figure import Shown
     from tegum.training.spec.spec import Spec
 
 
 @final
-class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
+class EnergyLevels(Experiment["Shown"]):
     """The claim about jumps between energy levels.
 
     It is tested on an ensemble of runs of 40 independent features in 5 dimensions that differ only by seed. In training
@@ -97,24 +97,27 @@ class EnergyLevels(Experiment["tuple[Ensemble, int | None]"]):
                 rule = f"snapshots.count must be at least {fewest}, so that plateaus of {REST:,} steps have {FEWEST}"
                 raise ValueError(f"{self.name}: run(snapshots.count={spec.snapshots.count}): {rule}")
 
-    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[tuple[Ensemble, int | None]]:
-        """Find jumps, events and drops in all runs; `shown` is the `Ensemble` and the seed of the run to draw."""
+    def analyse(self, runs: Mapping[str, xr.Dataset]) -> Findings[Shown]:
+        """Find jumps, events and drops in all runs."""
         from tegum.experiments.energy_levels.criteria import answer, criteria
-        from tegum.experiments.energy_levels.figure import caption, chosen_run
+        from tegum.experiments.energy_levels.figure import Shown, caption
         from tegum.experiments.energy_levels.findings import find
         from tegum.experiments.energy_levels.measures import measures
 
         ensemble = find(runs["run"])
         measured = by_key(measures(ensemble))
-        judged, seed = criteria(ensemble, measured), chosen_run(ensemble)
-        text = caption(ensemble, seed, runs["run"])
-        told = answer(ensemble, measured)
-        return Findings(tuple(measured.values()), judged, text, (ensemble, seed), tested=seed is not None, answer=told)
+        shown = Shown.of(ensemble, runs["run"])
+        return Findings(
+            tuple(measured.values()),
+            criteria(ensemble, measured),
+            caption(ensemble, shown.seed, runs["run"]),
+            shown,
+            tested=shown.seed is not None,
+            answer=answer(ensemble, measured),
+        )
 
-    def draw(
-        self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[Ensemble, int | None]]
-    ) -> tuple[Figure, Figure]:
+    def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Shown]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """The chosen run, with the dimensionality of each feature above its loss, and panels of the whole ensemble."""
         from tegum.experiments.energy_levels.figure import figure
 
-        return figure(*findings.shown, runs["run"], by_key(findings.measures))
+        return figure(findings.shown, by_key(findings.measures))

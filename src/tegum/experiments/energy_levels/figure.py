@@ -3,36 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
 
 import numpy as np
-
-from tegum.experiments.energy_levels.findings import Ending, Ensemble
-from tegum.experiments.reporting import Measure
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from tegum.analysis.dynamics.drops import Drop
+    from tegum.analysis.dynamics.levels import Event, Jump
+    from tegum.experiments.energy_levels.findings import Ending, Ensemble
+    from tegum.experiments.reporting import Measure
 
-def figure(
-    ensemble: Ensemble, seed: int | None, run: xr.Dataset, measured: Mapping[str, Measure]
-) -> tuple[Figure, Figure]:
+
+@final
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """All that is drawn besides the measures: one run, and the jumps of the others."""
+
+    seed: int | None
+    """The seed of the run that is drawn; None if no run completed training, and the first one is drawn."""
+    levels: xr.DataArray
+    """The dimensionality of each of its features, with dims (step, feature)."""
+    loss: xr.DataArray
+    """Its loss, with dims (step,)."""
+    drops: tuple[Drop[Event], ...]
+    """The events of this run, with their drops of the loss."""
+    jumps: tuple[Jump, ...]
+    """The late jumps of all runs."""
+
+    @classmethod
+    def of(cls, ensemble: Ensemble, run: xr.Dataset) -> Shown:
+        """Choose the run to draw.
+
+        Args:
+            ensemble: what was found in all runs.
+            run: the trajectories of all runs.
+
+        """
+        from tegum.analysis.geometry.measures import dimensionality
+
+        seed = chosen_run(ensemble)
+        drawn = run.isel(seed=0) if seed is None else run.sel(seed=seed)
+        drops = () if seed is None else tuple(ensemble.of(seed))
+        return cls(seed, dimensionality(drawn["weights"]), drawn["loss"], drops, ensemble.jumps)
+
+
+def figure(shown: Shown, measured: Mapping[str, Measure]) -> tuple[Figure, Figure]:
     """The chosen run, with the dimensionality of each feature above its loss, and panels of the whole ensemble.
 
     Args:
-        ensemble: what was found in all runs.
-        seed: the seed of the run to draw; None draws the first run, without events.
-        run: the trajectories of all runs.
+        shown: what is drawn.
         measured: the measures by their keys.
 
     """
-    from tegum.analysis.geometry.measures import dimensionality
     from tegum.figures.experiments.energy_levels import energy_levels
     from tegum.figures.experiments.energy_levels_panels import Share
 
-    drawn = run.isel(seed=0) if seed is None else run.sel(seed=seed)
-    drops = [] if seed is None else ensemble.of(seed)
     rows = (
         ("late jumps with a drop\nfound in the loss alone", "late_events_with_drop_found_alone"),
         ("drops of the loss at\nwhich features jump", "drops_found_alone_with_event"),
@@ -41,8 +70,7 @@ def figure(
     shares = [
         Share(name, *(getattr(measured[key], part) for part in ("value", "low", "high", "null"))) for name, key in rows
     ]
-    levels = dimensionality(drawn["weights"])
-    return energy_levels(levels, drawn["loss"], drops, ensemble.jumps, shares)
+    return energy_levels(shown.levels, shown.loss, shown.drops, shown.jumps, shares)
 
 
 def chosen_run(ensemble: Ensemble) -> int | None:

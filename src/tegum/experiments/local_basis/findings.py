@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, final
 
 import numpy as np
@@ -112,16 +111,17 @@ class MeasuredCell:
 
     cell: Cell
     values: Mapping[str, PerRun]
+    intervals: Mapping[str, tuple[float, float]] = field(init=False)
+    """The 95 % intervals of their means."""
+
+    def __post_init__(self) -> None:
+        """Compute the intervals, once and for all: drawing again reads them."""
+        object.__setattr__(self, "intervals", {name: bootstrap_mean(values) for name, values in self.values.items()})
 
     def mean(self, name: str) -> float:
         """The mean of a measure over runs; NaN if it is undefined or there are no runs."""
         values = self.values[name]
         return float(values.mean()) if values.size else np.nan
-
-    @cached_property
-    def intervals(self) -> Mapping[str, tuple[float, float]]:
-        """The 95 % intervals of these means."""
-        return {name: bootstrap_mean(values) for name, values in self.values.items()}
 
     @property
     def superposed(self) -> bool:
