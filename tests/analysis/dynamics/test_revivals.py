@@ -116,5 +116,6 @@ def test_few_snapshots_have_no_revival_and_bad_numbers_are_refused():
     assert find_revivals(weights.isel(few), bias.isel(few), FEATURES) == []
     with pytest.raises(ValueError, match=r"find_revivals\(rest=0\): rest must be above 0"):
         find_revivals(weights, bias, FEATURES, rest=0)
-    with pytest.raises(ValueError, match=r"features of n=2\): the weights have 4 features"):
-        dead_outputs(weights, bias, tg.FeatureDistribution([tg.Independent(2, density=0.4)]))
+    for call in (dead_outputs, find_revivals):
+        with pytest.raises(ValueError, match=rf"^{call.__name__}\(features of n=2\): the weights have 4 features"):
+            call(weights, bias, tg.FeatureDistribution([tg.Independent(2, density=0.4)]))

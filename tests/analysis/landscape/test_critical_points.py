@@ -403,6 +403,14 @@ class TestRefused:
             vary(features, "2.density", 0.3)
         with pytest.raises(ValueError, match="density must lie in"):
             vary(features, "density", 1.3)
+        # The law of the magnitudes is a description of its own.
+        laws = [each.magnitude for each in vary(features, "1.magnitude.high", 2.0).sets]
+        assert laws == [tg.UniformMagnitude(), tg.UniformMagnitude(0, 2)]
+        assert [each.magnitude.high for each in vary(features, "magnitude.high", 3.0).sets] == [3, 3]
+        with pytest.raises(ValueError, match=r"vary\(parameter='magnitude.hihg'\): .* did you mean 'magnitude.high'\?"):
+            vary(features, "magnitude.hihg", 2.0)
+        with pytest.raises(ValueError, match=r"^vary\(features, 'magnitude.high', -1.0\): .*high must be"):
+            vary(features, "magnitude.high", -1.0)
 
     def test_follow(self):
         with pytest.raises(ValueError, match="values must rise or fall"):
@@ -413,6 +421,15 @@ class TestRefused:
         lost = critical_point([[0.5]], [0.3], independent(1, 0.2), steps=0)
         with pytest.raises(ValueError, match="no such key"):
             follow(lost, "strength", [0.1])
+        law = tg.UniformMagnitude(0.5, 1.0)
+        with pytest.raises(ValueError, match=r"^follow\(parameter = 0.2, features=.*: magnitudes must be uniform on"):
+            follow(digon(), lambda p: FeatureDistribution([tg.Independent(2, p, magnitude=law)]), [0.2, 0.3])
+
+    def test_a_branch_along_the_largest_magnitude_scales_with_its_square(self):
+        features = FeatureDistribution([tg.Independent(3, 0.1, magnitude=tg.UniformMagnitude(0, 2))])
+        branch = follow(critical_point(np.zeros((3, 1)), np.full(3, 0.1), features), "magnitude.high", [2.0, 4.0])
+        # W = 0: three times the variance h² (p/3 − p²/4).
+        assert [branch.at(h).loss for h in (2.0, 4.0)] == pytest.approx([3 * h**2 * (0.1 / 3 - 0.0025) for h in (2, 4)])
 
     def test_phase_boundary(self):
         (one, other, both), _ = linear(0.7)

@@ -14,7 +14,9 @@ from sklearn.decomposition import PCA
 
 from tegum.analysis.linear.pca import angle_to_pca, linear_optimum, pca_likeness, principal_axes
 from tegum.analysis.linear.subspaces import check_distribution, principal_angles
+from tegum.core.features.activity import ExactlyK
 from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.magnitudes import ConstantMagnitude
 from tegum.core.features.sets import Anticorrelated, Correlated, Equivariant, Independent, PartiallyCorrelated
 from tegum.core.loss.population import population_loss
 
@@ -374,7 +376,7 @@ SENTENCES = [
     (lambda: angle_to_pca(W, PAIRS, tolerance=1.0), r"angle_to_pca\(tolerance=1.0\): .* \[0, 1\)"),
     (
         lambda: pca_likeness(np.zeros((2, 1)), CLOSED["no importance"][0]),
-        r"pca_likeness\(features of importance 0\): at least one",
+        r"pca_likeness\(features without variance, or of importance 0\): at least one",
     ),
     (lambda: principal_angles(W, np.zeros((5, 2))), r"principal_angles\(weights of shapes .*broadcast"),
     (lambda: principal_angles(W, np.zeros((6, 0))), r"principal_angles\(weights of shape \(6, 0\)\): .* empty"),
@@ -391,3 +393,21 @@ def test_bad_input_is_refused_in_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}") as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Independent(3, density=1.0, magnitude=ConstantMagnitude(0.7)), ExactlyK(3, k=3, magnitude=ConstantMagnitude(0.7))],
+    ids=["dense", "all"],
+)
+def test_features_that_never_vary_are_left_to_the_bias(kind):
+    features = FeatureDistribution([kind])
+    optimum = linear_optimum(features, hidden=2)
+    assert (optimum.loss, optimum.losses.tolist(), optimum.closed_form) == (0.0, [0.0] * 3, True)
+    assert_allclose(optimum.bias, 0.7)
+    assert not optimum.weights.any()
+    assert not features.covariance().any()
+    with pytest.raises(ValueError, match=r"^pca_likeness\(features without variance, or of importance 0\): at least"):
+        pca_likeness(np.eye(3)[:, :2], features)
+    beside = linear_optimum(FeatureDistribution([kind, Independent(2, density=0.2)]), hidden=2)
+    assert_allclose(np.abs(beside.weights), [[0, 0]] * 3 + [[1, 0], [0, 1]], atol=1e-9)

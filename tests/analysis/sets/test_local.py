@@ -25,6 +25,7 @@ from tegum.analysis.sets.local import (
 )
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Empirical
+from tegum.core.features.magnitudes import ConstantMagnitude
 from tegum.core.features.sets import Anticorrelated, Correlated, Equivariant, Independent, PartiallyCorrelated
 
 seeds = st.integers(0, 2**32 - 1)
@@ -403,3 +404,19 @@ def test_bad_input_is_refused_in_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}") as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_where_a_set_does_not_vary_nothing_depends_on_rounding():
+    # Three features that are always 0.7 together, where their set is active: no variance there, 0.7² p (1 − p) without.
+    law = ConstantMagnitude(0.7)
+    features = FeatureDistribution([Correlated(3, density=0.1, magnitude=law), Independent(2, density=0.2)])
+    W = np.random.default_rng(0).normal(size=(5, 4))
+    for where in ("active", "alone"):
+        moments = local_moments(features, 0, where)
+        assert moments.mean[:3].tolist() == pytest.approx([0.7] * 3)
+        assert not moments.covariance[:3, :3].any()
+        assert np.isnan(readout_error(W, features, where)[0])
+    # Every direction is as good as any other: what a random subspace captures, in expectation.
+    assert_allclose(local_capture(W, features, rank=2, where="alone")[0], 2 / 4, rtol=1e-12)
+    assert_allclose(local_moments(features, 0, "everywhere").covariance[:3, :3], 0.49 * 0.09, rtol=1e-12)
+    assert 0 < readout_error(W, features, "everywhere")[0] < 1

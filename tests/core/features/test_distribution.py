@@ -206,6 +206,15 @@ def test_the_same_key_gives_the_same_samples(key: Any):
     assert_array_equal(MIXED.sample(key, 50), MIXED.sample(key, 50))
 
 
+def test_rare_features_have_magnitudes_of_their_own_under_a_jax_key():
+    x = np.asarray(FeatureDistribution([Independent(4, density=1e-4)]).sample(jax.random.key(2), 2**20)).ravel()
+    active = x[x > 0]
+    # About 419 ± 20; 838 values would be all there were with uniforms of 23 bits, of which 90 or so would come twice.
+    assert abs(len(active) - 4e-4 * 2**20) < 100
+    assert len(np.unique(active)) == len(active)
+    assert scipy.stats.kstest(active, "uniform").pvalue > 1e-3
+
+
 def test_the_same_jax_key_gives_the_same_samples_compiled_or_not():
     key, features = jax.random.key(4), KNOWN["correlated, unequal"].features
     expected = features.sample(key, BATCH)

@@ -191,5 +191,8 @@ def test_refusals_in_one_sentence() -> None:
 def test_a_set_without_characteristic_function_names_the_alternative() -> None:
     features = FeatureDistribution([_Opaque(4, 0.1)])
     assert isinstance(features.sets[0], FeatureSet)
-    with pytest.raises(ValueError, match="no characteristic function, so no population loss; use empirical_loss"):
+    with pytest.raises(
+        ValueError,
+        match=r"^population_loss\(features=\[…, .*\]\): there is no series .*; train with Sampled, and use",
+    ):
         population_loss(jnp.asarray(W), jnp.asarray(B), features)

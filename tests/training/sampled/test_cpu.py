@@ -244,6 +244,16 @@ def test_a_run_that_diverges_is_marked_and_the_others_go_on():
         assert np.isnan(both.weights[1, seed, at:]).all()
 
 
+@pytest.mark.parametrize("engine", ["kernel", "jax"])
+def test_a_run_whose_gradients_are_too_large_to_be_squared_is_marked_and_does_not_stand_still(engine):
+    # Its losses are finite, but AdamW would divide by infinity.
+    some = [spec([tg.Independent(5, 0.2, each)], training={"steps": 20}, snapshots=2) for each in (1e15, 1e25)]
+    run = tg.train(some, engine=engine)
+    assert run.diverged_at.values.ravel().tolist() == [-1, 10]
+    assert run.loss.values[0, 0, 2] < run.loss.values[0, 0, 0]
+    assert np.isnan(run.loss.values[1, 0, 1:]).all()
+
+
 @pytest.mark.parametrize("hidden", [2, 10])
 def test_a_run_that_diverges_leaves_nothing_behind_for_the_next_one_of_its_thread(hidden):
     # Sparse and wide enough for the path that lists values; runs of one thread share its working memory.

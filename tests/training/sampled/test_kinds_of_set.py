@@ -174,7 +174,7 @@ def test_a_run_without_a_table(tmp_path: Path, kind: str):
     with pytest.raises(ValueError, match=r"^train\(engine='kernel'\): .* cannot draw .*, as .*; use engine='jax'$"):
         tg.train(given, engine="kernel")
     for other in (tg.Exact(), tg.Flow()):
-        with pytest.raises(ValueError, match=r"there is no population loss with this set, as .*; use Sampled$"):
+        with pytest.raises(ValueError, match=r"there is no series of .* with this set, as .*; train with Sampled, and"):
             tg.train(given.replace(training=other))
 
 

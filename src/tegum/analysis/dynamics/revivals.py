@@ -93,19 +93,26 @@ def dead_outputs(
         [[[True, False]]]
 
     """
-    values, _ = arranged(weights, ("seed", "step", "feature", "hidden"), "dead_outputs(weights)")
-    offset, _ = arranged(bias, ("seed", "step", "feature"), "dead_outputs(bias)")
+    return _dead("dead_outputs", weights, bias, features)
+
+
+def _dead(
+    call: str, weights: xr.DataArray, bias: xr.DataArray, features: FeatureDistribution
+) -> Bool[np.ndarray, "seed step feature"]:
+    """As `dead_outputs`, with errors that name `call`."""
+    values, _ = arranged(weights, ("seed", "step", "feature", "hidden"), f"{call}(weights)")
+    offset, _ = arranged(bias, ("seed", "step", "feature"), f"{call}(bias)")
     if features.n != values.shape[2]:
-        raise ValueError(f"dead_outputs(features of n={features.n}): the weights have {values.shape[2]} features")
+        raise ValueError(f"{call}(features of n={features.n}): the weights have {values.shape[2]} features")
     largest = np.concatenate([np.full(each.features, each.largest) for each in features.sets])
     if not np.isfinite(largest).all():
         odd = features.sets[features.set_of_feature[int(np.argmax(largest))]]
         raise ValueError(
-            f"dead_outputs(features=[…, {odd!r}, …]): features must have a largest value, without which hardly any "
+            f"{call}(features=[…, {odd!r}, …]): features must have a largest value, without which hardly any "
             "output is constantly 0"
         )
     mean = np.asarray(features.first_moment())
-    covariance = np.asarray(features.second_moment()) - np.outer(mean, mean)
+    covariance = features.covariance()
     dead = np.empty(offset.shape, bool)
     # Run by run, as the couplings of all snapshots at once would not fit in memory.
     for row, (W, b) in enumerate(zip(values, offset, strict=True)):
@@ -160,7 +167,7 @@ def find_revivals(
     for name, value in (("rest", rest), ("longest", longest)):
         if not value > 0:
             raise ValueError(f"find_revivals({name}={value!r}): {name} must be above 0")
-    dead = dead_outputs(weights, bias, features)
+    dead = _dead("find_revivals", weights, bias, features)
     offset, step = arranged(bias, ("seed", "step", "feature"), "find_revivals(bias)")
     width = max(FEWEST, intervals(rest, step) + 1)
     if len(step) < 2 * width:

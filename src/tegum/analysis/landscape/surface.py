@@ -99,14 +99,14 @@ class Surface:
 
         Raises:
             ValueError: `tol` does not lie between 0 and 1, the activation is unknown or has no population loss, the
-                magnitudes have none, or the shape of the weights is not (n, m).
+                features have none, or the shape of the weights is not (n, m).
 
         """
         if not isinstance(features, FeatureDistribution):
             raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
         tol = checked(tol, call)
         if exact_path(f"{call}(activation={activation!r})", activation) == "series":
-            features.rescaled(f"{call}({{}})")  # refuses magnitudes without that series
+            features.rescaled(f"{call}({{}})")  # refuses what has no such series
         shape = np.shape(weights)
         if len(shape) != 2 or shape[0] != features.n or shape[1] == 0:
             raise ValueError(f"{call}(weights of shape {shape}): it must be (n, m) with n = {features.n} features")

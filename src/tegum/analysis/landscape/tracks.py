@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any, Literal, TypeAlias, assert_never, final
 
 import numpy as np
@@ -13,9 +14,9 @@ from tegum.analysis.landscape.critical_points import STEPS, CriticalPoint, chara
 from tegum.analysis.landscape.newton import newton_step, solve
 from tegum.analysis.landscape.surface import Surface, distance
 from tegum.core.arguments import refusing
-from tegum.core.description import nearest, short
+from tegum.core.description import Description, nearest, short
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.model import Activation
+from tegum.core.model import Activation, exact_path
 from tegum.core.threads import serial_blas
 
 Parameter: TypeAlias = str | Callable[[float], FeatureDistribution]
@@ -87,8 +88,8 @@ def vary(features: FeatureDistribution, parameter: str, value: float) -> Feature
 
     Args:
         features: the feature distribution, which is not changed itself.
-        parameter: a key of a set: "density", "importance", "strength" or "width"; with a number before it, as in
-            "0.density", that of one set, counted from 0.
+        parameter: a key of a set: "density", "importance", "strength", "width" or "magnitude.high"; with a number
+            before it, as in "0.density", that of one set, counted from 0.
         value: the new value, for every feature of a set alike.
 
     Returns:
@@ -115,8 +116,14 @@ def vary(features: FeatureDistribution, parameter: str, value: float) -> Feature
 
 
 def _varied(features: FeatureDistribution, chosen: Sequence[int], key: str, value: float) -> FeatureDistribution:
-    sets = [each.replace(**{key: value}) if i in chosen else each for i, each in enumerate(features.sets)]
+    sets = [_with(each, key, value) if i in chosen else each for i, each in enumerate(features.sets)]
     return FeatureDistribution(sets)
+
+
+def _with(given: Any, key: str, value: float) -> Any:
+    """A set, or the law of its magnitudes, with another value of a key; "magnitude.high" is that of the law."""
+    name, _, inner = key.partition(".")
+    return given.replace(**{name: _with(getattr(given, name), inner, value) if inner else value})
 
 
 @final
@@ -154,7 +161,7 @@ class Path:
 
         def own(some: FeatureDistribution) -> float | None:
             chosen, key = _key(some, parameter, call)
-            held = {value for i in chosen for value in np.ravel(getattr(some.sets[i], key)).tolist()}
+            held = {value for i in chosen for value in np.ravel(attrgetter(key)(some.sets[i])).tolist()}
             return held.pop() if len(held) == 1 else None
 
         return cls(parameter, lambda value: _varied(features, *varied, value), own, *shape)
@@ -173,6 +180,8 @@ class Path:
         if not isinstance(features, FeatureDistribution) or features.n != self.count:
             rule = f"it must return a FeatureDistribution of {self.count} features, as the configuration has"
             raise ValueError(f"{self.call}: {self.name}({value:g}) is {short(features)}: {rule}")
+        if exact_path(f"{self.call}(activation={self.activation!r})", self.activation) == "series":
+            features.rescaled(f"{self.call}({self.name} = {value:g}, {{}})")  # refuses what has no such series
         return Surface(features, self.hidden, self.tol, self.activation)
 
 
@@ -442,14 +451,25 @@ def _key(features: FeatureDistribution, parameter: str, call: str) -> tuple[list
         raise ValueError(
             f'{shown}: parameter must be a key of the sets, such as "density", or "0.density" for the first set'
         )
-    number, _, key = parameter.removeprefix("features.").rpartition(".")
+    number, key = "", parameter.removeprefix("features.")
+    first, _, rest = key.partition(".")
     count = len(features.sets)
+    if rest and not any(isinstance(getattr(each, first, None), Description) for each in features.sets):
+        number, key = first, rest
     if number and not (number.isdecimal() and int(number) < count):
         raise ValueError(f"{shown}: there is no set {number!r}; the sets have the numbers 0 to {count - 1}")
     chosen = [int(number)] if number else range(count)
-    # The number of features cannot vary.
-    known = [set(type(each).model_fields) - {"size", "count"} for each in features.sets]
+    known = [_keys(each) for each in features.sets]
     fitting = [i for i in chosen if key in known[i]]
     if not fitting:
         raise ValueError(f"{shown}: there is no such key; {nearest(key, set().union(*(known[i] for i in chosen)))}")
     return fitting, key
+
+
+def _keys(given: Description) -> set[str]:
+    """What can vary in a set: its own keys, and those of the law of its magnitudes; not the number of its features."""
+    keys = set()
+    for name in set(type(given).model_fields) - {"size", "count"}:
+        held = getattr(given, name)
+        keys |= {f"{name}.{inner}" for inner in _keys(held)} if isinstance(held, Description) else {name}
+    return keys

@@ -128,7 +128,7 @@ def linear_optimum(features: FeatureDistribution, hidden: int, *, starts: int = 
     spectrum, axes = principal_axes(features)
     bounds = np.append(np.cumsum(spectrum[::-1])[::-1], np.zeros(max(0, hidden - n) + 1))[: hidden + 1]
     # Rescaled to about 1, the scale that the tolerances of the descent assume.
-    unit, peak = importance.max() or 1.0, np.trace(features.covariance())
+    unit, peak = importance.max() or 1.0, np.trace(features.covariance()) or 1.0
     scaled = (features.covariance() / peak, importance / unit)
     rng = np.random.default_rng(key)
     losses, best, proven = bounds.copy(), np.zeros((n, 0)), True
@@ -242,7 +242,7 @@ def pca_likeness(
 
     Raises:
         ValueError: weights are not real matrices with the axes (feature, hidden); `features` is not a distribution
-            of as many features, or has no importance above 0; rank or tolerance is out of range.
+            of as many features, or none of importance above 0 varies; rank or tolerance is out of range.
 
     Example:
         For a correlated pair of density 0.36 the principal component has variance 0.1452, and either feature alone
@@ -382,8 +382,9 @@ def _checked(call: str, weights: Any, features: Any, rank: int | None, tolerance
     """Check everything but the entries of the weights, and return the requested rank."""
     check_features(call, weights, features)
     check_tolerance(call, tolerance)
-    if not features.importance.any():
-        raise ValueError(f"{call}(features of importance 0): at least one feature must have an importance above 0")
+    if not (features.importance * features.covariance().diagonal()).any():
+        rule = "at least one feature must vary, and have an importance above 0"
+        raise ValueError(f"{call}(features without variance, or of importance 0): {rule}")
     most = min(matrix_shape(weights) or (1, 1))
     check_rank(call, rank, most)
     return most if rank is None else int(rank)

@@ -39,7 +39,7 @@ from tegum.analysis.sets.collapse import of_sets, slices
 from tegum.core import lapack
 from tegum.core.arguments import refusing
 from tegum.core.description import one_of
-from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.distribution import FeatureDistribution, centred
 from tegum.core.features.sets import FeatureSet, mixture_of
 from tegum.core.features.tables import MixtureTable, RayTable
 
@@ -343,7 +343,8 @@ def readout_error(
         scale: s, the same for all features; None is the best one for each set, with which the error is at most 1.
 
     Returns:
-        Relative errors, at least 0, shape (..., set); NaN for a diverged matrix.
+        Relative errors, at least 0, shape (..., set); NaN for a diverged matrix, and for a set that does not vary on
+        these samples, as one of constant magnitudes that are active together.
 
     Raises:
         ValueError: weights are not real matrices with the axes (feature, hidden), `features` is not a distribution
@@ -376,7 +377,8 @@ def readout_error(
             power = np.einsum("bih,bhk,bik->b", rows, covariances(W, number), rows, optimize=True)
             best = np.divide(signal, power, out=np.zeros_like(power), where=power > 0)
             s = best if scale is None else scale
-            errors.append(1 + (s * s * power - 2 * s * signal) / np.trace(covariance))
+            variance = np.trace(covariance) or np.nan
+            errors.append(1 + (s * s * power - 2 * s * signal) / variance)
         return np.maximum(np.stack(errors, -1), 0.0)
 
     measure = ArrayMeasure("readout_error", "share of the set's variance that its tied read-out misses")
@@ -409,7 +411,7 @@ def _own_covariance(call: str, features: FeatureDistribution, number: int, where
     given = features.sets[number]
     often = _probability(call, given) if _SAMPLES[where].active else 1.0
     mean = given.first_moment() / often
-    return slices(features)[number], given.second_moment() / often - np.outer(mean, mean)
+    return slices(features)[number], centred(given.second_moment() / often, mean)
 
 
 def _probability(call: str, given: FeatureSet) -> float:

@@ -39,6 +39,20 @@ MOST_SETS = 1_000_000
 """The most sets in a distribution, since each is described and copied separately. A single set may have more features.
 """
 
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""The fraction of a feature's second moment up to which its variance is rounding."""
+
+
+def centred(second: Float[np.ndarray, "feature feature"], mean: Float[np.ndarray, " feature"]) -> np.ndarray:
+    """The covariance of features with these moments; that of a feature which does not vary is exactly 0.
+
+    Rounding would leave it a variance of the order of 1e-17, of either sign.
+    """
+    covariance = second - np.outer(mean, mean)
+    fixed = covariance.diagonal() <= ROUNDING * second.diagonal()
+    covariance[fixed], covariance[:, fixed] = 0.0, 0.0
+    return covariance
+
 
 class FeatureDistribution(Description):
     """The distribution of the feature vector x: independent sets of features, placed one after another.
@@ -185,9 +199,15 @@ class FeatureDistribution(Description):
             These features with magnitudes uniform on [0, 1], for which that loss has a series, and h.
 
         Raises:
-            ValueError: magnitudes are not uniform on [0, h] with one h for all sets.
+            ValueError: a set is no mixture of gates and has no other characteristic function, or magnitudes are not
+                uniform on [0, h] with one h for all sets.
 
         """
+        if (opaque := self._opaque) is not None:
+            raise ValueError(
+                f"{call.format(f'features=[…, {opaque!r}, …]')}: there is no series of the ReLU's population loss with "
+                f"this set, as {opaque.ungated_because}; train with Sampled, and use empirical_loss on samples"
+            )
         if self._of_another_law is None:
             return self, 1.0
         if self._in_units is None:
@@ -198,6 +218,15 @@ class FeatureDistribution(Description):
                 "and use empirical_loss on samples"
             )
         return self._in_units
+
+    @cached_property
+    def _opaque(self) -> FeatureSet | None:
+        """The first set without a characteristic function, whatever its magnitudes are."""
+        for each in dict.fromkeys(self.sets):
+            other = isinstance(each, GatedSet) and each.magnitude != UNIT_RANGE
+            if (each.replace(magnitude=UNIT_RANGE) if other else each).transform() is None:
+                return each
+        return None
 
     @cached_property
     def _of_another_law(self) -> GatedSet | None:
@@ -280,8 +309,7 @@ class FeatureDistribution(Description):
             ValueError: the matrix does not fit in memory.
 
         """
-        mean = self.first_moment()
-        return self.second_moment() - np.outer(mean, mean)
+        return centred(self.second_moment(), self.first_moment())
 
     def sample(self, key: Key, batch: int | np.integer) -> Any:
         """Draw samples of the feature vector.
@@ -415,7 +443,10 @@ def _uniforms(key: Key) -> Uniforms:
     def draw(shape: tuple[int, ...]) -> Any:
         nonlocal state
         state, use = jax.random.split(state)
-        return jax.random.uniform(use, shape)
+        dtype = jax.dtypes.canonicalize_dtype(np.float64)
+        # JAX's own uniforms are multiples of 2⁻²³: of the values below a density of 1e-6 there would be eight.
+        high, low = jax.random.bits(use, (2, *shape), np.uint32).astype(dtype)
+        return jax.numpy.minimum(high * 2.0**-32 + low * 2.0**-64, np.nextafter(dtype.type(1), dtype.type(0)))
 
     return draw
 

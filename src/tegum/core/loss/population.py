@@ -108,7 +108,7 @@ def population_loss(
         loss = of(weights, bias, rows, activation)
         return (loss[()], finite.rounding(weights, bias, rows)[()]) if with_error else loss[()]
     if exact_path(f"population_loss(activation={activation!r})", activation) == "series":
-        features.rescaled("population_loss({})")  # refuses magnitudes without that series
+        features.rescaled("population_loss({})")  # refuses what has no such series
     if xp is np:
         from tegum.core.population.evaluate import evaluate
 
@@ -165,7 +165,7 @@ def population_gradient(
 
         return finite_gradient(weights, bias, rows, activation)
     if exact_path(f"population_gradient(activation={activation!r})", activation) == "series":
-        features.rescaled("population_gradient({})")  # refuses magnitudes without that series
+        features.rescaled("population_gradient({})")  # refuses what has no such series
     from tegum.core.population.evaluate import evaluate
 
     w, b = weights.reshape(-1, *weights.shape[-2:]), bias.reshape(-1, bias.shape[-1])
@@ -234,12 +234,6 @@ def population_path(call: str, features: FeatureDistribution, activation: Activa
             f"{call.format(f'features=[…, {features.sets[0]!r}, …]')}: magnitudes must be uniform on [0, 1] to train "
             f"without samples; train on those, and then multiply biases by {high:g} and losses by {high**2:g}"
         )
-    for each in dict.fromkeys(features.sets):
-        if not each.gated and each.transform() is None:
-            raise ValueError(
-                f"{call.format(f'features=[…, {each!r}, …]')}: there is no population loss with this set, as "
-                f"{each.ungated_because}; use {instead}"
-            )
     return path
 
 

@@ -352,8 +352,10 @@ def evaluate(
         pieces = program.pieces
         count = program.evaluation_batches * pieces
         loss = counted(np.int32(count), evaluate, jnp.zeros(count, jnp.float32), stop).mean()
-        # The ReLU of −∞ is 0, so the loss alone would not reveal such parameters.
-        loss = jnp.where(jnp.isfinite(run.parameters).all(), loss, jnp.nan)
+        # The ReLU of −∞ is 0, so the loss alone would not reveal such parameters; and where the mean square of a
+        # gradient overflows, AdamW would stand still for ever.
+        sound = jnp.isfinite(run.parameters).all() & jnp.isfinite(run.second).all()
+        loss = jnp.where(sound, loss, jnp.nan)
         return run._replace(diverged_at=_diverged(run, loss, number), loss=loss)
 
     with jax.default_matmul_precision("highest"):

@@ -51,19 +51,7 @@ class Series(NamedTuple):
 
 @functools.lru_cache(maxsize=KEPT_SERIES)
 def series_of(features: FeatureDistribution, form: bool = True) -> Series:
-    """The arrays of a distribution, with or without those that characteristic functions need.
-
-    Raises:
-        ValueError: a set has no characteristic function.
-
-    """
-    for each in features.sets if form else ():
-        if each.transform() is None:
-            why = "" if each.gated else f"as {each.ungated_because}, "
-            raise ValueError(
-                f"{each!r}: {why}this set has no characteristic function, so no population loss; use empirical_loss "
-                "on samples of it"
-            )
+    """The arrays of a distribution, with or without those that characteristic functions need."""
     coarse = () if features.gated or not form else _groups(features, coarse=True)
     moments = Moments(
         mean=features.first_moment(),

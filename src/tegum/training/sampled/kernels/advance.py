@@ -352,7 +352,8 @@ def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_g
     """Train runs first_run … last_run − 1 from step `start` to `stop`, in place.
 
     Snapshots at step 0 (when starting there) and in (start, stop] are recorded. A run whose loss (of a batch or of a
-    snapshot) or whose recorded parameters are not finite gets `diverged_at`, and NaN in its later snapshots.
+    snapshot) is not finite, or whose parameters or moments are not at a snapshot, gets `diverged_at`, and NaN in its
+    later snapshots.
 
     Once the flag of `scratch_arrays` is raised it returns soon, and what it has written must be discarded.
     """
@@ -417,7 +418,8 @@ def _train(tables, plan, runs, record, run, start, stop, most_groups, s, size):
                 runs.evaluation_stream[run],
             )  # fmt: skip
             record.loss[run, column] = loss
-            going = math.isfinite(loss) and _all_finite(s.values, size)
+            # Where the mean square of a gradient overflows, AdamW would stand still for ever.
+            going = math.isfinite(loss) and _all_finite(s.values, size) and _all_finite(s.second, size)
             column += going
         if going and step < stop:
             _clear(s.lanes, size * VECTOR)
