@@ -151,6 +151,11 @@ REFUSED: list[tuple[Any, str]] = [
         "those of 0 sum to 1.1",
     ),
     (
+        lambda: tg.Hierarchy([-1, 0, 1], [0.5, 1e-200, 1e-200]),
+        "Hierarchy(density=(0.5, 1e-200, 1e-200)): density must give each feature a probability of at least 1e-300, "
+        "and that of 2 is 0",
+    ),
+    (
         lambda: tg.Hierarchy([-1, 0], 0.5, exclusive=1),
         "Hierarchy(exclusive=1): exclusive must be True or False, or a list of one for each feature of the set",
     ),

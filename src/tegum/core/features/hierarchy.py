@@ -40,6 +40,10 @@ def _booleans(value: Any) -> bool | tuple[bool, ...]:
     return tuple(items) if isinstance(value, list | tuple) else items[0]
 
 
+_RAREST = 1e-300
+"""The least probability that a feature is active; the product of many densities would underflow to 0."""
+
+
 class Hierarchy(ActivitySet, kind="hierarchy"):
     """A forest of features: a child is active only together with its parent.
 
@@ -97,6 +101,9 @@ class Hierarchy(ActivitySet, kind="hierarchy"):
             if (total := self.densities[self._children[parent]].sum()) > 1 + _SUM:
                 rule = f"must sum to at most 1 over children that exclude one another; those of {parent} sum to"
                 raise broken("density", self.density, f"{rule} {total:.6g}")
+        if (active := self.active()).min() < _RAREST:
+            rule = f"must give each feature a probability of at least {_RAREST:g}, and that of"
+            raise broken("density", self.density, f"{rule} {int(active.argmin())} is {active.min():g}")
         return self
 
     @property
