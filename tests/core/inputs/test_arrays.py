@@ -28,7 +28,7 @@ class Tensor:
     def __init__(self, values: Any, dtype: str = "torch.float64", **parts: Any) -> None:
         self.values_, self.dtype, self.parts = np.asarray(values), dtype, parts
         self.shape, self.ndim = parts.get("shape", self.values_.shape), 2
-        self.layout = parts.get("layout", self.layout)
+        self.layout, self.is_quantized = parts.get("layout", self.layout), parts.get("quantised", False)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
@@ -77,6 +77,9 @@ CSR: dict[str, Any] = {"layout": "torch.sparse_csr", "shape": (2, 3), "indices":
     [
         Tensor(W),
         Tensor(W, "torch.bfloat16"),
+        [Tensor(row) for row in W],
+        (Tensor(W[0], "torch.bfloat16"), W[1].tolist(), W[2]),
+        [[Tensor(number) for number in row] for row in W],
         W.tolist(),
         np.matrix(W),
         np.ma.array(W),
@@ -132,7 +135,8 @@ def test_activations_of_other_libraries(given: Any, expected: Any):
             "its layout is sparse_bsc; .to_sparse_csr() or .to_dense() makes one",
         ),
         (np.ma.masked_greater(W, 0.5), "must have no masked entries"),
-        ([Tensor(W[0]), Tensor(W[1])], "must be an array of numbers that can be read here: Can't call numpy()"),
+        ([Tensor(W, device="meta")], "must be a tensor that can be read here: Cannot copy out of meta tensor"),
+        (Tensor(W, "torch.qint8", quantised=True), "torch.qint8 is quantised; .dequantize() makes it so"),
         (W.astype(complex), "must be a matrix of real numbers"),
         (W.astype(object), "must be a matrix of real numbers"),
         (None, "must be a"),
@@ -195,6 +199,8 @@ def test_pytorch_itself():
     for form in ("to_sparse", "to_sparse_csr", "to_sparse_csc"):
         assert tg.Empirical(getattr(torch.tensor(rows), form)()).digest == digest
     assert tg.Empirical(torch.tensor(rows).to_sparse_bsr((1, 2))).digest == digest
+    assert_array_equal(numbers_of([torch.nn.Parameter(row) for row in tensor]), W)
+    assert_array_equal(numbers_of(tensor[:1].expand(3, 2)), W[[0, 0, 0]])
     for bad in (torch.empty(3, 2, device="meta"), tensor + 1j):
         with pytest.raises(ValueError, match=r"^analyse\(weights"):
             tg.analyse(bad)

@@ -16,7 +16,8 @@ from tegum.core.limits import beyond_memory
 def numbers_of(given: Any, dims: tuple[str, ...] = ()) -> Any:
     """The numbers in an array of any library, without a copy where the library allows that.
 
-    A PyTorch tensor is detached from its graph and copied off its device; a sparse one becomes a SciPy sparse matrix.
+    A PyTorch tensor is detached from its graph and copied off its device, also one in a list; a sparse one becomes a
+    SciPy sparse matrix.
     Narrow dtypes that NumPy does not have (bfloat16, float8) become float32.
 
     Args:
@@ -35,8 +36,10 @@ def numbers_of(given: Any, dims: tuple[str, ...] = ()) -> Any:
         return _wide(given)
     if hasattr(given, "tocsr"):
         return given
-    if hasattr(given, "detach") and hasattr(given, "layout"):
+    if _is_tensor(given):
         return _of_tensor(given)
+    if isinstance(given, list | tuple):
+        given = _without_tensors(given)
     if dims and {*dims} <= {*getattr(given, "dims", ())}:
         given = given.transpose(..., *dims)
     if np.ma.is_masked(given):
@@ -50,6 +53,24 @@ def numbers_of(given: Any, dims: tuple[str, ...] = ()) -> Any:
             return np.asarray(None)  # ragged lists: the caller refuses this as no array
         raise ValueError(f"must be an array of numbers that can be read here: {_said(error)}") from None
 
+
+def _is_tensor(given: Any) -> bool:
+    return hasattr(given, "detach") and hasattr(given, "layout")
+
+
+def _without_tensors(given: Any, depth: int = 0) -> Any:
+    """Lists with arrays in place of tensors, which NumPy cannot always read itself."""
+    if _is_tensor(given):
+        return _of_tensor(given)
+    if not isinstance(given, list | tuple) or depth == _DEEPEST_LIST:
+        return given
+    if not any(isinstance(each, list | tuple) or _is_tensor(each) for each in given):
+        return given
+    return [_without_tensors(each, depth + 1) for each in given]
+
+
+_DEEPEST_LIST = 6
+"""The most levels of lists within lists that are searched for tensors: more than arrays here have axes."""
 
 _DIMS = {"weights": ("feature", "hidden"), "bias": ("feature",), "x": ("sample", "feature")}
 
@@ -80,6 +101,10 @@ def _of_jax(value: Any) -> bool:
 
 
 def _of_tensor(given: Any) -> Any:
+    if getattr(given, "is_quantized", False):
+        raise ValueError(
+            f"must be a tensor of plain numbers, and {given.dtype} is quantised; .dequantize() makes it so"
+        )
     try:
         tensor = given.detach()
         kind = str(tensor.layout).removeprefix("torch.")

@@ -56,19 +56,32 @@ class TorchFile(ArrayFile):
         kind = str(tensor.dtype).removeprefix("torch.")
         narrow = kind == "bfloat16" or kind.startswith("float8_e")
         with reading(path, _WHAT):
-            shape = tuple(tensor.shape)
+            shape, repeats = tuple(tensor.shape), False
+            if getattr(tensor, "is_quantized", False):
+                raise ValueError(f"the tensor {name!r} of {kind} is quantised; .dequantize() makes plain numbers")
             dtype = np.dtype(np.float32 if narrow else kind)
             if str(tensor.layout) == "torch.strided":
                 size = tensor.untyped_storage().nbytes()
-                # A tensor may repeat what it holds, or claim to; and a table of contents may lie about the length.
-                if tensor.numel() * tensor.element_size() > size or not (self._sizes is None or size in self._sizes):
+                # A tensor may repeat what it holds; but what it addresses must be there, and a table of contents may
+                # lie about the length.
+                if _addressed(tensor) > size or not (self._sizes is None or size in self._sizes):
                     raise ValueError(f"the tensor {name!r} announces more numbers than there are")
+                repeats = tensor.numel() * tensor.element_size() > size
 
         def read(at: tuple[int | slice, ...]) -> Any:
             with reading(path, _WHAT):
                 return numbers_of(tensor[at] if at else tensor)
 
-        return StoredArray(shape, dtype, read, not narrow)
+        return StoredArray(shape, dtype, read, not narrow and not repeats)
+
+
+def _addressed(tensor: Any) -> int:
+    """The bytes of its storage up to the last number that a tensor has."""
+    if not tensor.numel():
+        return 0
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = tensor.storage_offset() + sum((length - 1) * stride for length, stride in steps)
+    return (last + 1) * tensor.element_size()
 
 
 def _loaded(path: Path) -> tuple[Any, set[int] | None]:
