@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -59,6 +60,43 @@ def test_samples_of_their_own_for_each_run():
     assert_allclose(ToyModel(W, b)(torch.from_numpy(x)).detach(), expected, rtol=1e-12, atol=1e-12)
     # A single run takes any leading axes.
     assert_allclose(ToyModel(W[0], b[0])(torch.from_numpy(x)).detach()[0], expected[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept"),
+    [
+        ("float64", torch.float64),
+        (">f4", torch.float32),
+        ("float16", torch.float16),
+        (np.longdouble, torch.float64),
+        ("int32", torch.float32),
+        (ml_dtypes.bfloat16, torch.bfloat16),
+    ],
+)
+def test_parameters_have_the_numbers_and_the_dtype_of_any_array(dtype, kept):
+    given = np.array([[1, -2], [3, 0], [5, 4]], dtype)
+    tensors = [] if dtype in (">f4", np.longdouble) else [torch.tensor(given.astype(float)).to(kept)]
+    for weights in (given, *tensors):
+        model = ToyModel(weights, given[:, 0])
+        assert {model.weights.dtype, model.bias.dtype} == {kept}
+        assert_array_equal(model.weights.detach().double(), given.astype(float))
+        assert_array_equal(model.bias.detach().double(), given[:, 0].astype(float))
+    assert ToyModel(given, dtype=torch.float64).weights.dtype == torch.float64
+
+
+def test_tensors_of_all_forms_are_taken():
+    rows = [torch.nn.Parameter(torch.tensor(row)) for row in ([1.0, 2.0], [3.0, 4.0])]
+    assert ToyModel(rows).weights.tolist() == [[1, 2], [3, 4]]
+    assert ToyModel(torch.ones(1, 3).expand(5, 3)).weights.tolist() == [[1, 1, 1]] * 5
+    narrow = torch.tensor([[0.5], [-2.0]]).to(torch.float8_e5m2)
+    assert ToyModel(narrow, dtype=torch.float32).weights.tolist() == [[0.5], [-2.0]]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor, np.longdouble, np.float32])
+def test_a_loss_takes_importances_of_every_kind(kind):
+    (W, b), x, weights = parameters(4), RANDOM.random((50, N)), [1.0, 0.5, 0.0, 2.0, 0.25]
+    found = ToyModel(W, b).loss(torch.from_numpy(x), kind(weights))
+    assert_allclose(found.detach(), tg.empirical_loss(W, b, x, np.array(weights)), rtol=1e-12)
 
 
 def test_nan_stays_nan():
@@ -160,11 +198,30 @@ def test_a_model_is_trained():
     [
         (lambda _: ToyModel([1.0, 2.0]), "ToyModel(weights of shape (2,)): weights must have the shape (..., fe"),
         (lambda _: ToyModel(np.ones((3, 2)), np.ones(2)), "(bias of shape (2,)): bias must have the shape (3,)"),
-        (lambda _: ToyModel([[1j]]), "ToyModel(weights of complex128): weights must hold real numbers"),
+        (lambda _: ToyModel([[1j]]), "ToyModel(weights=[[1j]]): weights must be an array of real numbers"),
+        (lambda _: ToyModel([["1"]]), "ToyModel(weights=[['1']]): weights must be an array of real numbers"),
+        (lambda _: ToyModel([[True]]), "ToyModel(weights=[[True]]): weights must be an array of real numbers"),
+        (lambda _: ToyModel(torch.eye(2) * 1j), "ToyModel(weights of complex64): weights must be an array of real num"),
+        (lambda _: ToyModel([[1.0], [2.0, 3.0]]), "ToyModel(weights=[[1.0], [2.0, 3.0]]): weights must be an array of"),
+        (lambda _: ToyModel(torch.eye(2).to_sparse()), "ToyModel(weights=Tensor): weights must be dense"),
+        (lambda _: ToyModel(torch.eye(2).to(torch.float8_e5m2)), "(weights of torch.float8_e5m2): a dtype must be giv"),
+        (lambda _: ToyModel([[1.0, np.nan]]), "ToyModel(weights with nan at [0, 1]): weights must be finite"),
+        (lambda _: ToyModel([[1.0]], [-np.inf]), "ToyModel(bias with -inf at [0]): bias must be finite"),
+        (lambda _: ToyModel([[1e6]], dtype=torch.float16), "(weights up to 1e+06, dtype=torch.float16): weights must "),
+        (lambda _: ToyModel([[1.0]], dtype=torch.int64), "ToyModel(dtype=torch.int64): dtype must be one that can be "),
+        (lambda _: ToyModel([[1.0]])(torch.ones(2, 1) * 1j), "(x of torch.complex64, torch.strided): x must be a dens"),
+        (lambda _: ToyModel([[1.0]])(torch.ones(2, 1).to_sparse()), "(x of torch.float32, torch.sparse_coo): x must b"),
+        (lambda _: ToyModel([[1.0]]).loss(torch.ones(0, 1)), "loss(x of shape (0, 1)): x must have a batch of at leas"),
         (lambda _: ToyModel([[1.0]], activation="gelu"), "ToyModel(activation='gelu'): there is no such activation"),
         (lambda _: ToyModel(np.ones((3, 2)))(torch.ones(3)), "x must have the shape (batch, 3)"),
         (lambda _: ToyModel(np.ones((4, 3, 2)))(torch.ones(2, 9, 3)), "the shape (batch, 3), or (4, batch, 3)"),
         (lambda _: ToyModel([[1.0]]).loss(torch.ones(2, 1), -1), "loss(importance=-1): importance must be a finite"),
+        (lambda _: ToyModel([[1.0]]).loss(torch.ones(2, 1), [1, 2]), "loss(importance=[1, 2]): importance must be a f"),
+        (lambda _: ToyModel([[1.0]]).loss(torch.ones(2, 1), [np.nan]), "loss(importance=[nan]): importance must be a "),
+        (lambda _: ToyModel([[1.0]]).loss(torch.ones(2, 1), "1"), "loss(importance='1'): importance must be a finite "),
+        (lambda _: ToyModel([[1.0]]).loss(torch.ones(2, 1), None), "loss(importance=None): importance must be a finit"),
+        (lambda _: ToyModel([[1.0]]).loss(torch.ones(2, 1), torch.tensor([1j])), "loss(importance=[1j]): importance m"),
+        (lambda run: ToyModel.from_run(run, seed=[]), "ToyModel.from_run(seed=[]): the run has the seeds 0, 1"),
         (lambda _: ToyModel.from_run(5), "ToyModel.from_run(run=5): run must be a trajectory"),
         (lambda run: ToyModel.from_run(run, seed=7), "ToyModel.from_run(seed=7): the run has the seeds 0, 1, 2, … 4"),
         (lambda run: ToyModel.from_run(run, step=11), "ToyModel.from_run(step=11): the run has the steps 0, 10, 40"),

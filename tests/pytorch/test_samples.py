@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.utils.data import DataLoader
@@ -19,6 +20,12 @@ from tegum.torch import Hidden, Samples, ToyModel
 
 ROWS = np.random.default_rng(0).random((20, 3)) * (np.arange(60).reshape(20, 3) % 3 == 0)
 FEATURES = tg.FeatureDistribution([tg.Correlated(2, 0.3), tg.Independent(3, 0.2), tg.Empirical(ROWS)])
+
+
+BIG = [tg.Independent(3, 0.5, magnitude=tg.UniformMagnitude(0, 1e6))]
+HALF_NORMAL = tg.Independent(3, 0.5, magnitude=tg.HalfNormalMagnitude(8e3))
+TINY = tg.Independent(1, 0.5, magnitude=tg.ConstantMagnitude(1e-9))
+HALF = ToyModel([[4e4], [-4e4]], dtype=torch.float16)
 
 
 def expected(seed: list[int], numbers: range, batch: int) -> list[np.ndarray]:
@@ -77,6 +84,54 @@ def test_workers_share_the_batches_and_keep_their_order(context, cases):
     assert done.returncode == 0, done.stderr
 
 
+class Worker:
+    """What PyTorch tells one of several workers of a DataLoader about itself."""
+
+    def __init__(self, id: int, num_workers: int) -> None:  # noqa: A002 (PyTorch's name)
+        self.id, self.num_workers = id, num_workers
+
+
+@pytest.mark.parametrize("batches", [None, 12])
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_processes_share_the_batches_in_their_order(world_size, workers, batches, monkeypatch):
+    """Iterated as a DataLoader does, a batch of each worker in turn."""
+    model = ToyModel(np.random.default_rng(0).normal(size=(8, 2)), dtype=torch.float64)
+    found = {}
+    for rank in range(world_size):
+        shared = {"seed": 3, "start": 5, "batches": batches, "rank": rank, "world_size": world_size}
+        samples = Samples(FEATURES, 16, **shared, dtype=torch.float64)
+        hidden = Hidden(model, 16, features=FEATURES, **shared)
+        assert batches is None or len(samples) == len(hidden) == len(hidden.samples) == 12 // world_size
+        shards = []
+        for worker in range(max(workers, 1)):
+            told = Worker(worker, workers) if workers else None
+            monkeypatch.setattr("tegum.torch.samples.get_worker_info", lambda told=told: told)
+            # Without an end, as many of each as make twelve.
+            end = 12 // world_size // max(workers, 1) if batches is None else None
+            shards.append(list(zip(itertools.islice(samples, end), itertools.islice(hidden, end), strict=True)))
+        in_order = [pair for pairs in itertools.zip_longest(*shards) for pair in pairs if pair is not None]
+        found |= {5 + rank + step * world_size: pair for step, pair in enumerate(in_order)}
+    # Step by step, process by process: without repeats or gaps.
+    assert sorted(found) == list(range(5, 5 + len(found)))
+    assert len(found) == 12 if batches else len(found) >= 6
+    for k, (x, h) in found.items():
+        assert_array_equal(x, FEATURES.sample([3, k], 16))
+        assert torch.equal(h, x @ model.weights.detach())
+
+
+def test_a_narrow_dtype_holds_what_fits():
+    law = tg.HalfNormalMagnitude(7e3)
+    samples = Samples([tg.Independent(3, 0.5, magnitude=law)], 1000, dtype=torch.float16)
+    # The largest of all uniforms, 1 − 2⁻⁵³, gives 8.21 standard deviations.
+    assert 7e3 * scipy.stats.halfnorm.isf(2.0**-53) < 65504
+    assert samples.number(0).isfinite().all()
+    for dtype in (torch.bfloat16, torch.float8_e4m3fn):
+        x = Samples(FEATURES, 20, seed=1, dtype=dtype).number(0)
+        assert_allclose(x.float(), FEATURES.sample([1, 0], 20), rtol=2**-4, atol=2**-9)
+    assert not Samples([tg.Empirical(np.zeros((2, 3)))], 4, dtype=torch.float16).number(0).any()
+
+
 def test_samples_can_be_sent_to_other_processes():
     one = Samples(FEATURES, 16, seed=3, batches=2)
     two = pickle.loads(pickle.dumps(one))
@@ -111,7 +166,27 @@ def test_hidden_activations_of_a_run_belong_to_its_samples():
         (lambda: Samples(FEATURES, 0), "Samples(batch=0): batch must be an int of at least 1"),
         (lambda: Samples(FEATURES, 4, start=-1), "Samples(start=-1): start must be an int of at least 0"),
         (lambda: Samples(FEATURES, 4, batches=-2), "Samples(batches=-2): batches must be an int of at least 0"),
-        (lambda: Samples(FEATURES, 4, seed=-1), "key must be an int of at least 0, a list of such ints"),
+        (lambda: Samples(FEATURES, 4, seed=-1), "Samples(seed=-1): seed must be an int of at least 0, or a list of su"),
+        (lambda: Samples(FEATURES, 4, seed=[]), "Samples(seed=[]): seed must be an int of at least 0, or a list of su"),
+        (lambda: Samples(FEATURES, 4, seed=True), "Samples(seed=True): seed must be an int of at least 0, or a list o"),
+        (lambda: Samples(FEATURES, 10**12), "Samples(batch=1000000000000): samples of 8 features would take 256 TB"),
+        (lambda: Samples(FEATURES, 4).number(-1), "Samples.number(k=-1): k must be an int of at least 0"),
+        (lambda: Samples(FEATURES, 4, rank=2, world_size=2), "Samples(rank=2): rank must be below world_size=2"),
+        (lambda: Samples(FEATURES, 4, rank=-1), "Samples(rank=-1): rank must be an int of at least 0"),
+        (
+            lambda: Samples(FEATURES, 4, batches=5, world_size=2),
+            "Samples(batches=5): batches must be a multiple of wor",
+        ),
+        (lambda: Samples(BIG, 4, dtype=torch.float16), "dtype must hold the values of Independent(count=3, density=0"),
+        (lambda: Samples([tg.Empirical(np.eye(3) * 7e4)], 4, dtype=torch.float16), "which go up to 70000"),
+        (lambda: Samples([HALF_NORMAL], 4, dtype=torch.float16), "(scale=8000.0)), which go up to 66338.9"),
+        (lambda: Samples([TINY], 4, dtype=torch.float16), "ConstantMagnitude(value=1e-09)), which go up to 1e-09"),
+        (lambda: Samples(FEATURES, 4, dtype=torch.float8_e8m0fnu), "(dtype=torch.float8_e8m0fnu): dtype must hold th"),
+        (lambda: Hidden(ToyModel([[1.0]]), 0, features=[TINY]), "Hidden(batch=0): batch must be an int of at least 1"),
+        (
+            lambda: Hidden(HALF, 4, features=[tg.Independent(2, 0.1)]),
+            "hidden activations may go up to 80000, which its t",
+        ),
         (lambda: Samples(FEATURES, 4, dtype=torch.int64), "Samples(dtype=torch.int64): dtype must be one of floating"),
         (lambda: Samples([], 4), "must hold at least one feature set"),
         (lambda: Hidden(ToyModel([[1.0]]), 4), "Hidden(ToyModel): features must be given"),

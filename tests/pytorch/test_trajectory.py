@@ -95,10 +95,21 @@ def test_a_diverged_run_is_marked_and_the_others_stay(run):
     assert np.isnan(back.bias.sel(seed=1, step=[20, 40])).all()
 
 
+def state(**changed):
+    return {"weights": torch.ones(3, 4, 2), "bias": torch.ones(3, 4)} | changed
+
+
 @pytest.mark.parametrize(
     ("models", "sentence"),
     [
-        ({}, "to_run(models with the steps []): steps must be ints of at least 0"),
+        ({}, "to_run(models with the steps []): steps must be ints from 0 to 40, the last one of the Spec"),
+        ({41: ToyModel(np.ones((3, 4, 2)))}, "to_run(models with the steps [41]): steps must be ints from 0 to 40"),
+        ({5: state(bias=torch.ones(4))}, "to_run(step 5: bias of shape (4,)): bias must have the shape (3, 4), as"),
+        (
+            {5: state(weights=torch.ones(3, 4, 2) * 1j)},
+            "to_run(step 5: weights of complex64): weights must be an array",
+        ),
+        ({5: state(weights=None)}, "to_run(step 5: weights=None): weights must be an array of real numbers"),
         ({-1: ToyModel(np.ones((3, 4, 2)))}, "to_run(models with the steps [-1])"),
         (ToyModel(np.ones((4, 4, 2))), "to_run(step 40: weights of shape (4, 4, 2)): the Spec has (3, 4, 2)"),
         (ToyModel(np.ones((3, 4, 2)), activation="linear"), "to_run(model with the activation 'linear'): the Spec has"),
@@ -108,3 +119,17 @@ def test_a_diverged_run_is_marked_and_the_others_stay(run):
 def test_what_does_not_fit_the_spec_is_refused_in_a_sentence(models, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         to_run(models, SPEC)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
+def test_a_wall_time_is_a_time(wrong):
+    with pytest.raises(
+        ValueError, match=rf"to_run\(wall_time_s={wrong}\): wall_time_s must be a number of seconds, or"
+    ):
+        to_run(ToyModel(np.ones((3, 4, 2))), SPEC, wall_time_s=wrong)
+
+
+def test_states_in_half_precision_are_kept_in_single():
+    back = to_run({40: state(weights=torch.full((3, 4, 2), 1 / 3).bfloat16())}, SPEC)
+    assert back.weights.dtype == np.float32
+    assert (back.weights == 171 / 512).all()  # 1/3 to eight bits

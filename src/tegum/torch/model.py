@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from tegum.core.description import short
-from tegum.core.inputs.arrays import array_of
+from tegum.core.inputs.arrays import numbers_of
 from tegum.core.model import activation_named
 from tegum.training.exact_losses import models_of
+from tegum.training.spec.spec import Spec
 from tegum.training.start import starting_parameters
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tegum.training.spec.spec import Spec
+_DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")}
+"""What PyTorch can train in."""
 
 
 class Embed(nn.Module):
@@ -104,13 +106,15 @@ class ToyModel(nn.Module):
     TransformerLens's `HookPoint`.
 
     Args:
-        weights: W, shape (..., n, m), an array or a tensor; copied.
+        weights: W, shape (..., n, m), finite real numbers in an array, a tensor or lists; copied.
         bias: b, shape (..., n), with the leading axes of `weights`; None is zero.
         activation: the name of the activation, "relu" or "linear".
-        dtype: that of the parameters; None is that of `weights`, and PyTorch's default if they are lists or integers.
+        dtype: that of the parameters, float64, float32, bfloat16 or float16; None is that of `weights`, and PyTorch's
+            default if they are lists or integers.
 
     Raises:
-        ValueError: the shapes do not fit together, the numbers are not real, or there is no activation of that name.
+        ValueError: the shapes do not fit together, a number is not finite, or not in `dtype`, or there is no
+            activation of that name.
 
     Example:
         Two features as an antipodal pair in one dimension: the hidden activation of the second is that of the first
@@ -133,20 +137,9 @@ class ToyModel(nn.Module):
         self, weights: Any, bias: Any = None, activation: str = "relu", *, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__()
-        W = array_of("ToyModel", "weights", weights)
-        if W.ndim < 2 or 0 in W.shape:
-            raise ValueError(
-                f"ToyModel(weights of shape {W.shape}): weights must have the shape (..., feature, hidden)"
-            )
-        b = np.zeros(W.shape[:-1], W.dtype) if bias is None else array_of("ToyModel", "bias", bias)
-        if b.shape != W.shape[:-1]:
-            raise ValueError(
-                f"ToyModel(bias of shape {b.shape}): bias must have the shape {W.shape[:-1]}, as weights has {W.shape}"
-            )
-        if dtype is None and (W.dtype.kind != "f" or not hasattr(weights, "dtype")):
-            dtype = torch.get_default_dtype()
-        self.weights = nn.Parameter(_parameter("weights", W, dtype))
-        self.bias = nn.Parameter(_parameter("bias", b, dtype or self.weights.dtype))
+        W, b = parameter_arrays("ToyModel({})", weights, bias)
+        chosen = _dtype_of(weights) if dtype is None else _known_dtype("ToyModel", dtype)
+        self.weights, self.bias = _parameter("weights", W, chosen), _parameter("bias", b, chosen)
         self._name = activation
         self.embed = Embed()
         self.hidden: nn.Module = nn.Identity()
@@ -177,7 +170,7 @@ class ToyModel(nn.Module):
 
         Raises:
             ValueError: `run` is no trajectory, has no such seed or step, holds different activations, or its
-                parameters are not finite there, as of a run that diverged.
+                parameters are not finite there, as of a run that diverged, or not in `dtype`.
 
         Example:
             >>> import tegum as tg, tegum.torch
@@ -190,6 +183,8 @@ class ToyModel(nn.Module):
         """
         if not hasattr(run, "variables"):
             raise ValueError(f"ToyModel.from_run(run={short(run)}): run must be a trajectory, an xarray.Dataset")
+        if dtype is not None:
+            _known_dtype("ToyModel.from_run", dtype)
         chosen = run
         if step is not None:
             chosen = _by_value(chosen, "step", step)
@@ -223,7 +218,12 @@ class ToyModel(nn.Module):
         Returns:
             The model, batched over `spec.seeds` (also if it is 1), in the training's precision.
 
+        Raises:
+            ValueError: it is no Spec.
+
         """
+        if not isinstance(spec, Spec):
+            raise ValueError(f"ToyModel.from_spec(spec={short(spec)}): spec must be a Spec")
         return cls(*starting_parameters([spec]), spec.activation)
 
     @property
@@ -247,39 +247,63 @@ class ToyModel(nn.Module):
             x̂, shape (..., batch, n), with the leading axes of the runs.
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: x is no dense tensor of real numbers, or has another shape.
 
         """
-        n, runs = self.weights.shape[-2], self.run_shape
-        if x.ndim < 2 or x.shape[-1] != n or (runs and tuple(x.shape[:-2]) not in ((), runs)):
-            own = f", or ({', '.join(map(str, runs))}, batch, {n})" if runs else ""
-            raise ValueError(f"ToyModel(x of shape {tuple(x.shape)}): x must have the shape (batch, {n}){own}")
+        self._check("ToyModel", x)
         h = self.hidden(self.embed(x.to(self.weights.dtype), self.weights))
         return self.activation(self.unembed(h, self.weights, self.bias))
 
     def loss(self, x: Tensor, importance: Any = 1.0) -> Tensor:
         """Compute the mean over the batch of Σ_j I_j (x_j − x̂_j)²: a sum over features, as everywhere in tegum.
 
+        It can be compiled as a whole, by `torch.compile(model.loss, fullgraph=True)`. Compiled code cannot look at
+        values: there, an importance that is negative or not finite makes the loss NaN.
+
         Args:
-            x: samples, as for the model itself.
+            x: samples, as for the model itself, at least one.
             importance: the weight I of each feature's squared error: one number, or shape (n,), such as
-                `features.importance`.
+                `features.importance`; an array, a tensor or a list.
 
         Returns:
             The loss of each run, of the shape of the runs. The sum over them trains every run by itself.
 
         Raises:
-            ValueError: x has another shape, or an importance is negative or not finite.
+            ValueError: x is none of these samples, or an importance is negative or not finite.
 
         """
-        weight = torch.as_tensor(importance, dtype=self.weights.dtype, device=self.weights.device)
-        n = self.weights.shape[-2]
-        if weight.shape not in ((), (n,)) or not bool(((weight >= 0) & (weight < np.inf)).all()):
-            raise ValueError(
-                f"ToyModel.loss(importance={short(importance)}): importance must be a finite number of at least 0, or "
-                f"{n} of them, one for each feature"
-            )
-        return (weight * (x.to(self.weights.dtype) - self(x)).square()).sum(-1).mean(-1)
+        self._check("ToyModel.loss", x)
+        if x.shape[-2] == 0:
+            raise ValueError(f"ToyModel.loss(x of shape {tuple(x.shape)}): x must have a batch of at least 1")
+        return (self._weight(importance) * (x.to(self.weights.dtype) - self(x)).square()).sum(-1).mean(-1)
+
+    def _check(self, call: str, x: Any) -> None:
+        """Refuse samples that are none."""
+        if not isinstance(x, Tensor):
+            raise ValueError(f"{call}(x={short(x)}): x must be a tensor; torch.as_tensor(x) makes one of an array")
+        if x.is_complex() or x.is_quantized or x.layout != torch.strided:
+            raise ValueError(f"{call}(x of {x.dtype}, {x.layout}): x must be a dense tensor of real numbers")
+        n, runs = self.weights.shape[-2], self.run_shape
+        if x.ndim < 2 or x.shape[-1] != n or (runs and tuple(x.shape[:-2]) not in ((), runs)):
+            own = f", or ({', '.join(map(str, runs))}, batch, {n})" if runs else ""
+            raise ValueError(f"{call}(x of shape {tuple(x.shape)}): x must have the shape (batch, {n}){own}")
+
+    def _weight(self, importance: Any) -> Tensor:
+        """Importances as a tensor, shape () or (n,)."""
+        n, parameters, given = self.weights.shape[-2], self.weights, importance
+        if compiling := torch.compiler.is_compiling():
+            weight = torch.as_tensor(given, dtype=parameters.dtype, device=parameters.device)
+            if weight.ndim == 0 or tuple(weight.shape) == (n,):
+                return torch.where((weight >= 0) & (weight < np.inf), weight, np.nan)
+        elif (weight := _real_tensor(given)) is not None and tuple(weight.shape) in ((), (n,)):
+            weight = weight.to(parameters)
+            if bool(((weight >= 0) & (weight < np.inf)).all()):
+                return weight
+        text = "…" if compiling else short(given.tolist() if hasattr(given, "tolist") else given)
+        raise ValueError(
+            f"ToyModel.loss(importance={text}): importance must be a finite number of at least 0, or {n} of them, one "
+            "for each feature"
+        )
 
     def extra_repr(self) -> str:
         """Sizes, for the representation of the module.
@@ -318,10 +342,87 @@ def parameters_of_one(model: ToyModel, call: str) -> tuple[Tensor, Tensor]:
     return W, b
 
 
-def _parameter(name: str, array: np.ndarray, dtype: torch.dtype | None) -> Tensor:
+def parameter_arrays(call: str, weights: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The weights and the bias of a model as arrays of real numbers, of shapes that fit together.
+
+    Args:
+        call: what errors begin with, as a template: `{}` stands for what is wrong.
+        weights: W, shape (..., n, m), an array of any library.
+        bias: b, shape (..., n); None is zero.
+
+    Returns:
+        W and b, of any dtype, and with any values.
+
+    Raises:
+        ValueError: they are no such arrays.
+
+    """
+    W = _real_array(call, "weights", weights, ("feature", "hidden"))
+    if W.ndim < 2 or 0 in W.shape:
+        rule = "weights must have the shape (..., feature, hidden)"
+        raise ValueError(f"{call.format(f'weights of shape {W.shape}')}: {rule}")
+    b = np.zeros(W.shape[:-1]) if bias is None else _real_array(call, "bias", bias, ("feature",))
+    if b.shape != W.shape[:-1]:
+        rule = f"bias must have the shape {W.shape[:-1]}, as weights has {W.shape}"
+        raise ValueError(f"{call.format(f'bias of shape {b.shape}')}: {rule}")
+    return W, b
+
+
+def _real_array(call: str, name: str, value: Any, dims: tuple[str, ...]) -> np.ndarray:
+    try:
+        array = numbers_of(value, dims)
+    except ValueError as error:
+        raise ValueError(f"{call.format(f'{name}={type(value).__name__}')}: {name} {error}") from None
+    if hasattr(array, "tocsr"):
+        raise ValueError(f"{call.format(f'{name}={type(value).__name__}')}: {name} must be dense; .to_dense() makes it")
     if array.dtype.kind not in "fiu":
-        raise ValueError(f"ToyModel({name} of {array.dtype}): {name} must hold real numbers")
-    return torch.from_numpy(np.array(array, order="C")).to(dtype)
+        given = f"{name} of {array.dtype}" if hasattr(value, "dtype") else f"{name}={short(value)}"
+        raise ValueError(f"{call.format(given)}: {name} must be an array of real numbers")
+    return array
+
+
+def _real_tensor(value: Any) -> Tensor | None:
+    """A tensor, or an array or list as one; None if it is none of real numbers."""
+    if isinstance(value, Tensor):
+        return None if value.is_complex() or value.is_quantized or value.layout != torch.strided else value
+    try:
+        array = numbers_of(value)
+    except ValueError:
+        return None
+    plain = isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
+    return torch.from_numpy(array.astype(np.float64)) if plain else None
+
+
+def _known_dtype(call: str, dtype: Any) -> torch.dtype:
+    if dtype not in _DTYPES.values():
+        known = ", ".join(f"torch.{name}" for name in _DTYPES)
+        raise ValueError(f"{call}(dtype={short(dtype)}): dtype must be one that can be trained in: {known}")
+    return dtype
+
+
+def _dtype_of(weights: Any) -> torch.dtype:
+    """The dtype in which weights are given, or PyTorch's default where that is none of floating-point numbers."""
+    given = getattr(weights, "dtype", None)
+    name = getattr(given, "name", str(given).removeprefix("torch."))
+    if name in _DTYPES:
+        return _DTYPES[name]
+    if name.startswith(("float8", "float6", "float4")):
+        rule = "a dtype must be given, as PyTorch does not compute in this one: dtype=torch.float32"
+        raise ValueError(f"ToyModel(weights of {given}): {rule}")
+    # NumPy's extended precision, which PyTorch does not have.
+    return torch.float64 if name.startswith(("float", "longdouble")) else torch.get_default_dtype()
+
+
+def _parameter(name: str, array: np.ndarray, dtype: torch.dtype) -> nn.Parameter:
+    wide = array.astype(np.float64)
+    if not np.isfinite(wide).all():
+        place = tuple(map(int, np.argwhere(~np.isfinite(wide))[0]))
+        raise ValueError(f"ToyModel({name} with {wide[place]} at {list(place)}): {name} must be finite")
+    tensor = torch.from_numpy(wide).to(dtype)
+    if not bool(tensor.isfinite().all()):
+        rule = f"{name} must fit into the dtype, which holds numbers up to {torch.finfo(dtype).max:g}"
+        raise ValueError(f"ToyModel({name} up to {np.abs(wide).max():g}, dtype={dtype}): {rule}")
+    return nn.Parameter(tensor)
 
 
 def _by_value(run: xr.Dataset, dim: str, value: Any) -> xr.Dataset:
@@ -330,8 +431,11 @@ def _by_value(run: xr.Dataset, dim: str, value: Any) -> xr.Dataset:
         held = f"is that of {dim} {run[dim].item()}" if dim in run.coords and run[dim].ndim == 0 else f"has no {dim}"
         raise ValueError(f"ToyModel.from_run({dim}={short(value)}): the run {held}; leave {dim} out")
     there = run[dim].values
-    wanted = np.asarray(value)
-    if wanted.ndim > 1 or wanted.dtype.kind not in "iu" or not np.isin(wanted, there).all():
+    try:
+        wanted = np.asarray(value)
+    except Exception:  # ragged lists, and whatever else makes no array
+        wanted = np.zeros(0)
+    if not wanted.size or wanted.ndim > 1 or wanted.dtype.kind not in "iu" or not np.isin(wanted, there).all():
         known = ", ".join(map(str, there[:3])) + (f", … {there[-1]}" if len(there) > 3 else "")
         raise ValueError(f"ToyModel.from_run({dim}={short(value)}): the run has the {dim}s {known}")
-    return run.sel({dim: value if wanted.ndim == 0 else list(wanted)})
+    return run.sel({dim: wanted.tolist()})

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tegum.core.arguments import is_integer
+from tegum.core.arguments import is_integer, is_number
 from tegum.core.description import short
 from tegum.core.loss.empirical import empirical_loss
 from tegum.core.loss.population import population_loss
 from tegum.data.schema import trajectory
-from tegum.torch.model import ToyModel
+from tegum.torch.model import ToyModel, parameter_arrays
 from tegum.training.dataset import provenance, version_of
+from tegum.training.spec.spec import Spec
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from tegum.training.spec.spec import Spec
 
 
 def to_run(
@@ -28,8 +27,10 @@ def to_run(
     """Arrange models that PyTorch trained as a trajectory, as `tg.train` returns it.
 
     Everything that reads trajectories then works on them: measures of geometry and dynamics, the exact loss, critical
-    points, plots, `tg.save`. The Spec says which features, activation and training it was; tegum compares the sizes
-    and the activation, but cannot know whether the training was the one described. The attribute `engine` is "torch".
+    points, plots, `tg.save`. The Spec says which features, activation and training it was; tegum compares the sizes,
+    and the activation where a state is a `ToyModel`. A `state_dict()` does not tell its activation, so that one of a
+    linear model passes for the ReLU of a Spec; nor does anything tell whether the training was the one described. The
+    attribute `engine` is "torch".
 
     Args:
         models: a model, or several states of one by their step, each a `ToyModel` or its `state_dict()` (copied, as
@@ -44,7 +45,8 @@ def to_run(
         States that are not finite, and those after them, are NaN, and the result of their run is "diverged".
 
     Raises:
-        ValueError: sizes, activation or steps do not fit to the Spec, or a state is incomplete.
+        ValueError: sizes, activation or steps do not fit the Spec, a state is incomplete, or an argument is of another
+            kind.
 
     Example:
         A perfect embedding of two features in two dimensions; each has a dimension to itself.
@@ -56,9 +58,11 @@ def to_run(
         ([[[1.0, 1.0]]], [[0.0]])
 
     """
-    states = {spec.training.steps: models} if isinstance(models, ToyModel) else dict(models)
-    if not states or not all(is_integer(step) and step >= 0 for step in states):
-        raise ValueError(f"to_run(models with the steps {short(list(states))}): steps must be ints of at least 0")
+    if not isinstance(spec, Spec):
+        raise ValueError(f"to_run(spec={short(spec)}): spec must be the Spec of what was trained")
+    if wall_time_s is not None and not (is_number(wall_time_s) and 0 <= wall_time_s < np.inf):
+        raise ValueError(f"to_run(wall_time_s={short(wall_time_s)}): wall_time_s must be a number of seconds, or None")
+    states = _by_step(models, spec)
     steps = np.array(sorted(states))
     arrays = [_parameters(states[step], spec, f"step {step}") for step in steps.tolist()]
     weights, bias = (np.stack(each, axis=1) for each in zip(*arrays, strict=True))
@@ -68,6 +72,7 @@ def to_run(
     diverged_at = np.where(lost.any(1), steps[lost.argmax(1)], -1)
     features, runs, times = spec.features, len(weights), spec.training.time(steps)
     attrs = provenance([spec], "torch", torch.get_num_threads(), 0.0)
+    seconds = None if wall_time_s is None else float(wall_time_s)
     return trajectory(
         weights=weights,
         bias=bias,
@@ -82,8 +87,21 @@ def to_run(
         kind=features.kind_of_feature,
         density=features.density,
         importance=features.importance,
-        attrs=attrs | {"wall_time_s": wall_time_s, "versions": attrs["versions"] | {"torch": version_of("torch")}},
+        attrs=attrs | {"wall_time_s": seconds, "versions": attrs["versions"] | {"torch": version_of("torch")}},
     )
+
+
+def _by_step(models: Any, spec: Spec) -> dict[int, Any]:
+    """Each state by its step, of which those of the training are possible."""
+    last = spec.training.steps
+    if isinstance(models, ToyModel):
+        return {last: models}
+    if not isinstance(models, Mapping):
+        raise ValueError(f"to_run(models={short(models)}): models must be a ToyModel, or states by their step")
+    if not models or not all(is_integer(step) and 0 <= step <= last for step in models):
+        rule = f"steps must be ints from 0 to {last}, the last one of the Spec"
+        raise ValueError(f"to_run(models with the steps {short(list(models))}): {rule}")
+    return {int(step): state for step, state in models.items()}
 
 
 def _parameters(state: ToyModel | Mapping[str, Any], spec: Spec, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -96,13 +114,13 @@ def _parameters(state: ToyModel | Mapping[str, Any], spec: Spec, where: str) -> 
     if not isinstance(state, Mapping) or {"weights", "bias"} - state.keys():
         held = sorted(state) if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(f"to_run({where}: {short(held)}): a state must be a ToyModel, or have its weights and bias")
-    model = ToyModel(state["weights"], state["bias"])
+    W, b = parameter_arrays(f"to_run({where}: {{}})", state["weights"], state["bias"])
     shapes = [(spec.seeds, spec.features.n, spec.hidden)] + [(spec.features.n, spec.hidden)] * (spec.seeds == 1)
-    if tuple(model.weights.shape) not in shapes:
+    if W.shape not in shapes:
         rule = f"the Spec has {' or '.join(map(str, shapes))}, for its seeds, features and hidden dimensions"
-        raise ValueError(f"to_run({where}: weights of shape {tuple(model.weights.shape)}): {rule}")
-    dtype = torch.float64 if model.weights.dtype == torch.float64 else torch.float32
-    W, b = (each.detach().to(dtype).numpy() for each in (model.weights, model.bias))
+        raise ValueError(f"to_run({where}: weights of shape {W.shape}): {rule}")
+    dtype = np.float32 if all(each.dtype.kind == "f" and each.dtype.itemsize <= 4 for each in (W, b)) else np.float64
+    W, b = W.astype(dtype), b.astype(dtype)
     return W.reshape(spec.seeds, *W.shape[-2:]), b.reshape(spec.seeds, -1)
 
 
