@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tegum.core.description import broken
 from tegum.core.features.magnitudes import Magnitude
-from tegum.core.features.sets import GatedSet, PerFeature, Size, one_gate
+from tegum.core.features.sets import GatedSet, PerFeature, Size, one_gate, placed
 from tegum.core.features.tables import MixtureTable
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class ActivitySet(GatedSet):
 
 def with_magnitudes(law: Magnitude, active: Any, uniforms: Uniforms) -> Any:
     """Samples in which these features are active: magnitudes of a law, and 0 elsewhere."""
-    u = uniforms(active.shape)
-    return u.__array_namespace__().where(active, law.drawn(u), 0)
+    return placed(law, active, uniforms(active.shape))
 
 
 class _Shape:
@@ -202,25 +201,30 @@ class ExactlyK(ActivitySet, kind="exactly-k"):
 
     def _activity(self, uniforms: Uniforms, batch: int) -> Any:
         # One feature after the other: of those that are left, so many are still to be active. Sorting takes far longer.
-        u = uniforms((batch, self.size))
-        left = np.arange(self.size, 0, -1)
+        u, opened = uniforms((batch, self.size)), uniforms((batch, 1)) < self._gate
+        left = np.arange(self.size, 0, -1, dtype=u.dtype)
+        if isinstance(u, np.ndarray):
+            return _of_those_left(u, left, self.k, opened[:, 0])
+        import jax.numpy as jnp
+        from jax.lax import scan
 
         def step(wanted: Any, feature: tuple[Any, Any]) -> tuple[Any, Any]:
             number, others = feature
             active = number * others < wanted
             return wanted - active, active
 
-        if isinstance(u, np.ndarray):
-            chosen, wanted = np.empty(u.shape, dtype=bool), np.full(batch, self.k)
-            for i in range(self.size):
-                wanted, chosen[:, i] = step(wanted, (u[:, i], left[i]))
-        else:
-            import jax.numpy as jnp
-            from jax.lax import scan
+        wanted = jnp.full(batch, self.k, dtype=np.int32)
+        return scan(step, wanted, (u.T, jnp.asarray(left)))[1].T & opened
 
-            wanted = jnp.full(batch, self.k, dtype=np.int32)
-            chosen = scan(step, wanted, (u.T, jnp.asarray(left, dtype=u.dtype)))[1].T
-        return chosen & (uniforms((batch, 1)) < self._gate)
+
+def _of_those_left(u: np.ndarray, left: np.ndarray, k: int, opened: np.ndarray) -> np.ndarray:
+    """Which features are active, (batch, size), in NumPy: a feature at a time for all samples."""
+    number = np.multiply(u.T, left[:, None], order="C")
+    chosen, wanted = np.empty(number.shape, dtype=bool), np.full(len(u), k, dtype=u.dtype)
+    for each, active in zip(number, chosen, strict=True):
+        np.less(each, wanted, out=active)
+        wanted -= active
+    return (chosen & opened).T
 
 
 def check_table(given: ActivitySet) -> None:

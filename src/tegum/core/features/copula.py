@@ -32,6 +32,9 @@ _EIGENVALUE_ROUNDING = 1e-14
 _LEAST_UNIFORM = 2.0**-33
 """Stands for a uniform of 0; below it there is nothing but 0 among those of 32 bits."""
 
+_MULTIPLIED_AT_ONCE = 2**13
+"""About how many variables are computed at once with NumPy."""
+
 _LEAST_SPREAD = 1e-30
 """Stands for a spread of zero, by which one could not divide."""
 
@@ -263,8 +266,29 @@ def _below(variables: tuple[Any, ...], uniforms: Uniforms, batch: int) -> Any:
         from scipy.special import ndtr, ndtri
     else:
         from jax.scipy.special import ndtr, ndtri
-    thresholds, factors, spread = (xp.asarray(each, dtype=u.dtype) for each in variables)
+    arrays = _Variables(*(xp.asarray(each, dtype=u.dtype) for each in variables))
     # Not 0, whose normal variable would be infinite.
-    y = ndtri(xp.maximum(uniforms((batch, factors.shape[1])), _LEAST_UNIFORM))
+    y = ndtri(xp.maximum(uniforms((batch, arrays.factors.shape[1])), _LEAST_UNIFORM))
     # Given the factors, features are active independently of one another.
-    return u < ndtr((thresholds - y @ factors.T) / spread)
+    if isinstance(u, np.ndarray):
+        return gaussian.below_probability(u, _rests(arrays, y))
+    return u < ndtr((arrays.thresholds - y @ arrays.factors.T) / arrays.spread)
+
+
+def _rests(variables: _Variables, y: np.ndarray) -> np.ndarray:
+    """What lies below its threshold where z does, given the factors: ε < (threshold − F y) / σ, (batch, size)."""
+    thresholds, factors, spread = variables
+    if factors.shape[1] > 1:
+        return (thresholds - _in_pieces(y, factors)) / spread
+    # A feature at a time, as NumPy is slow at rows of few numbers.
+    each = zip(thresholds, factors[:, 0], spread, strict=True)
+    return np.stack([(threshold - factor * y[:, 0]) / rest for threshold, factor, rest in each], axis=1)
+
+
+def _in_pieces(y: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """The products y Fᵀ, a few rows at a time.
+
+    A library of linear algebra would start threads for many rows, and rounds differently by their number.
+    """
+    rows = max(_MULTIPLIED_AT_ONCE // len(factors), 1)
+    return np.concatenate([y[start : start + rows] @ factors.T for start in range(0, len(y), rows)])

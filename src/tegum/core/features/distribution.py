@@ -358,7 +358,7 @@ def _sets(item: Any, most: int) -> list[FeatureSet]:
     return [of_kind(FeatureSet.kinds, values)] * copies
 
 
-_DRAWN_AT_ONCE = 2**13
+_DRAWN_AT_ONCE = 2**15
 """About how many values are drawn at once with NumPy. More would leave the processor's cache, and take memory from the
 system and give it back in every call, which costs more than drawing them; and a call cannot be interrupted."""
 
@@ -417,8 +417,10 @@ def _draw_side_by_side(
         drawn[:, start:end].reshape(count * batch, *shape)
         for shape, (start, end) in zip(shapes, itertools.pairwise(ends), strict=True)
     ]
-    samples = each.draw(_one_by_one(numbers), count * batch)
-    x.reshape(batch, count, each.features)[:] = samples.reshape(count, batch, each.features).swapaxes(0, 1)
+    samples = np.ascontiguousarray(each.draw(_one_by_one(numbers), count * batch), x.dtype)
+    # A set's values in one piece: NumPy copies short rows number by number.
+    row = np.dtype((np.void, each.features * x.itemsize))
+    x.view(row)[:] = samples.view(row).reshape(count, batch).T
 
 
 def _one_by_one(numbers: Sequence[Any]) -> Uniforms:

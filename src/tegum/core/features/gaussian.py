@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 QUADRATURE_ERROR = 1e-12
 """The most that a characteristic function of `Lattice` may differ from the exact one, by a bound."""
@@ -20,6 +21,10 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 
 _SHIFTS = np.geomspace(0.02, 5, 16)
 """How far integrands are continued into the complex plane, where their growth bounds the error of the quadrature."""
+
+
+_CELLS, _REACH = 16, 9
+"""Cells for each standard deviation in a table of Φ, and how far it reaches: Φ(9) is 1 in double precision."""
 
 
 class Lattice(NamedTuple):
@@ -80,6 +85,36 @@ def _by_owen(h: np.ndarray, k: np.ndarray, r: np.ndarray) -> np.ndarray:
     root = np.sqrt((1 - r) * (1 + r))
     parts = owens_t(h, (k - r * h) / (h * root)) + owens_t(k, (h - r * k) / (k * root))
     return (ndtr(h) + ndtr(k)) / 2 - parts - np.where(h * k < 0, 0.5, 0.0)
+
+
+def below_probability(u: Float[np.ndarray, "*shape"], x: Float[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
+    """Whether numbers u lie below Φ(x): u < ndtr(x), which is computed only where a table does not exclude it.
+
+    Args:
+        u: numbers in [0, 1).
+        x: values of normal variables; infinities are allowed.
+
+    Returns:
+        Booleans.
+
+    """
+    from scipy.special import ndtr
+
+    cell = x * _CELLS
+    cell += _CELLS * _REACH
+    np.clip(cell, 0, 2 * _CELLS * _REACH - 1, out=cell)
+    undecided = np.flatnonzero(u < np.take(_cell_bounds(), cell.astype(np.intp)))
+    below = np.zeros(u.shape, bool)
+    np.put(below, undecided, np.take(u, undecided) < ndtr(np.take(x, undecided)))
+    return below
+
+
+@functools.cache
+def _cell_bounds() -> Float[np.ndarray, " cell"]:
+    """For each cell of the table a number above Φ in it, however values at its ends were rounded."""
+    from scipy.special import ndtr
+
+    return ndtr(np.arange(1, 2 * _CELLS * _REACH + 1) / _CELLS - _REACH) * (1 + 1e-9)
 
 
 def conditional(

@@ -396,13 +396,53 @@ class GatedSet(FeatureSet):
         weights, gates = self.mixture
         u = uniforms((batch, self.features))
         xp = u.__array_namespace__()
-        if len(weights) == 1:
-            q = xp.asarray(gates, dtype=u.dtype)
-        else:
+        gates = xp.asarray(gates, dtype=u.dtype)
+        if len(weights) > 1:
             upper = xp.asarray(np.cumsum(weights)[:-1], dtype=u.dtype)
-            component = (uniforms((batch, 1)) >= upper).sum(-1)
-            q = xp.take(xp.asarray(gates, dtype=u.dtype), component, axis=0)
-        return xp.where(u < q, self.magnitude.drawn(u / xp.where(q > 0, q, 1)), 0)
+            v = uniforms((batch, 1))
+            component = _number_reached(v[:, 0], upper) if isinstance(v, np.ndarray) else (v >= upper).sum(-1)
+            gates = xp.take(gates, component, axis=0)
+        return placed(self.magnitude, u < gates, u, gates)
+
+
+_FEW = 8
+"""At most so many bounds are compared with one by one; a search costs more."""
+
+
+def _number_reached(v: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """How many of these rising bounds each number has reached; NumPy is slow at sums over a short last axis."""
+    if len(upper) > _FEW:
+        return np.searchsorted(upper, v, side="right")
+    reached = np.zeros(v.shape, np.intp)
+    for each in upper:
+        reached += v >= each
+    return reached
+
+
+def placed(law: Magnitude, active: Any, u: Any, gates: Any = None) -> Any:
+    """Samples in which these features are active: magnitudes of a law, and 0 elsewhere.
+
+    Args:
+        law: the law.
+        active: which features are active, booleans (batch, size).
+        u: uniforms on [0, 1), (batch, size), where `gates` is None, and else uniforms below the gates where active.
+        gates: the gate of each feature, (batch, size), or (1, size) for all samples.
+
+    Returns:
+        Samples, shape (batch, size).
+
+    """
+    if not isinstance(u, np.ndarray):
+        xp = u.__array_namespace__()
+        return xp.where(active, law.drawn(u if gates is None else u / xp.where(gates > 0, gates, 1)), 0)
+    # Only where features are active, and most are not.
+    there = np.flatnonzero(active)
+    chosen = np.take(u, there)
+    if gates is not None:
+        chosen /= np.take(gates, there % gates.size if len(gates) == 1 else there)
+    x = np.zeros(u.shape, u.dtype)
+    np.put(x, there, law.drawn(chosen))
+    return x
 
 
 def mixture_of(given: FeatureSet) -> MixtureTable | None:
