@@ -268,7 +268,7 @@ def _below(variables: tuple[Any, ...], uniforms: Uniforms, batch: int) -> Any:
         from jax.scipy.special import ndtr, ndtri
     arrays = _Variables(*(xp.asarray(each, dtype=u.dtype) for each in variables))
     # Not 0, whose normal variable would be infinite.
-    y = ndtri(xp.maximum(uniforms((batch, arrays.factors.shape[1])), _LEAST_UNIFORM))
+    y: Any = ndtri(xp.maximum(uniforms((batch, arrays.factors.shape[1])), _LEAST_UNIFORM))
     # Given the factors, features are active independently of one another.
     if isinstance(u, np.ndarray):
         return gaussian.below_probability(u, _rests(arrays, y))

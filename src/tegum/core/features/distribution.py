@@ -359,9 +359,9 @@ def _sets(item: Any, most: int) -> list[FeatureSet]:
 
 
 _DRAWN_AT_ONCE = 2**15
-"""About how many values are drawn at once with NumPy. With fewer, its calls cost as much as the numbers; more would leave
-the processor's cache, and take memory from the system and give it back in every call, which costs more than drawing
-them; and a call cannot be interrupted."""
+"""About how many values are drawn at once with NumPy. With fewer, its calls cost as much as the numbers. More would
+leave the processor's cache, and take memory from the system and give it back in every call, which costs more than
+drawing them; and a call cannot be interrupted."""
 
 
 def _draw_into(x: np.ndarray, each: FeatureSet, count: int, generator: np.random.Generator) -> None:
