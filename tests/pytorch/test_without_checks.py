@@ -70,6 +70,10 @@ for call, sentence in [
         raise AssertionError(sentence)
 assert Samples(features, 4, seed=np.arange(2)).seed == Samples(features, 4, seed=range(2)).seed == [0, 1]
 
+rows = [torch.nn.Parameter(row) for row in torch.eye(3)]
+for measure in (tg.dimensionality, tg.interference, lambda W: tg.population_loss(W, torch.zeros(3), features)):
+    np.testing.assert_array_equal(measure(rows), measure(np.eye(3, dtype=np.float32)))
+
 W, b = (np.random.default_rng(0).normal(size=shape) for shape in ((4, 3, 2), (4, 3)))
 model, x, importance = ToyModel(W, b), features.sample(0, 50), np.array([1.0, 0.5, 0.0])
 for backend, given in (("eager", importance.tolist()), ("eager", 1.0), ("aot_eager", torch.from_numpy(importance))):

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tegum.core.inputs.arrays import numbers_of
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -95,7 +97,7 @@ def _is_array(value: Any) -> bool:
         # JAX has dtypes that NumPy does not know.
         return getattr(value.dtype, "kind", "f") in "fiuVb"
     try:
-        return is_number(value) or np.asarray(value).dtype.kind in "fiub"
+        return is_number(value) or numbers_of(value).dtype.kind in "fiub"
     except (ValueError, TypeError):  # rows of different lengths, or nothing that makes an array
         return False
 

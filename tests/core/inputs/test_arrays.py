@@ -199,7 +199,10 @@ def test_pytorch_itself():
     for form in ("to_sparse", "to_sparse_csr", "to_sparse_csc"):
         assert tg.Empirical(getattr(torch.tensor(rows), form)()).digest == digest
     assert tg.Empirical(torch.tensor(rows).to_sparse_bsr((1, 2))).digest == digest
-    assert_array_equal(numbers_of([torch.nn.Parameter(row) for row in tensor]), W)
+    rows = [torch.nn.Parameter(row) for row in tensor]
+    assert_array_equal(numbers_of(rows), W)
+    assert_array_equal(tg.Start(rows).arrays()[0], W)
+    assert_array_equal(tg.analyse(rows, neighbours=False).norm, tg.analyse(W, neighbours=False).norm)
     assert_array_equal(numbers_of(tensor[:1].expand(3, 2)), W[[0, 0, 0]])
     for bad in (torch.empty(3, 2, device="meta"), tensor + 1j):
         with pytest.raises(ValueError, match=r"^analyse\(weights"):
