@@ -107,8 +107,8 @@ class Samples(_Numbered):
     start + r + R, …, again shared by its workers, so that in a step all of them together see the batches that a single
     process sees one after another in R steps.
 
-    A batch of 1,024 samples of 32 features takes 0.3 to 0.8 ms on one core, by the kind of set, and up to 1.4 ms for a
-    copula with as many factors as features, so that workers are rarely needed.
+    A batch of 1,024 samples of 32 features takes 0.3 to 0.8 ms on one core, by the kind of set, and of copulas up to
+    1.4 ms, so that workers are rarely needed.
 
     Args:
         features: the feature distribution, or a list of sets.
