@@ -151,6 +151,10 @@ def test_hidden_activations_of_a_run_belong_to_its_samples():
             assert_array_equal(x, FEATURES.sample([1, k], 50).astype(np.float32))
             assert_allclose(h, x.numpy() @ own, rtol=1e-5, atol=1e-6)
             assert torch.equal(h, hidden.number(k))
+    # A sparse autoencoder's parameters are float32, whatever the toy model's are.
+    double = run.assign(weights=run.weights.astype(np.float64), bias=run.bias.astype(np.float64))
+    assert Hidden(double, batch=50).number(0).dtype == torch.float64
+    assert torch.equal(Hidden(double, batch=50, dtype=torch.float32).number(0), Hidden(run, batch=50).number(0))
     # Parameters are copied: training goes on without changing what is yielded.
     model = ToyModel.from_run(run)
     hidden = Hidden(model, batch=50, features=FEATURES)
@@ -185,7 +189,15 @@ def test_hidden_activations_of_a_run_belong_to_its_samples():
         (lambda: Hidden(ToyModel([[1.0]]), 0, features=[TINY]), "Hidden(batch=0): batch must be an int of at least 1"),
         (
             lambda: Hidden(HALF, 4, features=[tg.Independent(2, 0.1)]),
-            "hidden activations may go up to 80000, which its t",
+            "Hidden(source of torch.float16): dtype must hold hidden activations, which may go up to 80000",
+        ),
+        (
+            lambda: Hidden(ToyModel([[1e5]]), 4, features=[tg.Independent(1, 0.1)], dtype=torch.float16),
+            "Hidden(dtype=torch.float16): dtype must hold",
+        ),
+        (
+            lambda: Hidden(ToyModel([[1.0]]), 4, features=[tg.Independent(1, 0.1)], dtype=torch.int32),
+            "Hidden(dtype=torch.int32): dtype must be one of floating-point numbers",
         ),
         (lambda: Samples(FEATURES, 4, dtype=torch.int64), "Samples(dtype=torch.int64): dtype must be one of floating"),
         (lambda: Samples([], 4), "must hold at least one feature set"),

@@ -145,8 +145,7 @@ class Samples(_Numbered):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise ValueError(f"Samples(dtype={short(dtype)}): dtype must be one of floating-point numbers")
+        _check_dtype("Samples", dtype)
         super().__init__(features, batch, seed, start, batches, rank, world_size)
         self.dtype = dtype
         for each in self.features.sets:
@@ -174,12 +173,13 @@ class Hidden(_Numbered):
         features: the feature distribution, or a list of sets; only with a trajectory it may be left out.
         start: as for `Samples`.
         batches: as for `Samples`.
+        dtype: the dtype of activations; None is that of the source, float64 after exact training or a flow.
         rank: as for `Samples`.
         world_size: as for `Samples`.
 
     Raises:
-        ValueError: an argument breaks its rule, the features are not as many as those of the model, or the model's
-            dtype cannot hold hidden activations as large as there may be.
+        ValueError: an argument breaks its rule, the features are not as many as those of the model, or the dtype
+            cannot hold hidden activations as large as there may be.
 
     Example:
         An antipodal pair in one dimension: where the first feature is active h is positive, and elsewhere it is not.
@@ -201,6 +201,7 @@ class Hidden(_Numbered):
         features: FeatureDistribution | Sequence[FeatureSet] | None = None,
         start: int = 0,
         batches: int | None = None,
+        dtype: torch.dtype | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -214,7 +215,9 @@ class Hidden(_Numbered):
             model = ToyModel.from_run(source)
             features = features_of(source) if features is None else features
         super().__init__(features, batch, seed, start, batches, rank, world_size)
-        W = model.weights.detach().clone()
+        if dtype is not None:
+            _check_dtype("Hidden", dtype)
+        W = model.weights.detach().to(dtype, copy=True)
         n = self.features.n
         if n != W.shape[-2]:
             raise ValueError(f"Hidden(features with n = {n}): there must be {W.shape[-2]} features, as the model has")
@@ -223,12 +226,17 @@ class Hidden(_Numbered):
         largest = np.concatenate([np.full(each.features, _largest(each)) for each in self.features.sets])
         reached = float((torch.from_numpy(largest) @ W.to("cpu", torch.float64).abs()).max())
         if reached > torch.finfo(W.dtype).max:
-            rule = f"hidden activations may go up to {reached:g}, which its {W.dtype} must hold; model.float() makes it"
-            raise ValueError(f"Hidden(source of {W.dtype}): {rule} float32")
+            rule = f"dtype must hold hidden activations, which may go up to {reached:g}, as torch.float32 does"
+            raise ValueError(f"Hidden({'source of ' if dtype is None else 'dtype='}{W.dtype}): {rule}")
         self._weights = W
 
     def _numbered(self, k: int) -> Tensor:
         return self.samples.number(k).to(self._weights.device) @ self._weights
+
+
+def _check_dtype(call: str, dtype: Any) -> None:
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"{call}(dtype={short(dtype)}): dtype must be one of floating-point numbers")
 
 
 def _distribution(call: str, features: Any) -> FeatureDistribution:
