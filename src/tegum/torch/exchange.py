@@ -36,7 +36,9 @@ def parameters_of_one(model: ToyModel, call: str, *activations: str) -> tuple[Te
         raise ValueError(f"{call}: {rule}; ToyModel.from_run(run, seed=0) takes one")
     if activations and model.activation_name not in activations:
         known = " or ".join(map(repr, activations))
-        raise ValueError(f"{call}: the activation must be {known}, as the format has no other: {model.activation_name!r}")
+        raise ValueError(
+            f"{call}: the activation must be {known}, as the format has no other: {model.activation_name!r}"
+        )
     W, b = (each.detach().to(torch.float32, copy=True) for each in (model.weights, model.bias))
     for name, values in (("weights", W), ("bias", b)):
         if not bool(values.isfinite().all()):

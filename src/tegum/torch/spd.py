@@ -249,7 +249,7 @@ def _plain_yaml(text: bytes, call: str) -> Any:
             return found
 
     try:
-        return yaml.load(text, Plain)  # noqa: S506 (it is a SafeLoader)
+        return yaml.load(text, Plain)
     except _NotPlainError as error:
         raise ValueError(f"{call}: {CONFIG} {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError):  # ValueError: of a date that there is not
