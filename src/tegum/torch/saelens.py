@@ -315,7 +315,8 @@ def _exclusive_children(each: Hierarchy) -> dict[int, list[int]]:
     """The children of each parent whose children exclude one another."""
     excludes = np.broadcast_to(each.exclusive, each.features)
     found = {
-        parent: [child for child, its in enumerate(each.parents) if its == parent] for parent in excludes.nonzero()[0]
+        parent: [child for child, its in enumerate(each.parents) if its == parent]
+        for parent in np.flatnonzero(excludes).tolist()
     }
     return {parent: children for parent, children in found.items() if len(children) > 1}
 
@@ -367,16 +368,15 @@ def _roots(sets: Sequence[FeatureSet]) -> synthetic.Hierarchy | None:
     roots, first = [], 0
     for each in sets:
         if isinstance(each, Hierarchy):
-            excludes = _exclusive_children(each)
-            nodes = [
-                synthetic.HierarchyNode(first + number, mutually_exclusive_children=number in excludes)
-                for number in range(each.features)
-            ]
+            nodes = [synthetic.HierarchyNode(first + number) for number in range(each.features)]
             for node, parent in zip(nodes, each.parents, strict=True):
                 if parent < 0:
                     roots.append(node)
                 else:
                     nodes[parent].children = [*nodes[parent].children, node]
+            # Only now, as SAELens lets no node without children say so.
+            for parent in _exclusive_children(each):
+                nodes[parent].mutually_exclusive_children = True
         first += each.features
     return synthetic.Hierarchy(roots, synthetic.hierarchy_modifier(roots)) if roots else None
 
