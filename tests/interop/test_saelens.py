@@ -87,8 +87,9 @@ OURS = {
                                             magnitude=tg.HalfNormalMagnitude(2.0))],
     "exclusive": [tg.Hierarchy([-1, 0, 0, 0, 1, 1], [0.8, 0.5, 0.3, 0.2, 0.6, 0.1], exclusive=True,
                                magnitude=tg.ConstantMagnitude(1.5))],
-    "exclusive, half-normal": [tg.Hierarchy([-1, 0, 0, 0, -1, 4], [0.4, 0.3, 0.2, 0.1, 0.5, 0.25], magnitude=tg.HalfNormalMagnitude(),
-                                            exclusive=[True, False, False, False, True, False])],
+    "exclusive, half-normal": [tg.Hierarchy([-1, 0, 0, 0, -1, 4], [0.4, 0.3, 0.2, 0.1, 0.5, 0.25],
+                                            exclusive=[True, False, False, False, True, False],
+                                            magnitude=tg.HalfNormalMagnitude())],
 }  # fmt: skip
 
 
@@ -341,7 +342,8 @@ def test_synthetic_models_that_contradict_themselves_are_refused_in_a_sentence(c
             "must be None or different features, from 0 to 5, not 1 twice",
         ),
         (
-            '{"roots": [{"children": [{"feature_index": 1}, {"feature_index": 2}], "mutually_exclusive_children": true}]}',
+            '{"roots": [{"children": [{"feature_index": 1}, {"feature_index": 2}], '
+            '"mutually_exclusive_children": true}]}',
             "children that exclude one another must be features, and so must their parent",
         ),
         ('{"roots": 3}', "must be the folder of a synthetic model of SAELens"),
@@ -371,16 +373,16 @@ def test_wrong_arguments_get_a_sentence():
     assert ran.stderr == ""
     assert ran.stdout.splitlines() == [
         "feature_dictionary(source=None): source must be a Dataset or a ToyModel",
-        "feature_dictionary(model): weights and biases must be finite in float32, and weights[1] is not; the run may have "
-        "diverged",
+        "feature_dictionary(model): weights and biases must be finite in float32, and weights[1] is not; the run "
+        "may have diverged",
         "FeatureActivations(None): source must be a FeatureDistribution, a list of sets, or a trajectory",
         "FeatureActivations(seed=None): seed must be an int of at least 0, or a list of them",
         "FeatureActivations.sample(batch_size=None): batch_size must be an int of at least 1",
         "from_synthetic_model(source=None): source must be a SyntheticModel or a string or a path",
         "to_synthetic_model(model=None): model must be a ToyModel",
         "to_synthetic_model(features=None): features must be a FeatureDistribution or a list of FeatureSets",
-        "to_synthetic_model(model): weights and biases must be finite in float32, and weights[1] is not; the run may have "
-        "diverged",
+        "to_synthetic_model(model): weights and biases must be finite in float32, and weights[1] is not; the run "
+        "may have diverged",
     ]
 
 
