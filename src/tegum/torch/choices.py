@@ -10,7 +10,18 @@ _MOST_STEPS, _STEP_TOLERANCE = 60, 1e-12
 
 
 def chosen(p: Float[np.ndarray, " child"]) -> Float[np.ndarray, " child"]:
-    """The probability that each fires and is chosen among those that fire: p_i ∫ Π_{j≠i} (1 − p_j t) dt over [0, 1]."""
+    """The probability that each fires and is chosen among those that fire: p_i ∫ Π_{j≠i} (1 − p_j t) dt over [0, 1].
+
+    Give each a uniform time in [0, 1], and choose the first of those that fire: child i is chosen at its time t if none
+    of the others has fired before t.
+
+    Args:
+        p: the probability that each fires, independent of the others.
+
+    Returns:
+        The probability that each is chosen; with none chosen in the rest of the samples.
+
+    """
     # Exact for polynomials of this degree.
     nodes, weights = np.polynomial.legendre.leggauss(len(p) // 2 + 1)
     missing = 1 - np.outer((nodes + 1) / 2, p)
@@ -19,7 +30,15 @@ def chosen(p: Float[np.ndarray, " child"]) -> Float[np.ndarray, " child"]:
 
 
 def before_choice(wanted: Float[np.ndarray, " child"]) -> Float[np.ndarray, " child"]:
-    """The probabilities of which `chosen` makes these, by Newton's method, within (0, 1]."""
+    """The probabilities of which `chosen` makes these, by Newton's method, within (0, 1].
+
+    Args:
+        wanted: the probability that each is chosen, which sum to at most 1.
+
+    Returns:
+        The probability that each fires; `chosen` of it says how near it has come.
+
+    """
     nodes, weights = np.polynomial.legendre.leggauss(len(wanted) // 2 + 1)
     t, found = (nodes + 1) / 2, wanted
     for _ in range(_MOST_STEPS):

@@ -439,17 +439,27 @@ def _copula(generator: Any, law: Magnitude, call: str) -> Copula:
     return Copula(density, factors=factors, magnitude=law)
 
 
+def _check_nodes(roots: Sequence[synthetic.HierarchyNode], n: int, call: str) -> None:
+    """Refuse nodes of features that are not there, or twice."""
+    met, nodes = set[int](), list(roots)
+    while nodes:
+        node = nodes.pop()
+        nodes += node.children
+        if (own := node.feature_index) is None:
+            continue
+        if not is_integer(own) or not 0 <= own < n or own in met:
+            rule = f"nodes of the hierarchy must be None or different features, from 0 to {n - 1}"
+            raise ValueError(f"{call}: {rule}, not {short(own)}{' twice' if own in met else ''}")
+        met.add(own)
+
+
 def _hierarchy(given: synthetic.Hierarchy, density: np.ndarray, law: Magnitude, call: str) -> Hierarchy:
     parents, exclusive = np.full(len(density), -1), np.zeros(len(density), bool)
-    density, met = density.copy(), set[int]()
+    density = density.copy()
+    _check_nodes(given.roots, len(density), call)
 
     def visit(node: synthetic.HierarchyNode, parent: int) -> None:
         own = node.feature_index
-        if own is not None:
-            if not is_integer(own) or not 0 <= own < len(density) or own in met:
-                rule = f"nodes of the hierarchy must be None or different features, from 0 to {len(density) - 1}"
-                raise ValueError(f"{call}: {rule}, not {short(own)}{' twice' if own in met else ''}")
-            met.add(own)
         if node.scale_children_by_parent and not isinstance(law, ConstantMagnitude):
             raise ValueError(f"{call}: children must not be scaled by their parent, as those of {own} are")
         children = [child.feature_index for child in node.children]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import final
 
@@ -12,9 +12,10 @@ from tegum.data.formats.json_files import beside, read_json
 from tegum.data.formats.safetensors_files import SafetensorsFile
 from tegum.data.formats.torch_files import TORCH_SUFFIXES, TorchFile
 
-KINDS: dict[str, Callable[[Path], ArrayFile]] = {".safetensors": SafetensorsFile} | dict.fromkeys(
-    TORCH_SUFFIXES, TorchFile
-)
+KINDS: Mapping[str, Callable[[Path], ArrayFile]] = {
+    ".safetensors": SafetensorsFile,
+    **dict.fromkeys(TORCH_SUFFIXES, TorchFile),
+}
 """What opens a shard, by its suffix."""
 
 INDEX = ".index.json"
