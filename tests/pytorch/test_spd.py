@@ -16,6 +16,7 @@ import yaml
 from torch import nn
 
 import tegum as tg
+from tegum.core.limits import VARIABLE
 from tegum.torch import ToyModel
 from tegum.torch.spd import read_target, write_target
 
@@ -210,6 +211,13 @@ def test_broken_and_other_targets_are_refused_in_a_sentence(spoil, sentence, tmp
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
     assert capsys.readouterr().out == ""
+
+
+def test_a_target_that_does_not_fit_into_memory(tmp_path, monkeypatch):
+    write_target(tmp_path, MODEL, SPEC)
+    monkeypatch.setenv(VARIABLE, "90B")
+    with pytest.raises(ValueError, match=r"tms.pth must have linear1.weight that fits into memory: it would take 96"):
+        read_target(tmp_path)
 
 
 def test_an_earlier_configuration_is_read(tmp_path):

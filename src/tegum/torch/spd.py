@@ -7,6 +7,7 @@ package is on no index: this follows the format as it is published, and was not 
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.magnitudes import UNIT_RANGE
 from tegum.core.features.sets import Anticorrelated, Correlated, FeatureSet, GatedSet, Independent
 from tegum.core.inputs.files import ArrayFile, UnreadableError, obstacle, reading
+from tegum.core.limits import beyond_memory
 from tegum.data.matrices import array_file
 from tegum.torch.exchange import parameters_of_one, write_folder
 from tegum.torch.model import ToyModel
@@ -290,6 +292,9 @@ def _tensor(file: ArrayFile, name: str, shape: tuple[int, ...]) -> np.ndarray:
         raise ValueError(f"{rule}, and has it of shape {stored.shape}")
     if stored.dtype.kind != "f":
         raise ValueError(f"must have {name} of floating-point numbers, not of {stored.dtype}")
+    # A tensor of one number may repeat it as often as it likes.
+    if too_much := beyond_memory(8 * math.prod(shape)):
+        raise ValueError(f"must have {name} that fits into memory: it {too_much}")
     values = stored.read(())
     if hasattr(values, "tocsr"):
         raise ValueError(f"must have {name} as a dense tensor, and it is sparse")
