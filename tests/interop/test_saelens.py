@@ -390,7 +390,8 @@ WRONG = """
 import numpy as np, tegum as tg
 from tegum.torch import ToyModel, saelens
 model, sets = ToyModel(np.ones((2, 1))), [tg.Independent(2, 0.1, magnitude=tg.ConstantMagnitude())]
-diverged = ToyModel([[1.0], [np.inf]])
+diverged = ToyModel([[1.0], [1.0]])
+diverged.weights.data[1] = np.inf
 for call in (
     lambda: saelens.feature_dictionary(None), lambda: saelens.feature_dictionary(diverged),
     lambda: saelens.FeatureActivations(None), lambda: saelens.FeatureActivations(sets, None),
