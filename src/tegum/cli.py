@@ -361,8 +361,8 @@ def analyse(
     Parameters
     ----------
     weights
-        A folder of SAELens or dictionary_learning; a file (.npy, .npz, .safetensors or the index of several, .pt of
-        tensors); or a zarr array or group.
+        A folder of SAELens or dictionary_learning; a file (.npy, .npz, .safetensors, .pt of tensors, or the index of
+        several of these two); or a zarr array or group.
     key
         The name of the matrix in the file; by default the decoder, or the only one.
     slice
@@ -401,10 +401,13 @@ def analyse(
         from tegum.figures.style import matplotlib
 
         matplotlib()  # If matplotlib cannot be imported, fail before measuring and not after.
-    given = dictionaries.read_dictionary(weights, key, slice, transpose, call=f"{call} {weights}")
+    given = dictionaries.read_dictionary(
+        weights, key, slice, transpose, call=f"{call} {weights}", options={"key": "--key", "slice": "--slice"}
+    )
     x = None
     if activations is not None:
-        x = open_matrix(activations, activations_key, call=f"{call} --activations {activations}", sparse=True)
+        where = f"{call} --activations {activations}"
+        x = open_matrix(activations, activations_key, call=where, sparse=True, options={"key": "--activations-key"})
     from tegum import terminal
 
     with (

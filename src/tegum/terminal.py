@@ -156,8 +156,6 @@ def wrote(files: Iterable[Path]) -> None:
 def analysis(title: str, found: xr.Dataset, about: str) -> None:
     """Print what `tegum.analyse` found, below a sentence about the directions."""
     note(about)
-    if doubt := found.attrs["likely_transposed"]:
-        note(f"More likely they are the other way round: {doubt}.")
     numbers = [(name, each) for name, each in found.data_vars.items() if not each.ndim]
     rows = [
         (explained(str(name), each.attrs["long_name"]), float(each),

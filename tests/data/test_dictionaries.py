@@ -33,10 +33,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from safetensors.numpy import save_file
 
 import tegum as tg
+from tegum.core.inputs import orientation
 from tegum.core.limits import VARIABLE
 
 UNIT = np.random.default_rng(1).normal(size=(12, 5))
 UNIT /= np.linalg.norm(UNIT, axis=1, keepdims=True)
+RANDOM = np.random.default_rng(2).normal(size=(100, 64))
+ROTATION = np.linalg.qr(RANDOM[:64])[0]
+THIRDS = 2 * np.pi * np.arange(3) / 3
 
 
 def refused(sentence: str, path: Path, *args: Any, **options: Any) -> None:
@@ -146,7 +150,8 @@ def test_what_is_likely_transposed_is_said_to_be_so(scale: bool, reason: str, tm
     given = UNIT * np.linspace(1, 2, 12)[:, None] if scale else UNIT
     np.save(tmp_path / "w.npy", given.T)
     with pytest.warns(
-        UserWarning, match=rf"stored the other way round: it is .*{reason}.*; transpose=True takes its col"
+        UserWarning,
+        match=rf"stored the other way round: it is .*{reason}.*; transpose=True \(--transpose\) takes its columns",
     ):
         found = tg.load_dictionary(tmp_path / "w.npy")
     assert_array_equal(found, given.T)
@@ -168,14 +173,74 @@ def test_what_is_likely_transposed_is_said_to_be_so(scale: bool, reason: str, tm
 
 @pytest.mark.parametrize(
     "rows",
-    [UNIT, UNIT[:4], np.eye(7)[:3], np.ones((1, 9)), np.zeros((2, 3)), np.vstack([UNIT[:3], np.zeros((1, 5))])],
-)
+    [
+        UNIT, UNIT[:4], np.eye(7)[:3], np.ones((1, 9)), np.vstack([UNIT[:3], np.zeros((1, 5))]),
+        np.eye(64), ROTATION, -2 * ROTATION, ROTATION * np.linspace(1, 2, 64)[:, None],
+        # The decoder of a toy model of principal components, and of one that also has absent features.
+        np.eye(100)[:, :64], ROTATION[:, :16], np.vstack([ROTATION[:, :16], np.zeros((9, 16))]),
+        # Of all features in one dimension, or few, there is no telling.
+        RANDOM[:, :1], RANDOM[:, :2] / np.linalg.norm(RANDOM[:, :2], axis=0),
+        RANDOM / np.linalg.norm(RANDOM, axis=1, keepdims=True), RANDOM[:64], RANDOM,
+        # Two digons and a triangle in four dimensions: a tight frame.
+        np.vstack([np.kron(np.eye(2), [[1.0], [-1.0]]) @ np.eye(4)[:2],
+                   np.sqrt(4 / 3) * np.stack([np.cos(THIRDS), np.sin(THIRDS)], 1) @ np.eye(4)[2:]]),
+    ],
+)  # fmt: skip
 def test_nothing_is_said_of_rows_that_are_directions(rows: np.ndarray, tmp_path: Path):
-    """Few directions too, if they have one norm; where all are zero, nothing is known."""
+    """Few directions too, if they have one norm."""
     assert tg.analyse(rows, neighbours=False).likely_transposed == ""
-    if rows.any():
-        np.save(tmp_path / "w.npy", rows)
-        assert tg.load_dictionary(tmp_path / "w.npy").likely_transposed == ""
+    np.save(tmp_path / "w.npy", rows)
+    assert tg.load_dictionary(tmp_path / "w.npy").likely_transposed == ""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("shape", [(100, 64), (64, 64), (64, 8), (3000, 20)])
+def test_equal_norms_of_columns_are_evidence_even_where_there_are_fewer_of_them(
+    shape: tuple[int, int], dtype: str, tmp_path: Path
+):
+    import ml_dtypes
+
+    given = np.random.default_rng(3).normal(size=shape)
+    given /= np.linalg.norm(given, axis=0)
+    rounded = given.astype(getattr(ml_dtypes, dtype, dtype)).astype(np.float64 if dtype == "float64" else np.float32)
+    np.save(tmp_path / "w.npy", rounded)
+    reason = f"whose norms differ, while the other way round all {shape[1]} norms are equal"
+    with pytest.warns(UserWarning, match=rf"{reason}; transpose=True \(--transpose\) takes its columns"):
+        assert reason in tg.load_dictionary(tmp_path / "w.npy").likely_transposed
+    with pytest.warns(UserWarning, match=rf"are more likely transposed: .*{reason}"):
+        assert reason in tg.analyse(rounded, neighbours=False).likely_transposed
+    assert tg.load_dictionary(tmp_path / "w.npy", transpose=True).likely_transposed == ""
+    # A name that says what the columns are is doubted, too, and leads to the rows.
+    if shape == (64, 64):
+        save_file({"decoder.weight": np.ascontiguousarray(rounded.T)}, tmp_path / "w.safetensors")
+        with pytest.warns(UserWarning, match=r"transpose=False \(--no-transpose\) takes its rows"):
+            tg.load_dictionary(tmp_path / "w.safetensors")
+
+
+def test_norms_that_are_equal_because_directions_are_long_are_no_evidence():
+    """Columns of 10⁵ random numbers have norms within 1 %: their standard deviation is 1 / √(2 · 10⁵), 0.2 %."""
+    given = np.random.default_rng(4).normal(size=(100_000, 8)).astype(np.float32)
+    norms = np.linalg.norm(given, axis=0)
+    assert np.ptp(norms) < orientation.EQUAL * norms.max()
+    assert tg.analyse(given, neighbours=False).likely_transposed == ""
+
+
+def test_a_dictionary_of_zeros_is_said_to_be_one(tmp_path: Path):
+    save_file({"W_dec": np.zeros((9, 4), np.float32)}, tmp_path / "w.safetensors")
+    with pytest.warns(
+        UserWarning, match=r"^load_dictionary: 'W_dec' holds nothing but zeros, so that no feature has a "
+    ):
+        found = tg.load_dictionary(tmp_path / "w.safetensors")
+    assert found.likely_transposed == ""
+    assert not tg.analyse(found, neighbours=False).represented.any()  # said once
+    for given in (np.zeros((2, 3)), np.zeros((3, 2))):
+        with pytest.warns(
+            UserWarning, match=r"^analyse\(weights of shape .*\): weights hold nothing but zeros, so that no"
+        ):
+            tg.analyse(given, neighbours=False)
+        np.save(tmp_path / "w.npy", given)
+        with pytest.warns(UserWarning, match=r"^load_dictionary: the array holds nothing but zeros"):
+            assert tg.load_dictionary(tmp_path / "w.npy").likely_transposed == ""
 
 
 def test_slices_of_a_crosscoder(tmp_path: Path):
@@ -360,6 +425,7 @@ def test_what_is_refused(what: str, tmp_path: Path):
         ),
         ("folder.safetensors", "it names the file 'folder.safetensors', and this is a folder"),
         ("other.safetensors", "must lead to a true index, but 'other.safetensors' does not hold 'W_dec'"),
+        ("cfg.json", "it names the file 'cfg.json', which must end in .safetensors"),
         (3, "its weight_map must have the name of a file for the name of each array"),
     ],
 )
@@ -369,6 +435,7 @@ def test_an_index_that_lies(shard: Any, sentence: str, tmp_path: Path):
     (folder / "link.safetensors").symlink_to("../elsewhere.safetensors")
     (folder / "folder.safetensors").mkdir()
     save_file({"x": DIRECTIONS}, folder / "other.safetensors")
+    (folder / "cfg.json").write_text("{}")
     index = folder / "model.safetensors.index.json"
     held = json.loads(index.read_text())
     held["weight_map"]["W_dec"] = shard
@@ -411,9 +478,9 @@ def test_memory_is_asked_for_before_it_is_used(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv(VARIABLE, "3.9MB")
     file = tmp_path / "w.safetensors"
     header = {"W_dec": {"dtype": "BF16", "shape": [1000, 1000], "data_offsets": [0, 2_000_000]}}
-    refused("of shape (1000, 1000) would take 4.0 MB of memory", raw(file, header, bytes(2_000_000)))
+    refused("of shape (1000, 1000) would take 4.0 MB of memory", raw(file, header, bytes([0, 63]) * 1_000_000))
     header["W_dec"]["shape"] = [1000, 2, 500]
-    assert tg.load_dictionary(raw(file, header, bytes(2_000_000)), slice=":,0,:").shape == (1000, 500)
+    assert tg.load_dictionary(raw(file, header, bytes([0, 63]) * 1_000_000), slice=":,0,:").shape == (1000, 500)
     # What is mapped takes none.
     np.save(tmp_path / "w.npy", np.eye(1000, dtype=np.float32))
     assert_array_equal(tg.load_dictionary(tmp_path / "w.npy").values.diagonal(), 1)

@@ -87,7 +87,7 @@ def test_npy_is_mapped_and_sparse_stays_sparse(monkeypatch: pytest.MonkeyPatch):
         (
             "text.txt",
             None,
-            "path must end in one of .npy, .npz, .safetensors, .safetensors.index.json, .pt, .pth, .bin, .zarr",
+            "path must end in one of .npy, .npz, .safetensors, .pt, .pth, .bin, .safetensors.index.json, .pt.in",
         ),
         ("two.npz", None, "analyse(key=None): key must be given, as 'two.npz' holds 2 arrays: bias, decoder"),
         ("two.npz", "decodr", "key must be the name of an array in 'two.npz'; did you mean 'decoder'?"),

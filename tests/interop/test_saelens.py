@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
 from sae_lens import synthetic as theirs
+from scipy import stats
 
 import tegum as tg
 from tegum.torch import Hidden, ToyModel, saelens
@@ -82,6 +85,11 @@ OURS = {
                                magnitude=tg.ConstantMagnitude(1.0))],
     "hierarchy, half-normal": [tg.Hierarchy([-1, 0, 0, 1, -1, 4], [0.5, 0.4, 0.3, 0.25, 0.2, 0.125],
                                             magnitude=tg.HalfNormalMagnitude(2.0))],
+    "exclusive": [tg.Hierarchy([-1, 0, 0, 0, 1, 1], [0.8, 0.5, 0.3, 0.2, 0.6, 0.1], exclusive=True,
+                               magnitude=tg.ConstantMagnitude(1.5))],
+    "exclusive, half-normal": [tg.Hierarchy([-1, 0, 0, 0, -1, 4], [0.4, 0.3, 0.2, 0.1, 0.5, 0.25],
+                                            exclusive=[True, False, False, False, True, False],
+                                            magnitude=tg.HalfNormalMagnitude())],
 }  # fmt: skip
 
 
@@ -205,7 +213,7 @@ def test_a_function_that_modifies_and_a_folder_of_something_else_are_refused(tmp
         saelens.from_synthetic_model(tmp_path)
 
 
-CONSTANT = tg.ConstantMagnitude()
+CONSTANT, HALF = tg.ConstantMagnitude(), tg.HalfNormalMagnitude()
 
 
 @pytest.mark.parametrize(
@@ -219,8 +227,26 @@ CONSTANT = tg.ConstantMagnitude()
         ([tg.Copula([0.1] * 5 + [0.2], factors=FACTORS, magnitude=CONSTANT)], "all features must have one density"),
         ([tg.Copula(0.1, factors=np.ones((6, 1)), magnitude=CONSTANT)], "and feature 0 shares all of it"),
         (
-            [tg.Hierarchy([-1, 0, 0, 0, -1, -1], 0.3, exclusive=True, magnitude=CONSTANT)],
-            "must not exclude one another",
+            [tg.Hierarchy([-1, 0, 0, 0, -1, -1], [0.3] + [0.32] * 3 + [0.3] * 2, exclusive=True, magnitude=HALF)],
+            "at most ½ for half-normal magnitudes, before one of those that exclude one another is chosen",
+        ),
+        ([tg.Anticorrelated(6, 1.0, magnitude=CONSTANT)], "sets must be Independent, Copula or Hierarchy"),
+        ([tg.ExactlyK(6, 2, magnitude=CONSTANT)], "sets must be Independent, Copula or Hierarchy"),
+        (
+            [tg.Independent(6, [0.1] * 5 + [5e-6], magnitude=CONSTANT)],
+            "at least 5.96e-06, as SAELens draws smaller ones",
+        ),
+        (
+            [tg.Independent(6, 2.9e-6, magnitude=HALF)],
+            "in float32 with an error of more than 1 %, and feature 0 has 5.8e",
+        ),
+        (
+            [tg.Copula(1e-7, factors=FACTORS, magnitude=CONSTANT)],
+            "and feature 0 has 1e-07; FeatureActivations draws any",
+        ),
+        (
+            [tg.Hierarchy([-1, 0, -1, -1, -1, -1], [0.1, 1e-6, 1, 1, 1, 1], magnitude=CONSTANT)],
+            "and feature 1 has 1e-06",
         ),
         (
             [tg.Independent(3, 0.1, magnitude=CONSTANT), tg.Independent(3, 0.1, magnitude=tg.ConstantMagnitude(2))],
@@ -234,5 +260,155 @@ def test_what_saelens_cannot_express_is_refused_in_a_sentence(sets, sentence):
 
 
 def test_several_runs_are_no_dictionary():
-    with pytest.raises(ValueError, match="model of 2 runs"):
+    with pytest.raises(ValueError, match="the model must be of one run, and this one has 2"):
         saelens.feature_dictionary(ToyModel(np.ones((2, 3, 2))))
+
+
+def test_the_least_probability_is_where_float32_of_saelens_is_right_to_one_in_a_hundred():
+    """The real generator's thresholds, by SciPy's normal law; and its uniforms, which are multiples of 2⁻²⁴."""
+    least = saelens._LEAST_PROBABILITY
+    p = torch.logspace(np.log10(least), 0, 100_001, dtype=torch.float64).float()
+    generator = theirs.ActivationGenerator(len(p), p, correlation_matrix=(torch.zeros(len(p), 1), torch.ones(len(p))))
+    fires = stats.norm.sf(generator.correlation_thresholds.double())
+    assert_allclose(fires, p.double(), rtol=0.01)
+    assert_allclose(np.ceil(p.double() * 2**24) / 2**24, p.double(), rtol=0.01)
+    torch.manual_seed(0)
+    uniforms = torch.rand(10**6).double() * 2**24
+    assert torch.equal(uniforms, uniforms.round())
+    # Below it they are not: nothing fires any more, or what should fire once in 10⁹ samples does sixty times.
+    tiny = theirs.ActivationGenerator(1, 1e-8, correlation_matrix=(torch.zeros(1, 1), torch.ones(1)))
+    assert tiny.correlation_thresholds.item() == np.inf
+    fired = sum(int(torch.bernoulli(torch.full((10**7,), 1e-9)).sum()) for _ in range(20))
+    assert stats.poisson.sf(fired - 1, 0.2) < 1e-3
+    assert 1e-3 < stats.poisson.cdf(fired, 2e8 / 2**24) < 1 - 1e-3
+
+
+def test_what_is_written_of_exclusive_children_fires_as_often_as_the_choice_needs():
+    """Two children of ½ must both fire for certain; of 0.7 and 0.3, the first fires for certain: 1 − 0.6 / 2 = 0.7."""
+    for density, expected in (([0.5, 0.5], [1, 1]), ([0.7, 0.3], [1, 0.6]), ([0.12, 0.12], [1 - 0.76**0.5] * 2)):
+        tree = tg.Hierarchy([-1, 0, 0], [0.5, *density], exclusive=True, magnitude=CONSTANT)
+        made = saelens.to_synthetic_model(MODEL, [tree, tg.Independent(3, 0.1, magnitude=CONSTANT)])
+        assert_allclose(made.activation_generator.firing_probabilities[1:3], expected, rtol=1e-6)
+        [root] = made.hierarchy.roots
+        assert root.mutually_exclusive_children
+        assert not any(child.mutually_exclusive_children for child in root.children)
+
+
+def spoiled(**changes) -> theirs.SyntheticModel:
+    made = theirs.SyntheticModel(theirs.SyntheticModelConfig(num_features=6, hidden_dim=2, seed=0))
+    for name, change in changes.items():
+        holder = made.feature_dict if hasattr(made.feature_dict, name) else made.activation_generator
+        if isinstance(change, torch.Tensor):
+            setattr(holder, name, torch.nn.Parameter(change) if holder is made.feature_dict else change)
+        else:
+            getattr(holder, name).data[change[0]] = change[1]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"firing_probabilities": (2, 0.0)}, "firing_probabilities must lie in (0, 1], and that of feature 2 is 0"),
+        ({"firing_probabilities": (2, 1.5)}, "firing_probabilities must lie in (0, 1], and that of feature 2 is 1.5"),
+        ({"firing_probabilities": (2, np.nan)}, "firing_probabilities must be finite, and it is not at [2]"),
+        ({"firing_probabilities": torch.full((4,), 0.5)}, "firing_probabilities must have the shape (6,), as the conf"),
+        ({"mean_firing_magnitudes": (0, np.inf)}, "mean_firing_magnitudes must be finite, and it is not at [0]"),
+        ({"feature_vectors": ((3, 1), np.nan)}, "feature_vectors must be finite, and it is not at [3, 1]"),
+        (
+            {"feature_vectors": torch.ones(5, 2)},
+            "feature_vectors must have the shape (6, 2), as the configuration says",
+        ),
+        ({"bias": (1, np.inf)}, "bias must be finite, and it is not at [1]"),
+    ],
+)
+def test_synthetic_models_that_contradict_themselves_are_refused_in_a_sentence(changes, sentence, tmp_path):
+    made = spoiled(**changes)
+    with pytest.raises(ValueError, match=re.escape(f"from_synthetic_model(SyntheticModel): {sentence}")):
+        saelens.from_synthetic_model(made)
+    if "mean_firing_magnitudes" not in changes:  # which files do not hold
+        made.save(tmp_path)
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            saelens.from_synthetic_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"roots": [{"feature_index": 9}]}', "must be None or different features, from 0 to 5, not 9"),
+        ('{"roots": [{"feature_index": -1}]}', "must be the folder of a synthetic model of SAELens: "),
+        ('{"roots": [{"feature_index": true}]}', "must be None or different features, from 0 to 5, not True"),
+        (
+            '{"roots": [{"feature_index": 1, "children": [{"feature_index": 1}]}]}',
+            "must be None or different features, from 0 to 5, not 1 twice",
+        ),
+        (
+            '{"roots": [{"children": [{"feature_index": 1}, {"feature_index": 2}], '
+            '"mutually_exclusive_children": true}]}',
+            "children that exclude one another must be features, and so must their parent",
+        ),
+        ('{"roots": 3}', "must be the folder of a synthetic model of SAELens"),
+        ("[" * 100_000, "must be the folder of a synthetic model of SAELens"),
+    ],
+)
+def test_hierarchies_that_lie_are_refused_in_a_sentence(text, sentence, tmp_path):
+    theirs.SyntheticModel(theirs.SyntheticModelConfig(num_features=6, hidden_dim=2, seed=0)).save(tmp_path)
+    (tmp_path / "hierarchy.json").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
+        saelens.from_synthetic_model(tmp_path)
+    assert str(caught.value).startswith(f"from_synthetic_model({str(tmp_path)!r}): ")
+
+
+def test_a_threshold_beyond_float32_is_no_feature():
+    config = theirs.SyntheticModelConfig(
+        num_features=6, hidden_dim=2, seed=0, correlation=theirs.LowRankCorrelationConfig(2),
+        firing_probability=theirs.ConstantFiringProbabilityConfig(1e-8),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"every feature must fire, and feature 0 has no finite threshold"):
+        saelens.from_synthetic_model(theirs.SyntheticModel(config))
+
+
+def test_wrong_arguments_get_a_sentence():
+    """In a process of its own: here types are checked while tests run, which would come first."""
+    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", WRONG], capture_output=True, text=True, timeout=200)
+    assert ran.stderr == ""
+    assert ran.stdout.splitlines() == [
+        "feature_dictionary(source=None): source must be a Dataset or a ToyModel",
+        "feature_dictionary(model): weights and biases must be finite in float32, and weights[1] is not; the run "
+        "may have diverged",
+        "FeatureActivations(None): source must be a FeatureDistribution, a list of sets, or a trajectory",
+        "FeatureActivations(seed=None): seed must be an int of at least 0, or a list of them",
+        "FeatureActivations.sample(batch_size=None): batch_size must be an int of at least 1",
+        "from_synthetic_model(source=None): source must be a SyntheticModel or a string or a path",
+        "to_synthetic_model(model=None): model must be a ToyModel",
+        "to_synthetic_model(features=None): features must be a FeatureDistribution or a list of FeatureSets",
+        "to_synthetic_model(model): weights and biases must be finite in float32, and weights[1] is not; the run "
+        "may have diverged",
+    ]
+
+
+WRONG = """
+import numpy as np, tegum as tg
+from tegum.torch import ToyModel, saelens
+model, sets = ToyModel(np.ones((2, 1))), [tg.Independent(2, 0.1, magnitude=tg.ConstantMagnitude())]
+diverged = ToyModel([[1.0], [1.0]])
+diverged.weights.data[1] = np.inf
+for call in (
+    lambda: saelens.feature_dictionary(None), lambda: saelens.feature_dictionary(diverged),
+    lambda: saelens.FeatureActivations(None), lambda: saelens.FeatureActivations(sets, None),
+    lambda: saelens.FeatureActivations(sets).sample(None), lambda: saelens.from_synthetic_model(None),
+    lambda: saelens.to_synthetic_model(None, sets), lambda: saelens.to_synthetic_model(model, None),
+    lambda: saelens.to_synthetic_model(diverged, sets),
+):
+    try:
+        call()
+        print("no error")
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_a_feature_that_is_never_active_has_magnitudes_of_zero():
+    generator = saelens.FeatureActivations([tg.Empirical(np.array([[1.0, 0.0], [3.0, 0.0]]))])
+    assert generator.firing_probabilities.tolist() == [1, 0]
+    assert generator.mean_firing_magnitudes.tolist() == [2, 0]
+    assert generator.std_firing_magnitudes.tolist() == [1, 0]

@@ -204,15 +204,15 @@ def test_files_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     torch.save({"W_dec": W[:1].expand(10**15, DIMENSIONS)}, file)
     refused("must lead to a matrix that fits into memory: one of shape (1000000000000000, 4) would take 16 PB", file)
     # Compressed entries cannot be mapped: they are read, if they fit into memory.
-    torch.save({"W_dec": torch.zeros(1000, 1000)}, file)
+    torch.save({"W_dec": torch.ones(1000, 1000)}, file)
     repacked(file, lambda _, content: content, zipfile.ZIP_DEFLATED)
     assert file.stat().st_size < 20_000
-    assert not tg.load_dictionary(file).any()
+    assert (tg.load_dictionary(file) == 1).all()
     monkeypatch.setenv(VARIABLE, "3.9MB")
     refused("must lead to tensors that fit into memory: they would take 4.0 MB", file)
-    torch.save({"W_dec": torch.zeros(1000, 1000)}, file)
-    assert not tg.load_dictionary(file).any()  # mapped
-    torch.save({"W_dec": torch.zeros(1000, 1000).bfloat16()}, file)
+    torch.save({"W_dec": torch.ones(1000, 1000)}, file)
+    assert (tg.load_dictionary(file) == 1).all()  # mapped
+    torch.save({"W_dec": torch.ones(1000, 1000).bfloat16()}, file)
     refused("of shape (1000, 1000) would take 4.0 MB", file)
 
 
@@ -306,7 +306,7 @@ def test_sparse_weights_are_measured_as_dense_ones():
 
 
 def test_tensors_of_one_name_and_tensors_without_a_shape(tmp_path: Path):
-    file, one, other = tmp_path / "w.pt", torch.ones(3, 2), torch.zeros(3, 2)
+    file, one, other = tmp_path / "w.pt", torch.ones(3, 2), 2 * torch.ones(3, 2)
     for held in ({"a.decoder.weight": one, "a": {"decoder.weight": other}}, {1: one, "1": other}):
         torch.save(held, file)
         refused("must lead to tensors with names of their own, but two in it are called ", file)
@@ -316,3 +316,52 @@ def test_tensors_of_one_name_and_tensors_without_a_shape(tmp_path: Path):
         warnings.simplefilter("ignore")  # PyTorch calls nested tensors a prototype
         torch.save(torch.nested.nested_tensor([one, one[:2]]), file)
     refused("must lead to a file of torch.save that can be read: ", file)
+
+
+def shards(place: Path, suffix: str, arrays: Mapping[str, Any]) -> Path:
+    """As transformers writes a model of several files; returns the index."""
+    place.mkdir()
+    held = {name: f"pytorch_model-{number:05}-of-00009{suffix}" for number, name in enumerate(arrays, 1)}
+    for name, shard in held.items():
+        torch.save({name: torch.tensor(arrays[name])}, place / shard)
+    index = place / f"pytorch_model{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 0}, "weight_map": held}))
+    return index
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth"])
+def test_several_files_with_an_index(suffix: str, tmp_path: Path):
+    index = shards(tmp_path / "sae", suffix, LINEAR)
+    for path in (index, index.parent):
+        found = tg.load_dictionary(path)
+        assert_array_equal(found, DIRECTIONS)
+        assert_array_equal(found["bias"], SAE["b_dec"])
+        assert (found.format, found.transposed) == (suffix[1:], True)
+    assert_array_equal(tg.load_dictionary(index, "encoder.weight"), 2 * DIRECTIONS)
+    assert_array_equal(open_matrix(index, "encoder.weight", call="f"), 2 * DIRECTIONS)
+
+
+def test_an_index_of_tensors_that_lies(tmp_path: Path):
+    marker = tmp_path / "ran"
+    index = shards(tmp_path / "sae", ".bin", {"W_dec": DIRECTIONS, "b_enc": SAE["b_enc"]})
+    first, second = sorted(index.parent.glob("*.bin"))
+    whole = first.read_bytes()
+    torch.save({"W_dec": W, "other": Malicious(marker)}, first)
+    refused("it holds Python objects beside tensors, which could run code and are not read", index)
+    assert not marker.exists()
+    first.write_bytes(whole[:-100])
+    refused("must lead to a file of torch.save that can be read: ", index)
+    torch.save(W, first)
+    refused("must lead to a true index, but 'pytorch_model-00001-of-00009.bin' does not hold 'W_dec'", index)
+    first.write_bytes(whole)
+    held = {"W_dec": first.name, "b_enc": second.name}
+    for shard, sentence in (
+        ("../sae/x.bin", "names '../sae/x.bin', which must be a file in the same folder, without a path"),
+        ("missing.bin", "a readable index of .bin files: it names the file 'missing.bin', and there is none"),
+        (index.name, "it names the file 'pytorch_model.bin.index.json', which must end in .bin"),
+    ):
+        index.write_text(json.dumps({"weight_map": held | {"W_dec": shard}}))
+        refused(sentence, index.parent)
+    # Where both kinds of index are there, it takes one of them.
+    (index.parent / "model.safetensors.index.json").write_text("{}")
+    refused("this folder holds 'model.safetensors.index.json', 'pytorch_model.bin.index.json'; name one", index.parent)

@@ -5,6 +5,7 @@ The model and the configuration that goodfire publishes are described here once 
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 
@@ -15,6 +16,7 @@ import yaml
 from torch import nn
 
 import tegum as tg
+from tegum.core.limits import VARIABLE
 from tegum.torch import ToyModel
 from tegum.torch.spd import read_target, write_target
 
@@ -119,6 +121,10 @@ def weights(**changes):
     return change
 
 
+def text(content, encoding="utf-8"):
+    return lambda folder: (folder / "tms_train_config.yaml").write_bytes(content.encode(encoding))
+
+
 class Evil:
     def __reduce__(self):
         return print, ("pickled code runs",)
@@ -131,17 +137,69 @@ class Evil:
         (lambda folder: torch.save({"linear1.weight": Evil()}, folder / "tms.pth"), "with its weights only"),
         (lambda folder: (folder / "tms.pth").write_bytes(b"PK" * 99), "tms.pth must be a state of a model"),
         (lambda folder: (folder / "tms_train_config.yaml").unlink(), "tms_train_config.yaml cannot be read"),
-        (lambda folder: (folder / "tms_train_config.yaml").write_text("[: "), "tms_train_config.yaml must be YAML"),
-        (lambda folder: (folder / "tms_train_config.yaml").write_text("5"), "must describe the training of a TMSModel"),
+        (text(""), "must describe the training of a TMSModel"),
+        (text("5"), "must describe the training of a TMSModel"),
+        (text("tms_model_config: {}"), "with data_generation_type, feature_probability, tms_model_config"),
+        (text("[: "), "tms_train_config.yaml must be YAML"),
+        (text("[" * 100_000), "tms_train_config.yaml must be YAML"),
+        (text("é", "utf-16"), "tms_train_config.yaml must describe"),
+        (text("\xe9", "latin-1"), "tms_train_config.yaml must be YAML"),
+        (text("steps: 2020-13-45"), "tms_train_config.yaml must be YAML"),
+        (text("a: !!python/object/apply:print [ran]"), "tms_train_config.yaml must be YAML"),
+        (text(" " * 2**21), "tms_train_config.yaml must have at most 1,048,576 bytes"),
+        (text("a: &a [*a]"), "tms_train_config.yaml must have no references (*) to other parts of it"),
+        (text("a: &a {b: 1}\nc: {<<: *a}"), "must have no references (*) to other parts of it"),
+        (text("{steps: 1, seed: 2, steps: 3}"), "must have each field once, and has 'steps' twice"),
         (sized(n_hidden_layers=1), "there must be no hidden layers beside the embedding, and it has 1"),
-        (sized(n_hidden=0), "must have n_features and n_hidden, ints of at least 1"),
-        (sized(n_hidden=3), "must have linear1.weight of shape (3, 6)"),
-        (weights(**{"linear1.weight": torch.ones(2, 6)}), "weights must be tied"),
+        (sized(n_hidden_layers="none"), "must have n_hidden_layers, an int of at least 0, not 'none'"),
+        (sized(n_hidden_layers=False), "must have n_hidden_layers, an int of at least 0, not False"),
+        (sized(n_hidden=0), "must have n_hidden, an int of at least 1, not 0"),
+        (sized(n_features=True), "must have n_features, an int of at least 1, not True"),
+        (sized(n_features=datetime.date(2020, 1, 1)), "must have n_features, an int of at least 1, not datetime.date("),
+        (sized(n_features=10**12), "must have linear1.weight of shape (2, 1000000000000)"),
+        (
+            sized(n_hidden=3),
+            "must have linear1.weight of shape (3, 6), as tms_train_config.yaml says, and has it of s",
+        ),
+        (sized(tied_weights=False), "must have tied_weights = true, as toy models have, not False"),
+        (sized(tied_weights="yes"), "must have tied_weights = true, as toy models have, not 'yes'"),
+        (weights(**{"linear1.weight": torch.ones(2, 6)}), "weights must be tied, and in tms.pth linear2.weight is not"),
         (weights(**{"linear2.bias": None}), "must have linear2.bias of shape (6,), as tms_train_config.yaml says"),
-        (changed(synced_inputs=[[0, 2]]), "synced_inputs must be features side by side"),
-        (changed(synced_inputs=[[5, 6]]), "synced_inputs must be features side by side"),
-        (changed(data_generation_type="exactly_two_active"), "must be 'at_least_zero_active' or 'exactly_one_active'"),
-        (changed(feature_probability=2), "density must lie in (0, 1]"),
+        (weights(**{"linear2.bias": torch.ones(6) * torch.nan}), "linear2.bias of finite numbers, and linear2.bias[0]"),
+        (weights(**{"linear2.weight": torch.full((6, 2), torch.inf)}), "and linear2.weight[0, 0] is not"),
+        (weights(**{"linear2.weight": torch.ones(6, 2).to_sparse()}), "linear2.weight as a dense tensor, and it is sp"),
+        (weights(**{"linear2.bias": torch.ones(6, dtype=torch.int64)}), "linear2.bias of floating-point numbers, not"),
+        (weights(**{"linear2.bias": torch.ones(6, dtype=torch.bool)}), "linear2.bias of floating-point numbers, not "),
+        (weights(**{"linear2.bias": torch.empty(6, device="meta")}), "tms.pth must be a state of a model"),
+        (weights(**{"linear2.bias": 1j * torch.ones(6)}), "linear2.bias of floating-point numbers, not of complex64"),
+        (changed(synced_inputs=[[0, 2]]), "must have synced_inputs that are features side by side"),
+        (changed(synced_inputs=[[5, 6]]), "must have synced_inputs that are features side by side"),
+        (changed(synced_inputs=[[-1, 0]]), "must have synced_inputs that are features side by side"),
+        (changed(synced_inputs=[[0, 1], [1, 2]]), "each from 0 to 5 and in one of them, not [1, 2]"),
+        (
+            changed(synced_inputs=[[]]),
+            "must have synced_inputs that are lists of numbers of features, or null, not [",
+        ),
+        (changed(synced_inputs=[0, 1]), "must have synced_inputs that are lists of numbers of features, or null"),
+        (changed(synced_inputs=["01"]), "must have synced_inputs that are lists of numbers of features, or null"),
+        (changed(synced_inputs=[[False, True]]), "must have synced_inputs that are lists of numbers of features, or"),
+        (
+            changed(synced_inputs={"a": [0, 1]}),
+            "must have synced_inputs that are lists of numbers of features, or null",
+        ),
+        (changed(synced_inputs=0), "must have synced_inputs that are lists of numbers of features, or null, not 0"),
+        (changed(data_generation_type="exactly_one_active"), "no synced_inputs beside the data_generation_type 'exac"),
+        (
+            changed(data_generation_type="exactly_two_active"),
+            "'at_least_zero_active' or 'exactly_one_active', not 'ex",
+        ),
+        (changed(data_generation_type=["x"]), "'at_least_zero_active' or 'exactly_one_active', not ['x']"),
+        (changed(feature_probability=2), "must have a feature_probability in [0, 1], not 2"),
+        (changed(feature_probability="0.05"), "must have a feature_probability in [0, 1], not '0.05'"),
+        (changed(feature_probability=True), "must have a feature_probability in [0, 1], not True"),
+        (changed(feature_probability=float("nan")), "must have a feature_probability in [0, 1], not nan"),
+        (changed(feature_probability=10**400), "must have a feature_probability in [0, 1], not int of 1329 bits"),
+        (changed(feature_probability=0), "has the feature_probability 0, and Independent(density=0): density must lie"),
     ],
 )
 def test_broken_and_other_targets_are_refused_in_a_sentence(spoil, sentence, tmp_path, capsys):
@@ -149,8 +207,17 @@ def test_broken_and_other_targets_are_refused_in_a_sentence(spoil, sentence, tmp
     spoil(tmp_path)
     with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
         read_target(tmp_path)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"read_target({str(tmp_path)!r}): ")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
     assert capsys.readouterr().out == ""
+
+
+def test_a_target_that_does_not_fit_into_memory(tmp_path, monkeypatch):
+    write_target(tmp_path, MODEL, SPEC)
+    monkeypatch.setenv(VARIABLE, "90B")
+    with pytest.raises(ValueError, match=r"tms.pth must have linear1.weight that fits into memory: it would take 96"):
+        read_target(tmp_path)
 
 
 def test_an_earlier_configuration_is_read(tmp_path):

@@ -136,7 +136,10 @@ _ITEMS = {
     "Kind": ("seed", "start", "end"),  # of windows
 }
 """The attributes by which items of a list are recognised."""
-_CLASSES = ("FeatureDistribution", "CriticalPoint", "DataArray", "Dataset", "TrainingState", "Parts")
+_CLASSES = (
+    "FeatureDistribution", "CriticalPoint", "DataArray", "Dataset", "TrainingState", "Parts", "ToyModel",
+    "SyntheticModel",
+)  # fmt: skip
 _ARRAYS = ("Float", "Int", "Num", "Shaped", "ArrayLike", "Kind", "np.ndarray")
 _ARRAY = _Rule("an array of real numbers", _is_array)
 _NAMED = {

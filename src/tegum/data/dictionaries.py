@@ -11,8 +11,9 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,8 @@ from tegum.core.description import short
 from tegum.core.inputs import orientation
 from tegum.core.inputs.files import ArrayFile, UnreadableError, chosen, obstacle, reading
 from tegum.core.limits import beyond_memory
-from tegum.data.formats.safetensors_files import INDEX, beside, read_json
+from tegum.data.formats.json_files import beside, read_json
+from tegum.data.formats.sharded_files import INDEX, INDEXES
 from tegum.data.formats.zarr_folders import is_zarr
 from tegum.data.matrices import SUFFIXES, array_file, refusing_files
 
@@ -105,15 +107,17 @@ def load_dictionary(
 
     Rows of the result are directions, whichever way round the file has them: that follows from the configuration
     beside it, from the lengths of biases, and from the names of arrays. Where none of these decide, rows are taken, or
-    what `transpose` says; a warning, and the attribute `likely_transposed`, tell if they are more likely the columns.
+    what `transpose` says; a warning, and the attribute `likely_transposed`, tell if they are more likely the columns. A
+    warning also says if all numbers are zero.
     Numbers in .npy and .safetensors files, and in .pt files that are not compressed, are checked once and stay in the
     file, unless NumPy lacks their dtype (bfloat16, float8), which become float32.
 
     Args:
         path: a folder of SAELens (cfg.json, sae_weights.safetensors), of dictionary_learning (ae.pt, config.json) or
-            with one file of weights; a .safetensors file, or the .safetensors.index.json of several; a file of
-            torch.save (.pt, .pth, .bin), of which only tensors are read and no code is run; a .npz file, such as Gemma
-            Scope's params.npz, or a .npy file; a zarr array or group.
+            with one file of weights; a .safetensors file; a file of torch.save (.pt, .pth, .bin), of which only tensors
+            are read and no code is run; the index of several of either, such as model.safetensors.index.json or
+            pytorch_model.bin.index.json; a .npz file, such as Gemma Scope's params.npz, or a .npy file; a zarr array or
+            group.
         key: the name of the array; None is the decoder if there is one of a known name, or the only array. Of an
             encoder, W_enc for instance, rows of the result are also features.
         slice: which matrix of an array with more than two dimensions, such as the decoder of a crosscoder: ":,0,:" for
@@ -147,12 +151,18 @@ def load_dictionary(
 
 
 def read_dictionary(
-    path: str | os.PathLike[str], key: str | None, at: str | None, transpose: bool | None, *, call: str
+    path: str | os.PathLike[str],
+    key: str | None,
+    at: str | None,
+    transpose: bool | None,
+    *,
+    call: str,
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> xr.DataArray:
-    """As `load_dictionary`, with errors and warnings that begin with `call`."""
+    """As `load_dictionary`, with errors and warnings that begin with `call` and name options of a command line."""
     import xarray as xr
 
-    with refusing_files(Path(path), call):
+    with refusing_files(Path(path), call, options):
         source = _source(Path(path))
         file = source.file
         name = _chosen(file, key)
@@ -172,10 +182,13 @@ def read_dictionary(
         matrix = stored.T if transposed else stored
         vectors = {} if layout is None else _vectors(file, layout, matrix.shape)
     doubt = ""
-    if transpose is None and len(ways) == 2:
-        doubt = orientation.doubt(*(norms[::-1] if transposed else norms), weak=True)
+    if not norms[0].any():
+        _warn(f"{call}: {_quoted(name)} holds nothing but zeros, so that no feature has a direction")
+    elif transpose is None and len(ways) == 2:
+        doubt = orientation.doubt(matrix, *(norms[::-1] if transposed else norms), weak=True)
         if doubt:
-            other = f"transpose={not transposed} takes its {'rows' if transposed else 'columns'}"
+            option, lines = ("--no-transpose", "rows") if transposed else ("--transpose", "columns")
+            other = f"transpose={not transposed} ({option}) takes its {lines}"
             _warn(f"{call}: {_quoted(name)} is more likely stored the other way round: {doubt}; {other}")
     elif transpose is None and layout is not None and not index and transposed != named:
         _warn(
@@ -227,7 +240,7 @@ def _weights_in(folder: Path) -> str:
     """The name of the only file of weights in a folder, or of the index of several."""
     with reading(folder, "a folder that can be read"):
         names = sorted(each.name for each in folder.iterdir())
-    held = [name for name in names if name in _FOLDERS] or [name for name in names if name.endswith(INDEX)]
+    held = [name for name in names if name in _FOLDERS] or [name for name in names if name.endswith(INDEXES)]
     held = held or [name for name in names if name.endswith(SUFFIXES) and name not in _NO_WEIGHTS]
     if not held:
         what = f"it holds {_some(names)}" if names else "it is empty"
@@ -242,7 +255,7 @@ def _weights_in(folder: Path) -> str:
 
 
 def _kind(path: Path) -> str:
-    return "zarr" if path.is_dir() else "safetensors" if path.name.endswith(INDEX) else path.suffix[1:]
+    return "zarr" if path.is_dir() else path.name.removesuffix(INDEX).rpartition(".")[2]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from tegum.core.inputs.files import ArrayFile, UnreadableError, numpy_file, obstacle, shown
-from tegum.data.formats.safetensors_files import INDEX, SafetensorsFile, ShardedFile
-from tegum.data.formats.torch_files import TORCH_SUFFIXES, TorchFile
+from tegum.data.formats.sharded_files import INDEXES, KINDS, ShardedFile
 from tegum.data.formats.zarr_folders import ZarrFolder
 
-SUFFIXES = (".npy", ".npz", ".safetensors", INDEX, *TORCH_SUFFIXES, ".zarr")
+SUFFIXES = (".npy", ".npz", *KINDS, *INDEXES, ".zarr")
 
 
-def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: str, sparse: bool = False) -> Any:
+def open_matrix(
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    *,
+    call: str,
+    sparse: bool = False,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
     """The matrix in a file; an array in a .npy file is memory-mapped rather than read.
 
     Args:
@@ -26,6 +33,7 @@ def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: s
         key: the name of the array in the file, or its path in a zarr group; None if there is only one.
         call: what errors begin with.
         sparse: whether a sparse matrix is allowed.
+        options: what arguments are called on a command line, for errors there.
 
     Returns:
         A two-dimensional NumPy array of real numbers of at most 64 bits, or a SciPy sparse matrix.
@@ -34,7 +42,7 @@ def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: s
         ValueError: there is no such file or array, it cannot be read, or it is not a matrix of real numbers.
 
     """
-    with refusing_files(Path(path), call):
+    with refusing_files(Path(path), call, options):
         file = array_file(Path(path))
         matrix = file.matrix(file.chosen(key))
         if hasattr(matrix, "tocsr"):
@@ -45,7 +53,7 @@ def open_matrix(path: str | os.PathLike[str], key: str | None = None, *, call: s
 
 
 def array_file(path: Path) -> ArrayFile:
-    """The arrays in a .npy or .npz file, a .safetensors file or the index of several, a .pt file, or a zarr folder.
+    """The arrays in a .npy or .npz file, a .safetensors or .pt file or the index of several, or a zarr folder.
 
     Raises:
         UnreadableError: there is no such file, or it cannot be read.
@@ -55,23 +63,22 @@ def array_file(path: Path) -> ArrayFile:
         raise UnreadableError("path", str(path), f"must lead to a file, {found}")
     if path.is_dir():
         return ZarrFolder(path)
-    if path.name.endswith(INDEX):
+    if path.name.endswith(INDEXES):
         return ShardedFile(path)
-    if path.suffix == ".safetensors":
-        return SafetensorsFile(path)
-    if path.suffix in TORCH_SUFFIXES:
-        return TorchFile(path)
+    if path.suffix in KINDS:
+        return KINDS[path.suffix](path)
     if path.suffix in (".npy", ".npz"):
         return numpy_file(path)
     raise UnreadableError("path", str(path), f"must end in one of {', '.join(SUFFIXES)}")
 
 
 @contextmanager
-def refusing_files(path: Path, call: str) -> Iterator[None]:
-    """Turn an UnreadableError into a ValueError, one sentence that begins with `call`."""
+def refusing_files(path: Path, call: str, options: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    """Turn an UnreadableError into a ValueError, one sentence that begins with `call` and names the option, if any."""
     try:
         yield
     except UnreadableError as error:
         call = call.replace(str(path), shown(path))
         value = path.name if error.field == "path" else error.value
-        raise ValueError(f"{call}({error.field}={value!r}): {error.field} {error.rule}") from None
+        named = f"{error.field} ({options[error.field]})" if error.field in options else error.field
+        raise ValueError(f"{call}({error.field}={value!r}): {named} {error.rule}") from None

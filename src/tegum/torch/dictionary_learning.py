@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import torch
 
-from tegum.torch.model import ToyModel, parameters_of_one
+from tegum.core.arguments import refusing
+from tegum.torch.exchange import parameters_of_one, write_folder
+from tegum.torch.model import ToyModel
 
 
+@refusing
 def write_dictionary(path: str | os.PathLike[str], model: ToyModel) -> None:
     """Write a toy model as an `AutoEncoder`, the dictionary that knows the truth about its hidden activations.
 
@@ -28,18 +30,18 @@ def write_dictionary(path: str | os.PathLike[str], model: ToyModel) -> None:
         model: a model of one run with the activation "relu".
 
     Raises:
-        ValueError: the format cannot describe the model, or a feature has no direction, as its row of W is 0.
+        ValueError: the format cannot describe the model, a feature has no direction, as its row of W is 0, or the path
+            is that of something else than a folder.
+        OSError: the system does not let it be written there.
 
     """
     call = f"write_dictionary({os.fspath(path)!r})"
-    W, b = parameters_of_one(model, call)
+    W, b = (each.cpu() for each in parameters_of_one(model, call, "relu"))
     if len(none := torch.nonzero(W.norm(dim=1) == 0)):
         raise ValueError(f"{call}: every feature must have a direction, and row {int(none[0])} of the weights is 0")
     n, m = W.shape
     encoder = {"encoder.weight": W, "encoder.bias": b}
     state = {"bias": torch.zeros(m), **encoder, "decoder.weight": W.mT.contiguous()}
     trainer = {"dict_class": "AutoEncoder", "activation_dim": m, "dict_size": n}
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(state, folder / "ae.pt")
-    (folder / "config.json").write_text(json.dumps({"trainer": trainer, "buffer": None}, indent=2), encoding="utf-8")
+    config = json.dumps({"trainer": trainer, "buffer": None}, indent=2)
+    write_folder(path, {"ae.pt": state, "config.json": config}, call)

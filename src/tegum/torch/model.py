@@ -317,31 +317,6 @@ class ToyModel(nn.Module):
         return f"{side_by_side}features={n}, hidden={m}, activation={self._name!r}"
 
 
-def parameters_of_one(model: ToyModel, call: str) -> tuple[Tensor, Tensor]:
-    """The parameters of a model of one run with a ReLU, which formats of other packages hold.
-
-    Args:
-        model: the model.
-        call: what errors begin with.
-
-    Returns:
-        W, shape (n, m), and b, shape (n,): float32, on the CPU, apart from the model's.
-
-    Raises:
-        ValueError: it is of several runs, or has another activation.
-
-    """
-    if model.run_shape:
-        rule = f"the model must be of one run, and this one has {'×'.join(map(str, model.run_shape))}"
-        raise ValueError(f"{call}: {rule}; ToyModel.from_run(run, seed=0) takes one")
-    if model.activation_name != "relu":
-        raise ValueError(
-            f"{call}: the activation must be 'relu', as the format has no other: {model.activation_name!r}"
-        )
-    W, b = (each.detach().to("cpu", torch.float32, copy=True) for each in (model.weights, model.bias))
-    return W, b
-
-
 def parameter_arrays(call: str, weights: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
     """The weights and the bias of a model as arrays of real numbers, of shapes that fit together.
 

@@ -24,18 +24,34 @@ from jaxtyping import Float, Float32
 from sae_lens import synthetic
 from torch import Tensor
 
+from tegum.core.arguments import is_integer, refusing
+from tegum.core.description import short
 from tegum.core.features.copula import Copula
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.hierarchy import Hierarchy
 from tegum.core.features.magnitudes import ConstantMagnitude, HalfNormalMagnitude, Magnitude
 from tegum.core.features.sets import FeatureSet, Independent
+from tegum.torch.choices import before_choice, chosen
+from tegum.torch.exchange import parameters_of_one
 from tegum.torch.model import ToyModel
 from tegum.torch.samples import Samples, features_of
 
 _VARIANCE_TOLERANCE = 1e-5
 """How far what is meant to be a variance of 1 may be from it by rounding in float32."""
 
+_LEAST_PROBABILITY = 100 * 2.0**-24
+"""The least probability of firing, 6e-6, that SAELens surely draws to 1 %.
 
+It compares with uniforms of float32, which are multiples of 2⁻²⁴, so that a probability p acts as the next multiple
+above it, and p < 2⁻²⁴ as 2⁻²⁴. Beside correlations, its thresholds √2 erfinv(1 − 2p) come from a 1 − 2p that is rounded
+to a multiple of 2⁻²⁴; they are infinite for p < 2⁻²⁶, so that nothing ever fires.
+"""
+
+_CHOICE_TOLERANCE = 1e-4
+"""How far, relative to it, a density may be from what probabilities of firing make of it."""
+
+
+@refusing
 def feature_dictionary(source: xr.Dataset | ToyModel) -> synthetic.FeatureDictionary:
     """Make SAELens's dictionary of a toy model: its vectors are the rows of W, as long as they are, and it has no bias.
 
@@ -47,16 +63,13 @@ def feature_dictionary(source: xr.Dataset | ToyModel) -> synthetic.FeatureDictio
         A `FeatureDictionary`, which turns samples of features into hidden activations h = Wᵀ x.
 
     Raises:
-        ValueError: it is a model of several runs.
+        ValueError: it is a model of several runs, or its parameters are not finite in float32.
 
     """
     model = source if isinstance(source, ToyModel) else ToyModel.from_run(source)
-    if model.run_shape:
-        runs = "×".join(map(str, model.run_shape))
-        raise ValueError(f"feature_dictionary(model of {runs} runs): it must be of one; select a seed")
-    W = model.weights.detach()
+    W, _ = parameters_of_one(model, "feature_dictionary(model)")
     made = synthetic.FeatureDictionary(*W.shape, bias=False, initializer=None, device=W.device)
-    made.feature_vectors.data = W.to(torch.float32, copy=True)
+    made.feature_vectors.data = W
     return made
 
 
@@ -68,6 +81,9 @@ class FeatureActivations(synthetic.ActivationGenerator):
     Args:
         source: the feature distribution, a list of sets, or a trajectory that was trained on them.
         seed: as for `Samples`.
+
+    Raises:
+        ValueError: an argument breaks its rule; the sentence names it.
 
     Example:
         >>> import tegum as tg
@@ -88,11 +104,19 @@ class FeatureActivations(synthetic.ActivationGenerator):
     def __init__(
         self, source: FeatureDistribution | Sequence[FeatureSet] | xr.Dataset, seed: int | Sequence[int] = 0
     ) -> None:
+        if not isinstance(source, FeatureDistribution | xr.Dataset | list | tuple):
+            rule = "source must be a FeatureDistribution, a list of sets, or a trajectory"
+            raise ValueError(f"FeatureActivations({short(source)}): {rule}")
+        if not (is_integer(seed) or (isinstance(seed, list | tuple) and all(map(is_integer, seed)))):
+            rule = "seed must be an int of at least 0, or a list of them"
+            raise ValueError(f"FeatureActivations(seed={short(seed)}): {rule}")
         samples = Samples(features_of(source) if isinstance(source, xr.Dataset) else source, 1, seed)
         density, first = samples.features.density, samples.features.first_moment()
         square = np.diag(samples.features.second_moment())
-        mean = first / density
-        spread = np.sqrt(np.maximum(square / density - mean**2, 0))
+        # A feature that is never active, as in data of one's own, has magnitudes of 0.
+        share = np.where(density > 0, density, 1.0)
+        mean = first / share
+        spread = np.sqrt(np.maximum(square / share - mean**2, 0))
         tensors = (torch.from_numpy(each) for each in (density, spread, mean))
         super().__init__(samples.features.n, *tensors)
         self.features, self._samples, self.batches_drawn = samples.features, samples, 0
@@ -106,7 +130,13 @@ class FeatureActivations(synthetic.ActivationGenerator):
         Returns:
             Feature activations, shape (batch, n), float32.
 
+        Raises:
+            ValueError: `batch_size` is no int of at least 1.
+
         """
+        if not (is_integer(batch_size) and batch_size >= 1):
+            rule = "batch_size must be an int of at least 1"
+            raise ValueError(f"FeatureActivations.sample(batch_size={short(batch_size)}): {rule}")
         key = [*self._samples.seed, self.batches_drawn]
         self.batches_drawn += 1
         return torch.from_numpy(self.features.sample(key, batch_size)).to(self.firing_probabilities)
@@ -123,6 +153,7 @@ class SyntheticFeatures(NamedTuple):
     """What is added to all hidden activations; tegum's models have none there."""
 
 
+@refusing
 def from_synthetic_model(source: synthetic.SyntheticModel | str | os.PathLike[str]) -> SyntheticFeatures:
     """Describe a synthetic model of SAELens, or the folder of a saved one.
 
@@ -132,6 +163,9 @@ def from_synthetic_model(source: synthetic.SyntheticModel | str | os.PathLike[st
     children exclude one another one of those that fire is chosen, so that child i is active with probability
     p_i ∫ Π_{j≠i} (1 − p_j t) dt over [0, 1].
 
+    Probabilities are those that the model states; SAELens itself draws what is below 6e-6 with an error of more than
+    1 %, as it computes in float32.
+
     Args:
         source: the model, or the path of its folder.
 
@@ -140,7 +174,8 @@ def from_synthetic_model(source: synthetic.SyntheticModel | str | os.PathLike[st
 
     Raises:
         ValueError: the model has something that tegum cannot describe: other magnitudes, correlations together with a
-            hierarchy, children that are scaled by their parent, or children that exclude one another without a parent.
+            hierarchy, children that are scaled by their parent, or children that exclude one another without a parent;
+            or its parts contradict each other, or hold numbers that are not finite.
 
     """
     model: Any = source
@@ -152,18 +187,45 @@ def from_synthetic_model(source: synthetic.SyntheticModel | str | os.PathLike[st
         except Exception as error:  # SAELens raises all kinds of errors
             reason = " ".join(str(error).split())[:160]
             raise ValueError(f"{call}: it must be the folder of a synthetic model of SAELens: {reason}") from None
-    held = model.feature_dict.feature_vectors, model.feature_dict.bias
-    vectors, bias = (each.detach().to("cpu", torch.float32, copy=True).numpy() for each in held)
-    return SyntheticFeatures(_features(model, call), vectors, bias)
+    n, m = model.cfg.num_features, model.cfg.hidden_dim
+    vectors = _held(model.feature_dict.feature_vectors, "feature_vectors", (n, m), call).numpy()
+    bias = _held(model.feature_dict.bias, "bias", (m,), call).numpy()
+    try:
+        features = _features(model, n, call)
+    except ValueError as error:  # of a set of tegum, which does not know of the model
+        said = str(error)
+        raise ValueError(said if said.startswith(call) else f"{call}: {said}") from None
+    return SyntheticFeatures(features, vectors, bias)
 
 
+def _held(tensor: Tensor, name: str, shape: tuple[int, ...], call: str) -> Tensor:
+    """A tensor of a synthetic model, apart from it, in float32 on the CPU."""
+    if tuple(tensor.shape) != shape:
+        raise ValueError(
+            f"{call}: {name} must have the shape {shape}, as the configuration says, not {tuple(tensor.shape)}"
+        )
+    held = tensor.detach().to("cpu", torch.float32, copy=True)
+    if not bool(held.isfinite().all()):
+        raise ValueError(
+            f"{call}: {name} must be finite, and it is not at {torch.nonzero(~held.isfinite())[0].tolist()}"
+        )
+    return held
+
+
+@refusing
 def to_synthetic_model(
     model: ToyModel, features: FeatureDistribution | Sequence[FeatureSet]
 ) -> synthetic.SyntheticModel:
     """Make a synthetic model of SAELens, whose `save(path)` writes files, of a toy model and features.
 
     It can express features that are independent, or active by a Gaussian copula or a hierarchy, with magnitudes that
-    are constant or half-normal. For features of other kinds, `FeatureActivations` draws them in memory.
+    are constant or half-normal. For features of other kinds, `FeatureActivations` draws them in memory. Of children
+    that exclude one another SAELens chooses one of those that fire: their probabilities of firing are such that the
+    chosen one has the density that it has here. Probabilities of firing must be at least 6e-6, as SAELens draws smaller
+    ones in float32 with an error of up to more than 1 %.
+
+    The model's own `to(device)` makes it anew from its configuration, which holds only one probability for all
+    features. Save it, and load it on the device.
 
     Args:
         model: a model of one run.
@@ -178,7 +240,12 @@ def to_synthetic_model(
     """
     call = "to_synthetic_model(features)"
     features = features if isinstance(features, FeatureDistribution) else FeatureDistribution(list(features))
-    dictionary = feature_dictionary(model)
+    try:
+        dictionary = feature_dictionary(model)
+    except ValueError as error:
+        raise ValueError(
+            f"to_synthetic_model(model): {str(error).removeprefix('feature_dictionary(model): ')}"
+        ) from None
     if features.n != dictionary.num_features:
         raise ValueError(f"{call}: there must be {dictionary.num_features} features, as in the model, not {features.n}")
     firings = [_firing(each, call) for each in features.sets]
@@ -187,6 +254,12 @@ def to_synthetic_model(
         raise ValueError(f"{call}: all sets must have one law of magnitude, as files of SAELens hold only one")
     [(mean, deviation)] = laws
     probability = np.concatenate([firing.probability for firing in firings]).astype(np.float32)
+    if (least := probability.min()) < _LEAST_PROBABILITY:
+        rule = f"every feature must fire with a probability of at least {_LEAST_PROBABILITY:.3g}"
+        raise ValueError(
+            f"{call}: {rule}, as SAELens draws smaller ones in float32 with an error of more than 1 %, and feature "
+            f"{int(probability.argmin())} has {least:.3g}; FeatureActivations draws any"
+        )
     correlation = None
     if any(isinstance(each, Copula) for each in features.sets):
         if np.ptp(probability) > 0:
@@ -196,13 +269,15 @@ def to_synthetic_model(
     config = synthetic.SyntheticModelConfig(
         num_features=features.n,
         hidden_dim=dictionary.hidden_dim,
-        firing_probability=synthetic.ConstantFiringProbabilityConfig(float(str(probability.mean()))),
+        firing_probability=synthetic.ConstantFiringProbabilityConfig(
+            float(str(probability.mean(dtype=float).astype(np.float32)))
+        ),
         mean_firing_magnitudes=mean,
         std_firing_magnitudes=deviation,
         bias=False,
     )
     made = synthetic.SyntheticModel(
-        config, feature_dict=dictionary, hierarchy=_roots(features.sets, call), correlation_matrix=correlation
+        config, feature_dict=dictionary, hierarchy=_roots(features.sets), correlation_matrix=correlation
     )
     made.activation_generator.firing_probabilities = torch.from_numpy(probability)
     return made
@@ -218,21 +293,48 @@ class _Firing(NamedTuple):
 
 def _firing(each: FeatureSet, call: str) -> _Firing:
     if not isinstance(each, Independent | Copula | Hierarchy):
-        rule = "sets must be Independent, Copula or Hierarchy, as SAELens knows no others"
+        rule = "sets must be Independent, Copula or Hierarchy, as no others are described in files of SAELens"
         raise ValueError(f"{call}: {rule}, not {each!r}; FeatureActivations draws any")
+    probability = _firing_probabilities(each, call) if isinstance(each, Hierarchy) else each.densities
     match each.magnitude:
         case ConstantMagnitude(value=value):
-            return _Firing(each.densities, value, 0.0)
+            return _Firing(probability, value, 0.0)
         case HalfNormalMagnitude(scale=scale) if not isinstance(each, Copula):
-            if (each.densities > 0.5).any():
-                rule = (
-                    "a density must be at most ½ for half-normal magnitudes, as SAELens cuts off half of a normal law"
-                )
-                raise ValueError(f"{call}: {rule}; {each!r}")
-            return _Firing(2 * each.densities, 0.0, scale)
+            if (probability > 0.5).any():
+                rule = "a density must be at most ½ for half-normal magnitudes"
+                if (each.densities <= 0.5).all():
+                    rule += ", before one of those that exclude one another is chosen"
+                raise ValueError(f"{call}: {rule}, as SAELens cuts off half of a normal law; {each!r}")
+            return _Firing(2 * probability, 0.0, scale)
         case _:
             rule = "magnitudes must be constant, or half-normal outside of a Copula, as SAELens knows no others"
             raise ValueError(f"{call}: {rule}: {each!r}")
+
+
+def _exclusive_children(each: Hierarchy) -> dict[int, list[int]]:
+    """The children of each parent whose children exclude one another."""
+    excludes = np.broadcast_to(each.exclusive, each.features)
+    found = {
+        parent: [child for child, its in enumerate(each.parents) if its == parent]
+        for parent in np.flatnonzero(excludes).tolist()
+    }
+    return {parent: children for parent, children in found.items() if len(children) > 1}
+
+
+def _firing_probabilities(each: Hierarchy, call: str) -> Float[np.ndarray, " size"]:
+    """The probability of each feature, given its parent, before one of those that exclude one another is chosen."""
+    probability = each.densities
+    for parent, children in _exclusive_children(each).items():
+        wanted = probability[children]
+        found = before_choice(wanted)
+        # As SAELens holds them.
+        if (np.abs(chosen(found.astype(np.float32).astype(float)) / wanted - 1) > _CHOICE_TOLERANCE).any():
+            rule = "children that exclude one another must have densities that come of choosing one of those that fire"
+            raise ValueError(
+                f"{call}: {rule}, as SAELens does, and for the children of {parent} none are found: {each!r}"
+            )
+        probability[children] = found
+    return probability
 
 
 def _correlations(sets: Sequence[FeatureSet], call: str) -> synthetic.LowRankCorrelationMatrix:
@@ -261,36 +363,40 @@ def _correlations(sets: Sequence[FeatureSet], call: str) -> synthetic.LowRankCor
     return synthetic.LowRankCorrelationMatrix(torch.from_numpy(whole).float(), torch.from_numpy(rest).float())
 
 
-def _roots(sets: Sequence[FeatureSet], call: str) -> synthetic.Hierarchy | None:
+def _roots(sets: Sequence[FeatureSet]) -> synthetic.Hierarchy | None:
     """The trees of all hierarchies."""
     roots, first = [], 0
     for each in sets:
         if isinstance(each, Hierarchy):
-            if np.any(each.exclusive):
-                rule = "children must not exclude one another, as SAELens describes that by other probabilities"
-                raise ValueError(f"{call}: {rule}: {each!r}")
             nodes = [synthetic.HierarchyNode(first + number) for number in range(each.features)]
             for node, parent in zip(nodes, each.parents, strict=True):
                 if parent < 0:
                     roots.append(node)
                 else:
                     nodes[parent].children = [*nodes[parent].children, node]
+            # Only now, as SAELens lets no node without children say so.
+            for parent in _exclusive_children(each):
+                nodes[parent].mutually_exclusive_children = True
         first += each.features
     return synthetic.Hierarchy(roots, synthetic.hierarchy_modifier(roots)) if roots else None
 
 
-def _features(model: synthetic.SyntheticModel, call: str) -> FeatureDistribution:
+def _features(model: synthetic.SyntheticModel, n: int, call: str) -> FeatureDistribution:
     generator = model.activation_generator
     related = generator.correlation_matrix is not None or generator.low_rank_correlation is not None
     if related and model.hierarchy is not None:
         raise ValueError(f"{call}: correlations together with a hierarchy are no set of tegum")
     if generator.modify_activations is not None and model.hierarchy is None:
         raise ValueError(f"{call}: activations must not be modified but by a hierarchy, and a function modifies them")
-    mean, deviation = (_numbers(each) for each in (generator.mean_firing_magnitudes, generator.std_firing_magnitudes))
+    names = ("mean_firing_magnitudes", "std_firing_magnitudes", "firing_probabilities")
+    mean, deviation, fires = (_numbers(_held(getattr(generator, name), name, (n,), call)) for name in names)
+    if (wrong := (fires <= 0) | (fires > 1)).any():
+        rule = "firing_probabilities must lie in (0, 1]"
+        raise ValueError(f"{call}: {rule}, and that of feature {int(wrong.argmax())} is {fires[wrong][0]:g}")
     laws = [_law(*each, call) for each in zip(mean, deviation, strict=True)]
     # The half of normal variables around 0 that is negative is cut off.
     kept = np.where([isinstance(law, HalfNormalMagnitude) for law in laws], 0.5, 1.0)
-    density = kept * _numbers(generator.firing_probabilities)
+    density = kept * fires
     if not related and model.hierarchy is None:
         groups = [list(group) for _, group in itertools.groupby(range(len(laws)), key=laws.__getitem__)]
         return FeatureDistribution(
@@ -318,7 +424,12 @@ def _copula(generator: Any, law: Magnitude, call: str) -> Copula:
     from scipy.special import ndtr
 
     # Thresholds decide, which are not restored from the probabilities that are stored beside them.
-    density = _short(ndtr(-generator.correlation_thresholds.double().cpu().numpy()).astype(np.float32))
+    fires = ndtr(-generator.correlation_thresholds.double().cpu().numpy()).astype(np.float32)
+    if not (fires > 0).all():
+        raise ValueError(
+            f"{call}: every feature must fire, and feature {int((~(fires > 0)).argmax())} has no finite threshold"
+        )
+    density = _short(fires)
     if generator.low_rank_correlation is None:
         return Copula(density, generator.correlation_matrix.double().cpu().numpy(), magnitude=law)
     factors, rest = (each.double().cpu().numpy() for each in generator.low_rank_correlation)
@@ -328,9 +439,24 @@ def _copula(generator: Any, law: Magnitude, call: str) -> Copula:
     return Copula(density, factors=factors, magnitude=law)
 
 
+def _check_nodes(roots: Sequence[synthetic.HierarchyNode], n: int, call: str) -> None:
+    """Refuse nodes of features that are not there, or twice."""
+    met, nodes = set[int](), list(roots)
+    while nodes:
+        node = nodes.pop()
+        nodes += node.children
+        if (own := node.feature_index) is None:
+            continue
+        if not is_integer(own) or not 0 <= own < n or own in met:
+            rule = f"nodes of the hierarchy must be None or different features, from 0 to {n - 1}"
+            raise ValueError(f"{call}: {rule}, not {short(own)}{' twice' if own in met else ''}")
+        met.add(own)
+
+
 def _hierarchy(given: synthetic.Hierarchy, density: np.ndarray, law: Magnitude, call: str) -> Hierarchy:
     parents, exclusive = np.full(len(density), -1), np.zeros(len(density), bool)
     density = density.copy()
+    _check_nodes(given.roots, len(density), call)
 
     def visit(node: synthetic.HierarchyNode, parent: int) -> None:
         own = node.feature_index
@@ -343,7 +469,7 @@ def _hierarchy(given: synthetic.Hierarchy, density: np.ndarray, law: Magnitude, 
                     f"{call}: children that exclude one another must be features, and so must their parent"
                 )
             exclusive[own] = True
-            density[children] = _chosen(density[children])
+            density[children] = chosen(density[children])
         if own is not None:
             parents[own] = parent
         for child in node.children:
@@ -354,15 +480,6 @@ def _hierarchy(given: synthetic.Hierarchy, density: np.ndarray, law: Magnitude, 
     return Hierarchy(
         parents, _short(density), exclusive=exclusive.tolist() if exclusive.any() else False, magnitude=law
     )
-
-
-def _chosen(p: Float[np.ndarray, " child"]) -> Float[np.ndarray, " child"]:
-    """The probability that each fires and is chosen among those that fire: p_i ∫ Π_{j≠i} (1 − p_j t) dt over [0, 1]."""
-    # Exact for polynomials of this degree.
-    nodes, weights = np.polynomial.legendre.leggauss(len(p) // 2 + 1)
-    missing = 1 - np.outer((nodes + 1) / 2, p)
-    others = np.stack([np.delete(missing, i, axis=1).prod(1) for i in range(len(p))], axis=1)
-    return p * (weights / 2 @ others)
 
 
 def _numbers(tensor: Tensor) -> np.ndarray:

@@ -7,28 +7,37 @@ package is on no index: this follows the format as it is published, and was not 
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from tegum.core.arguments import is_integer, is_number, refusing
+from tegum.core.description import short
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.magnitudes import UNIT_RANGE
 from tegum.core.features.sets import Anticorrelated, Correlated, FeatureSet, GatedSet, Independent
-from tegum.torch.model import ToyModel, parameters_of_one
+from tegum.core.inputs.files import ArrayFile, UnreadableError, obstacle, reading
+from tegum.core.limits import beyond_memory
+from tegum.data.matrices import array_file
+from tegum.torch.exchange import parameters_of_one, write_folder
+from tegum.torch.model import ToyModel
 from tegum.training.spec.methods import Sampled
-
-if TYPE_CHECKING:
-    from tegum.training.spec.spec import Spec
+from tegum.training.spec.spec import Spec
 
 STATE, CONFIG = "tms.pth", "tms_train_config.yaml"
 """The names of the two files of a target."""
 
+_EMBED, _UNEMBED, _BIAS = "linear1.weight", "linear2.weight", "linear2.bias"
+"""The names of the tensors of its model."""
+
 _DENSITY_TOLERANCE = 1e-9
 """How near two densities are that are meant to be equal."""
+
+_MOST_BYTES = 2**20
+"""The most bytes of a configuration that are read; a real one has a thousand or two."""
 
 
 class Target(NamedTuple):
@@ -40,6 +49,7 @@ class Target(NamedTuple):
     """The features that it was trained on; the format has no importances."""
 
 
+@refusing
 def write_target(path: str | os.PathLike[str], model: ToyModel, spec: Spec) -> None:
     """Write a toy model as a target for stochastic parameter decomposition.
 
@@ -54,7 +64,9 @@ def write_target(path: str | os.PathLike[str], model: ToyModel, spec: Spec) -> N
         spec: what it was trained on and how, by `Sampled` training.
 
     Raises:
-        ValueError: the format cannot describe the model, its features or its training.
+        ValueError: the format cannot describe the model, its features or its training, or the path is that of something
+            else than a folder.
+        OSError: the system does not let it be written there.
 
     Example:
         >>> import tegum as tg, tegum.torch
@@ -68,7 +80,9 @@ def write_target(path: str | os.PathLike[str], model: ToyModel, spec: Spec) -> N
 
     """
     call = f"write_target({os.fspath(path)!r})"
-    W, b = parameters_of_one(model, call)
+    if not isinstance(spec, Spec):
+        raise ValueError(f"{call}: spec must be a Spec, not {short(spec)}")
+    W, b = (each.cpu() for each in parameters_of_one(model, call, "relu"))
     training, n = spec.training, spec.features.n
     if W.shape != (n, spec.hidden):
         rule = f"the Spec has {n} features and {spec.hidden} hidden dimensions"
@@ -91,14 +105,12 @@ def write_target(path: str | os.PathLike[str], model: ToyModel, spec: Spec) -> N
         "seed": spec.base_seed,
         "lr_schedule": {"start_val": training.rate},
     }
-    state = {"linear1.weight": W.mT.contiguous(), "linear2.weight": W, "linear2.bias": b}
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(state, folder / STATE)
+    state = {_EMBED: W.mT.contiguous(), _UNEMBED: W, _BIAS: b}
     # JSON is YAML.
-    (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+    write_folder(path, {STATE: state, CONFIG: json.dumps(config, indent=2)}, call)
 
 
+@refusing
 def read_target(path: str | os.PathLike[str]) -> Target:
     """Read a target of stochastic parameter decomposition.
 
@@ -116,14 +128,15 @@ def read_target(path: str | os.PathLike[str]) -> Target:
     folder = Path(path)
     call = f"read_target({os.fspath(path)!r})"
     config = _config(folder / CONFIG, call)
-    sizes = config["tms_model_config"]
-    n, m = sizes["n_features"], sizes["n_hidden"]
-    if layers := sizes.get("n_hidden_layers"):
+    n, m = (_size(config, name, 1, call) for name in ("n_features", "n_hidden"))
+    if layers := _size(config, "n_hidden_layers", 0, call, 0):
         raise ValueError(f"{call}: there must be no hidden layers beside the embedding, and it has {layers}")
-    shapes = {"linear1.weight": (m, n), "linear2.weight": (n, m), "linear2.bias": (n,)}
-    first, second, bias = _state(folder / STATE, shapes, call)
-    if not torch.equal(first.mT, second):
-        raise ValueError(f"{call}: weights must be tied, and linear2.weight is not linear1.weight transposed")
+    tied = config["tms_model_config"].get("tied_weights", True)
+    if tied is not True:
+        raise ValueError(f"{call}: {CONFIG} must have tied_weights = true, as toy models have, not {short(tied)}")
+    first, second, bias = _state(folder / STATE, {_EMBED: (m, n), _UNEMBED: (n, m), _BIAS: (n,)}, call)
+    if not np.array_equal(first.T, second):
+        raise ValueError(f"{call}: weights must be tied, and in {STATE} {_UNEMBED} is not {_EMBED} transposed")
     return Target(ToyModel(second, bias), _features(config, n, call))
 
 
@@ -162,52 +175,130 @@ def _described(features: FeatureDistribution, call: str) -> dict[str, Any]:
 
 def _features(config: dict[str, Any], n: int, call: str) -> FeatureDistribution:
     """The features that a configuration describes."""
-    kind, p, synced = config["data_generation_type"], config["feature_probability"], config.get("synced_inputs") or []
+    kind, p, synced = config["data_generation_type"], config["feature_probability"], config.get("synced_inputs")
+    groups = [] if synced is None else _groups(synced, n, call)
+    if not is_number(p) or not 0 <= p <= 1:
+        raise ValueError(f"{call}: {CONFIG} must have a feature_probability in [0, 1], not {short(p)}")
     if kind == "exactly_one_active":
+        if groups:
+            rule = "must have no synced_inputs beside the data_generation_type 'exactly_one_active'"
+            raise ValueError(f"{call}: {CONFIG} {rule}, not {short(synced)}")
         return FeatureDistribution([Anticorrelated(n, 1.0)])
     if kind != "at_least_zero_active":
-        rule = "must be 'at_least_zero_active' or 'exactly_one_active'"
-        raise ValueError(f"{call}: data_generation_type {rule}, not {kind!r}")
-    groups = sorted(sorted(group) for group in synced)
+        rule = "must have the data_generation_type 'at_least_zero_active' or 'exactly_one_active'"
+        raise ValueError(f"{call}: {CONFIG} {rule}, not {short(kind)}")
     sets: list[FeatureSet] = []
     end = 0
+    try:
+        for group in groups:
+            sets += [Independent(group[0] - end, p)] if group[0] > end else []
+            sets.append(Correlated(len(group), -np.expm1(len(group) * np.log1p(-p)) if p < 1 else 1.0))
+            end = group[0] + len(group)
+        return FeatureDistribution([*sets, *([Independent(n - end, p)] if n > end else [])])
+    except ValueError as error:
+        raise ValueError(f"{call}: {CONFIG} has the feature_probability {short(p)}, and {error}") from None
+
+
+def _groups(synced: Any, n: int, call: str) -> list[list[int]]:
+    """Groups of synchronised features in order, each side by side."""
+    where = f"{call}: {CONFIG} must have synced_inputs"
+    lists = isinstance(synced, list) and all(isinstance(group, list) and group for group in synced)
+    if not lists or not all(is_integer(each) for group in synced for each in group):
+        raise ValueError(f"{where} that are lists of numbers of features, or null, not {short(synced)}")
+    groups, end = sorted(sorted(group) for group in synced), 0
     for group in groups:
         if group != list(range(group[0], group[0] + len(group))) or not end <= group[0] <= n - len(group):
-            raise ValueError(f"{call}: synced_inputs must be features side by side, as those of a set are, not {group}")
-        sets += [Independent(group[0] - end, p)] if group[0] > end else []
-        sets.append(Correlated(len(group), -np.expm1(len(group) * np.log1p(-p)) if p < 1 else 1.0))
+            rule = f"that are features side by side, as those of a set are, each from 0 to {n - 1} and in one of them"
+            raise ValueError(f"{where} {rule}, not {short(group)}")
         end = group[0] + len(group)
-    return FeatureDistribution([*sets, *([Independent(n - end, p)] if n > end else [])])
+    return groups
 
 
 def _config(path: Path, call: str) -> dict[str, Any]:
-    import yaml
-
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{call}: {CONFIG} cannot be read: {error}") from None
-    except yaml.YAMLError:
-        raise ValueError(f"{call}: {CONFIG} must be YAML") from None
+        if found := obstacle(path):
+            raise UnreadableError("path", str(path), f"must lead to a file, {found}")
+        with reading(path, "a file that can be read"), path.open("rb") as stream:
+            text = stream.read(_MOST_BYTES + 1)
+    except UnreadableError as error:
+        raise ValueError(f"{call}: {CONFIG} cannot be read: it {error.rule}") from None
+    if len(text) > _MOST_BYTES:
+        raise ValueError(f"{call}: {CONFIG} must have at most {_MOST_BYTES:,} bytes")
+    found = _plain_yaml(text, call)
     needed = {"tms_model_config", "feature_probability", "data_generation_type"}
     if not isinstance(found, dict) or needed - found.keys() or not isinstance(found["tms_model_config"], dict):
         raise ValueError(f"{call}: {CONFIG} must describe the training of a TMSModel, with {', '.join(sorted(needed))}")
-    sizes = [found["tms_model_config"].get(name) for name in ("n_features", "n_hidden")]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ValueError(f"{call}: {CONFIG} must have n_features and n_hidden, ints of at least 1")
     return found
 
 
-def _state(path: Path, shapes: dict[str, tuple[int, ...]], call: str) -> list[Tensor]:
+def _plain_yaml(text: bytes, call: str) -> Any:
+    import yaml
+
+    class Plain(yaml.SafeLoader):
+        """YAML without references, by which a value may contain itself or grow without end, and without repeats."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise _NotPlainError("must have no references (*) to other parts of it")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            found = super().construct_mapping(node, deep)
+            if len(found) < len(node.value):
+                names = [key.value for key, _ in node.value]
+                twice = next((name for name in names if names.count(name) > 1), names[-1])
+                raise _NotPlainError(f"must have each field once, and has {short(twice)} twice")
+            return found
+
     try:
-        # Weights only: what else a pickle holds may be code.
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # PyTorch raises all kinds of errors
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise ValueError(f"{call}: {STATE} must be a state of a model, with its weights only: {reason}") from None
-    for name, shape in shapes.items():
-        tensor = state.get(name) if isinstance(state, dict) else None
-        if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape:
-            what = "nothing of that name" if tensor is None else f"shape {tuple(getattr(tensor, 'shape', ()))}"
-            raise ValueError(f"{call}: {STATE} must have {name} of shape {shape}, as {CONFIG} says, and has {what}")
-    return [state[name].detach() for name in shapes]
+        return yaml.load(text, Plain)
+    except _NotPlainError as error:
+        raise ValueError(f"{call}: {CONFIG} {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError):  # ValueError: of a date that there is not
+        raise ValueError(f"{call}: {CONFIG} must be YAML") from None
+
+
+class _NotPlainError(Exception):
+    pass
+
+
+def _size(config: dict[str, Any], name: str, least: int, call: str, default: int | None = None) -> int:
+    value = config["tms_model_config"].get(name, default)
+    if not (is_integer(value) and value >= least):
+        raise ValueError(f"{call}: {CONFIG} must have {name}, an int of at least {least}, not {short(value)}")
+    return value
+
+
+def _state(path: Path, shapes: dict[str, tuple[int, ...]], call: str) -> list[np.ndarray]:
+    """The tensors of these names; weights only, as what else a pickle holds may be code."""
+    try:
+        file = array_file(path)
+        values = [_tensor(file, name, shape) for name, shape in shapes.items()]
+    except UnreadableError as error:
+        rule = "must be a state of a model, with its weights only"
+        raise ValueError(f"{call}: {STATE} {rule}: it {error.rule}") from None
+    except ValueError as error:
+        raise ValueError(f"{call}: {STATE} {error}") from None
+    return values
+
+
+def _tensor(file: ArrayFile, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A tensor of this name and shape; raises ValueError "must …"."""
+    rule = f"must have {name} of shape {shape}, as {CONFIG} says"
+    if name not in (file.names or ()):
+        raise ValueError(f"{rule}, and has nothing of that name")
+    stored = file.array(name)
+    if stored.shape != shape:
+        raise ValueError(f"{rule}, and has it of shape {stored.shape}")
+    if stored.dtype.kind != "f":
+        raise ValueError(f"must have {name} of floating-point numbers, not of {stored.dtype}")
+    # A tensor of one number may repeat it as often as it likes.
+    if too_much := beyond_memory(8 * math.prod(shape)):
+        raise ValueError(f"must have {name} that fits into memory: it {too_much}")
+    values = stored.read(())
+    if hasattr(values, "tocsr"):
+        raise ValueError(f"must have {name} as a dense tensor, and it is sparse")
+    if not np.isfinite(values).all():
+        at = ", ".join(map(str, np.argwhere(~np.isfinite(values))[0]))
+        raise ValueError(f"must have {name} of finite numbers, and {name}[{at}] is not")
+    return values

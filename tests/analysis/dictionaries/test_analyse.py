@@ -128,7 +128,8 @@ def test_the_null_distribution_of_cosines():
 def test_small_and_zero_matrices(rows: int, m: int):
     found = tg.analyse(np.ones((rows, m)))
     assert_allclose(found.dimensionality, 1 / rows)
-    nothing = tg.analyse(np.zeros((rows, m)))
+    with pytest.warns(UserWarning, match="weights hold nothing but zeros, so that no feature has a direction"):
+        nothing = tg.analyse(np.zeros((rows, m)))
     assert_array_equal(nothing.dimensionality, 0)
     assert_array_equal(nothing.represented, False)
     assert nothing.effective_rank == nothing.participation_ratio == 0
@@ -302,7 +303,8 @@ def test_centring_is_told_by_what_is_left():
     assert_allclose(found.mean_norm, 3)
     # The only direction is its own mean, and nothing is left of it.
     assert tg.analyse(np.ones((3, 2)), normalise=True, centre=True).norm.values.tolist() == [0, 0, 0]
-    assert tg.analyse(np.zeros((3, 2)), normalise=True, centre=True).norm.values.tolist() == [0, 0, 0]
+    with pytest.warns(UserWarning, match="weights hold nothing but zeros, so that no feature has a direction"):
+        assert tg.analyse(np.zeros((3, 2)), normalise=True, centre=True).norm.values.tolist() == [0, 0, 0]
 
 
 @pytest.mark.slow

@@ -102,7 +102,6 @@ def analyse(
 
     W = _checked(weights, threshold, scale, companions)
     n = len(W)
-    doubt = _likely_transposed(weights, W)
     x = None if activations is None else together.as_sparse(activations, "analyse")
     if x is not None and x.shape[1] != n:
         raise ValueError(
@@ -110,6 +109,7 @@ def analyse(
         )
     _check_features(features, x, n)
     largest, mean = geometry.peak(W, "analyse"), 0.0
+    doubt = _likely_transposed(weights, W)
     if normalise or centre:
         W, mean = geometry.directions(W, largest, normalise=normalise, centre=centre, call="analyse(weights)")
         largest = geometry.peak(W, "analyse")
@@ -332,16 +332,16 @@ def _checked(weights: Any, threshold: float, scale: float | None, companions: in
 
 
 def _likely_transposed(weights: Any, W: np.ndarray) -> str:
-    """Why directions may be the columns; with a warning if that rests on more than the shape."""
-    if {"feature", "hidden"} <= {*getattr(weights, "dims", ())}:
-        # Whoever named the dimensions has decided; who loaded a dictionary has been told.
-        return str(weights.attrs.get("likely_transposed", ""))
-    if W.shape[1] <= len(W):
+    """Why directions may be the columns; with a warning if that rests on more than the shape, or if there are none."""
+    if "likely_transposed" in getattr(weights, "attrs", {}):
+        return str(weights.attrs["likely_transposed"])  # Who loaded a dictionary has been told.
+    if not W.any():
+        rule = "weights hold nothing but zeros, so that no feature has a direction"
+        warnings.warn(f"analyse(weights of shape {W.shape}): {rule}", stacklevel=4)
         return ""
-    try:
-        found = orientation.doubt(*orientation.norms(W), weak=False)
-    except ValueError as error:
-        raise ValueError(f"analyse(weights): weights {error}") from None
+    if {"feature", "hidden"} <= {*getattr(weights, "dims", ())}:
+        return ""  # Whoever named the dimensions has decided.
+    found = orientation.doubt(W, *orientation.norms(W), weak=False)
     if found:
         warnings.warn(f"analyse(weights of shape {W.shape}): weights are more likely transposed: {found}", stacklevel=4)
     return found
