@@ -25,7 +25,11 @@ def main() -> None:
             raise
         os.write(2, b"tegum: interrupted\n")
         os._exit(128 + number)
-    run()
+    try:
+        run()
+    finally:
+        # The interpreter would go through everything once more before it ends, which takes half a second.
+        gc.freeze()
 
 
 def _open_standard_streams() -> None:

@@ -239,7 +239,7 @@ def _plain_yaml(text: bytes, call: str) -> Any:
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
-                raise _NotPlainError("must have no references (*) to other parts of it")
+                raise UnreadableError("references", "*", "must have no references (*) to other parts of it")
             return super().compose_node(parent, index)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -247,19 +247,15 @@ def _plain_yaml(text: bytes, call: str) -> Any:
             if len(found) < len(node.value):
                 names = [key.value for key, _ in node.value]
                 twice = next((name for name in names if names.count(name) > 1), names[-1])
-                raise _NotPlainError(f"must have each field once, and has {short(twice)} twice")
+                raise UnreadableError("field", twice, f"must have each field once, and has {short(twice)} twice")
             return found
 
     try:
         return yaml.load(text, Plain)
-    except _NotPlainError as error:
-        raise ValueError(f"{call}: {CONFIG} {error}") from None
+    except UnreadableError as error:
+        raise ValueError(f"{call}: {CONFIG} {error.rule}") from None
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError):  # ValueError: of a date that there is not
         raise ValueError(f"{call}: {CONFIG} must be YAML") from None
-
-
-class _NotPlainError(Exception):
-    pass
 
 
 def _size(config: dict[str, Any], name: str, least: int, call: str, default: int | None = None) -> int:

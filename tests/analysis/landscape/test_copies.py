@@ -209,5 +209,5 @@ class TestBoundaryOfOtherSets:
         samples = np.array([[0.5, 0.1], [0.1, 0.5], [0.0, 0.0]])
         features = FeatureDistribution([Empirical(samples[:, list(order)])])
         config = np.array([[1.0], [-1.0]])[list(order)], np.zeros(2)
-        with pytest.raises(ValueError, match=r"^Empirical\(samples=3, size=2, .*\): as .*, this set has no charac"):
+        with pytest.raises(ValueError, match=r"^critical_point\(features=.*Empirical\(.*: there is no series"):
             phase_boundary(config, config, features, "importance", 0.5, 1.0)
