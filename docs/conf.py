@@ -1,0 +1,128 @@
+"""Sphinx builds the documentation with this: `python -m sphinx -W --keep-going docs docs/_build/html`.
+
+Nothing is downloaded while building. Warnings are errors on the command line above; every notebook is run.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import generate
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
+
+import tegum
+
+project = "tegum"
+author = "The tegum maintainers"
+version = release = tegum.__version__
+extensions = [
+    "myst_nb",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build", "generated/results", "results", "**.ipynb_checkpoints"]
+
+html_math_renderer = "mathml"
+html_theme = "furo"
+html_title = "tegum"
+html_static_path = ["static"]
+html_css_files = ["tegum.css"]
+html_show_sphinx = False
+html_show_copyright = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#00548a", "color-brand-content": "#00548a"},
+    "dark_css_variables": {"color-brand-primary": "#7cc4f4", "color-brand-content": "#7cc4f4"},
+}
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
+myst_heading_anchors = 4
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_timeout = 240
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+# The dimensions in an annotation such as "feature n" are no references.
+suppress_warnings = ["ref.python"]
+# Progress is for a terminal.
+nb_output_stderr = "remove"
+
+autodoc_mock_imports = generate.MOCKED
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Fields", "params_style")]
+
+
+_COLON = "\ue000"
+
+
+def _plain(app: Any, what: str, name: str, given: Any, options: Any, lines: list[str]) -> None:
+    """Keep reStructuredText from finding markup in docstrings, which are plain text: |x| is a length there.
+
+    What stands between backticks is code, and a link where it names something public.
+    """
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            escaped = re.sub(r"(?<!\\)([|*])", r"\\\1", line)
+            lines[number] = re.sub(r"(?<![`:])`([^`]+)`(?!`)", _code, escaped)
+    if what in ("attribute", "property") and lines:
+        # Napoleon would take what stands before a colon for a type.
+        lines[0] = lines[0].replace(": ", _COLON)
+
+
+def _with_colons(app: Any, what: str, name: str, given: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = [line.replace(_COLON, ": ") for line in lines]
+
+
+def _code(found: re.Match[str]) -> str:
+    text = found[1].replace("\\", "")
+    first, _, member = text.removeprefix("tegum.").partition(".")
+    public = first in generate.NAMES and (not member or hasattr(getattr(tegum, first), member))
+    return f":py:obj:`{text} <tegum.{text.removeprefix('tegum.')}>`" if public else f"``{text}``"
+
+
+def _lists(app: Any, name: str, source: list[str]) -> None:
+    """Let the README of a folder, which is also read by itself, list its pages here."""
+    if name.endswith("/README"):
+        text = source[0].replace("../../ARCHITECTURE.md", "../generated/project/architecture.md")
+        source[0] = f"{text}\n```{{toctree}}\n:hidden:\n:glob:\n\n*\n```\n"
+
+
+def _is_shown(app: Any, what: str, name: str, given: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out of a class what pydantic adds."""
+    return True if name.startswith("model_") else None
+
+
+def _formula(display: str) -> Any:
+    """A renderer of formulas as MathML, which browsers show without a script from elsewhere."""
+
+    def visit(translator: Any, node: Any) -> None:
+        formula = convert(node.astext(), display=display)
+        translator.body.append(f'<div class="math">{formula}</div>' if display == "block" else formula)
+        raise SkipNode
+
+    return visit, None
+
+
+def _generate(app: Any) -> None:
+    generate.everything(Path(app.srcdir))
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Connect what is above."""
+    app.add_html_math_renderer("mathml", inline_renderers=_formula("inline"), block_renderers=_formula("block"))
+    app.connect("builder-inited", _generate)
+    app.connect("source-read", _lists)
+    app.connect("autodoc-process-docstring", _plain, priority=400)
+    app.connect("autodoc-process-docstring", _with_colons, priority=600)
+    app.connect("autodoc-skip-member", _is_shown)
+    return {"parallel_read_safe": True}
