@@ -90,11 +90,15 @@ def _code(found: re.Match[str]) -> str:
     return f":py:obj:`{text} <tegum.{text.removeprefix('tegum.')}>`" if public else f"``{text}``"
 
 
-def _lists(app: Any, name: str, source: list[str]) -> None:
-    """Let the README of a folder, which is also read by itself, list its pages here."""
+def _adapt(app: Any, name: str, source: list[str]) -> None:
+    """Lead links to pages elsewhere in the repository to their copies, and let the README of a folder list its pages.
+
+    These files are also read by themselves, where links must be as they are.
+    """
+    for file, page in generate.PROJECT.items():
+        source[0] = re.sub(rf"\]\((\.\./)+{re.escape(file)}", f"](/generated/project/{page}.md", source[0])
     if name.endswith("/README"):
-        text = source[0].replace("../../ARCHITECTURE.md", "../generated/project/architecture.md")
-        source[0] = f"{text}\n```{{toctree}}\n:hidden:\n:glob:\n\n*\n```\n"
+        source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
 
 
 def _is_shown(app: Any, what: str, name: str, given: Any, skip: bool, options: Any) -> bool | None:
@@ -121,7 +125,7 @@ def setup(app: Any) -> dict[str, Any]:
     """Connect what is above."""
     app.add_html_math_renderer("mathml", inline_renderers=_formula("inline"), block_renderers=_formula("block"))
     app.connect("builder-inited", _generate)
-    app.connect("source-read", _lists)
+    app.connect("source-read", _adapt)
     app.connect("autodoc-process-docstring", _plain, priority=400)
     app.connect("autodoc-process-docstring", _with_colons, priority=600)
     app.connect("autodoc-skip-member", _is_shown)

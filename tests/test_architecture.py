@@ -40,4 +40,5 @@ def test_files_that_are_named_are_there(name):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_between_pages_lead_somewhere(page: Path):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / link).exists(), link
+        # Building the documentation makes these, and then looks at links to them itself.
+        assert "generated" in Path(link).parts or (page.parent / link).exists(), link
