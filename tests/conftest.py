@@ -21,6 +21,7 @@ collect_ignore = [
 
 LONG = {
     "analysis/dynamics/test_matches.py",
+    "analysis/landscape/test_critical_points.py",
     "core/compiled/test_compile.py",
     "core/compiled/test_tiles.py",
     "core/population/test_rescaled.py",
