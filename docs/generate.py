@@ -201,7 +201,9 @@ def _command_line() -> str:
     from tegum.cli import app
 
     about = "What each command takes. `tegum completion bash` gives a script for completion with Tab."
-    commands = app.generate_docs(output_format="markdown", heading_level=2, max_heading_level=3)
+    written = app.generate_docs(output_format="markdown", heading_level=2, max_heading_level=3, usage_name="tegum")
+    # The list of contents has a heading of its own, above its level.
+    commands = re.sub(r"^#+ Table of Contents$", "", written, flags=re.MULTILINE)
     return f"# Command line\n\n{about}\n\n{commands}"
 
 
