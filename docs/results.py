@@ -23,8 +23,23 @@ PLACE = Path(__file__).parent / "results"
 
 
 def digest(specs: Mapping[str, Any]) -> str:
-    """A digest of the Specs of an experiment's trainings, as a summary has them."""
-    return hashlib.sha256(json.dumps(specs, sort_keys=True).encode()).hexdigest()[:16]
+    """A digest of the Specs of an experiment's trainings, as a summary has them.
+
+    Numbers count to six digits: starts that are computed differ in the last ones from one machine to another.
+    """
+    return hashlib.sha256(json.dumps(_rounded(specs), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return f"{value:.6g}" if abs(value) > 1e-12 else "0"
+        case dict():
+            return {key: _rounded(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_rounded(each) for each in value]
+        case _:
+            return value
 
 
 def digest_today(name: str) -> str:
