@@ -15,7 +15,8 @@ from jaxtyping import Float
 from tegum.core import lapack
 from tegum.core.description import short
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.model import Activation, exact_path, is_linear
+from tegum.core.loss.population import check_series
+from tegum.core.model import Activation, is_linear
 from tegum.core.population.evaluate import evaluate
 
 ORBIT = 1e-6
@@ -105,8 +106,7 @@ class Surface:
         if not isinstance(features, FeatureDistribution):
             raise ValueError(f"{call}(features={type(features).__name__}): features must be a FeatureDistribution")
         tol = checked(tol, call)
-        if exact_path(f"{call}(activation={activation!r})", activation) == "series":
-            features.rescaled(f"{call}({{}})")  # refuses what has no such series
+        check_series(f"{call}({{}})", features, activation)
         shape = np.shape(weights)
         if len(shape) != 2 or shape[0] != features.n or shape[1] == 0:
             raise ValueError(f"{call}(weights of shape {shape}): it must be (n, m) with n = {features.n} features")

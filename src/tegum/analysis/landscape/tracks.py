@@ -16,7 +16,8 @@ from tegum.analysis.landscape.surface import Surface, distance
 from tegum.core.arguments import refusing
 from tegum.core.description import Description, nearest, short
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.model import Activation, exact_path
+from tegum.core.loss.population import check_series
+from tegum.core.model import Activation
 from tegum.core.threads import serial_blas
 
 Parameter: TypeAlias = str | Callable[[float], FeatureDistribution]
@@ -180,8 +181,7 @@ class Path:
         if not isinstance(features, FeatureDistribution) or features.n != self.count:
             rule = f"it must return a FeatureDistribution of {self.count} features, as the configuration has"
             raise ValueError(f"{self.call}: {self.name}({value:g}) is {short(features)}: {rule}")
-        if exact_path(f"{self.call}(activation={self.activation!r})", self.activation) == "series":
-            features.rescaled(f"{self.call}({self.name} = {value:g}, {{}})")  # refuses what has no such series
+        check_series(f"{self.call}({self.name} = {value:g}, {{}})", features, self.activation)
         return Surface(features, self.hidden, self.tol, self.activation)
 
 

@@ -107,8 +107,7 @@ def population_loss(
         of = finite.finite_loss if xp is np else finite.jax_finite_loss
         loss = of(weights, bias, rows, activation)
         return (loss[()], finite.rounding(weights, bias, rows)[()]) if with_error else loss[()]
-    if exact_path(f"population_loss(activation={activation!r})", activation) == "series":
-        features.rescaled("population_loss({})")  # refuses what has no such series
+    check_series("population_loss({})", features, activation)
     if xp is np:
         from tegum.core.population.evaluate import evaluate
 
@@ -164,8 +163,7 @@ def population_gradient(
         from tegum.core.loss.finite import finite_gradient
 
         return finite_gradient(weights, bias, rows, activation)
-    if exact_path(f"population_gradient(activation={activation!r})", activation) == "series":
-        features.rescaled("population_gradient({})")  # refuses what has no such series
+    check_series("population_gradient({})", features, activation)
     from tegum.core.population.evaluate import evaluate
 
     w, b = weights.reshape(-1, *weights.shape[-2:]), bias.reshape(-1, bias.shape[-1])
@@ -201,6 +199,22 @@ def finite_population(
         f"{call.format(f'features=[…, {found[0]!r}, …]')}: an Empirical set must be the only one, as there is no "
         f"population loss for it together with others; use {instead}"
     )
+
+
+def check_series(call: str, features: FeatureDistribution, activation: Activation) -> None:
+    """Refuse features without the series that the loss of this activation is computed by, if it is by a series.
+
+    Args:
+        call: what errors begin with, as a template: `{}` stands for what is wrong.
+        features: the distribution.
+        activation: a name in `ACTIVATIONS`.
+
+    Raises:
+        ValueError: there is no activation of that name, or no series for these features.
+
+    """
+    if exact_path(call.format(f"activation={activation!r}"), activation) == "series":
+        features.rescaled(call)
 
 
 PopulationPath = Literal["series", "moments", "finite"]
