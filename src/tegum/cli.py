@@ -19,7 +19,7 @@ from tegum.data.keeping import KeptElsewhereError
 if TYPE_CHECKING:
     import xarray as xr
 
-app = App(
+app: App = App(
     name="tegum",
     help="A laboratory for superposition: toy models trained, measured and seen as geometry.",
     version_flags=["--version"],
@@ -60,7 +60,7 @@ def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
     return tuple(found) if get_origin(kind) is tuple else found[0]
 
 
-Whole = Parameter(converter=_whole)
+Whole: Parameter = Parameter(converter=_whole)
 
 
 @app.command(name="list")

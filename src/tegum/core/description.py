@@ -36,7 +36,7 @@ def _single(value: float) -> float:
     return value
 
 
-Single = AfterValidator(_single)
+Single: AfterValidator = AfterValidator(_single)
 """A validator: float32 can hold the number, with headroom for computing."""
 Positive = Annotated[float, Field(strict=True, gt=0), Single]
 """A finite number above 0; ints and NumPy's numbers are accepted, bools and strings are not."""
@@ -86,7 +86,9 @@ class Description(BaseModel, metaclass=_DescriptionMeta):
 
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+    )
 
     positional: ClassVar[tuple[str, ...]] = ()
     """The fields that may be given without their names, in this order."""

@@ -135,7 +135,7 @@ class SealedBackend(BackendEntrypoint):
     (Units "days" would turn numbers into durations.)
     """
 
-    open_dataset_parameters: ClassVar = ("filename_or_obj", "drop_variables")
+    open_dataset_parameters: ClassVar[tuple[Any, ...] | None] = ("filename_or_obj", "drop_variables")
 
     def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None) -> xr.Dataset:
         """All arrays of the store."""

@@ -42,7 +42,7 @@ class DamagedChunkError(ValueError):
     """Something is wrong with the chunks of an array; the message says what."""
 
 
-def read(array: zarr.Array) -> np.ndarray:
+def read(array: zarr.Array[Any]) -> np.ndarray:
     """All numbers of an array.
 
     Raises:
@@ -67,7 +67,7 @@ def read(array: zarr.Array) -> np.ndarray:
     return numbers
 
 
-def check(array: zarr.Array, *, may_miss: bool = False) -> int:
+def check(array: zarr.Array[Any], *, may_miss: bool = False) -> int:
     """Inspect every chunk of an array in a folder, without decoding any.
 
     Returns:
@@ -105,11 +105,11 @@ def check(array: zarr.Array, *, may_miss: bool = False) -> int:
     return missing
 
 
-def _largest(array: zarr.Array) -> int:
+def _largest(array: zarr.Array[Any]) -> int:
     return math.prod(array.shards or array.chunks) * array.dtype.itemsize
 
 
-def _keys(array: zarr.Array) -> Iterator[tuple[tuple[int, ...], str]]:
+def _keys(array: zarr.Array[Any]) -> Iterator[tuple[tuple[int, ...], str]]:
     """The place in the grid and the path of each file that the array should have."""
     grid = array.shards or array.chunks
     counts = [range(-(-length // size)) for length, size in zip(array.shape, grid, strict=True)]
@@ -117,19 +117,19 @@ def _keys(array: zarr.Array) -> Iterator[tuple[tuple[int, ...], str]]:
         yield coordinates, array.metadata.encode_chunk_key(coordinates)
 
 
-def _inside(array: zarr.Array, coordinates: tuple[int, ...]) -> int:
+def _inside(array: zarr.Array[Any], coordinates: tuple[int, ...]) -> int:
     """The number of chunks in one file that hold numbers of the array."""
     return 1 if array.shards is None else math.prod(map(len, _needed(array, coordinates)))
 
 
-def _needed(array: zarr.Array, coordinates: tuple[int, ...]) -> list[range]:
+def _needed(array: zarr.Array[Any], coordinates: tuple[int, ...]) -> list[range]:
     """The indices of those chunks in a shard, per dimension; the rest of a shard at an edge is outside the array."""
     assert array.shards is not None
     sizes = zip(array.shape, array.shards, array.chunks, coordinates, strict=True)
     return [range(-(-min(shard, length - at * shard) // chunk)) for length, shard, chunk, at in sizes]
 
 
-def _look(array: zarr.Array, content: bytes, coordinates: tuple[int, ...], key: str) -> int:
+def _look(array: zarr.Array[Any], content: bytes, coordinates: tuple[int, ...], key: str) -> int:
     """Refuse a file that unpacks to more than it may; returns the number of chunks missing in it."""
     metadata = array.metadata
     text = array.dtype.kind in "OT"
@@ -157,7 +157,7 @@ def _look(array: zarr.Array, content: bytes, coordinates: tuple[int, ...], key: 
     return missing
 
 
-def _shard_index(array: zarr.Array, shard: Any, content: bytes, key: str) -> np.ndarray:
+def _shard_index(array: zarr.Array[Any], shard: Any, content: bytes, key: str) -> np.ndarray:
     """Offset and length of each chunk of a shard; shape (chunks per dimension…, 2)."""
     assert array.shards is not None
     counts = [size // chunk for size, chunk in zip(array.shards, array.chunks, strict=True)]

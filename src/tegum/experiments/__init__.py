@@ -64,7 +64,7 @@ class Listed(NamedTuple):
     """About how long each size takes on two cores, as far as it was measured."""
 
     @classmethod
-    def of(cls, experiment: Experiment, name: str, origin: str) -> Listed:
+    def of(cls, experiment: Experiment[Any], name: str, origin: str) -> Listed:
         """How an experiment is listed under a name."""
         return cls(name, experiment.claim, origin, experiment.question, experiment.seconds)
 
@@ -80,7 +80,7 @@ def names() -> list[str]:
     return sorted([*own, *(each.name for each in installed(own))])
 
 
-def get(name: str | os.PathLike[str]) -> Experiment:
+def get(name: str | os.PathLike[str]) -> Experiment[Any]:
     """The experiment of that name, or in that file.
 
     Args:
@@ -118,7 +118,7 @@ def get(name: str | os.PathLike[str]) -> Experiment:
     raise ValueError(f"experiment {name!r}: there is no experiment of this name; {known}{beside}")
 
 
-def made_by(summary: Summary, call: str) -> Experiment:
+def made_by(summary: Summary, call: str) -> Experiment[Any]:
     """The experiment that has made a result; of a file that has changed since, with a warning.
 
     Args:

@@ -37,7 +37,7 @@ def split(name: str | os.PathLike[str]) -> tuple[Path, str | None] | None:
     return (Path(text), None) if text.endswith(".py") or not isinstance(name, str) else None
 
 
-def load(path: Path, kind: str | None = None) -> Experiment:
+def load(path: Path, kind: str | None = None) -> Experiment[Any]:
     """The experiment in a file.
 
     Args:

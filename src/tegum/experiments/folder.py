@@ -66,7 +66,8 @@ class Folder:
             OSError: nothing can be written there.
 
         """
-        self.path, self._shown = resolved(path, call), path
+        self.path: Path = resolved(path, call)
+        self._shown = path
         self._files, self._call, self._specs = tuple(files), call, specs
         self._overwrite, self._resume = overwrite, resume
         self._source = source

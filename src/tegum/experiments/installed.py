@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import final
+from typing import Any, final
 
 from tegum.experiments.framework import Experiment, Origin, chosen, ready
 
@@ -44,7 +44,7 @@ class Installed:
     def __str__(self) -> str:
         return f"package {self.package} {self.version}"
 
-    def load(self) -> Experiment:
+    def load(self) -> Experiment[Any]:
         """Import it.
 
         Raises:

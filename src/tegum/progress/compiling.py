@@ -59,7 +59,7 @@ class Stopwatch:
             return self._clock() - self._since if self._depth else None
 
 
-compiling = Stopwatch()
+compiling: Stopwatch = Stopwatch()
 """The time of all compilation in this process since `watch` was first called."""
 
 _watched: set[str] = set()

@@ -51,7 +51,7 @@ class Display(abc.ABC):
 class Terminal(Display):
     """One line of a terminal, redrawn in place and cleared at the end. The cursor is never hidden."""
 
-    every = 0.2
+    every: float = 0.2
 
     def __init__(self, descriptor: int, encoding: str) -> None:
         """Write to a file descriptor: a thread that holds a Python stream at exit would crash the interpreter."""
@@ -121,13 +121,13 @@ class Terminal(Display):
 class Lines(Display):
     """A line every few seconds, slowing to one a minute, where nothing can be redrawn."""
 
-    every = 5.0
+    every: float = 5.0
 
     def __init__(self, stream: Any, *, announced: bool) -> None:
         """Write to a stream; with `announced`, also say when work begins and ends."""
         self._stream, self._announced = stream, announced
         if announced:
-            self.delay = self.every
+            self.delay: float = self.every
         self._last = ""
 
     def begin(self, title: str) -> None:
@@ -163,7 +163,7 @@ class Lines(Display):
 class Notebook(Display):
     """One output of a Jupyter notebook cell, updated in place; in the end it says how long the work took."""
 
-    every = 1.0
+    every: float = 1.0
 
     _handle: Any = None
 
@@ -193,7 +193,7 @@ class Notebook(Display):
 class Marimo(Display):
     """A spinner in the output of a marimo cell, removed at the end."""
 
-    every = 1.0
+    every: float = 1.0
 
     def __init__(self, marimo: Any) -> None:
         """Attach to the cell that is running."""

@@ -62,7 +62,7 @@ class Task(abc.ABC):
 
     def __init__(self, title: str, *, clock: Clock | None = None) -> None:
         """Work under a title; by default the clock for rates stops while something is compiled."""
-        self.title = one_line(title)
+        self.title: str = one_line(title)
         self._clock = clock or working_clock
         self._wall = clock or time.monotonic
         self._begin = self._wall()

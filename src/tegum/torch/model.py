@@ -141,10 +141,10 @@ class ToyModel(nn.Module):
         chosen = _dtype_of(weights) if dtype is None else _known_dtype("ToyModel", dtype)
         self.weights, self.bias = _parameter("weights", W, chosen), _parameter("bias", b, chosen)
         self._name = activation
-        self.embed = Embed()
+        self.embed: Embed = Embed()
         self.hidden: nn.Module = nn.Identity()
-        self.unembed = Unembed()
-        self.activation = Floor(activation_named(f"ToyModel(activation={activation!r})", activation).floor)
+        self.unembed: Unembed = Unembed()
+        self.activation: Floor = Floor(activation_named(f"ToyModel(activation={activation!r})", activation).floor)
 
     @classmethod
     def from_run(

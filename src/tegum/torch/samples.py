@@ -46,9 +46,13 @@ class _Numbered(IterableDataset[Tensor]):
         if batches is not None and batches % world_size:
             rule = f"batches must be a multiple of world_size={world_size}, as processes wait for each other"
             raise ValueError(f"{call}(batches={batches}): {rule}")
-        self.features, self.seed = _distribution(call, features), _seed_numbers(call, seed)
-        self.batch, self.start, self.rank, self.world_size = map(int, (batch, start, rank, world_size))
-        self.batches = None if batches is None else int(batches)
+        self.features: FeatureDistribution = _distribution(call, features)
+        self.seed: list[int] = _seed_numbers(call, seed)
+        self.batch: int = int(batch)
+        self.start: int = int(start)
+        self.rank: int = int(rank)
+        self.world_size: int = int(world_size)
+        self.batches: int | None = None if batches is None else int(batches)
         what, numbers = f"samples of {self.features.n:,} features", 32 * self.batch * self.features.n
         check_memory(f"{call}(batch={self.batch})", what, numbers, "a smaller batch fits")
         self.features.sample([*self.seed, 0], 1)  # refuses data that this process does not have
@@ -222,7 +226,7 @@ class Hidden(_Numbered):
         if n != W.shape[-2]:
             raise ValueError(f"Hidden(features with n = {n}): there must be {W.shape[-2]} features, as the model has")
         shared = {"start": self.start, "batches": self.batches, "rank": self.rank, "world_size": self.world_size}
-        self.samples = Samples(self.features, self.batch, self.seed, dtype=W.dtype, **shared)
+        self.samples: Samples = Samples(self.features, self.batch, self.seed, dtype=W.dtype, **shared)
         largest = np.concatenate([np.full(each.features, _largest(each)) for each in self.features.sets])
         reached = float((torch.from_numpy(largest) @ W.to("cpu", torch.float64).abs()).max())
         if reached > torch.finfo(W.dtype).max:

@@ -76,8 +76,8 @@ class Checkpoint:
                 f"{self._call} with resume=True (--resume): there is no unfinished training to continue, and what is "
                 "there may be complete; overwrite=True (--overwrite) trains again and replaces it"
             )
-        self.target = check_place(out, overwrite=overwrite, call=self._call)
-        self.partial = partial_of(self.target)
+        self.target: Path = check_place(out, overwrite=overwrite, call=self._call)
+        self.partial: Path = partial_of(self.target)
         shown = partial_of(Path(out))
         # If `out` is a symbolic link, the partial store is next to the link's target.
         self._shown = self.partial if Path(out).is_symlink() else shown
@@ -95,10 +95,10 @@ class Checkpoint:
         self._space: ReservedSpace | None = None
         self._last, self._took = time.monotonic(), 0.0
         self._works = True
-        self.is_whole = False
+        self.is_whole: bool = False
         """Whether the complete trajectory is at its place."""
         self._kept_step = -1
-        self.vector_unit = vector_unit()
+        self.vector_unit: str = vector_unit()
 
     def __enter__(self) -> Checkpoint:
         self._space = ReservedSpace(self.target.parent, self._size, call=self._call, what="the trajectory")

@@ -190,12 +190,13 @@ class Track:
     """One branch as far as it is known; to reach a new value it is followed from the nearest known point."""
 
     def __init__(self, path: Path, point: CriticalPoint, start: float, span: float, call: str) -> None:
-        self.path, self.span = path, span
+        self.path: Path = path
+        self.span: float = span
         surface, theta = path.surface(start), point.theta
         found = characterised(surface, *solve(surface, theta, STEPS), theta)
         if not found.converged:
             raise ValueError(f"{call}: there must be a critical point nearby at {path.name} = {start:g}; {found}")
-        self.known = [(start, found)]
+        self.known: list[tuple[float, CriticalPoint]] = [(start, found)]
         """The known values and points, in ascending order."""
         self._ends: dict[bool, BranchChange] = {}
         """Where the branch ends, above (True) and below (False)."""

@@ -29,7 +29,7 @@ class ComplexLanes(types.Type):
         super().__init__(name="ComplexLanes")
 
 
-c64 = ComplexLanes()
+c64: Any = ComplexLanes()
 
 
 @register_model(ComplexLanes)

@@ -39,8 +39,8 @@ class Lanes(types.Type):
     def __init__(self, name: str, scalar: types.Type, element: ir.Type, lanes: int = LANES) -> None:
         self.scalar = scalar
         self.lanes = lanes
-        self.vector = ir.VectorType(element, lanes)
-        self.short = name if name.startswith("f") else name.replace("u", "i")
+        self.vector: Any = ir.VectorType(element, lanes)
+        self.short: str = name if name.startswith("f") else name.replace("u", "i")
         super().__init__(name=f"Lanes({name})")
 
 
@@ -50,11 +50,11 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, fe_type.vector)
 
 
-f32 = Lanes("f32", types.float32, _F32)
-u32 = Lanes("u32", types.uint32, _U32)
-f64 = Lanes("f64", types.float64, _F64, WIDE_LANES)
-mask = Lanes("mask", types.boolean, _BIT)
-wide_mask = Lanes("wide_mask", types.boolean, _BIT, WIDE_LANES)
+f32: Any = Lanes("f32", types.float32, _F32)
+u32: Any = Lanes("u32", types.uint32, _U32)
+f64: Any = Lanes("f64", types.float64, _F64, WIDE_LANES)
+mask: Any = Lanes("mask", types.boolean, _BIT)
+wide_mask: Any = Lanes("wide_mask", types.boolean, _BIT, WIDE_LANES)
 
 _LANES_OF = {types.float32: f32, types.uint32: u32, types.float64: f64}
 _MASK_OF = {f32: mask, u32: mask, f64: wide_mask}

@@ -31,7 +31,7 @@ class RecordView(types.Type):
     def __init__(self, fields: Any, kind: str) -> None:
         self.names: tuple[str, ...] = fields._fields
         self.stride = 1 if kind == "record" else L
-        self.item = f64 if kind == "lanes" else types.float64
+        self.item: Any = f64 if kind == "lanes" else types.float64
         super().__init__(name=f"{kind} of {fields.__module__}.{fields.__qualname__}{self.names}")
 
 

@@ -36,8 +36,9 @@ class Tile(types.Type):
     """The numba type of rows × columns vectors of `VECTOR` float32."""
 
     def __init__(self, rows: int, columns: int) -> None:
-        self.rows, self.columns = rows, columns
-        self.vector = ir.VectorType(ir.FloatType(), VECTOR)
+        self.rows: int = rows
+        self.columns: int = columns
+        self.vector: Any = ir.VectorType(ir.FloatType(), VECTOR)
         super().__init__(name=f"Tile({rows}, {columns})")
 
 

@@ -62,7 +62,8 @@ class Activations:
         """Take a NumPy array or a `scipy.sparse.csr_array` in canonical form, and the digest of its numbers."""
         self._values = values
         self.digest = digest
-        self.samples, self.size = map(int, values.shape)
+        self.samples: int = int(values.shape[0])
+        self.size: int = int(values.shape[1])
 
     def __reduce__(self) -> Any:
         # This also registers the matrix under its digest in the other process.

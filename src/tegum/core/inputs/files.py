@@ -40,7 +40,9 @@ class UnreadableError(ValueError):
     def __init__(self, field: str, value: str | None, rule: str) -> None:
         """Keep the field, its value, and the rule."""
         super().__init__(field, value, rule)
-        self.field, self.value, self.rule = field, value, rule
+        self.field: str = field
+        self.value: str | None = value
+        self.rule: str = rule
 
 
 def obstacle(path: Path, wanted: str = "file") -> str | None:
@@ -138,7 +140,8 @@ class ArrayFile(ABC):
 
     def __init__(self, path: Path, names: list[str] | None) -> None:
         """Keep the path, and the names of the arrays; None if there is one array without a name."""
-        self.path, self.names = path, names
+        self.path: Path = path
+        self.names: list[str] | None = names
 
     def chosen(self, key: str | None) -> str:
         """The name of the array to read: `key`, or the only one."""

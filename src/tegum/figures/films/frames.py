@@ -74,7 +74,7 @@ class Film:
         self._view = view(run["weights"].transpose("step", "feature", "hidden").values.astype(float), self._axes)
         self._diverged = "result" in run and str(run["result"].values) == "diverged"
         self._reach = 1.12 * max(_extent(self._view.positions, self._diverged), 1e-12)
-        self.size = (width, 2 * round(width * _INCHES[1] / _INCHES[0] / 2))
+        self.size: tuple[int, int] = (width, 2 * round(width * _INCHES[1] / _INCHES[0] / 2))
         with style.drawing():
             dpi = width / _INCHES[0]
             self._figure = new_figure(figsize=(_INCHES[0], self.size[1] / dpi), dpi=dpi)

@@ -77,7 +77,7 @@ class ExactEngine(Threaded):
                 no mixture table.
 
         """
-        self.specs = tuple(specs)
+        self.specs: tuple[Spec, ...] = tuple(specs)
         super().__init__(threads or available_cores())
         self._families = families(self.specs)
         first = self.specs[0]

@@ -98,7 +98,7 @@ class FlowEngine(Threaded):
         with scope(double=True, on_cpu=True):
             pass  # refused at once where JAX is not available
         super().__init__(threads or available_cores())
-        self.specs = tuple(specs)
+        self.specs: tuple[Spec, ...] = tuple(specs)
         first = self.specs[0]
         assert isinstance(first.training, Flow)
         self._training = first.training

@@ -45,7 +45,7 @@ class KernelEngine(Threaded):
 
     def __init__(self, specs: Sequence[Spec], threads: int | None = None) -> None:
         """Prepare to train `specs`, which agree in everything but what may differ from run to run."""
-        self.specs = tuple(specs)
+        self.specs: tuple[Spec, ...] = tuple(specs)
         super().__init__(threads or available_cores())
         first = self.specs[0]
         self._n, self._m = first.features.n, first.hidden

@@ -102,7 +102,7 @@ class JaxEngine(Threaded):
         `threads` is the number of runs that a CPU trains at once, by default one per core; other devices need one
         thread.
         """
-        self.specs = tuple(specs)
+        self.specs: tuple[Spec, ...] = tuple(specs)
         self._n, self._m = self.specs[0].features.n, self.specs[0].hidden
         self._training = [spec.training for spec in self.specs if isinstance(spec.training, Sampled)]
         known_rule(self._training[0], self.name, JAX_UPDATES)

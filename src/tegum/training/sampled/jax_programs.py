@@ -109,8 +109,9 @@ class Rows:
     """Hands out the rows of a matrix of uniforms, as many as a shape needs; without a matrix it only counts them."""
 
     def __init__(self, batch: int, matrix: Float32[Array, "row {batch}"] | None = None) -> None:
-        self.batch, self.matrix = batch, matrix
-        self.used = 0
+        self.batch: int = batch
+        self.matrix: Float32[Array, "row {batch}"] | None = matrix
+        self.used: int = 0
 
     def __call__(self, shape: tuple[int, ...]) -> Float32[Array, ...]:
         """Fresh uniforms of a shape."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, get_type_hints
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from llvmlite import ir
 from numba.core import types
 from numba.core.ccallback import CFunc
@@ -331,7 +331,7 @@ class Population:
         )  # fmt: skip
         words_of[_FLOOR] = np.array([rows.floor]).view(np.int64)[0]
         self._kept = arrays, words_of
-        self.address = np.array([words_of.ctypes.data], np.int64)
+        self.address: Int64[np.ndarray, " 1"] = np.array([words_of.ctypes.data], np.int64)
         """What the function takes, int64 of shape (1,); the population must live as long as it is used."""
 
 
@@ -371,7 +371,7 @@ class RunBlock:
         flag = (stop or Stop()).flag
         words_of = np.array([table.ctypes.data, *of_series, flag.ctypes.data, *values], np.int64)
         self._kept = plan, table, series, less, flag, words_of
-        self.address = np.array([words_of.ctypes.data], np.int64)
+        self.address: Int64[np.ndarray, " 1"] = np.array([words_of.ctypes.data], np.int64)
         """What the functions take, int64 of shape (1,); the block must live as long as it is used."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -102,7 +102,9 @@ SAVED = RunState._fields.index("digest") + 1
 """How many numbers of a state are kept between steps."""
 _SAVED_TYPE = np.dtype([(name, np.float64) for name in RunState._fields[:SAVED]])
 
-saved_state, state_in_lane, states_in_lanes = record_of(RunState), lane_of(RunState), lanes_of(RunState)
+saved_state: Any = record_of(RunState)
+state_in_lane: Any = lane_of(RunState)
+states_in_lanes: Any = lanes_of(RunState)
 
 
 class Book(NamedTuple):
