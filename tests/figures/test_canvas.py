@@ -197,3 +197,13 @@ def test_a_look_that_is_none_is_refused():
         style.users_look(40.0, None, "draw x")
     with pytest.raises(ValueError, match=r"draw x --style dark_backgroun: .*did you mean 'dark_background'"):
         style.users_look(3.4, "dark_backgroun", "draw x")
+
+
+def test_the_first_plot_leaves_a_notebook_showing_figures(tmp_path: Path):
+    """The backend of notebooks makes matplotlib interactive as it is loaded, with the first figure."""
+    (tmp_path / "shown_at_once.py").write_text(
+        "import matplotlib\nfrom matplotlib.backends.backend_agg import *\nmatplotlib.interactive(True)\n"
+    )
+    code = "import numpy, tegum, matplotlib; tegum.plot.gram(numpy.eye(3)); print(matplotlib.is_interactive())"
+    environment = {"MPLBACKEND": "module://shown_at_once", "PYTHONPATH": str(tmp_path)}
+    assert fresh(code, **environment).stdout == "True\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,14 +40,12 @@ def drawing_on(ax: Axes | None, style: str | None, size: tuple[float, float], ca
         raise ValueError(f"{call}(ax={type(ax).__name__}): ax must be matplotlib Axes, or None for a new figure")
     if ax is not None and ax.name != "rectilinear":
         raise ValueError(f"{call}(ax with the projection {ax.name!r}): ax must be Axes without a projection")
+    pyplot = _pyplot() if ax is None else None
     with _styled(style, call):
         if ax is not None:
             yield ax
             return
-        look.matplotlib()
-        # Only here, so that no other figure of the program asks for a display.
-        from matplotlib import pyplot
-
+        assert pyplot is not None
         figure, fresh = pyplot.subplots(figsize=size, layout="constrained")
         try:
             yield fresh
@@ -55,6 +54,20 @@ def drawing_on(ax: Axes | None, style: str | None, size: tuple[float, float], ca
         except BaseException:
             pyplot.close(figure)
             raise
+
+
+def _pyplot() -> ModuleType:
+    """Pyplot with its backend loaded; only for new figures of the user's, as a backend may ask for a display.
+
+    Pyplot loads it with the first figure. That of notebooks then makes matplotlib interactive, without which no figure
+    is shown; under a style, the end of the style would undo it.
+    """
+    look.matplotlib()
+    from matplotlib import pyplot
+
+    if not pyplot.get_fignums():
+        pyplot.draw_if_interactive()
+    return pyplot
 
 
 @contextmanager
