@@ -166,7 +166,7 @@ def _result(path: Path) -> str:
         )
         for each in found["criteria"]
     ]
-    parts.append(_table(("passed", "criterion", "measured", "to beat"), rows))
+    parts.append(_table(("passed", "criterion", "measured", "against"), rows))
     rows = [
         (each["name"], _number(each), each["n"] or "", each["meaning"])
         for each in found["measures"]

@@ -127,7 +127,7 @@ def _body(console: Console, result: Summary, width: int, title_lines: int, room:
     """The criteria, each with the number that decides it; if one line for each is too much, the last are counted."""
     measured = {measure.key: measure for measure in result.measures}
     numbers = [_number(each, measured) for each in result.criteria]
-    names = ("measured", "95 % interval", "to beat")
+    names = ("measured", "95 % interval", "against")
     widths = [max((cell_len(cells[column]) for cells in numbers), default=0) for column in range(3)]
     widths = [max(found, len(name)) if found else 0 for found, name in zip(widths, names, strict=True)]
     left = width - 3 - sum(each + 2 for each in widths if each)

@@ -385,7 +385,7 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(tmp_path, monkeypatch, 
 
 def test_an_analysis_that_returns_nothing_is_told_so(tmp_path, monkeypatch):
     monkeypatch.setattr(Tiny, "analyse", lambda *_: None)
-    with pytest.raises(TypeError, match=r"^test-framework: analyse\(runs\) must return Findings, not NoneType"):
+    with pytest.raises(ValueError, match=r"^test-framework: analyse\(runs\) must return Findings, not NoneType"):
         Tiny().run(tmp_path, size="quick")
 
 

@@ -106,7 +106,7 @@ def test_a_file_is_run_and_gone_on_with_after_a_mistake_in_it(folder):
     told = json.loads((result / "summary.json").read_text())
     assert (told["schema"], told["name"], told["files"]) == (3, "falling-loss", names)
     assert told["source"] == {
-        "file": "falling_loss.py",
+        "file": str(folder / "falling_loss.py"),
         "sha256": hashlib.sha256(FILE.read_bytes()).hexdigest(),
         "neighbours": {"ratios.py": hashlib.sha256(NEIGHBOUR.read_bytes()).hexdigest()},
     }
@@ -118,6 +118,9 @@ def test_a_file_is_run_and_gone_on_with_after_a_mistake_in_it(folder):
     measure, least = told["measures"]
     losses = tg.population_loss(run.weights[:, -1].values, run.bias[:, -1].values, experiment_features())
     assert measure["value"] == pytest.approx(np.mean(losses) / (4 * 0.5 / 3), rel=1e-6)
+
+    code, _, err = tegum("draw", str(result), "--format", "svg", "--overwrite", cwd=folder.parent)
+    assert code == 0, err
 
     # What the file takes from xarray and numpy has become JSON's.
     assert least["value"] == pytest.approx(float(ends.loss[:, -1].min()))
@@ -140,7 +143,7 @@ def test_a_file_is_found_from_python_with_its_neighbours(folder):
     experiment = experiments.get("falling_loss.py")
     assert experiment.name == "falling-loss"
     assert experiment.claim.startswith("In training the loss falls")
-    assert str(experiment.origin) == "falling_loss.py"
+    assert str(experiment.origin) == str(folder / "falling_loss.py")
     assert experiments.get(folder / "falling_loss.py").trainings("quick") == experiment.trainings("quick")
     # A file that has changed is another experiment, and one in another folder has its own neighbours.
     other = folder / "other"

@@ -166,7 +166,7 @@ def test_a_wrong_number_of_figures_is_refused(made):
     runs = {"run": tg.load(made / "out" / "run.zarr")}
     assert list(two.drawn(runs, findings)) == ["two", "two-more"]
     type(two).further_figures = ()
-    with pytest.raises(TypeError, match="there must be 1 figures and captions, not 2 and 1"):
+    with pytest.raises(ValueError, match="there must be 1 figures and captions, not 2 and 1"):
         two.drawn(runs, findings)
     type(two).further_figures = ("more",)
 

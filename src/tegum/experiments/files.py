@@ -60,7 +60,7 @@ def load(path: Path, kind: str | None = None) -> Experiment[Any]:
     module = _run(path.resolve(), content)
     found = chosen(module, kind, str(path))
     folder = path.resolve().parent
-    source: dict[str, Any] = {"file": str(path), "sha256": hashlib.sha256(content).hexdigest()}
+    source: dict[str, Any] = {"file": str(path.resolve()), "sha256": hashlib.sha256(content).hexdigest()}
     if kind is not None:
         source["class"] = kind
     if beside := _digests(folder):

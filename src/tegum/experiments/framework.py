@@ -393,23 +393,28 @@ class Experiment(abc.ABC, Generic[Shown]):
         """The figures that `draw` draws, each with its caption, by the names of their files without the suffix.
 
         Raises:
-            TypeError: `draw` returned no figures, or not as many as `further_figures` and the captions name.
+            ValueError: `draw` returned no figures, or not as many as `further_figures` and the captions name.
 
         """
         from tegum.figures.style import drawing
 
         with drawing():  # also for figures that are not made by tegum
+            from matplotlib import rcParams
             from matplotlib.figure import Figure as AnyFigure
 
+            if self.origin is not None:
+                # Figures of other people keep their labels inside, unless they choose a layout.
+                rcParams["figure.constrained_layout.use"] = True
             made = self.draw(runs, findings)
         figures = made if isinstance(made, tuple) else (made,)
         captions = findings.caption if isinstance(findings.caption, tuple) else (findings.caption,)
         names = self.figure_names
         if not all(isinstance(each, AnyFigure) for each in figures):
-            raise TypeError(f"{self.name}: draw(runs, findings) must return a Figure or a tuple of them")
+            kinds = ", ".join(type(each).__name__ for each in figures)
+            raise ValueError(f"{self.name}: draw(runs, findings) must return a Figure or a tuple of them, not {kinds}")
         if len(figures) != len(names) or len(captions) > len(names):
             rule = f"with further_figures={self.further_figures!r} there must be {len(names)} figures and captions"
-            raise TypeError(f"{self.name}: draw(runs, findings): {rule}, not {len(figures)} and {len(captions)}")
+            raise ValueError(f"{self.name}: draw(runs, findings): {rule}, not {len(figures)} and {len(captions)}")
         padded = (*captions, *[""] * (len(names) - len(captions)))
         return {name: pair for name, pair in zip(names, zip(figures, padded, strict=True), strict=True)}  # noqa: C416
 
@@ -451,7 +456,7 @@ class Experiment(abc.ABC, Generic[Shown]):
             FileExistsError: the folder holds a finished or unfinished result that is not to be replaced.
             NotADirectoryError: `out` is a file.
             OSError: nothing can be written there, or the disk has too little space.
-            TypeError: `analyse` returned something else than `Findings`.
+            ValueError: `analyse` returned something else than `Findings`.
             TrainingInterrupted: Ctrl-C was pressed while training; what was done until then is kept in `out`.
 
         """
@@ -483,7 +488,7 @@ class Experiment(abc.ABC, Generic[Shown]):
             with shown(True, Stage("measuring"), "run"):
                 findings = self.analyse(runs)
             if not isinstance(findings, Findings):
-                raise TypeError(f"{self.name}: analyse(runs) must return Findings, not {type(findings).__name__}")
+                raise ValueError(f"{self.name}: analyse(runs) must return Findings, not {type(findings).__name__}")
             with shown(True, Stage("drawing"), "run"):
                 drawn = self.drawn(runs, findings)
                 pictures = {

@@ -14,12 +14,13 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, final
 
+from tegum.core.plugins import entry_points
 from tegum.experiments.framework import Experiment, Origin, chosen, ready
 
 GROUP = "tegum.experiments"
@@ -73,7 +74,7 @@ def installed(own: Collection[str]) -> list[Installed]:
 
     """
     points = []
-    for point in _points():
+    for point in entry_points(GROUP):
         name = _name(point)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name):
             warnings.warn(
@@ -88,18 +89,6 @@ def installed(own: Collection[str]) -> list[Installed]:
         listed = name if taken[name] == 1 else f"{package}.{name}"
         found.append(Installed(listed, package, point.dist.version, point))
     return sorted(found, key=lambda each: (each.package, each.name))
-
-
-def _points() -> Iterator[importlib.metadata.EntryPoint]:
-    try:
-        yield from importlib.metadata.entry_points(group=GROUP)
-    except Exception:  # Some package, perhaps one unrelated to tegum, has a broken installation.
-        for package in importlib.metadata.distributions():
-            try:
-                yield from package.entry_points.select(group=GROUP)
-            except Exception as error:
-                where = getattr(package, "_path", "a package")
-                warnings.warn(f"the entry points of {where} cannot be read: {error}", stacklevel=3)
 
 
 def _name(point: importlib.metadata.EntryPoint) -> str:

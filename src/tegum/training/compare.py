@@ -120,7 +120,7 @@ def best(
         `run.sel(seed=[int(best(run).seed)])`.
 
     Raises:
-        ValueError: there is only one run, every run (of a Spec) diverged, `by` is none of these, or there is no
+        ValueError: there is no dimension `seed`, every run (of a Spec) diverged, `by` is none of these, or there is no
             exact loss, for the reason that the sentence gives.
 
     Example:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -29,6 +30,10 @@ from tegum.core.features.sets import (
     PartiallyCorrelated,
 )
 from tegum.core.features.tables import MixtureTable
+from tegum.core.loss.population import population_loss
+from tegum.training.engine import train
+from tegum.training.spec.methods import Sampled
+from tegum.training.spec.spec import Spec
 
 BATCH = 100_000
 
@@ -460,6 +465,87 @@ def chain() -> Iterator[type[GatedSet]]:
 
     yield Chain
     del FeatureSet.kinds["chain"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "gates", "sentence"),
+    [
+        ([0.5, 0.4], np.eye(2), "the weights sum to 0.9: weights must sum to 1; what is left is the probability of"),
+        ([0.7, 0.5], np.eye(2), "the weights sum to 1.2: weights must sum to 1"),
+        ([1.5, -0.5], np.eye(2), "weights must be probabilities in [0, 1], and one is 1.5"),
+        ([0.5, np.nan], np.eye(2), "weights must be probabilities in [0, 1], and one is nan"),
+        ([0.5, 0.5], 2 * np.eye(2), "gates must be probabilities in [0, 1], and one is 2"),
+        ([0.5, 0.5], np.eye(3)[:2], "weights of shape (2,) and gates of shape (2, 3): weights must have the shape"),
+        ([[0.5, 0.5]], np.eye(2), "weights of shape (1, 2) and gates of shape (2, 2): weights must have the shape"),
+        ([0.5, 0.5], "gates", "it must be MixtureTable(weights, gates), two arrays of numbers"),
+    ],
+)
+def test_a_table_that_is_no_mixture_is_refused_wherever_it_is_used(weights, gates, sentence):
+    class Pair(GatedSet, kind="pair"):
+        @property
+        def features(self) -> int:
+            return 2
+
+        def table(self) -> Any:
+            return weights, gates
+
+    try:
+        features = FeatureDistribution([Pair(density=0.5)])
+        for use in (
+            features.second_moment,
+            lambda: features.sample(0, 5),
+            lambda: population_loss(np.eye(2), np.zeros(2), features),
+            lambda: train(Spec(features=features, hidden=1, training=Sampled(steps=1))),
+        ):
+            with pytest.raises(ValueError, match=re.escape(f"Pair.table(): {sentence}")):
+                use()
+    finally:
+        del FeatureSet.kinds["pair"]
+
+
+def test_a_kind_needs_a_name_and_features():
+    class Nameless(GatedSet):
+        count: Any = 2
+
+        @property
+        def features(self) -> Any:
+            return self.count
+
+        def table(self) -> Any:
+            raise AssertionError
+
+    with pytest.raises(ValueError, match=r"^Nameless\(\): must be of a kind with a name, as in class Nameless\("):
+        Nameless(density=0.5)
+    Nameless.kind = "named"
+    for count in (0, 2.0, None, True):
+        rule = f"must have features, an int of at least 1, and they are {count}"
+        with pytest.raises(ValueError, match=re.escape(f"Nameless(): {rule}")):
+            Nameless(density=0.5, count=count)
+
+
+def test_a_kind_of_an_installed_package_is_found_by_its_name(tmp_path, monkeypatch):
+    """As a file or the command line names it, in a process that has not imported the package."""
+    (tmp_path / "rings.py").write_text(
+        "import numpy as np, tegum as tg\n"
+        "class Ring(tg.GatedSet, kind='ring'):\n"
+        "    size: int\n"
+        "    features = property(lambda self: self.size)\n"
+        "    def table(self): return np.full(self.size, 1 / self.size), np.eye(self.size)\n"
+    )
+    info = tmp_path / "rings-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rings\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tegum.sets]\nring = rings:Ring\ntorus = rings:Torus\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    table = {"kind": "ring", "size": 3, "density": 0.5}
+    try:
+        assert FeatureDistribution([table]).first_moment().tolist() == pytest.approx([1 / 6] * 3)
+        with pytest.raises(ValueError, match=r"must be importable; rings:Torus is not: AttributeError: module 'rings'"):
+            FeatureDistribution([table | {"kind": "torus"}])
+        with pytest.raises(ValueError, match="must be a known kind"):
+            FeatureDistribution([table | {"kind": "klein"}])
+    finally:
+        FeatureSet.kinds.pop("ring", None)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
 from tegum.core.features.tables import MixtureTable
 from tegum.core.jax_setup import check
 from tegum.core.limits import check_memory
+from tegum.core.plugins import entry_points
 from tegum.core.reprs import html_table
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 _KINDS = (Hierarchy, ExactlyK, Copula, Empirical)
 """Kinds in modules of their own, imported so that files can name them."""
+
+GROUP = "tegum.sets"
+"""The group of entry points by which packages declare kinds of their own: the name is the kind, the value its class."""
 
 MOST_SETS = 1_000_000
 """The most sets in a distribution, since each is described and copied separately. A single set may have more features.
@@ -355,7 +359,20 @@ def _sets(item: Any, most: int) -> list[FeatureSet]:
     if copies > most:
         raise broken("copies", copies, f"must leave at most {MOST_SETS:,} sets in all")
     values = {key: value for key, value in item.items() if key != "copies"}
+    if isinstance(kind := values.get("kind"), str) and kind not in FeatureSet.kinds:
+        _load(kind)
     return [of_kind(FeatureSet.kinds, values)] * copies
+
+
+def _load(kind: str) -> None:
+    """Import what a package declares for a kind of set, if one does."""
+    for point in entry_points(GROUP):
+        if point.name == kind:
+            try:
+                point.load()
+            except Exception as error:
+                why = " ".join(f"{type(error).__name__}: {error}".split())
+                raise broken("kind", kind, f"must be importable; {point.value} is not: {why}") from error
 
 
 _DRAWN_AT_ONCE = 2**15

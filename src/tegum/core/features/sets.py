@@ -19,9 +19,10 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field, PlainValidator, field_validator, model_serializer, model_validator
 
-from tegum.core.description import Description, Positive, broken, plain
+from tegum.core.arguments import is_integer
+from tegum.core.description import Description, Positive, broken, plain, short
 from tegum.core.features.magnitudes import UNIT_RANGE, Magnitude
-from tegum.core.features.tables import MixtureTable, RayTable
+from tegum.core.features.tables import MixtureTable, RayTable, checked
 from tegum.core.limits import check_memory
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class FeatureSet(Description, abc.ABC):
     """The base of all kinds of feature set: features that are independent of every other set.
 
     `density` is a probability in (0, 1] and `importance` a weight of the squared error, at least 0. Each is one
-    number, or one number per feature of the set. A new kind is a subclass with a `kind` of its own, the moments and
-    `draw`.
+    number, or one number per feature of the set. A new kind is a subclass with a `kind` of its own, by which files
+    and the command line name it, its number of `features`, the moments and `draw`.
 
     Raises:
         ValueError: a density lies outside (0, 1], an importance is neither 0 nor between 1e-30 and 1e30, or a
@@ -107,6 +108,15 @@ class FeatureSet(Description, abc.ABC):
         if not all(weight == 0 or 1e-30 <= weight <= 1e30 for weight in np.atleast_1d(value)):
             raise ValueError("must be 0, or lie between 1e-30 and 1e30")
         return value
+
+    @model_validator(mode="after")
+    def _is_a_kind(self) -> FeatureSet:
+        name = type(self).__name__
+        if not hasattr(type(self), "kind"):
+            raise ValueError(f'must be of a kind with a name, as in class {name}(…, kind="my-kind")')
+        if not is_integer(self.features) or self.features < 1:
+            raise ValueError(f"must have features, an int of at least 1, and they are {short(self.features)}")
+        return self
 
     @model_validator(mode="after")
     def _one_value_for_each_feature(self) -> FeatureSet:
@@ -284,7 +294,7 @@ class GatedSet(FeatureSet):
 
         >>> import tegum as tg
         >>> import numpy as np
-        >>> class Either(tg.GatedSet):
+        >>> class Either(tg.GatedSet, kind="either"):
         ...     @property
         ...     def features(self):
         ...         return 2
@@ -327,8 +337,13 @@ class GatedSet(FeatureSet):
 
     @cached_property
     def mixture(self) -> MixtureTable:
-        """The set's `table`, computed once; its arrays are read-only."""
-        table = self.table()
+        """The set's `table`, computed once and checked; its arrays are read-only.
+
+        Raises:
+            ValueError: the table of a kind that is not tegum's own is no mixture of gates.
+
+        """
+        table = checked(self.table(), self.features, f"{type(self).__name__}.table()")
         for array in table:
             array.flags.writeable = False  # all callers share it
         return table

@@ -1,0 +1,25 @@
+"""What installed packages declare for tegum, as entry points of a group."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import warnings
+from collections.abc import Iterator
+
+
+def entry_points(group: str) -> Iterator[importlib.metadata.EntryPoint]:
+    """The entry points of a group, with a warning for each package that cannot be read.
+
+    Args:
+        group: the group, such as "tegum.sets".
+
+    """
+    try:
+        yield from importlib.metadata.entry_points(group=group)
+    except Exception:  # Some package, perhaps one unrelated to tegum, has a broken installation.
+        for package in importlib.metadata.distributions():
+            try:
+                yield from package.entry_points.select(group=group)
+            except Exception as error:
+                where = getattr(package, "_path", "a package")
+                warnings.warn(f"the entry points of {where} cannot be read: {error}", stacklevel=3)
