@@ -499,12 +499,16 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+def entries(name: str) -> list[Any]:
+    """What a file holds, entry by entry."""
+    made = jsonable(FILES[name]())
+    return made if isinstance(made, list) else [{key: item} for key, item in made.items()]
+
+
 def main() -> None:
     """Write all files."""
-    for name, make in FILES.items():
-        made = jsonable(make())
-        entries = made if isinstance(made, list) else [{key: item} for key, item in made.items()]
-        lines = ",\n".join(json.dumps(entry, separators=(",", ":"), ensure_ascii=False) for entry in entries)
+    for name in FILES:
+        lines = ",\n".join(json.dumps(entry, separators=(",", ":"), ensure_ascii=False) for entry in entries(name))
         (FOLDER / f"{name}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
