@@ -1,6 +1,6 @@
 """What runs become, trained by the page's science and by tegum: shares of end states over seeds, and their losses.
 
-    python tests/end_states.py 200 benchmarks/end_states.md        # after `npm ci` in web/; about two minutes
+    python tests/end_states.py 1000 benchmarks/end_states.md        # after `npm ci` in web/; about four minutes
 
 The page has random streams of its own, so that only distributions can agree.
 """

@@ -96,7 +96,12 @@ export class Stream {
     }
 
     #fill(): void {
-        let [a, b, c, d] = this.#state as unknown as [number, number, number, number];
+        const state = this.#state;
+        const block = this.#block;
+        let a = state[0];
+        let b = state[1];
+        let c = state[2];
+        let d = state[3];
         for (let i = 0; i < BLOCK; i++) {
             const sum = (a + d) | 0;
             const word = (((sum << 7) | (sum >>> 25)) + a) | 0;
@@ -107,12 +112,12 @@ export class Stream {
             a ^= d;
             c ^= shifted;
             d = (d << 11) | (d >>> 21);
-            this.#block[i] = (word >>> 0) * TO_UNIT;
+            block[i] = (word >>> 0) * TO_UNIT;
         }
-        this.#state[0] = a;
-        this.#state[1] = b;
-        this.#state[2] = c;
-        this.#state[3] = d;
+        state[0] = a;
+        state[1] = b;
+        state[2] = c;
+        state[3] = d;
         this.#at = 0;
     }
 }

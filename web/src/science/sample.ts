@@ -126,14 +126,17 @@ class Gates implements Drawn {
     }
 
     draw(batch: Batch, end: number, stream: Stream): number {
+        const { features, values } = batch;
+        const own = this.#features;
+        const gates = this.#gates;
         const component = this.#bounds.length > 0 ? reached(this.#bounds, stream.uniform()) : 0;
         const stop = this.#starts[component + 1];
         for (let at = this.#starts[component]; at < stop; at++) {
             const u = stream.uniform();
-            const q = this.#gates[at];
+            const q = gates[at];
             if (u >= q) continue;
-            batch.features[end] = this.#features[at];
-            batch.values[end++] = this.#plain ? u / q : drawn(this.#law, u / q, stream);
+            features[end] = own[at];
+            values[end++] = this.#plain ? u / q : drawn(this.#law, u / q, stream);
         }
         return end;
     }
