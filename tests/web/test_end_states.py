@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import end_states
 import pytest
 from end_states import CASES, Comparison, homogeneity, interval
@@ -47,6 +49,14 @@ def test_intervals_are_those_of_clopper_and_pearson() -> None:
     # 5 of 20: 0.0866 to 0.4910 (Newcombe 1998 and any table); none of 20: 0 to 1 − 0.025^(1/20).
     assert interval(5, 20) == pytest.approx((0.0866, 0.4910), abs=5e-5)
     assert interval(0, 20) == pytest.approx((0.0, 1 - 0.025 ** (1 / 20)))
+
+
+def test_what_is_missing_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert end_states.missing() is None
+    monkeypatch.setattr(end_states, "WEB", tmp_path)
+    assert end_states.missing() == "web/node_modules is missing: run `npm ci` in web/"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "npm ci" in (end_states.missing() or "")
 
 
 def test_cases_have_systems_of_their_own() -> None:

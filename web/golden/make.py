@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import tegum as tg
+from tegum.analysis.geometry.measures import align_steps
 from tegum.analysis.geometry.polytopes import SHAPES, Factor, simplex
 from tegum.core.features.sets import FeatureSet, GatedSet
 from tegum.core.loss.empirical import empirical_gradient
@@ -342,6 +343,18 @@ def described(factor: Factor) -> dict[str, Any]:
     }
 
 
+def trajectories() -> list[dict[str, Any]]:
+    """Trajectories in one pose; one of them diverges."""
+    generator = np.random.default_rng(5)
+    found = []
+    for n, m, diverged in ((5, 2, False), (6, 3, False), (4, 2, True)):
+        steps = np.round(np.cumsum(generator.standard_normal((6, n, m)), axis=0), 3)
+        if diverged:
+            steps[4:, 1] = np.nan
+        found.append({"steps": steps, "aligned": align_steps(steps)})
+    return found
+
+
 def poses() -> list[dict[str, Any]]:
     """Matrices in the pose closest to a reference."""
     generator = np.random.default_rng(4)
@@ -479,6 +492,7 @@ FILES = {
     "features": features,
     "matrices": matrices,
     "poses": poses,
+    "trajectories": trajectories,
     "specs": specs,
 }
 """What makes each file."""

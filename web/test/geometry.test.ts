@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+    alignSteps,
     canonicalPose,
     dimensionality,
     gram,
@@ -106,6 +107,13 @@ test("poses closest to a reference are those of tegum", () => {
     for (const each of golden<Pose>("poses")) {
         const pose = canonicalPose(flat(each.weights), columns(each.weights), flat(each.reference));
         close(pose, each.pose, 1e-12, "pose");
+    }
+});
+
+test("trajectories in one pose are those of tegum", () => {
+    for (const { steps, aligned } of golden<{ steps: number[][][]; aligned: number[][][] }>("trajectories")) {
+        const found = alignSteps(steps.map(flat), columns(steps[0]));
+        for (const [at, pose] of found.entries()) close(pose, aligned[at], 1e-12, `step ${at}`);
     }
 });
 

@@ -60,6 +60,11 @@ test("what the page cannot do is refused in one clear sentence", () => {
         { features: [{ kind: "independent", count: 400, density: 0.1 }], training: { batch: 8192 } },
         /training\.batch must be at most 5242 in the page with 400 features/,
     );
+    refuses(
+        { features: [{ kind: "independent", count: 400, density: 0.1 }], training: { evaluation: 65_536 } },
+        /training\.evaluation must be at most 5242 in the page with 400 features/,
+    );
+    refuses({ snapshots: 200_000 }, /snapshots\.count must be at most 100,000 in the page/);
     refuses({ training: { steps: 20_000_000 } }, /training\.steps must be at most 10,000,000 in the page/);
 });
 
@@ -88,6 +93,50 @@ test("what is no Spec is refused, too", () => {
         },
         /start\.weights must be an array/,
     );
+});
+
+test("whatever takes the place of a value, it is read or refused in a sentence", () => {
+    const odd: unknown[] = [
+        null,
+        true,
+        -1,
+        0,
+        2.5,
+        1e400,
+        NaN,
+        "",
+        "constructor",
+        [],
+        [[]],
+        {},
+        { kind: "toString" },
+        [null],
+    ];
+    const whole = read[2].json;
+    let refusals = 0;
+    const attempt = (given: unknown) => {
+        try {
+            readSpec(given);
+        } catch (error) {
+            refusals++;
+            assert.equal((error as Error).name, "Refusal", `${JSON.stringify(given)}: ${(error as Error).stack}`);
+        }
+    };
+    const replaceEverywhere = (value: unknown, rebuilt: (part: unknown) => unknown) => {
+        for (const each of odd) attempt(rebuilt(each));
+        if (typeof value !== "object" || value === null) return;
+        for (const [key, inner] of Object.entries(value)) {
+            const around = (part: unknown) =>
+                rebuilt(
+                    Array.isArray(value)
+                        ? value.map((old, at) => (at === Number(key) ? part : old))
+                        : { ...value, [key]: part },
+                );
+            replaceEverywhere(inner, around);
+        }
+    };
+    replaceEverywhere(whole, (part) => part);
+    assert.ok(refusals > 500);
 });
 
 test("a table says what is wrong with it", () => {

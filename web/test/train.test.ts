@@ -169,6 +169,19 @@ test("the evaluation sample is that of the base seed, in whole batches", () => {
     assert.equal(new Trainer(rounded, 0).loss(), one.loss());
 });
 
+test("the gradient answers where an embedding is moved by hand", () => {
+    const trainer = trained(50);
+    const { loss, weights, bias } = trainer.gradient();
+    assert.equal(loss, trainer.loss());
+    const moved = trainer.state;
+    const step = 1e-6;
+    moved.weights[3] += step;
+    moved.bias[2] += step;
+    const other = new Trainer(PENTAGON, 0);
+    other.restore(moved);
+    assert.ok(Math.abs((other.loss() - loss) / step - weights[3] - bias[2]) < 1e-4);
+});
+
 test("a run that diverges says so and does not throw", () => {
     const features = [{ kind: "independent", count: 3, density: 0.5 }];
     const spec = readSpec({ features, hidden: 2, training: { optimiser: "sgd", rate: 1e6, steps: 400, batch: 8 } });

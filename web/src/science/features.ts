@@ -3,7 +3,7 @@
 // know comes with its table. Orientations of one feature (equivariant) are no such mixture; they are rays.
 import { cos, exp, sin } from "./elementary.ts";
 import { isUnitRange, type Magnitude, moments, readMagnitude, UNIT_RANGE } from "./magnitudes.ts";
-import { given, number, numbers, type Path, Refusal, refuse, table, whole } from "./reading.ts";
+import { given, number, numbers, orElse, type Path, Refusal, refuse, table, whole } from "./reading.ts";
 
 /** One number for every feature of a set, or one for each. */
 export type PerFeature = number | number[];
@@ -73,7 +73,7 @@ export function readFeatures(path: Path, value: unknown, mostFeatures: number): 
 /** Read one feature set. */
 export function readSet(path: Path, value: unknown): FeatureSet {
     const kind = given([...path, "kind"], (value as { kind?: unknown } | null)?.kind);
-    if (typeof kind !== "string" || !(kind in KEYS)) {
+    if (typeof kind !== "string" || !Object.hasOwn(KEYS, kind)) {
         const known = Object.keys(KEYS).join(", ");
         refuse([...path, "kind"], kind, `must be a kind that the page can draw (${known})${instead(kind)}`);
     }
@@ -134,7 +134,7 @@ function perFeature(path: Path, value: unknown, size: number, keeps: (x: number)
 function readImportance(path: Path, value: unknown, size: number): PerFeature {
     return perFeature(
         [...path, "importance"],
-        value ?? 1,
+        orElse(value, 1),
         size,
         isImportance,
         "must be 0, or lie between 1e-30 and 1e30",

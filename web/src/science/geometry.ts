@@ -161,6 +161,21 @@ function posed(weights: Float64Array, n: number, m: number): Float64Array {
     return result;
 }
 
+/**
+ * Put a trajectory into one pose, so that a film of it does not spin: the last step in its canonical pose, every earlier
+ * one in the pose closest to its successor. Steps after a run has diverged are NaN, and the chain starts before them.
+ */
+export function alignSteps(steps: readonly ArrayLike<number>[], m: number): Float64Array[] {
+    const result: Float64Array[] = [];
+    let successor: Float64Array | null = null;
+    for (const weights of [...steps].reverse()) {
+        const pose = canonicalPose(weights, m, successor);
+        if (isSound(pose)) successor = pose;
+        result.push(pose);
+    }
+    return result.reverse();
+}
+
 /** The principal axes of the embeddings. */
 export interface PrincipalAxes {
     /** (count, m): orthonormal axes as rows, those of the largest part of |W|² first. */

@@ -1,6 +1,6 @@
 // Laws of magnitude: how large a feature is where it is active. As in the Python package, magnitudes are independent of
 // one another and of which features are active.
-import { number, type Path, refuse, table } from "./reading.ts";
+import { number, orElse, type Path, refuse, table } from "./reading.ts";
 import type { Stream } from "./random.ts";
 
 export type Magnitude =
@@ -20,13 +20,13 @@ export const UNIT_RANGE: Magnitude = { kind: "uniform", low: 0, high: 1 };
 /** Read a law; its kind is "uniform" unless it says otherwise. */
 export function readMagnitude(path: Path, value: unknown): Magnitude {
     if (value === undefined) return UNIT_RANGE;
-    const kind = (value as { kind?: unknown } | null)?.kind ?? "uniform";
+    const kind = orElse((value as { kind?: unknown } | null)?.kind, "uniform");
     if (kind !== "uniform" && kind !== "constant" && kind !== "half-normal") {
         refuse([...path, "kind"], kind, "must be 'uniform', 'constant' or 'half-normal' in the page");
     }
     const given = table(path, value, ["kind", ...KEYS[kind]]);
     const size = (key: string, normal: number, orZero = false) =>
-        number([...path, key], given[key] ?? normal, (x) => inRange(x) || (orZero && x === 0), SIZE);
+        number([...path, key], orElse(given[key], normal), (x) => inRange(x) || (orZero && x === 0), SIZE);
     if (kind === "constant") return { kind, value: size("value", 1) };
     if (kind === "half-normal") return { kind, scale: size("scale", 1) };
     const law = { kind: "uniform" as const, low: size("low", 0, true), high: size("high", 1) };

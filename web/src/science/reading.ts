@@ -44,6 +44,11 @@ export function given(path: Path, value: unknown): unknown {
     throw new Refusal(`Spec(): ${path.join(".")} must be given`);
 }
 
+/** A value, or its default if it is not given; null is a value, and most rules refuse it. */
+export function orElse(value: unknown, normal: unknown): unknown {
+    return value === undefined ? normal : value;
+}
+
 /** A finite number that keeps a rule. */
 export function number(path: Path, value: unknown, keeps: (x: number) => boolean, rule: string): number {
     if (typeof value === "number" && Number.isFinite(value) && keeps(value)) return value;

@@ -1,6 +1,6 @@
 // Which steps of a run are recorded, counted and rounded as in the Python package.
 import { exp10, log10, rounded } from "./elementary.ts";
-import { choice, type Path, refuse, table, whole } from "./reading.ts";
+import { choice, orElse, type Path, refuse, table, whole } from "./reading.ts";
 
 export type Snapshots = { spacing: "linear" | "logarithmic"; count: number } | { steps: number[] };
 
@@ -8,9 +8,10 @@ const MOST_LISTED = 100_000;
 
 /** Read snapshots: a count, a list of steps, or a table. */
 export function readSnapshots(path: Path, value: unknown): Snapshots {
-    if (typeof value === "number") return { spacing: "linear", count: whole([...path, "count"], value, 1) };
+    if (typeof value === "number")
+        return { spacing: "linear", count: whole([...path, "count"], value, 1, MOST_LISTED) };
     if (Array.isArray(value)) return { steps: listed([...path, "steps"], value) };
-    const from = table(path, value ?? {}, ["spacing", "count", "steps"]);
+    const from = table(path, orElse(value, {}), ["spacing", "count", "steps"]);
     if (from.steps !== undefined && from.steps !== null) {
         for (const key of ["spacing", "count"]) {
             if (from[key] !== undefined) refuse([...path, key], from[key], "must not be given together with steps");
@@ -18,8 +19,8 @@ export function readSnapshots(path: Path, value: unknown): Snapshots {
         return { steps: listed([...path, "steps"], from.steps) };
     }
     return {
-        spacing: choice([...path, "spacing"], from.spacing ?? "linear", ["linear", "logarithmic"]),
-        count: whole([...path, "count"], from.count ?? 100, 1),
+        spacing: choice([...path, "spacing"], orElse(from.spacing, "linear"), ["linear", "logarithmic"]),
+        count: whole([...path, "count"], orElse(from.count, 100), 1, MOST_LISTED),
     };
 }
 

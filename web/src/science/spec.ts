@@ -3,7 +3,7 @@
 import { type FeatureSet, readFeatures, sizeOf } from "./features.ts";
 import { ACTIVATIONS, type Activation } from "./model.ts";
 import { DEFAULTS, OPTIONS, type Sampled } from "./optimise.ts";
-import { choice, given, number, type Path, quoted, Refusal, refuse, table, whole } from "./reading.ts";
+import { choice, given, number, orElse, type Path, quoted, Refusal, refuse, table, whole } from "./reading.ts";
 import { readSnapshots, type Snapshots } from "./snapshots.ts";
 
 export interface Start {
@@ -31,7 +31,7 @@ export const LIMITS = {
     hidden: 40,
     steps: 10_000_000,
     batch: 16_384,
-    /** Samples of a batch times features. */
+    /** Samples of a batch, or of an evaluation, times features. */
     batchNumbers: 2_097_152,
     evaluation: 65_536,
     seeds: 4096,
@@ -55,22 +55,22 @@ export function readSpec(value: unknown): Spec {
     const features = readFeatures(["features"], given(["features"], from.features), LIMITS.features);
     const n = features.reduce((sum, set) => sum + sizeOf(set), 0);
     const hidden = whole(["hidden"], given(["hidden"], from.hidden), 1, LIMITS.hidden);
-    const seeds = whole(["seeds"], from.seeds ?? 1, 1, LIMITS.seeds);
+    const seeds = whole(["seeds"], orElse(from.seeds, 1), 1, LIMITS.seeds);
     const positive = (x: number) => x > 0;
     const scale = from.initial_scale ?? null;
     const spec: Spec = {
         features,
         hidden,
-        activation: choice(["activation"], from.activation ?? "relu", ACTIVATIONS),
+        activation: choice(["activation"], orElse(from.activation, "relu"), ACTIVATIONS),
         initial_scale:
             scale === null
                 ? null
                 : number(["initial_scale"], scale, positive, "must be a finite number above 0, or null"),
         start: readStart(["start"], from.start ?? null, seeds, n, hidden),
-        training: readTraining(["training"], from.training ?? {}),
+        training: readTraining(["training"], orElse(from.training, {})),
         snapshots: readSnapshots(["snapshots"], from.snapshots),
         seeds,
-        base_seed: whole(["base_seed"], from.base_seed ?? 0, 0),
+        base_seed: whole(["base_seed"], orElse(from.base_seed, 0), 0),
     };
     if (spec.start !== null && scale !== null) {
         refuse(["initial_scale"], scale, "must not be given together with start");
@@ -94,25 +94,26 @@ function parsed(text: string): unknown {
 
 function checkTogether(spec: Spec, n: number): void {
     const { snapshots, training } = spec;
-    const last = "steps" in snapshots ? Math.max(...snapshots.steps) : 0;
+    const last = "steps" in snapshots ? (snapshots.steps.at(-1) ?? 0) : 0;
     if (last > training.steps) {
         refuse(["snapshots", "steps"], last, `must not go beyond the last step of training, ${training.steps}`);
     }
-    if (training.batch * n > LIMITS.batchNumbers) {
-        const most = Math.floor(LIMITS.batchNumbers / n);
-        refuse(["training", "batch"], training.batch, `must be at most ${most} in the page with ${n} features`);
+    const most = Math.floor(LIMITS.batchNumbers / n);
+    for (const key of ["batch", "evaluation"] as const) {
+        if (training[key] <= most) continue;
+        refuse(["training", key], training[key], `must be at most ${most} in the page with ${n} features`);
     }
 }
 
 /** Read a way of training, which must be on samples. */
 export function readTraining(path: Path, value: unknown): Sampled {
-    const kind = (value as { kind?: unknown } | null)?.kind ?? "sampled";
+    const kind = orElse((value as { kind?: unknown } | null)?.kind, "sampled");
     if (kind !== "sampled") {
         const python = kind === "exact" || kind === "flow" ? `; tegum in Python trains '${kind}'` : "";
         refuse([...path, "kind"], kind, `must be 'sampled' in the page${python}`);
     }
     const from = table(path, value, Object.keys(DEFAULTS));
-    const at = (key: keyof Sampled): [Path, unknown] => [[...path, key], from[key] ?? DEFAULTS[key]];
+    const at = (key: keyof Sampled): [Path, unknown] => [[...path, key], orElse(from[key], DEFAULTS[key])];
     const positive = (x: number) => x > 0;
     const decay = from.weight_decay ?? null;
     const training: Sampled = {

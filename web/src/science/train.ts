@@ -159,6 +159,18 @@ export class Trainer {
 
     /** The loss on the evaluation sample: the same for all steps, and for all runs of a base seed. */
     loss(): number {
+        return this.#phase.loss.loss(this.#weights, this.#bias, this.#evaluated());
+    }
+
+    /** The loss on the evaluation sample, and its gradient. */
+    gradient(): { loss: number; weights: Float64Array; bias: Float64Array } {
+        const [weights, bias] = [this.#weights.slice(), this.#bias.slice()];
+        const loss = this.#phase.loss.gradient(this.#weights, this.#bias, this.#evaluated(), weights, bias);
+        return { loss, weights, bias };
+    }
+
+    /** The evaluation sample of the features in force. */
+    #evaluated(): Batch {
         const phase = this.#phase;
         if (this.#evaluation?.phase !== phase) {
             const { batch, evaluation } = this.spec.training;
@@ -166,7 +178,7 @@ export class Trainer {
             phase.sampler.draw(samples, this.#keyed(0, "evaluation", 0));
             this.#evaluation = { phase, batch: samples };
         }
-        return phase.loss.loss(this.#weights, this.#bias, this.#evaluation.batch);
+        return this.#evaluation.batch;
     }
 
     /** Change what a run is trained on, from its present step on; changes at later steps are dropped. */
