@@ -1,17 +1,52 @@
-// Bundles what Node runs: every test, the benchmark and the program of the end states, one file each in build/.
+// Bundles. `node build.js` makes what Node runs in build/: every test, the benchmark and the program of the end states.
+// `node build.js page` makes the page's module, which is committed in the Python package.
 import { readdirSync, rmSync } from "node:fs";
 import { build } from "esbuild";
 
-const tests = readdirSync("test").filter((name) => name.endsWith(".test.ts"));
-rmSync("build", { recursive: true, force: true });
-await build({
-    entryPoints: [...tests.map((name) => `test/${name}`), "bench/train.ts", "endstates.ts"],
-    outbase: ".",
-    outdir: "build",
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    sourcemap: "inline",
-    logLevel: "warning",
-});
+const PAGE = "../src/tegum/lab/page";
+
+/** The code of a worker as text, for a module that fetches nothing. */
+const workers = {
+    name: "workers",
+    setup(bundler) {
+        bundler.onResolve({ filter: /\?worker$/ }, ({ path, resolveDir }) => ({
+            path: new URL(path.replace(/\?worker$/, ""), `file://${resolveDir}/`).pathname,
+            namespace: "worker",
+        }));
+        bundler.onLoad({ filter: /.*/, namespace: "worker" }, async ({ path }) => {
+            const { outputFiles } = await build({ ...common, entryPoints: [path], format: "iife", minify: true, write: false });
+            return { contents: outputFiles[0].text, loader: "text" };
+        });
+    },
+};
+const common = { bundle: true, target: "es2022", logLevel: "warning", charset: "utf8", legalComments: "none" };
+
+if (process.argv[2] === "page") {
+    await build({
+        ...common,
+        entryPoints: { lab: "src/lab/index.tsx" },
+        outdir: PAGE,
+        format: "esm",
+        platform: "browser",
+        minify: true,
+        jsx: "automatic",
+        jsxImportSource: "preact",
+        loader: { ".css": "text" },
+        plugins: [workers],
+    });
+} else {
+    const tests = readdirSync("test").filter((name) => name.endsWith(".test.ts"));
+    rmSync("build", { recursive: true, force: true });
+    await build({
+        ...common,
+        entryPoints: [...tests.map((name) => `test/${name}`), "bench/train.ts", "endstates.ts"],
+        outbase: ".",
+        outdir: "build",
+        platform: "node",
+        format: "esm",
+        target: "node20",
+        sourcemap: "inline",
+        jsx: "automatic",
+        jsxImportSource: "preact",
+    });
+}

@@ -1,0 +1,93 @@
+// The page's side of its workers: one for the runs that are watched, one for the ensemble, so that neither waits for the
+// other.
+import type { Spec } from "../science/spec.ts";
+import type { DatedChange } from "../science/train.ts";
+import type { Answer, Request } from "./protocol.ts";
+import type { Frame } from "./recording.ts";
+
+export interface Listener {
+    frames(frames: Frame[], done: boolean, diverged: boolean): void;
+    refused(sentence: string): void;
+}
+
+/** What is needed of a Worker. */
+export interface Hand {
+    postMessage(request: Request): void;
+    onmessage: ((event: { data: Answer }) => void) | null;
+    terminate(): void;
+}
+
+export class Crew {
+    readonly #make: () => Hand;
+    readonly #listeners = new Map<number, (answer: Answer) => void>();
+    readonly #homes = new Map<number, Hand>();
+    #watched: Hand | null = null;
+    #beside: Hand | null = null;
+    #last = 0;
+
+    constructor(make: () => Hand) {
+        this.#make = make;
+    }
+
+    train(spec: Spec, run: number, changes: readonly DatedChange[], listener: Listener): number {
+        this.#watched ??= this.#hired();
+        const hand = this.#watched;
+        const id = this.#begin(hand, (answer) => {
+            if (answer.type === "refused") listener.refused(answer.sentence);
+            if (answer.type !== "frames") return;
+            listener.frames(answer.frames, answer.done, answer.diverged);
+            hand.postMessage({ type: "taken", id });
+        });
+        hand.postMessage({ type: "train", id, spec, run, changes });
+        return id;
+    }
+
+    ensemble(spec: Spec, runs: number, end: (run: number, frame: Frame) => void): number {
+        this.#beside ??= this.#hired();
+        const id = this.#begin(this.#beside, (answer) => {
+            if (answer.type === "end") end(answer.run, answer.frame);
+        });
+        this.#beside.postMessage({ type: "ensemble", id, spec, runs });
+        return id;
+    }
+
+    /** Loss and gradient of any state. */
+    ask(spec: Spec, weights: Float64Array, bias: Float64Array): Promise<Answer & { type: "answer" }> {
+        this.#watched ??= this.#hired();
+        const hand = this.#watched;
+        return new Promise((resolve, reject) => {
+            const id = this.#begin(hand, (answer) => {
+                this.#listeners.delete(id);
+                if (answer.type === "answer") resolve(answer);
+                if (answer.type === "refused") reject(new Error(answer.sentence));
+            });
+            hand.postMessage({ type: "ask", id, spec, weights, bias });
+        });
+    }
+
+    stop(id: number): void {
+        this.#homes.get(id)?.postMessage({ type: "stop", id });
+        this.#homes.delete(id);
+        this.#listeners.delete(id);
+    }
+
+    close(): void {
+        for (const hand of [this.#watched, this.#beside]) hand?.terminate();
+        this.#watched = this.#beside = null;
+        this.#listeners.clear();
+        this.#homes.clear();
+    }
+
+    #begin(hand: Hand, hear: (answer: Answer) => void): number {
+        const id = ++this.#last;
+        this.#listeners.set(id, hear);
+        this.#homes.set(id, hand);
+        return id;
+    }
+
+    #hired(): Hand {
+        const hand = this.#make();
+        hand.onmessage = ({ data }) => this.#listeners.get(data.id)?.(data);
+        return hand;
+    }
+}

@@ -1,0 +1,38 @@
+// What can be taken away: numbers as CSV, and the Python that describes the same run.
+import { brief } from "./address.ts";
+import type { Recording } from "./recording.ts";
+
+/** One row for each recorded step: the loss, and of each feature its bias, its dimensionality and its embedding. */
+export function csv(recording: Recording): string {
+    const { n, m } = recording;
+    const each = (name: string, make: (i: number) => string[]) => Array.from({ length: n }, (_, i) => make(i).map((end) => `${name}${end}`)).flat();
+    const head = [
+        "step",
+        "loss",
+        ...each("bias", (i) => [`[${i}]`]),
+        ...each("dimensionality", (i) => [`[${i}]`]),
+        ...each("W", (i) => Array.from({ length: m }, (_, k) => `[${i}][${k}]`)),
+    ];
+    const rows = recording.frames.map((frame, index) =>
+        [frame.step, frame.loss, ...frame.bias, ...recording.measured(index).dimensionality, ...frame.weights].join(","),
+    );
+    return `${[head.join(","), ...rows].join("\n")}\n`;
+}
+
+/** A program that trains the same Spec. Its samples are others than the page's, and it says so. */
+export function python(recording: Recording): string {
+    const spec = JSON.stringify(brief(recording.spec), null, 4);
+    const lines = [
+        "import tegum as tg",
+        "",
+        "# The same Spec as in the page. Samples are drawn by another generator, so that runs agree in distribution, not in bits.",
+        `spec = tg.Spec.from_json('''${spec}''')`,
+        "run = tg.train(spec)",
+        `one = run.sel(seed=${recording.run})`,
+        "print(tg.name_polytope(one.weights.isel(step=-1)))",
+    ];
+    if (recording.changes.length > 0) {
+        lines.splice(3, 0, `# Without the changes made on the way: ${JSON.stringify(recording.changes)}`);
+    }
+    return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,68 @@
+// What happens in a run, as its frames tell: what the embeddings form gets another name and keeps it, and the loss falls
+// faster than around. The detectors of the Python package say more; these need no exact loss and no null.
+import { DIVERGED, NOTHING } from "../science/polytopes.ts";
+import type { Happening, Recording } from "./recording.ts";
+
+/** Frames for which a new name must last. */
+const LASTING = 4;
+/** How much of the loss, relative to its gain over the run, must go in a drop. */
+const DEEP = 0.03;
+/** How much faster than on average the loss falls in a drop. */
+const FAST = 3;
+
+export function happenings(recording: Recording): Happening[] {
+    const found = [...names(recording), ...drops(recording)];
+    found.push(...recording.changes.map(({ step, ...change }) => ({ step, kind: "change" as const, words: changed(change) })));
+    return found.sort((a, b) => a.step - b.step);
+}
+
+function names(recording: Recording): Happening[] {
+    const all = recording.frames.map((_, index) => recording.measured(index).polytope.name);
+    const found: Happening[] = [];
+    let current = "";
+    for (let at = 0; at + LASTING <= all.length; at++) {
+        if (all[at] === current || !all.slice(at, at + LASTING).every((name) => name === all[at])) continue;
+        current = all[at];
+        const regular = !/\d features in/.test(current) && current !== NOTHING && current !== DIVERGED;
+        if (at > 0 && regular) found.push({ step: recording.frames[at].step, kind: "name", words: `now: ${current}` });
+    }
+    return found;
+}
+
+/** Stretches in which the loss falls faster than on average, and by enough. */
+function drops(recording: Recording): Happening[] {
+    const { frames } = recording;
+    if (frames.length < 10) return [];
+    const smooth = frames.map((_, at) => {
+        const near = frames.slice(Math.max(at - 2, 0), at + 3);
+        return near.reduce((sum, { loss }) => sum + Math.log(Math.max(loss, 1e-300)), 0) / near.length;
+    });
+    const gain = smooth[0] - smooth[smooth.length - 1];
+    const average = gain / (frames[frames.length - 1].step - frames[0].step || 1);
+    const found: Happening[] = [];
+    let begun = -1;
+    for (let at = 1; at <= smooth.length; at++) {
+        const speed = at === smooth.length ? 0 : (smooth[at - 1] - smooth[at]) / (frames[at].step - frames[at - 1].step);
+        if (speed > FAST * average && average > 0) {
+            if (begun < 0) begun = at - 1;
+        } else if (begun >= 0) {
+            const fallen = smooth[begun] - smooth[at - 1];
+            // What falls from the first step on is the beginning and no event.
+            if (fallen > DEEP * gain && begun > 2) {
+                const part = Math.round(100 * (1 - Math.exp(-fallen)));
+                found.push({ step: frames[begun].step, kind: "drop", words: `the loss drops by ${part} %` });
+            }
+            begun = -1;
+        }
+    }
+    return found;
+}
+
+function changed(change: object): string {
+    const { rate, sets } = change as { rate?: number; sets?: { set: number; [key: string]: unknown }[] };
+    const words = rate === undefined ? [] : [`rate ${rate}`];
+    for (const { set, ...values } of sets ?? []) {
+        for (const [key, value] of Object.entries(values)) words.push(`${key} of set ${set}: ${String(value)}`);
+    }
+    return `changed: ${words.join(", ")}`;
+}

@@ -1,0 +1,112 @@
+// What is known of one run: its description, and the states at its recorded steps. A run that is trained in the page
+// grows while it is watched; a film from Python is whole from the beginning. What is measured of a state is computed
+// when a view asks for it, once.
+import { type Camera } from "./camera.ts";
+import { canonicalPose, dimensionality, gram } from "../science/geometry.ts";
+import { FeatureDistribution } from "../science/features.ts";
+import { namePolytope, type Polytope } from "../science/polytopes.ts";
+import type { Spec } from "../science/spec.ts";
+import type { DatedChange } from "../science/train.ts";
+
+export type { Camera };
+
+/** A state at a recorded step. */
+export interface Frame {
+    step: number;
+    /** W, row by row. */
+    weights: Float64Array;
+    bias: Float64Array;
+    /** On the evaluation sample, or exact in a film that says so. */
+    loss: number;
+}
+
+/** What is measured of a frame. */
+export interface Measured {
+    dimensionality: Float64Array;
+    gram: Float64Array;
+    polytope: Polytope;
+}
+
+/** Something that happened between two recorded steps. */
+export interface Happening {
+    step: number;
+    kind: "name" | "drop" | "change";
+    /** In words, such as "becomes an octahedron". */
+    words: string;
+}
+
+export class Recording {
+    readonly spec: Spec;
+    /** The number of the run. */
+    readonly run: number;
+    readonly changes: readonly DatedChange[];
+    readonly n: number;
+    readonly m: number;
+    readonly features: FeatureDistribution;
+    /** For each feature the group that gives it colour and form: its set, or itself where there is only one set. */
+    readonly groups: Int32Array;
+    readonly frames: Frame[] = [];
+    /** The last step that the run will have. */
+    readonly last: number;
+    /** Where the losses come from: "sample" or "exact". */
+    readonly losses: "sample" | "exact";
+    readonly #poses: Float64Array[] = [];
+    readonly #measured: Measured[] = [];
+
+    constructor(spec: Spec, run: number, changes: readonly DatedChange[] = [], losses: "sample" | "exact" = "sample") {
+        this.spec = spec;
+        this.run = run;
+        this.changes = changes;
+        this.features = new FeatureDistribution(spec.features);
+        this.n = this.features.n;
+        this.m = spec.hidden;
+        const several = spec.features.length > 1;
+        this.groups = several ? this.features.setOfFeature : Int32Array.from({ length: this.n }, (_, i) => i);
+        this.last = spec.training.steps;
+        this.losses = losses;
+    }
+
+    /** Whether the last recorded step has been reached. */
+    get whole(): boolean {
+        return this.frames.length > 0 && this.frames[this.frames.length - 1].step >= this.last;
+    }
+
+    push(frame: Frame): void {
+        this.frames.push(frame);
+    }
+
+    /** The number of the last frame at or before a step; −1 while there is none. */
+    indexAt(step: number): number {
+        let [low, high] = [0, this.frames.length];
+        while (low < high) {
+            const middle = (low + high) >> 1;
+            if (this.frames[middle].step <= step) low = middle + 1;
+            else high = middle;
+        }
+        return low - 1;
+    }
+
+    /** W of a frame in the pose closest to that of the frame before, so that a film of it does not spin. */
+    posed(index: number): Float64Array {
+        for (let at = this.#poses.length; at <= index; at++) {
+            const { weights } = this.frames[at];
+            this.#poses.push(
+                at === 0 ? canonicalPose(weights, this.m) : canonicalPose(weights, this.m, this.#poses[at - 1]),
+            );
+        }
+        return this.#poses[index];
+    }
+
+    measured(index: number): Measured {
+        this.#measured[index] ??= measure(this.frames[index].weights, this.m);
+        return this.#measured[index];
+    }
+}
+
+function measure(weights: Float64Array, m: number): Measured {
+    return {
+        dimensionality: dimensionality(weights, m),
+        gram: gram(weights, m),
+        polytope: namePolytope(weights, m),
+    };
+}

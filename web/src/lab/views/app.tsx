@@ -1,0 +1,306 @@
+// The whole page: the scene of one run, or two, above the time axis, and the views beside them.
+import { effect, signal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import type { View } from "../address.ts";
+import { csv, python } from "../exports.ts";
+import { KEYS, press } from "../keys.ts";
+import { PRESETS } from "../presets.ts";
+import { count, significant } from "../sentence.ts";
+import type { Store } from "../store.ts";
+import { chosenTheme, isDark } from "../theme.ts";
+import { EnsembleView } from "./ensemble.tsx";
+import { GramView } from "./gram.tsx";
+import { moveSelected, SceneView, svgOf } from "./scene.tsx";
+import { SettingsView } from "./settings.tsx";
+import { EventList, TimeView } from "./time.tsx";
+
+const TITLES: Record<View, string> = {
+    loss: "Loss",
+    dimensionality: "Dimensionality",
+    gram: "Gram matrix W Wᵀ, and b",
+    ensemble: "Ensemble",
+    settings: "Settings",
+    claim: "What to look for",
+};
+const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
+
+export function App({ store, host, docs }: { store: Store; host: HTMLElement; docs: string }) {
+    const help = useMemo(() => signal(false), []);
+    useEffect(() => running(store), []);
+    useEffect(() => {
+        const hear = (event: KeyboardEvent) => {
+            const [target] = event.composedPath();
+            if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement) return;
+            // A focused button is pressed by space and enter.
+            if (target instanceof HTMLButtonElement && [" ", "Enter"].includes(event.key)) return;
+            if (press(store, event, (dx, dy) => moveSelected(store, host, dx, dy), () => (help.value = !help.value))) event.preventDefault();
+        };
+        document.addEventListener("keydown", hear);
+        return () => document.removeEventListener("keydown", hear);
+    }, []);
+    const shown = store.views.value;
+    const hidden = (name: string) => store.hidden.value.includes(name);
+    const two = store.recordings.value.length > 1;
+    return (
+        <div class={`lab ${isDark.value ? "dark" : "light"}`}>
+            {!hidden("toolbar") && <Toolbar store={store} help={() => (help.value = !help.value)} />}
+            {store.refusal.value !== null && (
+                <p class="refusal" role="alert">
+                    {store.refusal.value}
+                </p>
+            )}
+            <main>
+                <div class="stage">
+                    <div class={two ? "scenes two" : "scenes"}>
+                        {store.recordings.value.map((recording, at) => (
+                            <div key={at} class="one">
+                                {two && (
+                                    <h2>
+                                        {at === 0 ? "first" : "second"}: run {recording.run}
+                                        {recording.changes.length > 0 && `, changed at step ${count(recording.changes[recording.changes.length - 1].step)}`}
+                                        <button type="button" onClick={() => store.keep(at)}>
+                                            keep this one
+                                        </button>
+                                    </h2>
+                                )}
+                                <SceneView store={store} at={at} />
+                            </div>
+                        ))}
+                    </div>
+                    <HandView store={store} />
+                    <Player store={store} />
+                    {shown.includes("loss") && <TimeView store={store} what="loss" />}
+                    {shown.includes("dimensionality") && <TimeView store={store} what="dimensionality" />}
+                </div>
+                <aside aria-label="Views">
+                    {shown.includes("claim") && store.preset.value !== null && (
+                        <section class="claim">
+                            <h2>{store.preset.value.title}</h2>
+                            <p>{store.preset.value.look}</p>
+                            <p class="caption">
+                                How it is decided: {store.preset.value.criterion} <a href={`${docs}${store.preset.value.page}`}>Its page</a>
+                            </p>
+                        </section>
+                    )}
+                    {shown.includes("gram") && (
+                        <section>
+                            <h2>{TITLES.gram}</h2>
+                            <GramView store={store} />
+                        </section>
+                    )}
+                    {shown.includes("settings") && !hidden("settings") && (
+                        <section>
+                            <h2>{TITLES.settings}</h2>
+                            <SettingsView store={store} />
+                        </section>
+                    )}
+                    {shown.includes("loss") && (
+                        <section>
+                            <h2>Events</h2>
+                            <EventList store={store} />
+                        </section>
+                    )}
+                    {shown.includes("ensemble") && (
+                        <section>
+                            <h2>{TITLES.ensemble}</h2>
+                            <EnsembleView store={store} />
+                        </section>
+                    )}
+                </aside>
+            </main>
+            {help.value && <Help close={() => (help.value = false)} />}
+        </div>
+    );
+}
+
+/** Moves the shown step on with the pictures of the screen. */
+function running(store: Store): () => void {
+    let [last, due] = [0, 0];
+    const next = (now: number) => {
+        due = 0;
+        store.tick(last === 0 ? 0 : Math.min((now - last) / 1000, 0.1));
+        last = now;
+        if (store.playing.peek()) due = requestAnimationFrame(next);
+    };
+    const stop = effect(() => {
+        if (store.playing.value && due === 0) {
+            last = 0;
+            due = requestAnimationFrame(next);
+        }
+    });
+    return () => {
+        stop();
+        cancelAnimationFrame(due);
+    };
+}
+
+function Toolbar({ store, help }: { store: Store; help: () => void }) {
+    return (
+        <header>
+            <h1>tegum lab</h1>
+            <label>
+                <span class="quiet">System</span>
+                <select
+                    aria-label="System"
+                    value={store.preset.value?.name ?? ""}
+                    onChange={(event) => {
+                        const preset = PRESETS.find((each) => each.name === event.currentTarget.value);
+                        if (preset !== undefined) store.choose(preset);
+                    }}
+                >
+                    {store.preset.value === null && <option value="">your own</option>}
+                    {PRESETS.map((preset) => (
+                        <option key={preset.name} value={preset.name}>
+                            {preset.title}
+                        </option>
+                    ))}
+                </select>
+            </label>
+            <nav aria-label="Views">
+                {(Object.keys(TITLES) as View[]).map((view) => (
+                    <button type="button" key={view} aria-pressed={store.views.value.includes(view)} onClick={() => store.toggle(view)}>
+                        {TITLES[view].replace(/ W Wᵀ.*/, "")}
+                    </button>
+                ))}
+            </nav>
+            <Exports store={store} />
+            <button type="button" aria-label={isDark.value ? "Light" : "Dark"} onClick={() => (chosenTheme.value = isDark.value ? "light" : "dark")}>
+                {isDark.value ? "☀" : "☾"}
+            </button>
+            <button type="button" aria-label="Keys" onClick={help}>
+                ?
+            </button>
+        </header>
+    );
+}
+
+function Exports({ store }: { store: Store }) {
+    const take = async (kind: string) => {
+        const recording = store.first.value;
+        if (recording === null) return;
+        if (kind === "address") await navigator.clipboard?.writeText(`${location.href.split("#")[0]}#${store.address}`);
+        if (kind === "csv") save("run.csv", "text/csv", csv(recording));
+        if (kind === "python") save("run.py", "text/x-python", python(recording));
+        if (kind === "svg") save("scene.svg", "image/svg+xml", svgOf(store, 0, 640, 640));
+        if (kind === "png") await savePng(svgOf(store, 0, 1280, 1280));
+    };
+    return (
+        <label>
+            <span class="quiet">Export</span>
+            <select
+                aria-label="Export"
+                value=""
+                onChange={(event) => {
+                    void take(event.currentTarget.value);
+                    event.currentTarget.value = "";
+                }}
+            >
+                <option value="">Export …</option>
+                <option value="address">Address, copied</option>
+                <option value="png">Scene as PNG</option>
+                <option value="svg">Scene as SVG</option>
+                <option value="csv">Numbers as CSV</option>
+                <option value="python">Python that reproduces it</option>
+            </select>
+        </label>
+    );
+}
+
+function save(name: string, type: string, content: BlobPart): void {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([content], { type }));
+    link.download = name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+}
+
+async function savePng(svg: string): Promise<void> {
+    const image = new Image();
+    image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.width, image.height];
+    canvas.getContext("2d")?.drawImage(image, 0, 0);
+    canvas.toBlob((blob) => {
+        if (blob !== null) save("scene.png", "image/png", blob);
+    });
+}
+
+function Player({ store }: { store: Store }) {
+    const recording = store.first.value;
+    const done = recording === null || recording.frames.length === 0 ? 0 : recording.frames[recording.frames.length - 1].step;
+    void store.version.value;
+    return (
+        <div class="player" role="group" aria-label="Player">
+            <button type="button" aria-label={store.playing.value ? "Pause" : "Play"} onClick={() => store.play()}>
+                {store.playing.value ? "❚❚" : "▶"}
+            </button>
+            <button type="button" aria-label="Previous event" onClick={() => store.jump(-1)}>
+                [
+            </button>
+            <button type="button" aria-label="Next event" onClick={() => store.jump(1)}>
+                ]
+            </button>
+            <label>
+                <span class="quiet">Speed</span>
+                <select aria-label="Speed" value={String(store.speed.value)} onChange={(event) => (store.speed.value = Number(event.currentTarget.value))}>
+                    {SPEEDS.map((speed) => (
+                        <option key={speed} value={String(speed)}>
+                            {speed}×
+                        </option>
+                    ))}
+                </select>
+            </label>
+            <button type="button" onClick={() => store.compareNext()}>
+                Compare
+            </button>
+            <span class="caption">
+                step {count(store.step.value)}
+                {recording !== null && done < recording.last && ` · trained ${count(done)} of ${count(recording.last)}`}
+            </span>
+        </div>
+    );
+}
+
+/** What the loss says of a moved embedding. */
+function HandView({ store }: { store: Store }) {
+    const hand = store.hand.value;
+    if (hand === null) return null;
+    const recording = store.recordings.value[hand.at];
+    const before = recording?.frames[store.indices.value[hand.at] ?? 0]?.loss ?? NaN;
+    const words =
+        hand.loss === null
+            ? "…"
+            : `loss ${significant(hand.loss)} (${significant(before)} before); gradient of this embedding ${significant(hand.slope ?? NaN)}`;
+    return (
+        <p class="hand" role="status">
+            Feature {hand.feature} is moved: {words}{" "}
+            <button type="button" onClick={() => store.trainFromHand()}>
+                Train from here
+            </button>
+            <button type="button" onClick={() => store.release()}>
+                Put it back
+            </button>
+        </p>
+    );
+}
+
+function Help({ close }: { close: () => void }) {
+    return (
+        <div class="help" role="dialog" aria-label="Keys" aria-modal="true">
+            <button type="button" class="close" aria-label="Close" autofocus onClick={close}>
+                ×
+            </button>
+            <h2>Keys</h2>
+            <dl>
+                {KEYS.map(([key, meaning]) => (
+                    <div key={key}>
+                        <dt>{key}</dt>
+                        <dd>{meaning}</dd>
+                    </div>
+                ))}
+            </dl>
+        </div>
+    );
+}
+

@@ -1,0 +1,133 @@
+// What the shown runs are trained on, and changes from the shown step on: the past stays, and both futures are seen.
+import { signal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import type { FeatureSet } from "../../science/features.ts";
+import { sizeOf } from "../../science/features.ts";
+import type { Change, SetChange } from "../../science/train.ts";
+import { count } from "../sentence.ts";
+import type { Store } from "../store.ts";
+
+/** What may be changed of a set, with the range of its control. */
+const CONTROLS = [
+    { key: "density", label: "density p", low: 0.01, high: 1, step: 0.01 },
+    { key: "strength", label: "strength ρ", low: 0, high: 1, step: 0.01 },
+    { key: "importance", label: "importance", low: 0, high: 2, step: 0.05 },
+] as const;
+
+interface Group {
+    set: FeatureSet;
+    numbers: number[];
+}
+
+/** Equal sets share their controls. */
+function grouped(sets: readonly FeatureSet[]): Group[] {
+    const groups = new Map<string, Group>();
+    sets.forEach((set, at) => {
+        const key = JSON.stringify(set);
+        const group = groups.get(key) ?? { set, numbers: [] };
+        group.numbers.push(at);
+        groups.set(key, group);
+    });
+    return [...groups.values()];
+}
+
+function named(set: FeatureSet, copies: number): string {
+    const size = sizeOf(set);
+    const kind = set.kind === "table" ? "features of a table" : `${set.kind} ${size === 1 ? "feature" : "features"}`;
+    return `${copies > 1 ? `${copies} sets of ` : ""}${size} ${kind}`;
+}
+
+export function SettingsView({ store }: { store: Store }) {
+    const draft = useMemo(() => signal<{ rate?: number; sets: Map<number, Omit<SetChange, "set">> }>({ sets: new Map() }), []);
+    const recording = store.first.value;
+    if (recording === null) return null;
+    const { spec } = recording;
+    const groups = grouped(spec.features);
+    const change = (numbers: number[], key: string, value: number) => {
+        const sets = new Map(draft.value.sets);
+        for (const at of numbers) sets.set(at, { ...sets.get(at), [key]: value });
+        draft.value = { ...draft.value, sets };
+    };
+    const changes: Change = {
+        ...(draft.value.rate === undefined ? {} : { rate: draft.value.rate }),
+        ...(draft.value.sets.size === 0 ? {} : { sets: [...draft.value.sets].map(([set, values]) => ({ set, ...values })) }),
+    };
+    const empty = Object.keys(changes).length === 0;
+    const from = (act: (change: Change) => void) => {
+        act(changes);
+        draft.value = { sets: new Map() };
+    };
+    return (
+        <section class="settings" aria-label="Settings">
+            <p class="caption">
+                {recording.n} features in {recording.m} {recording.m === 1 ? "dimension" : "dimensions"}, {spec.activation}; {spec.training.optimiser},
+                batch {count(spec.training.batch)}; run {recording.run} of {spec.seeds}
+            </p>
+            {groups.map(({ set, numbers }) => (
+                <fieldset key={JSON.stringify(set)}>
+                    <legend>{named(set, numbers.length)}</legend>
+                    {CONTROLS.map(({ key, label, low, high, step }) => {
+                        const given = (set as unknown as Record<string, unknown>)[key];
+                        if (typeof given !== "number" || store.hidden.value.includes(key)) return null;
+                        const changed = (draft.value.sets.get(numbers[0]) as Record<string, number> | undefined)?.[key];
+                        return (
+                            <Slider key={key} label={label} value={changed ?? given} low={low} high={high} step={step} changed={changed !== undefined} set={(value) => change(numbers, key, value)} />
+                        );
+                    })}
+                </fieldset>
+            ))}
+            {!store.hidden.value.includes("rate") && (
+                <Slider
+                    label="learning rate"
+                    value={draft.value.rate ?? spec.training.rate}
+                    low={0.0001}
+                    high={0.02}
+                    step={0.0001}
+                    changed={draft.value.rate !== undefined}
+                    set={(rate) => (draft.value = { ...draft.value, rate })}
+                />
+            )}
+            <div class="row">
+                <button type="button" disabled={empty} onClick={() => from((made) => store.branch(made))}>
+                    Branch here
+                </button>
+                <button type="button" disabled={empty} onClick={() => from((made) => store.restart(made))}>
+                    Train anew
+                </button>
+                <label>
+                    run
+                    <input
+                        type="number"
+                        min={0}
+                        max={spec.seeds - 1}
+                        value={recording.run}
+                        onChange={(event) => {
+                            const run = Number(event.currentTarget.value);
+                            if (Number.isInteger(run) && run >= 0 && run < spec.seeds) store.show([{ spec, run, changes: [] }], null);
+                        }}
+                    />
+                </label>
+            </div>
+        </section>
+    );
+}
+
+interface SliderProps {
+    label: string;
+    value: number;
+    low: number;
+    high: number;
+    step: number;
+    changed: boolean;
+    set: (value: number) => void;
+}
+
+function Slider({ label, value, low, high, step, changed, set }: SliderProps) {
+    return (
+        <label class={changed ? "slider changed" : "slider"}>
+            <span>{label}</span>
+            <input type="range" min={Math.min(low, value)} max={Math.max(high, value)} step={step} value={value} onInput={(event) => set(Number(event.currentTarget.value))} />
+            <output>{+value.toPrecision(3)}</output>
+        </label>
+    );
+}
