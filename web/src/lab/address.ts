@@ -107,6 +107,11 @@ export function read(text: string, usual: State): State {
     };
 }
 
+/** The preset that an address names, or null. */
+export function presetIn(text: string): string | null {
+    return new URLSearchParams(text.replace(/^#/, "")).get("preset");
+}
+
 function json(text: string, key: string): unknown {
     try {
         return JSON.parse(text);

@@ -23,7 +23,7 @@ function names(recording: Recording): Happening[] {
     for (let at = 0; at + LASTING <= all.length; at++) {
         if (all[at] === current || !all.slice(at, at + LASTING).every((name) => name === all[at])) continue;
         current = all[at];
-        const regular = !/\d features in/.test(current) && current !== NOTHING && current !== DIVERGED;
+        const regular = !/\d features in|deformed/.test(current) && current !== NOTHING && current !== DIVERGED;
         if (at > 0 && regular) found.push({ step: recording.frames[at].step, kind: "name", words: `now: ${current}` });
     }
     return found;

@@ -34,7 +34,7 @@ export class TegumLab extends HTMLElement {
         store.open(location.hash);
         // Who wants no motion sees the end, and moves on by hand.
         if (still.value && location.hash === "") store.playing.value = false;
-        render(<App store={store} host={this} docs={this.getAttribute("docs") ?? "https://tegum.readthedocs.io/"} />, place);
+        render(<App store={store} host={this} docs={this.getAttribute("docs")} />, place);
         const address = window.setInterval(() => {
             if (!store.playing.peek()) history.replaceState(null, "", `#${store.address}`);
         }, WRITTEN_EVERY);

@@ -107,6 +107,6 @@ function measure(weights: Float64Array, m: number): Measured {
     return {
         dimensionality: dimensionality(weights, m),
         gram: gram(weights, m),
-        polytope: namePolytope(weights, m),
+        polytope: namePolytope(weights, m, { deformed: true }),
     };
 }

@@ -1,9 +1,10 @@
 // All that the page knows, as signals: what is shown, and how. Views read them and draw; controls set them. The camera,
 // the step and the rest of the state go into the address, and come from it.
 import { computed, signal } from "@preact/signals";
+import { quoted, Refusal } from "../science/reading.ts";
 import { readSpec } from "../science/spec.ts";
 import { type Change, type DatedChange, Trainer } from "../science/train.ts";
-import { FIRST_VIEWS, read, type Shown, type State, type View, VIEWS, written } from "./address.ts";
+import { FIRST_VIEWS, presetIn, read, type Shown, type State, type View, VIEWS, written } from "./address.ts";
 import { type Camera, FIRST_SIGHT } from "./camera.ts";
 import type { Crew } from "./crew.ts";
 import { happenings } from "./happenings.ts";
@@ -99,7 +100,11 @@ export class Store {
     /** Open what an address says; without one, the first preset, already moving. */
     open(address: string): void {
         try {
-            const [first] = PRESETS;
+            const name = presetIn(address) ?? PRESETS[0].name;
+            const first = PRESETS.find((each) => each.name === name);
+            if (first === undefined) {
+                throw new Refusal(`preset=${quoted(name)}: must be one of ${PRESETS.map((each) => each.name).join(", ")}`);
+            }
             const usual: State = {
                 shown: [shownOf(first)],
                 step: null,

@@ -6,6 +6,7 @@ import { csv, python } from "../exports.ts";
 import { KEYS, press } from "../keys.ts";
 import { PRESETS } from "../presets.ts";
 import { count, significant } from "../sentence.ts";
+import type { Recording } from "../recording.ts";
 import type { Store } from "../store.ts";
 import { chosenTheme, isDark } from "../theme.ts";
 import { EnsembleView } from "./ensemble.tsx";
@@ -24,7 +25,7 @@ const TITLES: Record<View, string> = {
 };
 const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
 
-export function App({ store, host, docs }: { store: Store; host: HTMLElement; docs: string }) {
+export function App({ store, host, docs }: { store: Store; host: HTMLElement; docs: string | null }) {
     const help = useMemo(() => signal(false), []);
     useEffect(() => running(store), []);
     useEffect(() => {
@@ -73,12 +74,14 @@ export function App({ store, host, docs }: { store: Store; host: HTMLElement; do
                     {shown.includes("dimensionality") && <TimeView store={store} what="dimensionality" />}
                 </div>
                 <aside aria-label="Views">
+                    {shown.includes("claim") && <Reading recording={store.first.value} />}
                     {shown.includes("claim") && store.preset.value !== null && (
                         <section class="claim">
                             <h2>{store.preset.value.title}</h2>
                             <p>{store.preset.value.look}</p>
                             <p class="caption">
-                                How it is decided: {store.preset.value.criterion} <a href={`${docs}${store.preset.value.page}`}>Its page</a>
+                                How it is decided: {store.preset.value.criterion}{" "}
+                                {docs !== null && <a href={`${docs}${store.preset.value.page}`}>Its page</a>}
                             </p>
                         </section>
                     )}
@@ -259,6 +262,28 @@ function Player({ store }: { store: Store }) {
                 {recording !== null && done < recording.last && ` · trained ${count(done)} of ${count(recording.last)}`}
             </span>
         </div>
+    );
+}
+
+/** How the picture is read, in the numbers of the run that is shown. */
+function Reading({ recording }: { recording: Recording | null }) {
+    if (recording === null) return null;
+    const { n, m } = recording;
+    return (
+        <details class="reading">
+            <summary>How to read this page</summary>
+            <p>
+                A model squeezes {n} numbers, the features, into {m}, and reads them out again: x̂ = ReLU(W Wᵀ x + b). Each arrow is the direction
+                in which one feature is stored, a row of W; the circle has length 1, at which a feature is passed on in full. Features with an angle
+                below 90° between them add to one another's read-out; opposite ones are cut off by the ReLU. Sparse features are seldom active
+                together, so that {n > m ? "more of them fit than there are dimensions" : "they may share what there is"}: that is superposition.
+            </p>
+            <p>
+                <b>Dimensionality</b> is the part of a dimension that a feature has to itself: five in a pentagon have ⅖ each. The <b>Gram matrix</b> has
+                squared lengths on its diagonal and interference elsewhere. Drag along the loss to go back in time, drag an arrow to ask what the loss
+                says, change a setting and branch.
+            </p>
+        </details>
     );
 }
 

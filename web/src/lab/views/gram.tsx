@@ -77,7 +77,8 @@ function draw({ to, width, height }: Area, { gram, bias, n, selected, look: colo
 
 function number(to: CanvasRenderingContext2D, value: number, x: number, y: number, colours: Look): void {
     to.fillStyle = Math.abs(value) > 0.6 ? colours.paper : colours.ink;
-    to.fillText(value.toFixed(2).replace("-", "−"), x, y);
+    // Adding 0 makes −0 a 0.
+    to.fillText((Math.round(100 * value) / 100 + 0).toFixed(2).replace("-", "−"), x, y);
 }
 
 function shade(colours: Look, value: number): string {
