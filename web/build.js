@@ -1,9 +1,9 @@
 // Bundles. `node build.js` makes what Node runs in build/: every test, the benchmark and the program of the end states.
-// `node build.js page` makes the page's module, which is committed in the Python package.
+// `node build.js page` makes the page's module, which is committed in the Python package; a folder may follow.
 import { readdirSync, rmSync } from "node:fs";
 import { build } from "esbuild";
 
-const PAGE = "../src/tegum/lab/page";
+const PAGE = process.argv[3] ?? "../src/tegum/lab/page";
 
 /** The code of a worker as text, for a module that fetches nothing. */
 const workers = {

@@ -10,6 +10,15 @@ export interface Listener {
     refused(sentence: string): void;
 }
 
+/** A state to ask about, and what it is measured by. */
+export interface Question {
+    spec: Spec;
+    changes: readonly DatedChange[];
+    step: number;
+    weights: Float64Array;
+    bias: Float64Array;
+}
+
 /** What is needed of a Worker. */
 export interface Hand {
     postMessage(request: Request): void;
@@ -42,26 +51,27 @@ export class Crew {
         return id;
     }
 
-    ensemble(spec: Spec, runs: number, end: (run: number, frame: Frame) => void): number {
+    ensemble(spec: Spec, changes: readonly DatedChange[], runs: number, end: (run: number, frame: Frame) => void): number {
         this.#beside ??= this.#hired();
         const id = this.#begin(this.#beside, (answer) => {
             if (answer.type === "end") end(answer.run, answer.frame);
         });
-        this.#beside.postMessage({ type: "ensemble", id, spec, runs });
+        this.#beside.postMessage({ type: "ensemble", id, spec, changes, runs });
         return id;
     }
 
-    /** Loss and gradient of any state. */
-    ask(spec: Spec, weights: Float64Array, bias: Float64Array): Promise<Answer & { type: "answer" }> {
+    /** Loss and gradient of any state, by what is in force at a step. */
+    ask(of: Question): Promise<Answer & { type: "answer" }> {
         this.#watched ??= this.#hired();
         const hand = this.#watched;
         return new Promise((resolve, reject) => {
             const id = this.#begin(hand, (answer) => {
                 this.#listeners.delete(id);
+                this.#homes.delete(id);
                 if (answer.type === "answer") resolve(answer);
                 if (answer.type === "refused") reject(new Error(answer.sentence));
             });
-            hand.postMessage({ type: "ask", id, spec, weights, bias });
+            hand.postMessage({ type: "ask", id, ...of });
         });
     }
 

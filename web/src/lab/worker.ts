@@ -38,7 +38,7 @@ export class Workshop {
     readonly #later: (task: () => void) => void;
     readonly #trainings = new Map<number, Training>();
     readonly #ensembles = new Map<number, Ensemble>();
-    #asked: Trainer | null = null;
+    #asked: { key: string; trainer: Trainer } | null = null;
     #awake = false;
 
     constructor(port: Port, later: (task: () => void) => void) {
@@ -73,7 +73,7 @@ export class Workshop {
                 return;
             }
             case "ensemble": {
-                const make = (run: number) => new Trainer(request.spec, run);
+                const make = (run: number) => new Trainer(request.spec, run, request.changes);
                 this.#ensembles.set(request.id, { id: request.id, make, runs: request.runs, run: 0, trainer: null });
                 return;
             }
@@ -86,12 +86,12 @@ export class Workshop {
     }
 
     #answer(request: Request & { type: "ask" }): void {
-        if (this.#asked === null || JSON.stringify(this.#asked.spec) !== JSON.stringify(request.spec)) {
-            this.#asked = new Trainer(request.spec, 0);
-        }
-        const state = this.#asked.state;
-        this.#asked.restore({ ...state, weights: request.weights, bias: request.bias });
-        const { loss, weights, bias } = this.#asked.gradient();
+        const { spec, changes, step } = request;
+        const key = JSON.stringify([spec, changes]);
+        if (this.#asked?.key !== key) this.#asked = { key, trainer: new Trainer(spec, 0, changes) };
+        const { trainer } = this.#asked;
+        trainer.restore({ ...trainer.state, step, weights: request.weights, bias: request.bias });
+        const { loss, weights, bias } = trainer.gradient();
         this.#port.postMessage({ type: "answer", id: request.id, loss, weights, bias });
     }
 
