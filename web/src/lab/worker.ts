@@ -106,11 +106,12 @@ export class Workshop {
 
     /** Train for a slice; whether there is more to do. */
     #work(): boolean {
-        const end = performance.now() + SLICE;
+        const share = SLICE / Math.max(this.#trainings.size, 1);
         let more = false;
-        // Runs that are watched come first.
-        for (const training of this.#trainings.values()) more = this.#advance(training, end) || more;
-        if (!more) for (const ensemble of this.#ensembles.values()) more = this.#finish(ensemble, end) || more;
+        // Runs that are watched come first, side by side.
+        for (const training of this.#trainings.values()) more = this.#advance(training, performance.now() + share) || more;
+        if (more) return true;
+        for (const ensemble of this.#ensembles.values()) more = this.#finish(ensemble, performance.now() + SLICE) || more;
         return more;
     }
 
