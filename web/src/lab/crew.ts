@@ -61,6 +61,7 @@ export class Crew {
         return new Promise((resolve, reject) => {
             const id = this.#begin([hand], (answer) => {
                 this.#listeners.delete(id);
+                this.#homes.delete(id);
                 if (answer.type === "answer") resolve(answer);
                 if (answer.type === "refused") reject(new Error(answer.sentence));
             });
