@@ -99,7 +99,8 @@ export class Store {
     }
 
     get address(): string {
-        return written(this.state);
+        const preset = this.preset.value;
+        return written(this.state, preset === null ? null : shownOf(preset).spec);
     }
 
     /** Open what an address says; without one, the first preset, already moving. */
@@ -144,17 +145,30 @@ export class Store {
 
     /** Train these runs and show them: from the beginning, or at a step, where the address names one. */
     show(shown: readonly Shown[], step: number | null): void {
-        for (const id of this.#ids) this.crew.stop(id);
+        const before = this.recordings.value;
+        const known = this.#ids;
         this.#leaveEnsemble(shown[0]);
         this.hand.value = null;
         this.refusal.value = null;
-        const recordings = shown.map((each) => new Recording(each.spec, each.run, each.changes));
-        this.#ids = recordings.map((recording) => this.#train(recording));
+        // A run that is shown already goes on, with its past.
+        const places = shown.map((each) => before.findIndex((other) => isSame(other, each)));
+        known.forEach((id, at) => {
+            if (!places.includes(at)) this.crew.stop(id);
+        });
+        const recordings = shown.map((each, at) => before[places[at]] ?? new Recording(each.spec, each.run, each.changes));
+        this.#ids = recordings.map((recording, at) => known[places[at]] ?? this.#train(recording));
         this.#played = 0;
         this.step.value = step ?? 0;
         this.playing.value = step === null && !still.peek();
         this.#awaitsEnd = step === null && still.peek();
         this.recordings.value = recordings;
+        this.#showEnd();
+    }
+
+    /** Where nothing moves by itself, the end is what is seen first. */
+    #showEnd(): void {
+        const recording = this.first.value;
+        if (this.#awaitsEnd && recording?.whole) this.scrub(recording.last);
     }
 
     /** Runs beside the shown one stay as long as they differ by their number alone. */
@@ -173,7 +187,7 @@ export class Store {
                 for (const frame of frames) recording.push(frame);
                 recording.diverged = diverged;
                 this.version.value++;
-                if (this.#awaitsEnd && recording === this.first.value && recording.whole) this.scrub(recording.last);
+                this.#showEnd();
             },
             refused: (sentence) => {
                 this.refusal.value = sentence;
@@ -354,6 +368,10 @@ export class Store {
         if (recording?.whole && this.step.value >= recording.frames[recording.frames.length - 1].step) this.step.value = 0;
         this.playing.value = !this.playing.value;
     }
+}
+
+function isSame(one: Shown, other: Shown): boolean {
+    return JSON.stringify([one.spec, one.run, one.changes]) === JSON.stringify([other.spec, other.run, other.changes]);
 }
 
 export function shownOf(preset: Preset): Shown {
