@@ -1,4 +1,5 @@
-// Bundles. `node build.js` makes what Node runs in build/: every test, the benchmark and the program of the end states.
+// Bundles. `node build.js` makes what tests need in build/: what Node runs (every test, the benchmark and the program of
+// the end states), and a script that computes fingerprints in a browser.
 // `node build.js page` makes the page's module, which is committed in the Python package; a folder may follow.
 import { readdirSync, rmSync } from "node:fs";
 import { build } from "esbuild";
@@ -49,4 +50,6 @@ if (process.argv[2] === "page") {
         jsx: "automatic",
         jsxImportSource: "preact",
     });
+    // What a browser is asked in tests: which bits the science has there.
+    await build({ ...common, entryPoints: { digests: "test/digests.ts" }, outdir: "build", platform: "browser", format: "iife" });
 }
