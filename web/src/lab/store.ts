@@ -56,6 +56,8 @@ export class Store {
     readonly hand = signal<Hand | null>(null);
     /** The last states of other runs of the Spec, by the number of the run. */
     readonly ensemble = signal<ReadonlyMap<number, Frame>>(new Map());
+    /** What the controls have been set to, for a branch or a run from the beginning. */
+    readonly draft = signal<Change>({});
     #asking = false;
     #played = 0;
     #ids: number[] = [];
@@ -149,6 +151,7 @@ export class Store {
         const known = this.#ids;
         this.#leaveEnsemble(shown[0]);
         this.hand.value = null;
+        this.draft.value = {};
         this.refusal.value = null;
         // A run that is shown already goes on, with its past.
         const places = shown.map((each) => before.findIndex((other) => isSame(other, each)));
@@ -193,6 +196,18 @@ export class Store {
                 this.refusal.value = sentence;
             },
         });
+    }
+
+    /** Set a control of some sets. */
+    prepare(numbers: readonly number[], key: string, value: number): void {
+        const sets = new Map((this.draft.value.sets ?? []).map((each) => [each.set, each]));
+        for (const set of numbers) sets.set(set, { ...(sets.get(set) ?? { set }), [key]: value });
+        this.draft.value = { ...this.draft.value, sets: [...sets.values()] };
+    }
+
+    /** Whether a control has been set. */
+    get prepared(): boolean {
+        return Object.keys(this.draft.value).length > 0;
     }
 
     /** From the shown step on with a change; the former future stays beside it. */

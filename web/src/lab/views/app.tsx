@@ -31,9 +31,12 @@ export function App({ store, host, docs }: { store: Store; host: HTMLElement; do
     useEffect(() => {
         const hear = (event: KeyboardEvent) => {
             const [target] = event.composedPath();
-            if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement) return;
-            // A focused button is pressed by space and enter.
-            if (target instanceof HTMLButtonElement && [" ", "Enter"].includes(event.key)) return;
+            if (help.value && event.key !== "?") return;
+            // A slider wants the keys that move it, other controls all of them.
+            if (target instanceof HTMLInputElement && (target.type !== "range" || /^(Arrow|Page|Home|End)/.test(event.key))) return;
+            if (target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement) return;
+            // A focused button, or what else can be opened, is pressed by space and enter.
+            if (target instanceof HTMLElement && target.matches("button, summary, a") && [" ", "Enter"].includes(event.key)) return;
             if (press(store, event, (dx, dy) => moveSelected(store, host, dx, dy), () => (help.value = !help.value))) event.preventDefault();
         };
         document.addEventListener("keydown", hear);
@@ -312,8 +315,8 @@ function HandView({ store }: { store: Store }) {
 
 function Help({ close }: { close: () => void }) {
     return (
-        <div class="help" role="dialog" aria-label="Keys" aria-modal="true">
-            <button type="button" class="close" aria-label="Close" autofocus onClick={close}>
+        <dialog class="help" aria-label="Keys" onClose={close} ref={(dialog) => (dialog?.open === false ? dialog.showModal() : undefined)}>
+            <button type="button" class="close" aria-label="Close" onClick={close}>
                 ×
             </button>
             <h2>Keys</h2>
@@ -325,7 +328,7 @@ function Help({ close }: { close: () => void }) {
                     </div>
                 ))}
             </dl>
-        </div>
+        </dialog>
     );
 }
 
