@@ -149,7 +149,13 @@ def wait(found: Any, what: str = "") -> Any:
     return answer
 
 
-STORE = "const store = document.querySelector('tegum-lab').store;"
+SMALL = (
+    'spec={"features": [{"kind": "independent", "count": 5, "density": 0.2}], "hidden": 2, "seeds": 6, "snapshots": 40,'
+    ' "training": {"kind": "sampled", "steps": 200, "batch": 32, "evaluation": 64, "rate": 0.01}}&step=0'
+)
+"""The state of a page with a run that takes a moment, at its first step."""
+
+STORE = "const { store, shadowRoot: root } = document.querySelector('tegum-lab');"
 BITS = """
     const bits = (array) => Array.from(new Uint8Array(array.buffer, array.byteOffset, array.byteLength),
         (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -170,13 +176,21 @@ class Page:
         self.until("store.first.value?.frames.length > 0")
 
     def ask(self, expression: str) -> Any:
-        """Evaluate an expression in which the page's own state is called `store`."""
+        """Evaluate an expression in which the page's own state is called `store`, and what it shows `root`."""
         return self.browser.execute_script(f"{STORE}{BITS} return {expression};")
 
     def until(self, expression: str) -> None:
         """Wait until an expression holds."""
         script = f"{STORE} return Boolean({expression});"
         wait(lambda: self.browser.execute_script(script), expression)
+
+    def choose(self, control: str, value: str) -> None:
+        """Choose in a list."""
+        self.ask(
+            "((select) => { select.value = " + json.dumps(value) + ";"
+            " select.dispatchEvent(new Event('change', { bubbles: true })); })"
+            f"(root.querySelector('[aria-label={control}]'))"
+        )
 
     def whole(self) -> None:
         """Wait until every run that is shown has been trained to its end."""
@@ -192,5 +206,6 @@ class Page:
         """Return what an address holds, and the bits of the shown weights and biases."""
         return self.ask(
             "({ ...JSON.parse(JSON.stringify(store.state)), weights: store.recordings.value.map((each, at) => {"
-            " const frame = each.frames[store.indices.value[at]]; return [frame.step, bits(frame.weights), bits(frame.bias)]; }) })"
+            " const { step, weights, bias } = each.frames[store.indices.value[at]];"
+            " return [step, bits(weights), bits(bias)]; }) })"
         )

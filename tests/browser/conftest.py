@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import browsers
 import pytest
-from browsers import Page
+from browsers import SMALL, Page
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-
-SMALL = quote(
-    '{"features": [{"kind": "independent", "count": 5, "density": 0.2}], "hidden": 2, "seeds": 6, "snapshots": 40,'
-    ' "training": {"kind": "sampled", "steps": 200, "batch": 32, "evaluation": 64, "rate": 0.01}}'
-)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,6 +56,6 @@ def page(driver: Chrome, file: Path) -> Iterator[Page]:
 @pytest.fixture
 def small(page: Page) -> Page:
     """The page with a run that takes a moment, whole, at its first step."""
-    page.open(f"spec={SMALL}&step=0")
+    page.open(SMALL)
     page.whole()
     return page

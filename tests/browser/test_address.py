@@ -1,4 +1,4 @@
-"""A copied address shows the same elsewhere, to the last bit, and the same training has the same bits in every browser."""
+"""A copied address shows the same elsewhere, to the last bit, as training has the same bits in every browser."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ def arrange(page: Page) -> str:
     page.whole()
     page.ask(
         "[store.scrub(150), store.camera.value = { yaw: -0.1234, pitch: 0.5, zoom: 1.7 }, store.selected.value = 3,"
-        " store.toggle('gram'), store.toggle('ensemble'), store.hidden.value = ['rate'], store.toggleLogarithmic('time')]"
+        " store.toggle('gram'), store.toggle('ensemble'), store.hidden.value = ['rate'],"
+        " store.toggleLogarithmic('time')]"
     )
     return page.ask("store.address")
 
 
 @pytest.fixture(scope="module")
-def firefox(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201
+def firefox(tmp_path_factory: pytest.TempPathFactory):
     browser = Firefox(tmp_path_factory.mktemp("firefox"))
     yield browser
     browser.quit()
@@ -61,10 +62,7 @@ def test_copying_the_address(small: Page) -> None:
     origin = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
     small.browser.execute_cdp_cmd("Browser.grantPermissions", origin)
     small.ask("store.scrub(55)")
-    small.browser.execute_script(
-        "const root = document.querySelector('tegum-lab').shadowRoot; const select = root.querySelector('[aria-label=Export]');"
-        "select.value = 'address'; select.dispatchEvent(new Event('change', { bubbles: true }));"
-    )
+    small.choose("Export", "address")
     copied = browsers.wait(lambda: small.browser.execute_script("return navigator.clipboard.readText()"))
     assert copied == f"{small.place}#{small.ask('store.address')}"
     assert "step=55" in copied

@@ -26,8 +26,8 @@ def press(page: Page, *keys: str, held: str | None = None) -> None:
 def focused(page: Page) -> Any:
     """What has the focus: its label, or else its text."""
     return page.ask(
-        "((root) => { const at = root.activeElement; return at && (at.getAttribute('aria-label')"
-        " ?? at.closest('label')?.textContent ?? at.textContent).trim(); })(document.querySelector('tegum-lab').shadowRoot)"
+        "((at) => at && (at.getAttribute('aria-label') ?? at.closest('label')?.textContent ?? at.textContent).trim())"
+        "(root.activeElement)"
     )
 
 
@@ -45,17 +45,12 @@ CANVASES = (".scene canvas", ".time.loss", ".time.dimensionality", ".gram")
 
 def pictures(page: Page) -> list[str]:
     """What every view has drawn."""
-    return page.ask(
-        f"{json.dumps(CANVASES)}.map((each) => document.querySelector('tegum-lab').shadowRoot.querySelector(each).toDataURL())"
-    )
+    return page.ask(f"{json.dumps(CANVASES)}.map((each) => root.querySelector(each).toDataURL())")
 
 
 def told(page: Page) -> list[str]:
     """The step that every view tells."""
-    sliders = page.ask(
-        "[...document.querySelector('tegum-lab').shadowRoot.querySelectorAll('[role=slider]')]"
-        ".map((each) => each.getAttribute('aria-valuenow'))"
-    )
+    sliders = page.ask("[...root.querySelectorAll('[role=slider]')].map((each) => each.getAttribute('aria-valuenow'))")
     sentence = page.see(".scene .caption").split(" of ")[0].removeprefix("Step ")
     player = page.see(".player .caption").split(" ")[1]
     return [*sliders, sentence, player]
@@ -107,7 +102,10 @@ def test_a_branch(small: Page) -> None:
     small.whole()
     change = {"step": 100, "sets": [{"set": 0, "density": 0.3}]}
     assert small.ask("store.recordings.value.map(({ changes }) => changes)") == [[], [change]]
-    same = small.ask("store.recordings.value[0].frames.map((frame, at) => bits(frame.weights) === bits(store.recordings.value[1].frames[at].weights))")
+    same = small.ask(
+        "(([one, other]) => one.frames.map(({ weights }, at) => bits(weights) === bits(other.frames[at].weights)))"
+        "(store.recordings.value)"
+    )
     assert same == [True] * 21 + [False] * 20
 
 
@@ -177,7 +175,9 @@ def test_an_ensemble(small: Page) -> None:
     press(small, "ENTER")
     small.whole()
     assert small.ask("store.first.value.run") == run
-    assert small.ask("bits(store.first.value.frames[40].weights) === bits(store.ensemble.value.get(store.first.value.run).weights)")
+    assert small.ask(
+        "bits(store.first.value.frames[40].weights) === bits(store.ensemble.value.get(store.first.value.run).weights)"
+    )
 
 
 def test_events(small: Page) -> None:
@@ -210,7 +210,7 @@ def test_camera_views_and_axes(small: Page) -> None:
 
 def test_what_can_be_opened_is_opened_by_its_own_keys(small: Page) -> None:
     tab_to(small, "How to read this page")
-    reading = "document.querySelector('tegum-lab').shadowRoot.querySelector('details').open"
+    reading = "root.querySelector('details').open"
     press(small, "SPACE")
     assert small.ask(reading)
     press(small, "ENTER")
@@ -222,7 +222,7 @@ def test_the_list_of_keys(small: Page) -> None:
     tab_to(small, "Keys")
     press(small, "ENTER")
     wait(lambda: focused(small) == "Close")
-    dialog = "document.querySelector('tegum-lab').shadowRoot.querySelector('.help')"
+    dialog = "root.querySelector('.help')"
     assert small.ask(f"{dialog}.textContent").count("select the next or previous feature") == 1
     press(small, "ARROW_RIGHT")
     assert small.ask("store.step.value") == 0, "keys wait while their list is open"
