@@ -1,9 +1,11 @@
 // Bundles. `node build.js` makes what Node runs in build/: every test, the benchmark and the program of the end states.
-// `node build.js page` makes the page's module, which is committed in the Python package.
-import { readdirSync, rmSync } from "node:fs";
+// `node build.js page` makes the page's module and its rules, which are committed in the Python package; another folder
+// may follow.
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { build } from "esbuild";
 
-const PAGE = "../src/tegum/lab/page";
+const PAGE = process.argv[3] ?? "../src/tegum/lab/page";
 
 /** The code of a worker as text, for a module that fetches nothing. */
 const workers = {
@@ -34,6 +36,9 @@ if (process.argv[2] === "page") {
         loader: { ".css": "text" },
         plugins: [workers],
     });
+    const { outputFiles } = await build({ ...common, entryPoints: ["src/lab/rules.ts"], format: "esm", write: false });
+    const { RULES } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
+    writeFileSync(join(PAGE, "rules.json"), `${JSON.stringify(RULES, null, 4)}\n`);
 } else {
     const tests = readdirSync("test").filter((name) => name.endsWith(".test.ts"));
     rmSync("build", { recursive: true, force: true });

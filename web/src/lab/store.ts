@@ -124,8 +124,9 @@ export class Store {
             this.preset.value = PRESETS.find((each) => each.name === state.preset) ?? null;
             this.show(state.shown, state.step);
         } catch (error) {
-            this.refusal.value = (error as Error).message;
+            // What is shown instead has no refusal of its own.
             if (address !== "") this.open("");
+            this.refusal.value = (error as Error).message;
         }
     }
 
