@@ -1,5 +1,6 @@
 // The whole state of the page as the part of its address behind #, and back: who opens a copied address sees the same.
 // Only what differs from the beginning is written, so that addresses stay short.
+import type { FeatureSet } from "../science/features.ts";
 import { Refusal } from "../science/reading.ts";
 import { readSpec, type Spec } from "../science/spec.ts";
 import type { DatedChange } from "../science/train.ts";
@@ -42,7 +43,8 @@ export function brief(spec: Spec): object {
     const short: Record<string, unknown> = {};
     for (const key of Object.keys(given)) {
         if (key === "training") continue;
-        if (["features", "hidden"].includes(key) || !same(given[key], others[key])) short[key] = given[key];
+        if (key === "features") short[key] = briefSets(spec.features);
+        else if (key === "hidden" || !same(given[key], others[key])) short[key] = given[key];
     }
     const training: Record<string, unknown> = {};
     for (const [key, value] of Object.entries(given["training"] as object)) {
@@ -52,18 +54,36 @@ export function brief(spec: Spec): object {
     return short;
 }
 
+/** Equal sets in a row as one with `copies`, each without what is at its default. */
+function briefSets(sets: readonly FeatureSet[]): object[] {
+    const found: { set: FeatureSet; copies: number }[] = [];
+    for (const set of sets) {
+        const last = found[found.length - 1];
+        if (last !== undefined && same(last.set, set)) last.copies++;
+        else found.push({ set, copies: 1 });
+    }
+    return found.map(({ set, copies }) => {
+        const { importance, ...rest } = set;
+        return { ...rest, ...(importance === 1 ? {} : { importance }), ...(copies === 1 ? {} : { copies }) };
+    });
+}
+
 function same(a: unknown, b: unknown): boolean {
     return JSON.stringify(a) === JSON.stringify(b);
 }
 
-/** The state as the part of an address behind #. */
-export function written(state: State): string {
+/**
+ * The state as the part of an address behind #. The Spec of a preset is named by the preset, and that of a second run is
+ * written where it is not the first one's.
+ */
+export function written(state: State, presetSpec: Spec | null = null): string {
     const parts = new URLSearchParams();
     if (state.preset !== null) parts.set("preset", state.preset);
     state.shown.forEach((each, at) => {
         const end = at === 0 ? "" : String(at + 1);
-        parts.set(`spec${end}`, JSON.stringify(brief(each.spec)));
-        if (each.run !== 0) parts.set(`run${end}`, String(each.run));
+        const known = at === 0 ? presetSpec : state.shown[0].spec;
+        if (known === null || !same(each.spec, known)) parts.set(`spec${end}`, JSON.stringify(brief(each.spec)));
+        if (each.run !== 0 || at > 0) parts.set(`run${end}`, String(each.run));
         if (each.changes.length > 0) parts.set(`changes${end}`, JSON.stringify(each.changes));
     });
     if (state.step !== null) parts.set("step", String(state.step));
@@ -85,17 +105,20 @@ export function read(text: string, usual: State): State {
     const parts = new URLSearchParams(text.replace(/^#/, ""));
     const shown: Shown[] = [];
     for (const end of ["", "2"]) {
-        const spec = parts.get(`spec${end}`);
-        if (spec === null) continue;
-        const run = whole(parts, `run${end}`) ?? 0;
+        if (end === "2" && !["spec2", "run2", "changes2"].some((key) => parts.has(key))) continue;
+        const text = parts.get(`spec${end}`);
+        const known = end === "" ? usual.shown[0].spec : shown[0].spec;
+        const spec = text === null ? known : readSpec(text);
+        const run = whole(parts, `run${end}`) ?? (end === "" ? usual.shown[0].run : 0);
         const changes = json(parts.get(`changes${end}`) ?? "[]", `changes${end}`);
         if (!Array.isArray(changes)) throw new Refusal(`changes${end}: must be a list of changes`);
-        shown.push({ spec: readSpec(spec), run, changes: changes as DatedChange[] });
+        shown.push({ spec, run, changes: changes as DatedChange[] });
     }
+    const own = parts.has("spec");
     const logarithmic = parts.get("log")?.split(",");
     return {
-        shown: shown.length > 0 ? shown : usual.shown,
-        step: whole(parts, "step") ?? (shown.length > 0 ? null : usual.step),
+        shown,
+        step: whole(parts, "step"),
         camera: camera(parts.get("camera")) ?? usual.camera,
         selected: whole(parts, "feature") ?? null,
         views: chosen(parts.get("views")) ?? usual.views,
@@ -103,7 +126,7 @@ export function read(text: string, usual: State): State {
         logarithmic: logarithmic
             ? { time: logarithmic.includes("time"), loss: logarithmic.includes("loss") }
             : usual.logarithmic,
-        preset: parts.get("preset") ?? (shown.length > 0 ? null : usual.preset),
+        preset: parts.get("preset") ?? (own ? null : usual.preset),
     };
 }
 

@@ -40,7 +40,8 @@ export function ticks(axis: Axis, most: number): number[] {
         if (powers.length > 1) return powers;
         // Less than two powers of ten: steps in between.
         const finer = [1, 2, 3, 5, 7].flatMap((digit) => [digit * 10 ** (first - 1), digit * 10 ** first, digit * 10 ** (first + 1)]);
-        return [...new Set(finer)].filter((value) => value >= low && value <= high).sort((a, b) => a - b);
+        const inside = [...new Set(finer)].filter((value) => value >= low && value <= high).sort((a, b) => a - b);
+        if (inside.length > 1) return inside;
     }
     const raw = (high - low) / most;
     const power = 10 ** Math.floor(Math.log10(raw));

@@ -1,5 +1,5 @@
-// The page's side of its workers: one for the runs that are watched, one for the ensemble, so that neither waits for the
-// other.
+// The page's side of its workers: one for the runs that are watched, and some for the ensemble, so that neither waits for
+// the other.
 import type { Spec } from "../science/spec.ts";
 import type { DatedChange } from "../science/train.ts";
 import type { Answer, Request } from "./protocol.ts";
@@ -20,19 +20,22 @@ export interface Hand {
 export class Crew {
     readonly #make: () => Hand;
     readonly #listeners = new Map<number, (answer: Answer) => void>();
-    readonly #homes = new Map<number, Hand>();
+    readonly #homes = new Map<number, readonly Hand[]>();
+    readonly #helpers: number;
     #watched: Hand | null = null;
-    #beside: Hand | null = null;
+    readonly #beside: Hand[] = [];
     #last = 0;
 
-    constructor(make: () => Hand) {
+    /** Hire by `make`, with so many workers for an ensemble. */
+    constructor(make: () => Hand, helpers = 1) {
         this.#make = make;
+        this.#helpers = helpers;
     }
 
     train(spec: Spec, run: number, changes: readonly DatedChange[], listener: Listener): number {
         this.#watched ??= this.#hired();
         const hand = this.#watched;
-        const id = this.#begin(hand, (answer) => {
+        const id = this.#begin([hand], (answer) => {
             if (answer.type === "refused") listener.refused(answer.sentence);
             if (answer.type !== "frames") return;
             listener.frames(answer.frames, answer.done, answer.diverged);
@@ -43,11 +46,11 @@ export class Crew {
     }
 
     ensemble(spec: Spec, runs: number, end: (run: number, frame: Frame) => void): number {
-        this.#beside ??= this.#hired();
+        while (this.#beside.length < this.#helpers) this.#beside.push(this.#hired());
         const id = this.#begin(this.#beside, (answer) => {
             if (answer.type === "end") end(answer.run, answer.frame);
         });
-        this.#beside.postMessage({ type: "ensemble", id, spec, runs });
+        this.#beside.forEach((hand, first) => hand.postMessage({ type: "ensemble", id, spec, first, every: this.#helpers, runs }));
         return id;
     }
 
@@ -56,8 +59,9 @@ export class Crew {
         this.#watched ??= this.#hired();
         const hand = this.#watched;
         return new Promise((resolve, reject) => {
-            const id = this.#begin(hand, (answer) => {
+            const id = this.#begin([hand], (answer) => {
                 this.#listeners.delete(id);
+                this.#homes.delete(id);
                 if (answer.type === "answer") resolve(answer);
                 if (answer.type === "refused") reject(new Error(answer.sentence));
             });
@@ -66,22 +70,23 @@ export class Crew {
     }
 
     stop(id: number): void {
-        this.#homes.get(id)?.postMessage({ type: "stop", id });
+        for (const hand of this.#homes.get(id) ?? []) hand.postMessage({ type: "stop", id });
         this.#homes.delete(id);
         this.#listeners.delete(id);
     }
 
     close(): void {
-        for (const hand of [this.#watched, this.#beside]) hand?.terminate();
-        this.#watched = this.#beside = null;
+        for (const hand of [this.#watched, ...this.#beside]) hand?.terminate();
+        this.#watched = null;
+        this.#beside.length = 0;
         this.#listeners.clear();
         this.#homes.clear();
     }
 
-    #begin(hand: Hand, hear: (answer: Answer) => void): number {
+    #begin(hands: readonly Hand[], hear: (answer: Answer) => void): number {
         const id = ++this.#last;
         this.#listeners.set(id, hear);
-        this.#homes.set(id, hand);
+        this.#homes.set(id, hands);
         return id;
     }
 

@@ -23,7 +23,7 @@ export class TegumLab extends HTMLElement {
     #leave: (() => void)[] = [];
 
     connectedCallback(): void {
-        const crew = new Crew(hired);
+        const crew = new Crew(hired, Math.max(1, Math.min(8, (navigator.hardwareConcurrency || 2) - 1)));
         const store = new Store(crew);
         this.store = store;
         const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });

@@ -11,8 +11,8 @@ export type Request =
     | { type: "taken"; id: number }
     /** Loss and gradient of a state, on the evaluation sample of a Spec (a hand on an embedding). */
     | { type: "ask"; id: number; spec: Spec; weights: Float64Array; bias: Float64Array }
-    /** Train many runs to their end, without their past. */
-    | { type: "ensemble"; id: number; spec: Spec; runs: number }
+    /** Train runs to their end, without their past: `first`, and every so many after it, below `runs`. */
+    | { type: "ensemble"; id: number; spec: Spec; first: number; every: number; runs: number }
     | { type: "stop"; id: number };
 
 export type Answer =

@@ -94,13 +94,17 @@ export function paint(pen: Pen, scene: Scene, frame: Frame): void {
 
 /** The numbers of the features, outside the marks. */
 function labels(pen: Pen, there: readonly Place[], scene: Scene, cx: number, cy: number, look: Look): void {
+    const said = new Set<number>();
     there.forEach(({ x, y }, i) => {
         const [dx, dy] = [x - cx, y - cy];
         const length = Math.hypot(dx, dy);
-        if (length < 14 && scene.m > 1) return;
+        if (said.has(i) || (length < 14 && scene.m > 1)) return;
+        // Features in one place share a label.
+        const here = scene.m === 1 ? [i] : there.flatMap((other, j) => (j >= i && Math.hypot(other.x - x, other.y - y) < 9 ? [j] : []));
+        for (const j of here) said.add(j);
         const offset = scene.m === 1 ? 14 * (i % 2 === 0 ? 1 : -1) * (1 + (i >> 1)) : 0;
-        const out = scene.m === 1 ? [16 * Math.sign(dx || 1), 0] : [(16 * dx) / length, (16 * dy) / length];
-        pen.text(String(i), x + out[0], y + out[1] + offset, look.ink, { size: 12, anchor: "middle" });
+        const out = scene.m === 1 ? [16 * Math.sign(dx || 1), 0] : [((12 + 4 * here.length) * dx) / length, (16 * dy) / length];
+        pen.text(here.join(", "), x + out[0], y + out[1] + offset, look.ink, { size: 12, anchor: "middle" });
     });
 }
 

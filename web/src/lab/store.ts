@@ -94,7 +94,8 @@ export class Store {
     }
 
     get address(): string {
-        return written(this.state);
+        const preset = this.preset.value;
+        return written(this.state, preset === null ? null : shownOf(preset).spec);
     }
 
     /** Open what an address says; without one, the first preset, already moving. */
@@ -139,14 +140,20 @@ export class Store {
 
     /** Train these runs and show them: from the beginning, or at a step, where the address names one. */
     show(shown: readonly Shown[], step: number | null): void {
-        for (const id of this.#ids) this.crew.stop(id);
+        const before = this.recordings.value;
+        const known = this.#ids;
         if (this.#ensembleId !== null) this.crew.stop(this.#ensembleId);
         this.#ensembleId = null;
         this.ensemble.value = new Map();
         this.hand.value = null;
         this.refusal.value = null;
-        const recordings = shown.map((each) => new Recording(each.spec, each.run, each.changes));
-        this.#ids = recordings.map((recording) => this.#train(recording));
+        // A run that is shown already goes on, with its past.
+        const places = shown.map((each) => before.findIndex((other) => isSame(other, each)));
+        known.forEach((id, at) => {
+            if (!places.includes(at)) this.crew.stop(id);
+        });
+        const recordings = shown.map((each, at) => before[places[at]] ?? new Recording(each.spec, each.run, each.changes));
+        this.#ids = recordings.map((recording, at) => known[places[at]] ?? this.#train(recording));
         this.#played = 0;
         this.step.value = step ?? 0;
         this.playing.value = step === null;
@@ -331,6 +338,10 @@ export class Store {
         if (recording?.whole && this.step.value >= recording.frames[recording.frames.length - 1].step) this.step.value = 0;
         this.playing.value = !this.playing.value;
     }
+}
+
+function isSame(one: Shown, other: Shown): boolean {
+    return JSON.stringify([one.spec, one.run, one.changes]) === JSON.stringify([other.spec, other.run, other.changes]);
 }
 
 export function shownOf(preset: Preset): Shown {

@@ -24,6 +24,8 @@ interface Ensemble {
     id: number;
     make: (run: number) => Trainer;
     runs: number;
+    every: number;
+    /** The run that is trained now. */
     run: number;
     trainer: Trainer | null;
 }
@@ -73,8 +75,9 @@ export class Workshop {
                 return;
             }
             case "ensemble": {
-                const make = (run: number) => new Trainer(request.spec, run);
-                this.#ensembles.set(request.id, { id: request.id, make, runs: request.runs, run: 0, trainer: null });
+                const { id, spec, first, every, runs } = request;
+                const make = (run: number) => new Trainer(spec, run);
+                if (first < runs) this.#ensembles.set(id, { id, make, runs, every, run: first, trainer: null });
                 return;
             }
             case "stop": {
@@ -106,11 +109,12 @@ export class Workshop {
 
     /** Train for a slice; whether there is more to do. */
     #work(): boolean {
-        const end = performance.now() + SLICE;
+        const share = SLICE / Math.max(this.#trainings.size, 1);
         let more = false;
-        // Runs that are watched come first.
-        for (const training of this.#trainings.values()) more = this.#advance(training, end) || more;
-        if (!more) for (const ensemble of this.#ensembles.values()) more = this.#finish(ensemble, end) || more;
+        // Runs that are watched come first, side by side.
+        for (const training of this.#trainings.values()) more = this.#advance(training, performance.now() + share) || more;
+        if (more) return true;
+        for (const ensemble of this.#ensembles.values()) more = this.#finish(ensemble, performance.now() + SLICE) || more;
         return more;
     }
 
@@ -143,7 +147,8 @@ export class Workshop {
             const frame = frameOf(ensemble.trainer);
             this.#port.postMessage({ type: "end", id: ensemble.id, run: ensemble.run, frame });
             ensemble.trainer = null;
-            if (++ensemble.run === ensemble.runs) {
+            ensemble.run += ensemble.every;
+            if (ensemble.run >= ensemble.runs) {
                 this.#ensembles.delete(ensemble.id);
                 return false;
             }
