@@ -29,7 +29,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "generated/results", "results", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "generated/page-limits.md", "generated/results", "results", "**.ipynb_checkpoints"]
 
 html_math_renderer = "mathml"
 html_theme = "furo"
@@ -121,10 +121,16 @@ def _generate(app: Any) -> None:
     generate.everything(Path(app.srcdir))
 
 
+def _write_lab(app: Any, error: Exception | None) -> None:
+    if error is None and app.builder.format == "html":
+        generate.write_lab(Path(app.outdir) / "_static")
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Connect what is above."""
     app.add_html_math_renderer("mathml", inline_renderers=_formula("inline"), block_renderers=_formula("block"))
     app.connect("builder-inited", _generate)
+    app.connect("build-finished", _write_lab)
     app.connect("source-read", _adapt)
     app.connect("autodoc-process-docstring", _plain, priority=400)
     app.connect("autodoc-process-docstring", _with_colons, priority=600)

@@ -17,6 +17,8 @@ from typing import Any
 
 import tegum
 from tegum.experiments import listed
+from tegum.lab import page_file
+from tegum.lab.described import rules
 
 MOCKED = ["sae_lens"]
 """Packages that need not be there for the documentation to be built."""
@@ -66,11 +68,20 @@ PAGES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 }
 """The pages of the reference: file, title, what it is about, and the packages whose public names it has."""
 
+_NAMES_IN_PAGE = {
+    "kind": "kinds",
+    "magnitude.kind": "laws",
+    "activation": "activations",
+    "training.optimiser": "optimisers",
+}
+"""Keys of a Spec, and the names that the page knows for each."""
+
 PROJECT: Mapping[str, str] = {
     "ARCHITECTURE.md": "architecture",
     "CONTRIBUTING.md": "contributing",
     "CHANGELOG.md": "changelog",
     "benchmarks/README.md": "benchmarks",
+    "benchmarks/end_states.md": "end-states",
 }
 """Pages that stand elsewhere in the repository, and their names here."""
 
@@ -94,6 +105,7 @@ def everything(docs: Path) -> None:
     written |= {f"project/{page}.md": _project(docs.parent / file) for file, page in PROJECT.items()}
     written["api/index.md"] = _contents()
     written["command-line.md"] = _command_line()
+    written["page-limits.md"] = _page_limits()
     for name, text in written.items():
         file = place / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -205,6 +217,22 @@ def _command_line() -> str:
     # The list of contents has a heading of its own, above its level.
     commands = re.sub(r"^#+ Table of Contents$", "", written, flags=re.MULTILINE)
     return f"# Command line\n\n{about}\n\n{commands}"
+
+
+def _page_limits() -> str:
+    """What the page in which models learn can train, from the page's own rules."""
+    known = rules()
+    names = [(f"`{key}`", ", ".join(f"`{name}`" for name in known[which])) for key, which in _NAMES_IN_PAGE.items()]
+    names.insert(0, ("features in all", f"at most {known['features']}"))
+    names += [(f"`{key}`", f"at most {most:,}") for key, most in known["most"].items() if key != "base_seed"]
+    names.append(("samples of a batch, or of an evaluation, times features", f"at most {known['samples']:,}"))
+    names.append(("numbers in the table of a set of another kind", f"at most {known['table']:,}"))
+    return _table(("in the page", ""), names) + "\n"
+
+
+def write_lab(place: Path) -> None:
+    """Write the page in which models learn into the folder of static files of the built site."""
+    page_file.write_page(place / "lab.html", page_file.page(docs="../"), overwrite=True, call="docs")
 
 
 def _overview(docs: Path) -> str:
