@@ -18,7 +18,7 @@ from processes import tegum
 
 import tegum as tg
 from tegum.cli import app
-from tegum.lab.described import page_address, page_spec
+from tegum.lab.described import page_address, page_set, page_spec
 from tegum.lab.page_file import page, write_page
 
 MODULE = resources.files("tegum.lab").joinpath("page", "lab.js").read_text(encoding="utf-8")
@@ -164,6 +164,9 @@ def test_a_kind_that_only_python_knows_comes_with_its_table():
     assert found["source"] == spec.to_json()["features"][0]
 
 
+ROWS = tg.Empirical([[0.0, 1.0], [0.5, 0.0]])
+
+
 class Ramp(tg.Magnitude, kind="lab-ramp"):
     @property
     def support(self) -> tuple[float, float]:
@@ -185,6 +188,11 @@ class Ramp(tg.Magnitude, kind="lab-ramp"):
             "none, as its table would have more than 4,096 components",
         ),
         (
+            {"features": [ROWS]},
+            f"Spec(features=[…, {ROWS!r}, …]): the page draws from mixture tables, and this set has none, as the kind "
+            "'empirical' is no mixture of independent gates",
+        ),
+        (
             {"features": [tg.Independent(2, 0.1, magnitude=Ramp())]},
             "Spec(features=[…, Independent(count=2, density=0.1, magnitude=Ramp()), …]): magnitudes must be of the "
             "laws uniform, constant, half-normal in the page",
@@ -200,6 +208,13 @@ def test_what_the_page_cannot_do_is_refused(spec, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)) as refused:
         page_address(given)
     assert str(refused.value) == sentence
+
+
+def test_a_set_without_a_table_is_none_for_the_page():
+    with pytest.raises(
+        ValueError, match=r"^Empirical\(.*\): the page draws from mixture tables, and this set has none"
+    ):
+        page_set(ROWS)
 
 
 def test_what_no_address_can_hold_is_refused():

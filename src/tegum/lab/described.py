@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.features.sets import FeatureSet, GatedSet
+from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
 from tegum.training.spec.methods import Sampled
 from tegum.training.spec.spec import Spec
 
@@ -90,8 +90,9 @@ def page_set(given: FeatureSet) -> dict[str, Any]:
     (described,) = FeatureDistribution([given]).to_json()
     if given.kind in rules()["kinds"]:
         return described
-    assert isinstance(given, GatedSet)
-    weights, gates = given.mixture
+    if (mixture := mixture_of(given)) is None:
+        raise ValueError(f"{given!r}: {_undrawn(given)}")
+    weights, gates = mixture
     table = {"kind": "table", "weights": weights.tolist(), "gates": gates.tolist(), "source": described}
     return table | {key: described[key] for key in ("importance", "magnitude") if key in described}
 
