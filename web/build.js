@@ -1,6 +1,6 @@
-// Bundles. `node build.js` makes what Node runs in build/: every test, the benchmark and the program of the end states.
-// `node build.js page` makes the page's module and its rules, which are committed in the Python package; another folder
-// may follow.
+// Bundles. `node build.js` makes what tests need in build/: what Node runs (every test, the benchmark and the program of
+// the end states), and a script that computes fingerprints in a browser. `node build.js page` makes the page's module and
+// its rules, which are committed in the Python package; another folder may follow.
 import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
@@ -54,4 +54,6 @@ if (process.argv[2] === "page") {
         jsx: "automatic",
         jsxImportSource: "preact",
     });
+    // What a browser is asked in tests: which bits the science has there.
+    await build({ ...common, entryPoints: { digests: "test/digests.ts" }, outdir: "build", platform: "browser", format: "iife" });
 }

@@ -1,9 +1,9 @@
 // The whole state of the page as the part of its address behind #, and back: who opens a copied address sees the same.
 // Only what differs from the beginning is written, so that addresses stay short.
-import type { FeatureSet } from "../science/features.ts";
+import { type FeatureSet, sizeOf } from "../science/features.ts";
 import { Refusal } from "../science/reading.ts";
 import { readSpec, type Spec } from "../science/spec.ts";
-import type { DatedChange } from "../science/train.ts";
+import { type DatedChange, Trainer } from "../science/train.ts";
 import { type Camera, FIRST_SIGHT } from "./camera.ts";
 
 /** What is shown beside the scene. */
@@ -36,15 +36,14 @@ export interface State {
 export const FIRST_VIEWS: readonly View[] = ["loss", "dimensionality", "gram", "settings", "claim"];
 
 /** A Spec without what is at its default, as a person would write it. */
-export function brief(spec: Spec): object {
+export function brief(spec: Spec): { features: { kind: string }[] } {
     const defaults = readSpec({ features: spec.features, hidden: spec.hidden }) as unknown as Record<string, unknown>;
     const { training: usual, ...others } = defaults;
     const given = spec as unknown as Record<string, unknown>;
-    const short: Record<string, unknown> = {};
+    const short: { features: { kind: string }[]; [key: string]: unknown } = { features: briefSets(spec.features) };
     for (const key of Object.keys(given)) {
-        if (key === "training") continue;
-        if (key === "features") short[key] = briefSets(spec.features);
-        else if (key === "hidden" || !same(given[key], others[key])) short[key] = given[key];
+        if (["features", "training"].includes(key)) continue;
+        if (key === "hidden" || !same(given[key], others[key])) short[key] = given[key];
     }
     const training: Record<string, unknown> = {};
     for (const [key, value] of Object.entries(given["training"] as object)) {
@@ -55,7 +54,7 @@ export function brief(spec: Spec): object {
 }
 
 /** Equal sets in a row as one with `copies`, each without what is at its default. */
-function briefSets(sets: readonly FeatureSet[]): object[] {
+function briefSets(sets: readonly FeatureSet[]): { kind: string }[] {
     const found: { set: FeatureSet; copies: number }[] = [];
     for (const set of sets) {
         const last = found[found.length - 1];
@@ -87,10 +86,9 @@ export function written(state: State, presetSpec: Spec | null = null): string {
         if (each.changes.length > 0) parts.set(`changes${end}`, JSON.stringify(each.changes));
     });
     if (state.step !== null) parts.set("step", String(state.step));
-    const { yaw, pitch, zoom } = state.camera;
-    const camera = [yaw, pitch, zoom].map((value) => value.toFixed(3)).join(",");
-    if (camera !== [FIRST_SIGHT.yaw, FIRST_SIGHT.pitch, FIRST_SIGHT.zoom].map((value) => value.toFixed(3)).join(",")) {
-        parts.set("camera", camera);
+    if (!same(state.camera, FIRST_SIGHT)) {
+        const { yaw, pitch, zoom } = state.camera;
+        parts.set("camera", [yaw, pitch, zoom].join(","));
     }
     if (state.selected !== null) parts.set("feature", String(state.selected));
     if (!same(state.views, FIRST_VIEWS)) parts.set("views", state.views.join(","));
@@ -109,18 +107,18 @@ export function read(text: string, usual: State): State {
         const text = parts.get(`spec${end}`);
         const known = end === "" ? usual.shown[0].spec : shown[0].spec;
         const spec = text === null ? known : readSpec(text);
-        const run = whole(parts, `run${end}`) ?? (end === "" ? usual.shown[0].run : 0);
-        const changes = json(parts.get(`changes${end}`) ?? "[]", `changes${end}`);
-        if (!Array.isArray(changes)) throw new Refusal(`changes${end}: must be a list of changes`);
-        shown.push({ spec, run, changes: changes as DatedChange[] });
+        const run = whole(parts, `run${end}`, spec.seeds - 1) ?? (end === "" ? usual.shown[0].run : 0);
+        shown.push({ spec, run, changes: changesOf(parts, `changes${end}`, spec, run) });
     }
+    const [{ spec }] = shown;
+    const n = spec.features.reduce((sum, set) => sum + sizeOf(set), 0);
     const own = parts.has("spec");
     const logarithmic = parts.get("log")?.split(",");
     return {
         shown,
-        step: whole(parts, "step"),
+        step: whole(parts, "step", spec.training.steps),
         camera: camera(parts.get("camera")) ?? usual.camera,
-        selected: whole(parts, "feature") ?? null,
+        selected: whole(parts, "feature", n - 1),
         views: chosen(parts.get("views")) ?? usual.views,
         hidden: parts.get("hide")?.split(",").filter(Boolean) ?? usual.hidden,
         logarithmic: logarithmic
@@ -135,20 +133,26 @@ export function presetIn(text: string): string | null {
     return new URLSearchParams(text.replace(/^#/, "")).get("preset");
 }
 
-function json(text: string, key: string): unknown {
+/** The changes of a run, which it can be trained with. */
+function changesOf(parts: URLSearchParams, key: string, spec: Spec, run: number): readonly DatedChange[] {
+    const text = parts.get(key);
+    if (text === null) return [];
+    let changes: unknown;
     try {
-        return JSON.parse(text);
+        changes = JSON.parse(text);
     } catch {
-        throw new Refusal(`${key}: must be JSON`);
+        throw new Refusal(`${key}=${text.slice(0, 40)}: must be valid JSON`);
     }
+    if (!Array.isArray(changes)) throw new Refusal(`${key}=${text.slice(0, 40)}: must be a list of changes`);
+    return new Trainer(spec, run, changes as DatedChange[]).changes;
 }
 
-function whole(parts: URLSearchParams, key: string): number | null {
+function whole(parts: URLSearchParams, key: string, most: number): number | null {
     const text = parts.get(key);
     if (text === null) return null;
-    const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < 0) throw new Refusal(`${key}=${text.slice(0, 40)}: must be an int of at least 0`);
-    return value;
+    if (!/^\d+$/.test(text)) throw new Refusal(`${key}=${text.slice(0, 40)}: must be an int of at least 0`);
+    if (Number(text) > most) throw new Refusal(`${key}=${text.slice(0, 40)}: must be at most ${most}`);
+    return Number(text);
 }
 
 function camera(text: string | null): Camera | null {

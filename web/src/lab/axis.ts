@@ -47,7 +47,8 @@ export function ticks(axis: Axis, most: number): number[] {
     const power = 10 ** Math.floor(Math.log10(raw));
     const width = [1, 2, 5, 10].map((digit) => digit * power).find((candidate) => candidate >= raw) ?? raw;
     const found = [];
-    for (let k = Math.ceil(low / width - 1e-9); k * width <= high + 1e-9 * width; k++) found.push(k * width);
+    // Adding 0 makes −0 a 0.
+    for (let k = Math.ceil(low / width - 1e-9) + 0; k * width <= high + 1e-9 * width; k++) found.push(k * width);
     return found;
 }
 

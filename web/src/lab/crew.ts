@@ -10,6 +10,15 @@ export interface Listener {
     refused(sentence: string): void;
 }
 
+/** A state to ask about, and what it is measured by. */
+export interface Question {
+    spec: Spec;
+    changes: readonly DatedChange[];
+    step: number;
+    weights: Float64Array;
+    bias: Float64Array;
+}
+
 /** What is needed of a Worker. */
 export interface Hand {
     postMessage(request: Request): void;
@@ -45,17 +54,19 @@ export class Crew {
         return id;
     }
 
-    ensemble(spec: Spec, runs: number, end: (run: number, frame: Frame) => void): number {
+    ensemble(spec: Spec, changes: readonly DatedChange[], runs: number, end: (run: number, frame: Frame) => void): number {
         while (this.#beside.length < this.#helpers) this.#beside.push(this.#hired());
         const id = this.#begin(this.#beside, (answer) => {
             if (answer.type === "end") end(answer.run, answer.frame);
         });
-        this.#beside.forEach((hand, first) => hand.postMessage({ type: "ensemble", id, spec, first, every: this.#helpers, runs }));
+        this.#beside.forEach((hand, first) => {
+            hand.postMessage({ type: "ensemble", id, spec, changes, first, every: this.#helpers, runs });
+        });
         return id;
     }
 
-    /** Loss and gradient of any state. */
-    ask(spec: Spec, weights: Float64Array, bias: Float64Array): Promise<Answer & { type: "answer" }> {
+    /** Loss and gradient of any state, by what is in force at a step. */
+    ask(of: Question): Promise<Answer & { type: "answer" }> {
         this.#watched ??= this.#hired();
         const hand = this.#watched;
         return new Promise((resolve, reject) => {
@@ -65,7 +76,7 @@ export class Crew {
                 if (answer.type === "answer") resolve(answer);
                 if (answer.type === "refused") reject(new Error(answer.sentence));
             });
-            hand.postMessage({ type: "ask", id, spec, weights, bias });
+            hand.postMessage({ type: "ask", id, ...of });
         });
     }
 

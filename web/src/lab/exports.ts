@@ -19,14 +19,24 @@ export function csv(recording: Recording): string {
     return `${[head.join(","), ...rows].join("\n")}\n`;
 }
 
+/** A Spec whose tables are the sets that Python made them of. */
+function inPython(spec: { features: { kind: string; source?: unknown }[] }): object {
+    const features = spec.features.map((set) => {
+        if (set.kind !== "table" || set.source === undefined) return set;
+        const { kind: _, weights: _w, gates: _g, magnitude: _m, source, ...rest } = set as Record<string, unknown>;
+        return { ...(source as object), ...rest };
+    });
+    return { ...spec, features };
+}
+
 /** A program that trains the same Spec. Its samples are others than the page's, and it says so. */
 export function python(recording: Recording): string {
-    const spec = JSON.stringify(brief(recording.spec), null, 4);
+    const spec = JSON.stringify(inPython(brief(recording.spec)), null, 4);
     const lines = [
         "import tegum as tg",
         "",
         "# The same Spec as in the page. Samples are drawn by another generator, so that runs agree in distribution, not in bits.",
-        `spec = tg.Spec.from_json('''${spec}''')`,
+        `spec = tg.Spec.from_json(r'''${spec}''')`,
         "run = tg.train(spec)",
         `one = run.sel(seed=${recording.run})`,
         "print(tg.name_polytope(one.weights.isel(step=-1)))",

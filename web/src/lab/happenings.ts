@@ -9,6 +9,8 @@ const LASTING = 4;
 const DEEP = 0.03;
 /** How much faster than on average the loss falls in a drop. */
 const FAST = 3;
+/** How many standard deviations of the noise must go in a drop. */
+const CLEAR = 5;
 
 export function happenings(recording: Recording): Happening[] {
     const found = [...names(recording), ...drops(recording)];
@@ -33,10 +35,12 @@ function names(recording: Recording): Happening[] {
 function drops(recording: Recording): Happening[] {
     const { frames } = recording;
     if (frames.length < 10) return [];
-    const smooth = frames.map((_, at) => {
-        const near = frames.slice(Math.max(at - 2, 0), at + 3);
-        return near.reduce((sum, { loss }) => sum + Math.log(Math.max(loss, 1e-300)), 0) / near.length;
+    const logs = frames.map(({ loss }) => Math.log(Math.max(loss, 1e-300)));
+    const smooth = logs.map((_, at) => {
+        const near = logs.slice(Math.max(at - 2, 0), at + 3);
+        return near.reduce((sum, log) => sum + log, 0) / near.length;
     });
+    const noise = deviation(logs);
     const gain = smooth[0] - smooth[smooth.length - 1];
     const average = gain / (frames[frames.length - 1].step - frames[0].step || 1);
     const found: Happening[] = [];
@@ -48,7 +52,7 @@ function drops(recording: Recording): Happening[] {
         } else if (begun >= 0) {
             const fallen = smooth[begun] - smooth[at - 1];
             // What falls from the first step on is the beginning and no event.
-            if (fallen > DEEP * gain && begun > 2) {
+            if (fallen > Math.max(DEEP * gain, CLEAR * noise) && begun > 2) {
                 const part = Math.round(100 * (1 - Math.exp(-fallen)));
                 found.push({ step: frames[begun].step, kind: "drop", words: `the loss drops by ${part} %` });
             }
@@ -56,6 +60,14 @@ function drops(recording: Recording): Happening[] {
         }
     }
     return found;
+}
+
+/** The standard deviation of noise, from how much neighbours differ in most places (the median does not see drops). */
+function deviation(values: readonly number[]): number {
+    const bends = values.slice(2).map((value, at) => Math.abs(value - 2 * values[at + 1] + values[at]));
+    const middle = bends.sort((a, b) => a - b)[bends.length >> 1];
+    // A second difference of noise has √6 times its deviation, and the median of |normal| is 0.674.
+    return middle / (0.674 * Math.sqrt(6));
 }
 
 function changed(change: object): string {

@@ -9,10 +9,10 @@ export type Request =
     | { type: "train"; id: number; spec: Spec; run: number; changes: readonly DatedChange[] }
     /** The bundle was taken, the next one may be sent. */
     | { type: "taken"; id: number }
-    /** Loss and gradient of a state, on the evaluation sample of a Spec (a hand on an embedding). */
-    | { type: "ask"; id: number; spec: Spec; weights: Float64Array; bias: Float64Array }
+    /** Loss and gradient of a state, on the evaluation sample of what is in force at a step (a hand on an embedding). */
+    | { type: "ask"; id: number; spec: Spec; changes: readonly DatedChange[]; step: number; weights: Float64Array; bias: Float64Array }
     /** Train runs to their end, without their past: `first`, and every so many after it, below `runs`. */
-    | { type: "ensemble"; id: number; spec: Spec; first: number; every: number; runs: number }
+    | { type: "ensemble"; id: number; spec: Spec; changes: readonly DatedChange[]; first: number; every: number; runs: number }
     | { type: "stop"; id: number };
 
 export type Answer =

@@ -46,6 +46,8 @@ export class Recording {
     /** For each feature the group that gives it colour and form: its set, or itself where there is only one set. */
     readonly groups: Int32Array;
     readonly frames: Frame[] = [];
+    /** Whether it has ended before its last step, because a parameter is no longer a finite number. */
+    diverged = false;
     /** The last step that the run will have. */
     readonly last: number;
     /** Where the losses come from: "sample" or "exact". */
@@ -66,9 +68,9 @@ export class Recording {
         this.losses = losses;
     }
 
-    /** Whether the last recorded step has been reached. */
+    /** Whether no more frames will come: the last step has been reached, or the run has diverged. */
     get whole(): boolean {
-        return this.frames.length > 0 && this.frames[this.frames.length - 1].step >= this.last;
+        return this.diverged || (this.frames.length > 0 && this.frames[this.frames.length - 1].step >= this.last);
     }
 
     push(frame: Frame): void {

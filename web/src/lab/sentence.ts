@@ -13,7 +13,8 @@ const LASTING = 0.05;
 export function sentence(recording: Recording, index: number): string {
     if (index < 0) return "Nothing has been trained yet.";
     const { step, loss } = recording.frames[index];
-    const parts = [`${shape(recording, index)}`, `loss ${significant(loss)}`];
+    const parts = [shape(recording, index)];
+    if (Number.isFinite(loss)) parts.push(`loss ${significant(loss)}`);
     const since = plateauSince(recording, index);
     if (since !== null) parts.push(`a plateau since step ${count(since)}`);
     return `Step ${count(step)} of ${count(recording.last)}: ${parts.join("; ")}.`;
@@ -27,25 +28,56 @@ export function shape(recording: Recording, index: number): string {
     const absent = polytope.unrepresented.length;
     const shown = recording.n - absent;
     const rest = absent === 0 ? "" : `, ${inWords(absent)} absent`;
-    return `${inWords(shown)} ${shown === 1 ? "feature" : "features"} ${formed(polytope.name, polytope.factors)}${rest}`;
+    return `${inWords(shown)} ${shown === 1 ? "feature" : "features"}${formed(polytope.name, polytope.factors)}${rest}`;
 }
 
+/** What follows "five features". */
 function formed(name: string, factors: readonly Factor[]): string {
-    if (factors.length === 1) {
-        const inDimensions = / features in (\d+) dimensions?(.*)$/.exec(` ${name}`);
-        if (inDimensions !== null) {
-            const dimensions = Number(inDimensions[1]);
-            return `in ${inWords(dimensions)} ${dimensions === 1 ? "dimension" : "dimensions"}${inDimensions[2]}, in no regular shape`;
-        }
-        if (name === "point") return "with a dimension of its own";
-        return `in ${article(name)}`;
+    if (factors.every((factor) => factor.name === "point")) return `${factors.length > 1 ? ", each" : ""} with a dimension of its own`;
+    if (factors.length > 1 && /[⊕×]/.test(name)) return ` in ${parts(factors)}, orthogonal to each other`;
+    if (name.startsWith("collapsed")) return " sharing one direction";
+    const irregular = IRREGULAR.exec(name);
+    if (irregular === null) return ` in ${article(spelt(name))}`;
+    const [, , dimensions, rest] = irregular;
+    return ` in ${inWords(Number(dimensions))} dimension${dimensions === "1" ? "" : "s"}, in no regular shape${rest && ","}${spelt(rest)}`;
+}
+
+const IRREGULAR = /^(\d+) features in (\d+) dimensions?(.*)$/;
+
+/** The factors, equal ones counted, the most frequent first: "two digons and a triangle". */
+function parts(factors: readonly Factor[]): string {
+    const counts = new Map<string, number>();
+    for (const { name } of factors) counts.set(name, (counts.get(name) ?? 0) + 1);
+    const words = [...counts].sort(([, a], [, b]) => b - a).map(([name, times]) => part(name, times));
+    const last = words.pop() ?? "";
+    return words.length > 0 ? `${words.join(", ")} and ${last}` : last;
+}
+
+function part(name: string, times: number): string {
+    const irregular = IRREGULAR.exec(name);
+    if (irregular !== null) {
+        const [, size, dimensions, rest] = irregular;
+        const group = `${inWords(Number(size))} features in ${inWords(Number(dimensions))} dimension${dimensions === "1" ? "" : "s"}${spelt(rest)}`;
+        return times === 1 ? `a group of ${group}` : `${inWords(times)} groups of ${group}`;
     }
-    if (factors.every((factor) => factor.name === "point")) return "with a dimension of their own each";
-    return name.includes("⊕") || name.includes("×") ? `in parts orthogonal to each other: ${name}` : `in ${article(name)}`;
+    const noun = name === "point" ? "single feature" : spelt(name);
+    return times === 1 ? article(noun) : `${inWords(times)} ${plural(noun)}`;
+}
+
+/** Of "triangle of collapsed pairs", the triangle is what there are more of. */
+function plural(noun: string): string {
+    const [, head, rest] = /^(.*?)((?: of | with ).*)?$/.exec(noun) ?? ["", noun, ""];
+    const many = head.endsWith("hedron") ? head.replace(/on$/, "a") : head.endsWith("plex") ? head.replace(/ex$/, "ices") : `${head}s`;
+    return many + (rest ?? "");
+}
+
+/** Small numbers in words: "square (two digons)", "with one collapsed pair". */
+function spelt(name: string): string {
+    return name.replace(/\b\d+(?= (?:collapsed|digons))/g, (digits) => inWords(Number(digits)));
 }
 
 function article(name: string): string {
-    return `${/^(8-|11-|18-|[aeiou])/.test(name) ? "an" : "a"} ${name}`;
+    return `${/^(8\d*-|11-|18-|[aeiou])/.test(name) ? "an" : "a"} ${name}`;
 }
 
 /** The first step from which on the loss has hardly changed, up to this frame; null if that is a short time. */

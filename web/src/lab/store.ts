@@ -10,6 +10,7 @@ import type { Crew } from "./crew.ts";
 import { happenings } from "./happenings.ts";
 import { PRESETS, type Preset } from "./presets.ts";
 import { type Frame, type Happening, Recording } from "./recording.ts";
+import { still } from "./theme.ts";
 
 /** Frames that are played in a second, at speed 1. */
 const RATE = 30;
@@ -59,6 +60,10 @@ export class Store {
     #played = 0;
     #ids: number[] = [];
     #ensembleId: number | null = null;
+    /** What the ensemble is of. */
+    #ensembleOf = "";
+    /** Whether the end of the run is to be shown once it is there, as nothing moves by itself. */
+    #awaitsEnd = false;
 
     /** The first of the runs shown. */
     readonly first = computed(() => this.recordings.value[0] ?? null);
@@ -125,7 +130,7 @@ export class Store {
             this.preset.value = PRESETS.find((each) => each.name === state.preset) ?? null;
             this.show(state.shown, state.step);
         } catch (error) {
-            // What is shown instead has no refusal of its own.
+            // What is shown instead takes the sentence about what was shown before away.
             if (address !== "") this.open("");
             this.refusal.value = (error as Error).message;
         }
@@ -142,9 +147,7 @@ export class Store {
     show(shown: readonly Shown[], step: number | null): void {
         const before = this.recordings.value;
         const known = this.#ids;
-        if (this.#ensembleId !== null) this.crew.stop(this.#ensembleId);
-        this.#ensembleId = null;
-        this.ensemble.value = new Map();
+        this.#leaveEnsemble(shown[0]);
         this.hand.value = null;
         this.refusal.value = null;
         // A run that is shown already goes on, with its past.
@@ -156,15 +159,35 @@ export class Store {
         this.#ids = recordings.map((recording, at) => known[places[at]] ?? this.#train(recording));
         this.#played = 0;
         this.step.value = step ?? 0;
-        this.playing.value = step === null;
+        this.playing.value = step === null && !still.peek();
+        this.#awaitsEnd = step === null && still.peek();
         this.recordings.value = recordings;
+        this.#showEnd();
+    }
+
+    /** Where nothing moves by itself, the end is what is seen first. */
+    #showEnd(): void {
+        const recording = this.first.value;
+        if (this.#awaitsEnd && recording?.whole) this.scrub(recording.last);
+    }
+
+    /** Runs beside the shown one stay as long as they differ by their number alone. */
+    #leaveEnsemble(shown: Shown): void {
+        const of = JSON.stringify([shown.spec, shown.changes]);
+        if (of === this.#ensembleOf) return;
+        if (this.#ensembleId !== null) this.crew.stop(this.#ensembleId);
+        this.#ensembleId = null;
+        this.#ensembleOf = of;
+        this.ensemble.value = new Map();
     }
 
     #train(recording: Recording): number {
         return this.crew.train(recording.spec, recording.run, recording.changes, {
-            frames: (frames) => {
+            frames: (frames, _, diverged) => {
                 for (const frame of frames) recording.push(frame);
+                recording.diverged = diverged;
                 this.version.value++;
+                this.#showEnd();
             },
             refused: (sentence) => {
                 this.refusal.value = sentence;
@@ -181,7 +204,7 @@ export class Store {
         const changes: DatedChange[] = [...past, { ...change, step }];
         const { spec, run } = recording;
         this.show([{ spec, run, changes: recording.changes }, { spec, run, changes }], step);
-        this.playing.value = true;
+        this.playing.value = !still.peek();
     }
 
     /** Train from the beginning with a change. */
@@ -215,7 +238,7 @@ export class Store {
     trainEnsemble(runs: number): void {
         const recording = this.first.value;
         if (recording === null || this.#ensembleId !== null) return;
-        this.#ensembleId = this.crew.ensemble(recording.spec, runs, (run, frame) => {
+        this.#ensembleId = this.crew.ensemble(recording.spec, recording.changes, runs, (run, frame) => {
             this.ensemble.value = new Map(this.ensemble.value).set(run, frame);
         });
     }
@@ -224,6 +247,7 @@ export class Store {
     scrub(step: number): void {
         const last = this.first.value?.last ?? 0;
         this.playing.value = false;
+        this.#awaitsEnd = false;
         this.hand.value = null;
         this.step.value = Math.min(Math.max(Math.round(step), 0), last);
     }
@@ -296,19 +320,23 @@ export class Store {
         const frame = recording?.frames[this.indices.value[at] ?? -1];
         if (recording === undefined || frame === undefined) return;
         this.playing.value = false;
-        const { loss = null, slope = null } = this.hand.value ?? {};
+        const before = this.hand.value?.feature === feature && this.hand.value.at === at ? this.hand.value : null;
+        const { loss = null, slope = null } = before ?? {};
         this.hand.value = { at, feature, weights, loss, slope };
         if (this.#asking) return;
         this.#asking = true;
-        this.crew.ask(recording.spec, weights, frame.bias).then(
+        const { spec, changes } = recording;
+        this.crew.ask({ spec, changes, step: frame.step, weights, bias: frame.bias }).then(
             (answer) => {
                 this.#asking = false;
                 const hand = this.hand.value;
-                if (hand === null || hand.feature !== feature) return;
-                const row = answer.weights.slice(feature * recording.m, (feature + 1) * recording.m);
-                this.hand.value = { ...hand, loss: answer.loss, slope: Math.hypot(...row) };
+                if (hand === null) return;
+                if (hand.at === at && hand.feature === feature) {
+                    const row = answer.weights.slice(feature * recording.m, (feature + 1) * recording.m);
+                    this.hand.value = { ...hand, loss: answer.loss, slope: Math.hypot(...row) };
+                }
                 // The hand has moved on meanwhile.
-                if (hand.weights !== weights) this.moveTo(at, feature, hand.weights);
+                if (hand.weights !== weights) this.moveTo(hand.at, hand.feature, hand.weights);
             },
             () => (this.#asking = false),
         );
@@ -328,9 +356,11 @@ export class Store {
         const frame = recording.frames[this.indices.value[hand.at]];
         const rows = Array.from({ length: n }, (_, i) => Array.from(hand.weights.slice(i * m, (i + 1) * m)));
         const start = { weights: rows, bias: Array.from(frame.bias) };
-        const moved: Shown = { spec: { ...spec, start, initial_scale: null }, run, changes: [] };
+        // What was in force then is so from the beginning.
+        const changes = recording.changes.filter((each) => each.step <= frame.step).map((each) => ({ ...each, step: 0 }));
+        const moved: Shown = { spec: { ...spec, start, initial_scale: null }, run, changes };
         this.show([{ spec, run, changes: recording.changes }, moved], 0);
-        this.playing.value = true;
+        this.playing.value = !still.peek();
     }
 
     play(): void {

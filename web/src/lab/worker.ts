@@ -40,7 +40,7 @@ export class Workshop {
     readonly #later: (task: () => void) => void;
     readonly #trainings = new Map<number, Training>();
     readonly #ensembles = new Map<number, Ensemble>();
-    #asked: Trainer | null = null;
+    #asked: { key: string; trainer: Trainer } | null = null;
     #awake = false;
 
     constructor(port: Port, later: (task: () => void) => void) {
@@ -75,8 +75,8 @@ export class Workshop {
                 return;
             }
             case "ensemble": {
-                const { id, spec, first, every, runs } = request;
-                const make = (run: number) => new Trainer(spec, run);
+                const { id, spec, changes, first, every, runs } = request;
+                const make = (run: number) => new Trainer(spec, run, changes);
                 if (first < runs) this.#ensembles.set(id, { id, make, runs, every, run: first, trainer: null });
                 return;
             }
@@ -89,12 +89,12 @@ export class Workshop {
     }
 
     #answer(request: Request & { type: "ask" }): void {
-        if (this.#asked === null || JSON.stringify(this.#asked.spec) !== JSON.stringify(request.spec)) {
-            this.#asked = new Trainer(request.spec, 0);
-        }
-        const state = this.#asked.state;
-        this.#asked.restore({ ...state, weights: request.weights, bias: request.bias });
-        const { loss, weights, bias } = this.#asked.gradient();
+        const { spec, changes, step } = request;
+        const key = JSON.stringify([spec, changes]);
+        if (this.#asked?.key !== key) this.#asked = { key, trainer: new Trainer(spec, 0, changes) };
+        const { trainer } = this.#asked;
+        trainer.restore({ ...trainer.state, step, weights: request.weights, bias: request.bias });
+        const { loss, weights, bias } = trainer.gradient();
         this.#port.postMessage({ type: "answer", id: request.id, loss, weights, bias });
     }
 

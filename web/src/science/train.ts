@@ -236,7 +236,7 @@ export class Trainer {
 
     #add(change: DatedChange): void {
         const last = this.#phases[this.#phases.length - 1];
-        const { step, ...rest } = change;
+        const { step, ...rest } = table(["changes"], change, ["step", "rate", "sets"]) as unknown as DatedChange;
         whole(["changes", "step"], step, last.step, this.spec.training.steps);
         this.#phases.push(this.#after(last, rest, step));
         this.#changes.push(structuredCopy(change));
@@ -247,7 +247,11 @@ export class Trainer {
         const rule = "must be a finite number above 0";
         const rate = change.rate === undefined ? before.rate : number(["rate"], change.rate, (x) => x > 0, rule);
         const sets = [...before.sets];
-        for (const each of change.sets ?? []) {
+        const tables = change.sets ?? [];
+        if (!Array.isArray(tables) || tables.some((each) => typeof each !== "object" || each === null)) {
+            refuse(["change", "sets"], tables, "must be a list of tables, each with the number of a set");
+        }
+        for (const each of tables) {
             const at = whole(["change", "sets", "set"], each.set, 0, sets.length - 1);
             sets[at] = changedSet(sets[at], each);
         }

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { norms } from "../../science/linear.ts";
 import { principalAxes } from "../../science/geometry.ts";
-import { axes } from "../camera.ts";
+import { axes, nearer, turned } from "../camera.ts";
 import { CanvasPen, SvgPen } from "../pen.ts";
 import type { Recording } from "../recording.ts";
 import { type Frame, isSpatial, paint, type Place, places, type Scene, scaleOf } from "../scene.ts";
@@ -141,14 +141,11 @@ export function SceneView({ store, at }: { store: Store; at: number }) {
 }
 
 export function turn(store: Store, dx: number, dy: number): void {
-    const { yaw, pitch, zoom: near } = store.camera.value;
-    const steep = Math.max(-1.5, Math.min(1.5, pitch + dy / 150));
-    store.camera.value = { yaw: yaw - dx / 150, pitch: steep, zoom: near };
+    store.camera.value = turned(store.camera.value, dx, dy);
 }
 
 export function zoom(store: Store, factor: number): void {
-    const { camera } = store;
-    camera.value = { ...camera.value, zoom: Math.max(0.3, Math.min(4, camera.value.zoom * factor)) };
+    store.camera.value = nearer(store.camera.value, factor);
 }
 
 /** Move an embedding in the plane of the screen, and ask what the loss says. */

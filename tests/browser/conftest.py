@@ -1,0 +1,67 @@
+"""Browsers for the tests in this folder, and what every test asks of the page beside its own questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import browsers
+import pytest
+from browsers import Page
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+SMALL = quote(
+    '{"features": [{"kind": "independent", "count": 5, "density": 0.2}], "hidden": 2, "seeds": 6, "snapshots": 40,'
+    ' "training": {"kind": "sampled", "steps": 200, "batch": 32, "evaluation": 64, "rate": 0.01}}'
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _everything_is_there() -> None:
+    if why := browsers.missing():
+        pytest.fail(why)
+
+
+@pytest.fixture(scope="session")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page as a file on a disk."""
+    file = tmp_path_factory.mktemp("page") / "lab.html"
+    browsers.write_page(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the browser puts what is downloaded."""
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def driver(downloads: Path) -> Iterator[Chrome]:
+    """Chromium, for the tests of a module."""
+    driver = browsers.chromium(downloads)
+    driver.set_window_size(1280, 900)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(driver: Chrome, file: Path) -> Iterator[Page]:
+    """The page, not yet opened. In the end nothing has gone wrong in it."""
+    driver.get_log("browser")
+    page = Page(driver, file)
+    yield page
+    told = [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+    assert told == []
+
+
+@pytest.fixture
+def small(page: Page) -> Page:
+    """The page with a run that takes a moment, whole, at its first step."""
+    page.open(f"spec={SMALL}&step=0")
+    page.whole()
+    return page
