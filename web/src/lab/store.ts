@@ -7,6 +7,7 @@ import { type Change, type DatedChange, Trainer } from "../science/train.ts";
 import { FIRST_VIEWS, presetIn, read, type Shown, type State, type View, VIEWS, written } from "./address.ts";
 import { type Camera, FIRST_SIGHT } from "./camera.ts";
 import type { Crew } from "./crew.ts";
+import { Draft } from "./draft.ts";
 import { happenings } from "./happenings.ts";
 import { PRESETS, type Preset } from "./presets.ts";
 import { type Frame, type Happening, Recording } from "./recording.ts";
@@ -46,6 +47,8 @@ export class Store {
     readonly speed = signal(1);
     readonly camera = signal<Camera>(FIRST_SIGHT);
     readonly selected = signal<number | null>(null);
+    /** A change that is being prepared. */
+    readonly draft = new Draft();
     readonly views = signal<readonly View[]>(FIRST_VIEWS);
     readonly hidden = signal<readonly string[]>([]);
     readonly logarithmic = signal({ time: false, loss: true });
@@ -148,6 +151,7 @@ export class Store {
         const before = this.recordings.value;
         const known = this.#ids;
         this.#leaveEnsemble(shown[0]);
+        this.draft.take();
         this.hand.value = null;
         this.refusal.value = null;
         // A run that is shown already goes on, with its past.
@@ -205,6 +209,11 @@ export class Store {
         const { spec, run } = recording;
         this.show([{ spec, run, changes: recording.changes }, { spec, run, changes }], step);
         this.playing.value = !still.peek();
+    }
+
+    /** Branch with what is prepared in the settings. */
+    branchDraft(): void {
+        if (!this.draft.empty) this.branch(this.draft.take());
     }
 
     /** Train from the beginning with a change. */

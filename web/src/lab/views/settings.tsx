@@ -1,9 +1,6 @@
 // What the shown runs are trained on, and changes from the shown step on: the past stays, and both futures are seen.
-import { signal } from "@preact/signals";
-import { useMemo } from "preact/hooks";
 import type { FeatureSet } from "../../science/features.ts";
 import { sizeOf } from "../../science/features.ts";
-import type { Change, SetChange } from "../../science/train.ts";
 import { count } from "../sentence.ts";
 import type { Store } from "../store.ts";
 
@@ -38,25 +35,11 @@ function named(set: FeatureSet, copies: number): string {
 }
 
 export function SettingsView({ store }: { store: Store }) {
-    const draft = useMemo(() => signal<{ rate?: number; sets: Map<number, Omit<SetChange, "set">> }>({ sets: new Map() }), []);
     const recording = store.first.value;
     if (recording === null) return null;
     const { spec } = recording;
     const groups = grouped(spec.features);
-    const change = (numbers: number[], key: string, value: number) => {
-        const sets = new Map(draft.value.sets);
-        for (const at of numbers) sets.set(at, { ...sets.get(at), [key]: value });
-        draft.value = { ...draft.value, sets };
-    };
-    const changes: Change = {
-        ...(draft.value.rate === undefined ? {} : { rate: draft.value.rate }),
-        ...(draft.value.sets.size === 0 ? {} : { sets: [...draft.value.sets].map(([set, values]) => ({ set, ...values })) }),
-    };
-    const empty = Object.keys(changes).length === 0;
-    const from = (act: (change: Change) => void) => {
-        act(changes);
-        draft.value = { sets: new Map() };
-    };
+    const { draft } = store;
     return (
         <section class="settings" aria-label="Settings">
             <p class="caption">
@@ -69,9 +52,9 @@ export function SettingsView({ store }: { store: Store }) {
                     {CONTROLS.map(({ key, label, low, high, step }) => {
                         const given = (set as unknown as Record<string, unknown>)[key];
                         if (typeof given !== "number" || store.hidden.value.includes(key)) return null;
-                        const changed = (draft.value.sets.get(numbers[0]) as Record<string, number> | undefined)?.[key];
+                        const changed = draft.of(numbers[0], key);
                         return (
-                            <Slider key={key} label={label} value={changed ?? given} low={low} high={high} step={step} changed={changed !== undefined} set={(value) => change(numbers, key, value)} />
+                            <Slider key={key} label={label} value={changed ?? given} low={low} high={high} step={step} changed={changed !== undefined} set={(value) => draft.put(numbers, key, value)} />
                         );
                     })}
                 </fieldset>
@@ -79,19 +62,19 @@ export function SettingsView({ store }: { store: Store }) {
             {!store.hidden.value.includes("rate") && (
                 <Slider
                     label="learning rate"
-                    value={draft.value.rate ?? spec.training.rate}
+                    value={draft.change.value.rate ?? spec.training.rate}
                     low={0.0001}
                     high={0.02}
                     step={0.0001}
-                    changed={draft.value.rate !== undefined}
-                    set={(rate) => (draft.value = { ...draft.value, rate })}
+                    changed={draft.change.value.rate !== undefined}
+                    set={(rate) => draft.putRate(rate)}
                 />
             )}
             <div class="row">
-                <button type="button" disabled={empty} onClick={() => from((made) => store.branch(made))}>
+                <button type="button" disabled={draft.empty} onClick={() => store.branchDraft()}>
                     Branch here
                 </button>
-                <button type="button" disabled={empty} onClick={() => from((made) => store.restart(made))}>
+                <button type="button" disabled={draft.empty} onClick={() => store.restart(draft.take())}>
                     Train anew
                 </button>
                 <label>
