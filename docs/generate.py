@@ -11,9 +11,11 @@ import importlib
 import inspect
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import tegum
 from tegum.experiments import listed
@@ -201,7 +203,14 @@ def _command_line() -> str:
     from tegum.cli import app
 
     about = "What each command takes. `tegum completion bash` gives a script for completion with Tab."
-    written = app.generate_docs(output_format="markdown", heading_level=2, max_heading_level=3, usage_name="tegum")
+    # cyclopts looks up what was started, which is Sphinx here.
+    with patch.object(sys, "argv", ["tegum"]):
+        written = app.generate_docs(output_format="markdown", heading_level=2, max_heading_level=3, usage_name="tegum")
+    # In a terminal there is nothing to link to.
+    described = r"\1The description in TOML, as in [From a file](../start.md#from-a-file). "
+    written, found = re.subn(r"(\* `SPEC, --spec`: )[^*]*", described, written)
+    if not found:
+        raise LookupError("docs/generate.py: no command has the argument SPEC any more")
     # The list of contents has a heading of its own, above its level.
     commands = re.sub(r"^#+ Table of Contents$", "", written, flags=re.MULTILINE)
     return f"# Command line\n\n{about}\n\n{commands}"
