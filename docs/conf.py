@@ -132,9 +132,7 @@ def _with_figures(app: Any, doctree: Any) -> None:
         if cell.get("nb_element") != "cell_code":
             continue
         images = list(cell.findall(image))
-        source = "\n".join(
-            part.astext() for part in cell.children if part.get("nb_element") == "cell_code_source"
-        )
+        source = "\n".join(part.astext() for part in cell.children if part.get("nb_element") == "cell_code_source")
         if not images and (drawing := _drawing(source)):
             _LOG.warning("the cell calls %s, and there is no figure in its output", drawing, location=cell)
         if any(not each.get("alt") for each in images):

@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def _result(path: Path) -> str:
     when = f"`tegum run {name}`, {_time(found['wall_time_s'])} on two cores, tegum {found['versions']['tegum']}"
     parts = [f"**The claim {found['verdict']}.** {found['answer']}"]
     for figure, caption in {name: found["caption"], **found["further_captions"]}.items():
-        parts.append(f"```{{figure}} /results/{name}/{figure}.png\n:alt: {_one_line(caption)[:200]}\n\n{caption}\n```")
+        parts.append(f"```{{figure}} /results/{name}/{figure}.png\n:alt: {_in_place(caption)}\n\n{caption}\n```")
     parts.append("## Criteria\n\nFixed beforehand, with what decides each.")
     rows = [
         (
@@ -266,6 +267,16 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     return "\n".join(
         "| " + " | ".join(_one_line(str(cell)).replace("|", "\\|") for cell in line) + " |" for line in lines
     )
+
+
+def _in_place(caption: str) -> str:
+    """What stands in the place of a figure that cannot be seen: whole sentences of its caption, about 200 letters."""
+    first, *others = re.split(r"(?<=\.) (?=[A-Z])", _one_line(caption))
+    for each in others:
+        if len(first) + len(each) > 200:
+            break
+        first += f" {each}"
+    return textwrap.shorten(first, 300, placeholder=" …")
 
 
 def _one_line(text: str) -> str:
