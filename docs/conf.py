@@ -6,6 +6,7 @@ Nothing is downloaded while building. Warnings are errors on the command line ab
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 from pathlib import Path
@@ -56,7 +57,8 @@ nb_execution_raise_on_error = True
 nb_merge_streams = True
 # The dimensions in an annotation such as "feature n" are no references.
 suppress_warnings = ["ref.python"]
-# Progress is for a terminal.
+# Progress is for whoever waits.
+os.environ["TEGUM_PROGRESS"] = "0"
 nb_output_stderr = "remove"
 
 autodoc_mock_imports = generate.MOCKED
