@@ -143,6 +143,8 @@ def _with_figures(app: Any, doctree: Any) -> None:
 
 def _drawing(source: str) -> str | None:
     """The first call that draws, functions and classes apart, which only say how it would be done."""
+    if source.startswith("%%writefile"):
+        return None
     tree = ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE))
     there: list[ast.AST] = [each for each in tree.body if not isinstance(each, ast.FunctionDef | ast.ClassDef)]
     calls = (each for part in there for each in ast.walk(part) if isinstance(each, ast.Call))
