@@ -11,9 +11,12 @@ import importlib
 import inspect
 import json
 import re
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import tegum
 from tegum.experiments import listed
@@ -167,7 +170,7 @@ def _result(path: Path) -> str:
     when = f"`tegum run {name}`, {_time(found['wall_time_s'])} on two cores, tegum {found['versions']['tegum']}"
     parts = [f"**The claim {found['verdict']}.** {found['answer']}"]
     for figure, caption in {name: found["caption"], **found["further_captions"]}.items():
-        parts.append(f"```{{figure}} /results/{name}/{figure}.png\n:alt: {_one_line(caption)[:200]}\n\n{caption}\n```")
+        parts.append(f"```{{figure}} /results/{name}/{figure}.png\n:alt: {_in_place(caption)}\n\n{caption}\n```")
     parts.append("## Criteria\n\nFixed beforehand, with what decides each.")
     rows = [
         (
@@ -213,7 +216,14 @@ def _command_line() -> str:
     from tegum.cli import app
 
     about = "What each command takes. `tegum completion bash` gives a script for completion with Tab."
-    written = app.generate_docs(output_format="markdown", heading_level=2, max_heading_level=3, usage_name="tegum")
+    # cyclopts looks up what was started, which is Sphinx here.
+    with patch.object(sys, "argv", ["tegum"]):
+        written = app.generate_docs(output_format="markdown", heading_level=2, max_heading_level=3, usage_name="tegum")
+    # In a terminal there is nothing to link to.
+    described = r"\1The description in TOML, as in [From a file](../start.md#from-a-file). "
+    written, found = re.subn(r"(\* `SPEC, --spec`: )[^*]*", described, written)
+    if not found:
+        raise LookupError("docs/generate.py: no command has the argument SPEC any more")
     # The list of contents has a heading of its own, above its level.
     commands = re.sub(r"^#+ Table of Contents$", "", written, flags=re.MULTILINE)
     return f"# Command line\n\n{about}\n\n{commands}"
@@ -285,6 +295,16 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     return "\n".join(
         "| " + " | ".join(_one_line(str(cell)).replace("|", "\\|") for cell in line) + " |" for line in lines
     )
+
+
+def _in_place(caption: str) -> str:
+    """What stands in the place of a figure that cannot be seen: whole sentences of its caption, about 200 letters."""
+    first, *others = re.split(r"(?<=\.) (?=[A-Z])", _one_line(caption))
+    for each in others:
+        if len(first) + len(each) > 200:
+            break
+        first += f" {each}"
+    return textwrap.shorten(first, 300, placeholder=" …")
 
 
 def _one_line(text: str) -> str:

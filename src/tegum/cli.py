@@ -192,7 +192,7 @@ def train(
     Parameters
     ----------
     spec
-        The description, as shown in the README.
+        The description, a TOML file with the fields of a Spec.
     out
         Where the trajectory goes; by default next to the description, with the suffix .zarr.
     threads
