@@ -5,6 +5,8 @@ Nothing is downloaded while building. Warnings are errors on the command line ab
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 import sys
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import generate
-from docutils.nodes import SkipNode
+from docutils.nodes import SkipNode, container, image
 from latex2mathml.converter import convert
+from sphinx.util import logging
 
 import tegum
 
@@ -29,8 +32,10 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "generated/results", "results", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "generated/page-limits.md", "generated/results", "results", "**.ipynb_checkpoints"]
 
+# Quotes and dots, but no dashes: "--out" is an option.
+smartquotes_action = "qe"
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "tegum"
@@ -52,7 +57,8 @@ nb_execution_raise_on_error = True
 nb_merge_streams = True
 # The dimensions in an annotation such as "feature n" are no references.
 suppress_warnings = ["ref.python"]
-# Progress is for a terminal.
+# Progress is for whoever waits.
+os.environ["TEGUM_PROGRESS"] = "0"
 nb_output_stderr = "remove"
 
 autodoc_mock_imports = generate.MOCKED
@@ -63,6 +69,7 @@ napoleon_custom_sections = [("Fields", "params_style")]
 
 
 _COLON = "\ue000"
+_LOG = logging.getLogger(__name__)
 
 
 def _plain(app: Any, what: str, name: str, given: Any, options: Any, lines: list[str]) -> None:
@@ -117,15 +124,49 @@ def _formula(display: str) -> Any:
     return visit, None
 
 
+_DRAWS = re.compile(r"(tg|tegum)\.plot\.|(plt|pyplot)\.(subplots|subplot_mosaic|figure)$|.*\.(draw|drawn)$")
+"""Calls that draw a figure."""
+
+
+def _with_figures(app: Any, doctree: Any) -> None:
+    """Warn of a cell that draws but shows no figure, and of a figure without a text in its place."""
+    for cell in doctree.findall(container):
+        if cell.get("nb_element") != "cell_code":
+            continue
+        images = list(cell.findall(image))
+        source = "\n".join(part.astext() for part in cell.children if part.get("nb_element") == "cell_code_source")
+        if not images and (drawing := _drawing(source)):
+            _LOG.warning("the cell calls %s, and there is no figure in its output", drawing, location=cell)
+        if any(not each.get("alt") for each in images):
+            _LOG.warning('a figure needs a text: `:mystnb: {image: {alt: "…"}}` in its cell', location=cell)
+
+
+def _drawing(source: str) -> str | None:
+    """The first call that draws, functions and classes apart, which only say how it would be done."""
+    if source.startswith("%%writefile"):
+        return None
+    tree = ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE))
+    there: list[ast.AST] = [each for each in tree.body if not isinstance(each, ast.FunctionDef | ast.ClassDef)]
+    calls = (each for part in there for each in ast.walk(part) if isinstance(each, ast.Call))
+    return next((name for name in (ast.unparse(each.func) for each in calls) if _DRAWS.match(name)), None)
+
+
 def _generate(app: Any) -> None:
     generate.everything(Path(app.srcdir))
+
+
+def _write_lab(app: Any, error: Exception | None) -> None:
+    if error is None and app.builder.format == "html":
+        generate.write_lab(Path(app.outdir) / "_static")
 
 
 def setup(app: Any) -> dict[str, Any]:
     """Connect what is above."""
     app.add_html_math_renderer("mathml", inline_renderers=_formula("inline"), block_renderers=_formula("block"))
     app.connect("builder-inited", _generate)
+    app.connect("build-finished", _write_lab)
     app.connect("source-read", _adapt)
+    app.connect("doctree-read", _with_figures)
     app.connect("autodoc-process-docstring", _plain, priority=400)
     app.connect("autodoc-process-docstring", _with_colons, priority=600)
     app.connect("autodoc-skip-member", _is_shown)

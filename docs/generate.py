@@ -11,12 +11,17 @@ import importlib
 import inspect
 import json
 import re
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import tegum
 from tegum.experiments import listed
+from tegum.lab import page_file
+from tegum.lab.described import rules
 
 MOCKED = ["sae_lens"]
 """Packages that need not be there for the documentation to be built."""
@@ -66,11 +71,20 @@ PAGES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 }
 """The pages of the reference: file, title, what it is about, and the packages whose public names it has."""
 
+_NAMES_IN_PAGE = {
+    "kind": "kinds",
+    "magnitude.kind": "laws",
+    "activation": "activations",
+    "training.optimiser": "optimisers",
+}
+"""Keys of a Spec, and the names that the page knows for each."""
+
 PROJECT: Mapping[str, str] = {
     "ARCHITECTURE.md": "architecture",
     "CONTRIBUTING.md": "contributing",
     "CHANGELOG.md": "changelog",
     "benchmarks/README.md": "benchmarks",
+    "benchmarks/end_states.md": "end-states",
 }
 """Pages that stand elsewhere in the repository, and their names here."""
 
@@ -94,6 +108,7 @@ def everything(docs: Path) -> None:
     written |= {f"project/{page}.md": _project(docs.parent / file) for file, page in PROJECT.items()}
     written["api/index.md"] = _contents()
     written["command-line.md"] = _command_line()
+    written["page-limits.md"] = _page_limits()
     for name, text in written.items():
         file = place / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +170,7 @@ def _result(path: Path) -> str:
     when = f"`tegum run {name}`, {_time(found['wall_time_s'])} on two cores, tegum {found['versions']['tegum']}"
     parts = [f"**The claim {found['verdict']}.** {found['answer']}"]
     for figure, caption in {name: found["caption"], **found["further_captions"]}.items():
-        parts.append(f"```{{figure}} /results/{name}/{figure}.png\n:alt: {_one_line(caption)[:200]}\n\n{caption}\n```")
+        parts.append(f"```{{figure}} /results/{name}/{figure}.png\n:alt: {_in_place(caption)}\n\n{caption}\n```")
     parts.append("## Criteria\n\nFixed beforehand, with what decides each.")
     rows = [
         (
@@ -201,10 +216,33 @@ def _command_line() -> str:
     from tegum.cli import app
 
     about = "What each command takes. `tegum completion bash` gives a script for completion with Tab."
-    written = app.generate_docs(output_format="markdown", heading_level=2, max_heading_level=3, usage_name="tegum")
+    # cyclopts looks up what was started, which is Sphinx here.
+    with patch.object(sys, "argv", ["tegum"]):
+        written = app.generate_docs(output_format="markdown", heading_level=2, max_heading_level=3, usage_name="tegum")
+    # In a terminal there is nothing to link to.
+    described = r"\1The description in TOML, as in [From a file](../start.md#from-a-file). "
+    written, found = re.subn(r"(\* `SPEC, --spec`: )[^*]*", described, written)
+    if not found:
+        raise LookupError("docs/generate.py: no command has the argument SPEC any more")
     # The list of contents has a heading of its own, above its level.
     commands = re.sub(r"^#+ Table of Contents$", "", written, flags=re.MULTILINE)
     return f"# Command line\n\n{about}\n\n{commands}"
+
+
+def _page_limits() -> str:
+    """What the page in which models learn can train, from the page's own rules."""
+    known = rules()
+    names = [(f"`{key}`", ", ".join(f"`{name}`" for name in known[which])) for key, which in _NAMES_IN_PAGE.items()]
+    names.insert(0, ("features in all", f"at most {known['features']}"))
+    names += [(f"`{key}`", f"at most {most:,}") for key, most in known["most"].items() if key != "base_seed"]
+    names.append(("samples of a batch, or of an evaluation, times features", f"at most {known['samples']:,}"))
+    names.append(("numbers in the table of a set of another kind", f"at most {known['table']:,}"))
+    return _table(("in the page", ""), names) + "\n"
+
+
+def write_lab(place: Path) -> None:
+    """Write the page in which models learn into the folder of static files of the built site."""
+    page_file.write_page(place / "lab.html", page_file.page(docs="../"), overwrite=True, call="docs")
 
 
 def _overview(docs: Path) -> str:
@@ -257,6 +295,16 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     return "\n".join(
         "| " + " | ".join(_one_line(str(cell)).replace("|", "\\|") for cell in line) + " |" for line in lines
     )
+
+
+def _in_place(caption: str) -> str:
+    """What stands in the place of a figure that cannot be seen: whole sentences of its caption, about 200 letters."""
+    first, *others = re.split(r"(?<=\.) (?=[A-Z])", _one_line(caption))
+    for each in others:
+        if len(first) + len(each) > 200:
+            break
+        first += f" {each}"
+    return textwrap.shorten(first, 300, placeholder=" …")
 
 
 def _one_line(text: str) -> str:

@@ -57,7 +57,7 @@ def picture() -> str:
     found, names = imports(package), layers()
     of = {module: module.split(".")[1] for module in found}
     rows = []
-    width = {name: max(len(name), 4) + 1 for name in names}
+    width = {name: max(len(name), 3) + 1 for name in names}
     for row in names:
         own = [module for module in found if of[module] == row]
         cells = []
@@ -65,8 +65,8 @@ def picture() -> str:
             count = sum(any(of[each] == column for each in found[module]) for module in own)
             below = names.index(column) > names.index(row)
             cells.append(f"{count or '·' if below else '':>{width[column]}}")
-        rows.append(f"{row:<12}{len(own):>8}{''.join(cells)}".rstrip())
-    head = f"{'':<12}{'modules':>8}{''.join(f'{name:>{width[name]}}' for name in names[1:])}"
+        rows.append(f"{row:<12}{len(own):>3}{''.join(cells)}".rstrip())
+    head = f"{'':<12}{'':>3}{''.join(f'{name:>{width[name]}}' for name in names[1:])}"
     return "\n".join((head, *rows))
 
 

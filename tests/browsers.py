@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-ROOT = Path(__file__).parents[1]
-MODULE = ROOT / "src" / "tegum" / "lab" / "page" / "lab.js"
-WEB = ROOT / "web"
+WEB = Path(__file__).parents[1] / "web"
 PATIENCE = 60
 """Seconds after which a page hangs: generous, as machines are busy."""
 
@@ -38,18 +36,6 @@ def missing() -> str | None:
     if not (WEB / "node_modules").is_dir():
         return "web/node_modules is missing: run `npm ci` in web/"
     return None
-
-
-def write_page(file: Path) -> None:
-    """Write the page as one file that needs nothing beside it."""
-    module = MODULE.read_text(encoding="utf-8")
-    file.write_text(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>tegum lab</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<style>body { margin: 0; }</style></head><body><tegum-lab></tegum-lab>"
-        f'<script type="module">{module}</script></body></html>\n',
-        encoding="utf-8",
-    )
 
 
 def chromium(folder: Path, *options: str) -> Chrome:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from layers import ROOT, written
 
-FOLDERS = [ROOT / name for name in ("src", "tests", "docs", "benchmarks", ".ci")]
+FOLDERS = [ROOT / name for name in ("src", "tests", "docs", "benchmarks", "web/src", "web/test", "web/golden", ".ci")]
 THERE = sorted([*ROOT.glob("*"), *(path for folder in FOLDERS for path in [folder, *folder.rglob("*")])])
 PAGES = [path for path in THERE if path.suffix == ".md"]
 

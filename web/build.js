@@ -1,7 +1,8 @@
 // Bundles. `node build.js` makes what tests need in build/: what Node runs (every test, the benchmark and the program of
-// the end states), and a script that computes fingerprints in a browser.
-// `node build.js page` makes the page's module, which is committed in the Python package; a folder may follow.
-import { readdirSync, rmSync } from "node:fs";
+// the end states), and a script that computes fingerprints in a browser. `node build.js page` makes the page's module and
+// its rules, which are committed in the Python package; another folder may follow.
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { build } from "esbuild";
 
 const PAGE = process.argv[3] ?? "../src/tegum/lab/page";
@@ -35,6 +36,9 @@ if (process.argv[2] === "page") {
         loader: { ".css": "text" },
         plugins: [workers],
     });
+    const { outputFiles } = await build({ ...common, entryPoints: ["src/lab/rules.ts"], format: "esm", write: false });
+    const { RULES } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
+    writeFileSync(join(PAGE, "rules.json"), `${JSON.stringify(RULES, null, 4)}\n`);
 } else {
     const tests = readdirSync("test").filter((name) => name.endsWith(".test.ts"));
     rmSync("build", { recursive: true, force: true });

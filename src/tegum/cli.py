@@ -192,7 +192,7 @@ def train(
     Parameters
     ----------
     spec
-        The description, as shown in the README.
+        The description, a TOML file with the fields of a Spec.
     out
         Where the trajectory goes; by default next to the description, with the suffix .zarr.
     threads
@@ -336,6 +336,47 @@ def render(
             every=every, fps=fps, seconds=seconds, width=width, turn=turn, overwrite=overwrite,
         )  # fmt: skip
     terminal.wrote([film])
+
+
+@app.command
+def lab(
+    spec: Path | None = None,
+    *,
+    static: Annotated[bool, Parameter(negative="")] = False,
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a page in which one watches models learn: one HTML file that trains by itself and needs no network.
+
+    Parameters
+    ----------
+    spec
+        A description as for `tegum train`, which the page opens; by default it opens with an octahedron.
+    static
+        Write the page as a file, the only form that there is so far.
+    out
+        The file; by default next to the description, with the suffix .html, or lab.html.
+
+    """
+    if not static:
+        raise ValueError(
+            "lab: what is to train with tegum's own kernel, and show stored runs, is not there yet; --static writes a "
+            "page that trains in the browser"
+        )
+    import tegum
+    from tegum import terminal
+    from tegum.lab.described import page_address
+    from tegum.lab.page_file import page, write_page
+
+    target = out if out is not None else Path("lab.html") if spec is None else _beside(spec, ".html")
+    address = ""
+    if spec is not None:
+        description = tegum.Spec.from_toml(spec)
+        try:
+            address = page_address(description)
+        except ValueError as error:
+            raise ValueError(f"lab {spec}: {error}") from None
+    terminal.wrote([write_page(target, page(address), overwrite=overwrite, call=f"lab --out {target}")])
 
 
 @app.command

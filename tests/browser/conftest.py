@@ -10,6 +10,9 @@ import browsers
 import pytest
 from browsers import SMALL, Page
 
+from tegum.lab.page_file import page as page_of_lab
+from tegum.lab.page_file import write_page
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
@@ -23,9 +26,8 @@ def _everything_is_there() -> None:
 @pytest.fixture(scope="session")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page as a file on a disk."""
-    file = tmp_path_factory.mktemp("page") / "lab.html"
-    browsers.write_page(file)
-    return file
+    target = tmp_path_factory.mktemp("page") / "lab.html"
+    return write_page(target, page_of_lab(), overwrite=False, call="test")
 
 
 @pytest.fixture(scope="module")

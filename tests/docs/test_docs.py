@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib import resources
 from pathlib import Path
 
 import generate
@@ -38,3 +39,11 @@ def test_versions_are_kept_in_one_place():
         re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)[1] == version
     )
     assert tg.__version__ == version
+
+
+def test_the_page_leads_to_pages_that_there_are():
+    module = resources.files("tegum.lab").joinpath("page", "lab.js").read_text(encoding="utf-8")
+    pages = set(re.findall(r'page:"([^"]+)\.html"', module))
+    # Every experiment is there.
+    assert {f"systems/{name}" for name in experiments.names()} - pages == set()
+    assert [page for page in pages if not (ROOT / "docs" / f"{page}.md").is_file()] == []

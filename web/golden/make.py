@@ -21,11 +21,9 @@ from tegum.analysis.geometry.measures import align_steps
 from tegum.analysis.geometry.polytopes import SHAPES, Factor, simplex
 from tegum.core.features.sets import FeatureSet, GatedSet
 from tegum.core.loss.empirical import empirical_gradient
+from tegum.lab.described import page_address, page_set, rules
 
 FOLDER = Path(__file__).parent
-
-PAGE_KINDS = {"independent", "correlated", "anticorrelated", "partially-correlated", "equivariant"}
-"""The kinds of set that the page compiles itself; others come to it with their table."""
 
 
 class Chain(GatedSet, kind="golden-chain"):
@@ -44,21 +42,6 @@ class Chain(GatedSet, kind="golden-chain"):
         p = float(np.ravel(self.density)[0])
         weights = np.append(np.full(self.count, p / self.count), 1 - p)
         return tg.MixtureTable(weights, np.concatenate([gates, np.zeros((1, self.count))]))
-
-
-def page_set(given: FeatureSet) -> dict[str, Any]:
-    """A feature set as the page reads it: as tegum describes it, or with its mixture table."""
-    described = tg.FeatureDistribution([given]).to_json()[0]
-    if given.kind in PAGE_KINDS:
-        return described
-    weights, gates = given.mixture
-    found = {
-        "kind": "table",
-        "importance": described["importance"],
-        "weights": weights.tolist(),
-        "gates": gates.tolist(),
-    }
-    return found | {key: described[key] for key in ("magnitude",) if key in described} | {"source": described}
 
 
 def decimals(generator: np.random.Generator, *shape: int, scale: float = 1.0, digits: int = 3) -> np.ndarray:
@@ -485,6 +468,34 @@ def specs() -> dict[str, Any]:
     }
 
 
+def written(**changes: Any) -> dict[str, Any]:
+    """A Spec in full as the page has it, and what tegum writes for the page: its address, or why there is none."""
+    fields = {"features": [tg.Independent(count=3, density=0.1)], "hidden": 2} | changes
+    spec = tg.Spec(**fields)
+    whole = {"spec": spec.to_json() | {"features": [page_set(each) for each in spec.features.sets]}}
+    try:
+        return whole | {"address": page_address(spec)}
+    except ValueError as error:
+        return whole | {"refused": str(error)}
+
+
+def addresses() -> list[dict[str, Any]]:
+    """Specs at the limits of the page, and beyond them."""
+    found = [written(**dict(tg.Spec.from_json(each))) for each in SPECS]
+    # An address is text, in which numbers cannot be compared to a tolerance: a copula's table has digits of SciPy's.
+    found += [written(features=sets) for sets in kinds().values() if not any(each.kind == "copula" for each in sets)]
+    for key, most in rules()["most"].items():
+        name, _, inner = key.partition(".")
+        found += [written(**{name: {inner: value} if inner else value}) for value in (most, most + 1)]
+    for count in (rules()["features"], rules()["features"] + 1):
+        found.append(written(features=[tg.Independent(count, 0.1)]))
+    most = rules()["samples"] // 200
+    for key in ("batch", "evaluation"):
+        found += [written(features=[tg.Independent(200, 0.1)], training={key: most + more}) for more in (0, 1)]
+    found += [written(training=training) for training in (tg.Exact(), tg.Flow())]
+    return found
+
+
 FILES = {
     "gradients": gradients,
     "optimisers": optimisers,
@@ -494,6 +505,7 @@ FILES = {
     "poses": poses,
     "trajectories": trajectories,
     "specs": specs,
+    "addresses": addresses,
 }
 """What makes each file."""
 

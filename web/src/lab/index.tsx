@@ -31,7 +31,9 @@ export class TegumLab extends HTMLElement {
         sheet.textContent = styles;
         const place = document.createElement("div");
         root.replaceChildren(sheet, place);
-        store.open(location.hash);
+        // A page may be written to open something of its own; what its address says comes first.
+        const asked = () => location.hash || (this.getAttribute("address") ?? "");
+        store.open(asked());
         // Who wants no motion sees the end, and moves on by hand.
         if (still.value && location.hash === "") store.playing.value = false;
         render(<App store={store} host={this} docs={this.getAttribute("docs")} />, place);
@@ -39,7 +41,7 @@ export class TegumLab extends HTMLElement {
             if (!store.playing.peek()) history.replaceState(null, "", `#${store.address}`);
         }, WRITTEN_EVERY);
         const opened = () => {
-            if (location.hash !== `#${store.address}`) store.open(location.hash);
+            if (location.hash !== `#${store.address}`) store.open(asked());
         };
         window.addEventListener("hashchange", opened);
         const titled = effect(() => {

@@ -70,9 +70,7 @@ const ACTIONS: Record<string, (store: Store) => void> = {
     F: (store) => store.selectNext(-1),
     Escape: (store) => store.letGo(),
     Enter: (store) => store.trainFromHand(),
-    b: (store) => {
-        if (store.prepared) store.branch(store.draft.value);
-    },
+    b: (store) => store.branchDraft(),
     c: (store) => store.compareNext(),
     x: (store) => store.keep(0),
     e: (store) => store.startEnsemble(),

@@ -7,6 +7,7 @@ import { type Change, type DatedChange, Trainer } from "../science/train.ts";
 import { FIRST_VIEWS, presetIn, read, type Shown, type State, type View, VIEWS, written } from "./address.ts";
 import { type Camera, FIRST_SIGHT } from "./camera.ts";
 import type { Crew } from "./crew.ts";
+import { Draft } from "./draft.ts";
 import { happenings } from "./happenings.ts";
 import { PRESETS, type Preset } from "./presets.ts";
 import { type Frame, type Happening, Recording } from "./recording.ts";
@@ -46,6 +47,8 @@ export class Store {
     readonly speed = signal(1);
     readonly camera = signal<Camera>(FIRST_SIGHT);
     readonly selected = signal<number | null>(null);
+    /** A change that is being prepared. */
+    readonly draft = new Draft();
     readonly views = signal<readonly View[]>(FIRST_VIEWS);
     readonly hidden = signal<readonly string[]>([]);
     readonly logarithmic = signal({ time: false, loss: true });
@@ -56,8 +59,6 @@ export class Store {
     readonly hand = signal<Hand | null>(null);
     /** The last states of other runs of the Spec, by the number of the run. */
     readonly ensemble = signal<ReadonlyMap<number, Frame>>(new Map());
-    /** What the controls have been set to, for a branch or a run from the beginning. */
-    readonly draft = signal<Change>({});
     #asking = false;
     #played = 0;
     #ids: number[] = [];
@@ -150,8 +151,8 @@ export class Store {
         const before = this.recordings.value;
         const known = this.#ids;
         this.#leaveEnsemble(shown[0]);
+        this.draft.take();
         this.hand.value = null;
-        this.draft.value = {};
         this.refusal.value = null;
         // A run that is shown already goes on, with its past.
         const places = shown.map((each) => before.findIndex((other) => isSame(other, each)));
@@ -198,18 +199,6 @@ export class Store {
         });
     }
 
-    /** Set a control of some sets. */
-    prepare(numbers: readonly number[], key: string, value: number): void {
-        const sets = new Map((this.draft.value.sets ?? []).map((each) => [each.set, each]));
-        for (const set of numbers) sets.set(set, { ...(sets.get(set) ?? { set }), [key]: value });
-        this.draft.value = { ...this.draft.value, sets: [...sets.values()] };
-    }
-
-    /** Whether a control has been set. */
-    get prepared(): boolean {
-        return Object.keys(this.draft.value).length > 0;
-    }
-
     /** From the shown step on with a change; the former future stays beside it. */
     branch(change: Change): void {
         const recording = this.first.value;
@@ -220,6 +209,11 @@ export class Store {
         const { spec, run } = recording;
         this.show([{ spec, run, changes: recording.changes }, { spec, run, changes }], step);
         this.playing.value = !still.peek();
+    }
+
+    /** Branch with what is prepared in the settings. */
+    branchDraft(): void {
+        if (!this.draft.empty) this.branch(this.draft.take());
     }
 
     /** Train from the beginning with a change. */

@@ -45,6 +45,8 @@ const KEYS: Record<FeatureSet["kind"], readonly string[]> = {
     equivariant: [...SIZED, "width"],
     table: ["kind", "importance", "weights", "gates", "magnitude", "source"],
 };
+/** The kinds that the page compiles itself. */
+export const KINDS = Object.keys(KEYS).filter((kind) => kind !== "table");
 /** Kinds of the Python package of which the page needs the table. */
 const BY_TABLE = ["hierarchy", "exactly-k", "copula"];
 

@@ -11,6 +11,9 @@ export type Magnitude =
 const SQRT_2_BY_PI = 0.79788456080286535588;
 const KEYS = { uniform: ["low", "high"], constant: ["value"], "half-normal": ["scale"] } as const;
 
+/** The names of the laws. */
+export const LAWS = Object.keys(KEYS);
+
 const inRange = (x: number) => x >= 1e-9 && x <= 1e9;
 const SIZE = "must lie between 1e-9 and 1e9";
 

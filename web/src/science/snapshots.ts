@@ -4,7 +4,8 @@ import { choice, orElse, type Path, refuse, table, whole } from "./reading.ts";
 
 export type Snapshots = { spacing: "linear" | "logarithmic"; count: number } | { steps: number[] };
 
-const MOST_LISTED = 100_000;
+/** The most recorded steps of a run. */
+export const MOST_LISTED = 100_000;
 
 /** Read snapshots: a count, a list of steps, or a table. */
 export function readSnapshots(path: Path, value: unknown): Snapshots {

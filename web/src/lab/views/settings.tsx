@@ -39,8 +39,7 @@ export function SettingsView({ store }: { store: Store }) {
     if (recording === null) return null;
     const { spec } = recording;
     const groups = grouped(spec.features);
-    const draft = store.draft.value;
-    const empty = !store.prepared;
+    const { draft } = store;
     return (
         <section class="settings" aria-label="Settings">
             <p class="caption">
@@ -53,9 +52,9 @@ export function SettingsView({ store }: { store: Store }) {
                     {CONTROLS.map(({ key, label, low, high, step }) => {
                         const given = (set as unknown as Record<string, unknown>)[key];
                         if (typeof given !== "number" || store.hidden.value.includes(key)) return null;
-                        const changed = draft.sets?.find((each) => each.set === numbers[0])?.[key] as number | undefined;
+                        const changed = draft.of(numbers[0], key);
                         return (
-                            <Slider key={key} label={label} value={changed ?? given} low={low} high={high} step={step} changed={changed !== undefined} set={(value) => store.prepare(numbers, key, value)} />
+                            <Slider key={key} label={label} value={changed ?? given} low={low} high={high} step={step} changed={changed !== undefined} set={(value) => draft.put(numbers, key, value)} />
                         );
                     })}
                 </fieldset>
@@ -63,19 +62,19 @@ export function SettingsView({ store }: { store: Store }) {
             {!store.hidden.value.includes("rate") && (
                 <Slider
                     label="learning rate"
-                    value={draft.rate ?? spec.training.rate}
+                    value={draft.change.value.rate ?? spec.training.rate}
                     low={0.0001}
                     high={0.02}
                     step={0.0001}
-                    changed={draft.rate !== undefined}
-                    set={(rate) => (store.draft.value = { ...draft, rate })}
+                    changed={draft.change.value.rate !== undefined}
+                    set={(rate) => draft.putRate(rate)}
                 />
             )}
             <div class="row">
-                <button type="button" disabled={empty} onClick={() => store.branch(draft)}>
+                <button type="button" disabled={draft.empty} onClick={() => store.branchDraft()}>
                     Branch here
                 </button>
-                <button type="button" disabled={empty} onClick={() => store.restart(draft)}>
+                <button type="button" disabled={draft.empty} onClick={() => store.restart(draft.take())}>
                     Train anew
                 </button>
                 <label>

@@ -1,0 +1,140 @@
+"""A Spec as the page reads it.
+
+The page's own rules stand beside its module, in `page/rules.json`. What they do not allow is refused here, in the
+sentence that the page itself would say, so that nobody is handed a page that refuses what it is to show. Golden files
+bind the two.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+from urllib.parse import urlencode
+
+from tegum.core.features.distribution import FeatureDistribution
+from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
+from tegum.training.spec.methods import Sampled
+from tegum.training.spec.spec import Spec
+
+_LONGEST = 1_000_000
+"""The most characters of an address: Firefox refuses more than 2²⁰, Chromium more than twice as many."""
+
+
+@functools.cache
+def rules() -> dict[str, Any]:
+    """What the page can train: names of kinds, laws, activations and optimisers, and the `most` of numbers."""
+    return json.loads(resources.files("tegum.lab").joinpath("page", "rules.json").read_text(encoding="utf-8"))
+
+
+def page_address(spec: Spec) -> str:
+    """The part of a page's address behind #, with which the page trains the first run of a Spec.
+
+    Args:
+        spec: what is trained.
+
+    Returns:
+        At most a million characters, all of which may stand in an address.
+
+    Raises:
+        ValueError: the page cannot train it; one sentence says why.
+
+    """
+    address = urlencode({"spec": json.dumps(page_spec(spec), separators=(",", ":"))})
+    if len(address) > _LONGEST:
+        rule = f"the page keeps a Spec in its address, which must have at most {_LONGEST:,}"
+        raise ValueError(f"Spec(of {len(address):,} characters): {rule}")
+    return address
+
+
+def page_spec(spec: Spec) -> dict[str, Any]:
+    """A Spec in the JSON form that the page reads, short: without defaults, and equal sets in a row as `copies`.
+
+    Args:
+        spec: what is trained.
+
+    Returns:
+        The fields by their names.
+
+    Raises:
+        ValueError: the page cannot train it; one sentence says why.
+
+    """
+    for sentence in _refusals(spec):
+        raise ValueError(sentence)
+    sets = []
+    for one, equal in itertools.groupby(spec.features.sets):
+        described, copies = page_set(one), sum(1 for _ in equal)
+        if described["importance"] == 1:
+            del described["importance"]
+        sets.append(described | ({"copies": copies} if copies > 1 else {}))
+    return spec.model_dump(mode="json", exclude_defaults=True) | {"features": sets}
+
+
+def page_set(given: FeatureSet) -> dict[str, Any]:
+    """A feature set as the page reads it: as tegum describes it, or, of a kind that only Python knows, its table.
+
+    Args:
+        given: a set that the page can draw.
+
+    Returns:
+        The fields by their names.
+
+    Raises:
+        ValueError: the set has no mixture table.
+
+    """
+    (described,) = FeatureDistribution([given]).to_json()
+    if given.kind in rules()["kinds"]:
+        return described
+    if (mixture := mixture_of(given)) is None:
+        raise ValueError(f"{given!r}: {_undrawn(given)}")
+    weights, gates = mixture
+    table = {"kind": "table", "weights": weights.tolist(), "gates": gates.tolist(), "source": described}
+    return table | {key: described[key] for key in ("importance", "magnitude") if key in described}
+
+
+def _refusals(spec: Spec) -> Iterator[str]:
+    """What the page cannot do of a Spec, in its own words."""
+    known, n = rules(), spec.features.n
+    if n > known["features"]:
+        rule = f"the page trains at most {known['features']} features; tegum in Python trains more"
+        yield f"Spec(features of {n:,} features): {rule}"
+    yield from (f"Spec(features=[…, {each!r}, …]): {why}" for each in spec.features.sets if (why := _undrawn(each)))
+    if not isinstance(spec.training, Sampled):
+        rule = f"must be 'sampled' in the page; tegum in Python trains '{spec.training.kind}'"
+        yield f'Spec(training.kind="{spec.training.kind}"): training.kind {rule}'
+        return
+    for key, names in (("activation", known["activations"]), ("training.optimiser", known["optimisers"])):
+        if (name := _value(spec, key)) not in names:
+            yield f'Spec({key}="{name}"): {key} must be {" or ".join(map(repr, names))}'
+    for key, most in known["most"].items():
+        if (value := _value(spec, key)) > most:
+            yield f"Spec({key}={value}): {key} must be at most {most:,} in the page"
+    most = known["most"]["snapshots.count"]
+    if len(steps := spec.snapshots.steps or ()) > most:
+        yield f'Spec(snapshots.steps="{len(steps)} steps"): snapshots.steps must list at most {most:,} steps'
+    for key in ("training.batch", "training.evaluation"):
+        if (value := _value(spec, key)) > (most := known["samples"] // n):
+            yield f"Spec({key}={value}): {key} must be at most {most} in the page with {n} features"
+
+
+def _undrawn(given: FeatureSet) -> str | None:
+    """Why the page has no samples of a set; None if it has."""
+    if isinstance(given, GatedSet) and given.magnitude.kind not in rules()["laws"]:
+        return f"magnitudes must be of the laws {', '.join(rules()['laws'])} in the page"
+    if given.kind in rules()["kinds"]:
+        return None
+    if not (isinstance(given, GatedSet) and given.gated):
+        return f"the page draws from mixture tables, and this set has none, as {given.ungated_because}"
+    if given.mixture.gates.size > rules()["table"]:
+        return f"the table of a set must hold at most {rules()['table']:,} numbers in the page"
+    return None
+
+
+def _value(spec: Spec, key: str) -> Any:
+    """The value at a dotted key."""
+    return functools.reduce(getattr, key.split("."), spec)
