@@ -20,6 +20,14 @@ test("a new shape is told when it lasts, with the step at which it is first seen
     assert.deepEqual(happenings(run), [{ step: 500, kind: "name", words: "now: pentagon" }]);
 });
 
+test("a shape that is lost for a while and comes back is told once, and again after another one", () => {
+    const fan = [0, 0.3, 0.8, 1.1, 1.3].map((angle) => [Math.cos(angle), Math.sin(angle)]);
+    const states = [SQUARE, PENTAGON, fan, PENTAGON, SQUARE, PENTAGON].flatMap((rows) => new Array<number[][]>(10).fill(rows));
+    const run = recorded(states.map((rows, at) => ({ step: at, rows, loss: 1 })), 60);
+    const names = ["10 now: pentagon", "40 now: square (2 digons)", "50 now: pentagon"];
+    assert.deepEqual(happenings(run).map(({ step, words }) => `${step} ${words}`), names);
+});
+
 test("what is no regular shape is no event, nor is a start of zeros", () => {
     const fan = [0, 0.3, 0.8, 1.1, 1.3].map((angle) => [Math.cos(angle), Math.sin(angle)]);
     const nothing = fan.map(() => [0, 0]);

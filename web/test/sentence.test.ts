@@ -70,6 +70,9 @@ test("a plateau, with its first step", () => {
     const run = recorded(losses.map((loss, at) => ({ step: 1000 * at, rows: polygon(5), loss })), 10_000);
     assert.equal(sentence(run, 10), "Step 10,000 of 10,000: five features in a pentagon; loss 0.400; a plateau since step 4,000.");
     assert.equal(sentence(run, 3), "Step 3,000 of 10,000: five features in a pentagon; loss 0.500.");
+    // Small beside what was gained, but falling by powers of ten.
+    const falling = recorded(losses.map((_, at) => ({ step: 1000 * at, rows: polygon(5), loss: 10 ** -at })), 10_000);
+    assert.equal(plateauSince(falling, 10), null);
     // A twentieth of the run is the least that is called one.
     const short = recorded(losses.map((loss, at) => ({ step: 10 * at, rows: polygon(5), loss })), 10_000);
     assert.equal(plateauSince(short, 10), null);

@@ -147,6 +147,13 @@ test("comparing shows the next run, beside one that goes on as it was; keeping s
     assert.equal(store.step.value, 60);
 });
 
+test("where there is one run only, there is none to compare with", () => {
+    const { store } = opened({ spec: altered(SMALL, { seeds: 1 }) });
+    store.compareNext();
+    assert.equal(store.refusal.value, "There is no other run to compare with: the Spec has seeds=1");
+    assert.equal(store.recordings.value.length, 1);
+});
+
 test("training anew puts the change into the Spec", () => {
     const { room, store } = opened();
     store.restart({ rate: 0.02, sets: [{ set: 0, density: 0.5, importance: 0.5 }] });

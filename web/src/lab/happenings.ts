@@ -21,12 +21,15 @@ export function happenings(recording: Recording): Happening[] {
 function names(recording: Recording): Happening[] {
     const all = recording.frames.map((_, index) => recording.measured(index).polytope.name);
     const found: Happening[] = [];
-    let current = "";
+    let [current, told] = ["", ""];
     for (let at = 0; at + LASTING <= all.length; at++) {
         if (all[at] === current || !all.slice(at, at + LASTING).every((name) => name === all[at])) continue;
         current = all[at];
         const regular = !/\d features in|deformed/.test(current) && current !== NOTHING && current !== DIVERGED;
-        if (at > 0 && regular) found.push({ step: recording.frames[at].step, kind: "name", words: `now: ${current}` });
+        // What is lost for a while and comes back is nothing new.
+        if (!regular || current === told) continue;
+        told = current;
+        if (at > 0) found.push({ step: recording.frames[at].step, kind: "name", words: `now: ${current}` });
     }
     return found;
 }

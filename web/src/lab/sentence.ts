@@ -4,8 +4,9 @@ import { DIVERGED, type Factor, NOTHING } from "../science/polytopes.ts";
 import type { Recording } from "./recording.ts";
 
 const NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
-/** By how much losses may differ on a plateau, as a fraction of what the run has gained so far. */
+/** By how much losses may differ on a plateau, as a fraction of what the run has gained so far, and of the loss. */
 const LEVEL = 0.01;
+const FLAT = 0.1;
 /** The fraction of the run's steps that a plateau lasts at least. */
 const LASTING = 0.05;
 
@@ -86,7 +87,7 @@ export function plateauSince(recording: Recording, index: number): number | null
     const here = frames[index];
     const gained = Math.abs(frames[0].loss - here.loss);
     // On a first plateau nothing has been gained; losses differ by noise then.
-    const level = Math.max(LEVEL * gained, 0.003 * Math.abs(here.loss));
+    const level = Math.max(Math.min(LEVEL * gained, FLAT * here.loss), 0.003 * here.loss);
     let at = index;
     while (at > 0 && Math.abs(frames[at - 1].loss - here.loss) <= level) at--;
     return here.step - frames[at].step >= LASTING * recording.last ? frames[at].step : null;

@@ -263,7 +263,9 @@ export class Store {
 
     compareNext(): void {
         const recording = this.first.value;
-        if (recording !== null) this.compare((recording.run + 1) % recording.spec.seeds);
+        if (recording === null) return;
+        if (recording.spec.seeds > 1) this.compare((recording.run + 1) % recording.spec.seeds);
+        else this.refusal.value = "There is no other run to compare with: the Spec has seeds=1";
     }
 
     startEnsemble(): void {
