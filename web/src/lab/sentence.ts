@@ -1,5 +1,4 @@
 // What is seen, in words: for everyone, and for those who hear the page.
-import { represented } from "../science/geometry.ts";
 import { DIVERGED, type Factor, NOTHING } from "../science/polytopes.ts";
 import type { Recording } from "./recording.ts";
 
@@ -91,11 +90,6 @@ export function plateauSince(recording: Recording, index: number): number | null
     let at = index;
     while (at > 0 && Math.abs(frames[at - 1].loss - here.loss) <= level) at--;
     return here.step - frames[at].step >= LASTING * recording.last ? frames[at].step : null;
-}
-
-/** Which features are represented. */
-export function shownFeatures(recording: Recording, index: number): boolean[] {
-    return represented(recording.frames[index].weights, recording.m);
 }
 
 export function inWords(value: number): string {
