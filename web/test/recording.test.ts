@@ -107,3 +107,18 @@ test("kinds that only Python knows are in the program as Python knows them", () 
     const parents = { kind: "hierarchy", density: [0.5, 0.4, 0.6, 0.3], importance: 0.5, parents: [-1, 0, 0, 1], exclusive: false };
     assert.deepEqual(program.features, [parents]);
 });
+
+test("settings in force are those of the Spec after the changes up to a step", () => {
+    const spec = readSpec({ features: [{ kind: "correlated", size: 2, density: 0.1, copies: 2 }], hidden: 1, training: { steps: 100 } });
+    const recording = new Recording(spec, 0, [
+        { step: 10, rate: 0.01 },
+        { step: 20, sets: [{ set: 1, density: 0.5 }] },
+    ]);
+    const seen = [0, 10, 20].map((step) => recording.inForce(step)).map(({ rate, sets }) => [rate, ...sets.map((set) => "density" in set && set.density)]);
+    assert.deepEqual(seen, [
+        [0.001, 0.1, 0.1],
+        [0.01, 0.1, 0.1],
+        [0.01, 0.1, 0.5],
+    ]);
+    assert.equal((spec.features[1] as { density: number }).density, 0.1);
+});

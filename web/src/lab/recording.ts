@@ -3,7 +3,7 @@
 // when a view asks for it, once.
 import { type Camera } from "./camera.ts";
 import { canonicalPose, dimensionality, gram } from "../science/geometry.ts";
-import { FeatureDistribution } from "../science/features.ts";
+import { FeatureDistribution, type FeatureSet } from "../science/features.ts";
 import { namePolytope, type Polytope } from "../science/polytopes.ts";
 import type { Spec } from "../science/spec.ts";
 import type { DatedChange } from "../science/train.ts";
@@ -71,6 +71,18 @@ export class Recording {
     /** Whether no more frames will come: the last step has been reached, or the run has diverged. */
     get whole(): boolean {
         return this.diverged || (this.frames.length > 0 && this.frames[this.frames.length - 1].step >= this.last);
+    }
+
+    /** The rate and the sets in force at a step, after the changes up to it. */
+    inForce(step: number): { rate: number; sets: FeatureSet[] } {
+        let { rate } = this.spec.training;
+        const sets = [...this.spec.features];
+        for (const change of this.changes) {
+            if (change.step > step) break;
+            rate = change.rate ?? rate;
+            for (const { set, ...values } of change.sets ?? []) sets[set] = { ...sets[set], ...values } as FeatureSet;
+        }
+        return { rate, sets };
     }
 
     push(frame: Frame): void {

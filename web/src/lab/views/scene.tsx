@@ -30,7 +30,8 @@ export function sceneOf(store: Store, at: number): { scene: Scene; reach: number
         projection: recording.m > 3 ? pointOfView(recording) : null,
         selected: store.selected.value,
     };
-    return { scene, reach: reachOf(recording) };
+    // Two runs side by side have one scale.
+    return { scene, reach: Math.max(...store.recordings.value.map(reachOf)) };
 }
 
 const views = new WeakMap<Recording, { frames: number; axes: number[][] }>();
@@ -119,7 +120,7 @@ export function SceneView({ store, at }: { store: Store; at: number }) {
                 tabIndex={0}
                 role="application"
                 aria-roledescription="scene"
-                aria-label={`Embeddings of run ${store.recordings.value[at]?.run ?? 0}. Shift and arrows turn the scene; tab and arrows select features.`}
+                aria-label={`Embeddings of run ${store.recordings.value[at]?.run ?? 0}. Shift and arrows turn the scene; f selects features.`}
                 onPointerDown={down}
                 onPointerMove={move}
                 onPointerUp={() => (grip.value = null)}

@@ -38,7 +38,8 @@ export function SettingsView({ store }: { store: Store }) {
     const recording = store.first.value;
     if (recording === null) return null;
     const { spec } = recording;
-    const groups = grouped(spec.features);
+    const { rate, sets } = recording.inForce(store.step.value);
+    const groups = grouped(sets);
     const { draft } = store;
     return (
         <section class="settings" aria-label="Settings">
@@ -62,12 +63,12 @@ export function SettingsView({ store }: { store: Store }) {
             {!store.hidden.value.includes("rate") && (
                 <Slider
                     label="learning rate"
-                    value={draft.change.value.rate ?? spec.training.rate}
+                    value={draft.change.value.rate ?? rate}
                     low={0.0001}
                     high={0.02}
                     step={0.0001}
                     changed={draft.change.value.rate !== undefined}
-                    set={(rate) => draft.putRate(rate)}
+                    set={(value) => draft.putRate(value)}
                 />
             )}
             <div class="row">
