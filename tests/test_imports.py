@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from layers import imports
@@ -29,3 +31,9 @@ def test_no_folder_is_a_heap() -> None:
     heaps = {folder.name: size for folder, size in sizes.items() if size > 14}
     # One module for each figure.
     assert heaps.keys() <= {"figures"}, heaps
+
+
+def test_without_pytorch_the_extra_is_named() -> None:
+    code = "import sys; sys.modules['torch'] = None; import tegum.torch"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: tegum.torch needs PyTorch: pip install 'tegum[torch]'"

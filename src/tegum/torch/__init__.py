@@ -16,8 +16,8 @@ from __future__ import annotations
 
 try:
     import torch as _  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "torch":
+except ModuleNotFoundError as _error:
+    if _error.name != "torch":
         raise
     raise ModuleNotFoundError("tegum.torch needs PyTorch: pip install 'tegum[torch]'", name="torch") from None
 
