@@ -34,7 +34,7 @@ def test_before_the_choice_they_fire_as_often_as_it_needs(children: int, total: 
 
 def test_where_one_is_always_chosen_one_always_fires():
     assert_allclose(before_choice(np.array([0.7, 0.3])), [1, 0.6], rtol=1e-9)
-    # Here the probability of a choice, (1 − (1 − p)³)/3, is flat: rounded to 1e-16, it tells p to 10⁻¹⁶ᐟ³, and no better.
+    # The probability of a choice, (1 − (1 − p)³)/3, is flat here: rounded to 1e-16, it tells p no better than to 1e-5.
     always = before_choice(np.full(3, 1 / 3))
     assert_allclose(always, 1, rtol=3e-5)
     assert_allclose(chosen(always), 1 / 3, rtol=1e-14)
