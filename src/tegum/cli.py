@@ -353,15 +353,15 @@ def lab(
     spec
         A description as for `tegum train`, which the page opens; by default it opens with an octahedron.
     static
-        Write the page as a file, the only form that there is so far.
+        Write a page that trains in the browser; so far there is no other form.
     out
         The file; by default next to the description, with the suffix .html, or lab.html.
 
     """
     if not static:
         raise ValueError(
-            "lab: what is to train with tegum's own kernel, and show stored runs, is not there yet; --static writes a "
-            "page that trains in the browser"
+            "lab: a lab that trains on this machine and opens stored runs does not exist yet; --static writes a page "
+            "that trains in the browser"
         )
     import tegum
     from tegum import terminal

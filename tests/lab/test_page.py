@@ -263,8 +263,8 @@ def test_nothing_is_overwritten_unasked(place):
     [
         (
             ("lab",),
-            "lab: what is to train with tegum's own kernel, and show stored runs, is not there yet; --static writes a "
-            "page that trains in the browser",
+            "lab: a lab that trains on this machine and opens stored runs does not exist yet; --static writes a page "
+            "that trains in the browser",
         ),
         (("lab", "--static", "-o", "lab.txt"), "lab --out lab.txt: the name of the file must end in .html"),
         (

@@ -34,9 +34,9 @@ def test_before_the_choice_they_fire_as_often_as_it_needs(children: int, total: 
 
 def test_where_one_is_always_chosen_one_always_fires():
     assert_allclose(before_choice(np.array([0.7, 0.3])), [1, 0.6], rtol=1e-9)
-    # The probability of a choice, (1 − (1 − p)³)/3, is flat here: rounded to 1e-16, it tells p no better than to 1e-5.
-    always = before_choice(np.full(3, 1 / 3))
-    assert_allclose(always, 1, rtol=3e-5)
-    assert_allclose(chosen(always), 1 / 3, rtol=1e-14)
+    for children in (1, 2, 3, 7, 30):
+        assert_allclose(before_choice(np.full(children, 1 / children)), 1, rtol=1e-7)
+    # Given that the first fires at t, which is uniform, the second is chosen if it fires before: p (1 − 1/2).
+    assert_allclose(before_choice(np.array([0.9, 0.1])), [1, 0.2], rtol=1e-12)
     # All equal: 1 − (1 − p)^k = k d.
     assert_allclose(before_choice(np.full(5, 0.1)), 1 - 0.5 ** (1 / 5), rtol=1e-12)

@@ -15,13 +15,12 @@ their own: `tegum.torch.saelens`, `tegum.torch.spd` and `tegum.torch.dictionary_
 from __future__ import annotations
 
 try:
-    import torch as _  # noqa: F401
+    from tegum.torch.model import ToyModel
 except ModuleNotFoundError as _error:
     if _error.name != "torch":
         raise
     raise ModuleNotFoundError("tegum.torch needs PyTorch: pip install 'tegum[torch]'", name="torch") from None
 
-from tegum.torch.model import ToyModel
 from tegum.torch.samples import Hidden, Samples
 from tegum.torch.trajectory import to_run
 

@@ -40,12 +40,12 @@ def drawing_on(ax: Axes | None, style: str | None, size: tuple[float, float], ca
         raise ValueError(f"{call}(ax={type(ax).__name__}): ax must be matplotlib Axes, or None for a new figure")
     if ax is not None and ax.name != "rectilinear":
         raise ValueError(f"{call}(ax with the projection {ax.name!r}): ax must be Axes without a projection")
-    pyplot = _pyplot() if ax is None else None
-    with _styled(style, call):
-        if ax is not None:
+    if ax is not None:
+        with _styled(style, call):
             yield ax
-            return
-        assert pyplot is not None
+        return
+    pyplot = _pyplot()
+    with _styled(style, call):
         figure, fresh = pyplot.subplots(figsize=size, layout="constrained")
         try:
             yield fresh
