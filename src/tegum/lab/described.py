@@ -3,6 +3,8 @@
 The page's own rules stand beside its module, in `page/rules.json`. What they do not allow is refused here, in the
 sentence that the page itself would say, so that nobody is handed a page that refuses what it is to show. Golden files
 bind the two.
+
+What Python alone can train, the page still shows: `described` has what it needs to know of a run that is not its own.
 """
 
 from __future__ import annotations
@@ -12,13 +14,20 @@ import itertools
 import json
 from collections.abc import Iterator
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
+
+import numpy as np
 
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
+from tegum.data.schema import one_selected
+from tegum.training.dataset import specs_of
 from tegum.training.spec.methods import Sampled
 from tegum.training.spec.spec import Spec
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _LONGEST = 1_000_000
 """The most characters of an address: Firefox refuses more than 2²⁰, Chromium more than twice as many."""
@@ -95,6 +104,68 @@ def page_set(given: FeatureSet) -> dict[str, Any]:
     weights, gates = mixture
     table = {"kind": "table", "weights": weights.tolist(), "gates": gates.tolist(), "source": described}
     return table | {key: described[key] for key in ("importance", "magnitude") if key in described}
+
+
+def described(spec: Spec) -> dict[str, Any]:
+    """What the page knows of a run that is trained elsewhere: by Python, live or recorded.
+
+    Args:
+        spec: what is trained.
+
+    Returns:
+        `spec` in tegum's JSON form without defaults; `page`, the same as the page reads it, or None with the sentence
+        `why` if it cannot train it; `n`, `m`, the number of each feature's set (`groups`), the `last` step, `seeds`,
+        and where losses come from: "sample" or "exact".
+
+    Example:
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=2, training=tg.Flow(steps=50))
+        >>> found = described(spec)
+        >>> found["n"], found["last"], found["losses"], found["page"]
+        (3, 50, 'exact', None)
+
+    """
+    why = next(_refusals(spec), None)
+    return {
+        "spec": spec.model_dump(mode="json", exclude_defaults=True),
+        "page": None if why else page_spec(spec),
+        "why": why,
+        "n": spec.features.n,
+        "m": spec.hidden,
+        "groups": np.asarray(spec.features.set_of_feature).tolist(),
+        "last": spec.training.steps,
+        "seeds": spec.seeds,
+        "losses": "exact" if spec.training.samples_evaluated is None else "sample",
+    }
+
+
+def described_run(run: xr.Dataset, call: str = "films") -> dict[str, Any]:
+    """As `described`, of recorded runs of one Spec; of these it has the last step that is recorded.
+
+    Args:
+        run: a trajectory of one Spec.
+        call: what errors begin with.
+
+    Returns:
+        The fields by their names.
+
+    Raises:
+        ValueError: its Spec is unknown, or does not fit its sizes.
+
+    """
+    if "spec" not in run.attrs:
+        raise ValueError(f"{call}(run without the attribute 'spec'): it must say what was trained")
+    specs = specs_of(run)
+    if len(specs) != 1:
+        raise ValueError(f"{call}(run of {len(specs)} Specs): select one of them, as {one_selected(run)} does")
+    (spec,) = specs
+    sizes, ours = (run.sizes["feature"], run.sizes["hidden"]), (spec.features.n, spec.hidden)
+    if sizes != ours:
+        rule = "n and m must be those of its Spec"
+        raise ValueError(
+            f"{call}(run of {sizes[0]} features in {sizes[1]} dimensions): {rule}, {ours[0]} and {ours[1]}"
+        )
+    return described(spec) | {"last": int(run["step"].values[-1])}
 
 
 def _refusals(spec: Spec) -> Iterator[str]:
