@@ -82,19 +82,22 @@ def films(
     known = first["seed"].values.tolist()
     if seeds is None:
         fitting = _USUAL_NUMBERS // (size * len(frames) * len(parts))
-        seeds = known[: max(1, min(MOST_RUNS // len(parts), fitting))]
-        if every is None and (least := _USUAL_NUMBERS // (size * len(seeds) * len(parts))) < len(frames):
-            # A film of very large models has fewer frames, but its beginning and end.
-            frames = _frames(first.sizes["step"], math.ceil(first.sizes["step"] / max(least, 2)))
-    if missing := [each for each in seeds if each not in known]:
-        rule = f"the runs are {_range(known)}"
+        chosen = known[: max(1, min(MOST_RUNS // len(parts), fitting))]
+        least = max(_USUAL_NUMBERS // (size * len(chosen) * len(parts)), 2)
+        if every is None and least < len(frames):
+            # A film of a very large model has fewer frames, but its beginning and end.
+            frames = _frames(first.sizes["step"], math.ceil(first.sizes["step"] / least))
+    else:
+        chosen = list(seeds)
+    if missing := [each for each in chosen if each not in known]:
+        rule = f"the runs are {known[0]}" + (f" to {known[-1]}" if len(known) > 1 else "")
         raise ValueError(f"{call}(seeds={missing[0]}): there is no such run; {rule}")
-    if not len(seeds) or len({*seeds}) < len(seeds):
-        raise ValueError(f"{call}(seeds={list(seeds)}): there must be at least one run, and none twice")
-    if (numbers := size * len(frames) * len(seeds) * len(parts)) > _MOST_NUMBERS:
+    if not chosen or len({*chosen}) < len(chosen):
+        raise ValueError(f"{call}(seeds={chosen}): there must be at least one run, and none twice")
+    if (numbers := size * len(frames) * len(chosen) * len(parts)) > _MOST_NUMBERS:
         rule = f"a page holds at most {_MOST_NUMBERS:,}; take fewer runs (seeds) or fewer steps (every)"
         raise ValueError(f"{call}(run): the film would hold {numbers:,} numbers, and {rule}")
-    return [_film(title, part.sel(seed=list(seeds)), part, frames, call) for title, part in parts]
+    return [_film(title, part.sel(seed=chosen), part, frames, call) for title, part in parts]
 
 
 def packed(several: Sequence[Film]) -> bytes:
@@ -174,7 +177,3 @@ def _label(value: Any) -> str:
 def _frames(steps: int, every: int | None) -> list[int]:
     """The positions of the recorded steps that are taken."""
     return sorted({*range(0, steps, every or math.ceil(steps / MOST_FRAMES)), steps - 1})
-
-
-def _range(numbers: Sequence[int]) -> str:
-    return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
