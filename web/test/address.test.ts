@@ -1,14 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { brief, FIRST_VIEWS, read, type State, VIEWS, written } from "../src/lab/address.ts";
+import { brief } from "../src/lab/brief.ts";
+import { FIRST_VIEWS, read as readBy, type State, type Trained, VIEWS, written } from "../src/lab/address.ts";
 import { FIRST_SIGHT, nearer, turned } from "../src/lab/camera.ts";
+import { describe } from "../src/lab/described.ts";
+import { IN_PAGE } from "../src/lab/home.ts";
 import { PRESETS } from "../src/lab/presets.ts";
 import { Stream } from "../src/science/random.ts";
 import { readSpec } from "../src/science/spec.ts";
 import { golden } from "./golden.ts";
 
+const read = (text: string, usual: State) => readBy(text, usual, { ...IN_PAGE, films: [] });
+const FIRST_RUN: Trained = { described: describe(readSpec(PRESETS[0].spec)), run: 0, changes: [] };
 const FIRST: State = {
-    shown: [{ spec: readSpec(PRESETS[0].spec), run: 0, changes: [] }],
+    shown: [FIRST_RUN],
     step: null,
     camera: FIRST_SIGHT,
     selected: null,
@@ -29,6 +34,7 @@ const OWN = readSpec({
     seeds: 9,
     base_seed: 12,
 });
+const DESCRIBED = describe(OWN);
 const CHANGES = [
     { step: 10, rate: 1 / 3 },
     { step: 400, sets: [{ set: 0, density: 0.25, strength: 0.1 }] },
@@ -38,9 +44,9 @@ const CHANGES = [
 function drawn(run: number): State {
     const stream = new Stream().key(1, run, "training", 0);
     const below = (most: number) => Math.floor(stream.uniform() * most);
-    const each = [OWN, readSpec(PRESETS[3].spec)];
-    const shown = Array.from({ length: 1 + below(2) }, () => ({ spec: each[below(2)], run: below(9), changes: CHANGES.slice(below(3)).slice(0, 1) }));
-    for (const one of shown) if (one.spec !== OWN) one.changes = one.changes.map(({ step }) => ({ step, rate: 0.5 }));
+    const each = [DESCRIBED, describe(readSpec(PRESETS[3].spec))];
+    const shown = Array.from({ length: 1 + below(2) }, () => ({ described: each[below(2)], run: below(9), changes: CHANGES.slice(below(3)).slice(0, 1) }));
+    for (const one of shown) if (one.described !== DESCRIBED) one.changes = one.changes.map(({ step }) => ({ step, rate: 0.5 }));
     const somewhere = turned(nearer(FIRST_SIGHT, 0.5 + stream.uniform()), 300 * stream.uniform(), -100 * stream.uniform());
     return {
         shown,
@@ -58,24 +64,24 @@ test("an address holds the whole state, to the last bit", () => {
     const addresses = new Set<string>();
     for (let run = 0; run < 300; run++) {
         const state = drawn(run);
-        const known = state.preset === null ? null : readSpec(PRESETS[3].spec);
-        const address = written(state, known);
+        const known = state.preset === null ? null : describe(readSpec(PRESETS[3].spec));
+        const address = written(state, known?.spec);
         addresses.add(address);
         // What an address does not say is as the preset has it, or else the first one.
-        const usual = known === null ? FIRST : { ...FIRST, preset: state.preset, shown: [{ spec: known, run: 0, changes: [] }] };
+        const usual = known === null ? FIRST : { ...FIRST, preset: state.preset, shown: [{ described: known, run: 0, changes: [] }] };
         const again = read(`#${address}`, usual);
         assert.deepEqual(again, state, address);
-        assert.equal(written(again, known), address);
+        assert.equal(written(again, known?.spec), address);
     }
     assert.ok(addresses.size > 290);
 });
 
 test("an address says only what is not as it was in the beginning", () => {
-    assert.equal(written(FIRST, FIRST.shown[0].spec), "preset=octahedron");
+    assert.equal(written(FIRST, FIRST_RUN.described.spec), "preset=octahedron");
     const later = { ...FIRST, step: 120, selected: 3 };
-    assert.equal(written(later, FIRST.shown[0].spec), "preset=octahedron&step=120&feature=3");
-    const two = { ...FIRST, shown: [...FIRST.shown, { ...FIRST.shown[0], run: 1 }] };
-    assert.equal(written(two, FIRST.shown[0].spec), "preset=octahedron&run2=1");
+    assert.equal(written(later, FIRST_RUN.described.spec), "preset=octahedron&step=120&feature=3");
+    const two = { ...FIRST, shown: [...FIRST.shown, { ...FIRST_RUN, run: 1 }] };
+    assert.equal(written(two, FIRST_RUN.described.spec), "preset=octahedron&run2=1");
     assert.deepEqual(read("", FIRST), FIRST);
 });
 

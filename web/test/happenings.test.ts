@@ -17,14 +17,14 @@ test("a new shape is told when it lasts, with the step at which it is first seen
     // Three frames of a pentagon do not last.
     for (const at of [20, 21, 22]) states[at] = PENTAGON;
     const run = recorded(states.map((rows, at) => ({ step: 10 * at, rows, loss: 1 })), 1000);
-    assert.deepEqual(happenings(run), [{ step: 500, kind: "name", words: "now: pentagon" }]);
+    assert.deepEqual(happenings(run), [{ step: 500, kind: "name", words: "now five features in a pentagon" }]);
 });
 
 test("a shape that is lost for a while and comes back is told once, and again after another one", () => {
     const fan = [0, 0.3, 0.8, 1.1, 1.3].map((angle) => [Math.cos(angle), Math.sin(angle)]);
     const states = [SQUARE, PENTAGON, fan, PENTAGON, SQUARE, PENTAGON].flatMap((rows) => new Array<number[][]>(10).fill(rows));
     const run = recorded(states.map((rows, at) => ({ step: at, rows, loss: 1 })), 60);
-    const names = ["10 now: pentagon", "40 now: square (2 digons)", "50 now: pentagon"];
+    const names = ["10 now five features in a pentagon", "40 now four features in a square (two digons), one absent", "50 now five features in a pentagon"];
     assert.deepEqual(happenings(run).map(({ step, words }) => `${step} ${words}`), names);
 });
 

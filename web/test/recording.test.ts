@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { csv, python } from "../src/lab/exports.ts";
+import { describe } from "../src/lab/described.ts";
 import { Recording } from "../src/lab/recording.ts";
 import { readSpec } from "../src/science/spec.ts";
 import { Trainer } from "../src/science/train.ts";
@@ -9,7 +10,7 @@ import { polygon, recorded, SMALL } from "./room.ts";
 
 /** A run as the page has it. */
 function trained(spec = SMALL, every = 5): Recording {
-    const recording = new Recording(spec, 1);
+    const recording = new Recording(describe(spec), 1);
     const trainer = new Trainer(spec, 1);
     do {
         const [weights, bias] = [trainer.weights.slice(), trainer.bias.slice()];
@@ -47,7 +48,7 @@ test("a pose is a rotation: it keeps the Gram matrix, and so every measure", () 
 test("the frame of a step is the last one at or before it", () => {
     const run = recorded([0, 5, 20].map((step) => ({ step, rows: polygon(5), loss: 1 })), 20);
     assert.deepEqual([0, 4, 5, 19, 20, 99].map((step) => run.indexAt(step)), [0, 0, 1, 1, 2, 2]);
-    assert.equal(new Recording(SMALL, 0).indexAt(3), -1);
+    assert.equal(new Recording(describe(SMALL), 0).indexAt(3), -1);
 });
 
 test("a run is whole at its last step, or when it has diverged", () => {
@@ -59,9 +60,9 @@ test("a run is whole at its last step, or when it has diverged", () => {
 });
 
 test("sets have groups of their own, and features where there is one set", () => {
-    assert.deepEqual([...new Recording(SMALL, 0).groups], [0, 1, 2, 3, 4]);
+    assert.deepEqual([...new Recording(describe(SMALL), 0).groups], [0, 1, 2, 3, 4]);
     const pairs = readSpec({ features: [{ kind: "correlated", size: 2, density: 0.1, copies: 2 }], hidden: 2 });
-    assert.deepEqual([...new Recording(pairs, 0).groups], [0, 0, 1, 1]);
+    assert.deepEqual([...new Recording(describe(pairs), 0).groups], [0, 0, 1, 1]);
 });
 
 test("CSV has every number of every frame, to the last bit", () => {
@@ -87,13 +88,14 @@ function specIn(program: string): unknown {
 }
 
 test("the Python program has the Spec and the run, and says that its draws are others", () => {
-    const program = python(new Recording(SMALL, 3));
+    const program = python(new Recording(describe(SMALL), 3));
     assert.deepEqual(readSpec(specIn(program)), SMALL);
     assert.match(program, /^import tegum as tg\n/);
     assert.match(program, /Samples are drawn by another generator, so that runs agree in distribution, not in bits\./);
     assert.match(program, /run\.sel\(seed=3\)/);
-    const changed = python(new Recording(SMALL, 3, [{ step: 10, rate: 0.5 }]));
-    assert.match(changed, /^# Without the changes made on the way: \[\{"step":10,"rate":0\.5\}\]$/m);
+    // What was changed on the way is part of the Spec in Python.
+    const changed = specIn(python(new Recording(describe(SMALL), 3, [{ step: 10, rate: 0.5 }]))) as { changes: unknown };
+    assert.deepEqual(changed.changes, [{ step: 10, rate: 0.5 }]);
 });
 
 test("kinds that only Python knows are in the program as Python knows them", () => {
@@ -103,14 +105,14 @@ test("kinds that only Python knows are in the program as Python knows them", () 
     }
     const kind = golden<Kind>("features").find(({ name }) => name === "hierarchy");
     const spec = readSpec({ features: kind?.sets.map((set) => ({ ...set, importance: 0.5 })), hidden: 2 });
-    const program = specIn(python(new Recording(spec, 0))) as { features: unknown[] };
+    const program = specIn(python(new Recording(describe(spec), 0))) as { features: unknown[] };
     const parents = { kind: "hierarchy", density: [0.5, 0.4, 0.6, 0.3], importance: 0.5, parents: [-1, 0, 0, 1], exclusive: false };
     assert.deepEqual(program.features, [parents]);
 });
 
 test("settings in force are those of the Spec after the changes up to a step", () => {
     const spec = readSpec({ features: [{ kind: "correlated", size: 2, density: 0.1, copies: 2 }], hidden: 1, training: { steps: 100 } });
-    const recording = new Recording(spec, 0, [
+    const recording = new Recording(describe(spec), 0, [
         { step: 10, rate: 0.01 },
         { step: 20, sets: [{ set: 1, density: 0.5 }] },
     ]);

@@ -1,6 +1,7 @@
 // What tests of the page share: runs made by hand, and a page without a browser, whose workers take turns in one thread.
 import { Crew, type Hand } from "../src/lab/crew.ts";
 import type { Answer, Request } from "../src/lab/protocol.ts";
+import { describe } from "../src/lab/described.ts";
 import { Recording } from "../src/lab/recording.ts";
 import { Workshop } from "../src/lab/worker.ts";
 import type { DatedChange } from "../src/science/train.ts";
@@ -23,7 +24,7 @@ export function recorded(frames: readonly { step: number; rows: number[][]; loss
         hidden: rows[0].length,
         training: { kind: "sampled", steps: last },
     });
-    const recording = new Recording(spec, 0, changes);
+    const recording = new Recording(describe(spec), 0, changes);
     for (const { step, rows: each, loss } of frames) {
         recording.push({ step, weights: Float64Array.from(each.flat()), bias: new Float64Array(each.length), loss });
     }

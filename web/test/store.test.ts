@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { written } from "../src/lab/address.ts";
 import { FIRST_SIGHT } from "../src/lab/camera.ts";
+import { describe } from "../src/lab/described.ts";
 import type { Frame } from "../src/lab/recording.ts";
 import { Store } from "../src/lab/store.ts";
 import { still } from "../src/lab/theme.ts";
@@ -10,11 +11,13 @@ import { fingerprint } from "../src/science/fingerprint.ts";
 import { Trainer } from "../src/science/train.ts";
 import { altered, Room, SMALL } from "./room.ts";
 
+const DESCRIBED = describe(SMALL);
+
 /** A page that shows a run, whole unless it is told to wait. */
 function opened({ spec = SMALL, run = 0, wait = false } = {}): { room: Room; store: Store } {
     const room = new Room();
     const store = new Store(room.crew());
-    store.show([{ spec, run, changes: [] }], null);
+    store.show([{ described: describe(spec), run, changes: [] }], null);
     if (!wait) room.work();
     return { room, store };
 }
@@ -161,7 +164,7 @@ test("training anew puts the change into the Spec", () => {
         features: [{ kind: "independent", count: 5, density: 0.5, importance: 0.5 }],
         training: { ...SMALL.training, rate: 0.02 },
     });
-    assert.deepEqual(store.first.value?.spec, spec);
+    assert.deepEqual(store.first.value?.described.trainable, spec);
     assert.deepEqual([store.preset.value, store.step.value, store.playing.value], [null, 0, true]);
     room.work();
     const trainer = new Trainer(spec, 0);
@@ -171,7 +174,7 @@ test("training anew puts the change into the Spec", () => {
 
 test("jumping goes from event to event, and nowhere beyond them", () => {
     const { room, store } = opened();
-    const shown = { spec: SMALL, run: 0, changes: [50, 120].map((step) => ({ step, rate: 0.01 })) };
+    const shown = { described: DESCRIBED, run: 0, changes: [50, 120].map((step) => ({ step, rate: 0.01 })) };
     store.show([shown], 0);
     room.work();
     const steps = store.events.value.map(({ step }) => step);
@@ -222,7 +225,7 @@ test("a hand that goes on to another embedding is answered for that one", async 
 test("after a change, a hand is answered by what is in force", async () => {
     const { room, store } = opened();
     const changes = [{ step: 100, sets: [{ set: 0, importance: 3 }] }];
-    store.show([{ spec: SMALL, run: 0, changes }], 150);
+    store.show([{ described: DESCRIBED, run: 0, changes }], 150);
     room.work();
     const frame = store.first.value!.frames[30];
     store.moveTo(0, 0, frame.weights.slice());
@@ -265,7 +268,7 @@ test("training from the hand begins with the state that it has made", () => {
 test("training from the hand goes on with what was changed before, and not with what was changed later", () => {
     const { room, store } = opened();
     const changes = [{ step: 40, rate: 0.002 }, { step: 120, rate: 0.003 }];
-    store.show([{ spec: SMALL, run: 0, changes }], 100);
+    store.show([{ described: DESCRIBED, run: 0, changes }], 100);
     room.work();
     store.moveTo(0, 0, store.first.value!.frames[20].weights.slice());
     store.trainFromHand();
@@ -279,7 +282,7 @@ test("an ensemble has the ends of its runs, and stays while one of them is opene
     room.work();
     assert.equal(store.ensemble.value.size, 6);
     assert.equal(bits(store.ensemble.value.get(0)), bits(store.first.value?.frames[40]));
-    store.show([{ spec: SMALL, run: 4, changes: [] }], 200);
+    store.show([{ described: DESCRIBED, run: 4, changes: [] }], 200);
     room.work();
     assert.equal(store.ensemble.value.size, 6);
     assert.equal(bits(store.ensemble.value.get(4)), bits(store.first.value?.frames[40]));
@@ -289,7 +292,7 @@ test("an ensemble has the ends of its runs, and stays while one of them is opene
 
 test("what is no longer shown is no longer trained, and nothing of it is heard", () => {
     const { room, store } = opened({ wait: true });
-    store.show([{ spec: SMALL, run: 1, changes: [] }], null);
+    store.show([{ described: DESCRIBED, run: 1, changes: [] }], null);
     room.work();
     assert.deepEqual(room.asked.map((request) => [request.type, request.id]).slice(0, 3), [["train", 1], ["stop", 1], ["train", 2]]);
     assert.deepEqual(new Set(room.answered.map(({ id }) => id)), new Set([2]));
@@ -325,7 +328,7 @@ test("where motion is unwelcome, nothing moves by itself, and the end is seen fi
         store.play();
         assert.equal(store.playing.value, true);
         // Who is already somewhere is left there.
-        store.show([{ spec: SMALL, run: 3, changes: [] }], null);
+        store.show([{ described: DESCRIBED, run: 3, changes: [] }], null);
         store.scrub(35);
         room.work();
         assert.equal(store.step.value, 35);

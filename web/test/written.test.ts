@@ -1,16 +1,17 @@
 // What Python writes for the page: addresses that the page reads, and refusals in the page's own words.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { read, type State } from "../src/lab/address.ts";
+import { read, type State, type Trained } from "../src/lab/address.ts";
 import { FIRST_SIGHT } from "../src/lab/camera.ts";
+import { IN_PAGE, trainable } from "../src/lab/home.ts";
 import { PRESETS } from "../src/lab/presets.ts";
-import { shownOf } from "../src/lab/store.ts";
+import { shownIn } from "../src/lab/store.ts";
 import { readSpec, writeSpec } from "../src/science/spec.ts";
 import { golden } from "./golden.ts";
 
 const WRITTEN = golden<{ spec: Record<string, unknown>; address?: string; refused?: string }>("addresses");
 const USUAL: State = {
-    shown: [shownOf(PRESETS[0])],
+    shown: [shownIn(PRESETS[0])],
     step: 5,
     camera: FIRST_SIGHT,
     selected: null,
@@ -24,9 +25,10 @@ test("an address from Python holds its Spec, and trains the first run", () => {
     const found = WRITTEN.filter((each) => each.address !== undefined);
     assert.ok(found.length >= 20);
     for (const { spec, address } of found) {
-        const { shown, step, preset } = read(address ?? "", USUAL);
-        assert.deepEqual([shown.length, shown[0].run, shown[0].changes, step, preset], [1, 0, [], null, null]);
-        assert.deepEqual(JSON.parse(writeSpec(shown[0].spec)), spec);
+        const { shown, step, preset } = read(address ?? "", USUAL, { ...IN_PAGE, films: [] });
+        const { described, run, changes } = shown[0] as Trained;
+        assert.deepEqual([shown.length, run, changes, step, preset], [1, 0, [], null, null]);
+        assert.deepEqual(JSON.parse(writeSpec(trainable(described))), spec);
     }
 });
 

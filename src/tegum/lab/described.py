@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -23,7 +23,8 @@ from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
 from tegum.data.schema import one_selected
 from tegum.training.dataset import specs_of
-from tegum.training.spec.methods import Sampled
+from tegum.training.spec.methods import Descent, Sampled, Training
+from tegum.training.spec.optimisers import OPTIMISERS
 from tegum.training.spec.spec import Spec
 
 if TYPE_CHECKING:
@@ -74,12 +75,17 @@ def page_spec(spec: Spec) -> dict[str, Any]:
     """
     for sentence in _refusals(spec):
         raise ValueError(sentence)
+    return _brief(spec, page_set)
+
+
+def _brief(spec: Spec, describe: Callable[[FeatureSet], dict[str, Any]]) -> dict[str, Any]:
+    """A Spec without defaults, each set as `describe` has it, and equal ones in a row as `copies`."""
     sets = []
     for one, equal in itertools.groupby(spec.features.sets):
-        described, copies = page_set(one), sum(1 for _ in equal)
-        if described["importance"] == 1:
-            del described["importance"]
-        sets.append(described | ({"copies": copies} if copies > 1 else {}))
+        fields, copies = describe(one), sum(1 for _ in equal)
+        if fields.get("importance") == 1:
+            del fields["importance"]
+        sets.append(fields | ({"copies": copies} if copies > 1 else {}))
     return spec.model_dump(mode="json", exclude_defaults=True) | {"features": sets}
 
 
@@ -96,7 +102,7 @@ def page_set(given: FeatureSet) -> dict[str, Any]:
         ValueError: the set has no mixture table.
 
     """
-    (described,) = FeatureDistribution([given]).to_json()
+    described = _fields(given)
     if given.kind in rules()["kinds"]:
         return described
     if (mixture := mixture_of(given)) is None:
@@ -114,8 +120,9 @@ def described(spec: Spec) -> dict[str, Any]:
 
     Returns:
         `spec` in tegum's JSON form without defaults; `page`, the same as the page reads it, or None with the sentence
-        `why` if it cannot train it; `n`, `m`, the number of each feature's set (`groups`), the `last` step, `seeds`,
-        and where losses come from: "sample" or "exact".
+        `why` if it cannot train it; `n`, `m`, the number of each feature's set (`groups`), what may be changed of
+        each of the `sets`, and the learning `rate`, or None where there is none; the `method` of training in words, the
+        `last` step, `seeds`, and where losses come from: "sample" or "exact".
 
     Example:
         >>> import tegum as tg
@@ -127,12 +134,15 @@ def described(spec: Spec) -> dict[str, Any]:
     """
     why = next(_refusals(spec), None)
     return {
-        "spec": spec.model_dump(mode="json", exclude_defaults=True),
+        "spec": _brief(spec, _fields),
         "page": None if why else page_spec(spec),
         "why": why,
         "n": spec.features.n,
         "m": spec.hidden,
         "groups": np.asarray(spec.features.set_of_feature).tolist(),
+        "sets": [_changeable(each) for each in spec.features.sets],
+        "rate": _rate(spec.training),
+        "method": _method(spec),
         "last": spec.training.steps,
         "seeds": spec.seeds,
         "losses": "exact" if spec.training.samples_evaluated is None else "sample",
@@ -166,6 +176,36 @@ def described_run(run: xr.Dataset, call: str = "films") -> dict[str, Any]:
             f"{call}(run of {sizes[0]} features in {sizes[1]} dimensions): {rule}, {ours[0]} and {ours[1]}"
         )
     return described(spec) | {"last": int(run["step"].values[-1])}
+
+
+def _fields(given: FeatureSet) -> dict[str, Any]:
+    """A set in tegum's JSON form."""
+    (fields,) = FeatureDistribution([given]).to_json()
+    return fields
+
+
+def _changeable(given: FeatureSet) -> dict[str, Any]:
+    """Of a set its kind, its size, and those of its numbers that may change while a run trains."""
+    fields = _fields(given)
+    numbers = {key: fields[key] for key in ("density", "strength", "importance") if key in fields}
+    return {"kind": given.kind, "size": given.features} | numbers
+
+
+def _rate(training: Training) -> float | None:
+    """The learning rate, for training whose steps have one."""
+    if not isinstance(training, Descent):
+        return None
+    return None if OPTIMISERS[training.kind][training.optimiser].rule == "lbfgs" else training.rate
+
+
+def _method(spec: Spec) -> str:
+    """How a Spec is trained, in a few words: "relu; adamw, batch 1,024"."""
+    training = spec.training
+    way = str(getattr(training, "optimiser", f"gradient {training.kind}"))
+    if training.samples_evaluated is None:
+        way += " of the exact loss" if training.kind == "flow" else " on the exact loss"
+    batch = getattr(training, "batch", None)
+    return f"{spec.activation}; {way}" + (f", batch {batch:,}" if batch else "")
 
 
 def _refusals(spec: Spec) -> Iterator[str]:

@@ -20,16 +20,16 @@ _PAGE = """\
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>tegum lab</title>
+<title>{title}</title>
 <base target="_top">
 <link rel="icon" href="data:,">
-<style>body {{ margin: 0; font: 15px/1.45 system-ui, sans-serif }}</style>
+<style>{style}</style>
 </head>
 <body>
-<noscript><p>In this page models learn while one watches; they are trained by JavaScript, which is switched off
+{before}<noscript><p>In this page models learn while one watches; they are trained by JavaScript, which is switched off
 here.</p></noscript>
 <tegum-lab{attributes}></tegum-lab>
-<script type="module">{module}</script>
+{after}{films}<script type="module">{module}</script>
 </body>
 </html>
 """
@@ -37,13 +37,27 @@ here.</p></noscript>
 # would ask a server for one.
 
 
-def page(address: str = "", docs: str | None = None) -> str:
+_STYLE = "body { margin: 0; font: 15px/1.45 system-ui, sans-serif }"
+
+
+def page(
+    address: str = "",
+    docs: str | None = None,
+    *,
+    films: bytes | None = None,
+    around: tuple[str, str, str] | None = None,
+    title: str = "tegum lab",
+) -> str:
     """The page as HTML, with everything in it.
 
     Args:
         address: the part behind # of the address that it opens where its own has none, as `page_address` writes it;
-            empty for the page's own first sight.
+            empty for the page's own first sight, which is the first film if there is one.
         docs: where the documentation begins, as seen from the page; None for a page without links to it.
+        films: recorded runs, as `tegum.lab.films.packed` writes them.
+        around: HTML that stands before and after the lab, and the style sheet of both; keys are then for those who are
+            in the lab.
+        title: what the window is called, as text.
 
     Returns:
         A whole HTML document.
@@ -51,9 +65,20 @@ def page(address: str = "", docs: str | None = None) -> str:
     """
     # What ends a script element in HTML, in JavaScript as in text.
     module = re.sub("</(script)", r"<\\/\1", _module(), flags=re.IGNORECASE)
-    given = {"address": address or None, "docs": docs}
+    given = {"address": address or None, "docs": docs, "guest": None if around is None else ""}
     attributes = "".join(f' {name}="{escape(value)}"' for name, value in given.items() if value is not None)
-    return _PAGE.format(policy=_policy(module), attributes=attributes, module=module)
+    before, after, style = around or ("", "", "")
+    data = "" if films is None else base64.b64encode(films).decode()
+    return _PAGE.format(
+        policy=_policy(module),
+        attributes=attributes,
+        module=module,
+        title=escape(title),
+        before=before,
+        after=after,
+        style=_STYLE + style,
+        films=data and f'<script type="text/x-tegum-films">{data}</script>\n',
+    )
 
 
 def write_page(target: str | os.PathLike[str], html: str, *, overwrite: bool, call: str) -> Path:

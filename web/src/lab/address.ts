@@ -1,20 +1,26 @@
 // The whole state of the page as the part of its address behind #, and back: who opens a copied address sees the same.
 // Only what differs from the beginning is written, so that addresses stay short.
-import { type FeatureSet, sizeOf } from "../science/features.ts";
 import { Refusal } from "../science/reading.ts";
-import { readSpec, type Spec } from "../science/spec.ts";
-import { type DatedChange, Trainer } from "../science/train.ts";
+import type { DatedChange } from "../science/train.ts";
+import { same } from "./brief.ts";
 import { type Camera, FIRST_SIGHT } from "./camera.ts";
+import type { Described } from "./described.ts";
 
 /** What is shown beside the scene. */
 export const VIEWS = ["loss", "dimensionality", "gram", "ensemble", "settings", "claim"] as const;
 export type View = (typeof VIEWS)[number];
 
-/** One run, up to a step. */
-export interface Shown {
-    spec: Spec;
+/** One run: trained here, or recorded in one of the page's films. */
+export type Shown = Trained | Filmed;
+export interface Trained {
+    described: Described;
     run: number;
     changes: readonly DatedChange[];
+}
+export interface Filmed {
+    /** The number of the film. */
+    film: number;
+    run: number;
 }
 
 export interface State {
@@ -35,53 +41,33 @@ export interface State {
 
 export const FIRST_VIEWS: readonly View[] = ["loss", "dimensionality", "gram", "settings", "claim"];
 
-/** A Spec without what is at its default, as a person would write it. */
-export function brief(spec: Spec): { features: { kind: string }[] } {
-    const defaults = readSpec({ features: spec.features, hidden: spec.hidden }) as unknown as Record<string, unknown>;
-    const { training: usual, ...others } = defaults;
-    const given = spec as unknown as Record<string, unknown>;
-    const short: { features: { kind: string }[]; [key: string]: unknown } = { features: briefSets(spec.features) };
-    for (const key of Object.keys(given)) {
-        if (["features", "training"].includes(key)) continue;
-        if (key === "hidden" || !same(given[key], others[key])) short[key] = given[key];
-    }
-    const training: Record<string, unknown> = {};
-    for (const [key, value] of Object.entries(given["training"] as object)) {
-        if (!same(value, (usual as Record<string, unknown>)[key])) training[key] = value;
-    }
-    if (Object.keys(training).length > 0) short["training"] = { kind: "sampled", ...training };
-    return short;
-}
-
-/** Equal sets in a row as one with `copies`, each without what is at its default. */
-function briefSets(sets: readonly FeatureSet[]): { kind: string }[] {
-    const found: { set: FeatureSet; copies: number }[] = [];
-    for (const set of sets) {
-        const last = found[found.length - 1];
-        if (last !== undefined && same(last.set, set)) last.copies++;
-        else found.push({ set, copies: 1 });
-    }
-    return found.map(({ set, copies }) => {
-        const { importance, ...rest } = set;
-        return { ...rest, ...(importance === 1 ? {} : { importance }), ...(copies === 1 ? {} : { copies }) };
-    });
-}
-
-function same(a: unknown, b: unknown): boolean {
-    return JSON.stringify(a) === JSON.stringify(b);
+/** What an address is read and checked by. */
+export interface Reader {
+    /** What a Spec is, as JSON text has it. */
+    describe(text: string): Described;
+    /** The changes of a run, if it can be trained with them. */
+    checked(of: Described, run: number, changes: unknown): readonly DatedChange[];
+    films: readonly { described: Described; runs: readonly { run: number }[] }[];
 }
 
 /**
  * The state as the part of an address behind #. The Spec of a preset is named by the preset, and that of a second run is
  * written where it is not the first one's.
  */
-export function written(state: State, presetSpec: Spec | null = null): string {
+export function written(state: State, presetSpec: object | null = null): string {
     const parts = new URLSearchParams();
     if (state.preset !== null) parts.set("preset", state.preset);
+    let known = presetSpec;
     state.shown.forEach((each, at) => {
         const end = at === 0 ? "" : String(at + 1);
-        const known = at === 0 ? presetSpec : state.shown[0].spec;
-        if (known === null || !same(each.spec, known)) parts.set(`spec${end}`, JSON.stringify(brief(each.spec)));
+        if ("film" in each) {
+            parts.set(`film${end}`, String(each.film));
+            parts.set(`run${end}`, String(each.run));
+            return;
+        }
+        const { spec } = each.described;
+        if (known === null || !same(spec, known)) parts.set(`spec${end}`, JSON.stringify(spec));
+        known = spec;
         if (each.run !== 0 || at > 0) parts.set(`run${end}`, String(each.run));
         if (each.changes.length > 0) parts.set(`changes${end}`, JSON.stringify(each.changes));
     });
@@ -99,26 +85,21 @@ export function written(state: State, presetSpec: Spec | null = null): string {
 }
 
 /** The state that an address holds; what it does not say is as `usual` has it. Refused in one sentence. */
-export function read(text: string, usual: State): State {
+export function read(text: string, usual: State, by: Reader): State {
     const parts = new URLSearchParams(text.replace(/^#/, ""));
     const shown: Shown[] = [];
     for (const end of ["", "2"]) {
-        if (end === "2" && !["spec2", "run2", "changes2"].some((key) => parts.has(key))) continue;
-        const text = parts.get(`spec${end}`);
-        const known = end === "" ? usual.shown[0].spec : shown[0].spec;
-        const spec = text === null ? known : readSpec(text);
-        const run = whole(parts, `run${end}`, spec.seeds - 1) ?? (end === "" ? usual.shown[0].run : 0);
-        shown.push({ spec, run, changes: changesOf(parts, `changes${end}`, spec, run) });
+        if (end === "2" && !["spec2", "run2", "changes2", "film2"].some((key) => parts.has(key))) continue;
+        shown.push(runIn(parts, end, shown[0] ?? usual.shown[0], by));
     }
-    const [{ spec }] = shown;
-    const n = spec.features.reduce((sum, set) => sum + sizeOf(set), 0);
-    const own = parts.has("spec");
+    const described = shown.map((each) => ("film" in each ? by.films[each.film].described : each.described));
+    const own = parts.has("spec") || parts.has("film");
     const logarithmic = parts.get("log")?.split(",");
     return {
         shown,
-        step: whole(parts, "step", spec.training.steps),
+        step: whole(parts, "step", Math.max(...described.map((each) => each.last))),
         camera: camera(parts.get("camera")) ?? usual.camera,
-        selected: whole(parts, "feature", n - 1),
+        selected: whole(parts, "feature", described[0].n - 1),
         views: chosen(parts.get("views")) ?? usual.views,
         hidden: parts.get("hide")?.split(",").filter(Boolean) ?? usual.hidden,
         logarithmic: logarithmic
@@ -128,13 +109,32 @@ export function read(text: string, usual: State): State {
     };
 }
 
+/** One of the runs of an address, by keys with this end; what it does not say is as in `usual`. */
+function runIn(parts: URLSearchParams, end: string, usual: Shown, by: Reader): Shown {
+    const spec = parts.get(`spec${end}`);
+    const film = parts.has(`film${end}`) ? whole(parts, `film${end}`, by.films.length - 1) : "film" in usual ? usual.film : null;
+    if (spec === null && film !== null) {
+        const runs = by.films[film].runs.map(({ run }) => run);
+        const run = whole(parts, `run${end}`, Infinity) ?? ("film" in usual && usual.film === film ? usual.run : runs[0]);
+        if (!runs.includes(run)) throw new Refusal(`run${end}=${run}: the film has no such run; it has ${listed(runs)}`);
+        return { film, run };
+    }
+    const described = spec === null ? (usual as Trained).described : by.describe(spec);
+    const run = whole(parts, `run${end}`, described.seeds - 1) ?? (end === "" ? usual.run : 0);
+    return { described, run, changes: changesOf(parts, `changes${end}`, described, run, by) };
+}
+
+function listed(numbers: readonly number[]): string {
+    return numbers.length > 8 ? `${numbers.length} runs from ${numbers[0]} to ${numbers[numbers.length - 1]}` : numbers.join(", ");
+}
+
 /** The preset that an address names, or null. */
 export function presetIn(text: string): string | null {
     return new URLSearchParams(text.replace(/^#/, "")).get("preset");
 }
 
 /** The changes of a run, which it can be trained with. */
-function changesOf(parts: URLSearchParams, key: string, spec: Spec, run: number): readonly DatedChange[] {
+function changesOf(parts: URLSearchParams, key: string, of: Described, run: number, by: Reader): readonly DatedChange[] {
     const text = parts.get(key);
     if (text === null) return [];
     let changes: unknown;
@@ -144,7 +144,7 @@ function changesOf(parts: URLSearchParams, key: string, spec: Spec, run: number)
         throw new Refusal(`${key}=${text.slice(0, 40)}: must be valid JSON`);
     }
     if (!Array.isArray(changes)) throw new Refusal(`${key}=${text.slice(0, 40)}: must be a list of changes`);
-    return new Trainer(spec, run, changes as DatedChange[]).changes;
+    return by.checked(of, run, changes);
 }
 
 function whole(parts: URLSearchParams, key: string, most: number): number | null {

@@ -1,5 +1,4 @@
 // What can be taken away: numbers as CSV, and the Python that describes the same run.
-import { brief } from "./address.ts";
 import type { Recording } from "./recording.ts";
 
 /** One row for each recorded step: the loss, and of each feature its bias, its dimensionality and its embedding. */
@@ -29,20 +28,23 @@ function inPython(spec: { features: { kind: string; source?: unknown }[] }): obj
     return { ...spec, features };
 }
 
-/** A program that trains the same Spec. Its samples are others than the page's, and it says so. */
+/** A program that trains the same Spec, with the changes made on the way. */
 export function python(recording: Recording): string {
-    const spec = JSON.stringify(inPython(brief(recording.spec)), null, 4);
+    const { described, changes, origin, run } = recording;
+    const spec = inPython(described.spec as { features: { kind: string }[] });
+    const text = JSON.stringify(changes.length > 0 ? { ...spec, changes } : spec, null, 4);
+    const said =
+        origin === null
+            ? "# The same Spec as in the page. Samples are drawn by another generator, so that runs agree in distribution, not in bits."
+            : "# The Spec of the recorded run, which has the same bits where engine, version and vector unit are the same.";
     const lines = [
         "import tegum as tg",
         "",
-        "# The same Spec as in the page. Samples are drawn by another generator, so that runs agree in distribution, not in bits.",
-        `spec = tg.Spec.from_json(r'''${spec}''')`,
+        said,
+        `spec = tg.Spec.from_json(r'''${text}''')`,
         "run = tg.train(spec)",
-        `one = run.sel(seed=${recording.run})`,
+        `one = run.sel(seed=${run})`,
         "print(tg.name_polytope(one.weights.isel(step=-1)))",
     ];
-    if (recording.changes.length > 0) {
-        lines.splice(3, 0, `# Without the changes made on the way: ${JSON.stringify(recording.changes)}`);
-    }
     return `${lines.join("\n")}\n`;
 }

@@ -1,7 +1,9 @@
 // What happens in a run, as its frames tell: what the embeddings form gets another name and keeps it, and the loss falls
-// faster than around. The detectors of the Python package say more; these need no exact loss and no null.
+// faster than around. The detectors of the Python package say more; these need no exact loss and no null, and are asked
+// only where those have not been.
 import { DIVERGED, NOTHING } from "../science/polytopes.ts";
 import type { Happening, Recording } from "./recording.ts";
+import { shape } from "./sentence.ts";
 
 /** Frames for which a new name must last. */
 const LASTING = 4;
@@ -13,7 +15,7 @@ const FAST = 3;
 const CLEAR = 5;
 
 export function happenings(recording: Recording): Happening[] {
-    const found = [...names(recording), ...drops(recording)];
+    const found = [...names(recording), ...(recording.origin?.happenings ?? drops(recording))];
     found.push(...recording.changes.map(({ step, ...change }) => ({ step, kind: "change" as const, words: changed(change) })));
     return found.sort((a, b) => a.step - b.step);
 }
@@ -29,7 +31,7 @@ function names(recording: Recording): Happening[] {
         // What is lost for a while and comes back is nothing new.
         if (!regular || current === told) continue;
         told = current;
-        if (at > 0) found.push({ step: recording.frames[at].step, kind: "name", words: `now: ${current}` });
+        if (at > 0) found.push({ step: recording.frames[at].step, kind: "name", words: `now ${shape(recording, at)}` });
     }
     return found;
 }

@@ -4,6 +4,7 @@ import { render } from "preact";
 import styles from "./style.css";
 import thread from "./thread.ts?worker";
 import { Crew, type Hand } from "./crew.ts";
+import { readFilms } from "./film.ts";
 import { Store } from "./store.ts";
 import { still } from "./theme.ts";
 import { App } from "./views/app.tsx";
@@ -18,8 +19,18 @@ function hired(): Hand {
     return worker as unknown as Hand;
 }
 
+/** The bytes of films that stand in the page, if there are any. */
+function filmsInPage(): Uint8Array | null {
+    const text = document.querySelector("script[type='text/x-tegum-films']")?.textContent?.trim();
+    return text ? Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)) : null;
+}
+
 export class TegumLab extends HTMLElement {
     store: Store | null = null;
+    /** Recorded runs in the bytes that Python writes, in place of those in the page. */
+    films: Uint8Array | null = null;
+    /** Whether it is a guest in a page of others: it leaves the address, the title and keys outside of it alone. */
+    embedded = false;
     #leave: (() => void)[] = [];
 
     connectedCallback(): void {
@@ -31,12 +42,32 @@ export class TegumLab extends HTMLElement {
         sheet.textContent = styles;
         const place = document.createElement("div");
         root.replaceChildren(sheet, place);
+        this.#leave = [() => render(null, place), () => crew.close()];
+        const films = this.films ?? (this.embedded ? null : filmsInPage());
+        if (films === null) {
+            this.#begin(store, place);
+            return;
+        }
+        readFilms(films)
+            .then((read) => (store.films.value = read))
+            .catch((error: Error) => (store.refusal.value = error.message))
+            .then(() => {
+                if (this.store === store) this.#begin(store, place);
+            });
+    }
+
+    #begin(store: Store, place: HTMLElement): void {
         // A page may be written to open something of its own; what its address says comes first.
-        const asked = () => location.hash || (this.getAttribute("address") ?? "");
+        const asked = () => (this.embedded ? "" : location.hash) || (this.getAttribute("address") ?? "");
+        const told = store.refusal.value;
         store.open(asked());
+        store.refusal.value ??= told;
         // Who wants no motion sees the end, and moves on by hand.
-        if (still.value && location.hash === "") store.playing.value = false;
-        render(<App store={store} host={this} docs={this.getAttribute("docs")} />, place);
+        if (still.value && (this.embedded || location.hash === "")) store.playing.value = false;
+        // Beside text of others, keys are for those who are in the lab.
+        const keys = this.embedded || this.hasAttribute("guest") ? this : document;
+        render(<App store={store} host={this} keys={keys} docs={this.getAttribute("docs")} />, place);
+        if (this.embedded) return;
         const address = window.setInterval(() => {
             if (!store.playing.peek()) history.replaceState(null, "", `#${store.address}`);
         }, WRITTEN_EVERY);
@@ -44,16 +75,13 @@ export class TegumLab extends HTMLElement {
             if (location.hash !== `#${store.address}`) store.open(asked());
         };
         window.addEventListener("hashchange", opened);
-        const titled = effect(() => {
-            document.title = `${store.preset.value?.title ?? "tegum lab"}`;
-        });
-        this.#leave = [
-            () => window.clearInterval(address),
-            () => window.removeEventListener("hashchange", opened),
-            titled,
-            () => render(null, place),
-            () => crew.close(),
-        ];
+        this.#leave.push(() => window.clearInterval(address), () => window.removeEventListener("hashchange", opened));
+        if (this.hasAttribute("guest")) return;
+        this.#leave.push(
+            effect(() => {
+                document.title = `${store.preset.value?.title ?? "tegum lab"}`;
+            }),
+        );
     }
 
     disconnectedCallback(): void {

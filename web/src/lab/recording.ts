@@ -3,10 +3,9 @@
 // when a view asks for it, once.
 import { type Camera } from "./camera.ts";
 import { canonicalPose, dimensionality, gram } from "../science/geometry.ts";
-import { FeatureDistribution, type FeatureSet } from "../science/features.ts";
 import { namePolytope, type Polytope } from "../science/polytopes.ts";
-import type { Spec } from "../science/spec.ts";
 import type { DatedChange } from "../science/train.ts";
+import type { Described, SetWords } from "./described.ts";
 
 export type { Camera };
 
@@ -27,60 +26,69 @@ export interface Measured {
     polytope: Polytope;
 }
 
-/** Something that happened between two recorded steps. */
+/** Something that happens at a step, or from a step on until another one. */
 export interface Happening {
     step: number;
-    kind: "name" | "drop" | "change";
+    until?: number;
+    kind: "name" | "drop" | "change" | "jump" | "plateau" | "fall";
     /** In words, such as "becomes an octahedron". */
     words: string;
 }
 
+/** What is known of a run that was recorded elsewhere. */
+export interface Origin {
+    /** The number of its film. */
+    film: number;
+    /** What the detectors have found in it. */
+    happenings: readonly Happening[];
+}
+
 export class Recording {
-    readonly spec: Spec;
+    readonly described: Described;
     /** The number of the run. */
     readonly run: number;
     readonly changes: readonly DatedChange[];
     readonly n: number;
     readonly m: number;
-    readonly features: FeatureDistribution;
     /** For each feature the group that gives it colour and form: its set, or itself where there is only one set. */
     readonly groups: Int32Array;
     readonly frames: Frame[] = [];
     /** Whether it has ended before its last step, because a parameter is no longer a finite number. */
     diverged = false;
+    /** Whether it has ended, though its last step has not been reached. */
+    over = false;
     /** The last step that the run will have. */
     readonly last: number;
-    /** Where the losses come from: "sample" or "exact". */
-    readonly losses: "sample" | "exact";
+    /** Where it comes from, if it was not trained here. */
+    readonly origin: Origin | null;
     readonly #poses: Float64Array[] = [];
     readonly #measured: Measured[] = [];
 
-    constructor(spec: Spec, run: number, changes: readonly DatedChange[] = [], losses: "sample" | "exact" = "sample") {
-        this.spec = spec;
+    constructor(described: Described, run: number, changes: readonly DatedChange[] = [], origin: Origin | null = null) {
+        this.described = described;
         this.run = run;
         this.changes = changes;
-        this.features = new FeatureDistribution(spec.features);
-        this.n = this.features.n;
-        this.m = spec.hidden;
-        const several = spec.features.length > 1;
-        this.groups = several ? this.features.setOfFeature : Int32Array.from({ length: this.n }, (_, i) => i);
-        this.last = spec.training.steps;
-        this.losses = losses;
+        this.n = described.n;
+        this.m = described.m;
+        const several = described.sets.length > 1;
+        this.groups = several ? described.groups : Int32Array.from({ length: this.n }, (_, i) => i);
+        this.last = described.last;
+        this.origin = origin;
     }
 
     /** Whether no more frames will come: the last step has been reached, or the run has diverged. */
     get whole(): boolean {
-        return this.diverged || (this.frames.length > 0 && this.frames[this.frames.length - 1].step >= this.last);
+        return this.diverged || this.over || (this.frames.length > 0 && this.frames[this.frames.length - 1].step >= this.last);
     }
 
     /** The rate and the sets in force at a step, after the changes up to it. */
-    inForce(step: number): { rate: number; sets: FeatureSet[] } {
-        let { rate } = this.spec.training;
-        const sets = [...this.spec.features];
+    inForce(step: number): { rate: number | null; sets: SetWords[] } {
+        let { rate } = this.described;
+        const sets = [...this.described.sets];
         for (const change of this.changes) {
             if (change.step > step) break;
             rate = change.rate ?? rate;
-            for (const { set, ...values } of change.sets ?? []) sets[set] = { ...sets[set], ...values } as FeatureSet;
+            for (const { set, ...values } of change.sets ?? []) sets[set] = { ...sets[set], ...values };
         }
         return { rate, sets };
     }

@@ -3,12 +3,16 @@
 import { computed, signal } from "@preact/signals";
 import { quoted, Refusal } from "../science/reading.ts";
 import { readSpec } from "../science/spec.ts";
-import { type Change, type DatedChange, Trainer } from "../science/train.ts";
-import { FIRST_VIEWS, presetIn, read, type Shown, type State, type View, VIEWS, written } from "./address.ts";
+import type { Change, DatedChange } from "../science/train.ts";
+import { FIRST_VIEWS, presetIn, read, type Shown, type State, type Trained, type View, VIEWS, written } from "./address.ts";
+import { same } from "./brief.ts";
 import { type Camera, FIRST_SIGHT } from "./camera.ts";
 import type { Crew } from "./crew.ts";
+import { describe, type Described } from "./described.ts";
 import { Draft } from "./draft.ts";
+import type { Film } from "./film.ts";
 import { happenings } from "./happenings.ts";
+import { type Home, IN_PAGE, trainable } from "./home.ts";
 import { PRESETS, type Preset } from "./presets.ts";
 import { type Frame, type Happening, Recording } from "./recording.ts";
 import { still } from "./theme.ts";
@@ -31,6 +35,9 @@ export interface Hand {
 
 export class Store {
     readonly crew: Crew;
+    readonly home: Home;
+    /** What the page has recorded of other places; the first of them is shown before anything else. */
+    readonly films = signal<readonly Film[]>([]);
     /** The runs that are shown: one, or two side by side. */
     readonly recordings = signal<readonly Recording[]>([]);
     /** Counts the frames that have come, so that views are drawn again. */
@@ -83,14 +90,18 @@ export class Store {
         return recording === undefined ? [] : happenings(recording);
     });
 
-    constructor(crew: Crew) {
+    constructor(crew: Crew, home: Home = IN_PAGE) {
         this.crew = crew;
+        this.home = home;
     }
+
+    /** The film of the first of the runs shown, if it is recorded. */
+    readonly film = computed<Film | null>(() => this.films.value[this.first.value?.origin?.film ?? -1] ?? null);
 
     /** The state as an address has it. */
     get state(): State {
         return {
-            shown: this.recordings.value.map(({ spec, run, changes }) => ({ spec, run, changes })),
+            shown: this.recordings.value.map(shownOf),
             step: this.step.value,
             camera: this.camera.value,
             selected: this.selected.value,
@@ -103,10 +114,10 @@ export class Store {
 
     get address(): string {
         const preset = this.preset.value;
-        return written(this.state, preset === null ? null : shownOf(preset).spec);
+        return written(this.state, preset === null ? null : shownIn(preset).described.spec);
     }
 
-    /** Open what an address says; without one, the first preset, already moving. */
+    /** Open what an address says; without one the first film, or else the first preset, already moving. */
     open(address: string): void {
         try {
             const name = presetIn(address) ?? PRESETS[0].name;
@@ -114,17 +125,23 @@ export class Store {
             if (first === undefined) {
                 throw new Refusal(`preset=${quoted(name)}: must be one of ${PRESETS.map((each) => each.name).join(", ")}`);
             }
+            const [film] = this.films.value;
+            const filmed = presetIn(address) === null && film !== undefined;
             const usual: State = {
-                shown: [shownOf(first)],
+                shown: [filmed ? { film: 0, run: film.runs[0].run } : shownIn(first)],
                 step: null,
                 camera: FIRST_SIGHT,
                 selected: null,
                 views: FIRST_VIEWS,
                 hidden: [],
                 logarithmic: { time: false, loss: true },
-                preset: first.name,
+                preset: filmed ? null : first.name,
             };
-            const state = read(address, usual);
+            const state = read(address, usual, {
+                describe: (text) => this.home.describe(text),
+                checked: (of, run, changes) => this.home.checked(of, run, changes),
+                films: this.films.value,
+            });
             this.camera.value = state.camera;
             this.selected.value = state.selected;
             this.views.value = state.views;
@@ -143,7 +160,14 @@ export class Store {
         this.preset.value = preset;
         this.selected.value = null;
         this.camera.value = FIRST_SIGHT;
-        this.show([shownOf(preset)], null);
+        this.show([shownIn(preset)], null);
+    }
+
+    /** Show the first run of a film, from its beginning. */
+    playFilm(film: number): void {
+        this.preset.value = null;
+        this.selected.value = null;
+        this.show([{ film, run: this.films.value[film].runs[0].run }], null);
     }
 
     /** Train these runs and show them: from the beginning, or at a step, where the address names one. */
@@ -159,7 +183,7 @@ export class Store {
         known.forEach((id, at) => {
             if (!places.includes(at)) this.crew.stop(id);
         });
-        const recordings = shown.map((each, at) => before[places[at]] ?? new Recording(each.spec, each.run, each.changes));
+        const recordings = shown.map((each, at) => before[places[at]] ?? this.#recording(each));
         this.#ids = recordings.map((recording, at) => known[places[at]] ?? this.#train(recording));
         this.#played = 0;
         this.step.value = step ?? 0;
@@ -167,6 +191,11 @@ export class Store {
         this.#awaitsEnd = step === null && still.peek();
         this.recordings.value = recordings;
         this.#showEnd();
+    }
+
+    #recording(shown: Shown): Recording {
+        if ("film" in shown) return this.films.value[shown.film].recording(shown.run);
+        return new Recording(shown.described, shown.run, shown.changes);
     }
 
     /** Where nothing moves by itself, the end is what is seen first. */
@@ -177,16 +206,20 @@ export class Store {
 
     /** Runs beside the shown one stay as long as they differ by their number alone. */
     #leaveEnsemble(shown: Shown): void {
-        const of = JSON.stringify([shown.spec, shown.changes]);
+        const of = "film" in shown ? `film ${shown.film}` : JSON.stringify([shown.described.spec, shown.changes]);
         if (of === this.#ensembleOf) return;
         if (this.#ensembleId !== null) this.crew.stop(this.#ensembleId);
         this.#ensembleId = null;
         this.#ensembleOf = of;
-        this.ensemble.value = new Map();
+        const film = "film" in shown ? this.films.value[shown.film] : null;
+        // Every run of a film is there already.
+        this.ensemble.value = new Map(film?.runs.map(({ run }) => [run, film.end(run)]));
     }
 
+    /** The number of its training; 0 for a run that has been recorded. */
     #train(recording: Recording): number {
-        return this.crew.train(recording.spec, recording.run, recording.changes, {
+        if (recording.origin !== null) return 0;
+        return this.crew.train(trainable(recording.described), recording.run, recording.changes, {
             frames: (frames, _, diverged) => {
                 for (const frame of frames) recording.push(frame);
                 recording.diverged = diverged;
@@ -204,10 +237,15 @@ export class Store {
         const recording = this.first.value;
         if (recording === null) return;
         const step = this.step.value;
+        // What was recorded elsewhere has no past here: its state is where another run starts.
+        if (recording.origin !== null) {
+            this.#trainFrom(recording, recording.frames[this.indices.value[0]], null, [{ ...change, step: 0 }]);
+            return;
+        }
         const past = recording.changes.filter((each) => each.step <= step);
         const changes: DatedChange[] = [...past, { ...change, step }];
-        const { spec, run } = recording;
-        this.show([{ spec, run, changes: recording.changes }, { spec, run, changes }], step);
+        const { described, run } = recording;
+        this.show([shownOf(recording), { described, run, changes }], step);
         this.playing.value = !still.peek();
     }
 
@@ -220,34 +258,37 @@ export class Store {
     restart(change: Change): void {
         const recording = this.first.value;
         if (recording === null) return;
-        const changed = new Trainer(recording.spec, recording.run, [{ ...change, step: 0 }]);
-        const training = { ...recording.spec.training, rate: changed.rate };
-        const spec = readSpec({ ...recording.spec, training, features: changed.features.sets });
+        const anew = this.home.anew(recording.described, recording.run, change);
         this.preset.value = null;
-        this.show([{ spec, run: recording.run, changes: [] }], null);
+        this.show([anew], null);
     }
 
     /** Show another run beside the first one. */
     compare(run: number): void {
         const recording = this.first.value;
         if (recording === null) return;
-        const { spec, changes } = recording;
-        this.show([{ spec, run: recording.run, changes }, { spec, run, changes }], this.step.value);
+        const shown = shownOf(recording);
+        this.show([shown, { ...shown, run }], this.step.value);
     }
 
     /** Show the other of two runs alone, or the only one. */
     keep(at: number): void {
         const recording = this.recordings.value[at];
         if (recording === undefined) return;
-        const { spec, run, changes } = recording;
-        this.show([{ spec, run, changes }], this.step.value);
+        this.show([shownOf(recording)], this.step.value);
+    }
+
+    /** Show another run of the same Spec, or of the same film, alone. */
+    turnTo(run: number, step: number | null): void {
+        const recording = this.first.value;
+        if (recording !== null) this.show([{ ...shownOf(recording), run }], step);
     }
 
     /** Train the other runs of the Spec to their ends. */
     trainEnsemble(runs: number): void {
         const recording = this.first.value;
-        if (recording === null || this.#ensembleId !== null) return;
-        this.#ensembleId = this.crew.ensemble(recording.spec, recording.changes, runs, (run, frame) => {
+        if (recording === null || recording.origin !== null || this.#ensembleId !== null) return;
+        this.#ensembleId = this.crew.ensemble(trainable(recording.described), recording.changes, runs, (run, frame) => {
             this.ensemble.value = new Map(this.ensemble.value).set(run, frame);
         });
     }
@@ -261,18 +302,26 @@ export class Store {
         this.step.value = Math.min(Math.max(Math.round(step), 0), last);
     }
 
+    /** The numbers of all runs that there are of what is shown. */
+    get runs(): readonly number[] {
+        const film = this.film.value;
+        if (film !== null) return film.runs.map(({ run }) => run);
+        return Array.from({ length: this.first.value?.described.seeds ?? 0 }, (_, run) => run);
+    }
+
     compareNext(): void {
         const recording = this.first.value;
         if (recording === null) return;
-        if (recording.spec.seeds > 1) this.compare((recording.run + 1) % recording.spec.seeds);
-        else this.refusal.value = "There is no other run to compare with: the Spec has seeds=1";
+        const { runs } = this;
+        if (runs.length > 1) this.compare(runs[(runs.indexOf(recording.run) + 1) % runs.length]);
+        else this.refusal.value = `There is no other run to compare with: ${this.film.value === null ? "the Spec has seeds=1" : "the film has one"}`;
     }
 
     startEnsemble(): void {
         const recording = this.first.value;
         if (recording === null) return;
         if (!this.views.value.includes("ensemble")) this.toggle("ensemble");
-        this.trainEnsemble(Math.min(64, recording.spec.seeds));
+        this.trainEnsemble(Math.min(64, recording.described.seeds));
     }
 
     toggle(view: View): void {
@@ -334,10 +383,10 @@ export class Store {
         const before = this.hand.value?.feature === feature && this.hand.value.at === at ? this.hand.value : null;
         const { loss = null, slope = null } = before ?? {};
         this.hand.value = { at, feature, weights, loss, slope };
-        if (this.#asking) return;
+        const { described, changes } = recording;
+        if (this.#asking || described.trainable === null) return;
         this.#asking = true;
-        const { spec, changes } = recording;
-        this.crew.ask({ spec, changes, step: frame.step, weights, bias: frame.bias }).then(
+        this.crew.ask({ spec: described.trainable, changes, step: frame.step, weights, bias: frame.bias }).then(
             (answer) => {
                 this.#asking = false;
                 const hand = this.hand.value;
@@ -363,14 +412,23 @@ export class Store {
         const hand = this.hand.value;
         const recording = hand === null ? null : this.recordings.value[hand.at];
         if (hand === null || recording == null) return;
-        const { n, m, spec, run } = recording;
         const frame = recording.frames[this.indices.value[hand.at]];
-        const rows = Array.from({ length: n }, (_, i) => Array.from(hand.weights.slice(i * m, (i + 1) * m)));
-        const start = { weights: rows, bias: Array.from(frame.bias) };
         // What was in force then is so from the beginning.
         const changes = recording.changes.filter((each) => each.step <= frame.step).map((each) => ({ ...each, step: 0 }));
-        const moved: Shown = { spec: { ...spec, start, initial_scale: null }, run, changes };
-        this.show([{ spec, run, changes: recording.changes }, moved], 0);
+        this.#trainFrom(recording, frame, hand.weights, changes);
+    }
+
+    /** Train on from a state, beside what becomes of it without the change. */
+    #trainFrom(recording: Recording, frame: Frame, moved: Float64Array | null, changes: readonly DatedChange[]): void {
+        const { n, m, described, run } = recording;
+        if (described.trainable === null) {
+            this.refusal.value = described.why;
+            return;
+        }
+        const weights = moved ?? frame.weights;
+        const rows = Array.from({ length: n }, (_, i) => Array.from(weights.slice(i * m, (i + 1) * m)));
+        const from = this.home.startingAt(described, rows, Array.from(frame.bias));
+        this.show([shownOf(recording), { described: from, run, changes }], 0);
         this.playing.value = !still.peek();
     }
 
@@ -381,10 +439,21 @@ export class Store {
     }
 }
 
-function isSame(one: Shown, other: Shown): boolean {
-    return JSON.stringify([one.spec, one.run, one.changes]) === JSON.stringify([other.spec, other.run, other.changes]);
+function isSame(recording: Recording, other: Shown): boolean {
+    const one = shownOf(recording);
+    if ("film" in one || "film" in other) return same(one, other);
+    return same([one.described.spec, one.run, one.changes], [other.described.spec, other.run, other.changes]);
 }
 
-export function shownOf(preset: Preset): Shown {
-    return { spec: readSpec(preset.spec), run: preset.run ?? 0, changes: [] };
+/** A recording as the state of the page names it. */
+function shownOf({ origin, described, run, changes }: Recording): Shown {
+    return origin === null ? { described, run, changes } : { film: origin.film, run };
+}
+
+const described = new Map<Preset, Described>();
+
+export function shownIn(preset: Preset): Trained {
+    const known = described.get(preset) ?? describe(readSpec(preset.spec));
+    described.set(preset, known);
+    return { described: known, run: preset.run ?? 0, changes: [] };
 }

@@ -25,11 +25,20 @@ const TITLES: Record<View, string> = {
 };
 const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
 
-export function App({ store, host, docs }: { store: Store; host: HTMLElement; docs: string | null }) {
+interface Props {
+    store: Store;
+    host: HTMLElement;
+    /** Where keys are heard. */
+    keys: HTMLElement | Document;
+    docs: string | null;
+}
+
+export function App({ store, host, keys, docs }: Props) {
     const help = useMemo(() => signal(false), []);
     useEffect(() => running(store), []);
     useEffect(() => {
-        const hear = (event: KeyboardEvent) => {
+        const hear = (heard: Event) => {
+            const event = heard as KeyboardEvent;
             const [target] = event.composedPath();
             if (help.value && event.key !== "?") return;
             // A slider wants the keys that move it, other controls all of them.
@@ -37,10 +46,14 @@ export function App({ store, host, docs }: { store: Store; host: HTMLElement; do
             if (target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement) return;
             // A focused button, or what else can be opened, is pressed by space and enter.
             if (target instanceof HTMLElement && target.matches("button, summary, a") && [" ", "Enter"].includes(event.key)) return;
-            if (press(store, event, (dx, dy) => moveSelected(store, host, dx, dy), () => (help.value = !help.value))) event.preventDefault();
+            if (press(store, event, (dx, dy) => moveSelected(store, host, dx, dy), () => (help.value = !help.value))) {
+                event.preventDefault();
+                // What the key means to a page around is not meant.
+                if (keys === host) event.stopPropagation();
+            }
         };
-        document.addEventListener("keydown", hear);
-        return () => document.removeEventListener("keydown", hear);
+        keys.addEventListener("keydown", hear);
+        return () => keys.removeEventListener("keydown", hear);
     }, []);
     const shown = store.views.value;
     const hidden = (name: string) => store.hidden.value.includes(name);
@@ -144,7 +157,8 @@ function Toolbar({ store, help }: { store: Store; help: () => void }) {
     return (
         <header>
             <h1>tegum lab</h1>
-            <label>
+            <FilmChoice store={store} />
+            <label hidden={store.films.value.length > 0}>
                 <span class="quiet">System</span>
                 <select
                     aria-label="System"
@@ -177,6 +191,26 @@ function Toolbar({ store, help }: { store: Store; help: () => void }) {
                 ?
             </button>
         </header>
+    );
+}
+
+/** Which of the page's films is shown, where there are several. */
+function FilmChoice({ store }: { store: Store }) {
+    const films = store.films.value;
+    if (films.length < 2) return null;
+    const shown = store.first.value?.origin?.film ?? null;
+    return (
+        <label>
+            <span class="quiet">Runs of</span>
+            <select aria-label="Runs of" value={shown ?? ""} onChange={(event) => store.playFilm(Number(event.currentTarget.value))}>
+                {shown === null && <option value="">trained here</option>}
+                {films.map((film, at) => (
+                    <option key={at} value={at}>
+                        {film.title || `film ${at}`}
+                    </option>
+                ))}
+            </select>
+        </label>
     );
 }
 

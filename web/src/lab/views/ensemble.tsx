@@ -38,7 +38,7 @@ function sorted(store: Store, recording: Recording): { name: string; ends: End[]
 export function EnsembleView({ store }: { store: Store }) {
     const recording = store.first.value;
     if (recording === null) return null;
-    const runs = Math.min(64, recording.spec.seeds);
+    const runs = recording.origin === null ? Math.min(64, recording.described.seeds) : store.runs.length;
     const groups = sorted(store, recording);
     const done = store.ensemble.value.size;
     return (
@@ -71,9 +71,7 @@ export function EnsembleView({ store }: { store: Store }) {
 function Cell({ store, recording, end }: { store: Store; recording: Recording; end: End }) {
     const { run, frame } = end;
     const words = `run ${run}, loss ${significant(frame.loss)}`;
-    const open = () => {
-        store.show([{ spec: recording.spec, run, changes: recording.changes }], recording.last);
-    };
+    const open = () => store.turnTo(run, recording.last);
     return (
         <button type="button" class="cell" title={words} aria-label={`Open ${words}, ${end.name}`} aria-pressed={run === recording.run} onClick={open}>
             <Canvas

@@ -1,7 +1,5 @@
 // What the shown runs are trained on, and changes from the shown step on: the past stays, and both futures are seen.
-import type { FeatureSet } from "../../science/features.ts";
-import { sizeOf } from "../../science/features.ts";
-import { count } from "../sentence.ts";
+import type { SetWords } from "../described.ts";
 import type { Store } from "../store.ts";
 
 /** What may be changed of a set, with the range of its control. */
@@ -12,12 +10,12 @@ const CONTROLS = [
 ] as const;
 
 interface Group {
-    set: FeatureSet;
+    set: SetWords;
     numbers: number[];
 }
 
 /** Equal sets share their controls. */
-function grouped(sets: readonly FeatureSet[]): Group[] {
+function grouped(sets: readonly SetWords[]): Group[] {
     const groups = new Map<string, Group>();
     sets.forEach((set, at) => {
         const key = JSON.stringify(set);
@@ -28,8 +26,8 @@ function grouped(sets: readonly FeatureSet[]): Group[] {
     return [...groups.values()];
 }
 
-function named(set: FeatureSet, copies: number): string {
-    const size = sizeOf(set);
+function named(set: SetWords, copies: number): string {
+    const { size } = set;
     const kind = set.kind === "table" ? "features of a table" : `${set.kind} ${size === 1 ? "feature" : "features"}`;
     return `${copies > 1 ? `${copies} sets of ` : ""}${size} ${kind}`;
 }
@@ -37,17 +35,18 @@ function named(set: FeatureSet, copies: number): string {
 export function SettingsView({ store }: { store: Store }) {
     const recording = store.first.value;
     if (recording === null) return null;
-    const { spec } = recording;
+    const { described } = recording;
     const { rate, sets } = recording.inForce(store.step.value);
     const groups = grouped(sets);
     const { draft } = store;
     return (
         <section class="settings" aria-label="Settings">
             <p class="caption">
-                {recording.n} features in {recording.m} {recording.m === 1 ? "dimension" : "dimensions"}, {spec.activation}; {spec.training.optimiser},
-                batch {count(spec.training.batch)}; run {recording.run} of {spec.seeds}
+                {recording.n} features in {recording.m} {recording.m === 1 ? "dimension" : "dimensions"}; {described.method}; run {recording.run} of{" "}
+                {described.seeds}
             </p>
-            {groups.map(({ set, numbers }) => (
+            {described.why !== null && <p class="caption">{groups.map(({ set, numbers }) => named(set, numbers.length)).join(", ")}</p>}
+            {(described.why === null ? groups : []).map(({ set, numbers }) => (
                 <fieldset key={JSON.stringify(set)}>
                     <legend>{named(set, numbers.length)}</legend>
                     {CONTROLS.map(({ key, label, low, high, step }) => {
@@ -60,7 +59,7 @@ export function SettingsView({ store }: { store: Store }) {
                     })}
                 </fieldset>
             ))}
-            {!store.hidden.value.includes("rate") && (
+            {rate !== null && described.why === null && !store.hidden.value.includes("rate") && (
                 <Slider
                     label="learning rate"
                     value={draft.change.value.rate ?? rate}
@@ -71,7 +70,11 @@ export function SettingsView({ store }: { store: Store }) {
                     set={(value) => draft.putRate(value)}
                 />
             )}
-            <div class="row">
+            {described.why !== null && <p class="caption">It is shown as it was recorded, since the page cannot train it on: {described.why}.</p>}
+            {recording.origin !== null && described.why === null && (
+                <p class="caption">A change trains on from the shown state, here in the page, beside the recording.</p>
+            )}
+            <div class="row" hidden={described.why !== null && store.runs.length < 2}>
                 <button type="button" disabled={draft.empty} onClick={() => store.branchDraft()}>
                     Branch here
                 </button>
@@ -83,11 +86,12 @@ export function SettingsView({ store }: { store: Store }) {
                     <input
                         type="number"
                         min={0}
-                        max={spec.seeds - 1}
+                        max={described.seeds - 1}
                         value={recording.run}
                         onChange={(event) => {
                             const run = Number(event.currentTarget.value);
-                            if (Number.isInteger(run) && run >= 0 && run < spec.seeds) store.show([{ spec, run, changes: [] }], null);
+                            if (store.runs.includes(run)) store.turnTo(run, null);
+                            else event.currentTarget.value = String(recording.run);
                         }}
                     />
                 </label>

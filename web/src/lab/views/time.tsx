@@ -1,6 +1,6 @@
 // The time axis: the loss of the runs shown, with what happens marked on it. Drag to go anywhere; [ and ] go from event to
 // event. The dimensionalities of the features lie over the same axis.
-import { computed } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { type Axis, label, position, ticks, valueAt } from "../axis.ts";
 import { colourOf, type Look } from "../look.ts";
@@ -96,18 +96,7 @@ function drawLoss(area: Area, shown: Shown): void {
     const pad = logarithmic ? (high / low) ** 0.06 : 1;
     const axis: Axis = { low: logarithmic ? low / pad : 0, high: logarithmic ? high * pad : high * 1.05, logarithmic, from: height - MARGIN.bottom, to: MARGIN.top };
     valueTicks(area, shown, axis, ticks(axis, 4).map((value) => [value, label(value)] as const));
-    to.lineWidth = 1;
-    for (const { step, kind } of shown.events) {
-        const x = position(time, step);
-        to.fillStyle = kind === "drop" ? colourOf(shown.look, 1) : kind === "name" ? colourOf(shown.look, 2) : shown.look.ink;
-        to.beginPath();
-        to.moveTo(x, MARGIN.top + 8);
-        to.lineTo(x - 4, MARGIN.top);
-        to.lineTo(x + 4, MARGIN.top);
-        to.fill();
-        to.strokeStyle = shown.look.grid;
-        strokeLine(to, x, MARGIN.top + 8, x, height - MARGIN.bottom);
-    }
+    marks(area, shown, time);
     shown.recordings.forEach((recording, at) => {
         to.strokeStyle = at === 0 ? shown.look.ink : colourOf(shown.look, 1);
         to.lineWidth = at === 0 ? 1.8 : 1.6;
@@ -116,6 +105,35 @@ function drawLoss(area: Area, shown: Shown): void {
     });
     to.setLineDash([]);
     cursor(area, shown, time);
+}
+
+/** What happens: stretches of time as a strip at the top, and moments as marks below it. */
+function marks({ to, height }: Area, shown: Shown, time: Axis): void {
+    to.lineWidth = 1;
+    for (const { step, until, kind } of shown.events) {
+        const x = position(time, step);
+        if (kind === "plateau" || kind === "fall") {
+            to.fillStyle = kind === "plateau" ? shown.look.grid : shown.look.faint;
+            to.fillRect(x, MARGIN.top - 7, Math.max(position(time, until ?? step) - x - 1, 1), 4);
+            continue;
+        }
+        to.fillStyle = signOf(shown.look, kind);
+        to.beginPath();
+        to.moveTo(x, MARGIN.top + 8);
+        to.lineTo(x - 4, MARGIN.top);
+        to.lineTo(x + 4, MARGIN.top);
+        to.fill();
+        to.strokeStyle = shown.look.grid;
+        strokeLine(to, x, MARGIN.top + 8, x, height - MARGIN.bottom);
+    }
+}
+
+/** The colour of the mark of an event. */
+function signOf(colours: Look, kind: Happening["kind"]): string {
+    if (kind === "drop") return colourOf(colours, 1);
+    if (kind === "name") return colourOf(colours, 2);
+    if (kind === "jump") return colourOf(colours, 0);
+    return colours.ink;
 }
 
 function valueTicks({ to, width }: Area, shown: Shown, axis: Axis, values: readonly (readonly [number, string])[]): void {
@@ -216,20 +234,43 @@ export function TimeView({ store, what }: { store: Store; what: "loss" | "dimens
     );
 }
 
-/** What happened, as a list: a click goes there. */
+/** The most events in a list; more say little. */
+const LISTED = 300;
+
+/** What happened, as a list: a click goes there. Of a film, also what happened in its other runs. */
 export function EventList({ store }: { store: Store }) {
-    const events = store.events.value;
-    if (events.length === 0) return <p class="caption">No events yet.</p>;
+    const everywhere = useMemo(() => signal(false), []);
+    const film = store.film.value;
+    const shown = store.first.value;
+    const all = film !== null && everywhere.value;
+    const events = all
+        ? film.runs.flatMap(({ run, happenings }) => happenings.map((event) => ({ run, event })))
+        : store.events.value.map((event) => ({ run: shown?.run ?? 0, event }));
     return (
-        <ol class="events">
-            {events.map((event) => (
-                <li key={`${event.step}${event.words}`}>
-                    <button type="button" onClick={() => store.scrub(event.step)} aria-current={event.step === store.step.value}>
-                        <span class={`sign ${event.kind}`} aria-hidden="true" />
-                        {count(event.step)}: {event.words}
-                    </button>
-                </li>
-            ))}
-        </ol>
+        <>
+            {film !== null && film.runs.length > 1 && (
+                <label class="caption">
+                    <input type="checkbox" checked={everywhere.value} onChange={(event) => (everywhere.value = event.currentTarget.checked)} />
+                    {" "}of all {film.runs.length} runs
+                </label>
+            )}
+            {events.length === 0 && <p class="caption">No events{shown?.whole ? "" : " yet"}.</p>}
+            <ol class="events">
+                {events.slice(0, LISTED).map(({ run, event }) => (
+                    <li key={`${run} ${event.step} ${event.words}`}>
+                        <button
+                            type="button"
+                            onClick={() => (run === shown?.run ? store.scrub(event.step) : store.turnTo(run, event.step))}
+                            aria-current={run === shown?.run && event.step === store.step.value}
+                        >
+                            <span class={`sign ${event.kind}`} aria-hidden="true" />
+                            {all && `run ${run}, `}
+                            {count(event.step)}: {event.words}
+                        </button>
+                    </li>
+                ))}
+            </ol>
+            {events.length > LISTED && <p class="caption">and {events.length - LISTED} more</p>}
+        </>
     );
 }

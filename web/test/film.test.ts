@@ -1,0 +1,137 @@
+// Films: recorded runs in the bytes that Python writes, here written by hand as the format says.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { deflateSync } from "node:zlib";
+import { describe } from "../src/lab/described.ts";
+import { python } from "../src/lab/exports.ts";
+import { readFilms } from "../src/lab/film.ts";
+import { Store } from "../src/lab/store.ts";
+import { Room, SMALL } from "./room.ts";
+
+const STEPS = [0, 50, 200];
+const UNIT = 1 / 1024;
+/** W (5 × 2) and b, in units, for each frame of each run; differences of the first run wrap around. */
+const RUNS = [
+    { run: 3, result: "completed", frames: [0, 1, 2].map((at) => Array.from({ length: 15 }, (_, p) => (at % 2 === 0 ? 1 : -1) * (20_000 + p))) },
+    { run: 5, result: "diverged", frames: [Array.from({ length: 15 }, (_, p) => p - 7)] },
+];
+const LOSSES = [[0.5, 0.25, 0.125], [2]];
+const EVENTS = [{ step: 50, until: 200, kind: "jump", words: "features 1 and 2 change places" }];
+const { trainable: _, groups, ...rest } = describe(SMALL);
+const DESCRIBED = { ...rest, page: rest.spec, groups: [...groups] };
+
+/** Bytes of little-endian numbers, all first bytes before all second ones. */
+function planes(bytes: Uint8Array, size: number): number[] {
+    return Array.from({ length: size }, (_, byte) => [...bytes.filter((_, at) => at % size === byte)]).flat();
+}
+
+function film(described: object = DESCRIBED, title = ""): { head: object; data: Uint8Array } {
+    const numbers = RUNS.flatMap(({ frames }, at) => {
+        const differences = Array.from({ length: 15 }, (_, p) => frames.map((frame, index) => frame[p] - (frames[index - 1]?.[p] ?? 0))).flat();
+        const whole = new Uint8Array(Int16Array.from(differences).buffer);
+        return [...planes(whole, 2), ...planes(new Uint8Array(Float32Array.from(LOSSES[at]).buffer), 4)];
+    });
+    const data = deflateSync(Uint8Array.from(numbers));
+    const runs = RUNS.map(({ run, result, frames }) => ({ run, result, frames: frames.length, scales: [UNIT, 2 * UNIT], happenings: run === 3 ? EVENTS : [] }));
+    return { head: { title, described, steps: STEPS, runs, bytes: data.length }, data };
+}
+
+function bytesOf(films: { head: object; data: Uint8Array }[]): Uint8Array {
+    const head = new TextEncoder().encode(JSON.stringify(films.map((each) => each.head)));
+    const length = new Uint8Array(Uint32Array.of(head.length).buffer);
+    return Uint8Array.from([...new TextEncoder().encode("tegum film 1\n"), ...length, ...head, ...films.flatMap(({ data }) => [...data])]);
+}
+
+async function opened(address = "", films = [film()]): Promise<{ store: Store; room: Room }> {
+    const room = new Room();
+    const store = new Store(room.crew());
+    store.films.value = await readFilms(bytesOf(films));
+    store.open(address);
+    return { store, room };
+}
+
+test("a film has every frame of its runs, and none after a divergence", async () => {
+    const [read] = await readFilms(bytesOf([film()]));
+    RUNS.forEach(({ run, frames }, at) => {
+        const recording = read.recording(run);
+        assert.equal(recording.frames.length, frames.length);
+        frames.forEach((frame, index) => {
+            assert.equal(recording.frames[index].step, STEPS[index]);
+            assert.deepEqual([...recording.frames[index].weights], frame.slice(0, 10).map((value) => value * UNIT));
+            assert.deepEqual([...recording.frames[index].bias], frame.slice(10).map((value) => 2 * value * UNIT));
+            assert.equal(recording.frames[index].loss, LOSSES[at][index]);
+        });
+        assert.deepEqual([recording.whole, recording.diverged], [true, at === 1]);
+    });
+    assert.deepEqual([...read.end(3).weights], RUNS[0].frames[2].slice(0, 10).map((value) => value * UNIT));
+});
+
+test("a damaged film is refused in a sentence", async () => {
+    const bytes = bytesOf([film()]);
+    await assert.rejects(readFilms(bytes.slice(1)), { name: "Refusal", message: /^a film must begin with "tegum film 1\\n"$/ });
+    await assert.rejects(readFilms(bytesOf([film({ ...DESCRIBED, n: 6 })])), { name: "Refusal", message: "film 0: 136 bytes must be 160" });
+});
+
+test("a page with films begins with the first run of the first one, and trains nothing", async () => {
+    const { store, room } = await opened();
+    assert.deepEqual([store.refusal.value, store.preset.value, store.first.value?.run, store.first.value?.frames.length], [null, null, 3, 3]);
+    assert.deepEqual(room.asked, []);
+    // Every run has its end in the ensemble.
+    assert.deepEqual([...store.ensemble.value.keys()], [3, 5]);
+    assert.deepEqual(store.events.value.filter(({ kind }) => kind === "jump").map(({ step, words }) => [step, words]), [[50, "features 1 and 2 change places"]]);
+});
+
+test("the address says which film and which run; a run that the film lacks is refused", async () => {
+    const { store } = await opened("", [film(), film(DESCRIBED, "density = 0.3")]);
+    store.playFilm(1);
+    store.turnTo(5, 0);
+    store.compare(3);
+    const { address } = store;
+    assert.equal(address, "film=1&run=5&film2=1&run2=3&step=0");
+    const again = await opened(address, [film(), film(DESCRIBED, "density = 0.3")]);
+    assert.deepEqual(again.store.state, store.state);
+    const other = await opened("film=0&run=4");
+    assert.equal(other.store.refusal.value, "run=4: the film has no such run; it has 3, 5");
+    assert.equal(other.store.first.value?.run, 3);
+    assert.match((await opened("film=2")).store.refusal.value ?? "", /^film=2: must be at most 0$/);
+});
+
+test("comparing and choosing go through the runs of the film", async () => {
+    const { store } = await opened();
+    store.compareNext();
+    assert.deepEqual(store.recordings.value.map(({ run }) => run), [3, 5]);
+    store.compareNext();
+    assert.deepEqual(store.recordings.value.map(({ run }) => run), [3, 5]);
+    store.keep(1);
+    assert.deepEqual(store.recordings.value.map(({ run }) => run), [5]);
+});
+
+test("a change trains on from the shown state, beside the recording", async () => {
+    const { store, room } = await opened();
+    store.scrub(50);
+    store.branch({ rate: 0.02 });
+    room.work();
+    const [recorded, trained] = store.recordings.value;
+    assert.equal(recorded.origin?.film, 0);
+    assert.deepEqual(trained.frames[0].weights, recorded.frames[1].weights);
+    assert.deepEqual(trained.changes, [{ step: 0, rate: 0.02 }]);
+    assert.ok(trained.whole);
+    // The address brings both back.
+    const again = await opened(store.address);
+    again.room.work();
+    assert.deepEqual(again.store.recordings.value[1].frames.at(-1), trained.frames.at(-1));
+});
+
+test("what the page cannot train it shows, and says why it goes no further", async () => {
+    const why = "Spec(training.kind=\"flow\"): training.kind must be 'sampled' in the page";
+    const described = { ...DESCRIBED, spec: { ...DESCRIBED.spec, training: { kind: "flow" } }, page: null, why, rate: null };
+    const { store, room } = await opened("", [film(described)]);
+    store.scrub(50);
+    store.branch({ sets: [{ set: 0, density: 0.5 }] });
+    assert.equal(store.refusal.value, why);
+    store.moveTo(0, 0, store.first.value!.frames[1].weights.slice());
+    assert.deepEqual(room.asked, []);
+    const program = python(store.first.value!);
+    assert.match(program, /"kind": "flow"/);
+    assert.match(program, /has the same bits where engine, version and vector unit are the same/);
+});
