@@ -96,8 +96,8 @@ def complaints_about(name: str, out: Path, ways: Iterable[tuple[float, str | Non
 
     """
     from tegum import experiments
-    from tegum.experiments.framework import Summary
     from tegum.experiments.redrawing import opened
+    from tegum.experiments.summary import Summary
     from tegum.figures import style
 
     experiment = experiments.get(name)

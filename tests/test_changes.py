@@ -115,7 +115,7 @@ def first_step(run):
     ),
     Change(
         "what a summary holds",
-        "experiments/framework.py",
+        "experiments/summary.py",
         old="    wall_time_s: float\n",
         new="    wall_time_s: float\n    author: str = field(default='nobody', kw_only=True)\n",
     ),
@@ -127,7 +127,7 @@ import numpy as np
 import tegum as tg
 from tegum import terminal
 from tegum.analysis import report
-from tegum.experiments.framework import Summary
+from tegum.experiments.summary import Summary
 from tegum.figures import style
 
 # A kind of set is described, has moments and is sampled: E[x_i²] = P(i active)/3 = ((3 − i)/4)/3.

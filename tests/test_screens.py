@@ -16,8 +16,8 @@ from rich.cells import cell_len
 import tegum as tg
 from tegum import cli, experiments, screens
 from tegum.core.limits import duration
-from tegum.experiments.framework import Criterion, Summary
 from tegum.experiments.reporting import Measure
+from tegum.experiments.summary import Criterion, Summary
 
 STORED = json.loads((Path(__file__).parent / "experiments" / "summaries.json").read_text(encoding="utf-8"))
 """The summary of the quick form of every experiment, with the measures that decide."""

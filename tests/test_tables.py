@@ -3,8 +3,8 @@
 import pytest
 
 from tegum import screens
-from tegum.experiments.framework import Criterion, Summary
 from tegum.experiments.reporting import Measure
+from tegum.experiments.summary import Criterion, Summary
 
 MEASURES = (
     Measure(

@@ -63,6 +63,27 @@ def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
 Whole: Parameter = Parameter(converter=_whole)
 
 
+def _runs(kind: Any, tokens: Sequence[Token]) -> Any:  # noqa: ARG001 (what cyclopts calls)
+    """Numbers, and ranges as in Python: 0:16 for the first sixteen."""
+    found: list[int] = []
+    for token in tokens:
+        try:
+            numbers = [int(part) for part in token.value.split(":")]
+        except ValueError:
+            numbers = []
+        match numbers:
+            case [number]:
+                found.append(number)
+            case [first, end] if 0 <= first < end:
+                found.extend(range(first, end))
+            case _:
+                raise ValueError(f"{token.value} must be the number of a run, or a range such as 0:16")
+    return tuple(found)
+
+
+Runs: Parameter = Parameter(converter=_runs, consume_multiple=True)
+
+
 @app.command(name="list")
 def list_(*, claims: Annotated[bool, Parameter(negative="")] = False) -> None:
     """List all experiments: what each asks, and about how long it takes on two cores.
@@ -377,6 +398,55 @@ def lab(
         except ValueError as error:
             raise ValueError(f"lab {spec}: {error}") from None
     terminal.wrote([write_page(target, page(address), overwrite=overwrite, call=f"lab --out {target}")])
+
+
+@app.command
+def report(
+    path: Path,
+    *,
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    seeds: Annotated[tuple[int, ...], Runs, Parameter(negative="")] = (),
+    every: Annotated[int | None, Whole] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write recorded runs, or the result of an experiment, as one HTML file that plays them without a network.
+
+    Parameters
+    ----------
+    path
+        A stored trajectory, such as run.zarr, or a folder that `tegum run` has written.
+    out
+        The file; by default next to the trajectory, with the suffix .html, or NAME.html in the folder.
+    seeds
+        The runs to take, as in 0 3 8 or 0:16; by default the first 64, or fewer of large models.
+    every
+        How many recorded steps to go on from frame to frame; by default as few as leave at most 600 frames.
+
+    """
+    from tegum import terminal
+    from tegum.lab.page_file import write_page
+
+    call = f"report {path}"
+    if (path / "summary.json").is_file():
+        if seeds or every is not None:
+            raise ValueError(f"{call}: --seeds and --every are for a stored trajectory, such as {path / 'run.zarr'}")
+        from tegum.experiments import result_html
+        from tegum.experiments.summary import Summary
+
+        html, said = result_html(path), ""
+        target = out if out is not None else path / f"{Summary.read(path).name}.html"
+    else:
+        from tegum.data.store import load
+        from tegum.lab.films import films, packed
+        from tegum.lab.page_file import page
+
+        found = films(load(path), seeds=seeds or None, every=every, call=call)
+        html = page(films=packed(found), title=path.stem)
+        target, said = out if out is not None else _beside(path, ".html"), found[0].taken
+        said += f", of each of {len(found)} Specs" if len(found) > 1 else ""
+    written = write_page(target, html, overwrite=overwrite, call=f"{call} --out {target}")
+    terminal.wrote([written])
+    terminal.note(f"{said + '; ' if said else ''}{written.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command

@@ -22,8 +22,8 @@ from tegum.core.limits import duration
 
 if TYPE_CHECKING:
     from tegum.experiments import Listed
-    from tegum.experiments.framework import Criterion, Size, Summary
     from tegum.experiments.reporting import Measure
+    from tegum.experiments.summary import Criterion, Size, Summary
     from tegum.training.installation import Part
 
 HEIGHT, WIDEST = 24, 100

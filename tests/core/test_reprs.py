@@ -10,7 +10,7 @@ import pytest
 
 import tegum as tg
 from tegum.core.reprs import html_table
-from tegum.experiments.framework import Criterion, Summary
+from tegum.experiments.summary import Criterion, Summary
 
 NAMES = {name: getattr(tg, name) for name in tg.__all__}
 PAIRS = tg.FeatureDistribution([tg.Correlated(2, 0.05)] * 3)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from legible import ONE_OF_EACH, complaints_about
 
-from tegum.experiments.framework import Experiment, Summary
+from tegum.experiments.framework import Experiment
+from tegum.experiments.summary import Summary
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
 """The value and 95 % interval of each measure that has one; written by `benchmarks/golden.py keep`."""

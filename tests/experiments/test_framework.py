@@ -12,15 +12,16 @@ from matplotlib.figure import Figure
 
 import tegum as tg
 from tegum import experiments, screens
-from tegum.experiments.framework import Criterion, Experiment, Findings, Summary, verdict
+from tegum.experiments.framework import Experiment, Findings, verdict
 from tegum.experiments.reporting import Measure, by_key, weakest
+from tegum.experiments.summary import Criterion, Summary
 from tegum.experiments.varied import ANY
 from tegum.progress.displays import Display
 from tegum.progress.tasks import Stage
 from tegum.training.dataset import spec_of
 from tegum.training.engine import TrainingInterrupted
 
-FILES = ["run.zarr", "test-framework.png", "test-framework.svg", "findings.npz", "summary.json"]
+FILES = ["run.zarr", "test-framework.png", "test-framework.svg", "findings.npz", "test-framework.html", "summary.json"]
 
 
 class Tiny(Experiment):

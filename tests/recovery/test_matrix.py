@@ -49,7 +49,8 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from tegum import experiments
 from tegum.experiments.varied import Range
-from tegum.experiments.framework import Criterion, Experiment, Findings
+from tegum.experiments.framework import Experiment, Findings
+from tegum.experiments.summary import Criterion
 from tegum.experiments.reporting import Measure
 
 class Tiny(Experiment):

@@ -87,7 +87,7 @@ test("the address says which film and which run; a run that the film lacks is re
     store.turnTo(5, 0);
     store.compare(3);
     const { address } = store;
-    assert.equal(address, "film=1&run=5&film2=1&run2=3&step=0");
+    assert.equal(address, "film=1&run=5&film2=1&run2=3&step=0&log=loss");
     const again = await opened(address, [film(), film(DESCRIBED, "density = 0.3")]);
     assert.deepEqual(again.store.state, store.state);
     const other = await opened("film=0&run=4");

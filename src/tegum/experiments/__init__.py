@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tegum.experiments.files import own_lines
-    from tegum.experiments.framework import Criterion, Experiment, Findings, Size, Summary
+    from tegum.experiments.framework import Experiment, Findings
     from tegum.experiments.reporting import Measure, average, share
+    from tegum.experiments.summary import Criterion, Size, Summary
     from tegum.experiments.varied import ANY, Range
     from tegum.figures.style import Kind
 
@@ -40,12 +41,14 @@ __all__ = [
     "own_lines",
     "own_lines_of_result",
     "redraw",
+    "result_html",
     "share",
 ]
 
 _HOME = {
     "own_lines": "files",
-    **dict.fromkeys(("Criterion", "Experiment", "Findings", "Summary"), "framework"),
+    **dict.fromkeys(("Experiment", "Findings"), "framework"),
+    **dict.fromkeys(("Criterion", "Summary"), "summary"),
     **dict.fromkeys(("Measure", "average", "share"), "reporting"),
     **dict.fromkeys(("ANY", "Range"), "varied"),
 }
@@ -178,14 +181,43 @@ def redraw(
         OSError: a file cannot be written.
 
     """
-    from tegum.experiments.framework import Summary
     from tegum.experiments.redrawing import draw_again
+    from tegum.experiments.summary import Summary
 
     call = f"draw {os.fspath(result)}"
     return draw_again(
         made_by(Summary.read(result), call), Path(result), kind=kind, width=width, style=style, caption=caption,
         out=None if out is None else Path(out), overwrite=overwrite, call=call,
     )  # fmt: skip
+
+
+def result_html(result: str | os.PathLike[str]) -> str:
+    """The result in a folder as one HTML file, with its figures, claim, criteria and numbers, and runs as films.
+
+    Args:
+        result: the folder of a result.
+
+    Returns:
+        A whole HTML document, which needs no network.
+
+    Raises:
+        ValueError: the summary or a trajectory cannot be read.
+        FileNotFoundError: there is no result, or a trajectory is missing.
+
+    """
+    from tegum.experiments.redrawing import opened
+    from tegum.experiments.result_page import page_of_folder
+    from tegum.experiments.summary import Summary
+
+    call, place = f"result_html({os.fspath(result)!r})", Path(result)
+    summary = Summary.read(place)
+    try:
+        experiment = made_by(summary, call)
+        _, findings = opened(experiment, place, call)
+        drawn = experiment.drawn_runs(findings)
+    except Exception:
+        drawn = {}
+    return page_of_folder(place, drawn)
 
 
 def own_lines_of_result(error: BaseException, result: str | os.PathLike[str]) -> str | None:
@@ -197,7 +229,7 @@ def own_lines_of_result(error: BaseException, result: str | os.PathLike[str]) ->
 
     """
     from tegum.experiments.files import own_lines, split
-    from tegum.experiments.framework import Summary
+    from tegum.experiments.summary import Summary
 
     of = _maker(Summary.read(result))
     return own_lines(error, of if split(of) else get(of))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final, get_args
 
 from tegum.experiments import stored
-from tegum.experiments.framework import Findings, Summary
+from tegum.experiments.framework import Findings
+from tegum.experiments.summary import Summary
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -126,6 +126,7 @@ def described(spec: Spec) -> dict[str, Any]:
 
     Example:
         >>> import tegum as tg
+        >>> from tegum.lab.described import described
         >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=2, training=tg.Flow(steps=50))
         >>> found = described(spec)
         >>> found["n"], found["last"], found["losses"], found["page"]

@@ -39,7 +39,7 @@ _LARGEST = 2**15 - 1
 
 @final
 @dataclass(frozen=True)
-class Film:
+class PageFilm:
     """The runs of one Spec, as the page plays them."""
 
     header: dict[str, Any]
@@ -52,7 +52,7 @@ class Film:
 
 def films(
     trajectory: xr.Dataset, *, seeds: Sequence[int] | None = None, every: int | None = None, call: str = "films"
-) -> list[Film]:
+) -> list[PageFilm]:
     """Make a film of each Spec of a trajectory.
 
     Args:
@@ -75,7 +75,10 @@ def films(
     if 0 in trajectory["weights"].shape:
         rule = "there must be at least one run, snapshot, feature and hidden dimension"
         raise ValueError(f"{call}(run with weights of shape {trajectory['weights'].shape}): {rule}")
-    parts = _of_one_spec(trajectory, call)
+    parts = of_each_spec(trajectory)
+    if len(parts) > MOST_RUNS:
+        rule = f"a page shows at most {MOST_RUNS}; select some of them first"
+        raise ValueError(f"{call}(run of {len(parts):,} Specs): {rule}")
     first = parts[0][1]
     size = first.sizes["feature"] * (first.sizes["hidden"] + 1)
     frames = _frames(first.sizes["step"], every)
@@ -100,7 +103,23 @@ def films(
     return [_film(title, part.sel(seed=chosen), part, frames, call) for title, part in parts]
 
 
-def packed(several: Sequence[Film]) -> bytes:
+def film_of(title: str, part: xr.Dataset, seeds: Sequence[int], every: int) -> PageFilm:
+    """Make a film of some runs of one Spec, however large.
+
+    Args:
+        title: what tells it apart from other films of the page; empty if there are none.
+        part: a trajectory of one Spec.
+        seeds: the runs to take.
+        every: how many recorded steps to go on from frame to frame.
+
+    Returns:
+        The film.
+
+    """
+    return _film(title, part.sel(seed=list(seeds)), part, _frames(part.sizes["step"], every), "film_of")
+
+
+def packed(several: Sequence[PageFilm]) -> bytes:
     """Write films as the bytes that the page reads.
 
     Args:
@@ -115,7 +134,7 @@ def packed(several: Sequence[Film]) -> bytes:
     return b"".join((FORMAT, struct.pack("<I", len(header)), header, *(each.numbers for each in several)))
 
 
-def _film(title: str, chosen: xr.Dataset, part: xr.Dataset, frames: list[int], call: str) -> Film:
+def _film(title: str, chosen: xr.Dataset, part: xr.Dataset, frames: list[int], call: str) -> PageFilm:
     """The film of some runs and steps of a trajectory of one Spec."""
     happened = happenings(chosen)
     shown = chosen.isel(step=frames).transpose("seed", "step", "feature", "hidden")
@@ -135,7 +154,7 @@ def _film(title: str, chosen: xr.Dataset, part: xr.Dataset, frames: list[int], c
         runs.append(run | {"happenings": happened[at]})
     header = {"title": title, "described": described_run(part, call), "steps": steps, "runs": runs}
     taken = f"{len(runs):,} of {part.sizes['seed']:,} runs, {len(frames):,} of {part.sizes['step']:,} recorded steps"
-    return Film(header, zlib.compress(b"".join(blocks), 6), taken)
+    return PageFilm(header, zlib.compress(b"".join(blocks), 6), taken)
 
 
 def _rounded(parameters: Float[np.ndarray, "frame parameter"], weights: int) -> tuple[np.ndarray, list[float]]:
@@ -153,20 +172,27 @@ def _planes(numbers: np.ndarray) -> bytes:
     return bytes_.T.tobytes()
 
 
-def _of_one_spec(trajectory: xr.Dataset, call: str) -> list[tuple[str, xr.Dataset]]:
-    """The trajectory of each Spec, with what tells it apart."""
+def of_each_spec(trajectory: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
+    """The trajectory of each Spec, with what tells it apart from the others.
+
+    Args:
+        trajectory: runs of one Spec or of several.
+
+    Returns:
+        For each Spec a title, empty if there is only one, and its trajectory.
+
+    """
     lead = leading(trajectory)
     if not lead:
         return [("", trajectory)]
-    shape = [trajectory.sizes[dim] for dim in lead]
-    if (specs := math.prod(shape)) > MOST_RUNS:
-        rule = f"a page shows at most {MOST_RUNS}; select some of them first"
-        raise ValueError(f"{call}(run of {specs:,} Specs): {rule}")
+    own = [name for name, each in trajectory.coords.items() if len(each.dims) == 1 and each.dims[0] in lead]
+    # Seeds differ wherever Specs are listed, and say nothing.
+    names = [str(name) for name in own if name not in ("spec", "base_seed")]
     parts = []
-    for place in np.ndindex(*shape):
+    for place in np.ndindex(*(trajectory.sizes[dim] for dim in lead)):
         one = trajectory.isel(dict(zip(lead, place, strict=True)))
-        labels = (f"{name} = {_label(one[name].values)}" for name in lead if name in one.coords)
-        parts.append((", ".join(labels) or f"Spec {place[0]}", one))
+        labels = ", ".join(f"{name} = {_label(one[name].values)}" for name in names)
+        parts.append((labels or f"Spec {place[0]}", one))
     return parts
 
 

@@ -32,6 +32,7 @@ def happenings(run: xr.Dataset) -> list[list[dict[str, Any]]]:
 
     Example:
         >>> import tegum as tg
+        >>> from tegum.lab.happenings import happenings
         >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=10), snapshots=2)
         >>> happenings(tg.train(spec, progress=False))
         [[]]
@@ -68,6 +69,7 @@ def jumped(event: Event) -> str:
 
     Example:
         >>> import tegum as tg
+        >>> from tegum.lab.happenings import jumped
         >>> jumped(tg.Event(tuple(tg.Jump(0, i, 4_000, 4_500, before=0.0, after=0.5) for i in (3, 7))))
         'features 3 and 7 appear as a digon'
 

@@ -80,7 +80,8 @@ export function written(state: State, presetSpec: object | null = null): string 
     if (!same(state.views, FIRST_VIEWS)) parts.set("views", state.views.join(","));
     if (state.hidden.length > 0) parts.set("hide", state.hidden.join(","));
     const { time, loss } = state.logarithmic;
-    if (time || !loss) parts.set("log", [time ? "time" : "", loss ? "loss" : ""].filter(Boolean).join(",") || "none");
+    // What is usual depends on the film.
+    if (time || !loss || state.shown.some((each) => "film" in each)) parts.set("log", [time ? "time" : "", loss ? "loss" : ""].filter(Boolean).join(",") || "none");
     return parts.toString();
 }
 

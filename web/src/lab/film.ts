@@ -57,6 +57,11 @@ export class Film {
         return this.described.n * (this.described.m + 1);
     }
 
+    /** Whether most of its steps are early ones, as where their logarithms are evenly spaced. */
+    get logarithmic(): boolean {
+        return this.#steps.length > 3 && this.#steps[this.#steps.length >> 1] < this.#steps[this.#steps.length - 1] / 5;
+    }
+
     /** A run by its number, whole from the beginning. */
     recording(run: number): Recording {
         const known = this.#known.get(run);

@@ -67,6 +67,7 @@ export class TegumLab extends HTMLElement {
         // Beside text of others, keys are for those who are in the lab.
         const keys = this.embedded || this.hasAttribute("guest") ? this : document;
         render(<App store={store} host={this} keys={keys} docs={this.getAttribute("docs")} />, place);
+        if (keys === this) this.#playWhenSeen(store);
         if (this.embedded) return;
         const address = window.setInterval(() => {
             if (!store.playing.peek()) history.replaceState(null, "", `#${store.address}`);
@@ -82,6 +83,19 @@ export class TegumLab extends HTMLElement {
                 document.title = `${store.preset.value?.title ?? "tegum lab"}`;
             }),
         );
+    }
+
+    /** What stands further down a page begins when somebody gets there. */
+    #playWhenSeen(store: Store): void {
+        if (!store.playing.peek()) return;
+        store.playing.value = false;
+        const observer = new IntersectionObserver((entries) => {
+            if (!entries.some((entry) => entry.isIntersecting)) return;
+            observer.disconnect();
+            store.playing.value = true;
+        });
+        observer.observe(this);
+        this.#leave.push(() => observer.disconnect());
     }
 
     disconnectedCallback(): void {

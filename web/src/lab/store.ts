@@ -134,7 +134,7 @@ export class Store {
                 selected: null,
                 views: FIRST_VIEWS,
                 hidden: [],
-                logarithmic: { time: false, loss: true },
+                logarithmic: { time: filmed && film.logarithmic, loss: true },
                 preset: filmed ? null : first.name,
             };
             const state = read(address, usual, {
@@ -167,6 +167,7 @@ export class Store {
     playFilm(film: number): void {
         this.preset.value = null;
         this.selected.value = null;
+        this.logarithmic.value = { ...this.logarithmic.value, time: this.films.value[film].logarithmic };
         this.show([{ film, run: this.films.value[film].runs[0].run }], null);
     }
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from tegum.experiments.collapse.findings import NULL_UP_TO
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import Range
 from tegum.solutions.descent import KEY
 

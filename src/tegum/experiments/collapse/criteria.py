@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tegum.experiments.collapse.findings import AGREEMENT_FACTOR, PCA_FROM, PUBLISHED, Landscape, hexagon
-from tegum.experiments.framework import Criterion
+from tegum.experiments.summary import Criterion
 
 
 def criteria(found: Landscape) -> tuple[Criterion, ...]:

@@ -9,8 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
 from tegum.experiments.reporting import by_key
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import ANY, SAMPLING, SPARSEST, Range, refuse_room
 
 if TYPE_CHECKING:
@@ -115,6 +116,11 @@ class EnergyLevels(Experiment["Shown"]):
             tested=shown.seed is not None,
             answer=answer(ensemble, measured),
         )
+
+    def drawn_runs(self, findings: Findings[Shown]) -> Mapping[tuple[str, int], Sequence[int]]:
+        """The run of the first figure."""
+        seed = findings.shown.seed
+        return {} if seed is None else {("run", 0): [seed]}
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[Shown]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """The chosen run, with the dimensionality of each feature above its loss, and panels of the whole ensemble."""

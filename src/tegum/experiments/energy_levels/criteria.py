@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from tegum.analysis.dynamics.levels import LATE
 from tegum.experiments.energy_levels.findings import Ensemble
-from tegum.experiments.framework import Criterion
 from tegum.experiments.reporting import Measure, said, weakest
+from tegum.experiments.summary import Criterion
 
 MEETING = ("late_events_with_drop_found_alone", "drops_found_alone_with_event")
 """The shares of events with a drop and of drops with an event, both of which must lie above chance."""

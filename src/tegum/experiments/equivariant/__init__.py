@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import Range
 from tegum.solutions.descent import KEY
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from tegum.experiments.equivariant.families import leading_modes
 from tegum.experiments.equivariant.findings import HALF_LINEAR_LOSS, POLYGON_WIDTHS, RotatedSolutions, polygon_width
-from tegum.experiments.framework import Criterion
 from tegum.experiments.reporting import in_key
+from tegum.experiments.summary import Criterion
 
 PCA_FROM_WIDTH, UNEVEN_UP_TO_WIDTH = 1.5, 0.25
 """Tuning widths, in radians: PCA is expected from the first upwards, and an uneven solution up to the second."""

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
 from tegum.experiments.exact_vs_sampled.findings import LOSS_ACCURACY, SYSTEMS
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
 from tegum.experiments.reporting import by_key
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import ANY, RATE, SPARSEST, Range
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ class ExactVsSampled(Experiment["tuple[TwinnedRuns, ...]"]):
         judged = criteria(found, measured)
         text, tested, told = caption(found), len(found) == len(SYSTEMS), answer(found, measured)
         return Findings(tuple(measured.values()), judged, text, found, tested=tested, answer=told)
+
+    def drawn_runs(self, findings: Findings[tuple[TwinnedRuns, ...]]) -> Mapping[tuple[str, int], Sequence[int]]:
+        """Of each system the run of its panel, trained in both ways."""
+        ways = ("sampled", "exact")
+        return {(f"{each.name}-{way}", 0): [each.seeds[each.drawn]] for each in findings.shown for way in ways}
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[tuple[TwinnedRuns, ...]]) -> Figure:  # noqa: ARG002 (it is in the findings)
         """One panel per system: both losses of one run on a log axis, with the saddle index at each plateau."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tegum.experiments.exact_vs_sampled.findings import SYSTEMS, TwinnedRuns
-from tegum.experiments.framework import Criterion
 from tegum.experiments.reporting import Measure, said
+from tegum.experiments.summary import Criterion
 
 IN_SHORT = {"sets": "sets", "independent": "single"}
 """The systems in a word, for titles."""

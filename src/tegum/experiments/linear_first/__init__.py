@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
 from tegum.experiments.reporting import by_key
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import Range
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tegum.experiments.framework import Criterion
 from tegum.experiments.linear_first.measures import place_key
 from tegum.experiments.reporting import Measure, said, weakest
+from tegum.experiments.summary import Criterion
 
 if TYPE_CHECKING:
     from tegum.experiments.linear_first.findings import LinearFirstFindings

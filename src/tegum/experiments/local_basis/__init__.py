@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
 from tegum.experiments.local_basis.findings import HIDDEN, REFERENCE, REFERENCE_DENSITIES, SIZE, Cell, is_reference
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import Range
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tegum.experiments.framework import Criterion
 from tegum.experiments.local_basis.findings import FOUND, ORTHOGONAL, READ, LocalBasisFindings, MeasuredCell
+from tegum.experiments.summary import Criterion
 
 SUPERPOSED = 1.5
 """Every reference run represents at least this many features per hidden dimension."""

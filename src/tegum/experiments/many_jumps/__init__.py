@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
 from tegum.analysis.dynamics.own_jumps import FEWEST_RUNS_FOR_P
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
 from tegum.experiments.reporting import by_key
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import SPARSEST, Range
 
 if TYPE_CHECKING:
@@ -109,6 +110,14 @@ class ManyJumps(Experiment["list[JumpAttribution]"]):
             tested=judged is not None,
             answer=answer(judged, measured),
         )
+
+    def drawn_runs(self, findings: Findings[list[JumpAttribution]]) -> Mapping[tuple[str, int], Sequence[int]]:
+        """The runs of the panels with single runs, as far as they have jumps."""
+        from tegum.experiments.many_jumps.figure import single
+
+        drawn = [(each, each.courses[single(each)].jumps) for each in findings.shown]
+        names = {True: "flow", False: "run"}
+        return {(f"{names[each.flow]}-{each.features}", 0): [jumps[0].seed] for each, jumps in drawn if jumps}
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[list[JumpAttribution]]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """Draw single runs of the smallest and of the largest size, and what jumps explain at all sizes."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tegum.analysis.dynamics.own_jumps import FEWEST_RUNS_FOR_P
-from tegum.experiments.framework import Criterion
 from tegum.experiments.many_jumps.measures import size_key
 from tegum.experiments.reporting import Measure, average, said
+from tegum.experiments.summary import Criterion
 
 if TYPE_CHECKING:
     from tegum.analysis.dynamics.attribution import JumpAttribution

@@ -127,14 +127,19 @@ def _line(
     return [at for at in line if at[1] is not None and np.isfinite(at[1])]
 
 
+def single(each: JumpAttribution) -> int:
+    """The position of the run with the median number of jumps, the first by seed if several have it."""
+    counts = [len(course.jumps) for course in each.courses]
+    return counts.index(sorted(counts)[len(counts) // 2])
+
+
 def _one(each: JumpAttribution) -> One:
-    """The run with the median number of jumps, the first by seed if several have it."""
+    """What is drawn of a single run."""
     from tegum.figures.experiments.many_jumps import One
 
-    counts = [len(course.jumps) for course in each.courses]
-    at = counts.index(sorted(counts)[len(counts) // 2])
-    losses = np.array([course.loss for course in each.courses])
+    at = single(each)
     course = each.courses[at]
-    title = f"{'gradient flow, ' if each.flow else ''}n = {each.features}: {counts[at]} jumps"
+    losses = np.array([course.loss for course in each.courses])
+    title = f"{'gradient flow, ' if each.flow else ''}n = {each.features}: {len(course.jumps)} jumps"
     mean = np.delete(losses, at, 0).mean(0)
     return One(title, "flow time" if each.flow else "training step", each.step, course.loss, mean, course.under_way)

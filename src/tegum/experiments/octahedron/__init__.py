@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
 from tegum.experiments.octahedron.routes import GRID_DENSITIES, SCALES, TURNED, rotations
 from tegum.experiments.reporting import by_key
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import SAMPLING, Range
 
 if TYPE_CHECKING:
@@ -110,6 +111,12 @@ class Octahedron(Experiment["OctahedronFindings"]):
         judged = criteria(found, measured)
         told = answer(measured) if judged else ""
         return Findings(tuple(measured.values()), judged, caption(found), found, tested=bool(judged), answer=told)
+
+    def drawn_runs(self, findings: Findings[OctahedronFindings]) -> Mapping[tuple[str, int], Sequence[int]]:
+        """The run of the first figure."""
+        found = findings.shown
+        at = found.drawn
+        return {} if at is None else {("run", int(found.cell[at])): [int(found.seed[at])]}
 
     def draw(self, runs: Mapping[str, xr.Dataset], findings: Findings[OctahedronFindings]) -> tuple[Figure, Figure]:  # noqa: ARG002 (it is in the findings)
         """Draw the polyhedron at the end of each regime of one run, the loss of that run, and the tree of routes."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tegum.experiments.framework import Criterion
 from tegum.experiments.octahedron.findings import OctahedronFindings
 from tegum.experiments.reporting import Measure, said
+from tegum.experiments.summary import Criterion
 
 LEAST_SHARE = 0.02
 """The least share of runs for a route to count as one."""

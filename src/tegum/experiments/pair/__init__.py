@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
 from tegum.experiments.pair.findings import IGNORED_AT, OTHER_FEATURES
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import Range
 from tegum.solutions.descent import KEY
 

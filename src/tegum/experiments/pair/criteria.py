@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegum.experiments.framework import Criterion
 from tegum.experiments.pair.findings import (
     IGNORED_AT,
     IGNORED_UP_TO,
@@ -16,6 +15,7 @@ from tegum.experiments.pair.findings import (
     variance,
 )
 from tegum.experiments.reporting import in_key
+from tegum.experiments.summary import Criterion
 
 CLOSED_FORM_TOLERANCE = 1e-6
 """The largest relative difference allowed between a loss and its closed form."""

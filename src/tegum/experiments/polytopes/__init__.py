@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from tegum.experiments.framework import Experiment, Findings, Size
+from tegum.experiments.framework import Experiment, Findings
 from tegum.experiments.polytopes.findings import Model
 from tegum.experiments.polytopes.measures import DENSE
 from tegum.experiments.reporting import by_key
+from tegum.experiments.summary import Size
 from tegum.experiments.varied import ANY, SAMPLING, Range, refuse_room
 
 if TYPE_CHECKING:

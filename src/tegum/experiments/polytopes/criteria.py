@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tegum.experiments.framework import Criterion
 from tegum.experiments.polytopes.measures import AGAIN
 from tegum.experiments.reporting import Measure, said, weakest
+from tegum.experiments.summary import Criterion
 
 HALF = 0.5
 """Most are more than half: the interval of their share must lie above this."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tegum.experiments.framework import Criterion
 from tegum.experiments.reporting import Measure, said
+from tegum.experiments.summary import Criterion
 from tegum.experiments.tradeoff.findings import SPARSE_UP_TO, TradeoffPlanes, mixture, sparse_and_correlated
 
 LEAST_MIXED = 0.1
