@@ -64,6 +64,16 @@ def chromium(folder: Path, *options: str) -> Chrome:
     return driver
 
 
+AXE = """
+    const done = arguments[0];
+    requestAnimationFrame(() => axe.run(document).then((found) => done({
+        passes: found.passes.length,
+        violations: found.violations.map(({ id, nodes }) =>
+            [id, nodes.slice(0, 3).map(({ target, failureSummary }) => [String(target), failureSummary])]),
+    })));
+"""
+
+
 class Firefox:
     """Firefox with a fresh profile in a folder, without a window."""
 
@@ -172,11 +182,19 @@ class Page:
 
     def choose(self, control: str, value: str) -> None:
         """Choose in a list."""
+        selector = json.dumps(f'[aria-label="{control}"]')
         self.ask(
             "((select) => { select.value = " + json.dumps(value) + ";"
             " select.dispatchEvent(new Event('change', { bubbles: true })); })"
-            f"(root.querySelector('[aria-label={control}]'))"
+            f"(root.querySelector({selector}))"
         )
+
+    def violations(self) -> list[Any]:
+        """What axe finds, in the page as it is now."""
+        self.browser.execute_script((WEB / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+        result = self.browser.execute_async_script(AXE)
+        assert result["passes"] > 10
+        return result["violations"]
 
     def whole(self) -> None:
         """Wait until every run that is shown has been trained to its end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import browsers
 import pytest
@@ -61,3 +61,18 @@ def small(page: Page) -> Page:
     page.open(SMALL)
     page.whole()
     return page
+
+
+@pytest.fixture
+def media(driver: Chrome) -> Iterator[Any]:
+    """Tells the page what its reader's system prefers, and how wide it is."""
+
+    def prefer(width: int = 1280, **features: str) -> None:
+        wanted = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    yield prefer
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

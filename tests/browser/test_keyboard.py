@@ -124,7 +124,7 @@ def test_training_anew(small: Page) -> None:
     tab_to(small, "Train anew")
     press(small, "ENTER")
     small.whole()
-    assert small.ask("store.recordings.value.map(({ spec }) => spec.features[0].density)") == [0.19]
+    assert small.ask("store.recordings.value.map(({ described }) => described.sets[0].density)") == [0.19]
 
 
 def test_comparing(small: Page) -> None:
@@ -153,7 +153,7 @@ def test_a_hand_on_an_embedding(small: Page) -> None:
     press(small, "ENTER")
     small.whole()
     assert small.ask("store.recordings.value.length") == 2
-    assert small.ask("store.recordings.value[1].spec.start !== null")
+    assert small.ask("store.recordings.value[1].described.trainable.start !== null")
 
 
 def test_presets(small: Page) -> None:

@@ -65,7 +65,11 @@ def result_page(
     if films:
         choose = " Choose above the picture what they were trained on." if len(films) > 1 else ""
         before += f"<h2>Watch the runs</h2><p>Drag along the loss, or go to an event by a click.{choose}</p>"
-    around = (f'<div class="report">{before}</div>', f'<div class="report">{after}</div>', _STYLE)
+    around = (
+        f'<section class="report" aria-label="Result">{before}</section>',
+        f'<footer class="report">{after}</footer>',
+        _STYLE,
+    )
     return page(films=packed(films) if films else None, around=around, title=title)
 
 
@@ -127,7 +131,7 @@ def _numbers(summary: Summary) -> str:
     """The criteria, each with the number that decides it, and all numbers below."""
     measured = {each.key: each for each in summary.measures}
     rows = "".join(_criterion(each, measured) for each in summary.criteria)
-    head = "<tr><th></th><th>criterion</th><th>measured</th><th>95 % interval</th><th>against</th></tr>"
+    head = "<tr><th>met</th><th>criterion</th><th>measured</th><th>95 % interval</th><th>against</th></tr>"
     others = "".join(
         f'<tr><td title="{escape(each.meaning)}">{escape(each.name)}</td>'
         f'<td class="number">{escape(each.text_with_unit())}</td><td class="number">{each.n or ""}</td></tr>'
@@ -135,9 +139,9 @@ def _numbers(summary: Summary) -> str:
         if each.value is not None
     )
     return (
-        f'<h2>Criteria, fixed before the runs</h2><div class="wide"><table>{head}{rows}</table></div>'
+        f'<h2>Criteria, fixed before the runs</h2><div class="wide" tabindex="0" role="region" aria-label="Criteria"><table>{head}{rows}</table></div>'
         f"<details><summary>All {len(summary.measures)} numbers</summary>"
-        f'<div class="wide"><table><tr><th>measure</th><th>value [95 % interval], null</th><th>runs</th></tr>{others}'
+        f'<div class="wide" tabindex="0" role="region" aria-label="Numbers"><table><tr><th>measure</th><th>value [95 % interval], null</th><th>runs</th></tr>{others}'
         "</table></div></details>"
     )
 
