@@ -26,7 +26,7 @@ const common = { bundle: true, target: "es2022", logLevel: "warning", charset: "
 if (process.argv[2] === "page") {
     await build({
         ...common,
-        entryPoints: { lab: "src/lab/index.tsx" },
+        entryPoints: { lab: "src/lab/index.tsx", local: "src/lab/local.tsx" },
         outdir: PAGE,
         format: "esm",
         platform: "browser",

@@ -13,6 +13,7 @@ import { golden } from "./golden.ts";
 const read = (text: string, usual: State) => readBy(text, usual, { ...IN_PAGE, films: [] });
 const FIRST_RUN: Trained = { described: describe(readSpec(PRESETS[0].spec)), run: 0, changes: [] };
 const FIRST: State = {
+    opened: [],
     shown: [FIRST_RUN],
     step: null,
     camera: FIRST_SIGHT,
@@ -49,6 +50,7 @@ function drawn(run: number): State {
     for (const one of shown) if (one.described !== DESCRIBED) one.changes = one.changes.map(({ step }) => ({ step, rate: 0.5 }));
     const somewhere = turned(nearer(FIRST_SIGHT, 0.5 + stream.uniform()), 300 * stream.uniform(), -100 * stream.uniform());
     return {
+        opened: [],
         shown,
         step: below(4) === 0 ? null : below(5000),
         camera: below(3) === 0 ? FIRST_SIGHT : somewhere,

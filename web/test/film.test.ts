@@ -112,7 +112,7 @@ test("a change trains on from the shown state, beside the recording", async () =
     store.branch({ rate: 0.02 });
     room.work();
     const [recorded, trained] = store.recordings.value;
-    assert.equal(recorded.origin?.film, 0);
+    assert.equal(recorded.film, 0);
     assert.deepEqual(trained.frames[0].weights, recorded.frames[1].weights);
     assert.deepEqual(trained.changes, [{ step: 0, rate: 0.02 }]);
     assert.ok(trained.whole);

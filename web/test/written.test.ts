@@ -11,6 +11,7 @@ import { golden } from "./golden.ts";
 
 const WRITTEN = golden<{ spec: Record<string, unknown>; address?: string; refused?: string }>("addresses");
 const USUAL: State = {
+    opened: [],
     shown: [shownIn(PRESETS[0])],
     step: 5,
     camera: FIRST_SIGHT,

@@ -24,6 +24,8 @@ export interface Filmed {
 }
 
 export interface State {
+    /** Stores of the local lab whose films are there, in their order. */
+    opened: readonly string[];
     /** One run, or two side by side, which share time and camera. */
     shown: readonly Shown[];
     /** The step that every view shows; null follows the training. */
@@ -56,6 +58,7 @@ export interface Reader {
  */
 export function written(state: State, presetSpec: object | null = null): string {
     const parts = new URLSearchParams();
+    for (const path of state.opened) parts.append("open", path);
     if (state.preset !== null) parts.set("preset", state.preset);
     let known = presetSpec;
     state.shown.forEach((each, at) => {
@@ -97,6 +100,7 @@ export function read(text: string, usual: State, by: Reader): State {
     const own = parts.has("spec") || parts.has("film");
     const logarithmic = parts.get("log")?.split(",");
     return {
+        opened: usual.opened,
         shown,
         step: whole(parts, "step", Math.max(...described.map((each) => each.last))),
         camera: camera(parts.get("camera")) ?? usual.camera,

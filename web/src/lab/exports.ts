@@ -1,4 +1,5 @@
 // What can be taken away: numbers as CSV, and the Python that describes the same run.
+import { IN_PAGE } from "./home.ts";
 import type { Recording } from "./recording.ts";
 
 /** One row for each recorded step: the loss, and of each feature its bias, its dimensionality and its embedding. */
@@ -29,18 +30,15 @@ function inPython(spec: { features: { kind: string; source?: unknown }[] }): obj
 }
 
 /** A program that trains the same Spec, with the changes made on the way. */
-export function python(recording: Recording): string {
-    const { described, changes, origin, run } = recording;
+export function python(recording: Recording, reproduced: string = IN_PAGE.reproduced): string {
+    const { described, changes, film, run } = recording;
     const spec = inPython(described.spec as { features: { kind: string }[] });
     const text = JSON.stringify(changes.length > 0 ? { ...spec, changes } : spec, null, 4);
-    const said =
-        origin === null
-            ? "# The same Spec as in the page. Samples are drawn by another generator, so that runs agree in distribution, not in bits."
-            : "# The Spec of the recorded run, which has the same bits where engine, version and vector unit are the same.";
+    const recorded = "The Spec of the recorded run, which has the same bits where engine, version and vector unit are the same.";
     const lines = [
         "import tegum as tg",
         "",
-        said,
+        `# ${film === null ? reproduced : recorded}`,
         `spec = tg.Spec.from_json(r'''${text}''')`,
         "run = tg.train(spec)",
         `one = run.sel(seed=${run})`,

@@ -2,6 +2,7 @@
 // from frame to frame; a run is put together when somebody looks at it.
 import { Refusal } from "../science/reading.ts";
 import { type Described, fromPython, type FromPython } from "./described.ts";
+import type { Home } from "./home.ts";
 import { type Frame, type Happening, Recording } from "./recording.ts";
 
 const FORMAT = "tegum film 1\n";
@@ -38,9 +39,9 @@ export class Film {
     readonly #begins: number[] = [];
     readonly #known = new Map<number, Recording>();
 
-    constructor(number: number, head: Head, bytes: Uint8Array) {
+    constructor(number: number, head: Head, described: Described, bytes: Uint8Array) {
         this.title = head.title;
-        this.described = fromPython(head.described);
+        this.described = described;
         this.runs = head.runs;
         this.#number = number;
         this.#steps = head.steps;
@@ -68,7 +69,8 @@ export class Film {
         if (known !== undefined) return known;
         const at = this.runs.findIndex((each) => each.run === run);
         const { result, happenings } = this.runs[at];
-        const recording = new Recording(this.described, run, [], { film: this.#number, happenings });
+        const recording = new Recording(this.described, run, [], this.#number);
+        recording.told = happenings;
         for (const frame of this.#frames(at)) recording.push(frame);
         recording.diverged = result === "diverged";
         recording.over = true;
@@ -125,8 +127,8 @@ function floats(bytes: Uint8Array, begin: number, count: number): Float32Array {
     return Float32Array.from({ length: count }, (_, at) => view.getFloat32(4 * at, true));
 }
 
-/** The films in the bytes that Python has written. */
-export async function readFilms(bytes: Uint8Array): Promise<Film[]> {
+/** The films in the bytes that Python has written, numbered from `first` on. */
+export async function readFilms(bytes: Uint8Array, describe: Home["fromPython"] = fromPython, first = 0): Promise<Film[]> {
     const text = new TextDecoder();
     if (text.decode(bytes.subarray(0, FORMAT.length)) !== FORMAT) throw new Refusal(`a film must begin with ${JSON.stringify(FORMAT)}`);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -136,7 +138,7 @@ export async function readFilms(bytes: Uint8Array): Promise<Film[]> {
     at += length;
     const films: Film[] = [];
     for (const head of heads) {
-        films.push(new Film(films.length, head, await inflated(bytes.subarray(at, at + head.bytes))));
+        films.push(new Film(first + films.length, head, describe(head.described), await inflated(bytes.subarray(at, at + head.bytes))));
         at += head.bytes;
     }
     return films;

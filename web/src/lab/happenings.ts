@@ -15,7 +15,7 @@ const FAST = 3;
 const CLEAR = 5;
 
 export function happenings(recording: Recording): Happening[] {
-    const found = [...names(recording), ...(recording.origin?.happenings ?? drops(recording))];
+    const found = [...names(recording), ...(recording.told ?? drops(recording))];
     found.push(...recording.changes.map(({ step, ...change }) => ({ step, kind: "change" as const, words: changed(change) })));
     return found.sort((a, b) => a.step - b.step);
 }

@@ -2,7 +2,8 @@
 import { readSpec, type Spec } from "../science/spec.ts";
 import { type Change, type DatedChange, Trainer } from "../science/train.ts";
 import type { Trained } from "./address.ts";
-import { describe, type Described } from "./described.ts";
+import { describe, type Described, fromPython, type FromPython } from "./described.ts";
+import type { Happening, Recording } from "./recording.ts";
 
 export interface Home {
     /** What a Spec is, as JSON text has it. */
@@ -13,6 +14,12 @@ export interface Home {
     anew(of: Described, run: number, change: Change): Trained;
     /** The same from a state, W as rows. */
     startingAt(of: Described, weights: number[][], bias: number[]): Described;
+    /** What Python has described. */
+    fromPython(given: FromPython): Described;
+    /** How a run is to one that Python trains from the same Spec. */
+    reproduced: string;
+    /** What Python's detectors find in a whole run, where they can be asked. */
+    told: ((recording: Recording) => Promise<readonly Happening[]>) | null;
 }
 
 export const IN_PAGE: Home = {
@@ -25,6 +32,9 @@ export const IN_PAGE: Home = {
         return { described: describe(readSpec({ ...spec, training, features: changed.features.sets })), run, changes: [] };
     },
     startingAt: (of, weights, bias) => describe({ ...trainable(of), start: { weights, bias }, initial_scale: null }),
+    fromPython,
+    reproduced: "The same Spec as in the page. Samples are drawn by another generator, so that runs agree in distribution, not in bits.",
+    told: null,
 };
 
 /** What is handed to those who train; refused where they cannot. */

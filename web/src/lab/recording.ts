@@ -35,13 +35,6 @@ export interface Happening {
     words: string;
 }
 
-/** What is known of a run that was recorded elsewhere. */
-export interface Origin {
-    /** The number of its film. */
-    film: number;
-    /** What the detectors have found in it. */
-    happenings: readonly Happening[];
-}
 
 export class Recording {
     readonly described: Described;
@@ -59,12 +52,14 @@ export class Recording {
     over = false;
     /** The last step that the run will have. */
     readonly last: number;
-    /** Where it comes from, if it was not trained here. */
-    readonly origin: Origin | null;
+    /** The number of the film that it comes from; null if it is trained here. */
+    readonly film: number | null;
+    /** What Python's detectors have found in it; null where they were not asked. */
+    told: readonly Happening[] | null = null;
     readonly #poses: Float64Array[] = [];
     readonly #measured: Measured[] = [];
 
-    constructor(described: Described, run: number, changes: readonly DatedChange[] = [], origin: Origin | null = null) {
+    constructor(described: Described, run: number, changes: readonly DatedChange[] = [], film: number | null = null) {
         this.described = described;
         this.run = run;
         this.changes = changes;
@@ -73,7 +68,7 @@ export class Recording {
         const several = described.sets.length > 1;
         this.groups = several ? described.groups : Int32Array.from({ length: this.n }, (_, i) => i);
         this.last = described.last;
-        this.origin = origin;
+        this.film = film;
     }
 
     /** Whether no more frames will come: the last step has been reached, or the run has diverged. */

@@ -38,8 +38,12 @@ export class Store {
     readonly home: Home;
     /** What the page has recorded of other places; the first of them is shown before anything else. */
     readonly films = signal<readonly Film[]>([]);
+    /** Where, in the folder of the local lab, the films come from. */
+    readonly opened = signal<readonly string[]>([]);
     /** The runs that are shown: one, or two side by side. */
     readonly recordings = signal<readonly Recording[]>([]);
+    /** Counts the runs of which Python has told what happened in them. */
+    readonly news = signal(0);
     /** Counts the frames that have come, so that views are drawn again. */
     readonly version = signal(0);
     /** As `version`, but counted only every so many frames. */
@@ -86,7 +90,7 @@ export class Store {
     /** What happened in the first run so far; looked for when it is whole, and now and then before. */
     readonly events = computed<readonly Happening[]>(() => {
         const recording = this.recordings.value[0];
-        void this.chapter.value;
+        void [this.chapter.value, this.news.value];
         return recording === undefined ? [] : happenings(recording);
     });
 
@@ -96,11 +100,12 @@ export class Store {
     }
 
     /** The film of the first of the runs shown, if it is recorded. */
-    readonly film = computed<Film | null>(() => this.films.value[this.first.value?.origin?.film ?? -1] ?? null);
+    readonly film = computed<Film | null>(() => this.films.value[this.first.value?.film ?? -1] ?? null);
 
     /** The state as an address has it. */
     get state(): State {
         return {
+            opened: this.opened.value,
             shown: this.recordings.value.map(shownOf),
             step: this.step.value,
             camera: this.camera.value,
@@ -128,6 +133,7 @@ export class Store {
             const [film] = this.films.value;
             const filmed = presetIn(address) === null && film !== undefined;
             const usual: State = {
+                opened: this.opened.value,
                 shown: [filmed ? { film: 0, run: film.runs[0].run } : shownIn(first)],
                 step: null,
                 camera: FIRST_SIGHT,
@@ -219,18 +225,30 @@ export class Store {
 
     /** The number of its training; 0 for a run that has been recorded. */
     #train(recording: Recording): number {
-        if (recording.origin !== null) return 0;
+        if (recording.film !== null) return 0;
         return this.crew.train(trainable(recording.described), recording.run, recording.changes, {
             frames: (frames, _, diverged) => {
                 for (const frame of frames) recording.push(frame);
                 recording.diverged = diverged;
                 this.version.value++;
                 this.#showEnd();
+                if (recording.whole) this.#askWhatHappened(recording);
             },
             refused: (sentence) => {
                 this.refusal.value = sentence;
             },
         });
+    }
+
+    #askWhatHappened(recording: Recording): void {
+        this.home.told?.(recording).then(
+            (told) => {
+                recording.told = told;
+                this.news.value++;
+            },
+            // The page's own detectors have looked already.
+            () => undefined,
+        );
     }
 
     /** From the shown step on with a change; the former future stays beside it. */
@@ -239,7 +257,7 @@ export class Store {
         if (recording === null) return;
         const step = this.step.value;
         // What was recorded elsewhere has no past here: its state is where another run starts.
-        if (recording.origin !== null) {
+        if (recording.film !== null) {
             this.#trainFrom(recording, recording.frames[this.indices.value[0]], null, [{ ...change, step: 0 }]);
             return;
         }
@@ -288,7 +306,7 @@ export class Store {
     /** Train the other runs of the Spec to their ends. */
     trainEnsemble(runs: number): void {
         const recording = this.first.value;
-        if (recording === null || recording.origin !== null || this.#ensembleId !== null) return;
+        if (recording === null || recording.film !== null || this.#ensembleId !== null) return;
         this.#ensembleId = this.crew.ensemble(trainable(recording.described), recording.changes, runs, (run, frame) => {
             this.ensemble.value = new Map(this.ensemble.value).set(run, frame);
         });
@@ -415,22 +433,30 @@ export class Store {
         if (hand === null || recording == null) return;
         const frame = recording.frames[this.indices.value[hand.at]];
         // What was in force then is so from the beginning.
-        const changes = recording.changes.filter((each) => each.step <= frame.step).map((each) => ({ ...each, step: 0 }));
-        this.#trainFrom(recording, frame, hand.weights, changes);
+        this.#trainFrom(recording, frame, hand.weights, this.inForceFrom(recording, frame.step));
     }
 
     /** Train on from a state, beside what becomes of it without the change. */
     #trainFrom(recording: Recording, frame: Frame, moved: Float64Array | null, changes: readonly DatedChange[]): void {
-        const { n, m, described, run } = recording;
+        const { described } = recording;
         if (described.trainable === null) {
             this.refusal.value = described.why;
             return;
         }
-        const weights = moved ?? frame.weights;
-        const rows = Array.from({ length: n }, (_, i) => Array.from(weights.slice(i * m, (i + 1) * m)));
-        const from = this.home.startingAt(described, rows, Array.from(frame.bias));
-        this.show([shownOf(recording), { described: from, run, changes }], 0);
+        const from = this.startingAt(recording, moved ?? frame.weights, frame.bias, changes);
+        this.show([shownOf(recording), from], 0);
         this.playing.value = !still.peek();
+    }
+
+    /** A run like this one, but from a state. */
+    startingAt({ n, m, described, run }: Recording, weights: Float64Array, bias: Float64Array, changes: readonly DatedChange[]): Trained {
+        const rows = Array.from({ length: n }, (_, i) => Array.from(weights.slice(i * m, (i + 1) * m)));
+        return { described: this.home.startingAt(described, rows, Array.from(bias)), run, changes };
+    }
+
+    /** The changes in force at a step, as they are for a run that starts there. */
+    inForceFrom(recording: Recording, step: number): DatedChange[] {
+        return recording.changes.filter((each) => each.step <= step).map((each) => ({ ...each, step: 0 }));
     }
 
     play(): void {
@@ -447,8 +473,8 @@ function isSame(recording: Recording, other: Shown): boolean {
 }
 
 /** A recording as the state of the page names it. */
-function shownOf({ origin, described, run, changes }: Recording): Shown {
-    return origin === null ? { described, run, changes } : { film: origin.film, run };
+function shownOf({ film, described, run, changes }: Recording): Shown {
+    return film === null ? { described, run, changes } : { film, run };
 }
 
 const described = new Map<Preset, Described>();

@@ -1,5 +1,6 @@
 // The whole page: the scene of one run, or two, above the time axis, and the views beside them.
 import { effect, signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import type { View } from "../address.ts";
 import { csv, python } from "../exports.ts";
@@ -31,9 +32,11 @@ interface Props {
     /** Where keys are heard. */
     keys: HTMLElement | Document;
     docs: string | null;
+    /** What stands above the views. */
+    beside: (store: Store) => ComponentChildren;
 }
 
-export function App({ store, host, keys, docs }: Props) {
+export function App({ store, host, keys, docs, beside }: Props) {
     const help = useMemo(() => signal(false), []);
     useEffect(() => running(store), []);
     useEffect(() => {
@@ -90,6 +93,7 @@ export function App({ store, host, keys, docs }: Props) {
                     {shown.includes("dimensionality") && <TimeView store={store} what="dimensionality" />}
                 </div>
                 <aside aria-label="Views">
+                    {beside(store)}
                     {shown.includes("claim") && <Reading recording={store.first.value} />}
                     {shown.includes("claim") && store.preset.value !== null && (
                         <section class="claim">
@@ -198,7 +202,7 @@ function Toolbar({ store, help }: { store: Store; help: () => void }) {
 function FilmChoice({ store }: { store: Store }) {
     const films = store.films.value;
     if (films.length < 2) return null;
-    const shown = store.first.value?.origin?.film ?? null;
+    const shown = store.first.value?.film ?? null;
     return (
         <label>
             <span class="quiet">Runs of</span>
@@ -220,7 +224,7 @@ function Exports({ store }: { store: Store }) {
         if (recording === null) return;
         if (kind === "address") await navigator.clipboard?.writeText(`${location.href.split("#")[0]}#${store.address}`);
         if (kind === "csv") save("run.csv", "text/csv", csv(recording));
-        if (kind === "python") save("run.py", "text/x-python", python(recording));
+        if (kind === "python") save("run.py", "text/x-python", python(recording, store.home.reproduced));
         if (kind === "svg") save("scene.svg", "image/svg+xml", svgOf(store, 0, 640, 640));
         if (kind === "png") await savePng(svgOf(store, 0, 1280, 1280));
     };

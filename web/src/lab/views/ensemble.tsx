@@ -38,7 +38,7 @@ function sorted(store: Store, recording: Recording): { name: string; ends: End[]
 export function EnsembleView({ store }: { store: Store }) {
     const recording = store.first.value;
     if (recording === null) return null;
-    const runs = recording.origin === null ? Math.min(64, recording.described.seeds) : store.runs.length;
+    const runs = recording.film === null ? Math.min(64, recording.described.seeds) : store.runs.length;
     const groups = sorted(store, recording);
     const done = store.ensemble.value.size;
     return (

@@ -71,7 +71,7 @@ export function SettingsView({ store }: { store: Store }) {
                 />
             )}
             {described.why !== null && <p class="caption">It is shown as it was recorded, since the page cannot train it on: {described.why}.</p>}
-            {recording.origin !== null && described.why === null && (
+            {recording.film !== null && described.why === null && (
                 <p class="caption">A change trains on from the shown state, here in the page, beside the recording.</p>
             )}
             <div class="row" hidden={described.why !== null && store.runs.length < 2}>
