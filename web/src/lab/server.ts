@@ -137,7 +137,9 @@ export class Server implements Hand {
     async #json<Found>(path: string, body?: unknown): Promise<Found> {
         const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
         const answer = await this.#fetch(path, body === undefined ? {} : post);
-        return (answer.status === 202 ? null : await answer.json()) as Found;
+        // Also an empty answer is read, since what is not read is broken off.
+        const text = await answer.text();
+        return (text === "" ? null : JSON.parse(text)) as Found;
     }
 
     async #fetch(path: string, options: RequestInit = {}): Promise<Response> {

@@ -65,8 +65,7 @@ legend { font-size: 13.5px; color: var(--faint); padding: 0 4px; }
 .folder, .look > div { background: var(--panel); border-radius: 6px; padding: 6px 12px; margin: 0 0 10px; overflow-wrap: anywhere; }
 .folder summary { cursor: pointer; min-height: 28px; } .folder ul, .look ul { list-style: none; margin: 4px 0; padding: 0; max-height: 240px; overflow: auto; }
 .folder li, .look li { margin: 4px 0; } .look > div { margin-top: 8px; } .look p { margin: 4px 0; }
-.keep input { width: 11em; } input[type="text"] { font: inherit; font-size: 14px; color: var(--ink); background: var(--paper); border: 1px solid var(--faint); border-radius: 6px; padding: 4px 9px; min-height: 22px; max-width: 100%; }
-.lab a { color: var(--accent); }
+.keep { margin-bottom: 10px; } .keep input { width: 11em; margin: 0; } .look > div { flex-basis: 100%; } input[type="text"] { font: inherit; font-size: 14px; color: var(--ink); background: var(--paper); border: 1px solid var(--faint); border-radius: 6px; padding: 4px 9px; min-height: 22px; max-width: 100%; }
 .help { position: fixed; inset: 8% auto auto 50%; transform: translateX(-50%); width: min(560px, 94vw); max-height: 84vh; overflow: auto; background: var(--paper); border: 1px solid var(--faint); border-radius: 10px; padding: 8px 20px 16px; box-shadow: 0 10px 40px #0006; z-index: 2; }
 .help dl > div { display: grid; grid-template-columns: 10em 1fr; gap: 8px; padding: 3px 0; }
 .help dt { font-weight: 600; } .help dd { margin: 0; }

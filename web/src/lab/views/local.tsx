@@ -26,9 +26,21 @@ export function LocalView({ store, server, folder, open, refused }: Props) {
     return (
         <>
             <FolderView folder={folder.value} address={(path) => server.result(path)} open={(path) => void open(store, path).catch(said)} />
+            <Waiting store={store} />
             <LookView store={store} server={server} />
             <KeepView store={store} server={server} kept={() => void server.folder().then((found) => (folder.value = found), said)} />
         </>
+    );
+}
+
+/** Python has kernels to compile, the first time. */
+function Waiting({ store }: { store: Store }) {
+    void store.version.value;
+    if ((store.first.value?.frames.length ?? 0) > 0 || store.refusal.value !== null) return null;
+    return (
+        <p class="caption" role="status">
+            Python begins to train. The first time it compiles, for up to a minute.
+        </p>
     );
 }
 
@@ -105,7 +117,7 @@ function LookView({ store, server }: { store: Store; server: Server }) {
         );
     };
     return (
-        <section class="look" aria-label="What Python says of this state">
+        <section class="look row" aria-label="What Python says of this state">
             <button type="button" onClick={ask} disabled={here !== null && here.look === null}>
                 {here !== null && here.look === null ? "Looking …" : "Exact loss, saddle, ways out"}
             </button>
@@ -148,12 +160,16 @@ function LookWords({ store, recording, step, look }: { store: Store; recording: 
 }
 
 function pointInWords(point: NonNullable<Look["point"]>): string {
-    const { found, distance, index, undecided, loss, name } = point;
+    const { found, distance, index, undecided, negative, loss, name } = point;
     if (!found) return `No critical point is near: the next one that Newton's method finds is ${significant(distance)} away.`;
     const where = `${significant(distance)} away, of loss ${loss.toPrecision(6)} (${name})`;
     if (index === 0) return `A minimum is near: ${where}.`;
-    if (index === null) return `A critical point is near: ${where}; of ${undecided} directions it is not sure whether the loss falls.`;
-    return `A saddle of index ${index} is near: ${where}. In ${index} ${index === 1 ? "direction" : "directions"} the loss falls.`;
+    const falls = (directions: number) => `the loss falls in ${directions} ${directions === 1 ? "direction" : "directions"}`;
+    if (index === null) {
+        const sure = negative.length === 0 ? "" : ` ${falls(negative.length).replace("the", "The")}, and`;
+        return `A ${negative.length === 0 ? "critical point" : "saddle"} is near: ${where}.${sure} ${sure === "" ? "It" : "it"} is flat in ${undecided} as far as can be told.`;
+    }
+    return `A saddle of index ${index} is near: ${where}; ${falls(index)}.`;
 }
 
 function wayInWords({ eigenvalue, features, multiplicity, other }: Way): string {
