@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import struct
 import subprocess
@@ -71,3 +72,36 @@ def test_the_python_that_reproduces_it_trains_the_same_spec(small: Page, downloa
     training = tg.Sampled(steps=200, batch=32, evaluation=64, rate=0.01)
     expected = tg.Spec(features=features, hidden=2, training=training, seeds=6, snapshots=40)
     assert tg.Spec.from_json(spec) == expected
+
+
+def test_a_film_has_every_step_as_a_moving_picture(small: Page, downloads: Path) -> None:
+    film = taken(small, "film", "scene.webm", downloads)
+    # The name of the format, as every Matroska file begins with it.
+    assert film[:4] == b"\x1aE\xdf\xa3"
+    (downloads / "scene.webm").unlink()
+    # The page itself may load no film.
+    small.browser.get("about:blank")
+    data = base64.b64encode(film).decode()
+    seen = small.browser.execute_async_script(
+        """
+        const [data, done] = arguments;
+        const video = document.createElement("video");
+        const canvas = document.createElement("canvas");
+        const pixels = [];
+        const look = () => {
+            [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+            const to = canvas.getContext("2d");
+            to.drawImage(video, 0, 0);
+            const { data } = to.getImageData(0, 0, canvas.width, canvas.height);
+            pixels.push(data.reduce((sum, value, at) => (sum * 31 + value * (at % 7)) % 1e9, 0));
+        };
+        video.muted = true;
+        video.onplaying = look;
+        video.onended = () => { look(); done([video.videoWidth, video.videoHeight, new Set(pixels).size]); };
+        video.onerror = () => done(video.error.message);
+        video.src = URL.createObjectURL(new Blob([Uint8Array.from(atob(data), (each) => each.charCodeAt(0))]));
+        video.play();
+        """,
+        data,
+    )
+    assert seen == [640, 640, 2]

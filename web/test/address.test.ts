@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { brief } from "../src/lab/brief.ts";
-import { FIRST_VIEWS, read as readBy, type State, type Trained, VIEWS, written } from "../src/lab/address.ts";
+import { FIRST_VIEWS, HIDEABLE, read as readBy, type State, type Trained, VIEWS, written } from "../src/lab/address.ts";
 import { FIRST_SIGHT, nearer, turned } from "../src/lab/camera.ts";
 import { describe } from "../src/lab/described.ts";
 import { IN_PAGE } from "../src/lab/home.ts";
@@ -56,7 +56,7 @@ function drawn(run: number): State {
         camera: below(3) === 0 ? FIRST_SIGHT : somewhere,
         selected: below(2) === 0 ? null : below(4),
         views: VIEWS.filter(() => below(2) === 0),
-        hidden: ["rate", "density", "settings", "toolbar"].filter(() => below(3) === 0),
+        hidden: HIDEABLE.filter(() => below(3) === 0),
         logarithmic: { time: below(2) === 0, loss: below(2) === 0 },
         preset: below(2) === 0 ? null : "anticorrelated",
     };
@@ -129,6 +129,8 @@ test("bad addresses are refused in one sentence", () => {
         ["changes=[null]", /^Spec\(changes=null\): changes must be a table/],
         ["changes=[{}]", /changes\.step must be an int/],
         ['changes=[{"step":1,"rate":"fast"}]', /rate must be a finite number above 0$/],
+        ["views=loss,cube", /^views="cube": must be among loss, dimensionality, gram, ensemble, settings, claim$/],
+        ["hide=colour", /^hide="colour": must be among toolbar, settings, density, strength, importance, rate$/],
         ['changes=[{"step":1,"sets":5}]', /change\.sets must be a list of tables/],
         ['changes=[{"step":1,"sets":[null]}]', /change\.sets must be a list of tables/],
         ['changes=[{"step":1,"sets":[{"set":2,"density":1}]}]', /change\.sets\.set must be at most 1/],

@@ -1,6 +1,6 @@
 // The whole state of the page as the part of its address behind #, and back: who opens a copied address sees the same.
 // Only what differs from the beginning is written, so that addresses stay short.
-import { Refusal } from "../science/reading.ts";
+import { quoted, Refusal } from "../science/reading.ts";
 import type { DatedChange } from "../science/train.ts";
 import { same } from "./brief.ts";
 import { type Camera, FIRST_SIGHT } from "./camera.ts";
@@ -9,6 +9,8 @@ import type { Described } from "./described.ts";
 /** What is shown beside the scene. */
 export const VIEWS = ["loss", "dimensionality", "gram", "ensemble", "settings", "claim"] as const;
 export type View = (typeof VIEWS)[number];
+/** What a teacher may hide. */
+export const HIDEABLE = ["toolbar", "settings", "density", "strength", "importance", "rate"] as const;
 
 /** One run: trained here, or recorded in one of the page's films. */
 export type Shown = Trained | Filmed;
@@ -105,8 +107,8 @@ export function read(text: string, usual: State, by: Reader): State {
         step: whole(parts, "step", Math.max(...described.map((each) => each.last))),
         camera: camera(parts.get("camera")) ?? usual.camera,
         selected: whole(parts, "feature", described[0].n - 1),
-        views: chosen(parts.get("views")) ?? usual.views,
-        hidden: parts.get("hide")?.split(",").filter(Boolean) ?? usual.hidden,
+        views: chosen(parts, "views", VIEWS) ?? usual.views,
+        hidden: chosen(parts, "hide", HIDEABLE) ?? usual.hidden,
         logarithmic: logarithmic
             ? { time: logarithmic.includes("time"), loss: logarithmic.includes("loss") }
             : usual.logarithmic,
@@ -169,8 +171,12 @@ function camera(text: string | null): Camera | null {
     return { yaw, pitch, zoom };
 }
 
-function chosen(text: string | null): View[] | null {
+/** Which of these names a list has, in their order. */
+function chosen<Name extends string>(parts: URLSearchParams, key: string, names: readonly Name[]): Name[] | null {
+    const text = parts.get(key);
     if (text === null) return null;
-    const names = text.split(",").filter(Boolean);
-    return VIEWS.filter((view) => names.includes(view));
+    const given = text.split(",").filter(Boolean);
+    const other = given.find((each) => !names.includes(each as Name));
+    if (other !== undefined) throw new Refusal(`${key}=${quoted(other.slice(0, 40))}: must be among ${names.join(", ")}`);
+    return names.filter((name) => given.includes(name));
 }

@@ -66,6 +66,8 @@ export class Store {
     readonly preset = signal<Preset | null>(null);
     /** What went wrong, in a sentence. */
     readonly refusal = signal<string | null>(null);
+    /** What is going on, or was done, in a sentence. */
+    readonly notice = signal<string | null>(null);
     /** A state that a hand has made of the shown one, and what the loss says of it; null where nothing was moved. */
     readonly hand = signal<Hand | null>(null);
     /** The last states of other runs of the Spec, by the number of the run. */

@@ -12,6 +12,7 @@ import type { Store } from "../store.ts";
 import { chosenTheme, isDark } from "../theme.ts";
 import { EnsembleView } from "./ensemble.tsx";
 import { GramView } from "./gram.tsx";
+import { filmed } from "./filming.ts";
 import { moveSelected, SceneView, svgOf } from "./scene.tsx";
 import { SettingsView } from "./settings.tsx";
 import { EventList, TimeView } from "./time.tsx";
@@ -67,6 +68,11 @@ export function App({ store, host, keys, docs, beside }: Props) {
             {store.refusal.value !== null && (
                 <p class="refusal" role="alert">
                     {store.refusal.value}
+                </p>
+            )}
+            {store.notice.value !== null && (
+                <p class="notice" role="status">
+                    {store.notice.value}
                 </p>
             )}
             <main>
@@ -222,12 +228,22 @@ function Exports({ store }: { store: Store }) {
     const take = async (kind: string) => {
         const recording = store.first.value;
         if (recording === null) return;
-        if (kind === "address") await navigator.clipboard?.writeText(`${location.href.split("#")[0]}#${store.address}`);
+        store.notice.value = null;
+        if (kind === "address") {
+            await navigator.clipboard?.writeText(`${location.href.split("#")[0]}#${store.address}`);
+            store.notice.value = "The address is copied: whoever opens it sees the same.";
+        }
         if (kind === "csv") save("run.csv", "text/csv", csv(recording));
         if (kind === "python") save("run.py", "text/x-python", python(recording, store.home.reproduced));
         if (kind === "svg") save("scene.svg", "image/svg+xml", svgOf(store, 0, 640, 640));
         if (kind === "png") await savePng(svgOf(store, 0, 1280, 1280));
+        if (kind === "film") {
+            const film = await filmed(store, 640, (done) => (store.notice.value = `The film is recorded as it plays: ${Math.round(100 * done)} %`));
+            store.notice.value = null;
+            save("scene.webm", film.type, film);
+        }
     };
+    const first = store.recordings.value.length > 1 ? " of the first run" : "";
     return (
         <label>
             <span class="quiet">Export</span>
@@ -235,16 +251,17 @@ function Exports({ store }: { store: Store }) {
                 aria-label="Export"
                 value=""
                 onChange={(event) => {
-                    void take(event.currentTarget.value);
+                    take(event.currentTarget.value).catch((error: Error) => (store.refusal.value = error.message));
                     event.currentTarget.value = "";
                 }}
             >
                 <option value="">Export …</option>
                 <option value="address">Address, copied</option>
-                <option value="png">Scene as PNG</option>
-                <option value="svg">Scene as SVG</option>
-                <option value="csv">Numbers as CSV</option>
-                <option value="python">Python that reproduces it</option>
+                <option value="png">Scene{first} as PNG</option>
+                <option value="svg">Scene{first} as SVG</option>
+                <option value="film">Film{first} as WebM</option>
+                <option value="csv">Numbers{first} as CSV</option>
+                <option value="python">Python that reproduces {first === "" ? "it" : "the first run"}</option>
             </select>
         </label>
     );

@@ -23,13 +23,15 @@ export function sceneOf(store: Store, at: number): { scene: Scene; reach: number
     const moved = store.hand.value;
     const posed = recording.posed(index);
     const weights = moved !== null && moved.at === at ? moved.weights : posed;
-    const scene: Scene = {
-        weights,
-        m: recording.m,
-        groups: recording.groups,
-        projection: recording.m > 3 ? pointOfView(recording) : null,
-        selected: store.selected.value,
-    };
+    const { scene, reach } = sceneAt(store, recording, index);
+    return { scene: { ...scene, weights, selected: store.selected.value }, reach };
+}
+
+/** What a scene shows of a run at a frame, without a hand on it. */
+export function sceneAt(store: Store, recording: Recording, index: number): { scene: Scene; reach: number } {
+    const { m, groups } = recording;
+    const projection = m > 3 ? pointOfView(recording) : null;
+    const scene: Scene = { weights: recording.posed(index), m, groups, projection, selected: null };
     // Two runs side by side have one scale.
     return { scene, reach: Math.max(...store.recordings.value.map(reachOf)) };
 }
@@ -136,7 +138,9 @@ export function SceneView({ store, at }: { store: Store; at: number }) {
                     if (seen !== null) paint(new CanvasPen(to), seen.scene, { width, height, camera, look: colours, reach: seen.reach });
                 }}
             />
-            <p class="caption">{words()}</p>
+            <p class="caption" aria-live={store.playing.value ? "off" : "polite"}>
+                {words()}
+            </p>
         </div>
     );
 }
