@@ -90,7 +90,7 @@ def test_a_film_has_every_step_as_a_moving_picture(small: Page, downloads: Path)
         const pixels = [];
         const look = () => {
             [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
-            const to = canvas.getContext("2d");
+            const to = canvas.getContext("2d", { willReadFrequently: true });
             to.drawImage(video, 0, 0);
             const { data } = to.getImageData(0, 0, canvas.width, canvas.height);
             pixels.push(data.reduce((sum, value, at) => (sum * 31 + value * (at % 7)) % 1e9, 0));
