@@ -291,6 +291,8 @@ function Player({ store }: { store: Store }) {
     const recording = store.first.value;
     const done = recording === null || recording.frames.length === 0 ? 0 : recording.frames[recording.frames.length - 1].step;
     void store.version.value;
+    // As the views say it: that of the last recorded state at or before the step.
+    const step = recording?.frames[store.indices.value[0] ?? -1]?.step ?? store.step.value;
     return (
         <div class="player" role="group" aria-label="Player">
             <button type="button" aria-label={store.playing.value ? "Pause" : "Play"} onClick={() => store.play()}>
@@ -316,7 +318,7 @@ function Player({ store }: { store: Store }) {
                 Compare
             </button>
             <span class="caption">
-                step {count(store.step.value)}
+                step {count(step)}
                 {recording !== null && done < recording.last && ` · trained ${count(done)} of ${count(recording.last)}`}
             </span>
         </div>
