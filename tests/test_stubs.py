@@ -42,9 +42,18 @@ STUBS = list(stubs())
 
 def test_there_are_stubs_to_compare():
     """Of every way of training, of gated and other sets, of a Spec with its start, and of snapshots."""
-    assert {"Sampled", "Exact", "Flow", "Correlated", "Equivariant", "Spec", "Start", "Snapshots"} <= {
-        name for _, name, _ in STUBS
-    }
+    assert {
+        "Sampled",
+        "Exact",
+        "Flow",
+        "Correlated",
+        "Equivariant",
+        "Spec",
+        "Start",
+        "Snapshots",
+        "Change",
+        "SetChange",
+    } <= {name for _, name, _ in STUBS}
 
 
 @pytest.mark.parametrize(("module", "name", "given"), STUBS, ids=[name for _, name, _ in STUBS])

@@ -63,6 +63,7 @@ PUBLIC: Mapping[str, str] = {
     "tegum.training.exact_losses": "population_loss_along",
     "tegum.training.compare": "best loss_error",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
+    "tegum.training.spec.changes": "Change SetChange",
     "tegum.training.spec.grid": "Grid grid",
     "tegum.training.spec.methods": "Exact Flow Sampled Training",
     "tegum.training.spec.snapshots": "Snapshots",
@@ -173,6 +174,8 @@ if TYPE_CHECKING:
     from tegum.training.engine import iterate as iterate
     from tegum.training.engine import train as train
     from tegum.training.exact_losses import population_loss_along as population_loss_along
+    from tegum.training.spec.changes import Change as Change
+    from tegum.training.spec.changes import SetChange as SetChange
     from tegum.training.spec.grid import Grid as Grid
     from tegum.training.spec.grid import grid as grid
     from tegum.training.spec.methods import Exact as Exact

@@ -32,7 +32,8 @@ parts = motions(np.stack([square, 1.1 * square, 1.3 * square]), four)
 sets = dict(weights=square, features=four)
 model = dict(weights=W, bias=b)
 right = dict(
-    Anticorrelated=dict(size=2, density=0.1), Copula=dict(density=0.1, correlation=np.eye(2)),
+    Anticorrelated=dict(size=2, density=0.1), Change=dict(step=1), SetChange=dict(set=0),
+    Copula=dict(density=0.1, correlation=np.eye(2)),
     Correlated=dict(size=2, density=0.1),
     Empirical=dict(activations=np.eye(2)),
     Equivariant=dict(size=4, density=0.1, width=0.5), Exact={}, ExactlyK=dict(size=4, k=2),

@@ -10,8 +10,8 @@ import tegum as tg
 from tegum.core.description import Count, Description
 
 KINDS = [
-    tg.Sampled, tg.Exact, tg.Flow, tg.Spec, tg.Snapshots, tg.Start, tg.FeatureDistribution, tg.Independent,
-    tg.Correlated, tg.Anticorrelated, tg.PartiallyCorrelated, tg.Equivariant, tg.Empirical,
+    tg.Sampled, tg.Exact, tg.Flow, tg.Spec, tg.Change, tg.SetChange, tg.Snapshots, tg.Start, tg.FeatureDistribution,
+    tg.Independent, tg.Correlated, tg.Anticorrelated, tg.PartiallyCorrelated, tg.Equivariant, tg.Empirical,
     tg.Hierarchy, tg.ExactlyK, tg.Copula,
 ]  # fmt: skip
 

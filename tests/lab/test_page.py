@@ -18,7 +18,7 @@ from processes import tegum
 
 import tegum as tg
 from tegum.cli import app
-from tegum.lab.described import page_address, page_set, page_spec
+from tegum.lab.described import described, described_run, page_address, page_set, page_spec
 from tegum.lab.page_file import page, write_page
 
 MODULE = resources.files("tegum.lab").joinpath("page", "lab.js").read_text(encoding="utf-8")
@@ -144,6 +144,39 @@ def test_an_address_is_short_and_holds_the_spec():
     assert tg.Spec.from_json(text) == FIVE
 
 
+CHANGES = [{"step": 400, "rate": 0.002, "sets": [{"set": 0, "density": 0.1, "importance": [1.0, 0.5, 1.0, 1.0, 1.0]}]}]
+
+
+def test_changes_stand_beside_the_spec_in_an_address():
+    changing = FIVE.replace(changes=CHANGES)
+    assert page_spec(changing) == page_spec(FIVE)
+    address = page_address(changing)
+    parts = parse_qs(address)
+    assert parts.keys() == {"spec", "changes"}
+    assert parts["spec"] == parse_qs(page_address(FIVE))["spec"]
+    # As the page itself writes them, and as it hands them to Python.
+    assert json.loads(parts["changes"][0]) == CHANGES
+    assert tg.Spec.from_json(json.loads(parts["spec"][0]) | {"changes": CHANGES}) == changing
+    assert address.endswith(
+        "&changes=%5B%7B%22step%22%3A400%2C%22rate%22%3A0.002%2C%22sets%22%3A%5B%7B%22set%22%3A0%2C%22density%22%3A0.1"
+        "%2C%22importance%22%3A%5B1.0%2C0.5%2C1.0%2C1.0%2C1.0%5D%7D%5D%7D%5D"
+    )
+
+
+def test_what_the_page_knows_of_a_run_from_elsewhere_has_its_changes():
+    assert described(FIVE.replace(changes=CHANGES))["changes"] == CHANGES
+    assert described(FIVE)["changes"] == []
+    known = described(FIVE.replace(changes=[{"step": 3, "rate": 0.5}], training=tg.Exact(steps=9, optimiser="gd")))
+    assert known["page"] is None
+    # From a step on which other features are in force than at the start, the page would train on the wrong ones.
+    changing = FIVE.replace(training=tg.Sampled(steps=10, batch=8, evaluation=8), seeds=1, snapshots=2)
+    changing = changing.replace(changes=[{"step": 5, "rate": 0.5}])
+    recorded = described_run(tg.train(changing))
+    assert (recorded["page"], recorded["changes"]) == (None, [{"step": 5, "rate": 0.5}])
+    assert recorded["why"].endswith("the page trains on from recorded runs only where nothing changes on the way")
+    assert described_run(tg.train(changing.replace(changes=[])))["page"] is not None
+
+
 def test_equal_sets_in_a_row_are_counted():
     sets = [tg.Correlated(2, 0.1)] * 3 + [tg.Correlated(2, 0.2)] + [tg.Correlated(2, 0.1)]
     spec = tg.Spec(features=sets, hidden=2)
@@ -196,6 +229,14 @@ class Ramp(tg.Magnitude, kind="lab-ramp"):
             {"features": [tg.Independent(2, 0.1, magnitude=Ramp())]},
             "Spec(features=[…, Independent(count=2, density=0.1, magnitude=Ramp()), …]): magnitudes must be of the "
             "laws uniform, constant, half-normal in the page",
+        ),
+        (
+            {
+                "features": [tg.ExactlyK(size=4, k=2, density=0.5)],
+                "changes": [{"step": 3, "sets": [{"set": 0, "importance": 2}, {"set": 0, "density": 0.25}]}],
+            },
+            "Spec(changes.0.sets.1.density=0.25): the page draws sets of the kind 'exactly-k' from their tables, which "
+            "have no density to change",
         ),
         (
             {"training": tg.Sampled(steps=200_000), "snapshots": range(100_001)},

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 import tegum as tg
 from tegum.torch import Hidden, Samples, ToyModel
+from tegum.torch.samples import features_of
 
 ROWS = np.random.default_rng(0).random((20, 3)) * (np.arange(60).reshape(20, 3) % 3 == 0)
 FEATURES = tg.FeatureDistribution([tg.Correlated(2, 0.3), tg.Independent(3, 0.2), tg.Empirical(ROWS)])
@@ -136,6 +137,21 @@ def test_samples_can_be_sent_to_other_processes():
     one = Samples(FEATURES, 16, seed=3, batches=2)
     two = pickle.loads(pickle.dumps(one))
     assert all(torch.equal(*pair) for pair in zip(one, two, strict=True))
+
+
+def test_samples_of_a_run_that_changed_on_the_way_are_those_of_a_step():
+    changes = [{"step": 2, "sets": [{"set": 1, "density": 0.6}]}]
+    training = tg.Sampled(steps=3, batch=8, evaluation=8)
+    spec = tg.Spec(features=FEATURES, hidden=2, training=training, snapshots=3, changes=changes)
+    run = tg.train(spec, progress=False)
+    assert Hidden(run, 16).features == spec.in_force(3).features != FEATURES
+    assert Hidden(run.isel(step=1), 16).features == FEATURES
+    assert Hidden(run, 16, features=FEATURES).features == FEATURES
+    with pytest.raises(
+        ValueError, match=r"^features_of\(run with 2 feature distributions\): .* its changes .* a step$"
+    ):
+        features_of(run)
+    assert features_of(run.isel(step=slice(2))) == FEATURES
 
 
 def test_hidden_activations_of_a_run_belong_to_its_samples():

@@ -93,6 +93,7 @@ def test_synchronised_features_are_those_of_a_correlated_set():
         (MODEL, SPEC.override({"features.0.density": [0.1, 0.2]}), "must be Independent or Correlated with equal "),
         (MODEL, SPEC.override({"features.0.density": 0.1}), "must be active with one probability"),
         (MODEL, SPEC.replace(features=tg.FeatureDistribution([tg.Anticorrelated(6, 0.5)])), "of density 1"),
+        (MODEL, SPEC.replace(changes=[{"step": 5, "rate": 0.5}]), "changes must be empty, as targets know none"),
         (MODEL, SPEC.replace(features=DOUBLED), "magnitudes must be uniform on [0, 1], as those of targets are"),
     ],
 )

@@ -40,6 +40,20 @@ def test_there_and_back(run):
     assert_array_equal(tg.population_loss_along(back, progress=False), tg.population_loss_along(run, progress=False))
 
 
+@pytest.mark.parametrize("training", [SPEC.training, tg.Exact(steps=40, optimiser="adam", rate=0.01)])
+def test_what_changes_on_the_way_is_known_at_each_step(training):
+    changes = [{"step": 20, "sets": [{"set": 0, "density": 0.5, "importance": [1.0, 0.25]}]}]
+    changing = SPEC.replace(changes=changes, training=training)
+    run = tg.train(changing, progress=False)
+    back = to_run(states(run), changing)
+    left_out = ["loss", "converged_at"] if training.converges else ["loss"]
+    xr.testing.assert_identical(back.drop_vars(left_out).drop_attrs(), run.drop_vars(left_out).drop_attrs())
+    assert back.density.dims == ("step", "feature")
+    # The exact loss, or within five standard errors of a sample of the same size.
+    error = np.sqrt(2) * tg.loss_error(run, progress=False) + 1e-7
+    assert (abs(back.loss - run.loss) < 5 * error).all()
+
+
 def test_what_reads_trajectories_reads_it(run, tmp_path):
     back = to_run(ToyModel.from_run(run), SPEC)
     assert back.step.values.tolist() == [40]

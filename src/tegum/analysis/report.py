@@ -38,6 +38,8 @@ def describe(trajectory: xr.Dataset) -> list[tuple[str, str]]:
         for key in ("training",)
         if isinstance(first, dict) and key in first
     ]
+    if isinstance(first, dict) and first.get("changes"):
+        rows.append(("changes", "; ".join(map(_change, first["changes"]))))
     rows += [
         (f"differs: {name}", _range(coordinate.values))
         for name, coordinate in trajectory.coords.items()
@@ -207,6 +209,14 @@ def _sets(trajectory: xr.Dataset) -> list[str]:
         trajectory[name].isel(dict.fromkeys(trajectory[name].dims[:-1], 0)).values for name in ("kind", "set")
     )
     return [str(kind[np.argmax(number == each)]) for each in np.unique(number)]
+
+
+def _change(change: dict[str, Any]) -> str:
+    """A change of a Spec in words: "at step 400 rate 0.002, set 0 density 0.1"."""
+    parts = [f"rate {change['rate']}"] if "rate" in change else []
+    for each in change.get("sets", ()):
+        parts += [f"set {each['set']} {name} {value}" for name, value in each.items() if name != "set"]
+    return f"at step {change['step']:,} {', '.join(parts) or 'nothing'}"
 
 
 def _counted(words: list[str]) -> str:

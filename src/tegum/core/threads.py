@@ -46,6 +46,10 @@ class Threaded(abc.ABC):  # noqa: B024 (what an engine does besides is in the pr
         """The step itself, as training can pause anywhere; an engine that cannot overrides this."""
         return step
 
+    def renewed(self, state: Any) -> Any:
+        """The state itself, as nothing in it belongs to an objective; an engine that remembers one overrides this."""
+        return state
+
     @property
     def _pool(self) -> ThreadPoolExecutor:
         if self._running is None:

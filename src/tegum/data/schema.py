@@ -71,6 +71,8 @@ class Field:
     optional: bool = False
     or_double: bool = False
     """Whether float64 is allowed in place of float32, if the training computed in it."""
+    or_each_step: bool = False
+    """Whether a leading `step` is allowed, for what changes while runs train."""
 
     @property
     def attrs(self) -> dict[str, str]:
@@ -113,8 +115,8 @@ FIELDS: Mapping[str, Field] = {
     "hidden": Field(("hidden",), "int64", "1", "number of the hidden dimension"),
     "set": Field(("feature",), "int64", "1", "number of the feature's set"),
     "kind": Field(("feature",), "str", "1", "kind of the feature's set"),
-    "density": Field(("feature",), "float64", "1", "probability that the feature is active"),
-    "importance": Field(("feature",), "float64", "1", "importance of the feature in the loss"),
+    "density": Field(("feature",), "float64", "1", "probability that the feature is active", or_each_step=True),
+    "importance": Field(("feature",), "float64", "1", "importance of the feature in the loss", or_each_step=True),
     "time": Field(("seed", "step"), "float64", "1", "time of the gradient flow", optional=True),
 }
 """Every variable of a trajectory by its name; measures computed by analysis are not among them."""
@@ -163,8 +165,8 @@ def trajectory(
         step: (step,) steps taken at each snapshot, increasing.
         set_: ([spec,] feature) number of the feature's set.
         kind: ([spec,] feature) kind of that set.
-        density: ([spec,] feature) probability of being active.
-        importance: ([spec,] feature) weight in the loss.
+        density: ([spec,] feature) probability of being active; ([spec,] step, feature) where it changes on the way.
+        importance: ([spec,] feature) weight in the loss, or ([spec,] step, feature).
         attrs: every attribute in PROVENANCE and any more; `versions` may be a mapping.
         time: ([spec,] seed, step) time of a gradient flow.
         converged_at: ([spec,] seed) step at which a run had converged, -1 if it had not.
@@ -355,11 +357,12 @@ def one_selected(dataset: xr.Dataset) -> str:
 def _allowed(name: str, lead: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The dimensions a variable may have, with one Spec or with several."""
     field = FIELDS[name]
+    changing = [(*lead, "step", *field.dims)] if field.or_each_step else []
     if not lead or field.dims == (name,):
-        return [field.dims]
+        return [field.dims, *changing]
     # A coordinate that is the same for all Specs needs no leading dimension; results of training always have it.
     several = (*lead, *field.dims)
-    return [field.dims, several] if field.coordinate else [several]
+    return [field.dims, several, *changing] if field.coordinate else [several]
 
 
 def _check_field(dataset: xr.Dataset, name: str, field: Field, lead: tuple[str, ...], call: str) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from tegum.core.description import short
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
 from tegum.data.schema import one_selected
@@ -41,7 +42,7 @@ def rules() -> dict[str, Any]:
 
 
 def page_address(spec: Spec) -> str:
-    """The part of a page's address behind #, with which the page trains the first run of a Spec.
+    """The part of a page's address behind #, with which the page trains the first run of a Spec, with its changes.
 
     Args:
         spec: what is trained.
@@ -53,7 +54,8 @@ def page_address(spec: Spec) -> str:
         ValueError: the page cannot train it; one sentence says why.
 
     """
-    address = urlencode({"spec": json.dumps(page_spec(spec), separators=(",", ":"))})
+    parts = {"spec": page_spec(spec)} | ({"changes": page_changes(spec)} if spec.changes else {})
+    address = urlencode({key: json.dumps(part, separators=(",", ":")) for key, part in parts.items()})
     if len(address) > _LONGEST:
         rule = f"the page keeps a Spec in its address, which must have at most {_LONGEST:,}"
         raise ValueError(f"Spec(of {len(address):,} characters): {rule}")
@@ -62,6 +64,8 @@ def page_address(spec: Spec) -> str:
 
 def page_spec(spec: Spec) -> dict[str, Any]:
     """A Spec in the JSON form that the page reads, short: without defaults, and equal sets in a row as `copies`.
+
+    Changes belong to a run in the page, and are apart from its Spec: `page_changes` has them.
 
     Args:
         spec: what is trained.
@@ -73,9 +77,33 @@ def page_spec(spec: Spec) -> dict[str, Any]:
         ValueError: the page cannot train it; one sentence says why.
 
     """
-    for sentence in _refusals(spec):
+    for sentence in itertools.chain(_refusals(spec), _refused_changes(spec)):
         raise ValueError(sentence)
-    return _brief(spec, page_set)
+    brief = _brief(spec, page_set)
+    brief.pop("changes", None)
+    return brief
+
+
+def page_changes(spec: Spec) -> list[dict[str, Any]]:
+    """The changes of a Spec in the JSON form in which the page makes and records them.
+
+    Args:
+        spec: what is trained.
+
+    Returns:
+        The changes, in the order of their steps.
+
+    Raises:
+        ValueError: the page cannot make one of them; one sentence says why.
+
+    """
+    for sentence in _refused_changes(spec):
+        raise ValueError(sentence)
+    return _changes(spec)
+
+
+def _changes(spec: Spec) -> list[dict[str, Any]]:
+    return [each.model_dump(mode="json") for each in spec.changes]
 
 
 def _brief(spec: Spec, describe: Callable[[FeatureSet], dict[str, Any]]) -> dict[str, Any]:
@@ -120,9 +148,10 @@ def described(spec: Spec) -> dict[str, Any]:
 
     Returns:
         `spec` in tegum's JSON form without defaults; `page`, the same as the page reads it, or None with the sentence
-        `why` if it cannot train it; `n`, `m`, the number of each feature's set (`groups`), what may be changed of
-        each of the `sets`, and the learning `rate`, or None where there is none; the `method` of training in words, the
-        `last` step, `seeds`, and where losses come from: "sample" or "exact".
+        `why` if it cannot train it; the `changes` made on the way; `n`, `m`, the number of each feature's set
+        (`groups`), what may be changed of each of the `sets`, and the learning `rate`, or None where there is none, as
+        they are at the start; the `method` of training in words, the `last` step, `seeds`, and where losses come from:
+        "sample" or "exact".
 
     Example:
         >>> import tegum as tg
@@ -133,11 +162,12 @@ def described(spec: Spec) -> dict[str, Any]:
         (3, 50, 'exact', None)
 
     """
-    why = next(_refusals(spec), None)
+    why = next(itertools.chain(_refusals(spec), _refused_changes(spec)), None)
     return {
         "spec": _brief(spec, _fields),
         "page": None if why else page_spec(spec),
         "why": why,
+        "changes": _changes(spec),
         "n": spec.features.n,
         "m": spec.hidden,
         "groups": np.asarray(spec.features.set_of_feature).tolist(),
@@ -152,6 +182,8 @@ def described(spec: Spec) -> dict[str, Any]:
 
 def described_run(run: xr.Dataset, call: str = "films") -> dict[str, Any]:
     """As `described`, of recorded runs of one Spec; of these it has the last step that is recorded.
+
+    From runs that changed on the way the page does not train on, so that `page` is None.
 
     Args:
         run: a trajectory of one Spec.
@@ -176,7 +208,12 @@ def described_run(run: xr.Dataset, call: str = "films") -> dict[str, Any]:
         raise ValueError(
             f"{call}(run of {sizes[0]} features in {sizes[1]} dimensions): {rule}, {ours[0]} and {ours[1]}"
         )
-    return described(spec) | {"last": int(run["step"].values[-1])}
+    found = described(spec) | {"last": int(run["step"].values[-1])}
+    if spec.changed_at and found["page"] is not None:
+        # What is in force at a recorded step is not at the start, of which the page knows.
+        rule = "the page trains on from recorded runs only where nothing changes on the way"
+        return found | {"page": None, "why": f"Spec(changes={short(spec.changes)}): {rule}"}
+    return found
 
 
 def _fields(given: FeatureSet) -> dict[str, Any]:
@@ -232,6 +269,17 @@ def _refusals(spec: Spec) -> Iterator[str]:
     for key in ("training.batch", "training.evaluation"):
         if (value := _value(spec, key)) > (most := known["samples"] // n):
             yield f"Spec({key}={value}): {key} must be at most {most} in the page with {n} features"
+
+
+def _refused_changes(spec: Spec) -> Iterator[str]:
+    """What the page cannot change on the way, as it knows only the tables of some kinds."""
+    for number, change in enumerate(spec.changes):
+        for place, each in enumerate(change.sets):
+            kind = spec.features.sets[each.set].kind
+            for key, value in each.values.items():
+                if kind not in rules()["kinds"] and key != "importance":
+                    rule = f"the page draws sets of the kind {kind!r} from their tables, which have no {key} to change"
+                    yield f"Spec(changes.{number}.sets.{place}.{key}={value}): {rule}"
 
 
 def _undrawn(given: FeatureSet) -> str | None:

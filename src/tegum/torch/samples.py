@@ -217,7 +217,9 @@ class Hidden(_Numbered):
             if not hasattr(source, "data_vars"):
                 raise ValueError(f"Hidden(source={short(source)}): source must be a trajectory, or a ToyModel")
             model = ToyModel.from_run(source)
-            features = features_of(source) if features is None else features
+            # The model is the last one, and so are its features.
+            last = source.isel(step=-1) if "step" in source.dims else source
+            features = features_of(last) if features is None else features
         super().__init__(features, batch, seed, start, batches, rank, world_size)
         if dtype is not None:
             _check_dtype("Hidden", dtype)
@@ -281,7 +283,7 @@ def _fits(largest: float, dtype: torch.dtype) -> bool:
 
 
 def features_of(run: xr.Dataset) -> FeatureDistribution:
-    """The features of a trajectory of one Spec.
+    """The features of a trajectory of one Spec; where they change during training, of a part in which they do not.
 
     Args:
         run: the trajectory, or a selection from it.
@@ -290,10 +292,12 @@ def features_of(run: xr.Dataset) -> FeatureDistribution:
         The feature distribution.
 
     Raises:
-        ValueError: it has several Specs with different features, or none.
+        ValueError: it has several Specs with different features, or one whose changes give its steps different ones, or
+            none.
 
     """
     found: list[Any] = list(dict.fromkeys(each.features for each in models_of(run, "features_of(run)").specs))
     if len(found) > 1:
-        raise ValueError(f"features_of(run with {len(found)} feature distributions): select one of its Specs")
+        rule = "select one of its Specs, and where its changes make them differ, a step"
+        raise ValueError(f"features_of(run with {len(found)} feature distributions): {rule}")
     return found[0]

@@ -90,6 +90,9 @@ def write_target(path: str | os.PathLike[str], model: ToyModel, spec: Spec) -> N
     if not isinstance(training, Sampled) or training.steps < 1:
         rule = "training must be Sampled, of at least one step, as targets know no other"
         raise ValueError(f"{call}: {rule}: {training!r}")
+    if spec.changed_at:
+        rule = "changes must be empty, as targets know none; spec.in_force(step) has none"
+        raise ValueError(f"{call}: {rule}: {short(spec.changes)}")
     config = {
         "tms_model_config": {
             "n_features": n,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tegum.core.loss.empirical import empirical_loss
 from tegum.core.loss.population import population_loss
 from tegum.data.schema import trajectory
 from tegum.torch.model import ToyModel, parameter_arrays
-from tegum.training.dataset import provenance, version_of
+from tegum.training.dataset import at_steps, provenance, version_of
 from tegum.training.spec.spec import Spec
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def to_run(
     return trajectory(
         weights=weights,
         bias=bias,
-        loss=_losses(weights, bias, spec),
+        loss=_losses(weights, bias, spec, steps),
         result=np.where(diverged_at >= 0, "diverged", "completed"),
         diverged_at=diverged_at,
         converged_at=np.full(runs, -1) if spec.training.converges else None,
@@ -85,8 +86,8 @@ def to_run(
         time=None if times is None else np.broadcast_to(times, (runs, len(steps))).copy(),
         set_=features.set_of_feature,
         kind=features.kind_of_feature,
-        density=features.density,
-        importance=features.importance,
+        density=at_steps(spec, steps, "density"),
+        importance=at_steps(spec, steps, "importance"),
         attrs=attrs | {"wall_time_s": seconds, "versions": attrs["versions"] | {"torch": version_of("torch")}},
     )
 
@@ -124,16 +125,19 @@ def _parameters(state: ToyModel | Mapping[str, Any], spec: Spec, where: str) -> 
     return W.reshape(spec.seeds, *W.shape[-2:]), b.reshape(spec.seeds, -1)
 
 
-def _losses(weights: np.ndarray, bias: np.ndarray, spec: Spec) -> np.ndarray:
+def _losses(weights: np.ndarray, bias: np.ndarray, spec: Spec, steps: np.ndarray) -> np.ndarray:
     """The loss of each snapshot, as the Spec's training records it; NaN after a divergence."""
     there = np.isfinite(bias).all(-1)
-    losses, W, b = np.full(there.shape, np.nan), weights[there].astype(float), bias[there].astype(float)
-    if not there.any():
-        return losses
-    samples = spec.training.samples_evaluated
-    if samples is None:
-        losses[there] = population_loss(W, b, spec.features, activation=spec.activation)
-    else:
-        x = spec.features.sample(spec.base_seed, samples)
-        losses[there] = empirical_loss(W, b, x, spec.features.importance, spec.activation)
+    losses, samples = np.full(there.shape, np.nan), spec.training.samples_evaluated
+    ends = (*spec.changed_at, spec.training.steps + 1)
+    for begin, end in itertools.pairwise((0, *ends)):
+        some = there & (begin <= steps) & (steps < end)
+        if not some.any():
+            continue
+        W, b, features = weights[some].astype(float), bias[some].astype(float), spec.in_force(begin).features
+        if samples is None:
+            losses[some] = population_loss(W, b, features, activation=spec.activation)
+        else:
+            x = features.sample(spec.base_seed, samples)
+            losses[some] = empirical_loss(W, b, x, features.importance, spec.activation)
     return losses

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
+from jaxtyping import Int64
 
 from tegum.core.signals import uninterrupted
 from tegum.data.atomic import remove
@@ -50,6 +51,7 @@ class Checkpoint:
     def __init__(
         self,
         specs: Sequence[Spec],
+        trained: Sequence[Spec],
         out: str | os.PathLike[str],
         *,
         overwrite: bool,
@@ -59,7 +61,8 @@ class Checkpoint:
         """Check and claim the place.
 
         Args:
-            specs: the Specs that are trained.
+            specs: the Specs, which the trajectory names.
+            trained: the Specs of those of their runs that are trained.
             out: the path for the trajectory, in a folder that exists.
             overwrite: whether a trajectory that is there may be replaced, once the new one is complete.
             resume: whether to resume an unfinished training.
@@ -82,6 +85,7 @@ class Checkpoint:
         # If `out` is a symbolic link, the partial store is next to the link's target.
         self._shown = self.partial if Path(out).is_symlink() else shown
         self._specs, self._seconds = tuple(specs), float(seconds)
+        self._runs = np.array(trained[0].runs)
         check_place(self.partial, overwrite=True, call=self._call)
         left = os.path.lexists(self.partial)
         if left and not (resume or overwrite):
@@ -90,8 +94,8 @@ class Checkpoint:
                 "it, and overwrite=True (--overwrite) starts again"
             )
         self._resumes = resume and left
-        self._former = _step_of(self.partial, self._specs) if left and not resume else -1
-        self._size = trajectory_bytes(self._specs)
+        self._former = _step_of(self.partial, self._specs, self._runs) if left and not resume else -1
+        self._size = trajectory_bytes(trained)
         self._space: ReservedSpace | None = None
         self._last, self._took = time.monotonic(), 0.0
         self._works = True
@@ -129,6 +133,10 @@ class Checkpoint:
             raise ValueError(
                 f"{call}: {where} belongs to another Spec; continue with that Spec (also the same --set), or remove "
                 "the folder"
+            )
+        if not np.array_equal(run["seed"].values, self._runs):
+            raise ValueError(
+                f"{call}: {where} belongs to other runs of this Spec; continue with these, or remove the folder"
             )
         for name, what in (("engine", "engine"), ("code", "version of tegum's code or of the libraries it uses")):
             if run.attrs.get(name) != origin[name]:
@@ -277,13 +285,15 @@ def _state_in(run: xr.Dataset, start: TrainingState, call: str) -> TrainingState
     return TrainingState.from_arrays(arrays)
 
 
-def _step_of(partial: Path, specs: Sequence[Spec]) -> int:
-    """The step reached by an earlier training of the same Specs with the same code, −1 if there is none."""
+def _step_of(partial: Path, specs: Sequence[Spec], runs: Int64[np.ndarray, " seed"]) -> int:
+    """The step reached by an earlier training of the same runs with the same code, −1 if there is none."""
     try:
-        attrs = load(partial).attrs
+        run = load(partial)
     except (ValueError, OSError):
         return -1
+    attrs = run.attrs
     same = attrs.get("spec_hash") == " ".join(spec.hash for spec in specs) and attrs.get("code") == code_digest()
+    same = same and np.array_equal(run["seed"].values, runs)
     return int(attrs.get("state_step", -1)) if same else -1
 
 
@@ -298,6 +308,8 @@ def finished(path: Path, specs: Spec | Sequence[Spec], *, call: str) -> xr.Datas
     several = [specs] if not isinstance(specs, Sequence) else specs
     if run.attrs.get("spec_hash") != " ".join(spec.hash for spec in several):
         raise ValueError(f"{call}: {str(path)!r} belongs to another Spec; remove it to start again")
+    if not np.array_equal(run["seed"].values, np.array(several[0].runs)):
+        raise ValueError(f"{call}: {str(path)!r} has only some of the runs; remove it to start again")
     if run.attrs.get("code") != code_digest():
         raise ValueError(f"{call}: {str(path)!r} was trained with other code, which may give other bits; remove it")
     return run

@@ -79,14 +79,14 @@ def loss_error(run: xr.Dataset, *, progress: bool | Callable[[int, int], None] |
     """
     call = "loss_error(run)"
     models = models_of(run, call)
-    found = np.full((len(models.specs), models.bias.shape[1]), np.nan)
+    found = np.full(models.bias.shape[:2], np.nan)
+    for of in models.specs:
+        _samples(of, call)
     with shown(progress, Counts("errors of the loss", "snapshots"), "loss_error") as report:
-        for number, of in enumerate(models.specs):
-            samples, finite = _samples(of, call), models.finite(number)
-            for start in range(0, len(finite), _MODELS_AT_ONCE):
-                some = finite[start : start + _MODELS_AT_ONCE]
-                found[number, some] = 0.0 if samples is None else _errors(models, number, some, samples)
-                report(number * found.shape[1] + start + len(some), found.size)
+        for number, of, some, done in models.pieces(_MODELS_AT_ONCE):
+            samples = _samples(of, call)
+            found[number, some] = 0.0 if samples is None else _errors(models, number, of, some, samples)
+            report(done, found.size)
     return models.shaped(found, "loss_error", {"long_name": "standard error of the recorded loss", "units": "1"})
 
 
@@ -233,7 +233,7 @@ def known_loss(
         return KnownLoss(values.transpose(*recorded.dims), errors.transpose(*recorded.dims), True, "")
     count = " or ".join(f"{each:,}" for each in dict.fromkeys(samples) if each is not None)
     try:
-        errors = _few_errors(models, losses, samples, seconds)
+        errors = _few_errors(models, losses, seconds, call)
     except (ValueError, MemoryError) as error:
         errors, exact = None, _reason(error)
     if errors is None:
@@ -323,29 +323,28 @@ def _samples(of: Described, call: str) -> int | None:
         ) from None
 
 
-def _errors(models: Models, spec: int, some: np.ndarray, samples: int) -> Float[np.ndarray, " model"]:
-    of = models.specs[spec]
+def _errors(models: Models, spec: int, of: Described, some: np.ndarray, samples: int) -> Float[np.ndarray, " model"]:
     spread = standard_deviations(models.weights[spec, some], models.bias[spec, some], of.features, of.activation)
     return spread / np.sqrt(samples)
 
 
 def _few_errors(
-    models: Models, losses: Float[np.ndarray, "spec model"], samples: list[int | None], seconds: float
+    models: Models, losses: Float[np.ndarray, "spec model"], seconds: float, call: str
 ) -> Float[np.ndarray, "spec model"] | None:
     """Standard errors, most of them interpolated in the loss; None if the time is not enough for any."""
     found = np.full(losses.shape, np.nan)
     n, m = models.weights.shape[2:]
-    affordable = min(_ERRORS, int(seconds * _OPERATIONS / (4 * SAMPLES * n * m))) // len(losses)
+    parts = [(number, *part) for number in range(len(losses)) for part in models.finite(number)]
+    affordable = min(_ERRORS, int(seconds * _OPERATIONS / (4 * SAMPLES * n * m))) // max(len(parts), 1)
     if affordable < 1:
         return None
-    for number, count in enumerate(samples):
-        finite = models.finite(number)
-        finite = finite[np.isfinite(losses[number, finite])]
-        if count is None or not len(finite):
+    for number, of, models_of_it in parts:
+        finite = models_of_it[np.isfinite(losses[number, models_of_it])]
+        if (count := _samples(of, call)) is None or not len(finite):
             continue
         order = finite[np.argsort(losses[number, finite], kind="stable")]
         some = order[np.unique(np.rint(np.linspace(0, len(order) - 1, affordable)).astype(int))]
-        own = _errors(models, number, some, count)
+        own = _errors(models, number, of, some, count)
         found[number, order] = np.interp(losses[number, order], losses[number, some], own)
     return found
 
@@ -366,27 +365,27 @@ def _exact(
         ValueError: there is no exact loss.
 
     """
-    finite = [models.finite(number) for number in range(len(models.specs))]
-    total, threads = sum(map(len, finite)), available_cores()
+    parts = [(number, *part) for number in range(len(losses)) for part in models.finite(number)]
+    total, threads = sum(len(finite) for _, _, finite in parts), available_cores()
     too_long = f"it would take about {{}} to compute for {total:,} snapshots; tg.population_loss_along(run) does it"
-    guess = sum(len(some) * _seconds(of, models) for some, of in zip(finite, models.specs, strict=True)) / threads
+    guess = sum(len(finite) * _seconds(of, models) for _, of, finite in parts) / threads
     if guess > 10 * seconds:
         return too_long.format(duration(guess))
     found = np.full((2, *losses.shape), np.nan)
     done, first, begin, pace = 0, 0, 0.0, np.inf
 
-    def portions(spec: int) -> Iterator[Int[np.ndarray, " model"]]:
-        wild = losses[spec, finite[spec]] > _WILD
-        calm, start = finite[spec][~wild], 0
+    def portions(spec: int, finite: Int[np.ndarray, " finite"]) -> Iterator[Int[np.ndarray, " model"]]:
+        wild = losses[spec, finite] > _WILD
+        calm, start = finite[~wild], 0
         while start < len(calm):
             size = int(min(_MODELS_AT_ONCE, max(1, _TRIAL_SHARE * seconds / pace)))
             yield calm[start : start + size]
             start += size
         # Before a run diverges its loss is large, and its tolerance relative, so each of these goes alone.
-        yield from finite[spec][wild][:, None]
+        yield from finite[wild][:, None]
 
-    for number, of in enumerate(models.specs):
-        for some in portions(number):
+    for number, of, finite in parts:
+        for some in portions(number, finite):
             found[:, number, some] = population_loss(
                 models.weights[number, some].astype(np.float64),
                 models.bias[number, some].astype(np.float64),

@@ -10,9 +10,10 @@ import platform
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from jaxtyping import Float, Int64
 
 from tegum.data.schema import described_by, trajectory
 from tegum.training.spec.labels import one_type
@@ -31,6 +32,7 @@ _NUMERICAL = ("diffrax", "jax", "jaxlib", "llvmlite", "numba", "numpy", "scipy")
 
 def dataset(
     specs: Sequence[Spec],
+    runs: Sequence[int],
     whole: Recorded,
     state: TrainingState,
     done: int,
@@ -42,6 +44,7 @@ def dataset(
     Args:
         specs: the Specs trained together; several give a leading dimension `spec`, and a grid one dimension for each
             of its parameters.
+        runs: the numbers of the runs that were trained.
         whole: the arrays for all snapshots.
         state: the state in which training ended.
         done: the number of snapshots taken.
@@ -54,7 +57,7 @@ def dataset(
     grid = specs if isinstance(specs, Grid) else None
     several = grid is not None or len(specs) > 1
     outer = grid.shape if grid is not None else (len(specs),) if several else ()
-    lead = (*outer, specs[0].seeds)
+    lead = (*outer, len(runs))
 
     def shaped(array: np.ndarray) -> np.ndarray:
         return array.reshape(*lead, *array.shape[1:])
@@ -64,7 +67,11 @@ def dataset(
         return shaped(array[:, :done])
 
     def along_features(values: list[Any]) -> Any:
-        same = all(np.array_equal(value, values[0]) for value in values)
+        changing = any(np.ndim(value) > 1 for value in values)
+        if changing:
+            values = [np.broadcast_to(value, (done, np.shape(value)[-1])) for value in values]
+        # Of several Specs steps would pass for Specs.
+        same = all(np.array_equal(value, values[0]) for value in values) and not (changing and several)
         if same:
             return values[0]
         stacked = np.stack([np.asarray(value) for value in values])
@@ -84,17 +91,30 @@ def dataset(
         diverged_at=shaped(state.diverged_at),
         converged_at=shaped(converged_at) if training.converges else None,
         gradient_error=None if gradient_error is None else shaped(gradient_error),
-        seed=np.array(specs[0].runs),
+        seed=np.array(runs),
         step=steps,
         time=None if times is None else np.broadcast_to(times, (*lead, done)).copy(),
         set_=along_features([spec.features.set_of_feature for spec in specs]),
         kind=along_features([spec.features.kind_of_feature for spec in specs]),
-        density=along_features([spec.features.density for spec in specs]),
-        importance=along_features([spec.features.importance for spec in specs]),
+        density=along_features([at_steps(spec, steps, "density") for spec in specs]),
+        importance=along_features([at_steps(spec, steps, "importance") for spec in specs]),
         specs=differences([spec.to_json() for spec in specs]) if several and grid is None else None,
         grid=None if grid is None else grid.labels,
         attrs=provenance(specs, worker.name, worker.threads, seconds),
     )
+
+
+def at_steps(
+    spec: Spec, steps: Int64[np.ndarray, " step"], name: Literal["density", "importance"]
+) -> Float[np.ndarray, "*step feature"]:
+    """A property of features, (feature,), or where changes give it several values at these steps, (step, feature)."""
+    number = np.searchsorted(spec.changed_at, steps, side="right")
+    begins = (0, *spec.changed_at)
+    found = {phase: getattr(spec.in_force(begins[phase]).features, name) for phase in np.unique(number).tolist()}
+    first = found[min(found)]
+    if all(np.array_equal(each, first) for each in found.values()):
+        return first
+    return np.stack([found[phase] for phase in number.tolist()])
 
 
 def provenance(specs: Sequence[Spec], engine: str, threads: int, seconds: float) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, assert_never, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 from jaxtyping import Int64
@@ -28,9 +29,11 @@ from tegum.progress.tasks import Steps
 from tegum.training.checkpoint import EVERY_SECONDS, Checkpoint
 from tegum.training.dataset import dataset
 from tegum.training.measuring import chunk_specs, chunks, named_measures, train_measured
+from tegum.training.phases import PhasedEngine, phases
 from tegum.training.sampled.kernels.tables import drawable, undrawable_because
 from tegum.training.sizes import check_training, training_seconds
 from tegum.training.spec.grid import Grid
+from tegum.training.spec.runs import chosen_runs
 from tegum.training.spec.spec import Spec
 from tegum.training.state import Engine, Recorded, TrainingState
 
@@ -115,6 +118,7 @@ def iterate(
     threads: int | None = None,
     engine: EngineName = "auto",
     segment_seconds: float = _SEGMENT_SECONDS,
+    runs: Sequence[int] | None = None,
 ) -> Iterator[Segment]:
     """Train in segments, as a generator that can be left at any time and continued from a state.
 
@@ -129,13 +133,15 @@ def iterate(
         engine: the engine of sampled training: "kernel" (CPU), "jax", or "auto", which is the kernel wherever it
             covers the Spec. Other kinds of training have one engine each, and accept only "auto".
         segment_seconds: about how long a segment should take, in seconds.
+        runs: the numbers of the runs to train, in a list or a range, in the order in which states have them; None is
+            all of them. A run has the same bits as among all.
 
     Yields:
         Segments, at least one; the last one's `state.step` is the number of steps.
 
     Raises:
         ValueError: the Specs cannot be trained together, the state does not fit them, the engine does not cover
-            them, or `segment_seconds` is negative.
+            them, there are no such `runs`, or `segment_seconds` is negative.
 
     Example:
         Stop after the first segment, and continue from its state later.
@@ -153,6 +159,7 @@ def iterate(
     specs = together(specs, "iterate")
     if not segment_seconds >= 0:
         raise ValueError(f"iterate(segment_seconds={segment_seconds!r}): segment_seconds must be at least 0")
+    specs = _of_runs(specs, runs, "iterate")
     check_training(specs, "iterate", engine, threads, kept=False)
     with _engine(specs, threads, engine, "iterate") as worker:
         if state is not None:
@@ -199,6 +206,7 @@ def train(
     resume: bool = False,
     checkpoint_seconds: float = EVERY_SECONDS,
     keep: Mapping[str, Callable[..., Any]] | Sequence[Callable[..., Any]] | None = None,
+    runs: Sequence[int] | None = None,
 ) -> xr.Dataset:
     """Train all runs of a Spec, or of several Specs in one call, and return their trajectory, or measures of it.
 
@@ -234,6 +242,9 @@ def train(
             `seed`, are not kept. With `out` the measures are saved at the end, and only then: after Ctrl-C or an
             error those of the runs done are only in the attribute `run` of the exception, where runs that were not
             reached have the result "interrupted" and NaN; there is nothing to resume.
+        runs: the numbers of the runs to train, in a list or a range; None is all of them. What is returned, stored or
+            kept is what `sel(seed=runs)` selects from the whole, bit by bit (on a CPU; other devices may order sums
+            differently), and only as much is needed of memory and time.
 
     Returns:
         The trajectory: weights (seed, step, feature, hidden), bias (seed, step, feature), loss (seed, step), result
@@ -242,8 +253,8 @@ def train(
         with the dimensions of its DataArray, and result, diverged_at and perhaps converged_at.
 
     Raises:
-        ValueError: the Specs cannot be trained together, the engine does not cover them, or what is to be resumed
-            belongs to another Spec, engine or version of the code.
+        ValueError: the Specs cannot be trained together, the engine does not cover them, there are no such `runs`, or
+            what is to be resumed belongs to another Spec, other runs, or another engine or version of the code.
         FileExistsError: there is something at `out`, or an unfinished training beside it, that may not be replaced.
         OSError: nothing can be written at `out`, or the disk has no room. If the disk fills up during training the
             trajectory is saved in another folder, which the sentence names
@@ -280,10 +291,12 @@ def train(
     if measures is not None:
         if resume:
             raise ValueError("train(keep=…, resume=True): training of which only measures are kept cannot be resumed")
-        chunk = chunk_specs(specs, chunks(specs, threads or available_cores())[0])
-        check_training(chunk, "train", engine, threads, kept=True, whole=specs)
+        trained = _of_runs(specs, runs, "train")
+        chunk = chunk_specs(trained, chunks(trained, threads or available_cores())[0])
+        check_training(chunk, "train", engine, threads, kept=True, whole=trained)
         return train_measured(
             specs,
+            trained,
             measures,
             train,
             interrupted=TrainingInterrupted,
@@ -293,28 +306,30 @@ def train(
             out=out,
             overwrite=overwrite,
         )
-    check_training(specs, "train", engine, threads, kept=True)
+    trained = _of_runs(specs, runs, "train")
+    check_training(trained, "train", engine, threads, kept=True)
     begin = time.perf_counter()
     wanted = _snapshot_steps(specs[0])
-    runs = len(specs) * specs[0].seeds
+    count_of_runs = len(specs) * trained[0].seeds
     place = None
     if out is not None:
-        place = Checkpoint(specs, out, overwrite=overwrite, resume=resume, seconds=checkpoint_seconds)
+        place = Checkpoint(specs, trained, out, overwrite=overwrite, resume=resume, seconds=checkpoint_seconds)
     with (
         nullcontext() if place is None else place,
-        _engine(specs, threads, engine, "train") as worker,
-        shown(progress, _task(specs, worker), "train") as report,
+        _engine(trained, threads, engine, "train") as worker,
+        shown(progress, _task(trained, worker), "train") as report,
     ):
-        whole = Recorded.empty(wanted, runs, specs[0].features.n, specs[0].hidden, specs[0].training.dtype)
+        whole = Recorded.empty(wanted, count_of_runs, specs[0].features.n, specs[0].hidden, specs[0].training.dtype)
         state, done, before = (None, 0, 0.0) if place is None else place.begin(worker, whole)
 
         def trajectory() -> xr.Dataset:
             assert state is not None
-            made = dataset(specs, whole, state, done, worker, before + time.perf_counter() - begin)
+            seconds = before + time.perf_counter() - begin
+            made = dataset(specs, trained[0].runs, whole, state, done, worker, seconds)
             return made if place is None else made.assign_attrs(vector_unit=place.vector_unit)
 
         try:
-            for segment in _segments(worker, specs, state, None):
+            for segment in _segments(worker, trained, state, None):
                 count = len(segment.recorded.steps)
                 whole.weights[:, done : done + count] = segment.recorded.weights
                 whole.bias[:, done : done + count] = segment.recorded.bias
@@ -391,6 +406,7 @@ _AGREE: dict[str, Callable[[Spec], Any]] = {
     "seeds": lambda spec: spec.seeds,
     "the kind of training": lambda spec: spec.training.kind,
     "snapshots": lambda spec: tuple(_snapshot_steps(spec).tolist()),
+    "the steps of changes": lambda spec: spec.changed_at,
 }
 """What Specs that are trained together must share."""
 
@@ -429,6 +445,19 @@ def together(specs: Spec | Sequence[Spec], call: str = "train") -> Sequence[Spec
     return several if grid is None else grid
 
 
+def _of_runs(specs: Sequence[Spec], runs: Sequence[int] | None, call: str) -> Sequence[Spec]:
+    """The Specs of some runs of each, or, without a choice, the Specs as they are.
+
+    Raises:
+        ValueError: naming `call`: there are no such runs.
+
+    """
+    if runs is None:
+        return specs
+    chosen = chosen_runs(runs, specs[0].runs, call)
+    return tuple(spec.some_runs(chosen) for spec in specs)
+
+
 def _not_together(grid: Grid, what: str, value: Callable[[Spec], Any], call: str) -> ValueError:
     """Why a grid is not trained in one call, and how its parts are."""
     for name in grid.parameters:
@@ -452,44 +481,48 @@ def _engine(specs: Sequence[Spec], threads: int | None, engine: str, call: str) 
             f"{call}(engine={engine!r}): only sampled training has a choice of engines; with training of the kind "
             f"{kind!r} it must be 'auto'"
         )
-    if kind != "sampled":
-        _check_population(specs, call)
+    parts = phases(specs)
+    if kind == "sampled":
+        engine = _covering([spec for _, some in parts for spec in some], engine, call)
+    else:
+        for _, some in parts:
+            _check_population(some, call)
+    make = partial(_engine_of_phase, threads=threads, engine=engine, call=call)
+    return make(parts[0][1]) if len(parts) == 1 else PhasedEngine(parts, make)
+
+
+def _engine_of_phase(specs: Sequence[Spec], *, threads: int | None, engine: str, call: str) -> Engine:
     # The one place where a kind of training finds its engine.
-    match kind:
-        case "sampled":
-            return _sampled_engine(specs, threads, engine, call)
-        case "exact":
+    match specs[0].training.kind, engine:
+        case "sampled", "kernel":
+            from tegum.training.sampled.cpu import KernelEngine
+
+            return KernelEngine(specs, threads)
+        case "sampled", "jax":
+            from tegum.training.sampled.jax_engine import JaxEngine
+
+            return JaxEngine(specs, threads)
+        case "exact", "auto":
             from tegum.training.exact.engine import ExactEngine
 
             return ExactEngine(specs, threads)
-        case "flow":
+        case "flow", "auto":
             from tegum.training.flow.engine import FlowEngine
 
             return FlowEngine(specs, threads)
     raise ValueError(f"{call}(Spec(training={specs[0].training!r})): no engine trains this kind")
 
 
-def _sampled_engine(specs: Sequence[Spec], threads: int | None, engine: EngineName, call: str) -> Engine:
-    covered = all(drawable(spec.features.sets) for spec in specs)
+def _covering(specs: Sequence[Spec], engine: str, call: str) -> str:
+    """The engine of sampled training for these Specs, "kernel" or "jax"."""
+    odd = next((each for spec in specs for each in spec.features.sets if not drawable([each])), None)
+    if odd is None or engine == "jax":
+        return "kernel" if engine == "auto" else engine
     if engine == "auto":
-        engine = "kernel" if covered else "jax"
-    match engine:
-        case "kernel":
-            if not covered:
-                odd = next(each for spec in specs for each in spec.features.sets if not drawable([each]))
-                raise ValueError(
-                    f"{call}(engine='kernel'): the kernel cannot draw {odd!r}, as {undrawable_because(odd)}; use "
-                    "engine='jax'"
-                )
-            from tegum.training.sampled.cpu import KernelEngine
-
-            return KernelEngine(specs, threads)
-        case "jax":
-            from tegum.training.sampled.jax_engine import JaxEngine
-
-            return JaxEngine(specs, threads)
-        case _:
-            assert_never(engine)
+        return "jax"
+    raise ValueError(
+        f"{call}(engine={engine!r}): the kernel cannot draw {odd!r}, as {undrawable_because(odd)}; use engine='jax'"
+    )
 
 
 def _check_population(specs: Sequence[Spec], call: str) -> None:

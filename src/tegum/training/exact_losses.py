@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,8 @@ from tegum.core.threads import available_cores
 from tegum.data.schema import described_by, leading
 from tegum.progress.showing import shown
 from tegum.progress.tasks import Counts
+from tegum.training.spec.changes import phases, read_dated
+from tegum.training.spec.methods import Training
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,6 +38,8 @@ def population_loss_along(
     progress: bool | Callable[[int, int], None] | None = True,
 ) -> xr.DataArray:
     """Compute the exact population loss of every snapshot of a trajectory, free of the noise of an evaluation sample.
+
+    Where the Spec changes its features during training, it is at each step the loss of those then in force.
 
     Args:
         run: a trajectory with its Spec in the attribute `spec`; one run or one snapshot of it will do.
@@ -74,21 +79,18 @@ def population_loss_along(
     w, b = models.weights, models.bias
     loss, total = np.full(b.shape[:2], np.nan), b.shape[0] * b.shape[1]
     with shown(progress, Counts("population loss", "snapshots"), "population_loss_along") as report:
-        for number, of in enumerate(models.specs):
-            finite = models.finite(number)
-            for start in range(0, len(finite), _SNAPSHOTS_AT_ONCE):
-                some = finite[start : start + _SNAPSHOTS_AT_ONCE]
-                loss[number, some] = population_loss(
-                    w[number, some], b[number, some], of.features,
-                    tol=float(tol), activation=of.activation, threads=int(threads or available_cores()),
-                )  # fmt: skip
-                report(number * b.shape[1] + start + len(some), total)
+        for number, of, some, done in models.pieces(_SNAPSHOTS_AT_ONCE):
+            loss[number, some] = population_loss(
+                w[number, some], b[number, some], of.features,
+                tol=float(tol), activation=of.activation, threads=int(threads or available_cores()),
+            )  # fmt: skip
+            report(done, total)
     attrs = {"long_name": "population loss, summed over features", "units": "1", "tol": float(tol)}
     return models.shaped(loss, "population_loss", attrs)
 
 
 class Described(NamedTuple):
-    """The part of a Spec that determines the losses of its runs."""
+    """The part of a Spec that determines the losses of its runs, as long as nothing changes."""
 
     features: FeatureDistribution
     """The feature distribution."""
@@ -98,22 +100,63 @@ class Described(NamedTuple):
     """The way of training, as in the JSON form of a Spec."""
 
 
+class _Phases(NamedTuple):
+    """A Spec as it changes: what is in force from which step on."""
+
+    begins: list[int]
+    """The first steps of the phases; the first of all is 0."""
+    described: list[Described]
+    """What is in force in each."""
+
+
 @dataclass(frozen=True)
 class Models:
     """All models of a trajectory, Spec by Spec."""
 
-    specs: list[Described]
-    """The part of each Spec that determines its losses."""
+    phases: list[_Phases]
+    """What each Spec says about losses."""
     weights: Shaped[np.ndarray, "spec model feature hidden"]
     """The weights W of every model, shape (spec, model, n, m)."""
     bias: Shaped[np.ndarray, "spec model feature"]
     """The biases b of every model, shape (spec, model, n)."""
+    step: Int[np.ndarray, "spec model"] | None
+    """The step of every model; None if it does not matter, as nothing changes."""
     like: xr.DataArray
     """The bias as it is laid out in the trajectory, with the dimensions of several Specs first."""
 
-    def finite(self, spec: int) -> Int[np.ndarray, " model"]:
-        """The models of a Spec whose parameters are finite."""
-        return np.flatnonzero(np.isfinite(self.weights[spec]).all((1, 2)) & np.isfinite(self.bias[spec]).all(1))
+    @property
+    def specs(self) -> list[Described]:
+        """What the Specs say about losses at the models at hand, each only once in a row."""
+        return [of for number in range(len(self.phases)) for of, _ in self._parts(number)]
+
+    def finite(self, spec: int) -> list[tuple[Described, Int[np.ndarray, " model"]]]:
+        """The models of a Spec whose parameters are finite, by what is in force."""
+        finite = np.isfinite(self.weights[spec]).all((1, 2)) & np.isfinite(self.bias[spec]).all(1)
+        return [(of, some[finite[some]]) for of, some in self._parts(spec)]
+
+    def pieces(self, most: int) -> Iterator[tuple[int, Described, Int[np.ndarray, " model"], int]]:
+        """All models with finite parameters, in pieces of at most so many.
+
+        Yields:
+            The number of the Spec, what is in force, the models, and how many models are then done, of all.
+
+        """
+        for number in range(len(self.phases)):
+            done = number * self.bias.shape[1]
+            for of, finite in self.finite(number):
+                for start in range(0, len(finite), most):
+                    some = finite[start : start + most]
+                    done += len(some)
+                    yield number, of, some, done
+
+    def _parts(self, spec: int) -> Iterator[tuple[Described, Int[np.ndarray, " model"]]]:
+        begins, described = self.phases[spec]
+        if self.step is None:
+            yield described[0], np.arange(self.bias.shape[1])
+            return
+        phase = np.searchsorted(begins, self.step[spec], side="right") - 1
+        for each in np.unique(phase).tolist():
+            yield described[each], np.flatnonzero(phase == each)
 
     def shaped(self, values: Float[np.ndarray, "spec model"], name: str, attrs: dict[str, Any]) -> xr.DataArray:
         """One number for each model, with the dimensions of the trajectory."""
@@ -136,7 +179,7 @@ def models_of(run: xr.Dataset, call: str) -> Models:
             raise ValueError(
                 f"{call}: run must have the variable {name}, with {' and '.join(last)} as its last dimensions"
             )
-    specs = _specs(run, call)
+    specs = _phases_of(run, call)
     weights, bias = run["weights"], run["bias"]
     if "feature" in run.coords and (run["feature"].values != np.arange(run.sizes["feature"])).any():
         raise ValueError(
@@ -152,44 +195,91 @@ def models_of(run: xr.Dataset, call: str) -> Models:
             f"{call}: it holds runs of {count} of its {len(specs)} Specs; evaluate the whole trajectory, then select"
         )
     for each in specs:
-        if each.features.n != weights.sizes["feature"]:
-            rule = f"its Spec has n = {each.features.n}"
-            raise ValueError(f"{call}: weights has {weights.sizes['feature']} features, where {rule}")
+        if (n := each.described[0].features.n) != weights.sizes["feature"]:
+            raise ValueError(f"{call}: weights has {weights.sizes['feature']} features, where its Spec has n = {n}")
+    steps = _steps(run, bias, specs, call)
     _check_order(run, specs, call)
     w = weights.values.reshape(len(specs), -1, *weights.shape[-2:])
-    return Models(specs, w, bias.values.reshape(len(specs), -1, bias.shape[-1]), bias)
+    return Models(specs, w, bias.values.reshape(len(specs), -1, bias.shape[-1]), steps, bias)
 
 
-def _check_order(run: xr.Dataset, specs: Sequence[Described], call: str) -> None:
+def _steps(
+    run: xr.Dataset, bias: xr.DataArray, specs: Sequence[_Phases], call: str
+) -> Int[np.ndarray, "spec model"] | None:
+    """The step of each model, or None where all Specs stay as they are.
+
+    Raises:
+        ValueError: the steps are not known, and a Spec changes.
+
+    """
+    if all(len(each.begins) == 1 for each in specs):
+        return None
+    if "step" not in run.coords:
+        raise ValueError(
+            f"{call}: the coordinate step is missing, and its Spec has changes, so that the features depend on it"
+        )
+    of_each = run["step"].broadcast_like(bias.isel(feature=0, drop=True)).transpose(*bias.dims[:-1])
+    return of_each.values.reshape(len(specs), -1)
+
+
+def _check_order(run: xr.Dataset, specs: Sequence[_Phases], call: str) -> None:
     """Refuse features in another order than their Spec's, as their densities and importances show."""
     for name in ("density", "importance"):
-        if name in run.coords and run[name].dims[-1:] == ("feature",):
-            held = run[name].values.reshape(-1, run.sizes["feature"])
-            held = np.broadcast_to(held, (len(specs), held.shape[1]))
+        if name not in run.coords or run[name].dims[-1:] != ("feature",):
+            continue
+        held = _of_each_spec(run[name], run, len(specs))
+        steps = _of_each_spec(run["step"], run, len(specs)) if "step" in run.coords else None
+        for number, (mine, each) in enumerate(zip(held, specs, strict=True)):
             try:
-                theirs = np.stack([getattr(each.features, name) for each in specs])
+                theirs = _in_force(each, name, None if steps is None else np.asarray(steps[number]))
             except ValueError:  # Activations that this process does not have: code that needs them says so.
                 continue
-            if not np.array_equal(held, theirs):
+            if not (mine == theirs).all():
                 rule = "its features are in another order than in the Spec, or are others"
                 raise ValueError(f"{call}: {name} is not that of its Spec: {rule}; evaluate the whole, then select")
 
 
-def _specs(run: xr.Dataset, call: str) -> list[Described]:
+def _of_each_spec(array: xr.DataArray, run: xr.Dataset, specs: int) -> np.ndarray:
+    """The values of a coordinate for each Spec."""
+    lead = [dim for dim in leading(run) if dim in array.dims]
+    values = array.transpose(*lead, ...).values
+    if lead:
+        return values.reshape(specs, *values.shape[len(lead) :])
+    return np.broadcast_to(values, (specs, *values.shape))
+
+
+def _in_force(phases: _Phases, name: str, steps: Int[np.ndarray, "*step"] | None) -> Float[np.ndarray, "*step feature"]:
+    """A property of the features of a Spec at these steps, or as it always is."""
+    of_each = np.stack([getattr(each.features, name) for each in phases.described])
+    if steps is None:
+        return of_each[0]
+    return of_each[np.searchsorted(phases.begins, steps, side="right") - 1]
+
+
+def _phases_of(run: xr.Dataset, call: str) -> list[_Phases]:
     """What each Spec says about the loss, in the order of the runs, which may have been selected and sorted since."""
     described = _described(run, call)
     which = described_by(run, call)
     return described if which is None else [described[each] for each in which]
 
 
-def _described(run: xr.Dataset, call: str) -> list[Described]:
+def _described(run: xr.Dataset, call: str) -> list[_Phases]:
     if "spec" not in run.attrs:
         raise ValueError(f"{call}: the attribute 'spec' is missing, which holds the feature distribution")
     try:
         described = json.loads(run.attrs["spec"])
-        return [
-            Described(FeatureDistribution(each["features"]), each.get("activation", "relu"), each.get("training", {}))
-            for each in (described if isinstance(described, list) else [described])
-        ]
+        return list(map(_of_one, described if isinstance(described, list) else [described]))
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError):
         raise ValueError(f"{call}: the attribute 'spec' must be a Spec as JSON") from None
+
+
+def _of_one(each: dict[str, Any]) -> _Phases:
+    """The phases of a Spec from its JSON form, in which only the features must be given."""
+    features, training = FeatureDistribution(each["features"]), each.get("training", {})
+    activation = each.get("activation", "relu")
+    if not each.get("changes"):
+        return _Phases([0], [Described(features, activation, training)])
+    found = phases(features, Training.of(training), read_dated(each["changes"]))
+    # A change of the rate alone leaves the loss as it is.
+    kept = [found[0], *(one for before, one in itertools.pairwise(found) if one[1] != before[1])]
+    return _Phases([step for step, _, _ in kept], [Described(sets, activation, training) for _, sets, _ in kept])

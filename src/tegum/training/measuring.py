@@ -85,7 +85,8 @@ def chunks(specs: Sequence[Spec], threads: int) -> list[tuple[slice, range]]:
 
 def chunk_specs(specs: Sequence[Spec], chunk: tuple[slice, range]) -> list[Spec]:
     """The Specs of the runs of a chunk."""
-    return [spec.some_runs(chunk[1]) for spec in tuple(specs)[chunk[0]]]
+    numbers = specs[0].runs[chunk[1].start : chunk[1].stop]
+    return [spec.some_runs(numbers) for spec in tuple(specs)[chunk[0]]]
 
 
 @final
@@ -94,6 +95,9 @@ class _Kept:
     """What is known of all runs so far."""
 
     specs: Sequence[Spec]
+    """The Specs, which the measures name."""
+    trained: Sequence[Spec]
+    """The Specs of those of their runs that are trained."""
     variables: dict[str, np.ndarray] = field(default_factory=dict)
     """Values for each run, shape (spec, seed, …), by name."""
     like: dict[str, xr.DataArray] = field(default_factory=dict)
@@ -110,7 +114,7 @@ class _Kept:
         self.outer = grid.shape if grid is not None else (len(self.specs),) if several else ()
         self.lead = (tuple(self.grid) if self.grid else (schema.SPEC,)) if several else ()
         self.differences = differences([spec.to_json() for spec in self.specs]) if several and grid is None else None
-        self.reached = np.zeros((len(self.specs), self.specs[0].seeds), bool)
+        self.reached = np.zeros((len(self.specs), self.trained[0].seeds), bool)
         self._spec, self._of_spec = -1, dict[str, tuple[str, Any]]()
 
     @property
@@ -190,7 +194,7 @@ class _Kept:
         return schema.measures(
             variables,
             coords=self._all_coordinates(),
-            seed=np.array(self.specs[0].runs),
+            seed=np.array(self.trained[0].runs),
             specs=self.differences,
             grid=self.grid,
             attrs=provenance(self.specs, engine, threads, seconds),
@@ -275,6 +279,7 @@ def _check_together(found: Mapping[str, xr.DataArray], lead: tuple[str, ...]) ->
 
 def train_measured(
     specs: Sequence[Spec],
+    trained: Sequence[Spec],
     measures: Mapping[str, Measure],
     train: Callable[..., xr.Dataset],
     *,
@@ -285,11 +290,11 @@ def train_measured(
     out: str | os.PathLike[str] | None,
     overwrite: bool,
 ) -> xr.Dataset:
-    """Train in chunks by `train`, and keep what `measures` say of each."""
+    """Train in chunks by `train`, and keep what `measures` say of each; `trained` has the runs of `specs` that are."""
     call = f"train(out={os.fspath(out)!r})" if out is not None else "train"
     target = None if out is None else check_place(out, overwrite=overwrite, call=call)
     begin = time.perf_counter()
-    kept, total = _Kept(specs), len(specs) * specs[0].seeds
+    kept, total = _Kept(specs, trained), len(specs) * trained[0].seeds
     for name in measures:
         if name in kept.taken:
             raise ValueError(
@@ -300,8 +305,8 @@ def train_measured(
     used = engine, threads or available_cores()
     with shown(False if callable(progress) else progress, Counts("keeping measures", "runs"), "train") as report:
         try:
-            for chunk in (parts := chunks(specs, used[1])):
-                run = train(chunk_specs(specs, chunk), threads=threads, engine=engine, progress=progress)
+            for chunk in (parts := chunks(trained, used[1])):
+                run = train(chunk_specs(trained, chunk), threads=threads, engine=engine, progress=progress)
                 used = run.attrs["engine"], run.attrs["threads"]
                 _keep_chunk(kept, run, chunk, measures)
                 del run
@@ -328,7 +333,7 @@ def train_measured(
 
 def _keep_chunk(kept: _Kept, run: xr.Dataset, chunk: tuple[slice, range], measures: Mapping[str, Measure]) -> None:
     """Keep the measures of a chunk of runs: all of a Spec at once, so that an error leaves no run with some of them."""
-    for number, one in enumerate(_of_each_spec(run, chunk_specs(kept.specs, chunk)), chunk[0].start):
+    for number, one in enumerate(_of_each_spec(run, chunk_specs(kept.trained, chunk)), chunk[0].start):
         kept.put(dict(_measured(one, measures)), (number, chunk[1]))
 
 

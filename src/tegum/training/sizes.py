@@ -21,6 +21,7 @@ from tegum.core.limits import (
 )
 from tegum.core.model import activation_named
 from tegum.core.threads import available_cores
+from tegum.training.phases import phases
 from tegum.training.sampled.kernels.tables import drawable, table_bytes
 from tegum.training.spec.methods import Exact, Flow, Sampled, Training
 
@@ -86,8 +87,9 @@ def trajectory_bytes(specs: Sequence[Spec]) -> int:
     snapshots, size = snapshot_count(first), np.dtype(first.training.dtype).itemsize
     timed = first.training.time(0) is not None
     each = snapshots * (n * (m + 1) * size + 8 * (1 + timed)) + 8 * (2 + first.training.converges + timed) + _TEXT_BYTES
-    # Coordinates: step, seed, hidden; for features number, set, kind, density and importance.
-    return runs * each + 8 * (snapshots + first.seeds + m + 2 * n) + (16 + 2 * _TEXT_BYTES) * n * len(specs)
+    # Coordinates: step, seed, hidden; for features number, set, kind, density and importance, perhaps of each step.
+    changing = 16 * n * len(specs) * snapshots * any(spec.changed_at for spec in specs)
+    return runs * each + 8 * (snapshots + first.seeds + m + 2 * n) + (16 + 2 * _TEXT_BYTES) * n * len(specs) + changing
 
 
 def training_sizes(specs: Sequence[Spec], engine: str, threads: int) -> Sizes:
@@ -103,6 +105,8 @@ def training_sizes(specs: Sequence[Spec], engine: str, threads: int) -> Sizes:
     parameters = len(specs) * first.seeds * first.features.n * (first.hidden + 1)
     whole = trajectory_bytes(specs)
     state, features, working = _of_engine(specs, engine, threads)
+    # From one phase to the next there are the tables of both.
+    features *= 1 + any(spec.changed_at for spec in specs)
     return Sizes(
         snapshots=48 * snapshot_count(first),
         trajectory=whole + 2 * min(whole, _SEGMENT_BYTES),
@@ -201,7 +205,8 @@ def check_training(
     pool = threads if isinstance(threads, int) and threads > 0 else available_cores()
     kind = specs[0].training.kind
     if kind == "sampled":
-        kind = "kernel" if engine != "jax" and all(drawable(spec.features.sets) for spec in specs) else "jax"
+        covered = all(drawable(spec.features.sets) for _, some in phases(specs) for spec in some)
+        kind = "kernel" if engine != "jax" and covered else "jax"
     if kind not in _ENGINES:
         return  # The search for an engine reports that there is none.
     sizes = training_sizes(specs, kind, pool)

@@ -144,9 +144,17 @@ class Engine(Protocol):
     def advance(
         self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
     ) -> tuple[TrainingState, Recorded]:
-        """Train to step `stop`, recording at `snapshots`; leaves `state` as it is.
+        """Train to step `stop`, recording at `snapshots`, from `state.step` to `stop`; leaves `state` as it is.
 
         Runs that have converged stay where they are, at no cost.
+        """
+        ...
+
+    def renewed(self, state: TrainingState) -> TrainingState:
+        """The state with which runs go on after their objective has changed, here and now; leaves `state` as it is.
+
+        What the optimiser knows of the former loss is forgotten, and runs that have converged on it wake up. Averages
+        over gradients stay, as sampled training would not notice a change of the samples either.
         """
         ...
 

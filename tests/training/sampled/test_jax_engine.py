@@ -478,3 +478,29 @@ def test_the_configuration_of_jax_is_left_alone():
     before = dict(jax.config.values)
     train(spec())
     assert jax.config.values == before
+
+
+@pytest.mark.quick_form
+def test_a_run_whose_features_change_goes_on_as_with_another_spec():
+    sets = [tg.PartiallyCorrelated(2, 0.1, 0.5), tg.Independent(3, 0.2)]
+    sparser = [{"set": 0, "density": 0.05, "strength": 0.9}, {"set": 1, "importance": [1, 0.5, 0.25]}]
+    training = tg.Sampled(steps=60, batch=32, evaluation=64, rate=0.01, schedule="linear")
+    changes = [{"step": 25, "rate": 0.03, "sets": sparser}]
+    changing = tg.Spec(features=sets, hidden=2, training=training, seeds=4, snapshots=[10, 25], changes=changes)
+    run = tg.train(changing, engine="jax")
+    assert run.attrs["engine"] == "jax"
+    segments = tg.iterate(changing.in_force(0), engine="jax", segment_seconds=0.0)
+    state = next(each.state for each in segments if each.state.step == 25)
+    *_, last = tg.iterate(changing.in_force(25), state, engine="jax")
+    np.testing.assert_array_equal(run.weights[:, -1], last.state.weights)
+    # The evaluation sample is the same at all steps.
+    there = run.sel(step=25)
+    start = there.weights.values, there.bias.values
+    plain = changing.in_force(25).replace(
+        training=tg.Sampled(steps=0, batch=32, evaluation=64), start=start, snapshots=1
+    )
+    np.testing.assert_array_equal(tg.train(plain, engine="jax").loss[:, 0], there.loss)
+    losses = [each.recorded.loss for each in tg.iterate(changing, engine="jax", segment_seconds=0.0)]
+    np.testing.assert_array_equal(np.concatenate(losses, 1), run.loss)
+    some = tg.train(changing, engine="jax", runs=[3, 1])
+    np.testing.assert_array_equal(some.loss, run.loss.sel(seed=[3, 1]))

@@ -515,6 +515,9 @@ def _snapshot(
     weights, bias = dataset["weights"].transpose("feature", "hidden").values, dataset["bias"].values
     if features is not None:
         return weights, bias, features, activation
+    if any(change.get("sets") for each in specs for change in each.get("changes", ())):
+        rule = "its Spec has changes, so that the features depend on the step; features must be given"
+        raise ValueError(f"{call}(dataset): {rule}, as spec.in_force(step).features")
     # Of a snapshot without the hash of its Spec, only coordinates say to which of several it belongs.
     known = {FeatureDistribution(each["features"]): each.get("activation", "relu") for each in specs}
     fitting = [

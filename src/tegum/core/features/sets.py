@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     """One number for every feature of a set, or one for each."""
 
 
-def _numbers(value: Any) -> Any:
+def numbers_per_feature(value: Any) -> Any:
     """Convert to a Python number or a tuple of them, as descriptions must be hashable and JSON-able."""
     if hasattr(value, "tolist"):
         value = value.tolist()
@@ -50,7 +50,7 @@ def _numbers(value: Any) -> Any:
         raise ValueError("must be small enough for a float") from None
 
 
-PerFeature = Annotated[float | tuple[float, ...], PlainValidator(_numbers)]
+PerFeature = Annotated[float | tuple[float, ...], PlainValidator(numbers_per_feature)]
 """A number for every feature of the set, or one for each."""
 
 

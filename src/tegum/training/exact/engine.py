@@ -122,10 +122,27 @@ class ExactEngine(Threaded):
             case _:
                 assert_never(rule)
 
+    def renewed(self, state: TrainingState) -> TrainingState:
+        """As `Engine.renewed`: L-BFGS begins anew where it is; the averages of Adam and gradient descent stay.
+
+        So does their number of frequencies, which grows in every step that needs more.
+        """
+        match rule := self._rule:
+            case "adam" | "momentum":
+                return state
+            case "lbfgs":
+                state = state.copy()
+                alive = np.flatnonzero(state.diverged_at < 0)
+                frequencies = self._first_frequencies[alive]
+                memory_of.begin(state.first, state.second, _params(state), alive, state.step, frequencies)
+                return replace(state, converged_at=np.full_like(state.converged_at, -1))
+            case _:
+                assert_never(rule)
+
     def advance(
         self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
     ) -> tuple[TrainingState, Recorded]:
-        """Train to step `stop`; record at those of `snapshots` in (state.step, stop], and at 0 when starting there.
+        """Train to step `stop`; record at `snapshots`, which lie from `state.step` to there.
 
         `state` is left as it is. If its weights or biases have been changed since training left them, L-BFGS restarts
         from them. Call inside a `with` block of this engine.

@@ -165,6 +165,10 @@ class FlowEngine(Threaded):
     def start(self) -> TrainingState:
         """The state before the first step."""
         state = starting_state(self.specs, 0)
+        return replace(self.renewed(state), second=np.zeros((len(state.weights), 3)))
+
+    def renewed(self, state: TrainingState) -> TrainingState:
+        """As `Engine.renewed`: the solver chooses a first step again, and knows nothing of the Hessian."""
         runs = len(state.weights)
         match solver := self._training.solver:
             case "implicit":
@@ -173,7 +177,7 @@ class FlowEngine(Threaded):
                 newton = np.zeros((runs, 0))
             case _:
                 assert_never(solver)
-        return replace(state, first=np.pad(newton, ((0, 0), (1, 0))), second=np.zeros((runs, 3)))
+        return replace(state, first=np.pad(newton, ((0, 0), (1, 0))))
 
     def stop_at(self, step: int) -> int:
         """The end of the leg in which this step lies."""
@@ -183,7 +187,7 @@ class FlowEngine(Threaded):
     def advance(
         self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
     ) -> tuple[TrainingState, Recorded]:
-        """Train to step `stop`, the end of a leg; record at those of `snapshots` in (state.step, stop], and at 0.
+        """Train to step `stop`, where a leg ends; record at `snapshots`, which lie from `state.step` to there.
 
         A run that cannot be followed any further, because its parameters stop being finite or its steps become too
         short or too many, has diverged at the end of that leg. `state` is not changed. Call inside a `with` block of

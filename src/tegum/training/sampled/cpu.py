@@ -66,7 +66,7 @@ class KernelEngine(Threaded):
     def advance(
         self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
     ) -> tuple[TrainingState, Recorded]:
-        """Train to step `stop`; record at those of `snapshots` in (state.step, stop], and at 0 when starting there.
+        """Train to step `stop`; record at `snapshots`, which lie from `state.step` to there.
 
         `state` is left as it is. Call inside a `with` block of this engine.
         """

@@ -119,7 +119,7 @@ class JaxEngine(Threaded):
     def advance(
         self, state: TrainingState, stop: int, snapshots: Int64[np.ndarray, " snapshot"]
     ) -> tuple[TrainingState, Recorded]:
-        """Train to step `stop`; record at those of `snapshots` in (state.step, stop], and at 0 when starting there.
+        """Train to step `stop`; record at `snapshots`, which lie from `state.step` to there.
 
         `state` is left as it is. Call inside a `with` block of this engine.
         """
@@ -349,10 +349,10 @@ _COEFFICIENTS: dict[Rule, _Coefficients] = {
 def _pieces(start: int, stop: int, snapshots: list[int]) -> Iterator[tuple[int, int, bool]]:
     """From `start` to `stop`, cut at snapshots and after `STEPS_AT_ONCE` steps; whether each ends in a snapshot.
 
-    The start of training may be a snapshot itself.
+    The first may be the start itself.
     """
-    if start == 0 and 0 in snapshots:
-        yield 0, 0, True
+    if start in snapshots:
+        yield start, start, True
     marks = iter([step for step in snapshots if start < step <= stop])
     mark = next(marks, None)
     while start < stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import os
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from pydantic import BeforeValidator, SerializeAsAny, field_validator, model_validator
+from pydantic import BeforeValidator, SerializeAsAny, field_validator, model_serializer, model_validator
 
+from tegum.core.arguments import is_integer
 from tegum.core.description import Count, Description, Positive, Whole, broken, chosen, short
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.empirical import Empirical
@@ -22,8 +24,10 @@ from tegum.core.inputs.arrays import numbers_of
 from tegum.core.inputs.files import ADDRESS, shown
 from tegum.core.model import ACTIVATIONS, Activation
 from tegum.core.words import on_one_line
+from tegum.training.spec.changes import Change, phases, read_dated
 from tegum.training.spec.methods import Sampled, Training
 from tegum.training.spec.overrides import Changes, KeyChange, override, read_changes, read_toml
+from tegum.training.spec.runs import chosen_runs
 from tegum.training.spec.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -189,6 +193,8 @@ class Spec(Description):
     """The number of runs, numbered 0, 1, … and different in their random numbers."""
     base_seed: Whole = 0
     """The seed from which all runs' random numbers derive; Specs with the same one are paired run by run."""
+    changes: tuple[Change, ...] = ()
+    """Changes while the runs train, in the order of their steps; those at one step are made in the order listed."""
 
     if TYPE_CHECKING:
 
@@ -204,6 +210,7 @@ class Spec(Description):
             snapshots: Snapshots | int | Sequence[int] | Mapping[str, Any] = ...,
             seeds: int = 1,
             base_seed: int = 0,
+            changes: Sequence[Change | Mapping[str, Any]] = (),
         ) -> None: ...
 
     @field_validator("features", mode="before")
@@ -229,6 +236,22 @@ class Spec(Description):
     @classmethod
     def _snapshots_from_short(cls, value: Any) -> Snapshots:
         return Snapshots.of(value)
+
+    @field_validator("changes", mode="before")
+    @classmethod
+    def _changes_from_list(cls, value: Any) -> tuple[Change, ...]:
+        return read_dated(value)
+
+    @model_serializer(mode="wrap")
+    def _without_no_changes(self, fields: Any) -> dict[str, Any]:
+        # Descriptions without changes are what they were before there were any, and so are their digests.
+        return {key: value for key, value in fields(self).items() if key != "changes" or self.changes}
+
+    @model_validator(mode="after")
+    def _changes_fit(self) -> Spec:
+        if self.changes:
+            _ = self._phases
+        return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Spec:
@@ -339,35 +362,91 @@ class Spec(Description):
         seeds = len(weights) if np.ndim(weights) > 2 else 1
         given = [np.asarray(each, np.float64) for each in (weights, bias) if each is not None]
         start: Any = given[0] if bias is None else tuple(given)
-        return self.replace(training=training, snapshots=snapshots, seeds=seeds, initial_scale=None, start=start)
+        last = self.in_force(self.training.steps)
+        return last.replace(training=training, snapshots=snapshots, seeds=seeds, initial_scale=None, start=start)
+
+    def in_force(self, step: int | np.integer) -> Spec:
+        """Return the Spec of what is in force at a step: for the update that follows it, and the loss recorded at it.
+
+        Args:
+            step: the step, from 0 to the last one.
+
+        Returns:
+            A Spec without changes, which has the features and the learning rate that the changes have left until then,
+            and otherwise agrees with this one; this one itself if it has no changes.
+
+        Raises:
+            ValueError: `step` is no step of the training.
+
+        Example:
+            >>> import tegum as tg
+            >>> training = tg.Sampled(steps=100, rate=0.01)
+            >>> change = {"step": 60, "rate": 0.001}
+            >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=training, changes=[change])
+            >>> [spec.in_force(step).training.rate for step in (0, 59, 60, 100)]
+            [0.01, 0.01, 0.001, 0.001]
+
+        """
+        if not is_integer(step) or not 0 <= step <= self.training.steps:
+            rule = f"step must be an int from 0 to training.steps, which is {self.training.steps}"
+            raise ValueError(f"in_force(step={short(step)}): {rule}")
+        return self._during(bisect.bisect_right(self.changed_at, int(step)))
 
     @property
-    def runs(self) -> range:
-        """The numbers of the runs: 0, 1, …, or those chosen by `some_runs`."""
-        first = vars(self).get("_first_run", 0)
-        return range(first, first + self.seeds)
+    def changed_at(self) -> tuple[int, ...]:
+        """The steps after the start at which something becomes different; changes to what is in force are none."""
+        return tuple(begin for begin, _, _ in self._phases[1:]) if self.changes else ()
 
-    def some_runs(self, runs: range) -> Spec:
+    @cached_property
+    def _phases(self) -> list[tuple[int, FeatureDistribution, Training]]:
+        return phases(self.features, self.training, self.changes)
+
+    def _during(self, phase: int) -> Spec:
+        if not self.changes:
+            return self
+        _, features, training = self._phases[phase]
+        made = self.replace(features=features, training=training, changes=())
+        vars(made).update({key: value for key, value in vars(self).items() if key == _RUNS})
+        return made
+
+    @property
+    def runs(self) -> Sequence[int]:
+        """The numbers of the runs: 0, 1, …, or those chosen by `some_runs`."""
+        return vars(self).get(_RUNS, range(self.seeds))
+
+    def some_runs(self, runs: Sequence[int]) -> Spec:
         """Return the Spec of some of the runs, which keep their numbers, and with them their random numbers.
 
         Which runs they are is not part of what the Spec describes, and is lost in its JSON form and by `replace`.
 
         Args:
-            runs: consecutive numbers of runs.
+            runs: numbers of runs, each once, in any order.
 
         Returns:
             A Spec with as many seeds.
 
+        Raises:
+            ValueError: there is none, or a number is none of `self.runs`, or given twice.
+
+        Example:
+            >>> import tegum as tg
+            >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, seeds=64)
+            >>> some = spec.some_runs([5, 60])
+            >>> some.seeds, list(some.runs)
+            (2, [5, 60])
+
         """
-        some, start = slice(runs.start, runs.stop), self.start
+        numbers = chosen_runs(runs, self.runs, "some_runs")
+        start = self.start
         if start is not None:
+            place = {number: at for at, number in enumerate(self.runs)}
             weights, bias = (
-                each if each is None or np.ndim(each) == shared else each[some]
+                each if each is None or np.ndim(each) == shared else tuple(each[place[number]] for number in numbers)
                 for each, shared in ((start.weights, 2), (start.bias, 1))
             )
             start = Start(weights, bias)
-        chosen = self.replace(seeds=len(runs), start=start) if start is not None else self.replace(seeds=len(runs))
-        vars(chosen)["_first_run"] = runs.start
+        chosen = self.replace(seeds=len(numbers), **({} if start is None else {"start": start}))
+        vars(chosen)[_RUNS] = numbers
         return chosen
 
     def to_json(self) -> dict[str, Any]:
@@ -393,6 +472,10 @@ class Spec(Description):
                 each |= {"path": None, "key": None}
         text = json.dumps(_unsigned_zeros(content), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_RUNS = "_runs"
+"""The name under which a Spec remembers which runs of another one it stands for."""
 
 
 def _with_places(values: Mapping[str, Any], file: Path) -> dict[str, Any]:

@@ -351,7 +351,7 @@ def _evaluate(tables, s, features, hidden, batch, batches, floor, distribution, 
 def advance(tables, plan, runs, record, first_run, last_run, start, stop, most_groups, scratch_arrays):
     """Train runs first_run … last_run − 1 from step `start` to `stop`, in place.
 
-    Snapshots at step 0 (when starting there) and in (start, stop] are recorded. A run whose loss (of a batch or of a
+    Snapshots from `start` to `stop` are recorded. A run whose loss (of a batch or of a
     snapshot) is not finite, or whose parameters or moments are not at a snapshot, gets `diverged_at`, and NaN in its
     later snapshots.
 
