@@ -168,13 +168,14 @@ def test_what_the_page_knows_of_a_run_from_elsewhere_has_its_changes():
     assert described(FIVE)["changes"] == []
     known = described(FIVE.replace(changes=[{"step": 3, "rate": 0.5}], training=tg.Exact(steps=9, optimiser="gd")))
     assert known["page"] is None
-    # From a step on which other features are in force than at the start, the page would train on the wrong ones.
+    # The Spec is that of the start, from which the page comes to any step by the changes.
     changing = FIVE.replace(training=tg.Sampled(steps=10, batch=8, evaluation=8), seeds=1, snapshots=2)
     changing = changing.replace(changes=[{"step": 5, "rate": 0.5}])
     recorded = described_run(tg.train(changing))
-    assert (recorded["page"], recorded["changes"]) == (None, [{"step": 5, "rate": 0.5}])
-    assert recorded["why"].endswith("the page trains on from recorded runs only where nothing changes on the way")
-    assert described_run(tg.train(changing.replace(changes=[])))["page"] is not None
+    assert recorded["changes"] == [{"step": 5, "rate": 0.5}]
+    assert "changes" not in recorded["page"]
+    assert "changes" not in recorded["spec"]
+    assert recorded["rate"] == 0.001
 
 
 def test_equal_sets_in_a_row_are_counted():

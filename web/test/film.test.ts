@@ -18,7 +18,7 @@ const RUNS = [
 const LOSSES = [[0.5, 0.25, 0.125], [2]];
 const EVENTS = [{ step: 50, until: 200, kind: "jump", words: "features 1 and 2 change places" }];
 const { trainable: _, groups, ...rest } = describe(SMALL);
-const DESCRIBED = { ...rest, page: rest.spec, groups: [...groups] };
+const DESCRIBED = { ...rest, page: rest.spec, groups: [...groups], changes: [] as object[] };
 
 /** Bytes of little-endian numbers, all first bytes before all second ones. */
 function planes(bytes: Uint8Array, size: number): number[] {
@@ -120,6 +120,16 @@ test("a change trains on from the shown state, beside the recording", async () =
     const again = await opened(store.address);
     again.room.work();
     assert.deepEqual(again.store.recordings.value[1].frames.at(-1), trained.frames.at(-1));
+});
+
+test("what was changed while it was recorded is known, and goes on where it is trained on", async () => {
+    const changes = [{ step: 40, rate: 0.5 }, { step: 100, rate: 0.25 }];
+    const { store } = await opened("", [film({ ...DESCRIBED, changes })]);
+    store.scrub(50);
+    assert.equal(store.first.value?.inForce(50).rate, 0.5);
+    assert.deepEqual(store.events.value.filter(({ kind }) => kind === "change").map(({ step }) => step), [40, 100]);
+    store.branch({ sets: [{ set: 0, density: 0.5 }] });
+    assert.deepEqual(store.recordings.value[1].changes, [{ step: 0, rate: 0.5 }, { step: 0, sets: [{ set: 0, density: 0.5 }] }]);
 });
 
 test("what the page cannot train it shows, and says why it goes no further", async () => {

@@ -138,12 +138,16 @@ def _numbers(summary: Summary) -> str:
         for each in summary.measures
         if each.value is not None
     )
+    names = "<tr><th>measure</th><th>value [95 % interval], null</th><th>runs</th></tr>"
     return (
-        f'<h2>Criteria, fixed before the runs</h2><div class="wide" tabindex="0" role="region" aria-label="Criteria"><table>{head}{rows}</table></div>'
-        f"<details><summary>All {len(summary.measures)} numbers</summary>"
-        f'<div class="wide" tabindex="0" role="region" aria-label="Numbers"><table><tr><th>measure</th><th>value [95 % interval], null</th><th>runs</th></tr>{others}'
-        "</table></div></details>"
+        f"<h2>Criteria, fixed before the runs</h2>{_table('Criteria', head + rows)}"
+        f"<details><summary>All {len(summary.measures)} numbers</summary>{_table('Numbers', names + others)}</details>"
     )
+
+
+def _table(label: str, rows: str) -> str:
+    """A table that can be scrolled, also by keys."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{label}"><table>{rows}</table></div>'
 
 
 def _criterion(criterion: Criterion, measured: Mapping[str, Measure]) -> str:

@@ -19,7 +19,6 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from tegum.core.description import short
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
 from tegum.data.schema import one_selected
@@ -147,11 +146,11 @@ def described(spec: Spec) -> dict[str, Any]:
         spec: what is trained.
 
     Returns:
-        `spec` in tegum's JSON form without defaults; `page`, the same as the page reads it, or None with the sentence
-        `why` if it cannot train it; the `changes` made on the way; `n`, `m`, the number of each feature's set
-        (`groups`), what may be changed of each of the `sets`, and the learning `rate`, or None where there is none, as
-        they are at the start; the `method` of training in words, the `last` step, `seeds`, and where losses come from:
-        "sample" or "exact".
+        `spec` in tegum's JSON form without defaults and changes; `page`, the same as the page reads it, or None with
+        the sentence `why` if it cannot train it; the `changes` made on the way; `n`, `m`, the number of each feature's
+        set (`groups`), what may be changed of each of the `sets`, and the learning `rate`, or None where there is
+        none, as they are at the start; the `method` of training in words, the `last` step, `seeds`, and where losses
+        come from: "sample" or "exact".
 
     Example:
         >>> import tegum as tg
@@ -164,7 +163,7 @@ def described(spec: Spec) -> dict[str, Any]:
     """
     why = next(itertools.chain(_refusals(spec), _refused_changes(spec)), None)
     return {
-        "spec": _brief(spec, _fields),
+        "spec": {key: value for key, value in _brief(spec, _fields).items() if key != "changes"},
         "page": None if why else page_spec(spec),
         "why": why,
         "changes": _changes(spec),
@@ -182,8 +181,6 @@ def described(spec: Spec) -> dict[str, Any]:
 
 def described_run(run: xr.Dataset, call: str = "films") -> dict[str, Any]:
     """As `described`, of recorded runs of one Spec; of these it has the last step that is recorded.
-
-    From runs that changed on the way the page does not train on, so that `page` is None.
 
     Args:
         run: a trajectory of one Spec.
@@ -208,12 +205,7 @@ def described_run(run: xr.Dataset, call: str = "films") -> dict[str, Any]:
         raise ValueError(
             f"{call}(run of {sizes[0]} features in {sizes[1]} dimensions): {rule}, {ours[0]} and {ours[1]}"
         )
-    found = described(spec) | {"last": int(run["step"].values[-1])}
-    if spec.changed_at and found["page"] is not None:
-        # What is in force at a recorded step is not at the start, of which the page knows.
-        rule = "the page trains on from recorded runs only where nothing changes on the way"
-        return found | {"page": None, "why": f"Spec(changes={short(spec.changes)}): {rule}"}
-    return found
+    return described(spec) | {"last": int(run["step"].values[-1])}
 
 
 def _fields(given: FeatureSet) -> dict[str, Any]:

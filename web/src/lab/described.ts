@@ -2,6 +2,7 @@
 // it trains itself; of anything else Python does, as the page need not understand every kind of Spec to show its runs.
 import { FeatureDistribution, sizeOf } from "../science/features.ts";
 import { readSpec, type Spec } from "../science/spec.ts";
+import type { DatedChange } from "../science/train.ts";
 import { brief } from "./brief.ts";
 
 /** A set as the settings show it: what may be changed of it are numbers, or lists of them. */
@@ -57,11 +58,11 @@ export function describe(spec: Spec): Described {
     };
 }
 
-/** As Python describes it. */
-export type FromPython = Omit<Described, "trainable" | "groups"> & { page: object | null; groups: number[] };
+/** As Python describes it; changes on the way belong to its runs. */
+export type FromPython = Omit<Described, "trainable" | "groups"> & { page: object | null; groups: number[]; changes: DatedChange[] };
 
 /** A description by Python, of a run that the page can only train if it understands its Spec. */
 export function fromPython(given: FromPython): Described {
-    const { page, groups, ...rest } = given;
+    const { page, groups, changes: _, ...rest } = given;
     return { ...rest, groups: Int32Array.from(groups), trainable: page === null ? null : readSpec(page) };
 }

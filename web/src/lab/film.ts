@@ -1,5 +1,6 @@
 // Films: runs that Python has recorded, in the bytes that `tegum.lab.films` writes. W and b have 16 bits, as differences
 // from frame to frame; a run is put together when somebody looks at it.
+import type { DatedChange } from "../science/train.ts";
 import { Refusal } from "../science/reading.ts";
 import { type Described, fromPython, type FromPython } from "./described.ts";
 import type { Home } from "./home.ts";
@@ -34,6 +35,7 @@ export class Film {
     readonly runs: readonly FilmedRun[];
     readonly #number: number;
     readonly #steps: readonly number[];
+    readonly #changes: readonly DatedChange[];
     readonly #bytes: Uint8Array;
     /** Where the bytes of each run begin. */
     readonly #begins: number[] = [];
@@ -45,6 +47,7 @@ export class Film {
         this.runs = head.runs;
         this.#number = number;
         this.#steps = head.steps;
+        this.#changes = head.described.changes;
         this.#bytes = bytes;
         let begin = 0;
         for (const { frames } of head.runs) {
@@ -69,7 +72,7 @@ export class Film {
         if (known !== undefined) return known;
         const at = this.runs.findIndex((each) => each.run === run);
         const { result, happenings } = this.runs[at];
-        const recording = new Recording(this.described, run, [], this.#number);
+        const recording = new Recording(this.described, run, this.#changes, this.#number);
         recording.told = happenings;
         for (const frame of this.#frames(at)) recording.push(frame);
         recording.diverged = result === "diverged";

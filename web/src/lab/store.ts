@@ -260,7 +260,8 @@ export class Store {
         const step = this.step.value;
         // What was recorded elsewhere has no past here: its state is where another run starts.
         if (recording.film !== null) {
-            this.#trainFrom(recording, recording.frames[this.indices.value[0]], null, [{ ...change, step: 0 }]);
+            const frame = recording.frames[this.indices.value[0]];
+            this.#trainFrom(recording, frame, null, [...this.inForceFrom(recording, frame.step), { ...change, step: 0 }]);
             return;
         }
         const past = recording.changes.filter((each) => each.step <= step);
