@@ -64,6 +64,23 @@ class Stop:
 _of_thread = threading.local()
 
 
+@contextmanager
+def working_for(stop: Stop) -> Iterator[None]:
+    """Inside, this thread works for a call with this flag: kernels see it, and calls that are made in here end with it.
+
+    Raises:
+        Stopped: the flag was raised already.
+
+    """
+    before = getattr(_of_thread, "stop", None)
+    _of_thread.stop = stop
+    try:
+        stop.check()
+        yield
+    finally:
+        _of_thread.stop = before
+
+
 def current() -> Stop:
     """The flag of the call that this thread works for; if it works for none, a flag that nobody raises."""
     return getattr(_of_thread, "stop", None) or Stop()
@@ -73,10 +90,10 @@ def all_done(pool: Executor, calls: Iterable[Callable[[], _Result]], stop: Stop)
     """Make all calls in the threads of a pool and return their results, never before all calls have ended.
 
     An interruption of the wait (Ctrl-C in the main thread) raises the flag and then propagates. If a call fails, those
-    that have not begun are not made.
+    that have not begun are not made. Where this thread works for a call itself, they end with that.
 
     Raises:
-        Stopped: the flag was raised from elsewhere.
+        Stopped: the flag was raised from elsewhere, or that of the call for which this thread works.
 
     """
     with heard():
@@ -88,7 +105,7 @@ def _all_done(pool: Executor, calls: Iterable[Callable[[], _Result]], stop: Stop
     try:
         for call in calls:
             futures.append(pool.submit(_work, call, stop))  # noqa: PERF401 (what has begun must be known)
-        wait(futures, return_when=FIRST_EXCEPTION)
+        _wait(futures, stop)
     except BaseException:
         stop.set()
         raise
@@ -101,6 +118,19 @@ def _all_done(pool: Executor, calls: Iterable[Callable[[], _Result]], stop: Stop
         if not future.cancelled():
             future.result()
     return [future.result() for future in futures]
+
+
+def _wait(futures: list[Future[Any]], stop: Stop) -> None:
+    """Wait until all calls are done or one has failed; raise the flag once that of this thread's own call is raised."""
+    outer: Stop | None = getattr(_of_thread, "stop", None)
+    while outer is not None and outer is not stop:
+        done, left = wait(futures, LATER, FIRST_EXCEPTION)
+        if not left or any(each.exception() is not None for each in done):
+            return
+        if outer.flag[0]:
+            stop.set()
+            return
+    wait(futures, return_when=FIRST_EXCEPTION)
 
 
 def interruptible(call: Callable[[], _Result]) -> _Result:
@@ -141,10 +171,5 @@ def heard() -> Iterator[None]:
 
 
 def _work(call: Callable[[], _Result], stop: Stop) -> _Result:
-    before = getattr(_of_thread, "stop", None)
-    _of_thread.stop = stop
-    try:
-        stop.check()
+    with working_for(stop):
         return call()
-    finally:
-        _of_thread.stop = before
