@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tegum.training.spec.spec import Spec
-    from tegum.training.state import Engine, Recorded, TrainingState
+    from tegum.training.state import Recorded, TrainingState, Worker
 
 _LIBRARIES = ("diffrax", "jax", "numba", "numpy", "xarray", "zarr")
 
@@ -36,7 +36,7 @@ def dataset(
     whole: Recorded,
     state: TrainingState,
     done: int,
-    worker: Engine,
+    worker: Worker,
     seconds: float,
 ) -> xr.Dataset:
     """The trajectory of all runs: `tegum.data.schema` describes it.
@@ -48,7 +48,7 @@ def dataset(
         whole: the arrays for all snapshots.
         state: the state in which training ended.
         done: the number of snapshots taken.
-        worker: the engine that trained.
+        worker: the engine that trained, or its name and threads.
         seconds: wall time of the training.
 
     """

@@ -179,6 +179,21 @@ def _evaluations(spec: Spec) -> int:
             return 1
 
 
+def engine_name(specs: Sequence[Spec], engine: str = "auto") -> str:
+    """The name of the engine that trains these Specs: "kernel", "jax", or that of their kind of training.
+
+    Args:
+        specs: the Specs trained together.
+        engine: the argument of `train`.
+
+    """
+    kind = specs[0].training.kind
+    if kind != "sampled":
+        return kind
+    covered = all(drawable(spec.features.sets) for _, some in phases(specs) for spec in some)
+    return "kernel" if engine != "jax" and covered else "jax"
+
+
 def check_training(
     specs: Sequence[Spec],
     call: str,
@@ -203,10 +218,7 @@ def check_training(
 
     """
     pool = threads if isinstance(threads, int) and threads > 0 else available_cores()
-    kind = specs[0].training.kind
-    if kind == "sampled":
-        covered = all(drawable(spec.features.sets) for _, some in phases(specs) for spec in some)
-        kind = "kernel" if engine != "jax" and covered else "jax"
+    kind = engine_name(specs, engine)
     if kind not in _ENGINES:
         return  # The search for an engine reports that there is none.
     sizes = training_sizes(specs, kind, pool)

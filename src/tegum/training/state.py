@@ -128,11 +128,16 @@ class Recorded:
 
 
 @runtime_checkable
-class Engine(Protocol):
-    """An engine of training, as `tegum.training.engine` chooses one."""
+class Worker(Protocol):
+    """What a trajectory says of who trained it."""
 
     name: str
     threads: int
+
+
+@runtime_checkable
+class Engine(Worker, Protocol):
+    """An engine of training, as `tegum.training.engine` chooses one."""
 
     def __enter__(self) -> Engine: ...
     def __exit__(self, *_: object) -> None: ...
