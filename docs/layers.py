@@ -44,29 +44,32 @@ def _named(path: Path) -> set[str]:
     return found
 
 
-def layers() -> list[str]:
-    """The layers from the top, as the import linter has them."""
+def layers() -> list[list[str]]:
+    """The layers from the top, as the import linter has them, each with all that stands in it."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = (each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "layers")
-    return [name.strip() for layer in contract["layers"] for name in layer.split("|")]
+    return [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
 
 
 def picture() -> str:
     """The picture, without the marks."""
     package = ROOT / "src" / "tegum"
-    found, names = imports(package), layers()
+    found, (top, *others) = imports(package), layers()
+    # Nothing imports what is at the top.
+    columns = [name for layer in others for name in layer]
+    names = [*top, *columns]
     of = {module: module.split(".")[1] for module in found}
     rows = []
-    width = {name: max(len(name), 3) + 1 for name in names}
+    width = {name: max(len(name), 3) + 1 for name in columns}
     for row in names:
         own = [module for module in found if of[module] == row]
         cells = []
-        for column in names[1:]:
+        for column in columns:
             count = sum(any(of[each] == column for each in found[module]) for module in own)
             below = names.index(column) > names.index(row)
             cells.append(f"{count or '·' if below else '':>{width[column]}}")
         rows.append(f"{row:<12}{len(own):>3}{''.join(cells)}".rstrip())
-    head = f"{'':<12}{'':>3}{''.join(f'{name:>{width[name]}}' for name in names[1:])}"
+    head = f"{'':<12}{'':>3}{''.join(f'{name:>{width[name]}}' for name in columns)}"
     return "\n".join((head, *rows))
 
 

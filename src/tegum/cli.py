@@ -361,29 +361,47 @@ def render(
 
 @app.command
 def lab(
-    spec: Path | None = None,
+    path: Path | None = None,
     *,
+    port: Annotated[int | None, Whole] = None,
+    browser: bool = True,
     static: Annotated[bool, Parameter(negative="")] = False,
     out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a page in which one watches models learn: one HTML file that trains by itself and needs no network.
+    """Open the lab, in which one watches models learn: it trains on this machine, and opens what is stored here.
 
     Parameters
     ----------
-    spec
-        A description as for `tegum train`, which the page opens; by default it opens with an octahedron.
+    path
+        A trajectory, a folder with trajectories and results, or a description as for `tegum train`, with which the page
+        opens; by default the current folder.
+    port
+        The port of the page's address, which this machine alone can open; by default any that is free.
+    browser
+        Whether to open a browser.
     static
-        Write a page that trains in the browser; so far there is no other form.
+        Instead, write the page as one HTML file that trains by itself and needs no network; with a description it opens
+        with that, and by default with an octahedron.
     out
-        The file; by default next to the description, with the suffix .html, or lab.html.
+        The file of that page; by default next to the description, with the suffix .html, or lab.html.
 
     """
-    if not static:
-        raise ValueError(
-            "lab: a lab that trains on this machine and opens stored runs does not exist yet; --static writes a page "
-            "that trains in the browser"
-        )
+    if static:
+        if port is not None:
+            raise ValueError(f"lab --static --port {port}: a page that is a file has no port")
+        _write_page(path, out, overwrite=overwrite)
+        return
+    if out is not None or overwrite:
+        raise ValueError(f"lab {f'--out {out}' if out is not None else '--overwrite'}: only --static writes a file")
+    from tegum import terminal
+    from tegum.server.running import serve
+
+    serve(path, port=port or 0, browser=browser, say=lambda address: terminal.raw(f"the lab is at {address}\n"))
+
+
+def _write_page(spec: Path | None, out: Path | None, *, overwrite: bool) -> None:
+    """Write the page that needs no server."""
     import tegum
     from tegum import terminal
     from tegum.lab.described import page_address

@@ -47,6 +47,7 @@ def page(
     films: bytes | None = None,
     around: tuple[str, str, str] | None = None,
     title: str = "tegum lab",
+    server: bool = False,
 ) -> str:
     """The page as HTML, with everything in it.
 
@@ -58,6 +59,7 @@ def page(
         around: HTML that stands before and after the lab, and the style sheet of both; keys are then for those who are
             in the lab.
         title: what the window is called, as text.
+        server: whether the page is that of `tegum lab`, which trains on this machine and which it may then ask.
 
     Returns:
         A whole HTML document.
@@ -66,11 +68,12 @@ def page(
     # What ends a script element in HTML, in JavaScript as in text.
     module = re.sub("</(script)", r"<\\/\1", _module(), flags=re.IGNORECASE)
     given = {"address": address or None, "docs": docs, "guest": None if around is None else ""}
+    given["server"] = "" if server else None
     attributes = "".join(f' {name}="{escape(value)}"' for name, value in given.items() if value is not None)
     before, after, style = around or ("", "", "")
     data = "" if films is None else base64.b64encode(films).decode()
     return _PAGE.format(
-        policy=_policy(module),
+        policy=_policy(module, server=server),
         attributes=attributes,
         module=module,
         title=escape(title),
@@ -114,8 +117,11 @@ def _module() -> str:
     return resources.files("tegum.lab").joinpath("page", "lab.js").read_text(encoding="utf-8")
 
 
-def _policy(module: str) -> str:
-    """What the page may load: this script, its styles, workers and pictures that it makes; nothing from elsewhere."""
+def _policy(module: str, *, server: bool = False) -> str:
+    """What the page may load: this script, its styles, workers and pictures that it makes; nothing from elsewhere.
+
+    Where it has a server, it may ask that one.
+    """
     digest = base64.b64encode(hashlib.sha256(module.encode()).digest()).decode()
     rules = {
         "default-src": "'none'",
@@ -126,4 +132,6 @@ def _policy(module: str) -> str:
         "base-uri": "'none'",
         "form-action": "'none'",
     }
+    if server:
+        rules["connect-src"] = "'self'"
     return "; ".join(f"{name} {value}" for name, value in rules.items())

@@ -1,0 +1,230 @@
+"""The folder that the lab shows: its stores and results, and nothing outside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from tegum.data import manifest
+from tegum.data.results import SUMMARY
+from tegum.data.schema import MEASURES, NAME
+from tegum.data.store import load
+from tegum.server.reading import RefusedError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+DEPTH, MOST_ENTRIES, MOST_FOLDERS = 6, 500, 5_000
+"""How deep below the folder one looks, how many stores and results are listed, and into how many folders one looks."""
+
+_MOST_METADATA = 2**24
+"""The most bytes of a description that are read for a list."""
+_RUN_DIMS = ("seed", "step", "feature", "hidden")
+
+
+@final
+class LabFolder:
+    """A folder with stores and results, or one store alone."""
+
+    def __init__(self, root: Path, only: str | None = None, activations: Sequence[Path] = ()) -> None:
+        """Show a folder.
+
+        Args:
+            root: the folder.
+            only: the name of the one store that is shown; None for all there are.
+            activations: files elsewhere that Specs may name.
+
+        """
+        self.root: Path = root.resolve()
+        self.readable: Sequence[Path] = (self.root, *(each.resolve() for each in activations))
+        """Files and folders from which activations may be read."""
+        self.opens: str | None = only
+        """The store that the page opens."""
+        self._only = None if only is None else [only]
+
+    def listed(self) -> dict[str, Any]:
+        """The stores and results, by what their descriptions say.
+
+        Returns:
+            `name` of the folder, its `entries`, the path of the one that the page `opens`, and a sentence
+            `left_out` where there are more than were looked at.
+
+        """
+        found: list[dict[str, Any]] = []
+        left_out = None
+        for place in self._places():
+            if place is None or len(found) >= MOST_ENTRIES:
+                left_out = (
+                    f"there are more: listed are at most {MOST_ENTRIES} stores and results, those of at most "
+                    f"{MOST_FOLDERS:,} folders, {DEPTH} levels deep"
+                )
+                break
+            if (entry := self._entry(place)) is not None:
+                found.append(entry)
+        return {"name": self.root.name or str(self.root), "entries": found, "opens": self.opens, "left_out": left_out}
+
+    def place(self, given: str) -> Path:
+        """The place of a store or a result in the folder.
+
+        Args:
+            given: its path from the folder on.
+
+        Raises:
+            RefusedError: it is none, leads out of the folder, or there is nothing.
+
+        """
+        parts = Path(given).parts if given and given.isprintable() else ()
+        if not parts or Path(given).is_absolute() or ".." in parts or "\\" in given:
+            raise RefusedError(403, f"path={given[:200]!r}: must be a path inside the folder of the lab")
+        if self._only is not None and given not in self._only:
+            raise RefusedError(403, f"path={given[:200]!r}: the lab was opened with {' and '.join(self._only)} alone")
+        try:
+            place = (self.root / given).resolve()
+            there = place.exists()
+        except (OSError, RuntimeError, ValueError):
+            place, there = self.root, False
+        if not place.is_relative_to(self.root):
+            raise RefusedError(403, f"path={given[:200]!r}: leads out of the folder of the lab")
+        if not there:
+            raise RefusedError(404, f"path={given[:200]!r}: there is nothing at this path in the folder of the lab")
+        return place
+
+    def loaded(self, given: str) -> xr.Dataset:
+        """The trajectory in a store.
+
+        Raises:
+            RefusedError: as for `place`.
+            ValueError: there is none.
+            OSError: it cannot be read.
+
+        """
+        return load(self.place(given))
+
+    def free(self, name: str) -> Path:
+        """The place for a new store.
+
+        Raises:
+            FileExistsError: something is there.
+
+        """
+        if os.path.lexists(self.root / name):
+            raise FileExistsError(f"keep({name}): something of this name is in the folder, and is not replaced")
+        return self.root / name
+
+    def show(self, name: str) -> None:
+        """List a new store."""
+        if self._only is not None:
+            self._only.append(name)
+
+    def _places(self) -> Iterator[Path | None]:
+        """The folders that may be stores or results; None where one looks no farther."""
+        if self._only is not None:
+            yield from (self.root / each for each in self._only)
+            return
+        for looked, (inside, folders, _) in enumerate(os.walk(self.root)):
+            if looked >= MOST_FOLDERS:
+                yield None
+                return
+            here = Path(inside)
+            if here != self.root:
+                yield here
+            links = [name for name in folders if (here / name).is_symlink() and not name.startswith(".")]
+            yield from (here / name for name in sorted(links))
+            deep = len(here.relative_to(self.root).parts) >= DEPTH
+            if deep and folders and not _is_store(here):
+                yield None
+            shut = deep or (here != self.root and _is_store(here))
+            folders[:] = [] if shut else sorted(name for name in folders if not name.startswith("."))
+
+    def _entry(self, place: Path) -> dict[str, Any] | None:
+        """How a folder is listed; None if it is neither a store nor a result."""
+        path = place.relative_to(self.root).as_posix()
+        if not place.resolve().is_relative_to(self.root):
+            return {"path": path, "kind": "run", "title": place.name, "why": "it leads out of the folder of the lab"}
+        if _is_store(place):
+            return {"path": path, "kind": "run", "title": place.name.removesuffix(".zarr"), **_run(place)}
+        if (place / SUMMARY).is_file():
+            return {"path": path, "kind": "result", "title": place.name, **_result(place)}
+        return None
+
+
+def result_page(place: Path) -> str:
+    """The page of a result as HTML.
+
+    Raises:
+        RefusedError: it has none.
+
+    """
+    raise RefusedError(404, f"{place.name}: results have no pages yet")
+
+
+def _is_store(place: Path) -> bool:
+    return (place / manifest.METADATA).is_file() or (place / ".zgroup").is_file()
+
+
+def _run(place: Path) -> dict[str, Any]:
+    """What the metadata of a store say; a reason `why` where they cannot be read."""
+    try:
+        return _described(place)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        text = " ".join(str(error).split())[:200] if isinstance(error, OSError | ValueError) else ""
+        return {"why": f"its metadata cannot be read{f': {text}' if text else ''}"}
+
+
+def _described(place: Path) -> dict[str, Any]:
+    if (place / manifest.METADATA).is_file():
+        attrs = _json(place / manifest.METADATA)["attributes"]
+        array = _json(place / "weights" / manifest.METADATA) if attrs.get("schema") == NAME else {}
+        dims = array.get("dimension_names", ())
+    else:
+        attrs = _json(place / ".zattrs")
+        array = _json(place / "weights" / ".zarray") if attrs.get("schema") == NAME else {}
+        dims = _json(place / "weights" / ".zattrs")["_ARRAY_DIMENSIONS"] if array else ()
+    if attrs.get("schema") == MEASURES:
+        return {"why": "it holds measures of runs, and no states"}
+    if attrs.get("schema") != NAME:
+        return {"why": "it is no trajectory of tegum"}
+    sizes: dict[str, int] = dict(zip(dims, array["shape"], strict=True))
+    specs = 1
+    for name, size in sizes.items():
+        specs *= 1 if name in _RUN_DIMS else int(size)
+    spec = json.loads(attrs["spec"])
+    first = spec[0] if isinstance(spec, list) else spec
+    training = first.get("training", {})
+    return {
+        "n": int(sizes["feature"]),
+        "m": int(sizes["hidden"]),
+        "runs": int(sizes["seed"]),
+        "specs": specs,
+        "steps": int(training["steps"]),
+        "training": str(training["kind"]),
+    }
+
+
+def _result(place: Path) -> dict[str, Any]:
+    """What the summary of a result says; a reason `why` where it is none of an experiment."""
+    from tegum.experiments.framework import Summary
+
+    try:
+        if (place / SUMMARY).stat().st_size > _MOST_METADATA:
+            raise ValueError(f"{SUMMARY} is too large")
+        summary = Summary.read(place)
+    except (ValueError, OSError):
+        return {"why": "its summary.json is not that of an experiment", "page": False}
+    try:
+        result_page(place)
+    except RefusedError:
+        has_page = False
+    else:
+        has_page = True
+    title = summary.question or summary.name
+    return {"title": title, "name": summary.name, "verdict": summary.verdict, "size": summary.size, "page": has_page}
+
+
+def _json(path: Path) -> Any:
+    if path.stat().st_size > _MOST_METADATA:
+        raise ValueError(f"{path.name} is too large")
+    return json.loads(path.read_bytes())
