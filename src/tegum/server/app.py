@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tegum.lab.described import described
 from tegum.lab.films import films, packed
 from tegum.server.folder import LabFolder, result_page
 from tegum.server.guard import Guard, refusing
@@ -21,7 +22,7 @@ from tegum.server.limits import check_live
 from tegum.server.outbox import written
 from tegum.server.pages import Page, Pages
 from tegum.server.reading import RefusedError, asked_of, page_of, parsed, request_of
-from tegum.server.specs import described_live, spec_of
+from tegum.server.specs import spec_of
 
 MOST_BYTES = 2**22
 """The most bytes of a request's body."""
@@ -132,7 +133,7 @@ class _Paths:
         def found() -> dict[str, Any]:
             spec = spec_of(asked, self._folder.readable)
             check_live(spec)
-            return described_live(spec)
+            return described(spec)
 
         return JSONResponse(await _told(found))
 
@@ -212,7 +213,7 @@ def application(folder: LabFolder, pages: Pages, html: str, port: int, token: st
         token: what every request must bring.
 
     """
-    handlers: dict[Any, Any] = {RefusedError: refusing, HTTPException: refusing}
+    handlers: dict[Any, Any] = dict.fromkeys((RefusedError, HTTPException, Exception), refusing)
     app = Starlette(routes=_Paths(folder, pages, html).routes(), exception_handlers=handlers)
     app.router.redirect_slashes = False
     return Guard(app, port, token)

@@ -24,7 +24,7 @@ _KEPT = 2**23
 
 
 def shaped(
-    spec: Spec, weights: Float64[np.ndarray, " number"], bias: Float64[np.ndarray, " number"]
+    spec: Spec, weights: Float64[np.ndarray, " weight"], bias: Float64[np.ndarray, " number"]
 ) -> tuple[Float64[np.ndarray, "feature hidden"], Float64[np.ndarray, " feature"]]:
     """The numbers that a page sends as W and b.
 

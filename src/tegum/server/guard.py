@@ -72,8 +72,7 @@ class Guard:
                 await self._inner(scope, receive, guarded)
         except Exception as error:  # the server goes on, whatever it is
             if not begun:
-                text = f"an error that should not occur: {type(error).__name__}"
-                await sentence(500, text)(scope, receive, guarded)
+                await unforeseen(error)(scope, receive, guarded)
 
     def _refusal(self, request: Request) -> str | None:
         """Why a request is not answered."""
@@ -97,6 +96,11 @@ def sentence(status: int, text: str) -> Response:
     return JSONResponse({"sentence": text}, status)
 
 
+def unforeseen(error: Exception) -> Response:
+    """The answer to a request that meets an error which nobody foresaw."""
+    return sentence(500, f"an error that should not occur: {type(error).__name__}: {' '.join(str(error).split())}")
+
+
 async def refusing(_: Request, error: Exception) -> Response:
     """The answer to a request that is refused."""
     match error:
@@ -109,4 +113,4 @@ async def refusing(_: Request, error: Exception) -> Response:
         case HTTPException(status_code=status):
             return sentence(status, str(error.detail))
         case _:
-            raise error
+            return unforeseen(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from functools import partial
 from typing import assert_never, final
@@ -146,20 +145,23 @@ class Page:
 
 @final
 class Pages:
-    """All pages that are open."""
+    """All pages that are open; only the server's own thread comes here."""
 
     def __init__(self, folder: LabFolder) -> None:
         """None yet."""
         self._folder = folder
         self._open: dict[str, Page] = {}
+        self._ends = False
 
     def open(self, name: str) -> Page:
         """Open a page; one of the same name is closed.
 
         Raises:
-            RefusedError: too many are open.
+            RefusedError: too many are open, or the lab ends.
 
         """
+        if self._ends:
+            raise RefusedError(503, "the lab ends, and opens no page any more")
         if name not in self._open and len(self._open) >= MOST_PAGES:
             raise RefusedError(429, f"{MOST_PAGES} pages are open, and no more can be; close one first")
         if (former := self._open.pop(name, None)) is not None:
@@ -184,10 +186,9 @@ class Pages:
             del self._open[name]
         page.close()
 
-    def close_all(self, seconds: float) -> None:
-        """Close all pages, and wait until their work has ended, but not longer than that."""
-        end = time.monotonic() + seconds
-        ending = [job for page in self._open.values() for job in page.close()]
+    def close_all(self) -> list[Job]:
+        """Close all pages, open none any more, and return what is just ending."""
+        self._ends = True
+        pages = [*self._open.values()]
         self._open.clear()
-        for job in ending:
-            job.join(end - time.monotonic())
+        return [job for page in pages for job in page.close()]

@@ -85,7 +85,7 @@ class MeasureRequest:
     id: int
     of: Asked
     step: int
-    weights: Float64[np.ndarray, " number"]
+    weights: Float64[np.ndarray, " weight"]
     bias: Float64[np.ndarray, " number"]
     look: bool
 

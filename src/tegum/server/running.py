@@ -8,12 +8,14 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 from urllib.parse import urlencode
 
 from tegum.data.atomic import explaining
+from tegum.lab.described import described
 from tegum.server.folder import LabFolder
 from tegum.training.spec.spec import Spec
 
@@ -108,7 +110,8 @@ class Lab:
         """Close the pages as soon as the server is to end: it waits for their streams."""
         while not self._running.should_exit:
             await asyncio.sleep(0.05)
-        await asyncio.to_thread(self._pages.close_all, _ENDING_SECONDS)
+        ending, end = self._pages.close_all(), time.monotonic() + _ENDING_SECONDS
+        await asyncio.to_thread(lambda: [job.join(end - time.monotonic()) for job in ending])
 
 
 def shown(path: str | os.PathLike[str] | None) -> tuple[LabFolder, str]:
@@ -139,8 +142,7 @@ def shown(path: str | os.PathLike[str] | None) -> tuple[LabFolder, str]:
 
 
 def _named(spec: Spec, place: Path) -> str:
-    described = json.dumps(spec.model_dump(mode="json", exclude_defaults=True), separators=(",", ":"))
-    fragment = f"#{urlencode({'spec': described})}"
+    fragment = f"#{urlencode({'spec': json.dumps(described(spec)['spec'], separators=(',', ':'))})}"
     if len(fragment) > _LONGEST:
         raise ValueError(f"lab {place}: the page keeps the Spec in its address, which holds at most {_LONGEST:,}")
     return fragment

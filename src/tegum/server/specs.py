@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tegum.core.description import short
-from tegum.core.features.distribution import FeatureDistribution
-from tegum.core.features.sets import FeatureSet
-from tegum.lab.described import described
 from tegum.server.reading import Asked
 from tegum.training.engine import Segment, iterate
-from tegum.training.spec.methods import Descent
 from tegum.training.spec.spec import Spec
 from tegum.training.state import TrainingState
 
@@ -20,8 +16,6 @@ Changes: TypeAlias = Sequence[Mapping[str, Any]]
 
 SEGMENT_SECONDS = 0.05
 """About how long a page waits for the next frames, or for the end of what it has stopped, in seconds."""
-
-_CHANGED = ("density", "strength", "importance")
 
 
 def spec_of(asked: Asked, readable: Sequence[Path]) -> Spec:
@@ -109,38 +103,10 @@ def same_until(one: Changes, other: Changes) -> float:
     """The step from which on two runs that differ by their changes alone may differ; infinite where they do not."""
     for mine, theirs in zip(one, other, strict=False):
         if mine != theirs:
-            return min(_step(mine), _step(theirs))
+            return float(min(_step(mine), _step(theirs)))
     longer = (one if len(one) > len(other) else other)[min(len(one), len(other)) :]
-    return _step(longer[0]) if longer else float("inf")
+    return float(_step(longer[0])) if longer else float("inf")
 
 
 def _step(change: Mapping[str, Any]) -> int:
     return int(change.get("step", 0))
-
-
-def described_live(spec: Spec) -> dict[str, Any]:
-    """What a page knows of a run that is trained here: as `described`, with what can be changed on the way.
-
-    Args:
-        spec: what is to be trained.
-
-    Returns:
-        As `described`, with `settings`: for each set its `kind`, `size` and what it has of density, strength and
-        importance; and with the learning `rate`, None where there is none.
-
-    """
-    settings = [_settings(each) for each in spec.features.sets]
-    match spec.training:
-        case Descent(rule="lbfgs"):
-            rate = None
-        case Descent(rate=rate):
-            pass
-        case _:
-            rate = None
-    return described(spec) | {"settings": settings, "rate": rate}
-
-
-def _settings(given: FeatureSet) -> dict[str, Any]:
-    (told,) = FeatureDistribution([given]).to_json()
-    changed = {key: told[key] for key in _CHANGED if told.get(key) is not None}
-    return {"kind": given.kind, "size": given.features, **changed}

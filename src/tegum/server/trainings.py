@@ -64,18 +64,20 @@ class Job:
         self._thread.join(max(seconds, 0.0))
 
     def _run(self) -> None:
+        why = None
         try:
             with working_for(self.flag):
                 self._work(self.flag)
         except Stopped:
             self.failed = True
         except Exception as error:  # whatever it is, the server goes on, and the page is told
-            self.failed = True
-            if not self.flag.flag[0]:
-                self._outbox.put(refused(self.number, sentence_of(error)))
+            self.failed, why = True, sentence_of(error)
         finally:
             self.over = True
             self._ended(self)
+        # Whoever hears it may ask for something else in its place.
+        if why is not None and not self.flag.flag[0]:
+            self._outbox.put(refused(self.number, why))
 
 
 def sentence_of(error: Exception) -> str:
