@@ -97,6 +97,11 @@ class Page:
                 return json.loads(line[6:])
         raise EOFError("the stream has ended")
 
+    def hear_all(self) -> None:
+        """Read until the stream ends, which raises EOFError."""
+        while True:
+            self.hear()
+
     def frames(self, number: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """All frames of a training, taken one bundle after another, and its last answer."""
         found: list[dict[str, Any]] = []

@@ -303,11 +303,6 @@ def test_nothing_is_overwritten_unasked(place):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (
-            ("lab",),
-            "lab: a lab that trains on this machine and opens stored runs does not exist yet; --static writes a page "
-            "that trains in the browser",
-        ),
         (("lab", "--static", "-o", "lab.txt"), "lab --out lab.txt: the name of the file must end in .html"),
         (
             ("lab", "--static", "-o", "none/lab.html"),

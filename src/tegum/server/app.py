@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tegum.lab.described import described
 from tegum.lab.films import films, packed
-from tegum.server.folder import LabFolder, result_page
+from tegum.server.folder import LabFolder
 from tegum.server.guard import Guard, refusing
 from tegum.server.limits import check_live
 from tegum.server.outbox import written
@@ -124,7 +124,7 @@ class _Paths:
 
     async def result(self, request: Request) -> Response:
         path = request.query_params.get("path", "")
-        html = await _told(lambda: result_page(self._folder.place(path)))
+        html = await _told(lambda: self._folder.result(path))
         return HTMLResponse(html)
 
     async def describe(self, request: Request) -> Response:

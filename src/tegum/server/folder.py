@@ -56,13 +56,15 @@ class LabFolder:
         found: list[dict[str, Any]] = []
         left_out = None
         for place in self._places():
-            if place is None or len(found) >= MOST_ENTRIES:
+            entry = None if place is None else self._entry(place)
+            if place is None or (entry is not None and len(found) >= MOST_ENTRIES):
                 left_out = (
-                    f"there are more: listed are at most {MOST_ENTRIES} stores and results, those of at most "
+                    f"there may be more: listed are at most {MOST_ENTRIES} stores and results, of at most "
                     f"{MOST_FOLDERS:,} folders, {DEPTH} levels deep"
                 )
+            if entry is not None and len(found) >= MOST_ENTRIES:
                 break
-            if (entry := self._entry(place)) is not None:
+            if entry is not None:
                 found.append(entry)
         return {"name": self.root.name or str(self.root), "entries": found, "opens": self.opens, "left_out": left_out}
 
@@ -101,7 +103,31 @@ class LabFolder:
             OSError: it cannot be read.
 
         """
-        return load(self.place(given))
+        place = self.place(given)
+        try:
+            return load(place)
+        except (RecursionError, KeyError, TypeError, AttributeError, IndexError):
+            raise ValueError(f"load({given}): its metadata are not those of a trajectory") from None
+
+    def result(self, given: str) -> str:
+        """The page of a result as HTML; of one that is not of tegum's own experiments without running their code.
+
+        Raises:
+            RefusedError: as for `place`, or a file of the result lies elsewhere.
+            ValueError: it is no result.
+            OSError: it cannot be read.
+
+        """
+        from tegum.experiments import result_html
+        from tegum.experiments.result_page import page_of_folder
+        from tegum.experiments.summary import Summary
+
+        place = self.place(given)
+        summary = Summary.read(place)
+        for file in summary.files:
+            if not file.resolve().is_relative_to(self.root):
+                raise RefusedError(403, f"path={given[:200]!r}: {file.name!r} leads out of the folder of the lab")
+        return result_html(place) if summary.source is None else page_of_folder(place)
 
     def free(self, name: str) -> Path:
         """The place for a new store.
@@ -120,7 +146,7 @@ class LabFolder:
             self._only.append(name)
 
     def _places(self) -> Iterator[Path | None]:
-        """The folders that may be stores or results; None where one looks no farther."""
+        """The folders that may be stores or results; None where some are left out."""
         if self._only is not None:
             yield from (self.root / each for each in self._only)
             return
@@ -149,16 +175,6 @@ class LabFolder:
         if (place / SUMMARY).is_file():
             return {"path": path, "kind": "result", "title": place.name, **_result(place)}
         return None
-
-
-def result_page(place: Path) -> str:
-    """The page of a result as HTML.
-
-    Raises:
-        RefusedError: it has none.
-
-    """
-    raise RefusedError(404, f"{place.name}: results have no pages yet")
 
 
 def _is_store(place: Path) -> bool:
@@ -206,7 +222,7 @@ def _described(place: Path) -> dict[str, Any]:
 
 def _result(place: Path) -> dict[str, Any]:
     """What the summary of a result says; a reason `why` where it is none of an experiment."""
-    from tegum.experiments.framework import Summary
+    from tegum.experiments.summary import Summary
 
     try:
         if (place / SUMMARY).stat().st_size > _MOST_METADATA:
@@ -214,14 +230,8 @@ def _result(place: Path) -> dict[str, Any]:
         summary = Summary.read(place)
     except (ValueError, OSError):
         return {"why": "its summary.json is not that of an experiment", "page": False}
-    try:
-        result_page(place)
-    except RefusedError:
-        has_page = False
-    else:
-        has_page = True
     title = summary.question or summary.name
-    return {"title": title, "name": summary.name, "verdict": summary.verdict, "size": summary.size, "page": has_page}
+    return {"title": title, "name": summary.name, "verdict": summary.verdict, "size": summary.size, "page": True}
 
 
 def _json(path: Path) -> Any:
