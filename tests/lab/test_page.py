@@ -120,8 +120,18 @@ def test_the_browser_is_told_to_load_nothing_either():
     assert tags.index("meta") < tags.index("base") < tags.index("script")
 
 
+def test_with_a_server_the_page_may_ask_that_one_alone():
+    found = Elements(page(server=True))
+    (policy,) = (each["content"] for each in found.of("meta") if each.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "connect-src 'self'" in policy.split("; ")
+    assert "connect-src" not in page()
+    assert found.of("tegum-lab") == [{"server": ""}]
+    assert found.scripts[0] == resources.files("tegum.lab").joinpath("page", "local.js").read_text(encoding="utf-8")
+
+
 def test_a_script_cannot_end_early(monkeypatch):
-    monkeypatch.setattr("tegum.lab.page_file._module", lambda: "a = '</script><img src=x>' + '</SCRIPT >'")
+    monkeypatch.setattr("tegum.lab.page_file._module", lambda _: "a = '</script><img src=x>' + '</SCRIPT >'")
     (script,) = Elements(page()).scripts
     assert script == r"a = '<\/script><img src=x>' + '<\/SCRIPT >'"
 

@@ -55,6 +55,7 @@ def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.quick_form
 def test_a_page_that_is_closed_costs_nothing(tmp_path: Path) -> None:
     with started("lab", "--no-browser", cwd=tmp_path) as process:
         assert process.stdout is not None

@@ -66,7 +66,7 @@ def page(
 
     """
     # What ends a script element in HTML, in JavaScript as in text.
-    module = re.sub("</(script)", r"<\\/\1", _module(), flags=re.IGNORECASE)
+    module = re.sub("</(script)", r"<\\/\1", _module("local.js" if server else "lab.js"), flags=re.IGNORECASE)
     given = {"address": address or None, "docs": docs, "guest": None if around is None else ""}
     given["server"] = "" if server else None
     attributes = "".join(f' {name}="{escape(value)}"' for name, value in given.items() if value is not None)
@@ -113,8 +113,8 @@ def write_page(target: str | os.PathLike[str], html: str, *, overwrite: bool, ca
     return path
 
 
-def _module() -> str:
-    return resources.files("tegum.lab").joinpath("page", "lab.js").read_text(encoding="utf-8")
+def _module(name: str) -> str:
+    return resources.files("tegum.lab").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def _policy(module: str, *, server: bool = False) -> str:

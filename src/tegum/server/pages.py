@@ -28,8 +28,9 @@ from tegum.server.trainings import Job, Watched, Work, train_ensemble
 MOST_PAGES = 32
 """How many pages may be open."""
 
-MOST = {"training": 2, "ensemble": 1, "question": 8}
-"""How much of each kind a page may have asked for at a time."""
+MOST = {"training": 4, "ensemble": 2, "question": 8}
+"""How much of each kind a page may have asked for at a time: twice what it shows, as what follows may arrive before the
+word to stop what was there."""
 
 _MOST_THREADS = 24
 """The most threads of a page, with those that are just ending."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
@@ -22,6 +23,9 @@ from tegum.server.looks import looked
 from tegum.server.outbox import Outbox
 from tegum.server.reading import Asked, EventsRequest, KeepRequest, MeasureRequest
 from tegum.server.specs import check_run, in_force, spec_of
+
+_PATIENCE = 30.0
+"""How long one waits for the last snapshots of a run that has diverged, in seconds."""
 
 
 @final
@@ -71,7 +75,7 @@ class Tasks:
         """
         with _alone(self._long, stop):
             if request.of is not None:
-                run = self._course(request.of, request.run).trajectory()
+                run = self._course(request.of, request.run, stop).trajectory()
             else:
                 run = self._folder.loaded(request.path or "")
                 if lead := leading(run):
@@ -93,17 +97,23 @@ class Tasks:
 
         """
         with _alone(self._long, stop):
-            run = self._course(request.of, request.run).trajectory()
+            run = self._course(request.of, request.run, stop).trajectory()
             stop.check()
             path = self._folder.free(request.name)
             write(run, path, overwrite=False, call=f"keep({request.name})")
             self._folder.show(request.name)
             self._outbox.put({"type": "kept", "id": request.id, "path": request.name})
 
-    def _course(self, asked: Asked, run: int) -> Course:
+    def _course(self, asked: Asked, run: int, stop: Stop) -> Course:
         spec = spec_of(asked, self._folder.readable)
         check_run(spec, run)
-        return self._courses.found(spec, run)
+        course = self._courses.found(spec, run)
+        # A run that has diverged is over for the page, while its snapshots are still filled in.
+        end = time.monotonic() + _PATIENCE
+        while course.diverged and not course.ended and time.monotonic() < end:
+            stop.check()
+            time.sleep(LATER)
+        return course
 
 
 @contextmanager
