@@ -149,6 +149,19 @@ def test_a_spec_is_described_as_python_knows_it(client: Client) -> None:
     assert (found["n"], found["m"], found["last"], found["seeds"], found["rate"]) == (5, 2, 20, 4, 0.001)
     assert found["sets"] == [{"kind": "independent", "size": 5, "density": 0.05, "importance": 1.0}]
     assert tg.Spec.from_json(found["spec"]) == tg.Spec.from_json(PENTAGON)
+    assert found["changes"] == []
+
+
+def test_changes_stand_beside_the_spec(client: Client) -> None:
+    """Whether they came beside it or within it, as in a file."""
+    changes = [{"step": 4, "rate": 0.1, "sets": [{"set": 0, "density": 0.2}]}]
+    for given in ({"spec": PENTAGON, "changes": changes}, {"spec": {**PENTAGON, "changes": changes}}):
+        status, _, body = client.ask("POST", "/api/describe", given)
+        found = json.loads(body)
+        assert (status, found["changes"], "changes" in found["spec"], found["rate"]) == (200, changes, False, 0.001)
+    late = [{"step": 21, "rate": 0.1}]
+    status, sentence = client.told("POST", "/api/describe", {"spec": PENTAGON, "changes": late})
+    assert (status, "Spec(changes.0.step=21)" in sentence) == (422, True)
 
 
 @pytest.mark.parametrize(

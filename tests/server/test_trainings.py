@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from lab_client import Client, encoded, numbers
 import tegum as tg
 from tegum.server.courses import Courses
 from tegum.server.running import Lab
-from tegum.server.specs import of_runs, same_until
+from tegum.server.specs import same_until
 from tegum.server.trainings import THREADS
 
 SETS = [tg.Independent(3, 0.1), tg.Correlated(2, 0.05)]
@@ -55,10 +55,10 @@ def until(happens: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def check_bits(client: Client, spec: tg.Spec, run: int) -> None:
-    whole = tg.train(spec, progress=False).sel(seed=run)
+def check_bits(client: Client, spec: tg.Spec, run: int, changes: Sequence[dict[str, Any]] = ()) -> None:
+    whole = tg.train(spec.replace(changes=changes), progress=False).sel(seed=run)
     with client.page() as page:
-        page.say(training(spec, run))
+        page.say(training(spec, run, changes=changes))
         frames, last = page.frames(1)
     assert [each["step"] for each in frames] == whole.step.values.tolist()
     weights = np.stack([numbers(each["weights"]) for each in frames])
@@ -73,6 +73,36 @@ def check_bits(client: Client, spec: tg.Spec, run: int) -> None:
 )
 def test_a_run_has_the_bits_that_train_gives_it(client: Client, name: str) -> None:
     check_bits(client, SPECS[name], 2)
+
+
+CHANGES = [{"step": 20, "rate": 0.02}, {"step": 33, "sets": [{"set": 1, "density": 0.4, "importance": 2.0}]}]
+
+
+@pytest.mark.parametrize(
+    "name", ["kernel", *(pytest.param(name, marks=pytest.mark.quick_form) for name in ("exact", "adam"))]
+)
+def test_changes_are_made_on_the_way(client: Client, name: str) -> None:
+    """L-BFGS has no rate, which is refused."""
+    changes = CHANGES[1:] if name == "exact" else CHANGES
+    check_bits(client, SPECS[name], 2, changes)
+    with client.page() as page:
+        page.say(training(SPECS[name], 2, changes=[{"step": 5, "sets": [{"set": 7, "density": 0.1}]}]))
+        assert "Spec(changes.0.sets.0.set=7)" in page.hear()["sentence"]
+
+
+def test_a_branch_replays_what_is_the_same(client: Client) -> None:
+    """To the page it is a run like any other, from its first frame on."""
+    spec, changes = SPECS["kernel"], [{"step": 150, "rate": 0.05}]
+    whole = tg.train(spec.replace(changes=changes), progress=False).sel(seed=3)
+    with client.page() as page:
+        page.say(training(spec, 3, 1))
+        former, _ = page.frames(1)
+        page.say(training(spec, 3, 2, changes=changes))
+        frames, _ = page.frames(2)
+    assert [each["loss"] for each in frames] == whole.loss.values.tolist()
+    same = [one == other for one, other in zip(former, frames, strict=True)]
+    # The state at the step of the change is still the same.
+    assert same == [each["step"] <= 150 for each in frames]
 
 
 @pytest.mark.quick_form
@@ -338,21 +368,24 @@ def test_a_run_goes_on_where_it_begins_to_be_another() -> None:
     spec = SPECS["kernel"]
     courses = Courses()
     course = courses.begin(spec, spec.hash, [], 1)
-    for segment in tg.iterate(of_runs(spec, [1]), segment_seconds=0.0):
+    for segment in tg.iterate(spec, runs=[1], segment_seconds=0.0):
         course.add(segment)
     assert course.ended
     kept = [state.step for state in course.states]
     assert 6 <= len(kept) <= 9
-    other = spec.replace(base_seed=0, training=spec.training)
-    branched = courses.begin(other, spec.hash, [{"step": 200}], 1)
+    changes = [{"step": 200, "rate": 0.02, "sets": [{"set": 0, "density": 0.3}]}]
+    other = spec.replace(changes=changes)
+    branched = courses.begin(other, spec.hash, changes, 1)
     assert branched.state is not None
     assert branched.state.step == max(step for step in kept if step < 200)
     steps = spec.snapshots.at(300)
     assert branched.done == (steps <= branched.state.step).sum()
-    for segment in tg.iterate(of_runs(other, [1]), branched.state):
+    for segment in tg.iterate(other, branched.state, runs=[1]):
         branched.add(segment)
+    whole = tg.train(other, runs=[1], progress=False)
     for name in ("weights", "bias", "loss"):
-        np.testing.assert_array_equal(getattr(branched.whole, name), getattr(course.whole, name))
+        np.testing.assert_array_equal(getattr(branched.whole, name), whole[name].values)
+    assert not np.array_equal(branched.whole.loss, course.whole.loss)
 
 
 def test_the_lab_ends_with_pages_at_work(tmp_path) -> None:

@@ -22,7 +22,7 @@ from tegum.server.limits import check_live
 from tegum.server.outbox import written
 from tegum.server.pages import Page, Pages
 from tegum.server.reading import RefusedError, asked_of, page_of, parsed, request_of
-from tegum.server.specs import spec_of
+from tegum.server.specs import parted, spec_of
 
 MOST_BYTES = 2**22
 """The most bytes of a request's body."""
@@ -133,7 +133,8 @@ class _Paths:
         def found() -> dict[str, Any]:
             spec = spec_of(asked, self._folder.readable)
             check_live(spec)
-            return described(spec)
+            base, changes = parted(spec)
+            return described(base) | {"changes": changes}
 
         return JSONResponse(await _told(found))
 

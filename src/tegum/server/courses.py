@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from tegum.server.specs import Changes, of_runs, same_until
+from tegum.server.specs import Changes, same_until
 from tegum.training.dataset import dataset
 from tegum.training.sizes import engine_name
 from tegum.training.spec.spec import Spec
@@ -127,8 +127,8 @@ class Course:
         """
         if self.state is None or not self.ended:
             raise ValueError(f"run {self.run}: it has not been trained to its end yet")
-        own = [of_runs(self.spec, [self.run])]
-        return dataset(own, self.whole, self.state, self.done, _Trainer(engine_name(own), 1), self.seconds)
+        trainer = _Trainer(engine_name([self.spec]), 1)
+        return dataset([self.spec], [self.run], self.whole, self.state, self.done, trainer, self.seconds)
 
 
 @final

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from tegum.data.atomic import explaining
 from tegum.lab.described import described
 from tegum.server.folder import LabFolder
+from tegum.server.specs import parted
 from tegum.training.spec.spec import Spec
 
 HOST = "127.0.0.1"
@@ -142,7 +143,10 @@ def shown(path: str | os.PathLike[str] | None) -> tuple[LabFolder, str]:
 
 
 def _named(spec: Spec, place: Path) -> str:
-    fragment = f"#{urlencode({'spec': json.dumps(described(spec)['spec'], separators=(',', ':'))})}"
+    base, changes = parted(spec)
+    parts = {"spec": described(base)["spec"]} | ({"changes": changes} if changes else {})
+    written = {name: json.dumps(each, separators=(",", ":")) for name, each in parts.items()}
+    fragment = f"#{urlencode(written)}"
     if len(fragment) > _LONGEST:
         raise ValueError(f"lab {place}: the page keeps the Spec in its address, which holds at most {_LONGEST:,}")
     return fragment

@@ -37,11 +37,8 @@ def spec_of(asked: Asked, readable: Sequence[Path]) -> Spec:
         path = each.get("path") if isinstance(each, dict) else None
         if path is not None and not _inside(path, readable):
             raise ValueError(f"Spec(features.path={short(path)}): activations must lie in the folder of the lab")
-    return _changed(Spec.from_json(asked.spec), asked.changes)
-
-
-def _changed(spec: Spec, changes: Changes) -> Spec:
-    return spec.replace(changes=[*changes]) if changes else spec
+    spec = Spec.from_json(asked.spec)
+    return spec.replace(changes=[*asked.changes]) if asked.changes else spec
 
 
 def in_force(spec: Spec, step: int) -> Spec:
@@ -53,7 +50,7 @@ def in_force(spec: Spec, step: int) -> Spec:
     """
     if step > spec.training.steps:
         raise ValueError(f"step={step}: there is no such step; training.steps is {spec.training.steps}")
-    return spec
+    return spec.in_force(step)
 
 
 def _inside(path: Any, readable: Sequence[Path]) -> bool:
@@ -79,11 +76,11 @@ def check_run(spec: Spec, run: int) -> None:
 
 
 def trained(spec: Spec, runs: Sequence[int], state: TrainingState | None, threads: int) -> Generator[Segment]:
-    """Train consecutive runs of a Spec from a state on, in short segments, with the bits that they have in the whole.
+    """Train some runs of a Spec from a state on, in short segments, with the bits that they have in the whole.
 
     Args:
         spec: the Spec with its changes.
-        runs: the numbers of the runs, each one more than that before.
+        runs: the numbers of the runs.
         state: where to go on; None is the start.
         threads: how many threads train.
 
@@ -91,12 +88,12 @@ def trained(spec: Spec, runs: Sequence[int], state: TrainingState | None, thread
         Segments.
 
     """
-    yield from iterate(of_runs(spec, runs), state, threads=threads, segment_seconds=SEGMENT_SECONDS)
+    yield from iterate(spec, state, runs=runs, threads=threads, segment_seconds=SEGMENT_SECONDS)
 
 
-def of_runs(spec: Spec, runs: Sequence[int]) -> Spec:
-    """The Spec of some consecutive runs, which keep their numbers."""
-    return spec.some_runs(range(runs[0], runs[-1] + 1))
+def parted(spec: Spec) -> tuple[Spec, list[dict[str, Any]]]:
+    """A Spec without its changes, and these as a page has them."""
+    return spec.replace(changes=()), [each.model_dump(mode="json") for each in spec.changes]
 
 
 def same_until(one: Changes, other: Changes) -> float:

@@ -13,8 +13,8 @@ from tegum.core.threads import available_cores
 from tegum.server.courses import Course, Courses
 from tegum.server.limits import check_live
 from tegum.server.outbox import Outbox, refused
-from tegum.server.reading import Asked, EnsembleRequest, TrainRequest
-from tegum.server.specs import check_run, spec_of, trained
+from tegum.server.reading import EnsembleRequest, TrainRequest
+from tegum.server.specs import check_run, parted, spec_of, trained
 from tegum.training.spec.methods import Sampled
 from tegum.training.spec.spec import Spec
 
@@ -116,8 +116,8 @@ class Watched:
         spec = spec_of(asked, self._readable)
         check_run(spec, run)
         check_live(spec)
-        base = spec_of(Asked(asked.spec, []), self._readable).hash
-        course = self._courses.begin(spec, base, asked.changes, run)
+        base, changes = parted(spec)
+        course = self._courses.begin(spec, base.hash, changes, run)
         self._course = course
         self._offer(stop)
         if course.ended:
@@ -171,7 +171,7 @@ def train_ensemble(request: EnsembleRequest, readable: Sequence[Path], outbox: O
     if request.runs > spec.seeds:
         check_run(spec, request.runs - 1)
     # One core is for the run that is watched.
-    together = max(1, available_cores() - 1) if request.every == 1 else 1
+    together = max(1, available_cores() - 1)
     check_live(spec, min(together, spec.seeds))
     wanted = range(request.first, request.runs, request.every)
     for begin in range(0, len(wanted), together):
