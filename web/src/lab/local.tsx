@@ -67,11 +67,19 @@ class LocalLab extends TegumLab {
         const described = new Map<string, Described>();
         const asked = new URLSearchParams((location.hash || (this.getAttribute("address") ?? "")).replace(/^#/, ""));
         let refused: string | null = null;
-        for (const key of ["spec", "spec2"]) {
-            const text = asked.get(key);
+        for (const end of ["", "2"]) {
+            const text = asked.get(`spec${end}`);
             if (text === null) continue;
             try {
-                described.set(text, known(await server.describe(JSON.parse(text))));
+                const given = await server.describe(JSON.parse(text));
+                // Changes on the way may stand in a Spec; in an address they stand beside it.
+                const spec = given.changes.length > 0 ? JSON.stringify(given.spec) : text;
+                described.set(spec, known(given));
+                if (given.changes.length > 0) {
+                    asked.set(`spec${end}`, spec);
+                    if (!asked.has(`changes${end}`)) asked.set(`changes${end}`, JSON.stringify(given.changes));
+                    history.replaceState(null, "", `#${asked}`);
+                }
             } catch (error) {
                 refused = (error as Error).message;
             }

@@ -62,6 +62,7 @@ export class Server implements Hand {
     readonly #waiting = new Map<number, { resolve: (told: Told) => void; reject: (error: Error) => void }>();
     readonly #left = new AbortController();
     #last = OWN;
+    #said: Promise<unknown> = Promise.resolve();
 
     constructor(token: string) {
         this.#token = token;
@@ -94,10 +95,13 @@ export class Server implements Hand {
     }
 
     postMessage(request: object): void {
-        this.#json("/api/say", { page: this.#page, request: encoded(request) }).catch((error: Error) => {
-            const { id } = request as { id: number };
-            this.#tell({ type: "refused", id, sentence: error.message });
-        });
+        // One after another, as two on their way could overtake each other.
+        this.#said = this.#said
+            .then(() => this.#json("/api/say", { page: this.#page, request: encoded(request) }))
+            .catch((error: Error) => {
+                const { id } = request as { id: number };
+                this.#tell({ type: "refused", id, sentence: error.message });
+            });
     }
 
     /** Ask what has one answer. */
@@ -174,8 +178,9 @@ function encoded(value: unknown): unknown {
     return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, encoded(each)]));
 }
 
-/** An answer with its arrays as numbers. */
+/** An answer with its arrays as numbers; JSON has null for a loss that is none. */
 function decoded(value: unknown, key = ""): unknown {
+    if (value === null && key === "loss") return NaN;
     if (typeof value === "string" && (key === "weights" || key === "bias")) {
         return new Float64Array(Uint8Array.from(atob(value), (letter) => letter.charCodeAt(0)).buffer);
     }

@@ -136,7 +136,7 @@ function LookWords({ store, recording, step, look }: { store: Store; recording: 
     };
     return (
         <div role="status">
-            {loss !== null && (
+            {loss !== null && Number.isFinite(loss) && (
                 <p>
                     Step {count(step)}: exact loss {loss.toPrecision(8)} (± {(error ?? 0).toExponential(0)}), gradient {significant(gradient ?? 0)}.
                 </p>
