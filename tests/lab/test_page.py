@@ -121,7 +121,7 @@ def test_the_browser_is_told_to_load_nothing_either():
 
 
 def test_a_script_cannot_end_early(monkeypatch):
-    monkeypatch.setattr("tegum.lab.page_file._module", lambda: "a = '</script><img src=x>' + '</SCRIPT >'")
+    monkeypatch.setattr("tegum.lab.page_file.module_text", lambda: "a = '</script><img src=x>' + '</SCRIPT >'")
     (script,) = Elements(page()).scripts
     assert script == r"a = '<\/script><img src=x>' + '<\/SCRIPT >'"
 

@@ -64,7 +64,7 @@ def page(
 
     """
     # What ends a script element in HTML, in JavaScript as in text.
-    module = re.sub("</(script)", r"<\\/\1", _module(), flags=re.IGNORECASE)
+    module = re.sub("</(script)", r"<\\/\1", module_text(), flags=re.IGNORECASE)
     given = {"address": address or None, "docs": docs, "guest": None if around is None else ""}
     attributes = "".join(f' {name}="{escape(value)}"' for name, value in given.items() if value is not None)
     before, after, style = around or ("", "", "")
@@ -110,7 +110,8 @@ def write_page(target: str | os.PathLike[str], html: str, *, overwrite: bool, ca
     return path
 
 
-def _module() -> str:
+def module_text() -> str:
+    """The code of the page, as a module of JavaScript: it defines the element `<tegum-lab>`, and is a widget."""
     return resources.files("tegum.lab").joinpath("page", "lab.js").read_text(encoding="utf-8")
 
 
