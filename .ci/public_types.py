@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOREIGN = "tegum.torch.saelens"
-"""Its classes derive from those of SAELens, which is not installed here."""
+FOREIGN = ("tegum.torch.saelens", "tegum.lab.widget")
+"""Classes in them derive from those of SAELens, which is not installed here, and of ipywidgets, which has no types."""
 
 
 def unknown() -> list[str]:

@@ -65,8 +65,8 @@ PAGES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "storage": (
         "Storage and films",
-        "Trajectories on disk, and as films.",
-        ("tegum.data.store", "tegum.figures.films"),
+        "Trajectories on disk, as films, and in notebooks.",
+        ("tegum.data.store", "tegum.figures.films", "tegum.lab.view"),
     ),
 }
 """The pages of the reference: file, title, what it is about, and the packages whose public names it has."""

@@ -41,7 +41,7 @@ def missing() -> str | None:
 def chromium(folder: Path, *options: str) -> Chrome:
     """Start Chromium with a fresh profile; what is downloaded comes into the folder.
 
-    No name has an address for it, so that whatever the page asked of a network would fail, and show in its log.
+    No name has an address for it but that of the machine itself, so that whatever the page asked of a network would fail, and show in its log.
     """
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
@@ -51,7 +51,7 @@ def chromium(folder: Path, *options: str) -> Chrome:
         "--headless=new",
         "--no-sandbox",
         "--disable-gpu",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         *options,
     ):
         chosen.add_argument(option)

@@ -48,7 +48,7 @@ LONG = {
 """Files that would take too much of the time for the README's tests, and run with the quick forms."""
 
 
-FOLDERS = {"recovery", "pytorch", "interop", "web", "browser"}
+FOLDERS = {"recovery", "pytorch", "interop", "web", "browser", "notebooks"}
 """Folders of tests that are stages of their own, by the name of the folder. None has the name of a package, which it
 would be taken for where that is not installed, as the folder above is on the path of imports."""
 

@@ -60,6 +60,7 @@ PUBLIC: Mapping[str, str] = {
     "tegum.data.dictionaries": "load_dictionary",
     "tegum.data.store": "load save",
     "tegum.figures.films.motion": "render",
+    "tegum.lab.view": "view",
     "tegum.training.exact_losses": "population_loss_along",
     "tegum.training.compare": "best loss_error",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
@@ -167,6 +168,7 @@ if TYPE_CHECKING:
     from tegum.data.store import load as load
     from tegum.data.store import save as save
     from tegum.figures.films.motion import render as render
+    from tegum.lab.view import view as view
     from tegum.training.compare import best as best
     from tegum.training.compare import loss_error as loss_error
     from tegum.training.engine import Segment as Segment

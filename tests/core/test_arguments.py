@@ -82,7 +82,7 @@ right = dict(
     share_inside=dict(loss=run.loss, windows=[jump], draws=10), superposition_onset=dict(run=run, features=pair),
     tegum_factors=dict(weights=square),
     train=dict(specs=spec), unstable_directions=dict(point=point),
-    vary=dict(features=pair, parameter="density", value=0.1),
+    vary=dict(features=pair, parameter="density", value=0.1), view=dict(run=run),
 )
 wrong = [
     None, "x", b"x", -1, float("nan"), 10**30, 1j, True, [], [None], object(), slice(2), np.ones((2, 2)), np.array("x"),

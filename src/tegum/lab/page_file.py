@@ -66,9 +66,8 @@ def page(
 
     """
     # What ends a script element in HTML, in JavaScript as in text.
-    module = re.sub("</(script)", r"<\\/\1", _module("local.js" if server else "lab.js"), flags=re.IGNORECASE)
+    module = re.sub("</(script)", r"<\\/\1", module_text("local.js" if server else "lab.js"), flags=re.IGNORECASE)
     given = {"address": address or None, "docs": docs, "guest": None if around is None else ""}
-    given["server"] = "" if server else None
     attributes = "".join(f' {name}="{escape(value)}"' for name, value in given.items() if value is not None)
     before, after, style = around or ("", "", "")
     data = "" if films is None else base64.b64encode(films).decode()
@@ -113,7 +112,11 @@ def write_page(target: str | os.PathLike[str], html: str, *, overwrite: bool, ca
     return path
 
 
-def _module(name: str) -> str:
+def module_text(name: str = "lab.js") -> str:
+    """The code of the page, as a module of JavaScript: it defines the element `<tegum-lab>`, and is a widget.
+
+    "lab.js" needs nothing else; "local.js" is for the page of `tegum lab`, which asks a server.
+    """
     return resources.files("tegum.lab").joinpath("page", name).read_text(encoding="utf-8")
 
 

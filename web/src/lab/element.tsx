@@ -7,7 +7,7 @@ import { Crew, type Hand } from "./crew.ts";
 import { type Film, readFilms } from "./film.ts";
 import { type Home, IN_PAGE } from "./home.ts";
 import { Store } from "./store.ts";
-import { still } from "./theme.ts";
+import { asAround, still } from "./theme.ts";
 import { App } from "./views/app.tsx";
 
 /** Milliseconds between two looks at whether the address has to be written. */
@@ -50,6 +50,8 @@ export class TegumLab extends HTMLElement {
     films: Uint8Array | null = null;
     /** Whether it is a guest in a page of others: it leaves the address, the title and keys outside of it alone. */
     embedded = false;
+    /** Called with its state whenever it comes into a document; what that returns is called when it leaves. */
+    companion: ((store: Store) => () => void) | null = null;
     #leave: (() => void)[] = [];
 
     /** The setting of an element, at once or when it is there. */
@@ -87,6 +89,7 @@ export class TegumLab extends HTMLElement {
         const store = new Store(setting.crew, setting.home);
         this.store = store;
         this.#leave.push(() => setting.crew.close());
+        if (this.companion !== null) this.#leave.push(this.companion(store));
         store.opened.value = setting.opened;
         if (setting.films.length === 0) {
             this.#begin(store, place, setting);
@@ -117,7 +120,15 @@ export class TegumLab extends HTMLElement {
         const keys = this.embedded || this.hasAttribute("guest") ? this : document;
         render(<App store={store} host={this} keys={keys} docs={this.getAttribute("docs")} beside={beside} />, place);
         if (keys === this) this.#playWhenSeen(store);
-        if (this.embedded) return;
+        if (this.embedded) {
+            this.#leave.push(asAround(this));
+            return;
+        }
+        // The page in a frame of a notebook has no address of its own.
+        if (location.protocol === "about:") {
+            this.setAttribute("fitted", "");
+            return;
+        }
         const address = window.setInterval(() => {
             if (!store.playing.peek()) history.replaceState(null, "", `#${store.address}`);
         }, WRITTEN_EVERY);
