@@ -41,7 +41,8 @@ def missing() -> str | None:
 def chromium(folder: Path, *options: str) -> Chrome:
     """Start Chromium with a fresh profile; what is downloaded comes into the folder.
 
-    No name has an address for it but that of the machine itself, so that whatever the page asked of a network would fail, and show in its log.
+    No name has an address for it but that of the machine itself, so that whatever the page asked of a network would
+    fail, and show in its log.
     """
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
@@ -169,7 +170,7 @@ class Page:
         """Open the page anew at a state, and wait for the first frame."""
         self.browser.get("about:blank")
         self.browser.get(f"{self.place}{'#' if state else ''}{state}")
-        self.until("store.first.value?.frames.length > 0")
+        self.until("store?.first.value?.frames.length > 0")
 
     def ask(self, expression: str) -> Any:
         """Evaluate an expression in which the page's own state is called `store`, and what it shows `root`."""

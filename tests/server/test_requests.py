@@ -25,7 +25,7 @@ def test_the_page_may_ask_its_own_server_and_nobody_else(client: Client) -> None
     status, headers, body = client.ask("GET", f"/?token={client.token}")
     html = body.decode()
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert '<tegum-lab></tegum-lab>' in html
+    assert "<tegum-lab></tegum-lab>" in html
     assert "connect-src &#x27;self&#x27;" in html or "connect-src 'self'" in html
     assert client.token not in html
     assert {name: headers[name] for name in ("cache-control", "x-content-type-options", "referrer-policy")} == {
