@@ -81,6 +81,6 @@ test("a diverged run is no event, and changes are in words, in the order of step
     const run = recorded([{ step: 0, rows: PENTAGON, loss: 1 }], 1000, changes);
     assert.deepEqual(happenings(run), [
         { step: 10, kind: "change", words: "changed: rate 0.01" },
-        { step: 200, kind: "change", words: "changed: density of set 0: 0.3, importance of set 0: 2" },
+        { step: 200, kind: "change", words: "changed: density 0.3 in set 0, importance 2 in set 0" },
     ]);
 });

@@ -16,7 +16,7 @@ const CLEAR = 5;
 
 export function happenings(recording: Recording): Happening[] {
     const found = [...names(recording), ...(recording.told ?? drops(recording))];
-    found.push(...recording.changes.map(({ step, ...change }) => ({ step, kind: "change" as const, words: changed(change) })));
+    found.push(...recording.changes.map(({ step, ...change }) => ({ step, kind: "change" as const, words: `changed: ${changeInWords(change)}` })));
     return found.sort((a, b) => a.step - b.step);
 }
 
@@ -75,11 +75,18 @@ function deviation(values: readonly number[]): number {
     return middle / (0.674 * Math.sqrt(6));
 }
 
-function changed(change: object): string {
+/** What a change changes, in words: "rate 0.01, density 0.3 in set 0". */
+export function changeInWords(change: object): string {
     const { rate, sets } = change as { rate?: number; sets?: { set: number; [key: string]: unknown }[] };
     const words = rate === undefined ? [] : [`rate ${rate}`];
+    // Equal changes of several sets are told once.
+    const told = new Map<string, number[]>();
     for (const { set, ...values } of sets ?? []) {
-        for (const [key, value] of Object.entries(values)) words.push(`${key} of set ${set}: ${String(value)}`);
+        for (const [key, value] of Object.entries(values)) {
+            const what = `${key} ${String(value)}`;
+            told.set(what, [...(told.get(what) ?? []), set]);
+        }
     }
-    return `changed: ${words.join(", ")}`;
+    for (const [what, of] of told) words.push(`${what} in ${of.length === 1 ? "set" : "sets"} ${of.join(", ")}`);
+    return words.join(", ");
 }

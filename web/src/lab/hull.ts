@@ -55,3 +55,22 @@ function minus(a: readonly number[], b: readonly number[]): number[] {
 function dot(a: readonly number[], b: readonly number[]): number {
     return a.reduce((sum, value, at) => sum + value * b[at], 0);
 }
+
+/** The corners of the convex hull of points in the plane, one after another. */
+export function hullOutline(points: readonly (readonly [number, number] | number[])[]): [number, number][] {
+    const sorted = points.map(([x, y]) => [x, y] as [number, number]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    const half = (all: readonly [number, number][]) => {
+        const chain: [number, number][] = [];
+        for (const point of all) {
+            while (chain.length > 1 && turns(chain[chain.length - 2], chain[chain.length - 1], point) <= 0) chain.pop();
+            chain.push(point);
+        }
+        return chain.slice(0, -1);
+    };
+    return [...half(sorted), ...half(sorted.toReversed())];
+}
+
+/** Above 0 where the way from a by b to c turns left. */
+function turns(a: readonly [number, number], b: readonly [number, number], c: readonly [number, number]): number {
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
+}

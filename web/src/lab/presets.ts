@@ -1,5 +1,7 @@
 // The systems of the literature as one may start with them: what to look for, in two sentences, a criterion of the
 // experiment with its null, and its page.
+import type { Change } from "../science/train.ts";
+
 export interface Preset {
     name: string;
     title: string;
@@ -9,6 +11,8 @@ export interface Preset {
     criterion: string;
     /** The page of the experiment in the documentation. */
     page: string;
+    /** What else to try, as a button says it, and the change that makes it. */
+    offer?: { words: string; change: Change };
     /** A Spec as JSON has it. */
     spec: object;
     run?: number;
@@ -41,11 +45,13 @@ export const PRESETS: readonly Preset[] = [
         name: "pentagon",
         title: "Five features in two dimensions",
         look:
-            "Sparse features need no dimension of their own: all five share the plane, as corners of a pentagon. Make them " +
-            "denser, and only two remain.",
+            "Sparse features need no dimension of their own: all five share the plane, as corners of a pentagon, where they " +
+            "disturb each other least. At density 0.25 most runs keep four, in a square; when nearly all features are active at " +
+            "once, two or three.",
         criterion:
-            "The notebook counts which features are represented at each density, beside the best linear model, which " +
-            "keeps two.",
+            "At each of seven densities one counts which features are represented, beside the best linear model, which keeps " +
+            "two.",
+        offer: { words: "Make them denser: 0.25", change: { sets: [{ set: 0, density: 0.25 }] } },
         page: "notebooks/introduction.html",
         spec: {
             features: [{ kind: "independent", count: 5, density: 0.05 }],
@@ -65,6 +71,7 @@ export const PRESETS: readonly Preset[] = [
             "In the best of many starts the number of collapsed pairs never falls as density rises; six independent " +
             "features in arbitrary pairs do not collapse up to density 0.5.",
         page: "systems/collapse.html",
+        offer: { words: "Raise the density to 0.4", change: { sets: [0, 1, 2].map((set) => ({ set, density: 0.4 })) } },
         spec: {
             features: correlated(2, 0.1, 3),
             hidden: 2,
@@ -101,6 +108,7 @@ export const PRESETS: readonly Preset[] = [
             "At full correlation the model represents (a + b)/√2, at every density; without correlation it does not, " +
             "up to density 0.5.",
         page: "systems/pair.html",
+        offer: { words: "Lower the strength to 0.2", change: { sets: [{ set: 0, strength: 0.2 }] } },
         spec: {
             features: [{ kind: "partially-correlated", size: 2, density: 0.2, strength: 1 }],
             hidden: 1,

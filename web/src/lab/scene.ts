@@ -2,7 +2,7 @@
 // three dimensions they are seen along the principal axes of the last state, with a line between features that interfere.
 import { represented } from "../science/geometry.ts";
 import { axes, type Camera } from "./camera.ts";
-import { hullEdges } from "./hull.ts";
+import { hullEdges, hullOutline } from "./hull.ts";
 import { colourOf, type Look, markOf } from "./look.ts";
 import type { Pen } from "./pen.ts";
 
@@ -76,6 +76,7 @@ export function paint(pen: Pen, scene: Scene, frame: Frame): void {
     if (scene.m > 1) pen.ring(cx, cy, scale, { colour: look.grid });
     else pen.line([[cx - scale, cy], [cx + scale, cy]], { colour: look.grid });
     if (spatial && scene.projection === null) edges(pen, scene, there, look);
+    if (scene.m === 2 && !scene.small) outline(pen, scene, there, look);
     if (scene.m > 3) links(pen, scene, there, look);
     const order = there.map((_, i) => i).sort((a, b) => there[a].depth - there[b].depth);
     for (const i of order) {
@@ -117,6 +118,13 @@ function edges(pen: Pen, scene: Scene, there: readonly Place[], look: Look): voi
         const behind = from.depth + to.depth < -0.6;
         pen.line([[from.x, from.y], [to.x, to.y]], { colour: look.faint, width: 1.2, dashed: behind, opacity: behind ? 0.6 : 0.9 });
     }
+}
+
+/** The polygon around the embeddings in the plane. */
+function outline(pen: Pen, scene: Scene, there: readonly Place[], look: Look): void {
+    const shown = represented(scene.weights, scene.m);
+    const corners = hullOutline(there.filter((_, i) => shown[i]).map(({ x, y }) => [x, y]));
+    if (corners.length > 2) pen.line([...corners, corners[0]], { colour: look.faint, width: 1, dashed: true, opacity: 0.7 });
 }
 
 /** A line for each pair of features that interfere, the wider the more. */

@@ -1,4 +1,5 @@
 // What is seen, in words: for everyone, and for those who hear the page.
+import { norms } from "../science/linear.ts";
 import { DIVERGED, type Factor, NOTHING } from "../science/polytopes.ts";
 import type { Recording } from "./recording.ts";
 
@@ -6,6 +7,8 @@ const NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "e
 /** By how much losses may differ on a plateau, as a fraction of what the run has gained so far, and of the loss. */
 const LEVEL = 0.01;
 const FLAT = 0.1;
+/** The length up to which the shape of all embeddings is the noise that they begin with. */
+const TINY = 0.1;
 /** The fraction of the run's steps that a plateau lasts at least. */
 const LASTING = 0.05;
 
@@ -25,6 +28,7 @@ export function shape(recording: Recording, index: number): string {
     const { polytope } = recording.measured(index);
     if (polytope.name === DIVERGED) return "the run has diverged";
     if (polytope.name === NOTHING) return "nothing is represented";
+    if (norms(recording.frames[index].weights, recording.m).every((norm) => norm < TINY)) return "all embeddings are still near zero";
     const absent = polytope.unrepresented.length;
     const shown = recording.n - absent;
     const rest = absent === 0 ? "" : `, ${inWords(absent)} absent`;

@@ -280,9 +280,15 @@ export class Store {
     restart(change: Change): void {
         const recording = this.first.value;
         if (recording === null) return;
-        const anew = this.home.anew(recording.described, recording.run, change);
-        this.preset.value = null;
-        this.show([anew], null);
+        this.show([this.home.anew(recording.described, recording.run, change)], null);
+    }
+
+    /** Show the first run beside one that has been trained with a change from the beginning. */
+    contrast(change: Change): void {
+        const recording = this.first.value;
+        if (recording === null) return;
+        this.show([shownOf(recording), this.home.anew(recording.described, recording.run, change)], 0);
+        this.playing.value = !still.peek();
     }
 
     /** Show another run beside the first one. */

@@ -3,12 +3,14 @@ import { effect, signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import type { View } from "../address.ts";
+import { same } from "../brief.ts";
 import { csv, python } from "../exports.ts";
 import { KEYS, press } from "../keys.ts";
-import { PRESETS } from "../presets.ts";
+import { changeInWords } from "../happenings.ts";
+import { PRESETS, type Preset } from "../presets.ts";
 import { count, significant } from "../sentence.ts";
 import type { Recording } from "../recording.ts";
-import type { Store } from "../store.ts";
+import { shownIn, type Store } from "../store.ts";
 import { chosenTheme, isDark } from "../theme.ts";
 import { EnsembleView } from "./ensemble.tsx";
 import { GramView } from "./gram.tsx";
@@ -75,6 +77,7 @@ export function App({ store, host, keys, docs, beside }: Props) {
                     {store.notice.value}
                 </p>
             )}
+            {shown.includes("claim") && <Lead store={store} />}
             <main>
                 <div class="stage">
                     <div class={two ? "scenes two" : "scenes"}>
@@ -83,7 +86,7 @@ export function App({ store, host, keys, docs, beside }: Props) {
                                 {two && (
                                     <h2>
                                         {at === 0 ? "first" : "second"}: run {recording.run}
-                                        {recording.changes.length > 0 && `, changed at step ${count(recording.changes[recording.changes.length - 1].step)}`}
+                                        {difference(store.recordings.value, at)}
                                         <button type="button" onClick={() => store.keep(at)}>
                                             keep this one
                                         </button>
@@ -105,6 +108,7 @@ export function App({ store, host, keys, docs, beside }: Props) {
                         <section class="claim">
                             <h2>{store.preset.value.title}</h2>
                             <p>{store.preset.value.look}</p>
+                            <Offer store={store} preset={store.preset.value} />
                             <p class="caption">
                                 How it is decided: {store.preset.value.criterion}{" "}
                                 {docs !== null && <a href={`${docs}${store.preset.value.page}`}>Its page</a>}
@@ -113,7 +117,10 @@ export function App({ store, host, keys, docs, beside }: Props) {
                     )}
                     {shown.includes("gram") && (
                         <section>
-                            <h2>{TITLES.gram}</h2>
+                            <h2>
+                                {TITLES.gram}
+                                {two && ", of the first run"}
+                            </h2>
                             <GramView store={store} />
                         </section>
                     )}
@@ -125,7 +132,7 @@ export function App({ store, host, keys, docs, beside }: Props) {
                     )}
                     {shown.includes("loss") && (
                         <section>
-                            <h2>Events</h2>
+                            <h2>Events{two && " of the first run"}</h2>
                             <EventList store={store} />
                         </section>
                     )}
@@ -298,11 +305,11 @@ function Player({ store }: { store: Store }) {
             <button type="button" aria-label={store.playing.value ? "Pause" : "Play"} onClick={() => store.play()}>
                 {store.playing.value ? "❚❚" : "▶"}
             </button>
-            <button type="button" aria-label="Previous event" onClick={() => store.jump(-1)}>
-                [
+            <button type="button" aria-label="Previous event" title="[" onClick={() => store.jump(-1)}>
+                ‹ event
             </button>
-            <button type="button" aria-label="Next event" onClick={() => store.jump(1)}>
-                ]
+            <button type="button" aria-label="Next event" title="]" onClick={() => store.jump(1)}>
+                event ›
             </button>
             <label>
                 <span class="quiet">Speed</span>
@@ -325,6 +332,58 @@ function Player({ store }: { store: Store }) {
     );
 }
 
+/** What a run has that the other one shown has not, in words. */
+function difference(recordings: readonly Recording[], at: number): string {
+    const recording = recordings[at];
+    const last = recording.changes[recording.changes.length - 1];
+    if (last !== undefined) {
+        const { step, ...change } = last;
+        return `, from step ${count(step)} on: ${changeInWords(change)}`;
+    }
+    const sets = (each: Recording | undefined) => JSON.stringify(each?.described.sets);
+    if (sets(recording) === sets(recordings[1 - at])) return "";
+    const densities = new Set(recording.described.sets.flatMap((set) => set.density ?? []));
+    const strengths = new Set(recording.described.sets.flatMap((set) => set.strength ?? []));
+    const words = [["density", densities] as const, ["strength", strengths] as const];
+    return words.map(([name, values]) => (values.size === 1 ? `, ${name} ${[...values][0]}` : "")).join("");
+}
+
+/** What all of this is about, in a sentence, for those who have just come. */
+function Lead({ store }: { store: Store }) {
+    const recording = store.first.value;
+    if (recording === null) return null;
+    const { n, m, described, film } = recording;
+    const simplest = PRESETS.find((each) => each.name === "pentagon");
+    return (
+        <p class="lead">
+            A tiny network {described.trainable === null || film !== null ? "had to" : "learns to"} pass {n} numbers, the features, through{" "}
+            {m === 1 ? "a single one" : m} and get them back. Each arrow is the direction in which it stores one feature.{" "}
+            {simplest !== undefined && store.preset.value !== null && store.preset.value !== simplest && (
+                <button type="button" onClick={() => store.choose(simplest)}>
+                    Begin with the simplest: five in two dimensions
+                </button>
+            )}
+        </p>
+    );
+}
+
+/** What to try next, trained beside what is shown; and whether what is shown is still the example. */
+function Offer({ store, preset }: { store: Store; preset: Preset }) {
+    const { offer } = preset;
+    const recording = store.first.value;
+    const changed = recording !== null && !same(recording.described.spec, shownIn(preset).described.spec);
+    return (
+        <>
+            {offer !== undefined && !changed && (
+                <button type="button" onClick={() => store.contrast(offer.change)}>
+                    {offer.words}
+                </button>
+            )}
+            {changed && <p class="caption">The settings are no longer those of this example.</p>}
+        </>
+    );
+}
+
 /** How the picture is read, in the numbers of the run that is shown. */
 function Reading({ recording }: { recording: Recording | null }) {
     if (recording === null) return null;
@@ -334,9 +393,14 @@ function Reading({ recording }: { recording: Recording | null }) {
             <summary>How to read this page</summary>
             <p>
                 A model squeezes {n} numbers, the features, into {m}, and reads them out again: x̂ = ReLU(W Wᵀ x + b). Each arrow is the direction
-                in which one feature is stored, a row of W; the circle has length 1, at which a feature is passed on in full. Features with an angle
+                in which one feature is stored, a row of W. At length 1, the circle, a feature comes back in full if b is zero; where b
+                is negative and takes some of it away, arrows are longer. Features with an angle
                 below 90° between them add to one another's read-out; opposite ones are cut off by the ReLU. Sparse features are seldom active
                 together, so that {n > m ? "more of them fit than there are dimensions" : "they may share what there is"}: that is superposition.
+            </p>
+            <p>
+                A <b>digon</b> is two features in opposite directions; a <b>collapsed</b> pair shares one direction; an <b>absent</b> feature is not
+                stored at all; on a <b>plateau</b> the loss hardly changes.
             </p>
             <p>
                 <b>Dimensionality</b> is the part of a dimension that a feature has to itself: five in a pentagon have ⅖ each. The <b>Gram matrix</b> has

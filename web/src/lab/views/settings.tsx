@@ -70,15 +70,21 @@ export function SettingsView({ store }: { store: Store }) {
                     set={(value) => draft.putRate(value)}
                 />
             )}
+            {described.why === null && (
+                <p class="caption">
+                    Density is the chance that a feature is active, importance its weight in the loss. After a change, go on from here or begin
+                    anew:
+                </p>
+            )}
             {described.why !== null && <p class="caption">It is shown as it was recorded, since the page cannot train it on: {described.why}.</p>}
             {recording.film !== null && described.why === null && (
                 <p class="caption">A change trains on from the shown state, here in the page, beside the recording.</p>
             )}
             <div class="row" hidden={described.why !== null && store.runs.length < 2}>
-                <button type="button" disabled={draft.empty} onClick={() => store.branchDraft()}>
+                <button type="button" title="Go on from the shown step with the change, beside the run as it was" disabled={draft.empty} onClick={() => store.branchDraft()}>
                     Branch here
                 </button>
-                <button type="button" disabled={draft.empty} onClick={() => store.restart(draft.take())}>
+                <button type="button" title="Train with the change from step 0 on" disabled={draft.empty} onClick={() => store.restart(draft.take())}>
                     Train anew
                 </button>
                 <label>

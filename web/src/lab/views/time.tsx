@@ -141,14 +141,14 @@ function valueTicks({ to, width }: Area, shown: Shown, axis: Axis, values: reado
     to.textBaseline = "middle";
     to.fillStyle = shown.look.faint;
     to.strokeStyle = shown.look.grid;
-    let last = Infinity;
+    const said: number[] = [];
     for (const [value, text] of values) {
         const y = position(axis, value);
         strokeLine(to, MARGIN.left, y, width - MARGIN.right, y);
         // Levels may lie closer together than their labels.
-        if (Math.abs(last - y) < 11) continue;
+        if (said.some((other) => Math.abs(other - y) < 11)) continue;
         to.fillText(text, MARGIN.left - 6, y);
-        last = y;
+        said.push(y);
     }
 }
 
@@ -167,13 +167,22 @@ function curve(to: CanvasRenderingContext2D, points: readonly (readonly [number,
     to.stroke();
 }
 
+/** The levels, those first at which features are now, so that they have their labels. */
+function levelsOf(recording: Recording | undefined): (readonly [number, string])[] {
+    const all = [[0, "0"] as const, ...LEVELS];
+    if (recording === undefined || recording.frames.length === 0) return all;
+    const { dimensionality } = recording.measured(recording.frames.length - 1);
+    const held = ([level]: readonly [number, string]) => dimensionality.some((value) => Math.abs(value - level) < 0.012);
+    return [...all.filter(held), ...all.filter((each) => !held(each))];
+}
+
 function drawDimensionality(area: Area, shown: Shown): void {
     const { to, width, height } = area;
     const time = timeAxis(shown, width);
     const [recording] = shown.recordings;
     frame(area, shown, time, "dimensionality");
     const axis: Axis = { low: 0, high: 1.05, logarithmic: false, from: height - MARGIN.bottom, to: MARGIN.top };
-    valueTicks(area, shown, axis, [[0, "0"], ...LEVELS]);
+    valueTicks(area, shown, axis, levelsOf(recording));
     if (recording === undefined) return;
     // As many points as there are pixels.
     const every = Math.max(1, Math.floor(recording.frames.length / (width / 1.5)));
@@ -234,6 +243,16 @@ export function TimeView({ store, what }: { store: Store; what: "loss" | "dimens
     );
 }
 
+/** What the marks on the time axis stand for. */
+const SIGNS = [
+    ["name", "another shape"],
+    ["drop", "the loss drops"],
+    ["jump", "features jump"],
+    ["change", "changed"],
+    ["plateau", "plateau"],
+    ["fall", "fall"],
+] as const;
+
 /** The most events in a list; more say little. */
 const LISTED = 300;
 
@@ -253,6 +272,16 @@ export function EventList({ store }: { store: Store }) {
                     <input type="checkbox" checked={everywhere.value} onChange={(event) => (everywhere.value = event.currentTarget.checked)} />
                     {" "}of all {film.runs.length} runs
                 </label>
+            )}
+            {events.length > 0 && (
+                <p class="caption legend">
+                    {SIGNS.filter(([kind]) => events.some(({ event }) => event.kind === kind)).map(([kind, words]) => (
+                        <span key={kind}>
+                            <span class={`sign ${kind}`} aria-hidden="true" />
+                            {words}
+                        </span>
+                    ))}
+                </p>
             )}
             {events.length === 0 && <p class="caption">No events{shown?.whole ? "" : " yet"}.</p>}
             <ol class="events">
