@@ -77,8 +77,8 @@ export function App({ store, host, keys, docs, beside }: Props) {
                     {store.notice.value}
                 </p>
             )}
-            {shown.includes("claim") && <Lead store={store} />}
             <main>
+                {shown.includes("claim") && <Lead store={store} />}
                 <div class="stage">
                     <div class={two ? "scenes two" : "scenes"}>
                         {store.recordings.value.map((recording, at) => (
