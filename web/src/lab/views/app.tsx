@@ -360,7 +360,7 @@ function Lead({ store }: { store: Store }) {
             {m === 1 ? "a single one" : m} and get them back. Each arrow is the direction in which it stores one feature.{" "}
             {simplest !== undefined && store.preset.value !== null && store.preset.value !== simplest && (
                 <button type="button" onClick={() => store.choose(simplest)}>
-                    Begin with the simplest: five in two dimensions
+                    The simplest case: five in two dimensions
                 </button>
             )}
         </p>
