@@ -26,8 +26,8 @@ export const PRESETS: readonly Preset[] = [
         name: "octahedron",
         title: "Two sets of three learn an octahedron",
         look:
-            "Both sets first grow as one direction each, on a long plateau of the loss. Then the triangles open and turn " +
-            "into an octahedron whose opposite corners belong to different sets.",
+            "Features of one colour are active together. Both sets first grow as one direction each, on a long plateau of the " +
+            "loss; then the triangles open and turn into an octahedron whose opposite corners belong to different sets.",
         criterion:
             "Most runs end as an octahedron that joins different sets; of the 15 ways to pair six features, 6 join " +
             "different sets only.",
@@ -46,8 +46,8 @@ export const PRESETS: readonly Preset[] = [
         title: "Five features in two dimensions",
         look:
             "Sparse features need no dimension of their own: all five share the plane, as corners of a pentagon, where they " +
-            "disturb each other least. At density 0.25 most runs keep four, in a square; when nearly all features are active at " +
-            "once, two or three.",
+            "disturb each other least. Density is the chance that a feature is active: denser ones meet and disturb each other " +
+            "more often, so that at 0.25 most runs keep four, in a square, and near 1 two or three.",
         criterion:
             "At each of seven densities one counts which features are represented, beside the best linear model, which keeps " +
             "two.",

@@ -420,7 +420,7 @@ function HandView({ store }: { store: Store }) {
     const words =
         hand.loss === null
             ? "…"
-            : `loss ${significant(hand.loss)} (${significant(before)} before); gradient of this embedding ${significant(hand.slope ?? NaN)}`;
+            : `loss ${significant(hand.loss)} (${significant(before)} before); training would pull it with a gradient of ${significant(hand.slope ?? NaN)}`;
     return (
         <p class="hand" role="status">
             Feature {hand.feature} is moved: {words}{" "}

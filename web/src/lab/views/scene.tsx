@@ -80,7 +80,8 @@ export function SceneView({ store, at }: { store: Store; at: number }) {
     const grip = useMemo(() => signal<Grip | null>(null), []);
     const words = () => {
         const recording = store.recordings.value[at];
-        return recording === undefined ? "" : sentence(recording, store.indices.value[at] ?? -1);
+        const said = recording === undefined ? "" : sentence(recording, store.indices.value[at] ?? -1);
+        return store.hand.value?.at === at ? `Before the move: ${said.replace(/^S/, "s")}` : said;
     };
     const frameOf = (canvas: HTMLCanvasElement, reach: number): Frame => {
         const { width, height } = canvas.getBoundingClientRect();

@@ -220,7 +220,14 @@ export function TimeView({ store, what }: { store: Store; what: "loss" | "dimens
         const time = timeAxis({ recordings: store.recordings.value, logarithmic: store.logarithmic.value }, box.width);
         store.scrub(valueAt(time, event.clientX - box.left));
     };
+    const two = store.recordings.value.length > 1;
     return (
+        <>
+        <p class="caption over">
+            {what === "loss"
+                ? `Loss: how far what comes back is from what was put in${two ? "; dashed: the second run" : ""}`
+                : `Dimensionality: the share of a dimension that each feature has to itself${two ? ", in the first run" : ""}`}
+        </p>
         <Canvas
             class={`time ${what}`}
             tabIndex={0}
@@ -240,6 +247,7 @@ export function TimeView({ store, what }: { store: Store; what: "loss" | "dimens
             read={() => readShown(store)}
             draw={what === "loss" ? drawLoss : drawDimensionality}
         />
+        </>
     );
 }
 
