@@ -266,6 +266,8 @@ def test_exceptions_can_be_sent_to_another_process() -> None:
     from tegum.core.inputs.files import UnreadableError
     from tegum.core.stopping import Stopped
     from tegum.data.chunks import DamagedChunkError
+    from tegum.lab.widget import LinkError
+    from tegum.server.reading import RefusedError
 
     kept = KeptElsewhereError("It is elsewhere.", Path("there"))
     kept.add_note("And noted.")
@@ -279,6 +281,8 @@ def test_exceptions_can_be_sent_to_another_process() -> None:
         tracks._TrackEndedError(),
         _InTheirCodeError("mine: it failed"),
         Stopped("enough"),
+        LinkError("There is no such step."),
+        RefusedError(404, "There is no such store."),
     ]
     for error in errors:
         other = pickle.loads(pickle.dumps(error))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 from browsers import wait
 from notebook_servers import TRAINING, Shown, notebook, surroundings
-from selenium.webdriver.common.by import By
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -39,8 +38,8 @@ def test_it_shows_the_film(driver: Chrome, executed: Path, widgets: bool) -> Non
     source.write_text(json.dumps(cells))
     nbconvert(executed.parent, source.name, "--to=html")
     driver.get(source.with_suffix(".html").as_uri())
-    frame = wait(lambda: driver.find_elements(By.CSS_SELECTOR, ".tegum-lab iframe"), "the page")[0]
-    words = driver.find_element(By.CSS_SELECTOR, ".tegum-lab").text
+    frame = wait(lambda: driver.find_elements("css selector", ".tegum-lab iframe"), "the page")[0]
+    words = driver.find_element("css selector", ".tegum-lab").text
     assert words.startswith("tegum lab: 2 of 4 runs, 41 of 41 recorded steps, in a page of 0.")
     assert (frame.size["height"], frame.is_displayed()) == (800, True)
     driver.switch_to.frame(frame)

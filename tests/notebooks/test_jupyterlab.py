@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from browsers import wait
 from notebook_servers import JUPYTERLAB, TRAINING, JupyterLab, errors, notebook, served
-from selenium.webdriver import ActionChains
-from selenium.webdriver.common.by import By
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -107,6 +105,8 @@ def test_a_run_that_is_trained_in_the_view_is_not_python_s(lab: JupyterLab) -> N
 
 
 def test_keys_in_it_are_its_own(lab: JupyterLab) -> None:
+    from selenium.webdriver import ActionChains
+
     cells = "jupyterapp.shell.currentWidget.content.widgets.length"
     before = lab.ask(cells)
     scene = lab.ask("lab.shadowRoot.querySelector('.scene canvas')")
@@ -177,7 +177,7 @@ def test_without_a_kernel_the_page_is_there(opened: JupyterLab, home: Path) -> N
     shutil.copy(home / "run.ipynb", home / "again.ipynb")
     lab = JupyterLab(opened.browser, opened.place)
     lab.open("again.ipynb", kernel=False)
-    frame = wait(lambda: lab.browser.find_elements(By.CSS_SELECTOR, ".tegum-lab iframe"), "the page")[0]
+    frame = wait(lambda: lab.browser.find_elements("css selector", ".tegum-lab iframe"), "the page")[0]
     # What JupyterLab says of the widget, which is gone, is not seen.
     told = "document.querySelector('.jp-OutputArea')"
     lab.until(f"{told}.textContent.includes('model not found')")

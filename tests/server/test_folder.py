@@ -19,6 +19,8 @@ from tegum.lab.films import films, packed
 from tegum.server.folder import LabFolder
 from tegum.server.running import Lab, shown
 
+pytestmark = pytest.mark.quick_form
+
 SPEC = tg.Spec(
     features=[tg.Independent(3, 0.1)], hidden=2, training=tg.Sampled(steps=20, batch=8), snapshots=4, seeds=5
 )

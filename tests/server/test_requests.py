@@ -12,6 +12,8 @@ from lab_client import Client
 
 import tegum as tg
 
+pytestmark = pytest.mark.quick_form
+
 PENTAGON: dict[str, Any] = {
     "features": [{"kind": "independent", "count": 5, "density": 0.05}],
     "hidden": 2,

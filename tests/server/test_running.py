@@ -21,6 +21,8 @@ from tegum.cli import app
 from tegum.server.running import Lab
 from tegum.server.trainings import THREADS
 
+pytestmark = pytest.mark.quick_form
+
 ENDLESS: dict[str, Any] = {
     "features": [{"kind": "independent", "count": 5, "density": 0.05}],
     "hidden": 2,

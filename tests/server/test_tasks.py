@@ -14,6 +14,8 @@ import tegum as tg
 from tegum.data.store import verify
 from tegum.lab.happenings import happenings
 
+pytestmark = pytest.mark.quick_form
+
 FIVE = tg.Spec(
     features=[tg.Independent(5, 0.05)], hidden=2, training=tg.Sampled(steps=60, batch=64, evaluation=256), snapshots=30,
     seeds=3,

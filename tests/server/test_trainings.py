@@ -17,6 +17,8 @@ from tegum.server.running import Lab
 from tegum.server.specs import same_until
 from tegum.server.trainings import THREADS
 
+pytestmark = pytest.mark.quick_form
+
 SETS = [tg.Independent(3, 0.1), tg.Correlated(2, 0.05)]
 SPECS = {
     "kernel": tg.Spec(features=SETS, hidden=2, training=tg.Sampled(steps=300, batch=64), snapshots=30, seeds=4),

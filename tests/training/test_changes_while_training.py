@@ -18,6 +18,8 @@ from tegum.training.compare import known_loss
 from tegum.training.engine import together
 from tegum.training.sizes import trajectory_bytes
 
+pytestmark = pytest.mark.quick_form
+
 SETS = [tg.PartiallyCorrelated(2, 0.1, 0.5), tg.Independent(3, 0.2)]
 CHANGES = [
     {"step": 40, "rate": 0.02, "sets": [{"set": 0, "density": 0.3, "strength": 0.1}]},

@@ -29,6 +29,10 @@ class RefusedError(ValueError):
         super().__init__(sentence)
         self.status = status
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, which would give the sentence in place of the status."""
+        return type(self), (self.status, *self.args), vars(self)
+
 
 @final
 @dataclass(frozen=True)

@@ -109,6 +109,10 @@ class Chain(tg.GatedSet, kind="changing-chain"):
         return tg.MixtureTable(weights=np.ones(1), gates=np.atleast_2d(self.density))
 
 
+# It is no kind for others.
+del tg.FeatureSet.kinds["changing-chain"]
+
+
 ROWS = tg.Empirical([[0.0, 1.0], [0.5, 0.0]])
 
 
