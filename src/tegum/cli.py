@@ -63,6 +63,10 @@ def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
 Whole: Parameter = Parameter(converter=_whole)
 
 
+_MOST_RUNS = 1_000_000
+"""The most runs that a range may name."""
+
+
 def _runs(kind: Any, tokens: Sequence[Token]) -> Any:  # noqa: ARG001 (what cyclopts calls)
     """Numbers, and ranges as in Python: 0:16 for the first sixteen."""
     found: list[int] = []
@@ -74,10 +78,11 @@ def _runs(kind: Any, tokens: Sequence[Token]) -> Any:  # noqa: ARG001 (what cycl
         match numbers:
             case [number]:
                 found.append(number)
-            case [first, end] if 0 <= first < end:
+            case [first, end] if 0 <= first < end <= first + _MOST_RUNS:
                 found.extend(range(first, end))
             case _:
-                raise ValueError(f"{token.value} must be the number of a run, or a range such as 0:16")
+                rule = f"must be the number of a run, or a range of at most {_MOST_RUNS:,} such as 0:16"
+                raise ValueError(f"{token.value} {rule}")
     return tuple(found)
 
 
@@ -447,12 +452,15 @@ def report(
     call = f"report {path}"
     if (path / "summary.json").is_file():
         if seeds or every is not None:
-            raise ValueError(f"{call}: --seeds and --every are for a stored trajectory, such as {path / 'run.zarr'}")
+            raise ValueError(f"{call}: --seeds and --every are for a stored trajectory, one of those in the folder")
         from tegum.experiments import result_html
         from tegum.experiments.summary import Summary
 
+        name = Summary.read(path).name
+        if Path(name).name != name or name.startswith("."):
+            raise ValueError(f"{call}: the name in its summary, {name!r}, is no name of a file")
         html, said = result_html(path), ""
-        target = out if out is not None else path / f"{Summary.read(path).name}.html"
+        target = out if out is not None else path / f"{name}.html"
     else:
         from tegum.data.store import load
         from tegum.lab.films import films, packed
@@ -628,7 +636,7 @@ def _failed(error: BaseException) -> int:
             terminal.lost(error)
             return 0
         case MemoryError():
-            sentence = f"not enough memory: {error or 'smaller numbers may fit'}"
+            sentence = f"not enough memory: {str(error) or 'smaller numbers may fit'}"
         case OSError(strerror=str()):
             sentence = f"{' '.join(sys.argv[1:2])}: {error}"
         case ValueError() | OSError():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,6 +94,16 @@ def test_the_page_can_be_written_again_from_the_folder(folder: Path, monkeypatch
     assert (folder / "test-result-page.html").read_text() == again
     with pytest.raises(ValueError, match="--seeds and --every are for a stored trajectory"):
         app(["report", ".", "--seeds", "1"], exit_on_error=False, result_action="return_value")
+
+
+def test_a_name_that_leads_elsewhere_is_refused(folder: Path, tmp_path: Path) -> None:
+    there = tmp_path / "deep" / "copy"
+    shutil.copytree(folder, there)
+    told = json.loads((there / "summary.json").read_text()) | {"name": "../../evil"}
+    (there / "summary.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=r"the name in its summary, '../../evil', is no name of a file"):
+        app(["report", str(there)], exit_on_error=False, result_action="return_value")
+    assert not list(tmp_path.rglob("evil*"))
 
 
 def test_a_page_that_cannot_be_made_costs_no_result(tmp_path: Path) -> None:

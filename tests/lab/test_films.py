@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cyclopts import CoercionError
 from processes import tegum
 
 import tegum as tg
@@ -93,6 +94,25 @@ def test_a_film_ends_where_its_run_diverged() -> None:
         assert np.isfinite(shown["weights"]).all()
 
 
+def test_a_run_that_explodes_leaves_its_digits_to_the_states_before() -> None:
+    """The first steps are those of an undisturbed run, with embeddings of the size of one; the last ones are not."""
+    spec = SMALL.replace(
+        training=tg.Sampled(steps=300, batch=16, evaluation=64, optimiser="sgd", rate=0.01),
+        snapshots=300,
+        activation="linear",
+        changes=[tg.Change(280, rate=1e4)],
+    )
+    run = tg.train(spec, progress=False)
+    assert np.nanmax(np.abs(run.weights.values)) > 300
+    ((head, numbers),) = read(packed(films(run)))
+    for each, shown in zip(head["runs"], played(head, numbers), strict=True):
+        truth = run.weights.sel(seed=each["run"]).values[: each["frames"]]
+        assert each["result"] == "diverged"
+        assert each["frames"] > 280
+        # Thirty times the size of an embedding at most, in 16 bits.
+        assert np.abs(shown["weights"] - truth).max() < 1e-3
+
+
 def test_each_spec_of_a_grid_has_a_film_with_its_values() -> None:
     grid = tg.grid(SMALL, **{"features.density": [0.1, 0.3]})
     made = films(tg.train(grid, progress=False))
@@ -130,6 +150,18 @@ def test_a_trajectory_without_a_spec_or_with_another_one_is_refused() -> None:
         films(bare)
     with pytest.raises(ValueError, match="n and m must be those of its Spec, 4 and 2"):
         films(run.isel(feature=slice(3)))
+    with pytest.raises(ValueError, match=r"features of the sets \[1, 0, 1, 0\]\): its features must be in the order"):
+        films(run.isel(feature=[2, 0, 3, 1]))
+    with pytest.raises(ValueError, match="it holds measures of runs, and no states"):
+        films(tg.train(SMALL, keep=[tg.dimensionality], progress=False))
+    with pytest.raises(ValueError, match=r"films\(seeds=5\): there is no such run; its runs are \[2, 0\]"):
+        films(tg.train(SMALL, runs=[2, 0], progress=False), seeds=[5])
+
+
+def test_films_of_almost_equal_values_have_titles_of_their_own() -> None:
+    grid = tg.grid(SMALL.override({"training.steps": 10, "snapshots": 2}), density=[0.1, 0.10000001, 1.0])
+    titles = [each.header["title"] for each in films(tg.train(grid, progress=False))]
+    assert titles == ["density = 0.1", "density = 0.10000001", "density = 1"]
 
 
 def test_a_page_of_64_runs_is_small_enough_to_send() -> None:
@@ -167,6 +199,31 @@ def test_events_are_those_of_the_detectors_and_said_in_words() -> None:
     assert said["jump"]["words"] == "features 1 and 3 appear as a digon"
     assert (said["jump"]["step"], said["jump"]["until"]) == (4900, 5000)
     assert re.match(r"the loss drops by 0\.2, \d+ times its noise$", said["drop"]["words"])
+
+
+def test_what_a_change_does_to_the_loss_is_no_event() -> None:
+    """Ten times as dense from step 1,000 on: the loss of any model rises at once, and falls again with the reverse."""
+    spec = tg.Spec(
+        features=[tg.Independent(4, 0.05)],
+        hidden=2,
+        training=tg.Sampled(steps=3000, batch=64),
+        snapshots=60,
+        changes=[
+            tg.Change(1000, sets=[tg.SetChange(0, density=0.5)]),
+            tg.Change(2000, sets=[tg.SetChange(0, density=0.05)]),
+        ],
+    )
+    run = tg.train(spec, progress=False)
+    loss = run.loss.isel(seed=0)
+    assert loss.sel(step=1000) > 3 * loss.sel(step=950)
+    assert loss.sel(step=2000) < loss.sel(step=1950) / 3
+    (found,) = happenings(run)
+    assert found
+    for each in found:
+        inside = [
+            first <= each["step"] <= each["until"] < end for first, end in ((0, 1000), (1000, 2000), (2000, 3001))
+        ]
+        assert any(inside), each
 
 
 @pytest.mark.parametrize(
@@ -238,14 +295,15 @@ def test_report_writes_the_film_beside_the_store(store: Path, monkeypatch: pytes
         (["nothing.zarr"], "there is nothing at this path"),
         (["run.zarr", "--seeds", "9"], "report run.zarr(seeds=9): there is no such run; the runs are 0 to 2"),
         (["run.zarr", "-o", "run.txt"], "the name of the file must end in .html"),
+        (["run.zarr", "--seeds", "0:300000000"], "a range of at most 1,000,000 such as 0:16"),
     ],
 )
 def test_report_refuses_in_a_sentence(
     store: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(store)
-    with pytest.raises((ValueError, OSError)) as refused:
+    with pytest.raises((ValueError, OSError, CoercionError)) as refused:
         app(["report", *arguments], exit_on_error=False, result_action="return_value")
     assert sentence in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(refused.value).strip()
     assert [path.name for path in store.iterdir()] == ["run.zarr"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import tegum as tg
 from tegum.experiments.summary import Criterion, Summary
 from tegum.lab.films import films, packed
 from tegum.server.folder import LabFolder
+from tegum.server.reading import RefusedError
 from tegum.server.running import Lab, shown
 
 pytestmark = pytest.mark.quick_form
@@ -150,6 +152,23 @@ def test_nothing_outside_the_folder_is_reached(client: Client, place: Path, way:
             assert status in (403, 404, 422), (path, status)
             assert "secret" not in sentence or "secret" in path
             assert status != 422 or path in (".", "~/x"), (path, sentence)
+
+
+def test_a_store_of_which_a_part_is_elsewhere_or_no_file_is_refused(tmp_path: Path, run: xr.Dataset) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "secret").write_bytes(b"x")
+    lab = LabFolder(tmp_path / "root")
+    for name, make in (("linked", lambda part: part.symlink_to(tmp_path / "secret")), ("piped", os.mkfifo)):
+        tg.save(run, tmp_path / "root" / f"{name}.zarr")
+        (part,) = (tmp_path / "root" / f"{name}.zarr" / "loss").rglob("zarr.json")
+        part.unlink()
+        make(part)
+        with pytest.raises(RefusedError, match=f"{name}.zarr.*'zarr.json'"):
+            lab.loaded(f"{name}.zarr")
+    (tmp_path / "root" / "large.zarr").mkdir()
+    (tmp_path / "root" / "large.zarr" / "zarr.json").write_bytes(b" " * (2**24 + 1))
+    with pytest.raises(RefusedError, match="is too large for a description"):
+        lab.loaded("large.zarr")
 
 
 def test_a_result_is_shown_without_running_its_code(client: Client) -> None:

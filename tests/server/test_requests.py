@@ -338,3 +338,15 @@ def test_a_thousand_random_requests_leave_it_answering(client: Client) -> None:
     # Of each sort some: done, no JSON, and what no Spec can be.
     assert {202, 400, 422} <= statuses.keys(), statuses
     assert client.ask("GET", "/api/folder")[0] == 200
+
+
+def test_an_address_of_many_fields_is_none_of_the_lab(client: Client) -> None:
+    status, sentence = client.told("GET", "/?" + "&".join(f"a{number}=1" for number in range(500)))
+    assert status == 403
+    assert "token" in sentence
+
+
+def test_a_seed_that_no_page_can_hold_is_refused(client: Client) -> None:
+    """JavaScript would round it, and another run be trained."""
+    status, sentence = client.told("POST", "/api/describe", {"spec": PENTAGON | {"base_seed": 2**60 + 1}})
+    assert (status, sentence) == (422, f"Spec(base_seed={2**60 + 1}): a page holds whole numbers below 2**53 = {2**53}")

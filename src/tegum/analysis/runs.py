@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -40,6 +41,21 @@ def completed_runs(run: xr.Dataset) -> xr.Dataset:
 
     """
     return run.isel(seed=np.flatnonzero(completed(run)))
+
+
+def changes_features(run: xr.Dataset) -> bool:
+    """Whether the features that a trajectory was trained on change on the way.
+
+    Args:
+        run: a trajectory.
+
+    Returns:
+        Whether a Spec of it says so.
+
+    """
+    described = json.loads(run.attrs.get("spec", "[]"))
+    specs = described if isinstance(described, list) else [described]
+    return any(change.get("sets") for spec in specs for change in spec.get("changes", ()))
 
 
 def measurable_runs(call: str, run: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:

@@ -32,6 +32,8 @@ def is_plain(root: Path) -> bool:
     try:
         if (root / manifest.GROUP).exists():
             return False
+        if not all((root / name).is_file() for name in (manifest.METADATA, ".zattrs") if (root / name).exists()):
+            return False
         if (root / ".zgroup").is_file():
             return json.loads((root / ".zattrs").read_bytes())["schema"] == schema.NAME
         group = json.loads((root / manifest.METADATA).read_bytes())

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from tegum.core.description import short
 from tegum.core.features.distribution import FeatureDistribution
 from tegum.core.features.sets import FeatureSet, GatedSet, mixture_of
 from tegum.data.schema import one_selected
@@ -205,6 +206,9 @@ def described_run(run: xr.Dataset, call: str = "films") -> dict[str, Any]:
         raise ValueError(
             f"{call}(run of {sizes[0]} features in {sizes[1]} dimensions): {rule}, {ours[0]} and {ours[1]}"
         )
+    if "set" in run.coords and not np.array_equal(run["set"].values, spec.features.set_of_feature):
+        rule = "its features must be in the order of its Spec"
+        raise ValueError(f"{call}(run with features of the sets {short(run['set'].values.tolist(), 40)}): {rule}")
     return described(spec) | {"last": int(run["step"].values[-1])}
 
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from tegum.data.schema import check, leading
+from tegum.core.description import short
+from tegum.data.schema import MEASURES, check, leading
 from tegum.lab.described import described_run
 from tegum.lab.happenings import happenings
 
@@ -35,6 +36,8 @@ MOST_FRAMES = 600
 _USUAL_NUMBERS, _MOST_NUMBERS = 5_000_000, 50_000_000
 """The most numbers that films take by themselves (a page of about 10 MB), and on demand."""
 _LARGEST = 2**15 - 1
+_EXPLODED = 30.0
+"""From how many times its median on the largest entry of a run that diverges is left out."""
 
 
 @final
@@ -69,6 +72,8 @@ def films(
         ValueError: the Dataset is no trajectory, has none of these runs, or the films would be too large.
 
     """
+    if trajectory.attrs.get("schema") == MEASURES:
+        raise ValueError(f"{call}(run): it holds measures of runs, and no states")
     check(trajectory, ("weights", "bias", "loss", "step", "result"), call=f"{call}(run)")
     if every is not None and every < 1:
         raise ValueError(f"{call}(every={every}): every must be at least 1")
@@ -93,7 +98,8 @@ def films(
     else:
         chosen = list(seeds)
     if missing := [each for each in chosen if each not in known]:
-        rule = f"the runs are {known[0]}" + (f" to {known[-1]}" if len(known) > 1 else "")
+        whole = len(known) > 2 and known == list(range(known[0], known[-1] + 1))
+        rule = f"the runs are {known[0]} to {known[-1]}" if whole else f"its runs are {short(known, 80)}"
         raise ValueError(f"{call}(seeds={missing[0]}): there is no such run; {rule}")
     if not chosen or len({*chosen}) < len(chosen):
         raise ValueError(f"{call}(seeds={chosen}): there must be at least one run, and none twice")
@@ -145,8 +151,12 @@ def _film(title: str, chosen: xr.Dataset, part: xr.Dataset, frames: list[int], c
         weights, bias = (one[name].values.astype(np.float64) for name in ("weights", "bias"))
         parameters = np.concatenate([weights.reshape(len(steps), -1), bias], axis=1)
         finite = np.isfinite(parameters).all(axis=1)
-        # What comes after a divergence is no state; the film of this run is over then.
+        # What comes after a divergence is no state; the film of this run is over then, and before it explodes, since
+        # its numbers would leave no digits to all others.
         length = len(steps) if finite.all() else int(np.argmin(finite))
+        if str(one["result"].values) == "diverged" and length > 1:
+            largest = np.abs(parameters[:length]).max(axis=1)
+            length = max(1, int(np.argmax(np.append(largest, np.inf) > _EXPLODED * max(np.median(largest), 1.0))))
         rounded, scales = _rounded(parameters[:length], weights[0].size)
         loss = one["loss"].values[:length].astype(np.float32)
         blocks += [_planes(rounded), _planes(loss)]
@@ -197,7 +207,7 @@ def of_each_spec(trajectory: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
 
 
 def _label(value: Any) -> str:
-    return f"{float(value):g}" if np.issubdtype(value.dtype, np.floating) else str(value)
+    return repr(float(value)).removesuffix(".0") if np.issubdtype(value.dtype, np.floating) else str(value)
 
 
 def _frames(steps: int, every: int | None) -> list[int]:

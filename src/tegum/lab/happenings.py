@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from tegum.analysis.dynamics.levels import FEWEST, Event, find_jumps, group_jump
 from tegum.analysis.dynamics.regimes import find_regimes
 from tegum.analysis.geometry.measures import dimensionality
 from tegum.analysis.runs import completed
+from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,6 +40,21 @@ def happenings(run: xr.Dataset) -> list[list[dict[str, Any]]]:
         [[]]
 
     """
+    step = run["step"].values
+    cuts = [int(np.searchsorted(step, at)) for at in _changed_at(run)]
+    # What a change does to the loss is no event of learning: between two changes each stretch is looked at by itself.
+    ends = [0, *(cut for cut in cuts if 0 < cut < len(step)), len(step)]
+    several = [_between(run.isel(step=slice(*each))) for each in itertools.pairwise(ends)]
+    return [list(itertools.chain.from_iterable(stretches)) for stretches in zip(*several, strict=True)]
+
+
+def _changed_at(run: xr.Dataset) -> tuple[int, ...]:
+    """The steps at which what a run is trained on changes."""
+    return specs_of(run)[0].changed_at if "spec" in run.attrs else ()
+
+
+def _between(run: xr.Dataset) -> list[list[dict[str, Any]]]:
+    """What happens in every run while nothing is changed."""
     whole = np.flatnonzero(completed(run))
     found: list[list[dict[str, Any]]] = [[] for _ in range(run.sizes["seed"])]
     place = {int(run["seed"].values[at]): at for at in whole}

@@ -104,6 +104,7 @@ class LabFolder:
 
         """
         place = self.place(given)
+        self._check_inside(place, given)
         try:
             return load(place)
         except (RecursionError, KeyError, TypeError, AttributeError, IndexError):
@@ -123,11 +124,24 @@ class LabFolder:
         from tegum.experiments.summary import Summary
 
         place = self.place(given)
+        self._check_inside(place, given)
         summary = Summary.read(place)
         for file in summary.files:
             if not file.resolve().is_relative_to(self.root):
                 raise RefusedError(403, f"path={given[:200]!r}: {file.name!r} leads out of the folder of the lab")
         return result_html(place) if summary.source is None else page_of_folder(place)
+
+    def _check_inside(self, place: Path, given: str) -> None:
+        """Refuse a store or a result of which a part lies elsewhere, or is no file that can be read."""
+        for inside, folders, files in os.walk(place):
+            for name in (*folders, *files):
+                part = Path(inside) / name
+                if part.is_symlink() and not part.resolve().is_relative_to(self.root):
+                    raise RefusedError(403, f"path={given[:200]!r}: {name!r} leads out of the folder of the lab")
+                if not (part.is_file() or part.is_dir()):
+                    raise RefusedError(403, f"path={given[:200]!r}: {name!r} is neither a file nor a folder")
+                if name.endswith(".json") and part.stat().st_size > _MOST_METADATA:
+                    raise RefusedError(403, f"path={given[:200]!r}: {name!r} is too large for a description")
 
     def free(self, name: str) -> Path:
         """The place for a new store.

@@ -36,6 +36,8 @@ def check_live(spec: Spec, runs: int = 1) -> None:
     if isinstance(training, Sampled):
         for key, samples in (("batch", training.batch), ("evaluation", training.evaluation)):
             _check(f"training.{key}={samples}", samples, MOST_DRAWN // n, f"samples of {n:,} features")
+    if spec.base_seed >= 2**53:
+        raise ValueError(f"Spec(base_seed={spec.base_seed}): a page holds whole numbers below 2**53 = {2**53}")
     recorded = snapshot_count(spec)
     most = MOST_RECORDED // (n * (m + 1))
     rule = f"recorded steps of a run with {n * (m + 1):,} parameters; fewer snapshots fit"

@@ -249,3 +249,18 @@ def test_sets_without_one_leading_direction_each_are_refused(name):
     still = tg.FeatureDistribution([tg.Empirical(activations=np.ones((2, 3)))])
     with pytest.raises(ValueError, match=rf"^{name}\(features without variance\): one at least must vary"):
         getattr(tg, name)(run, still, "linear")
+
+
+def test_runs_whose_features_change_on_the_way_are_refused():
+    spec = tg.Spec(
+        features=[tg.Independent(2, [0.1, 0.3])],
+        hidden=2,
+        activation="linear",
+        training=tg.Exact(steps=20, optimiser="gd", rate=0.1),
+        snapshots=4,
+        changes=[tg.Change(10, sets=[tg.SetChange(0, density=[0.9, 0.05])])],
+    )
+    run = tg.train(spec, progress=False)
+    for measure in (tg.escape_order, tg.first_plateaus, tg.superposition_onset):
+        with pytest.raises(ValueError, match=r"\(run\): its Spec has changes, so that there is no one distribution"):
+            measure(run, spec.features, "linear")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tegum.analysis.runs import measurable_runs
+from tegum.analysis.runs import changes_features, measurable_runs
 from tegum.core.loss.linear import loss_at_best_bias
 from tegum.core.model import activation_named
 
@@ -53,6 +53,9 @@ def runs_with_losses(
     kept = measurable_runs(call, run, ("bias", "loss"))
     if features.n != kept.sizes["feature"]:
         raise ValueError(f"{call}(features of n={features.n}): the run has {kept.sizes['feature']} features")
+    if changes_features(kept):
+        rule = "its Spec has changes, so that there is no one distribution on which it was trained"
+        raise ValueError(f"{call}(run): {rule}")
     try:
         loss = own_losses(kept, features, activation, tol)
     except ValueError as error:
