@@ -92,7 +92,10 @@ def test_a_file_is_run_and_gone_on_with_after_a_mistake_in_it(folder):
     # The experiment has neither a question nor titles: its claim and its criteria are shown as they are.
     assert "Verdict  HOLDS  (2 of 2 criteria pass)" in out
     assert "✓ Without noise the loss of every run falls further." in out
-    files = "Files falling-loss/: falling-loss.png, .svg, run.zarr, ends.zarr, findings.npz, summary.json"
+    files = (
+        "Files falling-loss/: falling-loss.png, .svg, run.zarr, ends.zarr, findings.npz, falling-loss.html, "
+        "summary.json"
+    )
     assert files in " ".join(out.split())
     assert "All 2 measures: tegum show falling-loss" in out
     code, shown, err = tegum("show", "falling-loss", cwd=folder)
@@ -101,7 +104,15 @@ def test_a_file_is_run_and_gone_on_with_after_a_mistake_in_it(folder):
         assert text in shown
         assert text not in out
     result = folder / "falling-loss"
-    names = ["run.zarr", "ends.zarr", "falling-loss.png", "falling-loss.svg", "findings.npz", "summary.json"]
+    names = [
+        "run.zarr",
+        "ends.zarr",
+        "falling-loss.png",
+        "falling-loss.svg",
+        "findings.npz",
+        "falling-loss.html",
+        "summary.json",
+    ]
     assert {path.name for path in result.iterdir()} == set(names)
     told = json.loads((result / "summary.json").read_text())
     assert (told["schema"], told["name"], told["files"]) == (3, "falling-loss", names)

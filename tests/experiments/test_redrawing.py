@@ -76,7 +76,7 @@ def test_figures_are_stored_without_captions_and_drawn_again_without_analysing(m
     out = made / "out"
     told = json.loads((out / "summary.json").read_text())
     assert told["files"] == [
-        "run.zarr", "two.png", "two.svg", "two-more.png", "two-more.svg", "findings.npz", "summary.json"
+        "run.zarr", "two.png", "two.svg", "two-more.png", "two-more.svg", "findings.npz", "two.html", "summary.json"
     ]  # fmt: skip
     assert (told["caption"], told["further_captions"]) == ("First words.", {"two-more": "Second words."})
     assert "First words" not in (out / "two.svg").read_text()

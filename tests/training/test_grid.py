@@ -217,7 +217,7 @@ def arguments(run):
         "population_loss_along": {"run": run}, "predicted_escapes": sets | {"count": 1},
         "rearrangements": {"events": [event], "weights": W}, "render": {"run": run, "target": "film.gif"},
         "share_inside": {"loss": run.loss, "windows": [jump], "draws": 10},
-        "save": {"dataset": run, "path": "run.zarr"},
+        "save": {"dataset": run, "path": "run.zarr"}, "view": {"run": run},
     }  # fmt: skip
 
 
