@@ -213,12 +213,13 @@ def train(
     resume: Resume = False,
     checkpoint: float = 20.0,
 ) -> None:
-    """Train the runs that a TOML file describes, and store every snapshot.
+    """Train the runs that a TOML file describes, and store every snapshot; or train those of a stored trajectory again.
 
     Parameters
     ----------
     spec
-        The description, a TOML file with the fields of a Spec.
+        The description, a TOML file with the fields of a Spec; or a stored trajectory, whose runs have the same bits
+        again, with all that was changed while they trained.
     out
         Where the trajectory goes; by default next to the description, with the suffix .zarr.
     threads
@@ -233,17 +234,35 @@ def train(
     from tegum import terminal
     from tegum.data.atomic import explaining
 
+    if spec.is_dir() and out is None:
+        raise ValueError(
+            f"train {spec}: --out must say where the trajectory goes, beside the one that is trained again"
+        )
     target = out if out is not None else _beside(spec, ".zarr")
-    description = tegum.Spec.from_toml(spec, changes)
+    description, runs = _described(spec, changes)
     with explaining(f"train --out {target}"):
         if target.exists() and not (overwrite or resume):
             raise ValueError(f"train --out {target}: something is already there; --overwrite replaces it")
     with terminal.working(spec.name):
         trajectory = tegum.train(
-            description, threads=threads, engine=engine,
+            description, runs=runs, threads=threads, engine=engine,
             out=target, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint,
         )  # fmt: skip
     _show(trajectory, target)
+
+
+def _described(path: Path, changes: Sequence[str]) -> tuple[Any, list[int] | None]:
+    """The Spec of a TOML file, or of a stored trajectory with the runs that are in it."""
+    import tegum
+
+    if not path.is_dir():
+        return tegum.Spec.from_toml(path, changes), None
+    from tegum.training.dataset import spec_of
+
+    stored = tegum.load(path)
+    spec = spec_of(stored).override(changes)
+    runs = stored["seed"].values.tolist()
+    return spec, None if runs == list(range(spec.seeds)) else runs
 
 
 @app.command

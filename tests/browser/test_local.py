@@ -128,8 +128,12 @@ def test_a_changed_run_is_kept_and_replayed_to_the_same_bits(local: Page, lab: L
     # The Spec of the store holds the record of changes; trained from the command line it has the same bits.
     spec = tg.Spec.from_json(kept.attrs["spec"])
     assert [change.step for change in spec.changes] == [1000]
-    replayed = tg.train(spec, progress=False).sel(seed=1)
-    np.testing.assert_array_equal(changed, of(replayed))
+    np.testing.assert_array_equal(changed, of(tg.train(spec, progress=False).sel(seed=1)))
+    code, _, err = tegum("train", "mine.zarr", "--out", "again.zarr", cwd=lab.folder)
+    assert code == 0, err
+    again = tg.load(lab.folder / "again.zarr")
+    assert again.seed.values.tolist() == [1]
+    np.testing.assert_array_equal(changed, of(again.isel(seed=0)))
     # And the address holds it for another page.
     address = local.ask("store.address")
     local.open(address)
