@@ -42,8 +42,9 @@ class Job:
             ended: called once the thread has nothing more to do.
 
         """
-        self.number, self.kind = number, kind
-        self.flag = Stop()
+        self.number: int = number
+        self.kind: str = kind
+        self.flag: Stop = Stop()
         self.over: bool = False
         """Whether the thread has nothing more to do."""
         self.failed: bool = False
