@@ -80,10 +80,10 @@ def films(
     if 0 in trajectory["weights"].shape:
         rule = "there must be at least one run, snapshot, feature and hidden dimension"
         raise ValueError(f"{call}(run with weights of shape {trajectory['weights'].shape}): {rule}")
-    parts = of_each_spec(trajectory)
-    if len(parts) > MOST_RUNS:
+    if (specs := specs_in(trajectory)) > MOST_RUNS:
         rule = f"a page shows at most {MOST_RUNS}; select some of them first"
-        raise ValueError(f"{call}(run of {len(parts):,} Specs): {rule}")
+        raise ValueError(f"{call}(run of {specs:,} Specs): {rule}")
+    parts = [of_spec(trajectory, at) for at in range(specs)]
     first = parts[0][1]
     size = first.sizes["feature"] * (first.sizes["hidden"] + 1)
     frames = _frames(first.sizes["step"], every)
@@ -182,28 +182,39 @@ def _planes(numbers: np.ndarray) -> bytes:
     return bytes_.T.tobytes()
 
 
-def of_each_spec(trajectory: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
-    """The trajectory of each Spec, with what tells it apart from the others.
+def specs_in(trajectory: xr.Dataset) -> int:
+    """How many Specs a trajectory has runs of.
 
     Args:
         trajectory: runs of one Spec or of several.
 
     Returns:
-        For each Spec a title, empty if there is only one, and its trajectory.
+        The product of the sizes of its leading dimensions.
+
+    """
+    return math.prod(trajectory.sizes[dim] for dim in leading(trajectory))
+
+
+def of_spec(trajectory: xr.Dataset, at: int) -> tuple[str, xr.Dataset]:
+    """The trajectory of one of its Specs, with what tells it apart from the others.
+
+    Args:
+        trajectory: runs of one Spec or of several.
+        at: the position of the Spec, with the last leading dimension the fastest.
+
+    Returns:
+        A title, empty if there is only one Spec, and the trajectory.
 
     """
     lead = leading(trajectory)
     if not lead:
-        return [("", trajectory)]
+        return "", trajectory
     own = [name for name, each in trajectory.coords.items() if len(each.dims) == 1 and each.dims[0] in lead]
     # Seeds differ wherever Specs are listed, and say nothing.
     names = [str(name) for name in own if name not in ("spec", "base_seed")]
-    parts = []
-    for place in np.ndindex(*(trajectory.sizes[dim] for dim in lead)):
-        one = trajectory.isel(dict(zip(lead, place, strict=True)))
-        labels = ", ".join(f"{name} = {_label(one[name].values)}" for name in names)
-        parts.append((labels or f"Spec {place[0]}", one))
-    return parts
+    place = np.unravel_index(at, [trajectory.sizes[dim] for dim in lead])
+    one = trajectory.isel({dim: int(where) for dim, where in zip(lead, place, strict=True)})
+    return ", ".join(f"{name} = {_label(one[name].values)}" for name in names) or f"Spec {at}", one
 
 
 def _label(value: Any) -> str:

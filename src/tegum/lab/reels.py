@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tegum.lab.films import PageFilm, film_of, of_each_spec
+from tegum.lab.films import PageFilm, film_of, of_spec, specs_in
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,13 +45,13 @@ def reels(
     room = max(1, (_FILMS - len(drawn)) // max(len(runs), 1))
     places = dict.fromkeys(drawn)
     for name in sorted(runs, key=lambda name: name not in shown):
-        parts = of_each_spec(runs[name])
-        spread = np.unique(np.linspace(0, len(parts) - 1, min(room, len(parts))).round().astype(int))
+        specs = specs_in(runs[name])
+        spread = np.unique(np.linspace(0, specs - 1, min(room, specs)).round().astype(int))
         places |= dict.fromkeys((name, at) for at in spread.tolist() if len(places) < _FILMS)
     budget = _NUMBERS // max(len(places), 1)
     found = []
     for name, at in places:
-        title, part = of_each_spec(runs[name])[at]
+        title, part = of_spec(runs[name], at)
         words = f"{name}: {title}" if title else name
         first = drawn.get((name, at), ())
         seeds = [*first, *(each for each in part["seed"].values.tolist() if each not in first)]
