@@ -15,6 +15,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+WIDTH = 7
 BEGIN, END = "<!-- layers: python docs/layers.py --write -->", "<!-- end of layers -->"
 
 
@@ -60,17 +61,27 @@ def picture() -> str:
     names = [*top, *columns]
     of = {module: module.split(".")[1] for module in found}
     rows = []
-    width = {name: max(len(name), 3) + 1 for name in columns}
     for row in names:
         own = [module for module in found if of[module] == row]
         cells = []
         for column in columns:
             count = sum(any(of[each] == column for each in found[module]) for module in own)
             below = names.index(column) > names.index(row)
-            cells.append(f"{count or '·' if below else '':>{width[column]}}")
+            cells.append(f"{count or '·' if below else '':>{WIDTH}}")
         rows.append(f"{row:<12}{len(own):>3}{''.join(cells)}".rstrip())
-    head = f"{'':<12}{'':>3}{''.join(f'{name:>{width[name]}}' for name in columns)}"
-    return "\n".join((head, *rows))
+    # In two lines, so that long names do not make columns wide.
+    heads = []
+    for line in (0, 1):
+        named = [name if number % 2 == line else "" for number, name in enumerate(columns)]
+        text = " " * 15
+        for number, name in enumerate(named):
+            text = (
+                f"{text:<{15 + WIDTH * (number + 1)}}"
+                if not name
+                else f"{text[: 15 + WIDTH * (number + 1) - len(name)]}{name}"
+            )
+        heads.append(text.rstrip())
+    return "\n".join((*heads, *rows))
 
 
 def written(text: str) -> str:

@@ -61,6 +61,9 @@ PUBLIC: Mapping[str, str] = {
     "tegum.data.store": "load save",
     "tegum.figures.films.motion": "render",
     "tegum.lab.view": "view",
+    "tegum.sweeps.design": "Between",
+    "tegum.sweeps.kept": "Kept",
+    "tegum.sweeps.sweep": "sweep",
     "tegum.training.exact_losses": "population_loss_along",
     "tegum.training.compare": "best loss_error",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
@@ -169,6 +172,9 @@ if TYPE_CHECKING:
     from tegum.data.store import save as save
     from tegum.figures.films.motion import render as render
     from tegum.lab.view import view as view
+    from tegum.sweeps.design import Between as Between
+    from tegum.sweeps.kept import Kept as Kept
+    from tegum.sweeps.sweep import sweep as sweep
     from tegum.training.compare import best as best
     from tegum.training.compare import loss_error as loss_error
     from tegum.training.engine import Segment as Segment

@@ -266,17 +266,93 @@ def _described(path: Path, changes: Sequence[str]) -> tuple[Any, list[int] | Non
 
 
 @app.command
+def sweep(
+    file: Path,
+    *,
+    out: str | None = None,
+    changes: Changes = (),
+    workers: Annotated[int | None, Whole] = None,
+    scheduler: str | None = None,
+    part: Annotated[str | None, Parameter(name="--slice")] = None,
+    pack: Annotated[int | None, Whole] = None,
+    allow_mixed: Annotated[bool, Parameter(negative="")] = False,
+    verify: Annotated[bool, Parameter(negative="")] = False,
+    cost: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace another sweep in the same place.")] = False,
+) -> int:
+    """Train a sweep that a TOML file describes, in packs, here or on a cluster; called again, it makes what is missing.
+
+    Parameters
+    ----------
+    file
+        The description: a TOML file with a table `spec`, the `parameters` that vary, and what to `keep`.
+    out
+        The folder of the sweep, or the address of an object store such as s3://bucket/folder; by default next to the
+        description, with the suffix .sweep.
+    workers
+        The number of processes; by default one per core, or per GPU with engine = "jax".
+    scheduler
+        The address of a Dask scheduler, tcp://HOST:PORT, whose workers make the packs.
+    part
+        Make only one of several parts of the packs, as in 0/4 to 3/4, for job arrays that know no scheduler.
+    pack
+        The number of runs of a pack; by default as many as take about a minute.
+    allow_mixed
+        Let workers with different vector units take part, whose bits differ.
+    verify
+        Compare the checksums of all that is there, and not only lengths; what is damaged is made again.
+    cost
+        Only say what the sweep costs in time and on the disk.
+
+    """
+    from tegum import screens, terminal
+    from tegum.sweeps.places import place_at
+    from tegum.sweeps.sweep import Cost, swept
+    from tegum.sweeps.toml import read_sweep
+
+    described = read_sweep(file, changes)
+    target = out if out is not None else str(_beside(file, ".sweep"))
+    call = f"sweep --out {target}"
+    place = place_at(target, call)
+    with terminal.working(file.name):
+        done = swept(
+            place, described.design, described.keeping, executor=scheduler, workers=workers, engine=described.engine,
+            pack=pack if pack is not None else described.pack, part=None if part is None else _slice(part),
+            mixed=allow_mixed or described.mixed, overwrite=overwrite, verify=verify, progress=True, call=call,
+            told=lambda told, link: terminal.say(f"{told}{f'; {link}' if link else ''}"), only_cost=cost,
+        )  # fmt: skip
+    if isinstance(done, Cost):
+        terminal.raw(f"{done}\n")
+        return 0
+    return screens.sweep(place, done)
+
+
+def _slice(text: str) -> tuple[int, int]:
+    number, slash, parts = text.partition("/")
+    if not slash or not number.isdecimal() or not parts.isdecimal() or int(number) >= int(parts):
+        raise ValueError(f"sweep --slice {text}: must be i/k, with i from 0 to below k, as in 0/4")
+    return int(number), int(parts)
+
+
+@app.command
 def show(path: Path) -> None:
-    """Describe a stored trajectory (its Spec, how the runs ended, their polytopes), or all that an experiment found.
+    """Describe a trajectory (its Spec, how runs ended, their polytopes), a sweep, or all that an experiment found.
 
     Parameters
     ----------
     path
-        A trajectory written by `tegum train` or `tegum run`, measures written by `train(keep=…)`, or the folder of a
-        result of `tegum run`.
+        A trajectory written by `tegum train` or `tegum run`, measures written by `train(keep=…)`, the folder of a
+        sweep, running or not, or the folder of a result of `tegum run`.
 
     """
     from tegum.data.results import SUMMARY
+
+    if os.path.isfile(path / "sweep.json"):  # noqa: PTH113 (as below)
+        from tegum import screens
+        from tegum.sweeps.places import place_at
+
+        screens.sweep_status(place_at(path, f"show {path}"), f"show {path}")
+        return
 
     # Where nothing can be seen, loading says so.
     if os.path.isfile(path / SUMMARY):  # noqa: PTH113 (Path.is_file raises there)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tegum.experiments import Listed
     from tegum.experiments.reporting import Measure
     from tegum.experiments.summary import Criterion, Size, Summary
+    from tegum.sweeps.coordinator import Done
+    from tegum.sweeps.places import SweepPlace
     from tegum.training.installation import Part
 
 HEIGHT, WIDEST = 24, 100
@@ -298,6 +300,27 @@ def _letters(text: str) -> str:
     except UnicodeEncodeError:
         return text.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
     return text
+
+
+def sweep(place: SweepPlace, done: Done) -> int:
+    """Print what became of a sweep; returns the exit code, 1 if packs were set aside."""
+    sweep_status(place, "sweep")
+    if done.set_aside:
+        count = len(done.set_aside)
+        what = "pack has failed and was" if count == 1 else "packs have failed and were"
+        terminal.note(f"{count} {what} set aside; the same call tries again.")
+    return int(bool(done.set_aside))
+
+
+def sweep_status(place: SweepPlace, call: str) -> None:
+    """Print how far a sweep is, how its runs ended, and how to open it."""
+    from tegum.sweeps.status import rows, status
+    from tegum.sweeps.store import STORE
+
+    made, told = status(place, call)
+    terminal.table(place.address, ("", ""), rows(made, told))
+    group = f", group={made.groups[0].layout.path!r}" if made.groups[0].layout.path else ""
+    terminal.raw(f"xarray.open_zarr({place.address + '/' + STORE!r}{group})\n")
 
 
 def health(found: Iterable[Part]) -> int:

@@ -11,9 +11,9 @@ import pytest
 from browsers import Firefox, Page
 
 import tegum as tg
+from tegum.analysis.dynamics.happenings import happenings
 from tegum.experiments import get
 from tegum.lab.films import films, packed
-from tegum.lab.happenings import happenings
 from tegum.lab.page_file import page as html_of
 from tegum.lab.page_file import write_page
 

@@ -192,7 +192,7 @@ def test_a_state_is_looked_at_and_left_by_a_way_out(local: Page) -> None:
 
 
 def test_events_of_a_live_run_are_those_of_the_detectors(local: Page) -> None:
-    from tegum.lab.happenings import happenings
+    from tegum.analysis.dynamics.happenings import happenings
 
     local.open(address_of(TRIPLES, run=3, step=0))
     local.whole()

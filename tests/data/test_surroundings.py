@@ -268,6 +268,9 @@ def test_exceptions_can_be_sent_to_another_process() -> None:
     from tegum.data.chunks import DamagedChunkError
     from tegum.lab.widget import LinkError
     from tegum.server.reading import RefusedError
+    from tegum.sweeps.coordinator import WholeSweepError
+    from tegum.sweeps.packs import DamagedPackError, DifferentWorkerError
+    from tegum.sweeps.workers import SchedulerLostError, WorkerDiedError
 
     kept = KeptElsewhereError("It is elsewhere.", Path("there"))
     kept.add_note("And noted.")
@@ -283,6 +286,11 @@ def test_exceptions_can_be_sent_to_another_process() -> None:
         Stopped("enough"),
         LinkError("There is no such step."),
         RefusedError(404, "There is no such store."),
+        DamagedPackError("It is cut."),
+        DifferentWorkerError("It has other code."),
+        SchedulerLostError("It has gone."),
+        WholeSweepError("Nothing works."),
+        WorkerDiedError("It was killed."),
     ]
     for error in errors:
         other = pickle.loads(pickle.dumps(error))

@@ -16,6 +16,7 @@ from processes import tegum
 
 import tegum as tg
 from tegum import experiments
+from tegum.core.inputs import python_files
 from tegum.experiments import files, framework
 from tegum.experiments.installed import installed
 
@@ -43,7 +44,7 @@ def folder(tmp_path, monkeypatch):
         shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(files, "_neighbours", {})
+    monkeypatch.setattr(python_files, "_neighbours", {})
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

@@ -15,10 +15,10 @@ from cyclopts import CoercionError
 from processes import tegum
 
 import tegum as tg
+from tegum.analysis.dynamics.happenings import happenings, jumped
 from tegum.cli import app
 from tegum.lab.described import described
 from tegum.lab.films import films, packed
-from tegum.lab.happenings import happenings, jumped
 from tegum.lab.page_file import page
 from tegum.lab.reels import reels
 
@@ -217,7 +217,7 @@ def test_what_a_change_does_to_the_loss_is_no_event() -> None:
     loss = run.loss.isel(seed=0)
     assert loss.sel(step=1000) > 3 * loss.sel(step=950)
     assert loss.sel(step=2000) < loss.sel(step=1950) / 3
-    (found,) = happenings(run)
+    (found,) = happenings(run, spec.changed_at)
     assert found
     for each in found:
         inside = [

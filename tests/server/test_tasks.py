@@ -11,8 +11,8 @@ import pytest
 from lab_client import Client, Page, encoded, numbers
 
 import tegum as tg
+from tegum.analysis.dynamics.happenings import happenings
 from tegum.data.store import verify
-from tegum.lab.happenings import happenings
 
 pytestmark = pytest.mark.quick_form
 

@@ -5,9 +5,23 @@ from __future__ import annotations
 import importlib.metadata
 import warnings
 from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
 
 
-def entry_points(group: str) -> Iterator[importlib.metadata.EntryPoint]:
+@runtime_checkable
+class EntryPoint(Protocol):
+    """What a package declares, by the standard library's class or by that of a package which replaces it."""
+
+    name: str
+    value: str
+    dist: Any
+
+    def load(self) -> Any:
+        """Import what is declared."""
+        ...
+
+
+def entry_points(group: str) -> Iterator[EntryPoint]:
     """The entry points of a group, with a warning for each package that cannot be read.
 
     Args:

@@ -31,6 +31,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, final
 
+from tegum.core.inputs.python_files import owned_by
 from tegum.data.results import SUMMARY
 from tegum.experiments.reporting import Measure
 from tegum.experiments.summary import Criterion, Size, Summary, Verdict
@@ -91,12 +92,7 @@ class Origin:
 
     def owns(self, file: str) -> bool:
         """Whether a Python file belongs to it, and not to tegum or to something installed inside its folder."""
-        path = Path(file)
-        if path == self.root:
-            return True
-        if not path.is_relative_to(self.root) or path.is_relative_to(Path(__file__).parents[1]):
-            return False
-        return "site-packages" not in path.relative_to(self.root).parts
+        return owned_by(self.root, file)
 
     def __str__(self) -> str:
         if "package" in self.source:

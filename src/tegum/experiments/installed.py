@@ -8,8 +8,6 @@ A package declares each in its pyproject.toml, by a name and a class, or a modul
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import re
 import sys
 import warnings
@@ -20,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, final
 
-from tegum.core.plugins import entry_points
+from tegum.core.plugins import EntryPoint, entry_points
 from tegum.experiments.framework import Experiment, Origin, chosen, ready
 
 GROUP = "tegum.experiments"
@@ -35,7 +33,7 @@ class Installed:
     """The name under which it is listed."""
     package: str
     version: str
-    point: importlib.metadata.EntryPoint = field(repr=False)
+    point: EntryPoint = field(repr=False)
 
     @property
     def qualified(self) -> str:
@@ -91,11 +89,11 @@ def installed(own: Collection[str]) -> list[Installed]:
     return sorted(found, key=lambda each: (each.package, each.name))
 
 
-def _name(point: importlib.metadata.EntryPoint) -> str:
+def _name(point: EntryPoint) -> str:
     return point.name.replace("_", "-")
 
 
-def _package(point: importlib.metadata.EntryPoint) -> str:
+def _package(point: EntryPoint) -> str:
     return "a package" if point.dist is None else f"package {point.dist.metadata['Name']}"
 
 

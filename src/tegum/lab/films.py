@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from tegum.analysis.dynamics.happenings import happenings
 from tegum.core.description import short
 from tegum.data.schema import MEASURES, check, leading
 from tegum.lab.described import described_run
-from tegum.lab.happenings import happenings
+from tegum.training.dataset import changed_at
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -142,7 +143,7 @@ def packed(several: Sequence[PageFilm]) -> bytes:
 
 def _film(title: str, chosen: xr.Dataset, part: xr.Dataset, frames: list[int], call: str) -> PageFilm:
     """The film of some runs and steps of a trajectory of one Spec."""
-    happened = happenings(chosen)
+    happened = happenings(chosen, changed_at(chosen))
     shown = chosen.isel(step=frames).transpose("seed", "step", "feature", "hidden")
     steps = shown["step"].values.tolist()
     runs, blocks = [], []

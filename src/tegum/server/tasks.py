@@ -10,11 +10,11 @@ from typing import final
 
 import numpy as np
 
+from tegum.analysis.dynamics.happenings import happenings
 from tegum.core.signals import LATER
 from tegum.core.stopping import Stop
 from tegum.data.schema import leading
 from tegum.data.store import write
-from tegum.lab.happenings import happenings
 from tegum.server.asking import Questions, shaped
 from tegum.server.courses import Course, Courses
 from tegum.server.folder import LabFolder
@@ -23,6 +23,7 @@ from tegum.server.looks import looked
 from tegum.server.outbox import Outbox
 from tegum.server.reading import Asked, EventsRequest, KeepRequest, MeasureRequest
 from tegum.server.specs import check_run, in_force, spec_of
+from tegum.training.dataset import changed_at
 
 _PATIENCE = 30.0
 """How long one waits for the last snapshots of a run that has diverged, in seconds."""
@@ -84,7 +85,7 @@ class Tasks:
                 if not (run["seed"].values == request.run).any():
                     raise ValueError(f"events({request.path}, run={request.run}): there is no such run in it")
                 run = run.isel(seed=np.flatnonzero(run["seed"].values == request.run)[:1])
-            (found,) = happenings(run)
+            (found,) = happenings(run, changed_at(run))
             stop.check()
             self._outbox.put({"type": "events", "id": request.id, "happenings": found})
 

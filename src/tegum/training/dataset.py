@@ -165,6 +165,11 @@ def spec_of(run: xr.Dataset) -> Spec:
     return specs[0]
 
 
+def changed_at(run: xr.Dataset) -> tuple[int, ...]:
+    """The steps at which what the runs of one Spec are trained on changes; none where the Spec is not known."""
+    return specs_of(run)[0].changed_at if "spec" in run.attrs else ()
+
+
 @cache
 def code_digest() -> str:
     """A digest of all that the bits of a training depend on besides its Spec: our code and the libraries it uses."""

@@ -411,6 +411,12 @@ _AGREE: dict[str, Callable[[Spec], Any]] = {
 """What Specs that are trained together must share."""
 
 
+def agreeing(spec: Spec) -> tuple[Any, ...]:
+    """What a Spec must share with those that are trained together with it; Specs with equal answers can be."""
+    shared = tuple((key, attrgetter(key)(spec.training)) for key in spec.training.shared)
+    return (*(value(spec) for value in _AGREE.values()), *shared)
+
+
 def together(specs: Spec | Sequence[Spec], call: str = "train") -> Sequence[Spec]:
     """The Specs as a tuple, or their grid, if they can be trained in one call; errors name `call`.
 

@@ -390,7 +390,7 @@ def _measured(run: xr.Dataset, measures: Mapping[str, Measure]) -> Iterator[tupl
         if name in run:
             yield name, run[name]
     for name, measure in measures.items():
-        found = measure(_argument(run, measure))
+        found = measure(argument_of(run, measure))
         if isinstance(found, np.ndarray | list) and np.shape(found) == (run.sizes["seed"],):
             found = xr.DataArray(np.asarray(found), dims="seed")
         if not isinstance(found, xr.DataArray) or found.sizes.get("seed") != run.sizes["seed"]:
@@ -412,7 +412,7 @@ def _in_order(found: xr.DataArray, run: xr.Dataset, name: str) -> xr.DataArray:
     return found.sel(seed=run["seed"].values)
 
 
-def _argument(run: xr.Dataset, measure: Measure) -> Any:
+def argument_of(run: xr.Dataset, measure: Measure) -> Any:
     """The variable that the first parameter of a function names, such as weights; otherwise the trajectory."""
     try:
         first = next(itertools.islice(inspect.signature(measure).parameters, 1), "")

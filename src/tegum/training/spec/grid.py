@@ -18,7 +18,7 @@ from tegum.data.schema import FIELDS, GRID, SPEC, SPEC_HASH
 from tegum.training.spec.labels import one_type
 from tegum.training.spec.spec import Spec
 
-_MOST = 100_000
+MOST_SPECS = 100_000
 """The most Specs of a grid: each is built and checked beforehand, which takes about 0.1 ms."""
 
 _LONGEST_NAME = 100
@@ -66,8 +66,7 @@ class Grid(Sequence[Spec]):
     def labels(self) -> dict[str, dict[str, list[Any]]]:
         """The values as coordinates hold them: numbers (NaN for None) or booleans, and anything else as text."""
         return {
-            name: {key: one_type(list(map(_plain, values))) for key, values in keys.items()}
-            for name, keys in self.parameters.items()
+            name: {key: labels_of(values) for key, values in keys.items()} for name, keys in self.parameters.items()
         }
 
     @cached_property
@@ -174,22 +173,32 @@ def grid(spec: Spec, parameters: Mapping[str, Any] | None = None, **values: Any)
     if not given:
         raise ValueError("grid(spec): there must be at least one parameter with its values, such as density=[0.1, 0.2]")
     keys = short_keys(Spec)
-    made = Grid(spec, {name: _varied(name, value, keys) for name, value in given.items()})
-    named = [key for keys in made.parameters.values() for key in keys]
-    if repeated := [key for key in named if named.count(key) > 1]:
-        raise ValueError(f"grid({repeated[0]}=…): two parameters vary this key")
-    for one, other in itertools.combinations(named, 2):
-        if _overlap(one, other):
-            raise ValueError(
-                f"grid({other}=…): {one} is varied as well, and one would undo the other; vary one of them"
-            )
-    if len(made) > _MOST:
-        raise ValueError(f"grid(…): there are {len(made):,} combinations of values; at most {_MOST:,} are allowed")
+    made = Grid(spec, {name: varied(name, value, keys, "grid") for name, value in given.items()})
+    check_apart(made.parameters, "grid")
+    if len(made) > MOST_SPECS:
+        raise ValueError(f"grid(…): there are {len(made):,} combinations of values; at most {MOST_SPECS:,} are allowed")
     try:
         _ = made.specs
     except ValueError as error:
         raise ValueError(f"grid(…): {error}") from None
     return made
+
+
+def check_apart(parameters: Mapping[str, Mapping[str, Any]], call: str) -> None:
+    """Refuse parameters that vary the same thing.
+
+    Raises:
+        ValueError: naming `call`: two of them do.
+
+    """
+    named = [key for keys in parameters.values() for key in keys]
+    if repeated := [key for key in named if named.count(key) > 1]:
+        raise ValueError(f"{call}({repeated[0]}=…): two parameters vary this key")
+    for one, other in itertools.combinations(named, 2):
+        if _overlap(one, other):
+            raise ValueError(
+                f"{call}({other}=…): {one} is varied as well, and one would undo the other; vary one of them"
+            )
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -203,9 +212,23 @@ def _overlap(one: str, other: str) -> bool:
     return short_one[:least] == short_other[:least]
 
 
-def _varied(name: Any, given: Any, keys: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
-    """The keys that a parameter varies, with their values."""
-    call = f"grid({name if isinstance(name, str) else short(name)}={short(given)})"
+def varied(
+    name: Any, given: Any, keys: Mapping[str, str], called: str, *, repeated: bool = False
+) -> dict[str, tuple[Any, ...]]:
+    """The keys that a parameter varies, with their values.
+
+    Args:
+        name: the parameter, a key of a Spec in full or shortened, or a name of its own for several keys.
+        given: its values, or those of several keys.
+        keys: the keys of a Spec by what they may be shortened to.
+        called: the function whose argument it is.
+        repeated: whether a value may occur twice.
+
+    Raises:
+        ValueError: naming the call: there is no such key, or its values are none.
+
+    """
+    call = f"{called}({name if isinstance(name, str) else short(name)}={short(given)})"
     if not isinstance(name, str) or name in _RESERVED:
         rule = f"{short(name)} is a variable of every trajectory"
         raise ValueError(f"{call}: {rule}; give the parameter a name of its own, as in p={{'training.kind': […]}}")
@@ -224,7 +247,8 @@ def _varied(name: Any, given: Any, keys: Mapping[str, str]) -> dict[str, tuple[A
     lengths = {len(values) for values in found.values()}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(f"{call}: there must be at least one value, and as many of each key that changes together")
-    _check_labels(one_type(list(map(_plain, next(iter(found.values()))))), call)
+    if not repeated:
+        _check_labels(labels_of(next(iter(found.values()))), call)
     return found
 
 
@@ -246,12 +270,17 @@ def _check_labels(labels: list[Any], call: str) -> None:
         seen.add(known)
 
 
-def _plain(value: Any) -> Any:
+def labels_of(values: Iterable[Any]) -> list[Any]:
+    """Values as coordinates hold them: numbers (NaN for None) or booleans, and anything else as text."""
+    return one_type(list(map(plain_value, values)))
+
+
+def plain_value(value: Any) -> Any:
     """A value as JSON holds it."""
     if isinstance(value, Description):
         return value.model_dump(mode="json")
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 

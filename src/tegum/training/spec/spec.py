@@ -315,7 +315,7 @@ class Spec(Description):
         """
         values, read = read_toml(path), read_changes(changes)
         try:
-            return cls.read(_changed(_with_places(values, Path(path)), read))
+            return cls.read(_changed(with_places(values, Path(path)), read))
         except ValueError as error:
             changed = f" with {', '.join(change.text for change in read)}" if read else ""
             raise ValueError(f"{shown(Path(path))}{on_one_line(changed)}: {error}") from None
@@ -478,7 +478,7 @@ _RUNS = "_runs"
 """The name under which a Spec remembers which runs of another one it stands for."""
 
 
-def _with_places(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
+def with_places(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
     """The values of a TOML file, with the paths of activations made absolute from the folder of the file."""
     features = values.get("features")
     if not isinstance(features, list):

@@ -1,4 +1,4 @@
-"""What happened in recorded runs, as the page marks it on its time axis: found by the detectors, and said in words."""
+"""What happened in recorded runs, as a time axis marks it: found by the detectors, and said in words."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from tegum.analysis.dynamics.levels import FEWEST, Event, find_jumps, group_jump
 from tegum.analysis.dynamics.regimes import find_regimes
 from tegum.analysis.geometry.measures import dimensionality
 from tegum.analysis.runs import completed
-from tegum.training.dataset import specs_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-def happenings(run: xr.Dataset) -> list[list[dict[str, Any]]]:
+def happenings(run: xr.Dataset, changed_at: Sequence[int] = ()) -> list[list[dict[str, Any]]]:
     """Find the jumps, the drops of the loss and the regimes of every run, in the order of their steps.
 
     Jumps and drops need evenly spaced steps, and regimes a loss above zero; where these are missing there are none.
@@ -27,6 +26,7 @@ def happenings(run: xr.Dataset) -> list[list[dict[str, Any]]]:
 
     Args:
         run: a trajectory of one Spec.
+        changed_at: the steps at which what the runs are trained on changes, as `Spec.changed_at` has them.
 
     Returns:
         For each run dictionaries with `step`, `until` (the step at which it ends), `kind` ("jump", "drop", "plateau" or
@@ -34,23 +34,18 @@ def happenings(run: xr.Dataset) -> list[list[dict[str, Any]]]:
 
     Example:
         >>> import tegum as tg
-        >>> from tegum.lab.happenings import happenings
+        >>> from tegum.analysis.dynamics.happenings import happenings
         >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=10), snapshots=2)
         >>> happenings(tg.train(spec, progress=False))
         [[]]
 
     """
     step = run["step"].values
-    cuts = [int(np.searchsorted(step, at)) for at in _changed_at(run)]
+    cuts = [int(np.searchsorted(step, at)) for at in changed_at]
     # What a change does to the loss is no event of learning: between two changes each stretch is looked at by itself.
     ends = [0, *(cut for cut in cuts if 0 < cut < len(step)), len(step)]
     several = [_between(run.isel(step=slice(*each))) for each in itertools.pairwise(ends)]
     return [list(itertools.chain.from_iterable(stretches)) for stretches in zip(*several, strict=True)]
-
-
-def _changed_at(run: xr.Dataset) -> tuple[int, ...]:
-    """The steps at which what a run is trained on changes."""
-    return specs_of(run)[0].changed_at if "spec" in run.attrs else ()
 
 
 def _between(run: xr.Dataset) -> list[list[dict[str, Any]]]:
@@ -86,7 +81,7 @@ def jumped(event: Event) -> str:
 
     Example:
         >>> import tegum as tg
-        >>> from tegum.lab.happenings import jumped
+        >>> from tegum.analysis.dynamics.happenings import jumped
         >>> jumped(tg.Event(tuple(tg.Jump(0, i, 4_000, 4_500, before=0.0, after=0.5) for i in (3, 7))))
         'features 3 and 7 appear as a digon'
 

@@ -1,0 +1,327 @@
+"""What a sweep keeps of every run: measures, last states, events, or trajectories with fewer snapshots."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
+
+import numpy as np
+from pydantic import field_validator, model_validator
+
+from tegum.core.description import Count, Description, broken, short
+from tegum.core.inputs.files import obstacle
+from tegum.core.inputs.python_files import neighbours_of, run_file
+from tegum.core.words import closest
+from tegum.training.dataset import changed_at
+from tegum.training.measuring import argument_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+STATES = "states"
+"""Keeps weights, biases and losses."""
+
+EVENTS = "events"
+"""Keeps what happens in a run: jumps, drops and stages, as a JSON list for each run."""
+
+_VARIABLES = {"weights": "weights", "bias": "bias", "loss": "loss"}
+_ANALYSIS = "tegum.analysis."
+
+
+class Kept(Description):
+    """One thing that a sweep keeps of every run: a measure, or `states`, or `events`.
+
+    Raises:
+        ValueError: there is no such measure, or `at` and `every` are both given.
+
+    Example:
+        >>> import tegum as tg
+        >>> tg.Kept("polytope_names")
+        Kept(measure='polytope_names')
+        >>> tg.Kept("dimensionality", every=10).name
+        'dimensionality'
+
+    """
+
+    positional = ("measure", "at")
+    measure: str
+    """A function of `tegum`'s analysis by its name, a variable of trajectories (weights, bias, loss), a function in a
+    file of yours ("mine.py:height") or in an installed package ("package.module:height"), "states" (weights, bias and
+    loss), or "events". In Python the function itself will do."""
+    at: Literal["last", "all"] = "last"
+    """Whether it is measured at the last snapshot, or at all of them: on the whole trajectory."""
+    every: Count | None = None
+    """Measure at every so-manieth snapshot, the last one included, in place of `at`."""
+    named: str | None = None
+    """The name of the variable; by default that of the measure."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            measure: str | Callable[..., Any],
+            at: Literal["last", "all"] = "last",
+            *,
+            every: int | None = None,
+            named: str | None = None,
+        ) -> None: ...
+
+    @field_validator("measure", mode="before")
+    @classmethod
+    def _function_by_name(cls, value: Any) -> Any:
+        return _name_of(value) if callable(value) else value
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Kept:
+        if self.every is not None and "at" in self.model_fields_set:
+            raise broken("every", self.every, "must not be given together with at")
+        if self.measure == EVENTS and {"at", "every"} & self.model_fields_set:
+            raise broken("measure", self.measure, "must be looked for in the whole trajectory, without at or every")
+        if self.measure == STATES and self.named is not None:
+            raise broken("named", self.named, "must not be given with states, which are three variables")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name of the variable."""
+        return self.named or self.measure.rpartition(":")[2].rpartition(".")[2]
+
+    @classmethod
+    def of(cls, value: Any) -> Kept:
+        """Return an entry as it is, or build the one that a name, a function or a table describes.
+
+        Args:
+            value: a `Kept`, a name, a function, or a dictionary of the fields.
+
+        Returns:
+            The entry.
+
+        Raises:
+            ValueError: `value` is none of these, or breaks a rule.
+
+        """
+        if isinstance(value, Kept):
+            return value
+        if isinstance(value, Mapping):
+            return cls.read(value)
+        if isinstance(value, str) or callable(value):
+            return cls(value)
+        raise ValueError(f"Kept({short(value)}): must be the name of a measure, a function, or a table of these keys")
+
+    def thinned(self, run: xr.Dataset) -> xr.Dataset:
+        """Return the snapshots on which it is measured.
+
+        Args:
+            run: a trajectory.
+
+        Returns:
+            The trajectory at these snapshots; at the last one alone, without the dimension `step`.
+
+        """
+        if self.every is not None:
+            last = run.sizes["step"] - 1
+            return run.isel(step=np.unique([*range(0, last, self.every), last]))
+        return run if self.at == "all" or self.measure == EVENTS else run.isel(step=-1)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """The name by which a function is found again in another process."""
+    name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
+    if module == _modules().get(name):
+        return name
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if not name or "<" in name or (module in ("", "__main__") and file is None):
+        what = name or type(function).__name__
+        example = "height" if "<" in what else what
+        raise ValueError(
+            f"must be a function that other processes can import, and {what} is not: put it in a file, and name it as "
+            f"'mine.py:{example}'"
+        )
+    of_file = re.fullmatch(r"(.+)_[0-9a-f]{8}", module)
+    if module == "__main__" or (of_file is not None and of_file[1] == Path(str(file)).stem):
+        return f"{Path(str(file)).resolve()}:{name}"
+    return f"{module}:{name}"
+
+
+@final
+class Source(NamedTuple):
+    """A measure of a user's file, as it is sent to other processes."""
+
+    path: str
+    """The absolute path, where it came from."""
+    text: str
+    """The code."""
+    digest: str
+    """Of the file, and of the neighbours that it imports."""
+
+
+@final
+class Keeping:
+    """What is kept of the runs of a sweep, with the functions that measure it."""
+
+    def __init__(self, entries: Sequence[Any], call: str, sources: Mapping[str, Source] | None = None) -> None:
+        """Find the functions.
+
+        Args:
+            entries: what is kept.
+            call: what errors begin with.
+            sources: the files of measures by their paths, where they come from another process.
+
+        Raises:
+            ValueError: a measure cannot be found, or two have the same name.
+
+        """
+        self._call = call
+        if isinstance(entries, str | bytes | Mapping) or not isinstance(entries, Sequence):
+            raise ValueError(f"{call}(keep={short(entries)}): keep must be a list of measures")
+        if not entries:
+            raise ValueError(f"{call}(keep=[]): there must be at least one measure to keep, such as 'loss'")
+        self.entries: tuple[Kept, ...] = tuple(self._entry(each) for each in entries)
+        self.sources: dict[str, Source] = dict(sources or {})
+        self.functions: dict[str, Callable[..., Any]] = {}
+        self._digested: dict[str, str] = {}
+        for each in self.entries:
+            for name, function in self._found(each).items():
+                if name in self.functions and not _same(self.functions[name], function):
+                    rule = "an entry {measure = …, named = …} has a name of its own"
+                    raise ValueError(f"{call}(keep=…): two measures have the name {name}; {rule}")
+                self.functions[name] = function
+
+    def _entry(self, value: Any) -> Kept:
+        try:
+            return Kept.of(value)
+        except ValueError as error:
+            raise ValueError(f"{self._call}(keep=…): {error}") from None
+
+    def _found(self, entry: Kept) -> dict[str, Callable[..., Any]]:
+        measure = entry.measure
+        if measure == STATES:
+            return {name: functools.partial(_variable, entry, name) for name in _VARIABLES}
+        if measure == EVENTS:
+            self._digested["tegum.analysis"] = _of_analysis()
+            return {entry.name: functools.partial(_events)}
+        if measure in _VARIABLES:
+            return {entry.name: functools.partial(_variable, entry, measure)}
+        return {entry.name: functools.partial(_measured, entry, self._function(measure))}
+
+    def _function(self, measure: str) -> Callable[..., Any]:
+        """The function of a measure, whose code is noted."""
+        where, colon, name = measure.rpartition(":")
+        if not colon:
+            module = _modules().get(measure, "")
+            if not module:
+                near = closest(measure, [*_modules(), *_VARIABLES, STATES, EVENTS])
+                hint = f"did you mean {near!r}?" if near else "functions of your own are named as 'mine.py:height'"
+                raise ValueError(f"{self._call}(keep=[{measure!r}]): there is no such measure; {hint}")
+            self._digested["tegum.analysis"] = _of_analysis()
+            return getattr(importlib.import_module(module), measure)
+        return self._in_file(where, name, measure) if where.endswith(".py") else self._in_package(where, name, measure)
+
+    def _in_file(self, where: str, name: str, measure: str) -> Callable[..., Any]:
+        path = Path(where).resolve()
+        known = self.sources.get(str(path)) or self.sources.get(where)
+        if known is None:
+            if found := obstacle(path):
+                rule = (
+                    "there is no such file" if found == "and there is none" else f"this must be a Python file, {found}"
+                )
+                raise ValueError(f"{self._call}(keep=[{measure!r}]): {rule}")
+            text = path.read_text(encoding="utf-8")
+        else:
+            path, text = Path(known.path), known.text
+        module = run_file(path, text.encode(), "measure")
+        if known is None:
+            own = {"file": hashlib.sha256(text.encode()).hexdigest(), **neighbours_of(path.parent)}
+            known = Source(str(path), text, hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest())
+            self.sources[str(path)] = known
+        self._digested[f"file {path.name}"] = known.digest
+        return self._attribute(module, name, measure)
+
+    def _in_package(self, where: str, name: str, measure: str) -> Callable[..., Any]:
+        try:
+            module = importlib.import_module(where)
+        except ImportError as error:
+            raise ValueError(f"{self._call}(keep=[{measure!r}]): {where} cannot be imported ({error})") from None
+        file = getattr(module, "__file__", None)
+        content = Path(file).read_bytes() if file and file.endswith(".py") else b""
+        self._digested[where] = hashlib.sha256(content).hexdigest()
+        return self._attribute(module, name, measure)
+
+    def _attribute(self, module: Any, name: str, measure: str) -> Callable[..., Any]:
+        found = getattr(module, name, None)
+        if not callable(found):
+            known = [each for each in vars(module) if callable(getattr(module, each)) and not each.startswith("_")]
+            near = closest(name, known)
+            raise ValueError(
+                f"{self._call}(keep=[{measure!r}]): there is no function {name} in it"
+                + (f"; did you mean {near!r}?" if near else "")
+            )
+        return found
+
+    @property
+    def digest(self) -> str:
+        """A digest of what is kept and of the code that measures it."""
+        told = [each.model_dump(mode="json") | {"measure": _without_folder(each.measure)} for each in self.entries]
+        text = json.dumps([told, sorted(self._digested.items())], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> list[Any]:
+        """What is kept, in JSON's types."""
+        return [each.model_dump(mode="json", exclude_unset=True) for each in self.entries]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two functions measure the same: states hold the loss, which may also be asked for by itself."""
+    if one.func is not _variable or other.func is not _variable or one.args[1] != other.args[1]:
+        return False
+    return (one.args[0].at, one.args[0].every) == (other.args[0].at, other.args[0].every)
+
+
+def _without_folder(measure: str) -> str:
+    where, colon, name = measure.rpartition(":")
+    return f"{Path(where).name}{colon}{name}" if where.endswith(".py") else measure
+
+
+@functools.cache
+def _modules() -> dict[str, str]:
+    """The functions of the analysis, by name, with the modules in which they are."""
+    # By name: the list of all public names belongs to a layer above.
+    public = importlib.import_module("tegum").PUBLIC
+    return {
+        name: module
+        for module, names in public.items()
+        if module.startswith(_ANALYSIS)
+        for name in names.split()
+        if not name[0].isupper()
+    }
+
+
+@functools.cache
+def _of_analysis() -> str:
+    """A digest of the code of the analysis."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted((package / "analysis").rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _variable(entry: Kept, name: str, run: xr.Dataset) -> xr.DataArray:
+    return entry.thinned(run)[name]
+
+
+def _measured(entry: Kept, function: Callable[..., Any], run: xr.Dataset) -> Any:
+    return function(argument_of(entry.thinned(run), function))
+
+
+def _events(run: xr.Dataset) -> list[str]:
+    from tegum.analysis.dynamics.happenings import happenings
+
+    return [json.dumps(each, separators=(",", ":")) for each in happenings(run, changed_at(run))]

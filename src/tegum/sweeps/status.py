@@ -1,0 +1,104 @@
+"""How far a sweep is, as anybody can see it who sees its place: while it runs, after a crash, and when it is done."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, final
+
+from tegum.core.limits import readable
+from tegum.sweeps import plan as plans
+from tegum.sweeps import store
+from tegum.sweeps.claims import Claims
+from tegum.sweeps.packs import PLAN
+from tegum.sweeps.places import SweepPlace
+
+
+@final
+class SweepStatus(NamedTuple):
+    """How far a sweep is."""
+
+    specs: int
+    runs: int
+    runs_there: int
+    packs: int
+    packs_there: int
+    complete: bool
+    processes: int
+    """Processes that hand out packs at the moment."""
+    set_aside: tuple[dict[str, Any], ...]
+    """Packs that have failed, each with its errors."""
+    bytes: int
+    """What the sweep takes on the disk."""
+
+
+def is_sweep(place: SweepPlace) -> bool:
+    """Whether there is a sweep at a place."""
+    return PLAN in place.sizes("")
+
+
+def status(place: SweepPlace, call: str) -> tuple[plans.SweepPlan, SweepStatus]:
+    """The plan of a sweep, and how far it is.
+
+    Raises:
+        ValueError: there is no sweep, or its plan is damaged.
+
+    """
+    made = plans.read(place, call)
+    if made is None:
+        raise ValueError(f"{call}: there is no sweep at {place.address}")
+    sizes = place.sizes("")
+    stored = {*store.receipts(place)}
+    there = stored | {path.rpartition("/")[2] for path in sizes if path.startswith("packs/")}
+    found = [pack for pack in made.packs if pack.name in there]
+    set_aside = []
+    for path in sorted(sizes):
+        if path.startswith("failed/"):
+            try:
+                set_aside.append(json.loads(place.read(path)))
+            except (OSError, ValueError):
+                continue
+    told = SweepStatus(
+        specs=len(made.design.specs),
+        runs=made.runs,
+        runs_there=sum(pack.runs for pack in found),
+        packs=len(made.packs),
+        packs_there=len(found),
+        complete=store.sealed_packs(place) is not None and len(found) == len(made.packs),
+        processes=Claims.alive_at(place),
+        set_aside=tuple(each for each in set_aside if each.get("pack") not in there),
+        bytes=sum(sizes.values()),
+    )
+    return made, told
+
+
+def rows(made: plans.SweepPlan, told: SweepStatus) -> list[tuple[str, str]]:
+    """A sweep as lines of a table."""
+    varied = ", ".join(
+        f"{name} ({len(set(map(str, values)))} values)" for name, values in made.design.coordinates.items()
+    )
+    kept = ", ".join(dict.fromkeys(array.name for group in made.groups for array in group.layout.arrays))
+    state = "complete" if told.complete else "incomplete"
+    if told.processes:
+        state += f", {told.processes} process{'es' * (told.processes > 1)} at work on it"
+    found = [
+        ("state", state),
+        ("Specs", f"{told.specs:,}" + (f", by {varied}" if varied else "")),
+        ("runs", f"{told.runs_there:,} of {told.runs:,}"),
+        ("packs", f"{told.packs_there:,} of {told.packs:,}"),
+        ("kept", kept),
+        ("engine", f"{made.engine}, {'mixed vector units' if made.mixed else made.identity.unit}"),
+        ("size", readable(told.bytes)),
+    ]
+    shapes = [group.layout.path for group in made.groups if group.layout.path]
+    if shapes:
+        found.append(("groups", ", ".join(shapes)))
+    for each in told.set_aside[:5]:
+        what = f"Specs {_span(each['specs'])}, runs {each['runs'][0]} to {each['runs'][1] - 1}: {each['errors'][-1]}"
+        found.append(("set aside", what))
+    if len(told.set_aside) > 5:
+        found.append(("", f"and {len(told.set_aside) - 5} more packs"))
+    return found
+
+
+def _span(numbers: list[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

@@ -1,0 +1,244 @@
+"""The store of a sweep: packs, each a shard of every variable, in a zarr store that any reader opens at any time.
+
+All files are written whole. The metadata and the coordinates are there from the beginning, so that the store can be
+opened while the sweep runs: runs that are not there yet have the result "missing". Shards follow as packs are made. At
+the end a manifest lists the length and the SHA-256 of every file, and only what has been sealed so is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tegum.data import schema, zarr_setup
+from tegum.sweeps.layout import TEXT, make_array
+from tegum.sweeps.packs import SCHEMA, VERSION, DamagedPackError, digest_of, opened, path_of
+from tegum.sweeps.places import SweepPlace
+from tegum.sweeps.plan import Pack, RunGroup, SweepPlan
+from tegum.training.spec.labels import one_type
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+STORE = "runs.zarr"
+MANIFEST = "manifest.json"
+DONE = "done"
+
+
+def begin(place: SweepPlace, plan: SweepPlan) -> None:
+    """Write the metadata and the coordinates of a store, unless they are there."""
+    files = _skeleton(plan)
+    there = place.sizes(STORE)
+    # The root comes last: where it is, everything else is.
+    for path, content in sorted(files.items(), key=lambda item: item[0] == f"{STORE}/zarr.json"):
+        if there.get(path) != len(content):
+            place.write(path, content)
+
+
+def _skeleton(plan: SweepPlan) -> dict[str, bytes]:
+    """The files of a store without any runs."""
+    import zarr
+    from zarr.storage import MemoryStore
+
+    memory = MemoryStore()
+    about = plan.attributes()
+    with zarr_setup.scope():
+        root = zarr.create_group(memory, zarr_format=3, attributes=about)
+        for group in plan.groups:
+            layout = group.layout
+            own = root if not layout.path else root.create_group(layout.path, attributes=about)
+            names = _coordinates(own, plan, group)
+            own.attrs["coordinates"] = " ".join(names)
+            for array in layout.arrays:
+                make_array(own, layout, array, whole=True)
+            # xarray asks for all metadata in one file, and says so where there is none.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                zarr.consolidate_metadata(memory, path=layout.path or None)
+    return {f"{STORE}/{key}": content.to_bytes() for key, content in memory._store_dict.items()}
+
+
+def _coordinates(own: Any, plan: SweepPlan, group: RunGroup) -> list[str]:
+    """Write what tells runs apart, and the coordinates of measures; returns their names."""
+    layout = group.layout
+    taken = {array.name for array in layout.arrays}
+    labels = {name: [values[at] for at in group.members] for name, values in plan.design.coordinates.items()}
+    labels = {name: one_type(values) for name, values in labels.items()}
+    along_specs = {name: np.array(values) for name, values in labels.items() if name not in taken}
+    along_specs[schema.SPEC_HASH] = np.array([plan.design.specs[at].hash for at in group.members])
+    for name, values in along_specs.items():
+        _plain_array(own, name, (schema.SPEC,), values, {})
+    _plain_array(own, "seed", ("seed",), np.arange(layout.seeds), schema.FIELDS["seed"].attrs)
+    for each in layout.coordinates:
+        values = np.array(each.values, dtype=object if each.dtype == TEXT else each.dtype)
+        _plain_array(own, each.name, each.dims, values, dict(each.attrs))
+    return [*along_specs, "seed", *(each.name for each in layout.coordinates)]
+
+
+def _plain_array(own: Any, name: str, dims: tuple[str, ...], values: np.ndarray, attrs: dict[str, Any]) -> None:
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    text = values.dtype.kind in "OUT"
+    array = own.create_array(
+        name,
+        shape=values.shape,
+        chunks=tuple(max(length, 1) for length in values.shape),
+        dtype=TEXT if text else values.dtype,
+        compressors=(ZstdCodec(), Crc32cCodec()),
+        fill_value="" if text else np.nan if values.dtype.kind == "f" else 0,
+        dimension_names=dims,
+        attributes=attrs,
+        config={"write_empty_chunks": True},
+    )
+    array[...] = values.astype(object) if text else values
+
+
+def consolidate(place: SweepPlace, packs: Sequence[Pack]) -> list[Pack]:
+    """Move packs into the store.
+
+    Args:
+        place: the place of the sweep.
+        packs: packs that have been made.
+
+    Returns:
+        Those that were damaged, which are removed and have to be made again.
+
+    """
+    damaged, receipt = list[Pack](), dict[str, Any]()
+    for pack in packs:
+        try:
+            shards, _ = opened(place.read(path_of(pack.name)), pack.name)
+            if {*shards} != {*pack.keys}:
+                raise DamagedPackError(f"the pack {pack.name} is damaged: it holds other variables")
+        except (DamagedPackError, FileNotFoundError):
+            place.remove(path_of(pack.name))
+            damaged.append(pack)
+            continue
+        for key, content in shards.items():
+            place.write_loosely(f"{STORE}/{key}", content)
+        receipt[pack.name] = {key: [len(content), digest_of(content)] for key, content in shards.items()}
+    if receipt:
+        # Only once the shards are on the disk may a pack go.
+        place.flush()
+        place.write(f"{DONE}/{secrets.token_hex(8)}.json", json.dumps(receipt).encode())
+        for name in receipt:
+            place.remove(path_of(name))
+    return damaged
+
+
+def receipts(place: SweepPlace) -> dict[str, dict[str, list[Any]]]:
+    """The packs that are in the store, with the length and the digest of each of their shards."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for path in sorted(place.sizes(DONE)):
+        try:
+            found |= json.loads(place.read(path))
+        except (FileNotFoundError, ValueError):  # removed by another process that has sealed the store; or damaged
+            continue
+    return found | (sealed_packs(place) or {})
+
+
+def sealed_packs(place: SweepPlace) -> dict[str, dict[str, list[Any]]] | None:
+    """The packs of a sweep that is complete; None if it is not.
+
+    Raises:
+        ValueError: the manifest is damaged.
+
+    """
+    try:
+        text = place.read(MANIFEST)
+    except FileNotFoundError:
+        return None
+    try:
+        told = json.loads(text)
+        packs = told["packs"]
+        whole = told["sha256"] == _digest_of_packs(packs)
+    except (ValueError, KeyError, TypeError):
+        whole, packs = False, {}
+    if not whole:
+        rule = "remove it, and what is missing is made again"
+        raise ValueError(f"sweep {place.address}: the file {MANIFEST!r} is damaged; {rule}")
+    return packs
+
+
+def _digest_of_packs(packs: Any) -> str:
+    return hashlib.sha256(json.dumps(packs, sort_keys=True).encode()).hexdigest()
+
+
+def seal(place: SweepPlace) -> None:
+    """Write the manifest of a store that is complete, and remove what only an unfinished sweep needs."""
+    packs = {name: dict(sorted(shards.items())) for name, shards in sorted(receipts(place).items())}
+    told = {"schema": SCHEMA, "version": VERSION, "packs": packs, "sha256": _digest_of_packs(packs)}
+    place.write(MANIFEST, json.dumps(told).encode())
+    for folder in ("packs", DONE, "claims", "failed"):
+        place.clear(folder)
+    place.tidy()
+
+
+def wrong_in(place: SweepPlace, *, everything: bool) -> Iterator[tuple[str, str]]:
+    """Packs of the store that are damaged, each with what is wrong.
+
+    Args:
+        place: the place of the sweep.
+        everything: whether to compare digests, and not only lengths.
+
+    Yields:
+        The name of a pack, and a file of it with what is wrong.
+
+    """
+    there = place.sizes(STORE)
+    for name, shards in receipts(place).items():
+        for key, (size, digest) in shards.items():
+            path = f"{STORE}/{key}"
+            if path not in there:
+                yield name, f"{path} is missing"
+            elif there[path] != size:
+                yield name, f"{path} has {there[path]} bytes instead of {size}"
+            elif everything and digest_of(place.read(path)) != digest:
+                yield name, f"{path} is not as it was written"
+            else:
+                continue
+            break
+
+
+def forget(place: SweepPlace, names: Sequence[str]) -> None:
+    """Forget that packs are in the store, so that they are made again."""
+    known = receipts(place)
+    for name in names:
+        known.pop(name, None)
+    place.clear(DONE)
+    place.remove(MANIFEST)
+    if known:
+        place.write(f"{DONE}/{secrets.token_hex(8)}.json", json.dumps(known).encode())
+
+
+def datatree(place: SweepPlace, plan: SweepPlan) -> xr.DataTree:
+    """The store as it is now, with numbers that are read when they are used.
+
+    Returns:
+        A tree with a Dataset for each shape of models; if there is one shape, the root is that Dataset.
+
+    """
+    import xarray as xr
+
+    nodes = {}
+    for group in plan.groups:
+        path = "/".join(part for part in (STORE, group.layout.path) if part)
+        with zarr_setup.scope():
+            found = xr.open_zarr(place.zarr(), group=path, consolidated=False, chunks=None)
+        names = [*found.coords, *(array.name for array in group.layout.arrays)]
+        nodes[f"/{group.layout.path}"] = _indexed(found[names], plan)
+    return xr.DataTree.from_dict(nodes)
+
+
+def _indexed(found: xr.Dataset, plan: SweepPlan) -> xr.Dataset:
+    """With an index of the parameters along `spec`, by which runs are selected by value."""
+    names = [name for name in plan.design.coordinates if name in found.coords and found[name].dims == (schema.SPEC,)]
+    if names and not {*names} & {*found.dims}:
+        found = found.set_xindex(names[0]) if len(names) == 1 else found.set_index({schema.SPEC: names})
+    return found

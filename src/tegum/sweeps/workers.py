@@ -1,0 +1,345 @@
+"""Who makes packs: processes of this machine, a Dask cluster, or any other executor of Python's own kind."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from contextlib import suppress
+from typing import Any, Protocol, final, runtime_checkable
+
+from tegum.core.description import short
+from tegum.core.threads import available_cores
+
+_PATIENCE = 30.0
+"""Seconds for which a scheduler may be out of reach."""
+
+_COUNTED_FOR = 2.0
+"""Seconds for which the number of workers is remembered."""
+
+
+@final
+class WorkerDiedError(RuntimeError):
+    """A process died while it worked: killed, out of memory, or crashed."""
+
+
+@final
+class SchedulerLostError(OSError):
+    """There is no connection to the scheduler of the cluster any more."""
+
+
+@runtime_checkable
+class Crew(Protocol):
+    """Some workers, however many there are at the moment."""
+
+    link: str
+    """The address of a page on which the workers can be watched; empty if there is none."""
+
+    def submit(self, function: Callable[[Any], Any], given: Any) -> Future[Any]:
+        """Let one worker call a function."""
+        ...
+
+    def count(self) -> int:
+        """The number of calls that run at the same time."""
+        ...
+
+    def check(self) -> None:
+        """Raise SchedulerLostError if nothing that was handed out can come back."""
+        ...
+
+    def close(self, *, now: bool) -> None:
+        """Let the workers go that belong to this crew alone; `now` without waiting for what they do."""
+        ...
+
+
+def crew(executor: Any, workers: int | None, engine: str, call: str) -> Crew:
+    """The workers that an argument `executor` stands for.
+
+    Args:
+        executor: None for processes of this machine; the address of a Dask scheduler, "tcp://…"; a
+            `distributed.Client`; or an executor of `concurrent.futures`.
+        workers: the number of processes here, or of calls that the executor runs at the same time.
+        engine: the engine of training, which decides whether each process gets a GPU.
+        call: what errors begin with.
+
+    Raises:
+        ValueError: it is none of these, or Dask is not installed.
+        OSError: the scheduler cannot be reached.
+
+    """
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"{call}(workers={short(workers)}): workers must be an int of at least 1, or None")
+    if executor is None:
+        return Processes(workers, devices() if engine == "jax" else ())
+    if isinstance(executor, str):
+        return Cluster(_connected(executor, call), owned=True)
+    if type(executor).__module__.partition(".")[0] == "distributed" and hasattr(executor, "get_executor"):
+        return Cluster(executor, owned=False)
+    if isinstance(executor, Executor):
+        return Others(executor, workers)
+    rule = "executor must be None, the address of a Dask scheduler, a distributed.Client, or an Executor of Python"
+    raise ValueError(f"{call}(executor={short(executor)}): {rule}")
+
+
+def devices() -> tuple[str, ...]:
+    """The GPUs that processes here may use, as CUDA_VISIBLE_DEVICES names them; none if there is no NVIDIA driver."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return tuple(each.strip() for each in given.split(",") if each.strip() not in ("", "-1"))
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU "))
+
+
+def _prepared(device: str | None) -> None:
+    """What a process does before its first call."""
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    # Ctrl-C reaches all processes of a terminal; the one that hands out the work decides.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            with suppress(ValueError, OSError):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    # A process that is killed cannot end those that work for it, and they would wait for ever.
+    parent.join()
+    os._exit(1)
+
+
+@final
+class Processes:
+    """Processes of this machine, one for each core or GPU; one that dies costs its call, and is replaced."""
+
+    link = ""
+
+    def __init__(self, workers: int | None, devices: Sequence[str] = ()) -> None:
+        """Start nothing yet: a process starts with its first call."""
+        self._count = workers or len(devices) or available_cores()
+        self._devices = [devices[at % len(devices)] if devices else None for at in range(self._count)]
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[Any], Any], Any] | None] = queue.SimpleQueue()
+        self._pools: dict[int, ProcessPoolExecutor] = {}
+        self._over = False
+        self._threads = [
+            threading.Thread(target=self._serve, args=(number,), name=f"tegum sweep {number}", daemon=True)
+            for number in range(self._count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, function: Callable[[Any], Any], given: Any) -> Future[Any]:
+        """Let the next free process call a function."""
+        future: Future[Any] = Future()
+        self._calls.put((future, function, given))
+        return future
+
+    def count(self) -> int:
+        """The number of processes."""
+        return self._count
+
+    def check(self) -> None:
+        """Do nothing: a process that has died is noticed where it worked."""
+
+    def processes(self) -> list[int]:
+        """The numbers of the processes that are running."""
+        found = []
+        for pool in list(self._pools.values()):
+            found += [each.pid for each in list((getattr(pool, "_processes", None) or {}).values()) if each.is_alive()]
+        return found
+
+    def close(self, *, now: bool) -> None:
+        """End all processes."""
+        self._over = True
+        for _ in self._threads:
+            self._calls.put(None)
+        if now:
+            for process in self.processes():
+                with suppress(OSError):
+                    os.kill(process, signal.SIGKILL)
+        for thread in self._threads:
+            thread.join(30)
+
+    def _serve(self, number: int) -> None:
+        while (call := self._calls.get()) is not None:
+            future, function, given = call
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = self._pool(number).submit(function, given).result()
+            except BrokenExecutor:
+                self._pools.pop(number).shutdown(wait=False)
+                future.set_exception(
+                    WorkerDiedError("the process that made it died: it was killed, or ran out of memory")
+                )
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del future, function, given, call
+        if pool := self._pools.pop(number, None):
+            pool.shutdown(wait=True)
+
+    def _pool(self, number: int) -> ProcessPoolExecutor:
+        if self._over:
+            raise WorkerDiedError("the sweep is over")
+        if number not in self._pools:
+            # Not forked: processes forked after JAX has started its threads can hang.
+            context = multiprocessing.get_context("spawn")
+            with _without_main():
+                pool = ProcessPoolExecutor(1, context, _prepared, (self._devices[number],))
+                self._pools[number] = pool
+                pool.submit(os.getpid).result()
+        return self._pools[number]
+
+
+_starting = threading.Lock()
+
+
+class _without_main:  # noqa: N801 (a block, named like one)
+    """A block in which new processes do not run the user's script again, as `spawn` would have them do.
+
+    They import what they need by its name; a script without `if __name__ == "__main__"` would start a sweep of its own.
+    """
+
+    def __enter__(self) -> None:
+        _starting.acquire()
+        main = sys.modules["__main__"]
+        self._kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+        vars(main).pop("__file__", None)
+        vars(main)["__spec__"] = None
+
+    def __exit__(self, *_: object) -> None:
+        vars(sys.modules["__main__"]).update(self._kept)
+        _starting.release()
+
+
+@final
+class Others:
+    """An executor that somebody else has made, and will close."""
+
+    link = ""
+
+    def __init__(self, executor: Executor, workers: int | None) -> None:
+        """The executor; how many calls it runs at the same time is what it says, or as many as there are cores."""
+        self._executor = executor
+        self._count = workers or getattr(executor, "_max_workers", None) or available_cores()
+
+    def submit(self, function: Callable[[Any], Any], given: Any) -> Future[Any]:
+        """Submit a call."""
+        return self._executor.submit(function, given)
+
+    def count(self) -> int:
+        """The number of calls that run at the same time."""
+        return self._count
+
+    def check(self) -> None:
+        """Do nothing: an executor that breaks says so where it is used."""
+
+    def close(self, *, now: bool) -> None:
+        """Do nothing."""
+
+
+def _connected(address: str, call: str) -> Any:
+    try:
+        import distributed
+    except ImportError:
+        rule = "a Dask cluster needs the package distributed: pip install 'tegum[cluster]'"
+        raise ValueError(f"{call}(executor={address!r}): {rule}") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of versions that differ, which we compare ourselves
+            return distributed.Client(address, timeout=20, set_as_default=False, direct_to_workers=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise OSError(f"{call}: there is no scheduler at {address} ({said or type(error).__name__})") from None
+
+
+@final
+class Cluster:
+    """The workers of a cluster, through a client of it."""
+
+    def __init__(self, client: Any, *, owned: bool) -> None:
+        """The workers that a client knows; `owned` if the client is closed with this crew."""
+        self._client, self._owned = client, owned
+        self._counted, self._count = -1e9, 0
+        self._lost: float | None = None
+        self._futures: set[Any] = set()
+        self.link: str = str(getattr(client, "dashboard_link", "") or "")
+
+    def submit(self, function: Callable[[Any], Any], given: Any) -> Future[Any]:
+        """Let a worker call a function."""
+        answer: Future[Any] = Future()
+        answer.set_running_or_notify_cancel()
+        # Not pure: a pack that has failed is tried again, and not remembered.
+        asked = self._client.submit(function, given, pure=False)
+        self._futures.add(asked)
+        asked.add_done_callback(lambda done: self._answer(done, answer))
+        return answer
+
+    def _answer(self, asked: Any, answer: Future[Any]) -> None:
+        from distributed.scheduler import KilledWorker
+
+        self._futures.discard(asked)
+        try:
+            match asked.status:
+                case "finished":
+                    answer.set_result(asked.result(timeout=60))
+                case "error":
+                    error = asked.exception(timeout=60)
+                    if isinstance(error, KilledWorker):
+                        error = WorkerDiedError("the workers that made it died: they were killed, or ran out of memory")
+                    answer.set_exception(error)
+                case _:
+                    answer.set_exception(SchedulerLostError("the scheduler has lost it"))
+        except BaseException as error:
+            answer.set_exception(error)
+        finally:
+            with suppress(Exception):
+                asked.release()
+
+    def count(self) -> int:
+        """The number of threads of all workers, at least one."""
+        if time.monotonic() - self._counted > _COUNTED_FOR:
+            with suppress(Exception):
+                # What the client has heard last: to ask would wait for a scheduler that may have gone.
+                known = self._client.scheduler_info(n_workers=-1)["workers"]
+                self._count = sum(int(each.get("nthreads", 1)) for each in known.values())
+            self._counted = time.monotonic()
+        return max(self._count, 1)
+
+    def check(self) -> None:
+        """Raise SchedulerLostError if there has been no connection for a while."""
+        status = getattr(self._client, "status", "")
+        if status == "running":
+            self._lost = None
+            return
+        self._lost = time.monotonic() if self._lost is None else self._lost
+        if status == "closed" or time.monotonic() - self._lost > _PATIENCE:
+            where = getattr(getattr(self._client, "scheduler", None), "address", "")
+            raise SchedulerLostError(f"there is no connection to the scheduler {where} any more")
+
+    def close(self, *, now: bool) -> None:
+        """Forget what is still asked for, and close the client if it is ours."""
+        with suppress(Exception):
+            if now and self._futures:
+                self._client.cancel(list(self._futures))
+        if self._owned:
+            for name in ("distributed.client", "distributed.comm", "distributed.core"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+            with suppress(Exception):
+                self._client.close(timeout=5)
