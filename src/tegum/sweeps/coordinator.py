@@ -34,7 +34,7 @@ _LOOK = 0.5
 """Seconds between looks at what others do, and at whether the workers are there."""
 
 
-class WholeSweepError(RuntimeError):
+class WholeSweepError(ValueError):
     """What ends a sweep, and not only a pack of it."""
 
 

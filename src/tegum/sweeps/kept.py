@@ -268,7 +268,7 @@ class Keeping:
     @property
     def digest(self) -> str:
         """A digest of what is kept and of the code that measures it."""
-        told = [each.model_dump(mode="json") | {"measure": _without_folder(each.measure)} for each in self.entries]
+        told = [without_folders(each.model_dump(mode="json")) for each in self.entries]
         text = json.dumps([told, sorted(self._digested.items())], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -284,9 +284,11 @@ def _same(one: Any, other: Any) -> bool:
     return (one.args[0].at, one.args[0].every) == (other.args[0].at, other.args[0].every)
 
 
-def _without_folder(measure: str) -> str:
-    where, colon, name = measure.rpartition(":")
-    return f"{Path(where).name}{colon}{name}" if where.endswith(".py") else measure
+def without_folders(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept, in JSON's types, whose bits depend on the code of a file and not on its folder."""
+    where, colon, name = entry["measure"].rpartition(":")
+    measure = f"{Path(where).name}{colon}{name}" if where.endswith(".py") else entry["measure"]
+    return {**entry, "measure": measure}
 
 
 @functools.cache
