@@ -80,7 +80,7 @@ class Killed:
         """A running `tegum sweep`."""
         return self._started([sys.executable, "-m", "tegum", "sweep", "sweep.toml", *args])
 
-    def _started(self, command: list[str]) -> subprocess.Popen[str]:
+    def _started(self, command: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -88,7 +88,7 @@ class Killed:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | {"TEGUM_PROGRESS": "0", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"},
+            env=os.environ | {"TEGUM_PROGRESS": "0"} | (environment or {}),
         )
         self.processes.append(process)
         return process
@@ -104,11 +104,21 @@ class Killed:
             time.sleep(0.1)
         raise AssertionError("the scheduler did not start")
 
-    def worker(self, port: int) -> subprocess.Popen[str]:
+    def worker(self, port: int, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         """A Dask worker with an address of its own."""
         options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self.folder / "dask")]
         command = ["distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}", *options]
-        return self._started([sys.executable, "-m", *command])
+        return self._started([sys.executable, "-m", *command], environment)
+
+    def await_workers(self, port: int, count: int) -> None:
+        """Wait until a scheduler has so many workers."""
+        from distributed import Client
+
+        with Client(f"tcp://127.0.0.1:{port}", set_as_default=False) as client:
+            until = time.monotonic() + 60
+            while len(client.scheduler_info(n_workers=-1)["workers"]) != count:
+                assert time.monotonic() < until, "the workers did not come"
+                time.sleep(0.1)
 
     def begun(self, packs: int = 1, seconds: float = 60) -> None:
         """Wait until some packs have been made."""

@@ -120,6 +120,7 @@ def run(
     overwrite: Overwrite = False,
     resume: Resume = False,
     caption: Caption = False,
+    scheduler: str | None = None,
 ) -> None:
     """Run an experiment: train, measure, draw, and judge its claim.
 
@@ -136,6 +137,8 @@ def run(
         Run the large ensemble for publication.
     everything
         Print every measure, and not only the numbers that decide; `tegum show FOLDER` does so later.
+    scheduler
+        The address of a Dask scheduler, tcp://HOST:PORT, whose workers train; measuring and drawing stay here.
 
     """
     from tegum import experiments, screens, terminal
@@ -149,7 +152,13 @@ def run(
         folder = out if out is not None else Path(experiment.name)
         with terminal.working(f"{experiment.name} ({size})"):
             summary = experiment.run(
-                folder, size=size, changes=changes, overwrite=overwrite, resume=resume, caption=caption
+                folder,
+                size=size,
+                changes=changes,
+                overwrite=overwrite,
+                resume=resume,
+                caption=caption,
+                executor=scheduler,
             )
     except Exception as error:
         if (lines := experiments.own_lines(error, experiment or name)) is None:

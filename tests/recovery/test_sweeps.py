@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sweep_kills import Killed, free_port, workers_of
+
+import tegum
 
 MOMENTS = 3
 """Kills of each kind here; `slow` has twenty, whose outcome is in benchmarks/kills.md."""
@@ -150,3 +156,136 @@ def test_a_scheduler_that_is_killed_ends_the_call_in_a_sentence_and_loses_nothin
 ) -> None:
     kill_schedulers(sweep, random.Random(4), MOMENTS)
     check(sweep, undisturbed, twice=2 * MOMENTS)
+
+
+def test_a_local_cluster_loses_a_worker(tmp_path: Path, undisturbed: dict[str, str], sweep: Killed) -> None:
+    """A LocalCluster of this process, whose nannies start workers anew."""
+    program = """
+import os, signal, sys, threading, time
+from pathlib import Path
+import tegum as tg
+from distributed import Client, LocalCluster
+from tegum.sweeps.toml import read_sweep
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        victim = list(client.run(os.getpid).values())[0]
+
+        def kill():
+            while not Path("made.txt").exists() or not Path("sweep.sweep").exists():
+                time.sleep(0.05)
+            time.sleep(0.5)
+            os.kill(victim, signal.SIGKILL)
+
+        threading.Thread(target=kill, daemon=True).start()
+        described = read_sweep("sweep.toml")
+        swept = tg.sweep(
+            described.design.spec, described.design.parameters, keep=[*described.keeping.entries],
+            pack=described.pack, out="sweep.sweep", executor=client, progress=False,
+        )
+        print((swept["result"] == "completed").all().item())
+"""
+    (tmp_path / "own.py").write_text(program)
+    process = sweep._started([sys.executable, "own.py"])
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert "True" in said
+    check(sweep, undisturbed, twice=2)
+
+
+def test_workers_of_another_vector_unit_are_refused(sweep: Killed) -> None:
+    port = free_port()
+    sweep.scheduler(port)
+    sweep.worker(port)
+    generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+sse4.2"}
+    other = sweep.worker(port, generic)
+    address = ("--scheduler", f"tcp://127.0.0.1:{port}")
+    sweep.await_workers(port, 2)
+    said, _ = (process := sweep.start(*address)).communicate(timeout=120)
+    assert process.returncode == 2
+    (line,) = said.splitlines()
+    assert re.search(
+        r"the worker on \S+ computes with \S+, and this sweep was begun with \S+, whose bits differ; ", line
+    )
+    assert "--allow-mixed" in line
+    assert not sweep.out.exists()
+    # One that comes later is met with its first pack.
+    other.kill()
+    other.wait()
+    sweep.await_workers(port, 1)
+    process = sweep.start(*address)
+    sweep.begun()
+    sweep.worker(port, generic)
+    said, _ = process.communicate(timeout=120)
+    if process.returncode:  # it may have been done before
+        assert "whose bits differ" in said
+        assert "the same call continues it" in said
+    else:
+        assert len(sweep.made()) == sweep.packs
+
+
+def test_workers_with_other_code_are_refused(sweep: Killed, tmp_path: Path) -> None:
+    package = Path(tegum.__file__).parent
+    shutil.copytree(package, tmp_path / "other" / "tegum", ignore=shutil.ignore_patterns("__pycache__"))
+    changed = tmp_path / "other" / "tegum" / "training" / "state.py"
+    changed.write_text(changed.read_text() + "\n# A line more.\n")
+    port = free_port()
+    sweep.scheduler(port)
+    sweep.worker(port)
+    sweep.worker(port, {"PYTHONPATH": str(tmp_path / "other")})
+    sweep.await_workers(port, 2)
+    said, _ = (process := sweep.start("--scheduler", f"tcp://127.0.0.1:{port}")).communicate(timeout=120)
+    assert process.returncode == 2
+    (line,) = said.splitlines()
+    assert "has other code of tegum, and a sweep has one version throughout" in line
+
+
+def test_no_scheduler_is_told_in_a_sentence(sweep: Killed) -> None:
+    process = sweep.start("--scheduler", f"tcp://127.0.0.1:{free_port()}")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    (line,) = said.splitlines()
+    assert re.match(r"tegum: sweep --out sweep\.sweep: there is no scheduler at tcp://127", line)
+
+
+def test_a_disk_that_fills_up_loses_nothing_that_was_made(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a disk to fill")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no disk can be mounted in this container")
+    sweep = Killed(place)
+    try:
+        coordinator = sweep.start(*WORKERS)
+        sweep.begun(2)
+        filler = place / "filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1024))
+        said, _ = coordinator.communicate(timeout=120)
+        assert coordinator.returncode == 2, said
+        last = said.splitlines()[-1]
+        assert re.match(r"tegum: sweep .*: writing '.*': No space left on device; .*the same call continues it", last)
+        made = len(sweep.made())
+        assert made >= 2
+        filler.unlink()
+        finish(sweep, *WORKERS)
+        # What had been made and could not be written is made again.
+        check(sweep, undisturbed, twice=4)
+    finally:
+        sweep.end()
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_place_where_nothing_may_be_written_is_met_before_the_work(sweep: Killed) -> None:
+    sweep.out.write_text("a file")
+    process = sweep.start(*WORKERS)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    (line,) = said.splitlines()
+    assert "is a file" in line
+    assert sweep.made() == {}

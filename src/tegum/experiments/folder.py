@@ -30,6 +30,9 @@ PARTIAL = "partial"
 NOTE = "unfinished.json"
 """A file in there that lists, for a call that resumes, trainings added on the way and the code that added them."""
 
+SWEEP = ".sweep"
+"""The suffix of a folder in there in which a cluster trains."""
+
 _FIGURES, _FIGURES_BYTES = "figures", 2**24
 """What needs disk space besides trajectories, and an ample estimate for it in bytes."""
 
@@ -48,6 +51,7 @@ class Folder:
         call: str,
         specs: Mapping[str, Spec | Sequence[Spec]],
         source: Mapping[str, Any] | None = None,
+        executor: Any = None,
     ) -> None:
         """Check that the result can be written there.
 
@@ -59,6 +63,7 @@ class Folder:
             call: the beginning of every error message.
             specs: what will be trained, by name; more may follow.
             source: where the code comes from, if it is not tegum's own.
+            executor: who trains, as `tegum.sweep` takes it; None is this process.
 
         Raises:
             NotADirectoryError: `path` is a file.
@@ -70,7 +75,7 @@ class Folder:
         self._shown = path
         self._files, self._call, self._specs = tuple(files), call, specs
         self._overwrite, self._resume = overwrite, resume
-        self._source = source
+        self._source, self._executor = source, executor
         self._partial = self.path / PARTIAL
         self._noted: Mapping[str, Any] = {}
         self._rooms: dict[str, ReservedSpace] = {}
@@ -182,7 +187,11 @@ class Folder:
         self._rooms[name].release()  # Training reserves its own space.
         if self._resume and target.exists():
             return finished(target, specs, call=f"{self._call}: run(resume=True)")
-        return train(specs, progress=progress, out=target, overwrite=True, resume=self._resume)
+        if self._executor is None:
+            return train(specs, progress=progress, out=target, overwrite=True, resume=self._resume)
+        from tegum.experiments.elsewhere import trained
+
+        return trained(specs, self._executor, target, resume=self._resume, progress=progress, call=self._call)
 
     def _add(self, name: str, specs: Spec | Sequence[Spec]) -> None:
         """Add to the result a trajectory that was named only on the way."""
@@ -237,6 +246,7 @@ class Folder:
         files = {*self._files, *self._noted.get("files", ())}
         stores = [file.removesuffix(".zarr") for file in files if file.endswith(".zarr")]
         ours = {*files, *(f"{file}{OLD}" for file in files), *(f"{name}.partial.zarr" for name in stores)}
+        ours |= {f"{name}{SWEEP}" for name in stores}
         if self._noted:
             ours.add(NOTE)
         names = sorted(path.name for path in self._partial.iterdir())

@@ -311,6 +311,7 @@ class Experiment(abc.ABC, Generic[Shown]):
         resume: bool = False,
         progress: bool | Callable[[Segment], None] | None = True,
         caption: bool = False,
+        executor: Any = None,
     ) -> Summary:
         """Train, analyse, draw, judge, and write it all to a folder.
 
@@ -328,6 +329,8 @@ class Experiment(abc.ABC, Generic[Shown]):
             progress: as in `train`, for everything that is trained, measured and drawn. A function is called with each
                 `Segment` of the trainings.
             caption: whether the files of figures have their captions at the bottom; the summary always has them.
+            executor: who trains, as `tegum.sweep` takes it: the address of a Dask scheduler, a client, or an executor;
+                None trains in this process. What is measured and drawn is the same.
 
         Raises:
             ValueError: the size is unknown, or a change is refused, by a Spec or because that key does not vary here.
@@ -360,7 +363,7 @@ class Experiment(abc.ABC, Generic[Shown]):
             shown(progress, Stage(f"{self.name} ({size})"), "run"),
             Folder(
                 Path(out), self._files(specs), overwrite=overwrite, resume=resume, call=self.name, specs=specs,
-                source=source,
+                source=source, executor=executor,
             ) as folder,
         ):  # fmt: skip
             runs = self.train_all(specs, lambda name, each: folder.train(name, each, progress))

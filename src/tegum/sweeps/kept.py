@@ -31,7 +31,8 @@ STATES = "states"
 EVENTS = "events"
 """Keeps what happens in a run: jumps, drops and stages, as a JSON list for each run."""
 
-_VARIABLES = {"weights": "weights", "bias": "bias", "loss": "loss"}
+_STATES = ("weights", "bias", "loss")
+_VARIABLES = (*_STATES, "gradient_error")
 _ANALYSIS = "tegum.analysis."
 
 
@@ -203,7 +204,7 @@ class Keeping:
     def _found(self, entry: Kept) -> dict[str, Callable[..., Any]]:
         measure = entry.measure
         if measure == STATES:
-            return {name: functools.partial(_variable, entry, name) for name in _VARIABLES}
+            return {name: functools.partial(_variable, entry, name) for name in _STATES}
         if measure == EVENTS:
             self._digested["tegum.analysis"] = _of_analysis()
             return {entry.name: functools.partial(_events)}
@@ -316,6 +317,8 @@ def _of_analysis() -> str:
 
 
 def _variable(entry: Kept, name: str, run: xr.Dataset) -> xr.DataArray:
+    if name not in run:
+        raise ValueError(f"sweep(keep=[{name!r}]): only flows record it, and these runs are trained otherwise")
     return entry.thinned(run)[name]
 
 

@@ -152,6 +152,17 @@ def _sees(address: str, plan: str) -> bool:
     return _seen(address, plan)
 
 
+def identified(given: tuple[str, Mapping[str, Source], str, str]) -> Identity:
+    """What a worker is, asked before it does anything.
+
+    Args:
+        given: what is kept, as JSON, with its sources, the engine, and a Spec as JSON.
+
+    """
+    keep, sources, engine, spec = given
+    return identity(_keeping(keep, tuple(sorted(sources.items()))), engine, [Spec.from_json(spec)])
+
+
 def identity(keeping: Keeping, engine: str, specs: Sequence[Spec]) -> Identity:
     """What this process is, for the bits of runs.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
 from tegum.core.description import short
-from tegum.data.atomic import PART, explaining, is_hidden, remove
+from tegum.data.atomic import PART, check_writable, explaining, is_hidden, remove
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _MEMORY = re.compile(r"memory://(\w[\w./-]*)")
@@ -60,6 +60,10 @@ class SweepPlace(Protocol):
         """Remove a folder with all in it, if it is there."""
         ...
 
+    def check(self) -> None:
+        """Check, by trying, that something can be written, before hours of work; leaves nothing."""
+        ...
+
     def tidy(self) -> None:
         """Remove what killed processes have left half-written."""
         ...
@@ -104,8 +108,11 @@ class FolderPlace:
     """A folder on a disk, or on one that several machines share."""
 
     def __init__(self, path: Path, call: str) -> None:
-        """The folder at a path, which need not be there yet."""
+        """The folder at a path, which need not be there yet; a file there is refused."""
         self._root = path.absolute()
+        with explaining(f"{call}: looking at {str(path)!r}"):
+            if path.exists() and not path.is_dir():
+                raise NotADirectoryError(f"{call}: {str(path)!r} is a file; a sweep is a folder")
         self._call = call
         self.address: str = str(self._root)
 
@@ -205,6 +212,10 @@ class FolderPlace:
         with self._explaining("removing", folder):
             remove(self._root / folder)
 
+    def check(self) -> None:
+        """Check that something can be written in the folder, or that it can be made."""
+        check_writable(self._root / "trial" if self._root.exists() else self._root, self._call)
+
     def tidy(self) -> None:
         """Remove hidden files that killed processes have left."""
         for inside, _, files in os.walk(self._root):
@@ -282,6 +293,12 @@ class ObjectPlace:
         if found := list(self.sizes(folder)):
             with self._explaining("removing", folder):
                 self._obstore.delete(self._store, found)
+
+    def check(self) -> None:
+        """Check that an object can be written."""
+        path = f"trial-{secrets.token_hex(8)}"
+        self.write(path, b"trial")
+        self.remove(path)
 
     def tidy(self) -> None:
         """Do nothing: no object is ever half-written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tempfile
@@ -23,7 +24,7 @@ from tegum.sweeps.coordinator import Coordinator, Done
 from tegum.sweeps.design import Design, Way, design
 from tegum.sweeps.kept import Keeping
 from tegum.sweeps.layout import Layout
-from tegum.sweeps.packs import PLAN, Identity, check_same
+from tegum.sweeps.packs import PLAN, Identity, check_same, identified
 from tegum.sweeps.places import SweepPlace, place_at
 from tegum.sweeps.workers import Crew, crew
 from tegum.training.engine import EngineName, together
@@ -192,6 +193,8 @@ def swept(
         _check_same_sweep(there, described, keeping, engine, place, call)
     elif there is None and (foreign := next(iter(place.sizes("")), None)) is not None:
         raise ValueError(f"{call}: {place.address} holds {foreign}, and a sweep needs a folder of its own")
+    if not only_cost:
+        place.check()
     people = crew(executor, workers, engine, call)
     try:
         made = there if there is not None and not overwrite else None
@@ -302,7 +305,11 @@ def planned(
     paths = plans.group_paths(described, groups)
     seconds = max(_TRIAL_SECONDS / len(groups), 0.2)
     most = _MOST_TRIED if len(groups) <= 3 else 2
-    keep, found, who = tuple(keeping.to_json()), [], None
+    keep, found = tuple(keeping.to_json()), []
+    first = json.dumps(described.specs[0].to_json())
+    who, *others = people.everyone(identified, (json.dumps(keep), keeping.sources, engine, first))
+    for each in others:
+        check_same(who, each, mixed=mixed)
     for members in groups:
         specs = [described.specs[at] for at in members]
         chosen = probe.trial_specs(specs, min(most, len(specs)))
@@ -314,12 +321,10 @@ def planned(
             again = [people.submit(probe.tried, trial) for _ in range(others + 1)]
             answers = [each.result() for each in again]
         for answer in answers:
-            who = who or answer.identity
             check_same(who, answer.identity, mixed=mixed)
         paces = np.median([answer.seconds for answer in answers], axis=0).tolist()
         known = tuple((plans.mean_density(specs[at]), pace) for at, pace in zip(chosen, paces, strict=True))
         found.append((members, specs, known, answers[0]))
-    assert who is not None
     return _with_packs(described, keep, keeping, engine, who, found, paths, pack=pack, mixed=mixed, call=call)
 
 

@@ -23,6 +23,9 @@ from tegum.core.threads import available_cores
 _PATIENCE = 30.0
 """Seconds for which a scheduler may be out of reach."""
 
+_LOOK = 2.0
+"""Seconds between looks at whether there is a worker."""
+
 _COUNTED_FOR = 2.0
 """Seconds for which the number of workers is remembered."""
 
@@ -46,6 +49,10 @@ class Crew(Protocol):
 
     def submit(self, function: Callable[[Any], Any], given: Any) -> Future[Any]:
         """Let one worker call a function."""
+        ...
+
+    def everyone(self, function: Callable[[Any], Any], given: Any) -> list[Any]:
+        """Let every worker call a function, as far as that is possible; what each has answered."""
         ...
 
     def count(self) -> int:
@@ -148,6 +155,10 @@ class Processes:
         self._calls.put((future, function, given))
         return future
 
+    def everyone(self, function: Callable[[Any], Any], given: Any) -> list[Any]:
+        """Let one process call a function: all of this machine are alike."""
+        return [self.submit(function, given).result()]
+
     def count(self) -> int:
         """The number of processes."""
         return self._count
@@ -243,6 +254,10 @@ class Others:
         """Submit a call."""
         return self._executor.submit(function, given)
 
+    def everyone(self, function: Callable[[Any], Any], given: Any) -> list[Any]:
+        """Let some worker call a function: nobody knows how to reach them all, and each is asked again later."""
+        return [self._executor.submit(function, given).result()]
+
     def count(self) -> int:
         """The number of calls that run at the same time."""
         return self._count
@@ -263,7 +278,7 @@ def _connected(address: str, call: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions that differ, which we compare ourselves
-            return distributed.Client(address, timeout=20, set_as_default=False, direct_to_workers=False)
+            return distributed.Client(address, timeout=10, set_as_default=False, direct_to_workers=False)
     except (OSError, ValueError, TimeoutError) as error:
         said = " ".join(str(error).split())[:200]
         raise OSError(f"{call}: there is no scheduler at {address} ({said or type(error).__name__})") from None
@@ -279,7 +294,14 @@ class Cluster:
         self._counted, self._count = -1e9, 0
         self._lost: float | None = None
         self._futures: set[Any] = set()
-        self.link: str = str(getattr(client, "dashboard_link", "") or "")
+        self.link: str = self._link()
+
+    def _link(self) -> str:
+        """The page of the scheduler, if it has one."""
+        with suppress(Exception):
+            if "dashboard" in self._client.scheduler_info(n_workers=0).get("services", {}):
+                return str(self._client.dashboard_link)
+        return ""
 
     def submit(self, function: Callable[[Any], Any], given: Any) -> Future[Any]:
         """Let a worker call a function."""
@@ -311,6 +333,26 @@ class Cluster:
         finally:
             with suppress(Exception):
                 asked.release()
+
+    def everyone(self, function: Callable[[Any], Any], given: Any) -> list[Any]:
+        """Let every worker that is there call a function; those that come later are asked with their first pack."""
+        self._await_a_worker()
+        told = self._client.run(function, given, on_error="return")
+        for address, answer in told.items():
+            if isinstance(answer, BaseException):
+                said = " ".join(str(answer).split()) or type(answer).__name__
+                raise ValueError(f"the worker {address} cannot take part: {said}")
+        return list(told.values())
+
+    def _await_a_worker(self) -> None:
+        """Wait until there is a worker, as batch systems start them when they please."""
+        while True:
+            try:
+                self._client.wait_for_workers(1, timeout=_LOOK)
+            except TimeoutError:
+                self.check()
+            else:
+                return
 
     def count(self) -> int:
         """The number of threads of all workers, at least one."""

@@ -38,6 +38,7 @@ def dataset(
     done: int,
     worker: Worker,
     seconds: float,
+    gradient_error: Float[np.ndarray, " run"] | None = None,
 ) -> xr.Dataset:
     """The trajectory of all runs: `tegum.data.schema` describes it.
 
@@ -50,6 +51,7 @@ def dataset(
         done: the number of snapshots taken.
         worker: the engine that trained, or its name and threads.
         seconds: wall time of the training.
+        gradient_error: of each run of a flow, where the state does not tell.
 
     """
     from tegum.training.spec.grid import Grid
@@ -82,7 +84,8 @@ def dataset(
     converged_at = np.where(state.converged_at <= steps[-1], state.converged_at, -1)
     result = np.where(converged_at >= 0, "converged", "completed" if done == len(whole.steps) else "interrupted")
     result = np.where(state.diverged_at >= 0, "diverged", result)
-    times, gradient_error = training.time(steps), training.gradient_error(state)
+    times = training.time(steps)
+    gradient_error = training.gradient_error(state) if gradient_error is None else gradient_error
     return trajectory(
         weights=recorded(whole.weights),
         bias=recorded(whole.bias),
