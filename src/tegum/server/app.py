@@ -94,7 +94,7 @@ class _Paths:
     def routes(self) -> list[Route]:
         get: dict[str, Callable[..., Any]] = {
             "/": self.page, "/result": self.result, "/api/folder": self.folder, "/api/film": self.film,
-            "/api/hear": self.hear,
+            "/api/hear": self.hear, "/api/sweep": self.sweep,
         }  # fmt: skip
         post: dict[str, Callable[..., Any]] = {"/api/describe": self.describe, "/api/say": self.say}
         return [
@@ -126,6 +126,10 @@ class _Paths:
         path = request.query_params.get("path", "")
         html = await _told(lambda: self._folder.result(path))
         return HTMLResponse(html)
+
+    async def sweep(self, request: Request) -> Response:
+        path = request.query_params.get("path", "")
+        return JSONResponse(await _told(lambda: self._folder.sweep(path)))
 
     async def describe(self, request: Request) -> Response:
         asked = asked_of(parsed(await _body(request)))

@@ -13,6 +13,9 @@ from tegum.data.results import SUMMARY
 from tegum.data.schema import MEASURES, NAME
 from tegum.data.store import load
 from tegum.server.reading import RefusedError
+from tegum.sweeps.packs import PLAN
+from tegum.sweeps.places import place_at
+from tegum.sweeps.status import status
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -131,6 +134,21 @@ class LabFolder:
                 raise RefusedError(403, f"path={given[:200]!r}: {file.name!r} leads out of the folder of the lab")
         return result_html(place) if summary.source is None else page_of_folder(place)
 
+    def sweep(self, given: str) -> dict[str, Any]:
+        """How far a sweep is, and what is known of its Specs.
+
+        Raises:
+            RefusedError: as for `place`, or a file of the sweep lies elsewhere.
+            ValueError: it is no sweep.
+            OSError: it cannot be read.
+
+        """
+        from tegum.sweeps.status import overview
+
+        place = self.place(given)
+        self._check_inside(place, given)
+        return overview(place_at(place, f"sweep({given})"), f"sweep({given})")
+
     def _check_inside(self, place: Path, given: str) -> None:
         """Refuse a store or a result of which a part lies elsewhere, or is no file that can be read."""
         for inside, folders, files in os.walk(place):
@@ -174,18 +192,20 @@ class LabFolder:
             links = [name for name in folders if (here / name).is_symlink() and not name.startswith(".")]
             yield from (here / name for name in sorted(links))
             deep = len(here.relative_to(self.root).parts) >= DEPTH
-            if deep and folders and not _is_store(here):
+            if deep and folders and not (_is_store(here) or _is_sweep(here)):
                 yield None
-            shut = deep or (here != self.root and _is_store(here))
+            shut = deep or (here != self.root and (_is_store(here) or _is_sweep(here)))
             folders[:] = [] if shut else sorted(name for name in folders if not name.startswith("."))
 
     def _entry(self, place: Path) -> dict[str, Any] | None:
-        """How a folder is listed; None if it is neither a store nor a result."""
+        """How a folder is listed; None if it is neither a store nor a sweep nor a result."""
         path = place.relative_to(self.root).as_posix()
         if not place.resolve().is_relative_to(self.root):
             return {"path": path, "kind": "run", "title": place.name, "why": "it leads out of the folder of the lab"}
         if _is_store(place):
             return {"path": path, "kind": "run", "title": place.name.removesuffix(".zarr"), **_run(place)}
+        if _is_sweep(place):
+            return {"path": path, "kind": "sweep", "title": place.name.removesuffix(".sweep"), **_sweep(place)}
         if (place / SUMMARY).is_file():
             return {"path": path, "kind": "result", "title": place.name, **_result(place)}
         return None
@@ -193,6 +213,21 @@ class LabFolder:
 
 def _is_store(place: Path) -> bool:
     return (place / manifest.METADATA).is_file() or (place / ".zgroup").is_file()
+
+
+def _is_sweep(place: Path) -> bool:
+    return (place / PLAN).is_file()
+
+
+def _sweep(place: Path) -> dict[str, Any]:
+    """How far a sweep is; a reason `why` where that cannot be seen."""
+    try:
+        if (place / PLAN).stat().st_size > _MOST_METADATA:
+            raise ValueError(f"{PLAN} is too large")
+        _, told = status(place_at(place, "lab"), "lab")
+    except (OSError, ValueError) as error:
+        return {"why": f"its plan cannot be read: {' '.join(str(error).split())[:200]}"}
+    return {"runs": told.runs, "runs_there": told.runs_there, "complete": told.complete, "specs": told.specs}
 
 
 def _run(place: Path) -> dict[str, Any]:

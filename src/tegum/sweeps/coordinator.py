@@ -249,10 +249,9 @@ class Coordinator:
         return again
 
     def _seal(self, claims: Claims) -> bool:
-        """Seal the store if it has all packs, and nobody else works on it."""
+        """Seal the store if it has all packs; others who make one of them again will find it so, and seal it again."""
         self._stored |= {*store.receipts(self._place)}
         if not self._stored >= {*self._all}:
             return False
-        if claims.others() == 0:
-            store.seal(self._place)
+        store.seal(self._place, alone=claims.others() == 0)
         return True

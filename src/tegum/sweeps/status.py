@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, NamedTuple, final
+
+import numpy as np
 
 from tegum.core.limits import readable
 from tegum.sweeps import plan as plans
@@ -11,6 +14,7 @@ from tegum.sweeps import store
 from tegum.sweeps.claims import Claims
 from tegum.sweeps.packs import PLAN
 from tegum.sweeps.places import SweepPlace
+from tegum.training.spec.grid import plain_value
 
 
 @final
@@ -98,6 +102,59 @@ def rows(made: plans.SweepPlan, told: SweepStatus) -> list[tuple[str, str]]:
     if len(told.set_aside) > 5:
         found.append(("", f"and {len(told.set_aside) - 5} more packs"))
     return found
+
+
+def overview(place: SweepPlace, call: str, most: int = 200) -> dict[str, Any]:
+    """How far a sweep is, and what is known of each of its Specs, in JSON's types.
+
+    Args:
+        place: the place of the sweep.
+        call: what errors begin with.
+        most: the most Specs that are described, the first ones of each shape.
+
+    Returns:
+        The fields of `SweepStatus`; `measures`, the names of what is one value for each run; and `rows`, for each Spec
+        its `labels` by parameter, the Spec itself, the number of runs that are there, and the `values` of its
+        measures, as means of numbers and as shares of words.
+
+    Raises:
+        ValueError: there is no sweep.
+
+    """
+    made, told = status(place, call)
+    tree = store.datatree(place, made)
+    found, names = list[dict[str, Any]](), dict[str, None]()
+    labels = made.design.coordinates
+    for group in made.groups:
+        own = tree[f"/{group.layout.path}"].to_dataset()
+        single = [array.name for array in group.layout.arrays if not array.shape and array.name not in _ENDS]
+        names |= dict.fromkeys(single)
+        members = group.members[: most - len(found)]
+        some = own[["result", *single]].isel(spec=slice(len(members))).load()
+        for at, number in enumerate(members):
+            one = some.isel(spec=at)
+            there = (one["result"] != "missing").values
+            found.append(
+                {
+                    "labels": {name: plain_value(values[number]) for name, values in labels.items()},
+                    "spec": made.design.specs[number].to_json(),
+                    "runs": int(there.sum()),
+                    "values": {name: _summed(one[name].values[there]) for name in single} if there.any() else {},
+                }
+            )
+    return told._asdict() | {"measures": list(names), "rows": found}
+
+
+_ENDS = ("result", "diverged_at", "converged_at")
+
+
+def _summed(values: Any) -> str:
+    """The mean of numbers, or the shares of the most frequent words."""
+    if values.dtype.kind in "OUT":
+        counts = Counter(map(str, values)).most_common(3)
+        return ", ".join(f"{word[:60]} {count / len(values):.0%}" for word, count in counts)
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    return f"{finite.mean():.4g}" if finite.size else "none is finite"
 
 
 def _span(numbers: list[int]) -> str:

@@ -170,14 +170,21 @@ def _digest_of_packs(packs: Any) -> str:
     return hashlib.sha256(json.dumps(packs, sort_keys=True).encode()).hexdigest()
 
 
-def seal(place: SweepPlace) -> None:
-    """Write the manifest of a store that is complete, and remove what only an unfinished sweep needs."""
+def seal(place: SweepPlace, *, alone: bool) -> None:
+    """Write the manifest of a store that is complete, and remove what only an unfinished sweep needs.
+
+    Args:
+        place: the place of the sweep.
+        alone: whether nobody else works on it, whose half-written files would be taken for abandoned.
+
+    """
     packs = {name: dict(sorted(shards.items())) for name, shards in sorted(receipts(place).items())}
     told = {"schema": SCHEMA, "version": VERSION, "packs": packs, "sha256": _digest_of_packs(packs)}
     place.write(MANIFEST, json.dumps(told).encode())
     for folder in ("packs", DONE, "claims", "failed"):
         place.clear(folder)
-    place.tidy()
+    if alone:
+        place.tidy()
 
 
 def wrong_in(place: SweepPlace, *, everything: bool) -> Iterator[tuple[str, str]]:

@@ -4,10 +4,10 @@ import type { FromPython } from "./described.ts";
 import type { Hand } from "./crew.ts";
 import type { Answer } from "./protocol.ts";
 
-/** What lies in the folder: a stored trajectory, or the result of an experiment. */
+/** What lies in the folder: a stored trajectory, a sweep, or the result of an experiment. */
 export interface Entry {
     path: string;
-    kind: "run" | "result";
+    kind: "run" | "sweep" | "result";
     title: string;
     /** Why it cannot be opened. */
     why?: string;
@@ -15,6 +15,23 @@ export interface Entry {
     m?: number;
     runs?: number;
     verdict?: string;
+    /** Of a sweep, the runs that are there. */
+    runs_there?: number;
+    complete?: boolean;
+}
+
+/** How far a sweep is, and what is known of its Specs. */
+export interface Sweep {
+    runs: number;
+    runs_there: number;
+    packs: number;
+    packs_there: number;
+    complete: boolean;
+    processes: number;
+    specs: number;
+    set_aside: readonly { errors: readonly string[] }[];
+    measures: readonly string[];
+    rows: readonly { labels: Readonly<Record<string, unknown>>; spec: unknown; runs: number; values: Readonly<Record<string, string>> }[];
 }
 
 export interface Folder {
@@ -87,6 +104,10 @@ export class Server implements Hand {
     async film(path: string): Promise<Uint8Array> {
         const answer = await this.#fetch(`/api/film?path=${encodeURIComponent(path)}`);
         return new Uint8Array(await answer.arrayBuffer());
+    }
+
+    sweep(path: string): Promise<Sweep> {
+        return this.#json(`/api/sweep?path=${encodeURIComponent(path)}`);
     }
 
     /** The address of the page of a result. */

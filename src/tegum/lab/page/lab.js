@@ -72,6 +72,8 @@ legend { font-size: 13.5px; color: var(--faint); padding: 0 4px; }
 .cell canvas { height: 100%; pointer-events: none; }
 .folder, .look > div { background: var(--panel); border-radius: 6px; padding: 6px 12px; margin: 0 0 10px; overflow-wrap: anywhere; }
 .folder summary { cursor: pointer; min-height: 28px; } .folder ul, .look ul { list-style: none; margin: 4px 0; padding: 0; max-height: 240px; overflow: auto; }
+.folder ul:has(.sweep[open]) { max-height: 75vh; } .sweep .wide { overflow-x: auto; } .sweep table { border-collapse: collapse; font-size: 13px; }
+.sweep th, .sweep td { padding: 3px 10px 3px 0; text-align: left; vertical-align: top; overflow-wrap: normal; } .sweep progress { width: 100%; }
 .folder li, .look li { margin: 4px 0; } .look > div { margin-top: 8px; } .look p { margin: 4px 0; }
 .keep { margin-bottom: 10px; } .keep input { width: 11em; margin: 0; } .look > div { flex-basis: 100%; } input[type="text"] { font: inherit; font-size: 14px; color: var(--ink); background: var(--paper); border: 1px solid var(--faint); border-radius: 6px; padding: 4px 9px; min-height: 22px; max-width: 100%; }
 .help { position: fixed; inset: 8% auto auto 50%; transform: translateX(-50%); width: min(560px, 94vw); max-height: 84vh; overflow: auto; background: var(--paper); border: 1px solid var(--faint); border-radius: 10px; padding: 8px 20px 16px; box-shadow: 0 10px 40px #0006; z-index: 2; }

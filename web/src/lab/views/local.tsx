@@ -4,7 +4,7 @@ import { type Signal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import type { Recording } from "../recording.ts";
 import { count, significant } from "../sentence.ts";
-import type { Entry, Folder, Look, Server, Way } from "../server.ts";
+import type { Entry, Folder, Look, Server, Sweep, Way } from "../server.ts";
 import type { Store } from "../store.ts";
 
 interface Props {
@@ -25,7 +25,7 @@ export function LocalView({ store, server, folder, open, refused }: Props) {
     }, []);
     return (
         <>
-            <FolderView folder={folder.value} address={(path) => server.result(path)} open={(path) => void open(store, path).catch(said)} />
+            <FolderView folder={folder.value} server={server} open={(path) => void open(store, path).catch(said)} />
             <Waiting store={store} />
             <LookView store={store} server={server} />
             <KeepView store={store} server={server} kept={() => void server.folder().then((found) => (folder.value = found), said)} />
@@ -44,7 +44,7 @@ function Waiting({ store }: { store: Store }) {
     );
 }
 
-function FolderView({ folder, address, open }: { folder: Folder; address: (path: string) => string; open: (path: string) => void }) {
+function FolderView({ folder, server, open }: { folder: Folder; server: Server; open: (path: string) => void }) {
     const { name, entries, left_out } = folder;
     return (
         <details class="folder" open={entries.length > 0 && entries.length < 12}>
@@ -54,7 +54,7 @@ function FolderView({ folder, address, open }: { folder: Folder; address: (path:
             <ul>
                 {entries.map((entry) => (
                     <li key={entry.path}>
-                        <EntryView entry={entry} address={address} open={open} />
+                        <EntryView entry={entry} server={server} open={open} />
                     </li>
                 ))}
             </ul>
@@ -63,19 +63,20 @@ function FolderView({ folder, address, open }: { folder: Folder; address: (path:
     );
 }
 
-function EntryView({ entry, address, open }: { entry: Entry; address: (path: string) => string; open: (path: string) => void }) {
+function EntryView({ entry, server, open }: { entry: Entry; server: Server; open: (path: string) => void }) {
     const { path, kind, why, verdict, n, m, runs } = entry;
     if (why !== undefined) return <span class="caption">{`${path}: ${why}`}</span>;
     if (kind === "result") {
         return (
             <>
-                <a href={address(path)} target="_blank" rel="noreferrer">
+                <a href={server.result(path)} target="_blank" rel="noreferrer">
                     {path}
                 </a>{" "}
                 <small>{verdict}</small>
             </>
         );
     }
+    if (kind === "sweep") return <SweepView entry={entry} server={server} />;
     return (
         <>
             <button type="button" onClick={() => open(path)}>
@@ -84,6 +85,102 @@ function EntryView({ entry, address, open }: { entry: Entry; address: (path: str
             <small>{`${runs} ${runs === 1 ? "run" : "runs"}, ${n} in ${m}`}</small>
         </>
     );
+}
+
+/** Milliseconds between looks at a sweep that is not complete. */
+const LOOK_EVERY = 2000;
+
+/** A sweep, which may be running: how far it is, and its Specs, each of which can be trained here. */
+function SweepView({ entry, server }: { entry: Entry; server: Server }) {
+    const seen = useMemo(() => signal<Sweep | string | null>(null), []);
+    const open = useMemo(() => signal(false), []);
+    const shown = open.value;
+    useEffect(() => {
+        if (!shown) return;
+        let timer = 0;
+        let left = false;
+        const look = async () => {
+            try {
+                seen.value = await server.sweep(entry.path);
+            } catch (error) {
+                seen.value = (error as Error).message;
+            }
+            const again = typeof seen.value === "string" || !seen.value.complete;
+            if (!left && again) timer = window.setTimeout(() => void look(), LOOK_EVERY);
+        };
+        void look();
+        return () => {
+            left = true;
+            window.clearTimeout(timer);
+        };
+    }, [shown]);
+    const { value } = seen;
+    const told = typeof value === "object" ? value : null;
+    const { runs, runs_there } = told ?? entry;
+    return (
+        <details class="sweep" onToggle={(event) => (open.value = event.currentTarget.open)}>
+            <summary>
+                {entry.path} <small>{`sweep, ${count(runs_there ?? 0)} of ${count(runs ?? 0)} runs`}</small>
+            </summary>
+            {typeof value === "string" && <p class="caption">{value}</p>}
+            {told !== null && <SweepTable sweep={told} />}
+        </details>
+    );
+}
+
+function SweepTable({ sweep }: { sweep: Sweep }) {
+    const { rows, measures, packs, packs_there, processes, complete, specs, set_aside } = sweep;
+    const labels = Object.keys(rows[0]?.labels ?? {});
+    const at = processes > 0 ? `, ${processes} ${processes === 1 ? "process" : "processes"} at work` : "";
+    return (
+        <>
+            <progress max={packs} value={packs_there} aria-label="packs made" />
+            <p class="caption" role="status">
+                {`${packs_there} of ${packs} packs${complete ? ", complete" : at}`}
+            </p>
+            {set_aside.map((each, index) => (
+                <p class="caption" key={index}>{`a pack was set aside: ${each.errors[each.errors.length - 1] ?? ""}`}</p>
+            ))}
+            <div class="wide">
+                <table>
+                    <thead>
+                        <tr>
+                            {labels.map((name) => (
+                                <th key={name}>{name}</th>
+                            ))}
+                            <th>runs</th>
+                            {measures.map((name) => (
+                                <th key={name}>{name}</th>
+                            ))}
+                            <th>here</th>
+                        </tr>
+                    </thead>
+                    <tbody>
+                        {rows.map((row, index) => (
+                            <tr key={index}>
+                                {labels.map((name) => (
+                                    <td key={name}>{label(row.labels[name])}</td>
+                                ))}
+                                <td>{row.runs}</td>
+                                {measures.map((name) => (
+                                    <td key={name}>{row.values[name] ?? ""}</td>
+                                ))}
+                                <td>
+                                    <a href={`#${new URLSearchParams({ spec: JSON.stringify(row.spec) })}`}>train it</a>
+                                </td>
+                            </tr>
+                        ))}
+                    </tbody>
+                </table>
+            </div>
+            {rows.length < specs && <p class="caption">{`the first ${rows.length} of ${count(specs)} Specs`}</p>}
+        </>
+    );
+}
+
+/** The value of a parameter, as briefly as it can be read. */
+function label(value: unknown): string {
+    return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
 }
 
 /** A look at one state; it is of no other. */
