@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -30,6 +31,10 @@ TRIPLES = tg.Spec(
     snapshots=60,
     seeds=4,
 )
+SWEPT = tg.Spec(
+    features=[tg.Independent(5, 0.1)], hidden=2, training=tg.Sampled(steps=500, batch=64), snapshots=5, seeds=8
+)
+"""The Spec that a sweep varies."""
 PATIENCE = 240
 """Seconds that kernels may take to compile on a busy machine."""
 
@@ -53,6 +58,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     tg.save(tg.train(TRIPLES, progress=False), folder / "run.zarr")
     with started("run", "collapse", "--quick", "--out", "result", cwd=folder) as process:
         process.communicate(timeout=PATIENCE)
+    with ThreadPoolExecutor(1) as threads:
+        keep = ["loss", "polytope_names"]
+        # The second of two packs alone, as while it runs.
+        tg.sweep(
+            SWEPT, {"density": [0.1, 0.4]}, keep=keep, pack=8, part=(1, 2), out=folder / "s.sweep", executor=threads
+        )
     with started("lab", ".", "--no-browser", cwd=folder) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -164,6 +175,32 @@ def test_the_folder_lists_what_is_there_and_opens_it(local: Page, lab: Lab, driv
     driver.get(lab.address.split("/?")[0] + link)
     assert "Criteria, fixed before the runs" in driver.page_source
     driver.get_log("browser")
+
+
+def test_a_sweep_is_watched_while_it_runs_and_its_specs_are_trained(local: Page, lab: Lab) -> None:
+    local.open()
+    local.until("root.querySelector('.sweep') !== null")
+    local.ask("root.querySelector('.sweep > summary').click()")
+    local.until("root.querySelectorAll('.sweep tbody tr').length === 2")
+    cells = "[...root.querySelectorAll('.sweep tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+    waiting, made = local.ask(cells)
+    assert waiting[:3] == ["0.1", "0", ""]
+    assert made[:2] == ["0.4", "8"]
+    assert "8 of 16 runs" in local.ask("root.querySelector('.sweep > summary').textContent")
+    # The rest is made while one looks.
+    with ThreadPoolExecutor(1) as threads:
+        keep = ["loss", "polytope_names"]
+        out = lab.folder / "s.sweep"
+        swept = tg.sweep(SWEPT, {"density": [0.1, 0.4]}, keep=keep, pack=8, out=out, executor=threads, progress=False)
+    local.until("root.querySelector('.sweep > summary').textContent.includes('16 of 16 runs')")
+    local.until("root.querySelector('.sweep p').textContent.includes('complete')")
+    rows = local.ask(cells)
+    assert [row[2] for row in rows] == [f"{each:.4g}" for each in swept["loss"].mean("seed").values]
+    local.ask("root.querySelector('.sweep tbody tr:last-child a').click()")
+    local.until("root.querySelector('.sweep') !== null && store.first.value !== null")
+    local.whole()
+    run = tg.train(SWEPT.override({"features.density": 0.4}), progress=False).sel(seed=0)
+    np.testing.assert_array_equal(shown(local), of(run))
 
 
 def test_a_state_is_looked_at_and_left_by_a_way_out(local: Page) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -73,6 +75,18 @@ def place(tmp_path_factory: pytest.TempPathFactory, run: xr.Dataset) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def swept(place: Path) -> xr.Dataset:
+    """A sweep of which half is there, as after a crash or while it runs."""
+    keep = ["loss", "polytope_names", "states"]
+    with ThreadPoolExecutor(1) as threads:
+        tree = tg.sweep(
+            SPEC, {"density": [0.1, 0.4]}, keep=keep, pack=5, part=(1, 2), out=place / "s.sweep", executor=threads,
+            progress=False,
+        )  # fmt: skip
+    return tree.to_dataset().load()
+
+
 def listed(client: Client) -> dict[str, Any]:
     status, _, body = client.ask("GET", "/api/folder")
     assert status == 200
@@ -105,6 +119,41 @@ def test_stores_and_results_are_listed_with_what_their_metadata_say(client: Clie
         "way": "it leads out of the folder of the lab",
     }
     assert all(why[name].startswith("its metadata cannot be read") for name in ("empty.zarr", "odd.zarr"))
+
+
+def test_a_sweep_is_seen_while_it_runs(client: Client, swept: xr.Dataset) -> None:
+    entries = {each["path"]: each for each in listed(client)["entries"]}
+    told = {"runs": 10, "runs_there": 5, "complete": False, "specs": 2}
+    assert entries["s.sweep"] == {"path": "s.sweep", "kind": "sweep", "title": "s", **told}
+    assert not any(path.startswith("s.sweep/") for path in entries)
+    status, _, body = client.ask("GET", "/api/sweep?path=s.sweep")
+    assert status == 200
+    found = json.loads(body)
+    assert {key: found[key] for key in told} == told
+    assert (found["packs"], found["packs_there"], found["processes"], found["set_aside"]) == (2, 1, 0, [])
+    assert found["measures"] == ["loss", "polytope_names"]
+    empty, full = found["rows"]
+    assert (empty["labels"], empty["runs"], empty["values"]) == ({"density": 0.1}, 0, {})
+    assert (full["labels"], full["runs"]) == ({"density": 0.4}, 5)
+    assert tg.Spec.from_json(full["spec"]) == SPEC.override({"features.density": 0.4})
+    assert full["values"]["loss"] == f"{swept.loss.sel(density=0.4).mean().item():.4g}"
+    names = [str(name) for name in swept.polytope_names.sel(density=0.4).values]
+    first, count = Counter(names).most_common(1)[0]
+    assert full["values"]["polytope_names"].startswith(f"{first} {count / 5:.0%}")
+
+
+def test_a_damaged_sweep_is_listed_with_why(place: Path, swept: xr.Dataset) -> None:  # noqa: ARG001 (it is there)
+    shutil.copytree(place / "s.sweep", place / "cut.sweep")
+    (place / "cut.sweep" / "sweep.json").write_text("{")
+    try:
+        (entry,) = (each for each in LabFolder(place).listed()["entries"] if each["path"] == "cut.sweep")
+        assert "its plan cannot be read" in entry["why"]
+        with pytest.raises(ValueError, match="damaged"):
+            LabFolder(place).sweep("cut.sweep")
+        with pytest.raises(ValueError, match="there is no sweep"):
+            LabFolder(place).sweep("run.zarr")
+    finally:
+        shutil.rmtree(place / "cut.sweep")
 
 
 def test_a_film_is_that_of_the_store(client: Client, run: xr.Dataset) -> None:

@@ -37,14 +37,14 @@ class LabFolder:
 
         Args:
             root: the folder.
-            only: the name of the one store that is shown; None for all there are.
+            only: the name of the one store or sweep that is shown; None for all there are.
             activations: files elsewhere that Specs may name.
 
         """
         self.root: Path = root.resolve()
         self.readable: Sequence[Path] = (self.root, *(each.resolve() for each in activations))
         """Files and folders from which activations may be read."""
-        self.opens: str | None = only
+        self.opens: str | None = None if only is None or _is_sweep(self.root / only) else only
         """The store that the page opens."""
         self._only = None if only is None else [only]
 

@@ -18,6 +18,7 @@ from tegum.data.atomic import explaining
 from tegum.lab.described import described
 from tegum.server.folder import LabFolder
 from tegum.server.specs import parted
+from tegum.sweeps.packs import PLAN
 from tegum.training.spec.spec import Spec
 
 HOST = "127.0.0.1"
@@ -128,7 +129,7 @@ def shown(path: str | os.PathLike[str] | None) -> tuple[LabFolder, str]:
     place = Path(path) if path is not None else Path()
     with explaining(f"lab {place}"):
         if place.is_dir():
-            if any((place / name).is_file() for name in ("zarr.json", ".zgroup")):
+            if any((place / name).is_file() for name in ("zarr.json", ".zgroup", PLAN)):
                 whole = place.resolve()
                 return LabFolder(whole.parent, whole.name), ""
             return LabFolder(place), ""
