@@ -48,11 +48,16 @@ def trained(
     timed = several[0].training.time(0) is not None
     names = ["weights", "bias", "loss"]
     keep = [*(Kept(name, "all") for name in names), *([Kept("gradient_error")] if timed else [])]
-    swept(
-        place, design(list(several), call=call), Keeping(keep, call), executor=executor, workers=None, engine="auto",
-        pack=None, part=None, mixed=False, overwrite=not resume, verify=False,
-        progress=progress if isinstance(progress, bool) else False, call=call,
-    )  # fmt: skip
+    try:
+        swept(
+            place, design(list(several), call=call), Keeping(keep, call), executor=executor, workers=None, engine="auto",
+            pack=None, part=None, mixed=False, overwrite=not resume, verify=False,
+            progress=progress if isinstance(progress, bool) else False, call=call,
+        )  # fmt: skip
+    except BaseException as error:
+        # It says how to continue a sweep, and an experiment is continued otherwise.
+        vars(error).pop("__notes__", None)
+        raise
     made = opened(place, call).to_dataset().load()
     missing = int((made["result"] == "missing").sum())
     if missing:
