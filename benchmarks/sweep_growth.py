@@ -108,6 +108,7 @@ def measured(packs: int, executor: object, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packs", type=int, nargs="+", default=[100, 1000, 10_000, 100_000])
     parser.add_argument("--dask", action="store_true", help="through a LocalCluster of two workers")

@@ -57,9 +57,9 @@ class Killed:
     """A sweep in a folder, which processes work on that are killed."""
 
     folder: Path
-    seeds: int = 120
+    seeds: int = 80
     pack: int = 40
-    steps: int = 4000
+    steps: int = 10_000
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -156,6 +156,55 @@ def test_a_scheduler_that_is_killed_ends_the_call_in_a_sentence_and_loses_nothin
 ) -> None:
     kill_schedulers(sweep, random.Random(4), MOMENTS)
     check(sweep, undisturbed, twice=2 * MOMENTS)
+
+
+def kill_cluster_coordinators(sweep: Killed, moments: random.Random, kills: int) -> None:
+    port = free_port()
+    cluster(sweep, port)
+    address = ("--scheduler", f"tcp://127.0.0.1:{port}")
+    for _ in range(kills):
+        coordinator = sweep.start(*address)
+        sweep.begun(min(1 + sum(sweep.made().values()), sweep.packs))
+        time.sleep(moments.uniform(0.0, 1.0))
+        coordinator.kill()
+        coordinator.wait()
+        if len(sweep.made()) == sweep.packs:
+            break
+    finish(sweep, *address)
+
+
+def test_a_coordinator_of_a_cluster_that_is_killed_loses_nothing(sweep: Killed, undisturbed: dict[str, str]) -> None:
+    kill_cluster_coordinators(sweep, random.Random(5), MOMENTS)
+    check(sweep, undisturbed, twice=2 * MOMENTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kill", "at_once"),
+    [
+        (kill_workers, 1),
+        (kill_coordinators, 2),
+        (kill_cluster_workers, 2),
+        (kill_cluster_coordinators, 2),
+        (kill_schedulers, 2),
+    ],
+)
+def test_twenty_kills(kill: Callable[..., None], at_once: int, tmp_path: Path) -> None:
+    """Twenty kills in a sweep of 90 packs of two seconds; prints a line for the record."""
+    size = {"seeds": 1200, "pack": 40, "steps": 10_000}
+    calm = Killed(tmp_path / "calm", **size)
+    finish(calm, *WORKERS)
+    calm.end()
+    disturbed = Killed(tmp_path / "disturbed", **size)
+    try:
+        kill(disturbed, random.Random(7), 20)
+        made = disturbed.made()
+        check(disturbed, calm.contents(), twice=20 * at_once)
+    finally:
+        disturbed.end()
+    sys.stderr.write(
+        f"{kill.__name__}: {len(made)} packs, {sum(made.values()) - len(made)} made twice, the same bits\n"
+    )
 
 
 def test_a_local_cluster_loses_a_worker(tmp_path: Path, undisturbed: dict[str, str], sweep: Killed) -> None:

@@ -50,7 +50,8 @@ def trained(
     keep = [*(Kept(name, "all") for name in names), *([Kept("gradient_error")] if timed else [])]
     try:
         swept(
-            place, design(list(several), call=call), Keeping(keep, call), executor=executor, workers=None, engine="auto",
+            place, design(list(several), call=call), Keeping(keep, call), executor=executor, workers=None,
+            engine="auto",
             pack=None, part=None, mixed=False, overwrite=not resume, verify=False,
             progress=progress if isinstance(progress, bool) else False, call=call,
         )  # fmt: skip

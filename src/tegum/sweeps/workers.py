@@ -68,7 +68,7 @@ class Crew(Protocol):
         ...
 
 
-def crew(executor: Any, workers: int | None, engine: str, call: str) -> Crew:
+def crew(executor: Any, workers: Any, engine: str, call: str) -> Crew:
     """The workers that an argument `executor` stands for.
 
     Args:
