@@ -48,7 +48,7 @@ def test_a_process_that_dies_costs_its_call_and_is_replaced(processes: Processes
 def test_errors_of_a_call_are_its_own(processes: Processes) -> None:
     with pytest.raises(ZeroDivisionError):
         processes.submit((0).__rtruediv__, 1).result(60)
-    with pytest.raises(Exception, match="pickle|lambda|local"):
+    with pytest.raises(Exception, match=r"pickle|lambda|local"):
         processes.submit(lambda given: given, 1).result(60)
     assert processes.submit(abs, -2).result(60) == 2
 

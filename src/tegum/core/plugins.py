@@ -12,9 +12,20 @@ from typing import Any, Protocol, runtime_checkable
 class EntryPoint(Protocol):
     """What a package declares, by the standard library's class or by that of a package which replaces it."""
 
-    name: str
-    value: str
-    dist: Any
+    @property
+    def name(self) -> str:
+        """The name of what is declared."""
+        ...
+
+    @property
+    def value(self) -> str:
+        """Where it is, as module:attribute."""
+        ...
+
+    @property
+    def dist(self) -> Any:
+        """The package; None if it is not known."""
+        ...
 
     def load(self) -> Any:
         """Import what is declared."""
