@@ -2,9 +2,9 @@
 
     python benchmarks/sweep_growth.py [--packs 100 1000 10000 100000] [--dask] [--folder FOLDER]
 
-Every pack is a single run that is not trained: a worker seals what it would have kept, and puts it in its place. What is
-left is the work of whoever hands out packs, the disk, and the gathering of packs in the store. Told are the seconds of
-each part, the memory of the coordinator after a warm-up, and the files that there are.
+Every pack is a single run that is not trained: a worker seals what it would have kept, and puts it in its place. What
+is left is the work of whoever hands out packs, the disk, and the gathering of packs in the store. Told are the seconds
+of each part, the memory of the coordinator after a warm-up, and the files that there are.
 """
 
 from __future__ import annotations

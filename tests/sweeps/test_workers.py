@@ -104,7 +104,7 @@ def test_an_executor_of_others_is_used_and_not_closed() -> None:
         (None, 0, r"^sweep\(workers=0\): workers must be an int of at least 1, or None$"),
         (None, True, r"^sweep\(workers=True\): workers must be"),
         (None, 1.5, r"^sweep\(workers=1.5\): workers must be"),
-        ("nonsense://x", None, r"^sweep: there is no scheduler at nonsense://x \("),
+        ("nonsense://x", None, r"^sweep: there is no scheduler at 'nonsense://x' \("),
     ],
 )
 def test_who_cannot_work_is_refused_in_a_sentence(executor: object, workers: object, rule: str) -> None:

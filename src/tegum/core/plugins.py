@@ -40,11 +40,13 @@ def entry_points(group: str) -> Iterator[EntryPoint]:
 
     """
     try:
-        yield from importlib.metadata.entry_points(group=group)
+        declared: Any = importlib.metadata.entry_points(group=group)
+        yield from declared
     except Exception:  # Some package, perhaps one unrelated to tegum, has a broken installation.
         for package in importlib.metadata.distributions():
             try:
-                yield from package.entry_points.select(group=group)
+                own: Any = package.entry_points
+                yield from own.select(group=group)
             except Exception as error:
                 where = getattr(package, "_path", "a package")
                 warnings.warn(f"the entry points of {where} cannot be read: {error}", stacklevel=3)

@@ -280,8 +280,9 @@ def _connected(address: str, call: str) -> Any:
             warnings.simplefilter("ignore")  # of versions that differ, which we compare ourselves
             return distributed.Client(address, timeout=10, set_as_default=False, direct_to_workers=False)
     except (OSError, ValueError, TimeoutError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise OSError(f"{call}: there is no scheduler at {address} ({said or type(error).__name__})") from None
+        said = short(" ".join(str(error).split()), 200) or type(error).__name__
+        kind = ValueError if isinstance(error, ValueError) else OSError
+        raise kind(f"{call}: there is no scheduler at {short(address)} ({said})") from None
 
 
 @final
