@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
@@ -116,6 +116,12 @@ class SweepPlan:
             identity=self.identity,
             mixed=self.mixed,
         )
+
+    def with_files(self, keep: Sequence[Any], sources: Mapping[str, Source]) -> SweepPlan:
+        """The same plan, whose measures are read from where their files are now."""
+        made = replace(self, keep=tuple(keep), sources=dict(sources))
+        vars(made)["content"] = self.content  # as it is there
+        return made
 
     def missing(self, there: Collection[str] = ()) -> tuple[int, int, float, float]:
         """The runs, the packs, the seconds on one core and the bytes of what is not there yet.

@@ -21,7 +21,7 @@ from tegum.sweeps import plan as plans
 from tegum.sweeps import probe, store
 from tegum.sweeps.coordinator import Coordinator, Done
 from tegum.sweeps.design import Design, Way, design
-from tegum.sweeps.kept import Keeping
+from tegum.sweeps.kept import Keeping, wherever
 from tegum.sweeps.layout import Layout
 from tegum.sweeps.packs import PLAN, Identity, check_same
 from tegum.sweeps.places import SweepPlace, place_at
@@ -190,6 +190,7 @@ def swept(
     there = plans.read(place, call)
     if there is not None and not overwrite:
         _check_same_sweep(there, described, keeping, engine, place, call)
+        there = there.with_files(keeping.to_json(), keeping.sources)
     elif there is None and (foreign := next(iter(place.sizes("")), None)) is not None:
         raise ValueError(f"{call}: {place.address} holds {foreign}, and a sweep needs a folder of its own")
     people = crew(executor, workers, engine, call)
@@ -268,7 +269,7 @@ def _check_same_sweep(
     differs = None
     if there.design.to_json() != described.to_json():
         differs = "its Specs are others"
-    elif list(there.keep) != keeping.to_json():
+    elif [wherever(each) for each in there.keep] != [wherever(each) for each in keeping.to_json()]:
         differs = f"it keeps {short(list(there.keep), 100)}"
     elif there.engine != engine:
         differs = f"it has engine={there.engine!r}"
