@@ -10,8 +10,6 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-PLACES = ("folder", "memory", "s3")
-
 _numbers = itertools.count()
 
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sweep_places import PLACES
 
 from tegum.sweeps.places import SweepPlace, full, place_at
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=["folder", "memory", "s3"])
 def place(request, out) -> SweepPlace:
     return place_at(out(request.param), "sweep")
 
 
 def test_what_is_written_is_read(place):
-    for path, content in (("sweep.json", b"{}"), ("packs/3f/3f00", b""), ("runs.zarr/a/c/0/0", bytes(range(256)) * 5000)):
+    for path, content in (
+        ("sweep.json", b"{}"),
+        ("packs/3f/3f00", b""),
+        ("runs.zarr/a/c/0/0", bytes(range(256)) * 5000),
+    ):
         place.write(path, content)
         assert place.read(path) == content
         place.write(path, content[:3] + b"!")
@@ -117,9 +123,8 @@ def test_zarr_sees_the_files(place):
     assert dict(zarr.open_group(place.zarr(), path="runs.zarr", mode="r").attrs) == {"a": 1}
 
 
-def test_a_bucket_that_is_not_there_and_keys_that_do_not_fit(out, monkeypatch):
+def test_a_bucket_that_is_not_there_is_one_sentence(out):
     out("s3")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL"])
     place = place_at("s3://no-such-bucket/x", "sweep(out='s3://no-such-bucket/x')")
     for call in (lambda: place.write("a", b"x"), lambda: place.sizes(""), lambda: place.create("a", b"x")):
         with pytest.raises(OSError, match=r"^sweep\(out='s3://no-such-bucket/x'\): .*s3://no-such-bucket/x/") as caught:
@@ -128,44 +133,42 @@ def test_a_bucket_that_is_not_there_and_keys_that_do_not_fit(out, monkeypatch):
         assert len(str(caught.value)) < 400
 
 
-def test_an_object_store_that_refuses_says_so_in_one_sentence(out, s3):
-    from urllib.request import Request, urlopen
+class Forbidden(BaseHTTPRequestHandler):
+    """An S3 server that refuses every request."""
 
-    address = out("s3")
-    place = place_at(address, "sweep")
+    def _answer(self) -> None:
+        body = b"<Error><Code>AccessDenied</Code><Message>Access\nDenied</Message></Error>"
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-    class Refusing:
-        """An S3 server that answers every request with 403."""
+    do_GET = do_PUT = do_DELETE = do_POST = _answer
 
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    def log_message(self, *_: object) -> None:
+        pass
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response(403)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        do_GET = do_PUT = do_DELETE = do_POST = answer  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def test_an_object_store_that_refuses_says_so_in_one_sentence(out, monkeypatch):
+    out("s3")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Forbidden)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
     try:
-        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         place = place_at("s3://sweeps/x", "sweep")
         for call in (lambda: place.read("a"), lambda: place.write("a", b"x"), lambda: place.sizes("")):
-            with pytest.raises(PermissionError, match=r"^sweep: \w+ (at )?s3://sweeps/x/.*: the object store refuses it \(.*\)$") as caught:
+            with pytest.raises(
+                PermissionError, match=r"^sweep: .* s3://sweeps/x/.*: the object store refuses it"
+            ) as caught:
                 call()
             assert "\n" not in str(caught.value)
             assert len(str(caught.value)) < 400
     finally:
         server.shutdown()
         server.server_close()
+        serving.join()
 
 
 @pytest.mark.parametrize(
@@ -191,42 +194,35 @@ def test_a_folder_is_given_in_any_way(tmp_path, monkeypatch):
     assert not (tmp_path / "inner").exists()
 
 
-def as_nobody(work) -> None:
-    """Do something without root's right to write everywhere."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            if os.geteuid() == 0:
-                os.setgid(65534)
-                os.setuid(65534)
-            work()
-            code = 0
-        except BaseException as error:
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """A block without root's right to write everywhere."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def test_a_folder_that_may_not_be_written(tmp_path):
     place = place_at(tmp_path / "place", "sweep(out='x')")
     place.write("a", b"x")
 
-    def refused() -> None:
-        for call in (lambda: place.write("b", b"x"), lambda: place.create("b", b"x"), lambda: place.remove("a")):
-            with pytest.raises(PermissionError, match=r"^sweep\(out='x'\): (writing|removing) '.*/place/[ab]': Permission denied$"):
-                call()
-
-    os.chmod(tmp_path, 0o755)
-    for parent in list(tmp_path.parents)[:3]:
-        if parent.stat().st_uid == os.geteuid() and str(parent) != "/":
-            os.chmod(parent, parent.stat().st_mode | 0o055)
-    os.chmod(tmp_path / "place", 0o555)
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "place").chmod(0o555)
+    calls = [lambda: place.write("b", b"x"), lambda: place.create("b", b"x"), lambda: place.remove("a")]
     try:
-        as_nobody(refused)
+        with as_nobody():
+            for call in calls:
+                with pytest.raises(
+                    PermissionError, match=r"^sweep\(out='x'\): .*ing '.*/place/[ab]': Permission denied$"
+                ):
+                    call()
     finally:
-        os.chmod(tmp_path / "place", 0o755)
+        (tmp_path / "place").chmod(0o755)
     assert place.sizes("") == {"a": 1}
 
 
