@@ -31,14 +31,26 @@ MANIFEST = "manifest.json"
 DONE = "done"
 
 
-def begin(place: SweepPlace, plan: SweepPlan) -> None:
-    """Write the metadata and the coordinates of a store, unless they are there."""
-    files = _skeleton(plan)
+def begin(place: SweepPlace, plan: SweepPlan, *, everything: bool = False) -> list[str]:
+    """Write the metadata and the coordinates of a store, unless they are there.
+
+    Args:
+        place: the place of the sweep.
+        plan: its plan.
+        everything: whether to compare what is there, and not only its length.
+
+    Returns:
+        The paths of the files that were written.
+
+    """
+    files, written = _skeleton(plan), list[str]()
     there = place.sizes(STORE)
     # The root comes last: where it is, everything else is.
     for path, content in sorted(files.items(), key=lambda item: item[0] == f"{STORE}/zarr.json"):
-        if there.get(path) != len(content):
+        if there.get(path) != len(content) or (everything and place.read(path) != content):
             place.write(path, content)
+            written.append(path)
+    return written
 
 
 def _skeleton(plan: SweepPlan) -> dict[str, bytes]:
@@ -137,10 +149,19 @@ def receipts(place: SweepPlace) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {}
     for path in sorted(place.sizes(DONE)):
         try:
-            found |= json.loads(place.read(path))
+            told = json.loads(place.read(path))
         except (FileNotFoundError, ValueError):  # removed by another process that has sealed the store; or damaged
             continue
+        if _is_receipt(told):
+            found |= told
     return found | (sealed_packs(place) or {})
+
+
+def _is_receipt(told: Any) -> bool:
+    return isinstance(told, dict) and all(
+        isinstance(shards, dict) and all(isinstance(each, list) and len(each) == 2 for each in shards.values())
+        for shards in told.values()
+    )
 
 
 def sealed_packs(place: SweepPlace) -> dict[str, dict[str, list[Any]]] | None:

@@ -210,7 +210,7 @@ def swept(
         if only_cost:
             people.close(now=True)
             return cost
-        _forget_damaged(place, everything=verify)
+        _mend(place, made, everything=verify)
         with shown(progress, Sweeping("sweep", link=people.link), "sweep") as report:
             return Coordinator(place, made, people, call=call, part=chosen, report=report).run()
     except BaseException as error:
@@ -220,12 +220,17 @@ def swept(
         raise
 
 
-def _forget_damaged(place: SweepPlace, *, everything: bool) -> None:
+def _mend(place: SweepPlace, plan: plans.SweepPlan, *, everything: bool) -> None:
     """Let packs be made again that are in the store, but not as they were written; a warning tells of them."""
-    if damaged := list(store.wrong_in(place, everything=everything)):
+    sealed = store.sealed_packs(place) is not None
+    written = store.begin(place, plan, everything=everything)
+    damaged = list(store.wrong_in(place, everything=everything))
+    if damaged:
         store.forget(place, [name for name, _ in damaged])
-        others = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
-        warnings.warn(f"sweep {place.address}: {damaged[0][1]}{others}; it is made again", stacklevel=4)
+    wrong = [what for _, what in damaged] + [f"{path} was missing or damaged" for path in written if sealed]
+    if wrong:
+        others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        warnings.warn(f"sweep {place.address}: {wrong[0]}{others}; it is made again", stacklevel=4)
 
 
 def checked(described: Design, engine: EngineName, call: str) -> None:
