@@ -209,10 +209,9 @@ def design(
         ValueError: naming `call`: a parameter is unknown, or its values do not fit the way.
 
     """
-    if way not in get_args(Way):
-        raise ValueError(
-            f"{call}(way={short(way)}): way must be one of {', '.join(get_args(Way))}; {nearest(way, get_args(Way))}"
-        )
+    if not isinstance(way, str) or way not in get_args(Way):
+        hint = f"; {nearest(way, get_args(Way))}" if isinstance(way, str) else ""
+        raise ValueError(f"{call}(way={short(way)}): way must be one of {', '.join(get_args(Way))}{hint}")
     if not is_integer(seed) or not 0 <= seed < 2**63:
         raise ValueError(f"{call}(seed={short(seed)}): seed must be an int of at least 0")
     if not isinstance(spec, Spec):

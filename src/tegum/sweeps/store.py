@@ -69,20 +69,22 @@ def _skeleton(plan: SweepPlan) -> dict[str, bytes]:
             own.attrs["coordinates"] = " ".join(names)
             for array in layout.arrays:
                 make_array(own, layout, array, whole=True)
-            # xarray asks for all metadata in one file, and says so where there is none.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                zarr.consolidate_metadata(memory, path=layout.path or None)
+        # xarray asks for all metadata in one file, that of the root, and says so where there is none.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for path in dict.fromkeys([*(group.layout.path for group in plan.groups), ""]):
+                zarr.consolidate_metadata(memory, path=path or None)
     return {f"{STORE}/{key}": content.to_bytes() for key, content in memory._store_dict.items()}
 
 
 def _coordinates(own: Any, plan: SweepPlan, group: RunGroup) -> list[str]:
     """Write what tells runs apart, and the coordinates of measures; returns their names."""
     layout = group.layout
-    taken = {array.name for array in layout.arrays}
+    # A dimension has no coordinate but its own: where weights have hidden dimensions, their number is another name.
+    taken = {dim for array in layout.arrays for dim in array.dims}
     labels = {name: [values[at] for at in group.members] for name, values in plan.design.coordinates.items()}
-    labels = {name: one_type(values) for name, values in labels.items()}
-    along_specs = {name: np.array(values) for name, values in labels.items() if name not in taken}
+    labels = {f"spec_{name}" if name in taken else name: one_type(values) for name, values in labels.items()}
+    along_specs = {name: np.array(values) for name, values in labels.items()}
     along_specs[schema.SPEC_HASH] = np.array([plan.design.specs[at].hash for at in group.members])
     for name, values in along_specs.items():
         _plain_array(own, name, (schema.SPEC,), values, {})
