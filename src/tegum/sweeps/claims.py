@@ -102,6 +102,8 @@ class Claims:
         except (OSError, ValueError):
             # It has left, or was killed before it counted for the first time.
             return False
+        if not isinstance(told, dict):
+            return False
         if told.get("machine") == _machine():
             return _started(told.get("pid", -1)) == told.get("started") is not None
         now = self._clock()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, assert_never, final, get_args
 
 import numpy as np
 from jaxtyping import Float64
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
-from tegum.core.arguments import is_integer
-from tegum.core.description import Count, Description, broken, short, short_keys
+from tegum.core.arguments import is_integer, is_number
+from tegum.core.description import Count, Description, broken, plain, short, short_keys
 from tegum.core.words import nearest
 from tegum.training.dataset import differences
 from tegum.training.spec.grid import MOST_SPECS, Grid, check_apart, labels_of, plain_value, varied
@@ -63,11 +63,16 @@ class Between(Description):
             count: int | None = None,
         ) -> None: ...
 
+    @field_validator("low", "high", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        value = plain(value)
+        if not is_number(value) or not math.isfinite(value):
+            raise ValueError("must be a finite number")
+        return value
+
     @model_validator(mode="after")
     def _ends_fit(self) -> Between:
-        for name in ("low", "high"):
-            if isinstance(getattr(self, name), bool):
-                raise broken(name, getattr(self, name), "must be a number")
         if not self.low < self.high:
             raise broken("high", self.high, f"must be above low, which is {self.low}")
         if self.scale == "log" and self.low <= 0:
@@ -204,10 +209,9 @@ def design(
         ValueError: naming `call`: a parameter is unknown, or its values do not fit the way.
 
     """
-    if way not in get_args(Way):
-        raise ValueError(
-            f"{call}(way={short(way)}): way must be one of {', '.join(get_args(Way))}; {nearest(way, get_args(Way))}"
-        )
+    if not isinstance(way, str) or way not in get_args(Way):
+        hint = f"; {nearest(way, get_args(Way))}" if isinstance(way, str) else ""
+        raise ValueError(f"{call}(way={short(way)}): way must be one of {', '.join(get_args(Way))}{hint}")
     if not is_integer(seed) or not 0 <= seed < 2**63:
         raise ValueError(f"{call}(seed={short(seed)}): seed must be an int of at least 0")
     if not isinstance(spec, Spec):
@@ -264,13 +268,21 @@ def _listed(given: Any, parameters: Any, call: str) -> Design:
 
 
 def _read(value: Any, call: str) -> Any:
-    """A range from a table of a TOML file, or the values as they are."""
+    """A range from a table of a TOML file, or the values as they are; what can be read only once is read here."""
     if isinstance(value, Mapping) and {"low", "high"} <= {*value} <= _OWN:
         try:
             return Between.read(value)
         except ValueError as error:
             raise ValueError(f"{call}: {error}") from None
-    return value
+    if isinstance(value, Mapping):
+        return {key: _listed_once(each) for key, each in value.items()}
+    return _listed_once(value)
+
+
+def _listed_once(values: Any) -> Any:
+    if isinstance(values, str | bytes | Mapping | Description | Sequence) or not isinstance(values, Iterable):
+        return values
+    return values.tolist() if hasattr(values, "tolist") else list(values)
 
 
 def _in_json(value: Any) -> Any:
@@ -278,8 +290,6 @@ def _in_json(value: Any) -> Any:
         return value.model_dump(mode="json", exclude_defaults=True)
     if isinstance(value, Mapping):
         return {str(key): _in_json(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray):
-        return value.tolist()
     return (
         [plain_value(each) for each in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
     )

@@ -17,10 +17,10 @@ from pydantic import field_validator, model_validator
 
 from tegum.core.description import Count, Description, broken, short
 from tegum.core.inputs.files import obstacle
-from tegum.core.inputs.python_files import neighbours_of, run_file
 from tegum.core.words import closest
+from tegum.sweeps.code import of_module, ran
 from tegum.training.dataset import changed_at
-from tegum.training.measuring import argument_of
+from tegum.training.measuring import argument_of, named_measures
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,6 +85,8 @@ class Kept(Description):
             raise broken("every", self.every, "must not be given together with at")
         if self.measure == EVENTS and {"at", "every"} & self.model_fields_set:
             raise broken("measure", self.measure, "must be looked for in the whole trajectory, without at or every")
+        if self.named is not None and not self.named.isidentifier():
+            raise broken("named", self.named, "must be a word of letters, digits and underscores")
         if self.measure == STATES and self.named is not None:
             raise broken("named", self.named, "must not be given with states, which are three variables")
         return self
@@ -138,9 +140,10 @@ def _name_of(function: Callable[..., Any]) -> str:
     if module == _modules().get(name):
         return name
     file = getattr(sys.modules.get(module), "__file__", None)
-    if not name or "<" in name or (module in ("", "__main__") and file is None):
+    unseen = module in ("", "__main__") and not (str(file).endswith(".py") and Path(str(file)).is_file())
+    if not name.isidentifier() or unseen:  # a function inside another, a method, or one that was typed in
         what = name or type(function).__name__
-        example = "height" if "<" in what else what
+        example = what if what.isidentifier() else "height"
         raise ValueError(
             f"must be a function that other processes can import, and {what} is not: put it in a file, and name it as "
             f"'mine.py:{example}'"
@@ -160,7 +163,7 @@ class Source(NamedTuple):
     text: str
     """The code."""
     digest: str
-    """Of the file, and of the neighbours that it imports."""
+    """Of the file, and of the neighbours that it imports, where it was read."""
 
 
 @final
@@ -194,12 +197,18 @@ class Keeping:
                     rule = "an entry {measure = …, named = …} has a name of its own"
                     raise ValueError(f"{call}(keep=…): two measures have the name {name}; {rule}")
                 self.functions[name] = function
+        named_measures(self.functions, call)
 
     def _entry(self, value: Any) -> Kept:
         try:
-            return Kept.of(value)
+            found = Kept.of(value)
         except ValueError as error:
             raise ValueError(f"{self._call}(keep=…): {error}") from None
+        where, colon, name = found.measure.rpartition(":")
+        if not where.endswith(".py"):
+            return found
+        # Workers may be in other folders.
+        return found.model_copy(update={"measure": f"{Path(where).absolute()}{colon}{name}"})
 
     def _found(self, entry: Kept) -> dict[str, Callable[..., Any]]:
         measure = entry.measure
@@ -226,34 +235,38 @@ class Keeping:
         return self._in_file(where, name, measure) if where.endswith(".py") else self._in_package(where, name, measure)
 
     def _in_file(self, where: str, name: str, measure: str) -> Callable[..., Any]:
-        path = Path(where).resolve()
-        known = self.sources.get(str(path)) or self.sources.get(where)
+        call = f"{self._call}(keep=[{measure!r}])"
+        known = self.sources.get(where)
         if known is None:
+            path = Path(where).resolve()
             if found := obstacle(path):
                 rule = (
                     "there is no such file" if found == "and there is none" else f"this must be a Python file, {found}"
                 )
-                raise ValueError(f"{self._call}(keep=[{measure!r}]): {rule}")
-            text = path.read_text(encoding="utf-8")
+                raise ValueError(f"{call}: {rule}")
+            try:
+                text = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                raise ValueError(f"{call}: the file must be text in UTF-8") from None
         else:
             path, text = Path(known.path), known.text
-        module = run_file(path, text.encode(), "measure")
+        module, digest = ran(path, text, call)
         if known is None:
-            own = {"file": hashlib.sha256(text.encode()).hexdigest(), **neighbours_of(path.parent)}
-            known = Source(str(path), text, hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest())
-            self.sources[str(path)] = known
-        self._digested[f"file {path.name}"] = known.digest
+            self.sources[where] = Source(str(path), text, digest)
+        self._digested[f"file {path.name} {digest}"] = digest
         return self._attribute(module, name, measure)
 
     def _in_package(self, where: str, name: str, measure: str) -> Callable[..., Any]:
+        if not all(part.isidentifier() for part in where.split(".")):
+            rule = "must be a file that ends in .py, or a module as it is imported, before the colon"
+            raise ValueError(f"{self._call}(keep=[{measure!r}]): {rule}")
         try:
             module = importlib.import_module(where)
         except ImportError as error:
             raise ValueError(f"{self._call}(keep=[{measure!r}]): {where} cannot be imported ({error})") from None
-        file = getattr(module, "__file__", None)
-        content = Path(file).read_bytes() if file and file.endswith(".py") else b""
-        self._digested[where] = hashlib.sha256(content).hexdigest()
-        return self._attribute(module, name, measure)
+        found = self._attribute(module, name, measure)
+        self._digested[where] = of_module(where)
+        return found
 
     def _attribute(self, module: Any, name: str, measure: str) -> Callable[..., Any]:
         found = getattr(module, name, None)
@@ -269,13 +282,13 @@ class Keeping:
     @property
     def digest(self) -> str:
         """A digest of what is kept and of the code that measures it."""
-        told = [without_folders(each.model_dump(mode="json")) for each in self.entries]
+        told = [wherever(each.model_dump(mode="json")) for each in self.entries]
         text = json.dumps([told, sorted(self._digested.items())], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> list[Any]:
         """What is kept, in JSON's types."""
-        return [each.model_dump(mode="json", exclude_unset=True) for each in self.entries]
+        return [each.model_dump(mode="json", exclude_defaults=True) for each in self.entries]
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -285,11 +298,10 @@ def _same(one: Any, other: Any) -> bool:
     return (one.args[0].at, one.args[0].every) == (other.args[0].at, other.args[0].every)
 
 
-def without_folders(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept, in JSON's types, whose bits depend on the code of a file and not on its folder."""
+def wherever(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry in JSON's types, with the name of its file alone: a folder may move, and the code stays the same."""
     where, colon, name = entry["measure"].rpartition(":")
-    measure = f"{Path(where).name}{colon}{name}" if where.endswith(".py") else entry["measure"]
-    return {**entry, "measure": measure}
+    return {**entry, "measure": f"{Path(where).name}{colon}{name}" if where.endswith(".py") else entry["measure"]}
 
 
 @functools.cache

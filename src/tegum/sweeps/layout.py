@@ -204,7 +204,9 @@ def shard(layout: Layout, array: Array, values: Shaped[np.ndarray, "spec seed *s
         made = make_array(zarr.create_group(store, zarr_format=3), layout, array, whole=False)
         made[: values.shape[0], : values.shape[1]] = values
     inner = "/0" * len(array.shape)
-    return store._store_dict[f"{array.name}/c/0/0{inner}"].to_bytes()
+    # Of a variable without values zarr writes nothing.
+    content = store._store_dict.get(f"{array.name}/c/0/0{inner}")
+    return b"" if content is None else content.to_bytes()
 
 
 def fitted(array: Array, variable: xr.DataArray) -> Shaped[np.ndarray, "spec seed *shape"]:
@@ -229,7 +231,7 @@ def fitted(array: Array, variable: xr.DataArray) -> Shaped[np.ndarray, "spec see
     values = ordered.values
     if array.dtype == TEXT and found.dtype == TEXT:
         return values.astype(object)
-    if array.dtype == TEXT or found.dtype == TEXT or not np.can_cast(values.dtype, array.dtype, "same_kind"):
+    if array.dtype == TEXT or found.dtype == TEXT or not np.can_cast(values.dtype, array.dtype, "safe"):
         rule = "a measure must have one kind of values for all runs"
         raise ValueError(
             f"the measure {array.name} has values of dtype {found.dtype} for some runs, and had {array.dtype} for the "

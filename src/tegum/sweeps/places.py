@@ -15,7 +15,8 @@ from tegum.core.description import short
 from tegum.data.atomic import PART, check_writable, explaining, is_hidden, remove
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_MEMORY = re.compile(r"memory://(\w[\w./-]*)")
+_MEMORY = re.compile(r"memory://(\w[\w./-]*?)/*")
+_REFUSED = re.compile(r"status code: 40[13]\b")
 
 _memories: dict[str, Any] = {}
 """The object stores in the memory of this process, by name."""
@@ -86,6 +87,8 @@ def place_at(out: str | os.PathLike[str], call: str) -> SweepPlace:
 
     """
     given = os.fspath(out)
+    if "\0" in given:
+        raise ValueError(f"{call}: {given!r}: a path has no character of code 0")
     if not _ADDRESS.match(given) or given.startswith("file://"):
         return FolderPlace(Path(given.removeprefix("file://")), call)
     try:
@@ -321,6 +324,8 @@ class ObjectPlace:
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise PermissionError(f"{doing}: the object store refuses it ({_said(error)})") from error
         except BaseError as error:
+            if _REFUSED.search(str(error)):  # listing has no kind of its own for it
+                raise PermissionError(f"{doing}: the object store refuses it ({_said(error)})") from error
             raise OSError(f"{doing}: {_said(error)}") from error
 
 

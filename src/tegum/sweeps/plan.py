@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
@@ -15,7 +15,7 @@ from jaxtyping import Float64
 
 from tegum.data import schema
 from tegum.sweeps.design import Design
-from tegum.sweeps.kept import Source, without_folders
+from tegum.sweeps.kept import Source, wherever
 from tegum.sweeps.layout import Layout
 from tegum.sweeps.packs import PLAN, SCHEMA, VERSION, Identity, PackTask, pack_name
 from tegum.sweeps.places import SweepPlace
@@ -117,6 +117,12 @@ class SweepPlan:
             mixed=self.mixed,
         )
 
+    def with_files(self, keep: Sequence[Any], sources: Mapping[str, Source]) -> SweepPlan:
+        """The same plan, whose measures are read from where their files are now."""
+        made = replace(self, keep=tuple(keep), sources=dict(sources))
+        vars(made)["content"] = self.content  # as it is there
+        return made
+
     def missing(self, there: Collection[str] = ()) -> tuple[int, int, float, float]:
         """The runs, the packs, the seconds on one core and the bytes of what is not there yet.
 
@@ -147,7 +153,7 @@ class SweepPlan:
         about = {
             "schema": SCHEMA,
             "schema_version": VERSION,
-            "keep": json.dumps([without_folders(each) for each in self.keep]),
+            "keep": json.dumps([wherever(each) for each in self.keep]),
             "engine": self.engine,
             "code": self.identity.code,
             "vector_unit": "mixed" if self.mixed else self.identity.unit,

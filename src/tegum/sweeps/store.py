@@ -31,14 +31,26 @@ MANIFEST = "manifest.json"
 DONE = "done"
 
 
-def begin(place: SweepPlace, plan: SweepPlan) -> None:
-    """Write the metadata and the coordinates of a store, unless they are there."""
-    files = _skeleton(plan)
+def begin(place: SweepPlace, plan: SweepPlan, *, everything: bool = False) -> list[str]:
+    """Write the metadata and the coordinates of a store, unless they are there.
+
+    Args:
+        place: the place of the sweep.
+        plan: its plan.
+        everything: whether to compare what is there, and not only its length.
+
+    Returns:
+        The paths of the files that were written.
+
+    """
+    files, written = _skeleton(plan), list[str]()
     there = place.sizes(STORE)
     # The root comes last: where it is, everything else is.
     for path, content in sorted(files.items(), key=lambda item: item[0] == f"{STORE}/zarr.json"):
-        if there.get(path) != len(content):
+        if there.get(path) != len(content) or (everything and place.read(path) != content):
             place.write(path, content)
+            written.append(path)
+    return written
 
 
 def _skeleton(plan: SweepPlan) -> dict[str, bytes]:
@@ -57,20 +69,22 @@ def _skeleton(plan: SweepPlan) -> dict[str, bytes]:
             own.attrs["coordinates"] = " ".join(names)
             for array in layout.arrays:
                 make_array(own, layout, array, whole=True)
-            # xarray asks for all metadata in one file, and says so where there is none.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                zarr.consolidate_metadata(memory, path=layout.path or None)
+        # xarray asks for all metadata in one file, that of the root, and says so where there is none.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for path in dict.fromkeys([*(group.layout.path for group in plan.groups), ""]):
+                zarr.consolidate_metadata(memory, path=path or None)
     return {f"{STORE}/{key}": content.to_bytes() for key, content in memory._store_dict.items()}
 
 
 def _coordinates(own: Any, plan: SweepPlan, group: RunGroup) -> list[str]:
     """Write what tells runs apart, and the coordinates of measures; returns their names."""
     layout = group.layout
-    taken = {array.name for array in layout.arrays}
+    # A dimension has no coordinate but its own: where weights have hidden dimensions, their number is another name.
+    taken = {dim for array in layout.arrays for dim in array.dims}
     labels = {name: [values[at] for at in group.members] for name, values in plan.design.coordinates.items()}
-    labels = {name: one_type(values) for name, values in labels.items()}
-    along_specs = {name: np.array(values) for name, values in labels.items() if name not in taken}
+    labels = {f"spec_{name}" if name in taken else name: one_type(values) for name, values in labels.items()}
+    along_specs = {name: np.array(values) for name, values in labels.items()}
     along_specs[schema.SPEC_HASH] = np.array([plan.design.specs[at].hash for at in group.members])
     for name, values in along_specs.items():
         _plain_array(own, name, (schema.SPEC,), values, {})
@@ -137,10 +151,19 @@ def receipts(place: SweepPlace) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {}
     for path in sorted(place.sizes(DONE)):
         try:
-            found |= json.loads(place.read(path))
+            told = json.loads(place.read(path))
         except (FileNotFoundError, ValueError):  # removed by another process that has sealed the store; or damaged
             continue
+        if _is_receipt(told):
+            found |= told
     return found | (sealed_packs(place) or {})
+
+
+def _is_receipt(told: Any) -> bool:
+    return isinstance(told, dict) and all(
+        isinstance(shards, dict) and all(isinstance(each, list) and len(each) == 2 for each in shards.values())
+        for shards in told.values()
+    )
 
 
 def sealed_packs(place: SweepPlace) -> dict[str, dict[str, list[Any]]] | None:

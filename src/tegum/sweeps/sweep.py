@@ -8,8 +8,9 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final, get_args
 
 import numpy as np
 
@@ -22,10 +23,11 @@ from tegum.sweeps import plan as plans
 from tegum.sweeps import probe, store
 from tegum.sweeps.coordinator import Coordinator, Done
 from tegum.sweeps.design import Design, Way, design
-from tegum.sweeps.kept import Keeping
+from tegum.sweeps.kept import Keeping, wherever
 from tegum.sweeps.layout import Layout
 from tegum.sweeps.packs import PLAN, Identity, check_same, identified
 from tegum.sweeps.places import SweepPlace, place_at
+from tegum.sweeps.status import is_sweep
 from tegum.sweeps.workers import Crew, crew
 from tegum.training.engine import EngineName, together
 from tegum.training.sizes import check_training
@@ -186,18 +188,20 @@ def swept(
 
     """
     chosen = _part(part, call)
-    _check_pack(pack, call)
+    _check_options(engine, pack, progress, call)
     checked(described, engine, call)
-    there = plans.read(place, call)
-    if there is not None and not overwrite:
+    for name in keeping.functions:
+        if name in described.coordinates:
+            raise ValueError(f"{call}: keep=…: {name} tells the Specs apart; give the measure another name")
+    there = _there(place, overwrite=overwrite, call=call)
+    if there is not None:
         _check_same_sweep(there, described, keeping, engine, place, call)
-    elif there is None and (foreign := next(iter(place.sizes("")), None)) is not None:
-        raise ValueError(f"{call}: {place.address} holds {foreign}, and a sweep needs a folder of its own")
+        there = there.with_files(keeping.to_json(), keeping.sources)
     if not only_cost:
         place.check()
     people = crew(executor, workers, engine, call)
     try:
-        made = there if there is not None and not overwrite else None
+        made = there
         if made is None:
             with shown(
                 progress if isinstance(progress, bool) else False, Sweeping("trying the measures and the pace"), "sweep"
@@ -212,22 +216,39 @@ def swept(
         if only_cost:
             people.close(now=True)
             return cost
-        _forget_damaged(place, everything=verify)
+        _mend(place, made, everything=verify)
         with shown(progress, Sweeping("sweep", link=people.link), "sweep") as report:
             return Coordinator(place, made, people, call=call, part=chosen, report=report).run()
     except BaseException as error:
         people.close(now=True)
-        if plans.read(place, call) is not None:
-            error.add_note(f"what was made is kept in {place.address!r}, and the same call continues it")
+        with suppress(OSError, ValueError):
+            if plans.read(place, call) is not None:
+                same = "the same call without overwrite" if overwrite else "the same call"
+                error.add_note(f"what was made is kept in {place.address!r}, and {same} continues it")
         raise
 
 
-def _forget_damaged(place: SweepPlace, *, everything: bool) -> None:
+def _there(place: SweepPlace, *, overwrite: bool, call: str) -> plans.SweepPlan | None:
+    """The plan of the sweep that is to be continued; None if there is none, or it is to be replaced."""
+    if overwrite and is_sweep(place):
+        return None
+    there = plans.read(place, call)
+    if there is None and (foreign := next(iter(place.sizes("")), None)) is not None:
+        raise ValueError(f"{call}: {place.address} holds {foreign}, and a sweep needs a folder of its own")
+    return there
+
+
+def _mend(place: SweepPlace, plan: plans.SweepPlan, *, everything: bool) -> None:
     """Let packs be made again that are in the store, but not as they were written; a warning tells of them."""
-    if damaged := list(store.wrong_in(place, everything=everything)):
+    sealed = store.sealed_packs(place) is not None
+    written = store.begin(place, plan, everything=everything)
+    damaged = list(store.wrong_in(place, everything=everything))
+    if damaged:
         store.forget(place, [name for name, _ in damaged])
-        others = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
-        warnings.warn(f"sweep {place.address}: {damaged[0][1]}{others}; it is made again", stacklevel=4)
+    wrong = [what for _, what in damaged] + [f"{path} was missing or damaged" for path in written if sealed]
+    if wrong:
+        others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        warnings.warn(f"sweep {place.address}: {wrong[0]}{others}; it is made again", stacklevel=4)
 
 
 def checked(described: Design, engine: EngineName, call: str) -> None:
@@ -244,9 +265,14 @@ def checked(described: Design, engine: EngineName, call: str) -> None:
         check_training([one], call, engine, 1, kept=True)
 
 
-def _check_pack(pack: int | None, call: str) -> None:
+def _check_options(engine: Any, pack: int | None, progress: Any, call: str) -> None:
+    if engine not in get_args(EngineName):
+        raise ValueError(f"{call}: engine={short(engine)}: engine must be 'auto', 'kernel' or 'jax'")
     if pack is not None and pack < 1:
         raise ValueError(f"{call}: pack={pack}: pack must be the number of runs of a pack, at least 1, or None")
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        rule = "progress must be True, False, or a function to be called"
+        raise ValueError(f"{call}: progress={short(progress)}: {rule}")
 
 
 def _part(part: Any, call: str) -> tuple[int, int] | None:
@@ -271,7 +297,7 @@ def _check_same_sweep(
     differs = None
     if there.design.to_json() != described.to_json():
         differs = "its Specs are others"
-    elif list(there.keep) != keeping.to_json():
+    elif [wherever(each) for each in there.keep] != [wherever(each) for each in keeping.to_json()]:
         differs = f"it keeps {short(list(there.keep), 100)}"
     elif there.engine != engine:
         differs = f"it has engine={there.engine!r}"
