@@ -38,6 +38,9 @@ class Here:
         future.set_result(function(given))
         return future
 
+    def everyone(self, function, given) -> list:
+        return [function(given)]
+
     def count(self) -> int:
         return 1
 
@@ -112,7 +115,7 @@ def test_a_store_opens_before_during_and_after(place, plan):
     assert np.isnan(during["weights"].values[[0, 2]]).all()
     assert (during["polytope_names"].values[[0, 2]] == "").all()
     assert store.consolidate(place, plan.packs) == [plan.packs[1]]  # it had gone
-    store.seal(place)
+    store.seal(place, alone=True)
     after = in_another_process(place)
     assert after[0] == [["completed"] * 4] * 3
     assert not np.any(after[1])
@@ -143,20 +146,20 @@ def test_packs_that_are_consolidated_twice_change_nothing(place, plan, contents)
     assert files(place) == first
     assert {*store.receipts(place)} == {pack.name for pack in plan.packs}
     assert place.sizes("packs") == {}
-    store.seal(place)
+    store.seal(place, alone=True)
     assert files(place) == first
 
 
 def test_the_order_of_packs_changes_nothing(place, plan, tmp_path, contents):
     store.consolidate(place, plan.packs)
-    store.seal(place)
+    store.seal(place, alone=True)
     other = place_at(tmp_path / "other", "sweep")
     other.write(PLAN, plan.content)
     store.begin(other, plan)
     for pack in reversed(plan.packs):
         other.write(path_of(pack.name), contents[path_of(pack.name)])
         store.consolidate(other, [pack])
-    store.seal(other)
+    store.seal(other, alone=True)
     assert files(other) == files(place)
     assert other.read("manifest.json") == place.read("manifest.json")
     assert set(other.sizes("")) == set(place.sizes(""))
@@ -179,7 +182,7 @@ def test_a_sealed_store_is_complete_and_has_nothing_else(place, plan):
     place.write("failed/x.json", b"{}")
     place.write("claims/x", b"x")
     store.consolidate(place, plan.packs)
-    store.seal(place)
+    store.seal(place, alone=True)
     assert {path.partition("/")[0] for path in place.sizes("")} == {"sweep.json", "manifest.json", "runs.zarr"}
     packs = store.sealed_packs(place)
     assert packs is not None
@@ -196,7 +199,7 @@ def test_a_sealed_store_is_complete_and_has_nothing_else(place, plan):
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b'{"packs": {}, "sha256": "x"}', b"\xff"])
 def test_a_damaged_manifest_is_one_sentence(place, plan, content):
     store.consolidate(place, plan.packs)
-    store.seal(place)
+    store.seal(place, alone=True)
     place.write("manifest.json", content)
     with pytest.raises(ValueError, match=r"^sweep .*/sweep: the file 'manifest.json' is damaged; remove it, and what is "
                                          r"missing is made again$"):  # fmt: skip
@@ -205,7 +208,7 @@ def test_a_damaged_manifest_is_one_sentence(place, plan, content):
 
 def test_a_manifest_with_one_flipped_byte_is_damaged_or_the_same(place, plan):
     store.consolidate(place, plan.packs)
-    store.seal(place)
+    store.seal(place, alone=True)
     content, packs = place.read("manifest.json"), store.sealed_packs(place)
     for at in range(0, len(content), 37):
         flipped = bytearray(content)
@@ -221,7 +224,7 @@ def test_a_manifest_with_one_flipped_byte_is_damaged_or_the_same(place, plan):
 def stored(request, place, plan) -> SweepPlace:
     store.consolidate(place, plan.packs)
     if request.param == "sealed":
-        store.seal(place)
+        store.seal(place, alone=True)
     return place
 
 
@@ -267,7 +270,7 @@ def test_what_is_wrong_in_a_store_is_found_and_made_again(stored, plan, contents
             assert store.consolidate(stored, [pack]) == []
     assert list(store.wrong_in(stored, everything=True)) == []
     assert files(stored) == before
-    store.seal(stored)
+    store.seal(stored, alone=True)
     assert {*(store.sealed_packs(stored) or ())} == {pack.name for pack in plan.packs}
 
 
@@ -329,5 +332,5 @@ def iterated(place: SweepPlace) -> Iterator[Path]:
 
 def test_nothing_hidden_is_left(place, plan):
     store.consolidate(place, plan.packs)
-    store.seal(place)
+    store.seal(place, alone=True)
     assert [path for path in iterated(place) if path.name.startswith(".")] == []

@@ -1,4 +1,4 @@
-"""The code of users' measures: run where it is needed, and told apart by digests that no history of a process changes."""
+"""The code of measures that users wrote: run where it is needed, and told apart by digests of what it is."""
 
 from __future__ import annotations
 

@@ -84,7 +84,8 @@ class Coordinator:
         chosen = plan.packs if part is None else plan.packs[part[0] :: part[1]]
         self._chosen: dict[str, Pack] = {pack.name: pack for pack in chosen}
         self._all: dict[str, Pack] = {pack.name: pack for pack in plan.packs}
-        self._stored = set(store.receipts(place))
+        self._receipts = store.Receipts(place)
+        self._stored = set(self._receipts.known())
         self._waiting = {name for path in place.sizes("packs") if (name := path.rpartition("/")[2]) in self._all}
         self._failures: dict[str, list[str]] = {}
         self._set_aside: list[str] = []
@@ -124,14 +125,14 @@ class Coordinator:
         known = self._stored | self._waiting
         ready = deque(pack for name, pack in self._chosen.items() if name not in known)
         taken = deque[Pack]()  # by others
-        looked = time.monotonic()
+        looked, crowded = time.monotonic(), claims.others() > 0
         while ready or taken or self._flights:
             claims.beat()
             while ready and len(self._flights) < min(_AHEAD * self._workers.count(), _MOST_AHEAD):
                 pack = ready.popleft()
                 if not claims.take(pack.name):
                     taken.append(pack)
-                elif self._made_by_others(pack):
+                elif crowded and self._made_by_others(pack):
                     claims.give_back(pack.name)
                 else:
                     self._submit(pack)
@@ -143,20 +144,25 @@ class Coordinator:
                 if (again := self._answered(pack, answer, claims)) is not None:
                     ready.append(again)
             ready.extend(self._gather(claims))
-            if taken and not ready and time.monotonic() - looked > _LOOK:
-                looked = time.monotonic()
-                self._look_for(taken, ready)
+            if time.monotonic() - looked > _LOOK:
+                looked, crowded = time.monotonic(), claims.others() > 0
+                if taken and not ready:
+                    self._look_for(taken, ready)
 
     def _made_by_others(self, pack: Pack) -> bool:
         """Whether a pack that was missing at the beginning is there now."""
-        if pack.name in self._stored or path_of(pack.name) in self._place.sizes(path_of(pack.name).rpartition("/")[0]):
-            self._note(pack)
-            return True
-        return False
+        path = path_of(pack.name)
+        if path not in self._place.sizes(path.rpartition("/")[0]):
+            # Whoever has made it may also have moved it into the store.
+            self._stored |= {*self._receipts.known()}
+            if pack.name not in self._stored:
+                return False
+        self._note(pack)
+        return True
 
     def _look_for(self, taken: deque[Pack], ready: deque[Pack]) -> None:
         """Look whether what others had taken is there, or whether they have given it up."""
-        self._stored |= {*store.receipts(self._place)}
+        self._stored |= {*self._receipts.known()}
         there = {path.rpartition("/")[2] for path in self._place.sizes("packs")}
         for _ in range(len(taken)):
             pack = taken.popleft()
@@ -242,7 +248,7 @@ class Coordinator:
         """Packs that have to be made again: another process may have moved them into the store."""
         if not damaged:
             return []
-        self._stored |= {*store.receipts(self._place)}
+        self._stored |= {*self._receipts.known()}
         again = [pack for pack in damaged if pack.name not in self._stored and pack.name in self._chosen]
         self._there -= sum(pack.runs for pack in again)
         self._damaged += len(again)
@@ -250,7 +256,7 @@ class Coordinator:
 
     def _seal(self, claims: Claims) -> bool:
         """Seal the store if it has all packs; others who make one of them again will find it so, and seal it again."""
-        self._stored |= {*store.receipts(self._place)}
+        self._stored |= {*self._receipts.known()}
         if not self._stored >= {*self._all}:
             return False
         store.seal(self._place, alone=claims.others() == 0)

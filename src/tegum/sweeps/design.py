@@ -282,7 +282,7 @@ def _read(value: Any, call: str) -> Any:
 def _listed_once(values: Any) -> Any:
     if isinstance(values, str | bytes | Mapping | Description | Sequence) or not isinstance(values, Iterable):
         return values
-    return values.tolist() if hasattr(values, "tolist") else list(values)
+    return getattr(values, "tolist", lambda: list(values))()
 
 
 def _in_json(value: Any) -> Any:

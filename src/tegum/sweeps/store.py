@@ -11,8 +11,8 @@ import hashlib
 import json
 import secrets
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
@@ -146,17 +146,35 @@ def consolidate(place: SweepPlace, packs: Sequence[Pack]) -> list[Pack]:
     return damaged
 
 
+@final
+class Receipts:
+    """The packs that are in a store, of which each file is read once: there may be a hundred thousand packs."""
+
+    def __init__(self, place: SweepPlace) -> None:
+        """Of the store at a place."""
+        self._place = place
+        self._read: set[str] = set()
+        self._found: dict[str, dict[str, list[Any]]] = {}
+
+    def known(self) -> Mapping[str, dict[str, list[Any]]]:
+        """The packs that are there now, with the length and the digest of each of their shards."""
+        for path in sorted({*self._place.sizes(DONE)} - self._read):
+            try:
+                told = json.loads(self._place.read(path))
+            except (FileNotFoundError, ValueError):  # removed by another process that has sealed the store; or damaged
+                continue
+            self._read.add(path)
+            if _is_receipt(told):
+                self._found |= told
+        if MANIFEST not in self._read and (sealed := sealed_packs(self._place)) is not None:
+            self._read.add(MANIFEST)
+            self._found |= sealed
+        return self._found
+
+
 def receipts(place: SweepPlace) -> dict[str, dict[str, list[Any]]]:
     """The packs that are in the store, with the length and the digest of each of their shards."""
-    found: dict[str, dict[str, list[Any]]] = {}
-    for path in sorted(place.sizes(DONE)):
-        try:
-            told = json.loads(place.read(path))
-        except (FileNotFoundError, ValueError):  # removed by another process that has sealed the store; or damaged
-            continue
-        if _is_receipt(told):
-            found |= told
-    return found | (sealed_packs(place) or {})
+    return dict(Receipts(place).known())
 
 
 def _is_receipt(told: Any) -> bool:

@@ -109,7 +109,7 @@ def sweep(
         count: the number of Specs that "random" and "sobol" draw.
         seed: the seed of these draws.
         executor: who makes the packs: None for processes of this machine, the address of a Dask scheduler
-            ("tcp://…"), a `distributed.Client`, or any executor of `concurrent.futures`.
+            ("tcp://…"), a client or a cluster of Dask, or any executor of `concurrent.futures`.
         workers: the number of processes here; None is one for each core, or for each GPU with engine="jax".
         engine: as in `train`.
         pack: the number of runs of a pack; None chooses one that takes about a minute. Values do not depend on it, but

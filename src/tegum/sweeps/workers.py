@@ -73,7 +73,7 @@ def crew(executor: Any, workers: Any, engine: str, call: str) -> Crew:
 
     Args:
         executor: None for processes of this machine; the address of a Dask scheduler, "tcp://…"; a
-            `distributed.Client`; or an executor of `concurrent.futures`.
+            `distributed.Client`, or a cluster of which there is one; or an executor of `concurrent.futures`.
         workers: the number of processes here, or of calls that the executor runs at the same time.
         engine: the engine of training, which decides whether each process gets a GPU.
         call: what errors begin with.
@@ -91,9 +91,13 @@ def crew(executor: Any, workers: Any, engine: str, call: str) -> Crew:
         return Cluster(_connected(executor, call), owned=True)
     if type(executor).__module__.partition(".")[0] == "distributed" and hasattr(executor, "get_executor"):
         return Cluster(executor, owned=False)
+    if hasattr(executor, "get_client") and hasattr(executor, "scheduler_address"):
+        return Cluster(executor.get_client(), owned=True)
     if isinstance(executor, Executor):
         return Others(executor, workers)
-    rule = "executor must be None, the address of a Dask scheduler, a distributed.Client, or an Executor of Python"
+    rule = (
+        "executor must be None, the address of a Dask scheduler, a client or cluster of Dask, or an Executor"
+    )
     raise ValueError(f"{call}(executor={short(executor)}): {rule}")
 
 
