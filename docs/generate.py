@@ -40,6 +40,11 @@ PAGES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
         "From a description to trajectories.",
         ("tegum.training.spec", "tegum.training.engine", "tegum.training.state"),
     ),
+    "sweeps": (
+        "Sweeps",
+        "Ensembles of any size, in packs that any machine can make.",
+        ("tegum.sweeps",),
+    ),
     "loss": (
         "Loss",
         "The model itself, its exact loss, and what recorded losses can tell.",

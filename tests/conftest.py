@@ -30,6 +30,7 @@ LONG = {
     "tests/core/test_arguments.py",
     "tests/core/test_jax_setup.py",
     "tests/experiments/test_redrawing.py",
+    "tests/sweeps/test_job_array.py",
     "tests/test_cli_analyse.py",
     "tests/test_cli_dictionaries.py",
     "tests/test_examples.py",
