@@ -232,9 +232,10 @@ def test_a_file_where_a_folder_should_be(tmp_path):
     for call in (lambda: place.write("a", b"x"), lambda: place.create("a", b"x"), lambda: place.read("a")):
         with pytest.raises(OSError, match=r"^sweep: (writing|reading) '.*/file/place/a': Not a directory$"):
             call()
-    long = place_at(tmp_path / ("x" * 300), "sweep")
-    with pytest.raises(OSError, match=r"^sweep: writing '.*': File name too long$"):
-        long.write("a", b"x")
+    with pytest.raises(OSError, match=r"^sweep: looking at '.*': File name too long$"):
+        place_at(tmp_path / ("x" * 300), "sweep")
+    with pytest.raises(NotADirectoryError, match=r"^sweep: '.*/file' is a file; a sweep is a folder$"):
+        place_at(tmp_path / "file", "sweep")
 
 
 def test_half_written_files_of_killed_processes_are_not_seen_and_go(tmp_path):
