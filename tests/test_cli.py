@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def test_help_names_the_verbs_and_imports_nothing_heavy(tmp_path):
     code, out, _ = tegum("--help", cwd=tmp_path)
     assert code == 0
-    assert all(f" {verb} " in out for verb in ("list", "run", "train", "show"))
+    assert all(f" {verb} " in out for verb in ("list", "run", "train", "sweep", "show"))
     program = "import sys, tegum, tegum.cli; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     heavy = {"jax", "numba", "numpy", "xarray", "zarr", "pandas", "matplotlib", "pydantic"}
@@ -51,7 +51,7 @@ def test_help_names_the_verbs_and_imports_nothing_heavy(tmp_path):
 
 def test_every_whole_number_is_refused_where_it_is_none():
     """By itself the command line's library would round it."""
-    for name in ("list_", "run", "train", "show", "render", "analyse"):
+    for name in ("list_", "run", "train", "sweep", "show", "render", "analyse"):
         for parameter in inspect.signature(getattr(cli, name)).parameters.values():
             if re.search(r"\bint\b", str(parameter.annotation)):
                 assert "Whole" in str(parameter.annotation), (name, parameter)

@@ -10,6 +10,7 @@ import tegum
 
 SCRIPT = """
 import inspect, os, sys, tempfile
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np, xarray as xr
 import tegum
 from tegum import *
@@ -26,20 +27,22 @@ square = np.random.default_rng(0).normal(size=(4, 2))
 point = critical_point([[1.0], [-1.0]], [0.0, 0.0], pair)
 jump = Jump(0, 0, 1, 2, 0.1, 0.5)
 event = Event((jump,))
+executor = ThreadPoolExecutor(1)
 level = dimensionality(run.weights)
 np.save("W.npy", square)
 parts = motions(np.stack([square, 1.1 * square, 1.3 * square]), four)
 sets = dict(weights=square, features=four)
 model = dict(weights=W, bias=b)
 right = dict(
-    Anticorrelated=dict(size=2, density=0.1), Change=dict(step=1), SetChange=dict(set=0),
+    Anticorrelated=dict(size=2, density=0.1), Between=dict(low=0.1, high=0.2), Change=dict(step=1),
+    SetChange=dict(set=0),
     Copula=dict(density=0.1, correlation=np.eye(2)),
     Correlated=dict(size=2, density=0.1),
     Empirical=dict(activations=np.eye(2)),
     Equivariant=dict(size=4, density=0.1, width=0.5), Exact={}, ExactlyK=dict(size=4, k=2),
     FeatureDistribution=dict(sets=pair.sets), Flow={}, Hierarchy=dict(parents=[-1, 0], density=0.1),
     ConstantMagnitude={}, HalfNormalMagnitude={}, UniformMagnitude={},
-    Independent=dict(count=2, density=0.1), PartiallyCorrelated=dict(size=2, density=0.1, strength=0.5), Sampled={},
+    Independent=dict(count=2, density=0.1), Kept=dict(measure="loss"), PartiallyCorrelated=dict(size=2, density=0.1, strength=0.5), Sampled={},
     Snapshots={}, Spec=dict(features=pair, hidden=1), Start=model,
     analyse=dict(weights=square), angle_to_pca=sets, best=dict(run=run), canonical_pose=dict(weights=square),
     captured_variance=dict(directions=square, basis=square[:1]),
@@ -80,7 +83,7 @@ right = dict(
     represented=dict(weights=square), saddle_index=dict(**model, features=pair),
     save=dict(dataset=run, path="run.zarr", overwrite=True),
     share_inside=dict(loss=run.loss, windows=[jump], draws=10), superposition_onset=dict(run=run, features=pair),
-    tegum_factors=dict(weights=square),
+    sweep=dict(spec=spec, keep=["loss"], executor=executor), tegum_factors=dict(weights=square),
     train=dict(specs=spec), unstable_directions=dict(point=point),
     vary=dict(features=pair, parameter="density", value=0.1), view=dict(run=run),
 )

@@ -43,6 +43,14 @@ count = 3
 density = 0.3
 """
 
+SWEEP = """
+spec = "spec.toml"
+keep = ["loss"]
+
+[parameters]
+density = [0.2, 0.4]
+"""
+
 # `run` with an experiment of seconds in place of minutes, with the command line as it is.
 PROGRAM = """
 import signal
@@ -118,6 +126,10 @@ VERBS = {
     "analyse": Verb(
         ("analyse", "W.npy", "--out", "out/measured"), "measured", ("--features", "0"), None,
     ),
+    # What it makes is never replaced whole, but grows: `test_sweeps.py` breaks it in its own ways.
+    "sweep": Verb(
+        ("sweep", "sweep.toml", "--out", "swept", "--workers", "1"), None, ("--set", f"training.steps={LONG}"),
+    ),
     "show": Verb(("show", "run.zarr")),
     "list": Verb(("list",)),
 }  # fmt: skip
@@ -129,6 +141,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the verbs read, and in `earlier` what they make."""
     folder = tmp_path_factory.mktemp("inputs")
     (folder / "spec.toml").write_text(SPEC)
+    (folder / "sweep.toml").write_text(SWEEP)
     np.save(folder / "W.npy", np.random.default_rng(0).normal(size=(30, 4)))
     tg.save(tg.train(tg.Spec.from_toml(folder / "spec.toml")), folder / "run.zarr")
     (folder / "out").mkdir()

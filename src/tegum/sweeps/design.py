@@ -185,15 +185,15 @@ class Design:
 
 
 def design(
-    spec: Spec | Sequence[Spec],
-    parameters: Mapping[str, Any] | None = None,
+    spec: Any,
+    parameters: Any = None,
     *,
-    way: Way = "product",
-    count: int | None = None,
-    seed: int = 0,
+    way: Any = "product",
+    count: Any = None,
+    seed: Any = 0,
     call: str = "sweep",
 ) -> Design:
-    """The design of a sweep.
+    """The design of a sweep; whatever it is given is checked here.
 
     Args:
         spec: the Spec whose keys are varied, a grid, or Specs in a list.

@@ -211,11 +211,11 @@ def swept(
                 made = _begun(place, made, overwrite=overwrite, call=call)
         missing = made.missing({*store.receipts(place)} if there is not None and not only_cost else ())
         cost = Cost(*missing[:2], missing[2] / people.count(), people.count(), missing[3], made.least)
-        if told is not None and cost.packs:
-            told(cost, people.link)
         if only_cost:
             people.close(now=True)
             return cost
+        if told is not None and cost.packs:
+            told(cost, people.link)
         _mend(place, made, everything=verify)
         with shown(progress, Sweeping("sweep", link=people.link), "sweep") as report:
             return Coordinator(place, made, people, call=call, part=chosen, report=report).run()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, final, get_args
 
+from tegum.core.arguments import is_integer
 from tegum.core.description import short
 from tegum.core.inputs.files import shown
 from tegum.core.words import nearest
 from tegum.sweeps.design import Design, design
 from tegum.sweeps.kept import Keeping
+from tegum.training.engine import EngineName
 from tegum.training.spec.overrides import Changes, read_toml
 from tegum.training.spec.spec import Spec, with_places
 
@@ -53,12 +55,12 @@ def read_sweep(path: str | os.PathLike[str], changes: Changes = ()) -> Described
     if "spec" not in values:
         raise ValueError(f"{name}: spec is missing: a table [spec] with the keys of a Spec, or the path of its file")
     spec = _spec(values["spec"], file, name, changes)
-    for key, kind, rule in (
-        ("engine", str, "a word"),
-        ("allow_mixed", bool, "true or false"),
-        ("pack", int, "a whole number"),
+    for key, fits, rule in (
+        ("engine", lambda value: value in get_args(EngineName), "'auto', 'kernel' or 'jax'"),
+        ("allow_mixed", lambda value: isinstance(value, bool), "true or false"),
+        ("pack", lambda value: is_integer(value) and value >= 1, "a whole number of at least 1"),
     ):
-        if key in values and (not isinstance(values[key], kind) or (kind is int and isinstance(values[key], bool))):
+        if key in values and not fits(values[key]):
             raise ValueError(f"{name}: {key}={short(values[key])}: {key} must be {rule}")
     chosen = {key: values[key] for key in ("way", "count", "seed") if key in values}
     try:
