@@ -69,19 +69,20 @@ def picture() -> str:
             below = names.index(column) > names.index(row)
             cells.append(f"{count or '·' if below else '':>{WIDTH}}")
         rows.append(f"{row:<12}{len(own):>3}{''.join(cells)}".rstrip())
-    # In two lines, so that long names do not make columns wide.
+    return "\n".join((*_heads(columns), *rows))
+
+
+def _heads(columns: list[str]) -> list[str]:
+    """The names of the columns in two lines, so that long names do not make columns wide."""
     heads = []
     for line in (0, 1):
-        named = [name if number % 2 == line else "" for number, name in enumerate(columns)]
-        text = " " * 15
-        for number, name in enumerate(named):
-            text = (
-                f"{text:<{15 + WIDTH * (number + 1)}}"
-                if not name
-                else f"{text[: 15 + WIDTH * (number + 1) - len(name)]}{name}"
-            )
-        heads.append(text.rstrip())
-    return "\n".join((*heads, *rows))
+        text = ""
+        for number, name in enumerate(columns):
+            if number % 2 == line:
+                end = 15 + WIDTH * (number + 1)
+                text = f"{text:<{end - len(name)}}{name}"
+        heads.append(text)
+    return heads
 
 
 def written(text: str) -> str:

@@ -63,7 +63,7 @@ PUBLIC: Mapping[str, str] = {
     "tegum.lab.view": "view",
     "tegum.sweeps.design": "Between",
     "tegum.sweeps.kept": "Kept",
-    "tegum.sweeps.sweep": "sweep",
+    "tegum.sweeps.sweep": "open_sweep sweep",
     "tegum.training.exact_losses": "population_loss_along",
     "tegum.training.compare": "best loss_error",
     "tegum.training.engine": "Segment TrainingInterrupted iterate train",
@@ -174,6 +174,7 @@ if TYPE_CHECKING:
     from tegum.lab.view import view as view
     from tegum.sweeps.design import Between as Between
     from tegum.sweeps.kept import Kept as Kept
+    from tegum.sweeps.sweep import open_sweep as open_sweep
     from tegum.sweeps.sweep import sweep as sweep
     from tegum.training.compare import best as best
     from tegum.training.compare import loss_error as loss_error

@@ -344,35 +344,35 @@ def _slice(text: str) -> tuple[int, int]:
 
 
 @app.command
-def show(path: Path) -> None:
+def show(path: str) -> None:
     """Describe a trajectory (its Spec, how runs ended, their polytopes), a sweep, or all that an experiment found.
 
     Parameters
     ----------
     path
-        A trajectory written by `tegum train` or `tegum run`, measures written by `train(keep=…)`, the folder of a
-        sweep, running or not, or the folder of a result of `tegum run`.
+        A trajectory written by `tegum train` or `tegum run`, measures written by `train(keep=…)`, the folder or the
+        address of a sweep, running or not, or the folder of a result of `tegum run`.
 
     """
     from tegum.data.results import SUMMARY
 
-    if os.path.isfile(path / "sweep.json"):  # noqa: PTH113 (as below)
+    place = Path(path)
+    if "://" in path or os.path.isfile(place / "sweep.json"):  # noqa: PTH113 (as below)
         from tegum import screens
         from tegum.sweeps.places import place_at
 
         screens.sweep_status(place_at(path, f"show {path}"), f"show {path}")
         return
-
     # Where nothing can be seen, loading says so.
-    if os.path.isfile(path / SUMMARY):  # noqa: PTH113 (Path.is_file raises there)
+    if os.path.isfile(place / SUMMARY):  # noqa: PTH113 (Path.is_file raises there)
         from tegum import screens
         from tegum.experiments import Summary
 
-        screens.everything(Summary.read(path))
+        screens.everything(Summary.read(place))
         return
     import tegum
 
-    _show(tegum.load(path), path)
+    _show(tegum.load(place), place)
 
 
 @app.command

@@ -320,6 +320,9 @@ def sweep_status(place: SweepPlace, call: str) -> None:
     made, told = status(place, call)
     terminal.table(place.address, ("", ""), rows(made, told))
     group = f", group={made.groups[0].layout.path!r}" if made.groups[0].layout.path else ""
+    if "://" in place.address:
+        terminal.raw(f"tegum.open_sweep({place.address!r})\n")
+        return
     terminal.raw(f"xarray.open_zarr({place.address + '/' + STORE!r}{group})\n")
 
 

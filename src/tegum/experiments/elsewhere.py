@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tegum.data.store import write
-from tegum.experiments.folder import SWEEP
 from tegum.sweeps.design import design
 from tegum.sweeps.kept import Keeping, Kept
 from tegum.sweeps.places import FolderPlace
@@ -25,14 +24,15 @@ if TYPE_CHECKING:
 
 
 def trained(
-    specs: Spec | Sequence[Spec], executor: Any, target: Path, *, resume: bool, progress: Any, call: str
+    specs: Spec | Sequence[Spec], executor: Any, target: Path, packs: Path, *, resume: bool, progress: Any, call: str
 ) -> xr.Dataset:
     """Train in packs on a cluster, and store the trajectory: with the bits that `train` would give here.
 
     Args:
         specs: what to train in one call.
         executor: who trains, as `tegum.sweep` takes it.
-        target: the store to write; the packs lie beside it until it is written.
+        target: the store to write.
+        packs: the folder of the sweep, which goes once the store is written.
         resume: whether to continue from packs that are there.
         progress: as in `train`; a function, which is called with segments of training, hears nothing of a cluster.
         call: what errors begin with.
@@ -44,7 +44,7 @@ def trained(
     """
     begin = time.perf_counter()
     several = (specs,) if isinstance(specs, Spec) else specs
-    place = FolderPlace(target.with_suffix(SWEEP), call)
+    place = FolderPlace(packs, call)
     timed = several[0].training.time(0) is not None
     names = ["weights", "bias", "loss"]
     keep = [*(Kept(name, "all") for name in names), *([Kept("gradient_error")] if timed else [])]

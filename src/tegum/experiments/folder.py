@@ -191,7 +191,8 @@ class Folder:
             return train(specs, progress=progress, out=target, overwrite=True, resume=self._resume)
         from tegum.experiments.elsewhere import trained
 
-        return trained(specs, self._executor, target, resume=self._resume, progress=progress, call=self._call)
+        packs = self._partial / f"{name}{SWEEP}"
+        return trained(specs, self._executor, target, packs, resume=self._resume, progress=progress, call=self._call)
 
     def _add(self, name: str, specs: Spec | Sequence[Spec]) -> None:
         """Add to the result a trajectory that was named only on the way."""

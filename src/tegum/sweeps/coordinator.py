@@ -81,7 +81,7 @@ class Coordinator:
         """
         self._place, self._plan, self._workers, self._call = place, plan, workers, call
         self._work, self._report = work, report
-        chosen = plan.packs if part is None else plan.packs[part[0] :: part[1]]
+        chosen = plan.part(part)
         self._chosen: dict[str, Pack] = {pack.name: pack for pack in chosen}
         self._all: dict[str, Pack] = {pack.name: pack for pack in plan.packs}
         self._receipts = store.Receipts(place)
@@ -139,7 +139,7 @@ class Coordinator:
             try:
                 pack, answer = self._answers.get(timeout=_LOOK)
             except queue.Empty:
-                self._workers.check()
+                self._check_workers()
             else:
                 if (again := self._answered(pack, answer, claims)) is not None:
                     ready.append(again)
@@ -148,6 +148,12 @@ class Coordinator:
                 looked, crowded = time.monotonic(), claims.others() > 0
                 if taken and not ready:
                     self._look_for(taken, ready)
+
+    def _check_workers(self) -> None:
+        try:
+            self._workers.check()
+        except SchedulerLostError as error:
+            raise SchedulerLostError(f"{self._call}: {error}") from None
 
     def _made_by_others(self, pack: Pack) -> bool:
         """Whether a pack that was missing at the beginning is there now."""
@@ -190,8 +196,10 @@ class Coordinator:
             made = answer.result()
             if made.content is not None:
                 self._place.write(path_of(pack.name), made.content)
-        except (DifferentWorkerError, SchedulerLostError):
-            raise
+        except DifferentWorkerError as error:
+            raise DifferentWorkerError(f"{self._call}: {error}") from None
+        except SchedulerLostError as error:
+            raise SchedulerLostError(f"{self._call}: {error}") from None
         except (BrokenExecutor, CancelledError) as error:
             raise WholeSweepError(f"{self._call}: the executor has stopped ({error or type(error).__name__})") from None
         except Exception as error:

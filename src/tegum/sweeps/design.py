@@ -238,7 +238,7 @@ def design(
         case "sobol":
             values = _drawn(given, _sobol(count or 1, len(given), seed), call)
         case _:
-            assert_never(way)
+            raise ValueError(f"{call}(way={way!r}): there is no such way")
     check_apart(values, call)
     in_json = {name: _in_json(value) for name, value in given.items()}
     made = Design(spec, (), in_json, way, None if count is None else int(count), int(seed), values)

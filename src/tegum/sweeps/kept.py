@@ -17,8 +17,8 @@ from pydantic import field_validator, model_validator
 
 from tegum.core.description import Count, Description, broken, short
 from tegum.core.inputs.files import obstacle
+from tegum.core.inputs.users_code import of_module, ran
 from tegum.core.words import closest
-from tegum.sweeps.code import of_module, ran
 from tegum.training.dataset import changed_at
 from tegum.training.measuring import argument_of, named_measures
 
@@ -59,7 +59,7 @@ class Kept(Description):
     at: Literal["last", "all"] = "last"
     """Whether it is measured at the last snapshot, or at all of them: on the whole trajectory."""
     every: Count | None = None
-    """Measure at every so-manieth snapshot, the last one included, in place of `at`."""
+    """Measure at every n-th snapshot and at the last one, in place of `at`."""
     named: str | None = None
     """The name of the variable; by default that of the measure."""
 
@@ -198,6 +198,11 @@ class Keeping:
                     raise ValueError(f"{call}(keep=…): two measures have the name {name}; {rule}")
                 self.functions[name] = function
         named_measures(self.functions, call)
+        over = {("all", each.every) for each in self.entries if each.measure != EVENTS and each.every}
+        over |= {("all", None) for each in self.entries if each.measure != EVENTS and each.at == "all"}
+        if len(over) > 1:
+            rule = "what is measured over time must have the same snapshots throughout: all, or every so many"
+            raise ValueError(f"{call}(keep=…): two measures have different snapshots, and {rule}")
 
     def _entry(self, value: Any) -> Kept:
         try:

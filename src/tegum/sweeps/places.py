@@ -330,8 +330,9 @@ class ObjectPlace:
 
 
 def _said(error: BaseException) -> str:
-    """What a library says, in one line."""
-    return short(" ".join(str(error).split()), 200).strip("'\"") or type(error).__name__
+    """What a library says, in one line, without the page that a server has sent."""
+    told = str(error).partition("<?xml")[0].partition("<html")[0].rstrip(" :")
+    return short(" ".join(told.split()), 200).strip("'\"") or type(error).__name__
 
 
 def full(error: BaseException) -> bool:

@@ -123,16 +123,23 @@ class SweepPlan:
         vars(made)["content"] = self.content  # as it is there
         return made
 
-    def missing(self, there: Collection[str] = ()) -> tuple[int, int, float, float]:
+    def part(self, part: tuple[int, int] | None) -> tuple[Pack, ...]:
+        """The packs of one of several parts, such as (0, 4); None is all of them."""
+        return self.packs if part is None else self.packs[part[0] :: part[1]]
+
+    def missing(
+        self, there: Collection[str] = (), part: tuple[int, int] | None = None
+    ) -> tuple[int, int, float, float]:
         """The runs, the packs, the seconds on one core and the bytes of what is not there yet.
 
         Args:
             there: the names of packs that are.
+            part: the part of the packs that is looked at.
 
         """
         runs, packs, seconds, stored = 0, 0, 0.0, 0.0
         paces = [pace(group.seconds, self._densities(group)) for group in self.groups]
-        for pack in self.packs:
+        for pack in self.part(part):
             if pack.name not in there:
                 specs, seeds = self.groups[pack.group].layout.within(pack.place)
                 runs, packs = runs + pack.runs, packs + 1

@@ -286,7 +286,8 @@ def datatree(place: SweepPlace, plan: SweepPlan) -> xr.DataTree:
 
 def _indexed(found: xr.Dataset, plan: SweepPlan) -> xr.Dataset:
     """With an index of the parameters along `spec`, by which runs are selected by value."""
-    names = [name for name in plan.design.coordinates if name in found.coords and found[name].dims == (schema.SPEC,)]
+    given = [name for each in plan.design.coordinates for name in (each, f"spec_{each}")]
+    names = [name for name in given if name in found.coords and found[name].dims == (schema.SPEC,)]
     if names and not {*names} & {*found.dims}:
         found = found.set_xindex(names[0]) if len(names) == 1 else found.set_index({schema.SPEC: names})
     return found

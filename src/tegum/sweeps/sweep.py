@@ -8,6 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, final, get_args
@@ -209,7 +210,7 @@ def swept(
                 made = planned(described, keeping, people, engine=engine, pack=pack, mixed=mixed, call=call)
             if not only_cost:
                 made = _begun(place, made, overwrite=overwrite, call=call)
-        missing = made.missing({*store.receipts(place)} if there is not None and not only_cost else ())
+        missing = made.missing({*store.receipts(place)} if there is not None and not only_cost else (), chosen)
         cost = Cost(*missing[:2], missing[2] / people.count(), people.count(), missing[3], made.least)
         if only_cost:
             people.close(now=True)
@@ -320,7 +321,7 @@ def planned(
     mixed: bool,
     call: str,
 ) -> plans.SweepPlan:
-    """SweepPlan a sweep, after its workers have tried it.
+    """Plan a sweep, after its workers have tried it.
 
     Raises:
         DifferentWorkerError: workers differ.
@@ -342,16 +343,28 @@ def planned(
         told = tuple(specs[at].to_json() for at in chosen)
         trial = probe.PaceTrial(told, keep, keeping.sources, engine, seconds)
         # The first alone, which may have to compile for all.
-        answers = [people.submit(probe.tried, trial).result()]
+        answers = [_answered(people.submit(probe.tried, trial), call)]
         if (others := min(people.count(), probe.CORES) - 1) > 0:
             again = [people.submit(probe.tried, trial) for _ in range(others + 1)]
-            answers = [each.result() for each in again]
+            answers = [_answered(each, call) for each in again]
         for answer in answers:
             check_same(who, answer.identity, mixed=mixed)
         paces = np.median([answer.seconds for answer in answers], axis=0).tolist()
         known = tuple((plans.mean_density(specs[at]), pace) for at, pace in zip(chosen, paces, strict=True))
         found.append((members, specs, known, answers[0]))
     return _with_packs(described, keep, keeping, engine, who, found, paths, pack=pack, mixed=mixed, call=call)
+
+
+def _answered(trial: Future[probe.Tried], call: str) -> probe.Tried:
+    """What a trial has found; an error in it is one of the measures, or of training, and says so."""
+    try:
+        return trial.result()
+    except Exception as error:
+        said = " ".join(str(error).split())
+        if isinstance(error, ValueError | OSError) and said.startswith(("sweep(", "train(keep=")):
+            raise ValueError(f"sweep({said.partition('(')[2]}") from None
+        what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        raise ValueError(f"{call}: a trial of a few runs has failed ({what})") from error
 
 
 def _with_packs(
@@ -393,6 +406,33 @@ def _begun(place: SweepPlace, made: plans.SweepPlan, *, overwrite: bool, call: s
     if there.design.to_json() != made.design.to_json() or there.keep != made.keep:
         raise ValueError(f"{call}: another sweep was begun in {place.address} in the meantime; choose another place")
     return there
+
+
+def open_sweep(out: str | os.PathLike[str]) -> xr.DataTree:
+    """Open what there is of a sweep: while it runs, after a crash, or when it is complete.
+
+    Args:
+        out: the folder of the sweep, or the address of an object store.
+
+    Returns:
+        The tree of Datasets that `sweep` returns; runs that are not there yet have the result "missing".
+
+    Raises:
+        ValueError: there is no sweep, or its plan is damaged.
+        OSError: it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> import tegum as tg
+        >>> spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=20), seeds=4)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = tg.sweep(spec, {"density": [0.1, 0.5]}, workers=1, out=f"{folder}/trial.sweep")
+        ...     tg.open_sweep(f"{folder}/trial.sweep")["weights"].sizes["spec"]
+        2
+
+    """
+    call = f"open_sweep({os.fspath(out)!r})"
+    return opened(place_at(out, call), call)
 
 
 def opened(place: SweepPlace, call: str) -> xr.DataTree:

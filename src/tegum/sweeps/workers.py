@@ -23,7 +23,7 @@ from tegum.core.threads import available_cores
 _PATIENCE = 30.0
 """Seconds for which a scheduler may be out of reach."""
 
-_LOOK = 2.0
+_AWAIT_SECONDS = 2.0
 """Seconds between looks at whether there is a worker."""
 
 _COUNTED_FOR = 2.0
@@ -95,9 +95,7 @@ def crew(executor: Any, workers: Any, engine: str, call: str) -> Crew:
         return Cluster(executor.get_client(), owned=True)
     if isinstance(executor, Executor):
         return Others(executor, workers)
-    rule = (
-        "executor must be None, the address of a Dask scheduler, a client or cluster of Dask, or an Executor"
-    )
+    rule = "executor must be None, the address of a Dask scheduler, a client or cluster of Dask, or an Executor"
     raise ValueError(f"{call}(executor={short(executor)}): {rule}")
 
 
@@ -332,7 +330,7 @@ class Cluster:
                         error = WorkerDiedError("the workers that made it died: they were killed, or ran out of memory")
                     answer.set_exception(error)
                 case _:
-                    answer.set_exception(SchedulerLostError("the scheduler has lost it"))
+                    answer.set_exception(SchedulerLostError("the scheduler has gone, with the packs that it was given"))
         except BaseException as error:
             answer.set_exception(error)
         finally:
@@ -353,7 +351,7 @@ class Cluster:
         """Wait until there is a worker, as batch systems start them when they please."""
         while True:
             try:
-                self._client.wait_for_workers(1, timeout=_LOOK)
+                self._client.wait_for_workers(1, timeout=_AWAIT_SECONDS)
             except TimeoutError:
                 self.check()
             else:
