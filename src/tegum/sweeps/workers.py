@@ -95,9 +95,7 @@ def crew(executor: Any, workers: Any, engine: str, call: str) -> Crew:
         return Cluster(executor.get_client(), owned=True)
     if isinstance(executor, Executor):
         return Others(executor, workers)
-    rule = (
-        "executor must be None, the address of a Dask scheduler, a client or cluster of Dask, or an Executor"
-    )
+    rule = "executor must be None, the address of a Dask scheduler, a client or cluster of Dask, or an Executor"
     raise ValueError(f"{call}(executor={short(executor)}): {rule}")
 
 
