@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +132,8 @@ def test_a_cost_is_told_and_nothing_is_written(folder, capfd):
     assert {path.name for path in folder.iterdir() if path.name != "__pycache__"} == {"densities.toml", "mine.py"}
 
 
-def test_slices_complete_a_sweep(folder, capfd):
+@pytest.mark.usefixtures("folder")
+def test_slices_complete_a_sweep(capfd):
     codes = [called(capfd, "sweep", "densities.toml", "--out", "s", "--slice", f"{number}/3") for number in (2, 0)]
     assert [code for code, *_ in codes] == [0, 0]
     code, out, _ = called(capfd, "show", "s")
@@ -168,7 +168,8 @@ def test_a_pack_that_fails_is_set_aside_with_exit_code_1_and_made_by_a_later_cal
     assert "set aside" not in out + err
 
 
-def test_set_changes_the_spec_and_is_another_sweep(folder, capfd):
+@pytest.mark.usefixtures("folder")
+def test_set_changes_the_spec_and_is_another_sweep(capfd):
     assert called(capfd, "sweep", "densities.toml", "--out", "s", "--set", "hidden=2")[0] == 0
     found = xr.open_zarr("s/runs.zarr")
     run = tg.train(SPEC.override({"hidden": 2}), progress=False)
@@ -188,7 +189,7 @@ def test_set_changes_the_spec_and_is_another_sweep(folder, capfd):
         (("densities.toml", "--workers", "x"), r"workers"),
         (("densities.toml", "--pack", "0"), r"pack"),
         (("densities.toml", "--set", "hiden=2"), r"there is no key 'hiden'; did you mean 'hidden'\?"),
-        (("densities.toml", "--scheduler", "nonsense"), r"there is no scheduler at nonsense"),
+        (("densities.toml", "--scheduler", "nonsense"), r"there is no scheduler at 'nonsense'"),
         (("densities.toml", "--out", "mine.py"), r"mine.py"),
         (("densities.toml", "--out", "."), r"a sweep needs a folder of its own"),
         (("densities.toml", "--out", "memory://"), r"an object store in memory has a name"),
@@ -211,7 +212,8 @@ def test_a_measure_that_cannot_be_run_is_one_sentence(folder, capfd):
     assert not (folder / "densities.sweep").exists()
 
 
-def test_a_running_sweep_is_shown(folder, capfd):
+@pytest.mark.usefixtures("folder")
+def test_a_running_sweep_is_shown(capfd):
     from tegum.sweeps.claims import Claims
     from tegum.sweeps.places import place_at
 
@@ -255,7 +257,3 @@ def test_sweeps_of_several_shapes_are_shown(folder, capfd):
     assert dict(rows(out))["groups"] == "3x1, 3x2"
     command = next(line for line in out.splitlines() if line.startswith("xarray.open_zarr("))
     assert dict(eval(command, {"xarray": xr}).sizes)["seed"] == 5
-
-
-def test_threads_are_what_was_asked_for(threads):
-    assert isinstance(threads, ThreadPoolExecutor)

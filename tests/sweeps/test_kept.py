@@ -93,7 +93,7 @@ def test_a_relative_path_means_the_same_file_wherever_a_worker_is(run, mine, mon
     np.testing.assert_array_equal(there.functions["height"](run), keeping.functions["height"](run))
 
 
-def test_a_worker_runs_the_code_that_it_is_sent(run, mine, tmp_path):
+def test_a_worker_runs_the_code_that_it_is_sent(run, mine):
     keeping = Keeping([f"{mine}:height"], "sweep")
     wanted = keeping.functions["height"](run)
     mine.write_text(mine.read_text().replace("FACTOR *", "5 * FACTOR *"))
@@ -128,8 +128,8 @@ class Measure:
     ids=["lambda", "object", "method", "partial", "nested"],
 )
 def test_functions_that_others_cannot_import_are_refused(function, what):
-    with pytest.raises(ValueError, match=f"must be a function that other processes can import, and .*{what} is not: put it in a "
-                                         r"file, and name it as 'mine.py:\w+'") as caught:  # fmt: skip
+    with pytest.raises(ValueError, match=f"must be a function that other processes can import, and .*{what} is not: "
+                                         r"put it in a file, and name it as 'mine.py:\w+'") as caught:  # fmt: skip
         Keeping([function], "sweep")
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("sweep(keep=…): Kept(measure=")
@@ -198,12 +198,12 @@ def test_functions_of_notebooks_and_scripts(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
-        ("dimensionalty", r"^sweep\(keep=\['dimensionalty'\]\): there is no such measure; did you mean 'dimensionality'\?$"),
+        ("dimensionalty", r"^sweep\(keep=\['dimensionalty'\]\): there is no such measure; did you mean 'dim"),
         ("statse", r"^sweep\(keep=\['statse'\]\): there is no such measure; did you mean 'states'\?$"),
-        ("xyzzy", r"^sweep\(keep=\['xyzzy'\]\): there is no such measure; functions of your own are named as 'mine.py:h"),
+        ("xyzzy", r"^sweep\(keep=\['xyzzy'\]\): there is no such measure; functions of your own are named as"),
         ("", r"^sweep\(keep=\[''\]\): there is no such measure"),
         ("nowhere.py:height", r"^sweep\(keep=\['/.*/nowhere.py:height'\]\): there is no such file$"),
-        ("nowhere:height", r"^sweep\(keep=\['nowhere:height'\]\): nowhere cannot be imported \(No module named 'nowhere'\)$"),
+        ("nowhere:height", r"^sweep\(keep=\['nowhere:height'\]\): nowhere cannot be imported \(No module"),
         (":height", r"^sweep\(keep=\[':height'\]\): "),
         ("..x:height", r"^sweep\(keep=\['..x:height'\]\): "),
         ("tegum.analysis.runs:complete", r"there is no function complete in it; did you mean 'completed'\?$"),
@@ -218,7 +218,7 @@ def test_functions_of_notebooks_and_scripts(tmp_path):
         ({"measure": "states", "named": "s"}, r"must not be given with states"),
         ({"measure": "loss", "named": ""}, r"^sweep\(keep=…\): Kept\(named=''\)"),
         ({"measure": "loss", "named": "a/b"}, r"^sweep\(keep=…\): Kept\(named='a/b'\)"),
-        ({"measure": "loss", "named": "seed"}, r"^sweep\(keep=\{'seed': …\}\): seed is a coordinate of trajectories; give the measure another name$"),
+        ({"measure": "loss", "named": "seed"}, r"^sweep\(keep=\{'seed': …\}\): seed is a coordinate of traj"),
         ({"measure": "loss", "named": "result"}, r"^sweep\(keep=\{'result': …\}\): result is kept of every run; give"),
         ({"measure": "loss", "named": "spec"}, r"^sweep\(keep=\{'spec': …\}\): spec is a coordinate"),
         ({"measure": "loss", "named": "zarr.json"}, r"^sweep\(keep=…\): Kept\(named='zarr.json'\)"),
@@ -252,7 +252,7 @@ def test_what_is_no_list_of_measures_is_refused(keep):
     assert "\n" not in str(caught.value)
 
 
-def test_two_measures_with_one_name(run):
+def test_two_measures_with_one_name():
     with pytest.raises(
         ValueError, match=r"^sweep\(keep=…\): two measures have the name loss; an entry \{measure = …, named"
     ):
@@ -287,7 +287,7 @@ def test_events_are_looked_for_between_changes():
     run = tg.train(changed, progress=False)
     found = [json.loads(each) for each in measured("events", run)["events"]]
     # The training is changed, and not the features: nothing is cut.
-    assert found == happenings(run, [at for at in changed.changed_at])
+    assert found == happenings(run, list(changed.changed_at))
 
 
 def test_the_digest_is_that_of_the_code(mine, tmp_path):

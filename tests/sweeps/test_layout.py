@@ -177,14 +177,14 @@ def test_values_are_ordered_as_they_were_planned():
     ("array", "found", "sentence"),
     [
         (NUMBERS, xr.DataArray(np.zeros((4, 2, 2)), dims=("seed", "a", "b")),
-         r"^the measure m has the dimensions \{'a': 2, 'b': 2\} for some runs, and had \{'a': 2, 'b': 3\} for the first; "
-         r"a measure must have the same for all runs$"),
+         r"^the measure m has the dimensions \{'a': 2, 'b': 2\} for some runs, and had \{'a': 2, 'b': 3\} for the "
+         r"first; a measure must have the same for all runs$"),
         (NUMBERS, xr.DataArray(np.zeros((4, 2, 3)), dims=("seed", "a", "c")), r"has the dimensions \{'a': 2, 'c': 3\}"),
         (NUMBERS, xr.DataArray(np.zeros((4, 2)), dims=("seed", "a")), r"has the dimensions \{'a': 2\} for some runs"),
         (NUMBERS, xr.DataArray(np.full((4, 2, 3), "x"), dims=("seed", "a", "b")),
          r"^the measure m has values of dtype string for some runs, and had float64 for the first; a measure must have "
          r"one kind of values for all runs$"),
-        (NUMBERS, xr.DataArray(np.zeros((4, 2, 3), complex), dims=("seed", "a", "b")), r"dtype complex128 .* had float64"),
+        (NUMBERS, xr.DataArray(np.zeros((4, 2, 3), complex), dims=("seed", "a", "b")), r"complex128 .* had float64"),
         (Array("m", (), (), "int64", {}), xr.DataArray(np.zeros(4), dims="seed"), r"dtype float64 .* had int64"),
         (Array("m", (), (), "bool", {}), xr.DataArray(np.zeros(4, int), dims="seed"), r"dtype int64 .* had bool"),
         (Array("m", (), (), "string", {}), xr.DataArray(np.zeros(4), dims="seed"), r"dtype float64 .* had string"),

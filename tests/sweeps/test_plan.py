@@ -1,4 +1,4 @@
-"""The plan of a sweep: written and read, with names of packs that depend on what bits depend on, and on nothing else."""
+"""The plan of a sweep: written and read, with names of packs that depend on what bits depend on, and no more."""
 
 from __future__ import annotations
 

