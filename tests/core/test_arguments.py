@@ -28,6 +28,7 @@ point = critical_point([[1.0], [-1.0]], [0.0, 0.0], pair)
 jump = Jump(0, 0, 1, 2, 0.1, 0.5)
 event = Event((jump,))
 executor = ThreadPoolExecutor(1)
+tegum.sweep(spec, keep=["loss"], executor=executor, out="there.sweep", progress=False)
 level = dimensionality(run.weights)
 np.save("W.npy", square)
 parts = motions(np.stack([square, 1.1 * square, 1.3 * square]), four)
@@ -81,7 +82,7 @@ right = dict(
     random_directions=dict(lengths=np.ones(3), hidden=2), readout_error=sets,
     rearrangements=dict(events=[event], weights=run.weights),
     render=dict(run=run, target="film.gif", seed=0, width=64, seconds=0.1, overwrite=True),
-    represented=dict(weights=square), saddle_index=dict(**model, features=pair),
+    open_sweep=dict(out="there.sweep"), represented=dict(weights=square), saddle_index=dict(**model, features=pair),
     save=dict(dataset=run, path="run.zarr", overwrite=True),
     share_inside=dict(loss=run.loss, windows=[jump], draws=10), superposition_onset=dict(run=run, features=pair),
     sweep=dict(spec=spec, keep=["loss"], executor=executor), tegum_factors=dict(weights=square),

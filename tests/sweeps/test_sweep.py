@@ -260,9 +260,17 @@ def test_a_measure_that_always_raises_is_set_aside_and_made_later(threads, tmp_p
 
 def test_a_measure_that_raises_in_the_trial_stops_the_sweep_before_the_work(threads, tmp_path):
     (tmp_path / "mine.py").write_text("def height(run):\n    return run['no such variable']\n")
-    with pytest.raises(KeyError, match="no such variable"):
+    with pytest.raises(ValueError, match=r"^sweep.*: a trial of a few runs has failed \(KeyError: .*no such variable"):
         tg.sweep(SPEC, keep=[f"{tmp_path}/mine.py:height"], out=tmp_path / "s", executor=threads, progress=False)
     assert not (tmp_path / "s").exists()
+
+
+def test_measures_over_time_have_the_same_snapshots(threads):
+    keep = [tg.Kept("loss", every=2, named="some"), tg.Kept("loss", "all", named="every")]
+    with pytest.raises(
+        ValueError, match=r"^sweep\(keep=…\): two measures have different snapshots, and whatever keeps"
+    ):
+        tg.sweep(SPEC, keep=keep, executor=threads, progress=False)
 
 
 def test_a_folder_that_moved_is_continued(threads, tmp_path):

@@ -198,11 +198,6 @@ class Keeping:
                     raise ValueError(f"{call}(keep=…): two measures have the name {name}; {rule}")
                 self.functions[name] = function
         named_measures(self.functions, call)
-        over = {("all", each.every) for each in self.entries if each.measure != EVENTS and each.every}
-        over |= {("all", None) for each in self.entries if each.measure != EVENTS and each.at == "all"}
-        if len(over) > 1:
-            rule = "what is measured over time must have the same snapshots throughout: all, or every so many"
-            raise ValueError(f"{call}(keep=…): two measures have different snapshots, and {rule}")
 
     def _entry(self, value: Any) -> Kept:
         try:

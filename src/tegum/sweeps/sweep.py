@@ -361,6 +361,9 @@ def _answered(trial: Future[probe.Tried], call: str) -> probe.Tried:
         return trial.result()
     except Exception as error:
         said = " ".join(str(error).split())
+        if "its dimension step has the length" in said:
+            rule = "whatever keeps the dimension step must be measured at the same snapshots, by the same at or every"
+            raise ValueError(f"sweep(keep=…): two measures have different snapshots, and {rule}") from None
         if isinstance(error, ValueError | OSError) and said.startswith(("sweep(", "train(keep=")):
             raise ValueError(f"sweep({said.partition('(')[2]}") from None
         what = f"{type(error).__name__}: {said}" if said else type(error).__name__
@@ -408,6 +411,7 @@ def _begun(place: SweepPlace, made: plans.SweepPlan, *, overwrite: bool, call: s
     return there
 
 
+@refusing
 def open_sweep(out: str | os.PathLike[str]) -> xr.DataTree:
     """Open what there is of a sweep: while it runs, after a crash, or when it is complete.
 
