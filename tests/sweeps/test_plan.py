@@ -164,7 +164,7 @@ def test_several_groups_of_one_shape_are_numbered():
     st.integers(1, 40), st.integers(1, 40), st.one_of(st.none(), st.integers(1, 2000)), st.floats(1e-7, 1e4),
     st.floats(1, 100), st.integers(0, 10**10),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_packs_hold_every_run_once(specs, seeds, pack, second, spread, run_bytes):
     seconds = second * np.linspace(1, spread, specs)
     size = per_pack(specs, seeds, seconds, run_bytes, float(seconds.sum()) * seeds, pack)

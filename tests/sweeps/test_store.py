@@ -286,7 +286,7 @@ def test_a_pack_that_is_made_again_has_the_same_bytes(place, plan, contents):
 
 def test_metadata_that_was_lost_or_damaged_is_written_again(place, plan):
     before = files(place)
-    for path in [each for each in before if each.endswith("zarr.json")] + ["runs.zarr/density/c/0"]:
+    for path in ("runs.zarr/zarr.json", "runs.zarr/loss/zarr.json", "runs.zarr/density/c/0"):
         content = place.read(path)
         for wrong in (None, content[:-1], bytes([content[0] ^ 1]) + content[1:]):
             if wrong is None:

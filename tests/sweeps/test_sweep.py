@@ -56,7 +56,8 @@ def test_values_are_those_of_training_whatever_the_workers_and_packs(threads, wo
     ids=["exact", "flow", "jax", "kernel"],
 )
 def test_values_are_those_of_training_in_every_way(threads, training, engine):
-    spec = SPEC.replace(training=training, seeds=2)
+    # One run, where each number of runs is compiled for itself.
+    spec = SPEC.replace(training=training, seeds=1 if training.kind == "flow" or engine == "jax" else 3)
     tree = tg.sweep(spec, {"density": DENSITIES}, executor=threads, pack=2, engine=engine, progress=False)
     check_same_values(tree, spec, "features.density", DENSITIES, engine=engine)
     assert ("converged_at" in tree) == (training.kind == "exact")
@@ -432,6 +433,29 @@ def test_the_bytes_of_a_sweep_are_foretold(threads, tmp_path, keep, seeds):
     tg.sweep(spec, parameters, keep=keep, out=tmp_path / "s", executor=threads, pack=seeds, progress=False)
     stored = sum(size for path, size in place.sizes("runs.zarr").items() if "/c/" in path)
     assert 0.7 < cost.bytes / stored < 1.3
+
+
+def test_kinds_of_set_of_ones_own_are_swept_by_those_who_know_them(threads):
+    from tegum.sweeps.probe import PaceTrial, tried
+
+    class Steady(tg.Independent, kind="steady"):
+        """As its base, by another name."""
+
+    try:
+        spec = SPEC.replace(features=[Steady(3, 0.1)])
+        for given in (spec, [spec]):
+            tree = tg.sweep(given, keep=["loss"], executor=threads, progress=False)
+            np.testing.assert_array_equal(
+                tree["loss"].isel(spec=0), tg.train(spec, progress=False)["loss"].isel(step=-1)
+            )
+    finally:
+        del tg.FeatureSet.kinds["steady"]
+    sentence = (
+        r"^sweep: the worker on .* cannot read a Spec: .*kind='steady'.* must be a known kind.*; a worker knows the"
+    )
+    with pytest.raises(ValueError, match=sentence) as caught:
+        tried(PaceTrial((spec.to_json(),), ({"measure": "loss"},), {}, "auto", 0.1))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_index_along_specs_selects_by_several_parameters(threads):

@@ -7,6 +7,7 @@ filled with the last snapshot, so that measures can be tried before hours of wor
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, final
@@ -70,7 +71,11 @@ def tried(trial: PaceTrial) -> Tried:
         Exception: whatever training or a measure raises.
 
     """
-    specs = [Spec.from_json(each) for each in trial.specs]
+    try:
+        specs = [Spec.from_json(each) for each in trial.specs]
+    except ValueError as error:  # it was a Spec where it came from
+        rule = "a worker knows the kinds of set that installed packages declare, and none that a script defines"
+        raise ValueError(f"sweep: the worker on {platform.node()} cannot read a Spec: {error}; {rule}") from None
     keeping = Keeping(trial.keep, "sweep", trial.sources)
     found, paces, least = [], [], False
     for spec in specs:
