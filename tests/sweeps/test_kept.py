@@ -358,7 +358,7 @@ def test_the_digest_tells_measures_of_tegum_apart_but_not_the_order_of_its_makin
 
 
 def test_what_is_kept_is_written_and_read_again(mine):
-    keep = ["loss", Kept("dimensionality", every=3), Kept(f"{mine}:height", "all", named="heights"), "events"]
+    keep = ["loss", Kept("dimensionality", every=3), Kept(f"{mine}:height", every=3, named="heights"), "events"]
     keeping = Keeping(keep, "sweep")
     again = Keeping(json.loads(json.dumps(keeping.to_json())), "sweep", keeping.sources)
     assert again.entries == keeping.entries
