@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, assert_never, cast, final, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never, cast, final, get_args
 
 import numpy as np
 from jaxtyping import Float64
@@ -42,7 +42,7 @@ class Between(Description):
 
     """
 
-    positional = ("low", "high")
+    positional: ClassVar[tuple[str, ...]] = ("low", "high")
     low: int | float
     """The least value."""
     high: int | float

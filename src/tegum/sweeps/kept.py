@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 from pydantic import field_validator, model_validator
@@ -51,7 +51,7 @@ class Kept(Description):
 
     """
 
-    positional = ("measure", "at")
+    positional: ClassVar[tuple[str, ...]] = ("measure", "at")
     measure: str
     """A function of `tegum`'s analysis by its name, a variable of trajectories (weights, bias, loss), a function in a
     file of yours ("mine.py:height") or in an installed package ("package.module:height"), "states" (weights, bias and

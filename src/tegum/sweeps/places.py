@@ -245,7 +245,7 @@ class ObjectPlace:
 
     def __init__(self, address: str, store: Any, call: str) -> None:
         """What obstore opened at an address."""
-        self.address = address.rstrip("/")
+        self.address: str = address.rstrip("/")
         self._store, self._call = store, call
 
     @cached_property
