@@ -107,7 +107,8 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickle, which would give the sentence in place of the runs."""
-        return type(self), (self.run,), vars(self)
+        # Of one that another has taken the place of, the runs have gone to that one.
+        return type(self), (getattr(self, "run", None),), vars(self)
 
 
 @refusing
