@@ -106,6 +106,8 @@ class Coordinator:
 
         """
         if (sealed := store.sealed_packs(self._place)) is not None and {*sealed} >= {*self._all}:
+            store.clear_rest(self._place)
+            self._workers.close(now=False)
             return Done(len(self._chosen), 0, self._total, (), complete=True)
         store.begin(self._place, self._plan)
         claims = Claims(self._place)

@@ -222,10 +222,18 @@ def seal(place: SweepPlace, *, alone: bool) -> None:
     packs = {name: dict(sorted(shards.items())) for name, shards in sorted(receipts(place).items())}
     told = {"schema": SCHEMA, "version": VERSION, "packs": packs, "sha256": _digest_of_packs(packs)}
     place.write(MANIFEST, json.dumps(told).encode())
-    for folder in ("packs", DONE, "claims", "failed"):
-        place.clear(folder)
+    clear_rest(place)
     if alone:
         place.tidy()
+
+
+def clear_rest(place: SweepPlace) -> None:
+    """Remove what only an unfinished sweep needs.
+
+    Workers of a coordinator that was killed may bring a pack after the store was sealed without them.
+    """
+    for folder in ("packs", DONE, "claims", "failed"):
+        place.clear(folder)
 
 
 def wrong_in(place: SweepPlace, *, everything: bool) -> Iterator[tuple[str, str]]:
