@@ -32,7 +32,7 @@ count = 5
 density = 0.2
 
 [parameters]
-density = [0.1, 0.2, 0.4]
+density = [0.1, 0.3]
 """
 
 NOTING = '''
@@ -74,7 +74,7 @@ class Killed:
 
     @property
     def packs(self) -> int:
-        return 3 * -(-self.seeds // self.pack)
+        return 2 * -(-self.seeds // self.pack)
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """A running `tegum sweep`."""

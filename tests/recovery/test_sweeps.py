@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import re
@@ -27,10 +28,15 @@ WORKERS = ("--workers", "2")
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The files of a sweep that nobody has disturbed, made by one worker."""
-    sweep = Killed(tmp_path_factory.mktemp("undisturbed"))
-    finish(sweep, "--workers", "1")
-    sweep.end()
+    """The files of a sweep that nobody has disturbed, made by one worker; once for all processes that run tests."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    with (shared / "undisturbed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sweep = Killed(shared / "undisturbed")
+        if not sweep.out.exists():
+            finish(sweep, "--workers", "1")
+            sweep.end()
     assert set(sweep.made().values()) == {1}
     return sweep.contents()
 
@@ -197,7 +203,7 @@ def test_a_coordinator_of_a_cluster_that_is_killed_loses_nothing(sweep: Killed, 
 )
 def test_twenty_kills(kill: Callable[..., None], at_once: int, tmp_path: Path) -> None:
     """Twenty kills in a sweep of 90 packs of two seconds; prints a line for the record."""
-    size = {"seeds": 1200, "pack": 40, "steps": 10_000}
+    size = {"seeds": 1800, "pack": 40, "steps": 10_000}
     calm = Killed(tmp_path / "calm", **size)
     finish(calm, *WORKERS)
     calm.end()

@@ -81,7 +81,7 @@ def test_the_same_worker_passes():
          "has other code of the measures than the sweep was begun with; install the same there, or begin another .*"),
         (HERE._replace(unit="AVX512"),
          r"computes with AVX512, and this sweep was begun with AVX2, whose bits differ; allow_mixed=True "
-         r"\(--allow-mixed\) waives equality of bits"),
+         r"\(--allow-mixed\) at the beginning of a sweep waives equality of bits"),
     ],
 )  # fmt: skip
 def test_another_worker_is_refused_by_its_name(own, sentence):
@@ -106,10 +106,10 @@ def test_the_identity_is_that_of_this_process():
 
 
 def test_a_name_depends_on_all_that_bits_depend_on():
-    base = {"specs": [SPEC], "runs": (0, 4), "engine": "auto", "identity": HERE}
+    base = {"specs": [SPEC], "runs": (0, 4), "where": ("", 0, 0), "engine": "auto", "identity": HERE}
     others = [
         base | {"specs": [SPEC, SPEC]}, base | {"specs": [SPEC.override({"training.rate": 0.5})]},
-        base | {"runs": (0, 3)},
+        base | {"runs": (0, 3)}, base | {"where": ("", 1, 0)}, base | {"where": ("6x2", 0, 0)},
         base | {"runs": (1, 4)}, base | {"engine": "kernel"}, base | {"identity": HERE._replace(code="x")},
         base | {"identity": HERE._replace(measures="x")}, base | {"identity": HERE._replace(unit="x")},
         base | {"specs": [SPEC.override({"base_seed": 1})]},

@@ -13,7 +13,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
@@ -76,18 +76,26 @@ class Claims:
 
     def others(self) -> int:
         """The number of other processes that work on the sweep."""
+        return sum(map(self._alive, self._owners()))
+
+    def alone(self) -> bool:
+        """Whether no other process works on the sweep."""
+        return not any(map(self._alive, self._owners()))
+
+    def _owners(self) -> Iterator[str]:
         owners = (path.rpartition("/")[2] for path in self._place.sizes(f"{FOLDER}/owners"))
-        return sum(owner != self.owner and self._alive(owner) for owner in owners)
+        return (owner for owner in owners if owner != self.owner)
 
     @classmethod
-    def alive_at(cls, place: SweepPlace) -> int:
+    def alive_at(cls, place: SweepPlace, *, here: bool = False) -> int:
         """The number of processes that work on a sweep, for somebody who only looks.
 
-        Of those on other machines it cannot be seen at once whether they are alive, and they count.
+        Of those on other machines it cannot be seen at once whether they are alive, and they count, unless only those
+        that are certainly alive, `here`, are asked for.
         """
         seen = cls.__new__(cls)
         seen._place, seen._clock, seen._known, seen.owner = place, time.monotonic, {}, ""
-        return seen.others()
+        return sum(seen._alive(owner) for owner in seen._owners() if not here or seen._is_here(owner))
 
     def leave(self) -> None:
         """Give back everything, whatever happens."""
@@ -95,6 +103,13 @@ class Claims:
             for name in list(self._mine):
                 self.give_back(name)
             self._place.remove(f"{FOLDER}/owners/{self.owner}")
+
+    def _is_here(self, owner: str) -> bool:
+        try:
+            told = json.loads(self._place.read(f"{FOLDER}/owners/{owner}"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(told, dict) and told.get("machine") == _machine()
 
     def _alive(self, owner: str) -> bool:
         try:

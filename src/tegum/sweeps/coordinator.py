@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import queue
 import time
@@ -12,7 +13,7 @@ from typing import NamedTuple, final
 
 from tegum.sweeps import store
 from tegum.sweeps.claims import Claims
-from tegum.sweeps.packs import DifferentWorkerError, Made, PackTask, make, path_of
+from tegum.sweeps.packs import PLAN, DifferentWorkerError, Made, PackTask, make, path_of
 from tegum.sweeps.places import SweepPlace, full
 from tegum.sweeps.plan import Pack, SweepPlan
 from tegum.sweeps.workers import Crew, SchedulerLostError
@@ -32,6 +33,10 @@ _GATHER_SECONDS, _GATHER_PACKS = 5.0, 256
 
 _LOOK = 0.5
 """Seconds between looks at what others do, and at whether the workers are there."""
+
+
+_OTHERS = 10.0
+"""Seconds between looks at whether others work on the sweep, where nothing waits for them."""
 
 
 class WholeSweepError(ValueError):
@@ -105,6 +110,7 @@ class Coordinator:
             WholeSweepError: everything fails.
 
         """
+        self._check_plan()
         if (sealed := store.sealed_packs(self._place)) is not None and {*sealed} >= {*self._all}:
             store.clear_rest(self._place)
             self._workers.close(now=False)
@@ -114,7 +120,12 @@ class Coordinator:
         self._report(self._there, self._total, 0)
         now = True
         try:
-            self._hand_out(claims)
+            missing = self._missing()
+            while missing:
+                self._hand_out(claims, missing)
+                self._gather(claims, everything=True)
+                # Packs may have been damaged, or found so by another process.
+                missing = self._missing(afresh=True)
             self._gather(claims, everything=True)
             now = False
         finally:
@@ -123,11 +134,18 @@ class Coordinator:
         complete = self._seal(claims)
         return Done(len(self._chosen), self._made, self._there, tuple(self._set_aside), complete)
 
-    def _hand_out(self, claims: Claims) -> None:
-        known = self._stored | self._waiting
-        ready = deque(pack for name, pack in self._chosen.items() if name not in known)
+    def _missing(self, *, afresh: bool = False) -> list[Pack]:
+        """The packs that are to be made, as far as is known, or as the place says `afresh`."""
+        if afresh:
+            self._receipts = store.Receipts(self._place)
+            self._stored = set(self._receipts.known())
+        known = self._stored | self._waiting | {*self._set_aside}
+        return [pack for name, pack in self._chosen.items() if name not in known]
+
+    def _hand_out(self, claims: Claims, missing: Sequence[Pack]) -> None:
+        ready = deque(missing)
         taken = deque[Pack]()  # by others
-        looked, crowded = time.monotonic(), claims.others() > 0
+        looked, crowded = time.monotonic(), not claims.alone()
         while ready or taken or self._flights:
             claims.beat()
             while ready and len(self._flights) < min(_AHEAD * self._workers.count(), _MOST_AHEAD):
@@ -146,10 +164,22 @@ class Coordinator:
                 if (again := self._answered(pack, answer, claims)) is not None:
                     ready.append(again)
             ready.extend(self._gather(claims))
-            if time.monotonic() - looked > _LOOK:
-                looked, crowded = time.monotonic(), claims.others() > 0
-                if taken and not ready:
-                    self._look_for(taken, ready)
+            if taken and not ready and time.monotonic() - looked > _LOOK:
+                self._look_for(taken, ready)
+                looked = time.monotonic()
+            elif time.monotonic() - looked > _OTHERS:
+                looked, crowded = time.monotonic(), not claims.alone()
+
+    def _check_plan(self) -> None:
+        """End where the sweep of this process has been replaced by another one."""
+        try:
+            there = hashlib.sha256(self._place.read(PLAN)).hexdigest()
+        except FileNotFoundError:
+            there = ""
+        if there != self._plan.digest:
+            raise WholeSweepError(
+                f"{self._call}: another sweep has been begun in {self._place.address} in the meantime"
+            )
 
     def _check_workers(self) -> None:
         try:
@@ -241,6 +271,7 @@ class Coordinator:
         due = time.monotonic() - self._gathered > _GATHER_SECONDS or len(self._waiting) >= _GATHER_PACKS
         if not self._waiting or not (due or everything):
             return ()
+        self._check_plan()
         again: list[Pack] = []
         while self._waiting:
             batch = [self._all[name] for name in sorted(self._waiting)[:_GATHER_PACKS]]
@@ -266,8 +297,9 @@ class Coordinator:
 
     def _seal(self, claims: Claims) -> bool:
         """Seal the store if it has all packs; others who make one of them again will find it so, and seal it again."""
-        self._stored |= {*self._receipts.known()}
+        self._check_plan()
+        self._stored = set(store.receipts(self._place))
         if not self._stored >= {*self._all}:
             return False
-        store.seal(self._place, alone=claims.others() == 0)
+        store.seal(self._place, alone=claims.alone())
         return True

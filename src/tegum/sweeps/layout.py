@@ -80,6 +80,11 @@ class Coordinate:
     dtype: str
     attrs: Mapping[str, Any]
 
+    def equals(self, values: Shaped[np.ndarray, " _length"]) -> bool:
+        """Whether these are the values."""
+        own = np.array(self.values, dtype=object if self.dtype == TEXT else self.dtype)
+        return np.array_equal(own, values, equal_nan=own.dtype.kind in "fc" and values.dtype.kind in "fc")
+
 
 @final
 @dataclass(frozen=True)
@@ -209,11 +214,18 @@ def shard(layout: Layout, array: Array, values: Shaped[np.ndarray, "spec seed *s
     return b"" if content is None else content.to_bytes()
 
 
-def fitted(array: Array, variable: xr.DataArray) -> Shaped[np.ndarray, "spec seed *shape"]:
+def fitted(
+    array: Array, variable: xr.DataArray, coordinates: Sequence[Coordinate] = ()
+) -> Shaped[np.ndarray, "spec seed *shape"]:
     """The values of a variable for some runs, if they fit what was planned.
 
+    Args:
+        array: what was planned.
+        variable: the values.
+        coordinates: the coordinates of its dimensions, as they were planned.
+
     Raises:
-        ValueError: they have other dimensions, or another kind of numbers.
+        ValueError: they have other dimensions, other coordinates, or another kind of numbers.
 
     """
     ordered = variable if schema.SPEC in variable.dims else variable.expand_dims(schema.SPEC)
@@ -228,6 +240,13 @@ def fitted(array: Array, variable: xr.DataArray) -> Shaped[np.ndarray, "spec see
         raise ValueError(
             f"the measure {array.name} has the dimensions {have} for some runs, and had {planned} for the first; {rule}"
         )
+    for each in coordinates:
+        if each.name in array.dims and each.name in ordered.coords and not each.equals(ordered[each.name].values):
+            rule = "a measure must have the same for all runs"
+            raise ValueError(
+                f"the measure {array.name} has other values of the coordinate {each.name} for some runs than for the "
+                f"first; {rule}"
+            )
     values = ordered.values
     if array.dtype == TEXT and found.dtype == TEXT:
         return values.astype(object)

@@ -122,7 +122,9 @@ def make(task: PackTask) -> Made:
     )
     shards = {}
     for array in task.layout.arrays:
-        shards[task.layout.key(array, task.position)] = shard(task.layout, array, fitted(array, found[array.name]))
+        shards[task.layout.key(array, task.position)] = shard(
+            task.layout, array, fitted(array, found[array.name], task.layout.coordinates)
+        )
     made = {"seconds": round(time.perf_counter() - begin, 3), "unit": own.unit, "machine": platform.node()}
     content = sealed(task.name, shards, made)
     place = place_at(task.place, f"sweep {task.place}")
@@ -212,7 +214,7 @@ def check_same(planned: Identity, own: Identity, *, mixed: bool) -> None:
     if planned.unit != own.unit and not mixed:
         raise DifferentWorkerError(
             f"{here} computes with {own.unit}, and this sweep was begun with {planned.unit}, whose bits differ; "
-            "allow_mixed=True (--allow-mixed) waives equality of bits"
+            "allow_mixed=True (--allow-mixed) at the beginning of a sweep waives equality of bits"
         )
 
 
@@ -221,9 +223,12 @@ def path_of(name: str) -> str:
     return f"packs/{name[:2]}/{name}"
 
 
-def pack_name(specs: Sequence[Spec], runs: tuple[int, int], engine: str, identity: Identity) -> str:
-    """The name of a pack: a digest of all that its bits depend on."""
-    told = [[spec.hash for spec in specs], list(runs), engine, identity.code, identity.measures, identity.unit]
+def pack_name(
+    specs: Sequence[Spec], runs: tuple[int, int], where: tuple[str | int, ...], engine: str, identity: Identity
+) -> str:
+    """The name of a pack: a digest of all that its bits depend on, and of its place, as two Specs may be equal."""
+    made = [engine, identity.code, identity.measures, identity.unit]
+    told = [[spec.hash for spec in specs], list(runs), list(where), *made]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 

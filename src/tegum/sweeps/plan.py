@@ -93,7 +93,8 @@ class SweepPlan:
             for place in layout.places():
                 specs, seeds = layout.within(place)
                 own = [self.design.specs[group.members[at]] for at in specs]
-                name = pack_name(own, (seeds.start, seeds.stop), self.engine, self.identity)
+                where = layout.path, *place
+                name = pack_name(own, (seeds.start, seeds.stop), where, self.engine, self.identity)
                 keys = tuple(layout.key(array, place) for array in layout.arrays)
                 yield Pack(name, number, place, len(specs) * len(seeds), keys)
 
@@ -232,15 +233,19 @@ def read(place: SweepPlace, call: str) -> SweepPlan | None:
             engine=told["engine"],
             identity=Identity(**told["identity"]),
             mixed=told["mixed"],
-            groups=tuple(_group(each) for each in told["groups"]),
+            groups=(),
         )
-    except (ValueError, KeyError, TypeError) as error:
+        made = replace(made, groups=tuple(_group(each, len(made.design.specs)) for each in told["groups"]))
+        _ = [group.layout.packs for group in made.groups]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
         raise ValueError(f"{call}: {place.address}/{PLAN} is damaged ({' '.join(str(error).split())[:200]})") from None
     vars(made)["content"] = content  # as it is there, whatever this version would write
     return made
 
 
-def _group(told: Mapping[str, Any]) -> RunGroup:
+def _group(told: Mapping[str, Any], specs: int) -> RunGroup:
+    if any(not 0 <= first < end <= specs for first, end in told["members"]):
+        raise ValueError("a group has Specs that are not there")
     members = tuple(at for first, end in told["members"] for at in range(first, end))
     seconds = tuple((float(density), float(each)) for density, each in told["seconds"])
     return RunGroup(members, Layout.from_json(told["layout"]), seconds, float(told["bytes"]), bool(told["least"]))

@@ -58,8 +58,9 @@ def status(place: SweepPlace, call: str) -> tuple[plans.SweepPlan, SweepStatus]:
     for path in sorted(sizes):
         if path.startswith("failed/"):
             try:
-                set_aside.append(json.loads(place.read(path)))
-            except (OSError, ValueError):
+                told = json.loads(place.read(path))
+                set_aside.append({key: list(told[key]) for key in ("specs", "runs", "errors")} | {"pack": told["pack"]})
+            except (OSError, ValueError, KeyError, TypeError):
                 continue
     told = SweepStatus(
         specs=len(made.design.specs),

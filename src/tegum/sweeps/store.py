@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 STORE = "runs.zarr"
 MANIFEST = "manifest.json"
 DONE = "done"
+
+_quiet = threading.Lock()
 
 
 def begin(place: SweepPlace, plan: SweepPlan, *, everything: bool = False) -> list[str]:
@@ -70,7 +73,8 @@ def _skeleton(plan: SweepPlan) -> dict[str, bytes]:
             for array in layout.arrays:
                 make_array(own, layout, array, whole=True)
         # xarray asks for all metadata in one file, that of the root, and says so where there is none.
-        with warnings.catch_warnings():
+        # One thread at a time: what `catch_warnings` restores belongs to all of them.
+        with _quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for path in dict.fromkeys([*(group.layout.path for group in plan.groups), ""]):
                 zarr.consolidate_metadata(memory, path=path or None)
@@ -134,7 +138,8 @@ def consolidate(place: SweepPlace, packs: Sequence[Pack]) -> list[Pack]:
             place.remove(path_of(pack.name))
             damaged.append(pack)
             continue
-        for key, content in shards.items():
+        # The results come last: where they are not "missing", everything else is there.
+        for key, content in sorted(shards.items(), key=lambda shard: "/result/c/" in f"/{shard[0]}"):
             place.write_loosely(f"{STORE}/{key}", content)
         receipt[pack.name] = {key: [len(content), digest_of(content)] for key, content in shards.items()}
     if receipt:
@@ -247,8 +252,10 @@ def wrong_in(place: SweepPlace, *, everything: bool) -> Iterator[tuple[str, str]
         The name of a pack, and a file of it with what is wrong.
 
     """
+    # In this order: what others put into the store meanwhile is in the list, and not among these packs.
+    known = receipts(place)
     there = place.sizes(STORE)
-    for name, shards in receipts(place).items():
+    for name, shards in known.items():
         for key, (size, digest) in shards.items():
             path = f"{STORE}/{key}"
             if path not in there:
@@ -264,13 +271,16 @@ def wrong_in(place: SweepPlace, *, everything: bool) -> Iterator[tuple[str, str]
 
 def forget(place: SweepPlace, names: Sequence[str]) -> None:
     """Forget that packs are in the store, so that they are made again."""
+    former = list(place.sizes(DONE))
     known = receipts(place)
     for name in names:
         known.pop(name, None)
-    place.clear(DONE)
-    place.remove(MANIFEST)
+    # What is still known is written before anything is removed, and nobody else's receipts are touched.
     if known:
         place.write(f"{DONE}/{secrets.token_hex(8)}.json", json.dumps(known).encode())
+    place.remove(MANIFEST)
+    for path in former:
+        place.remove(path)
 
 
 def datatree(place: SweepPlace, plan: SweepPlan) -> xr.DataTree:

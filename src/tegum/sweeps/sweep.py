@@ -22,11 +22,12 @@ from tegum.progress.showing import shown
 from tegum.progress.tasks import Sweeping
 from tegum.sweeps import plan as plans
 from tegum.sweeps import probe, store
+from tegum.sweeps.claims import Claims
 from tegum.sweeps.coordinator import Coordinator, Done
 from tegum.sweeps.design import Design, Way, design
 from tegum.sweeps.kept import Keeping, wherever
 from tegum.sweeps.layout import Layout
-from tegum.sweeps.packs import PLAN, Identity, check_same, identified
+from tegum.sweeps.packs import PLAN, SCHEMA, Identity, check_same, identified
 from tegum.sweeps.places import SweepPlace, place_at
 from tegum.sweeps.status import is_sweep
 from tegum.sweeps.workers import Crew, crew
@@ -153,14 +154,29 @@ def sweep(
         raise ValueError(f"sweep(part={short(part)}): a part of a sweep needs a place for all of them; give out")
     if out is not None:
         place = place_at(out, call)
-        swept(place, described, keeping, executor=executor, workers=workers, engine=engine, pack=pack, part=part,
-              mixed=allow_mixed, overwrite=overwrite, verify=verify, progress=progress, call=call)  # fmt: skip
+        done = swept(place, described, keeping, executor=executor, workers=workers, engine=engine, pack=pack,
+                     part=part, mixed=allow_mixed, overwrite=overwrite, verify=verify, progress=progress,
+                     call=call)  # fmt: skip
+        _warn_of_failures(place, done, call)
         return opened(place, call)
     with tempfile.TemporaryDirectory(prefix="tegum-sweep-") as folder:
         place = place_at(Path(folder) / "sweep", call)
-        swept(place, described, keeping, executor=executor, workers=workers, engine=engine, pack=pack, part=None,
-              mixed=allow_mixed, overwrite=False, verify=False, progress=progress, call=call)  # fmt: skip
+        done = swept(place, described, keeping, executor=executor, workers=workers, engine=engine, pack=pack,
+                     part=None, mixed=allow_mixed, overwrite=False, verify=False, progress=progress,
+                     call=call)  # fmt: skip
+        _warn_of_failures(place, done, call)
         return opened(place, call).load()
+
+
+def _warn_of_failures(place: SweepPlace, done: Done | Cost, call: str) -> None:
+    """Tell of packs that were set aside, whose runs are missing."""
+    if not isinstance(done, Done) or not done.set_aside:
+        return
+    count = len(done.set_aside)
+    told = json.loads(place.read(f"failed/{done.set_aside[0]}.json"))
+    what = "a pack has failed and was" if count == 1 else f"{count} packs have failed and were"
+    why = f"{told['errors'][-1]}"
+    warnings.warn(f"{call}: {what} set aside, and the runs in it are missing; the last error was: {why}", stacklevel=4)
 
 
 def swept(
@@ -194,9 +210,15 @@ def swept(
     for name in keeping.functions:
         if name in described.coordinates:
             raise ValueError(f"{call}: keep=…: {name} tells the Specs apart; give the measure another name")
+    if overwrite and chosen is not None:
+        rule = "overwrite would remove what the other parts have made: replace the sweep once, without part"
+        raise ValueError(f"{call}: part={short(part)}: {rule}")
     there = _there(place, overwrite=overwrite, call=call)
     if there is not None:
         _check_same_sweep(there, described, keeping, engine, place, call)
+        if mixed and not there.mixed:
+            rule = "it must be given when a sweep is begun, and this one was begun without"
+            raise ValueError(f"{call}: allow_mixed=True: {rule}; overwrite=True (--overwrite) begins it anew")
         there = there.with_files(keeping.to_json(), keeping.sources)
     if not only_cost:
         place.check()
@@ -209,7 +231,7 @@ def swept(
             ):
                 made = planned(described, keeping, people, engine=engine, pack=pack, mixed=mixed, call=call)
             if not only_cost:
-                made = _begun(place, made, overwrite=overwrite, call=call)
+                made = _begun(place, made, keeping, overwrite=overwrite, call=call)
         missing = made.missing({*store.receipts(place)} if there is not None and not only_cost else (), chosen)
         cost = Cost(*missing[:2], missing[2] / people.count(), people.count(), missing[3], made.least)
         if only_cost:
@@ -232,6 +254,11 @@ def swept(
 def _there(place: SweepPlace, *, overwrite: bool, call: str) -> plans.SweepPlan | None:
     """The plan of the sweep that is to be continued; None if there is none, or it is to be replaced."""
     if overwrite and is_sweep(place):
+        if SCHEMA.encode() not in place.read(PLAN):
+            raise ValueError(f"{call}: {place.address} holds a {PLAN} that is no plan of a sweep, and is not replaced")
+        if (working := Claims.alive_at(place, here=True)) > 0:
+            at_work = f"{working} process{'es' * (working > 1)} of this machine at work on it"
+            raise ValueError(f"{call}: the sweep in {place.address} has {at_work}; end that before it is replaced")
         return None
     there = plans.read(place, call)
     if there is None and (foreign := next(iter(place.sizes("")), None)) is not None:
@@ -395,20 +422,22 @@ def _with_packs(
     return plans.SweepPlan(described, keep, dict(keeping.sources), engine, who, mixed, tuple(groups))
 
 
-def _begun(place: SweepPlace, made: plans.SweepPlan, *, overwrite: bool, call: str) -> plans.SweepPlan:
+def _begun(
+    place: SweepPlace, made: plans.SweepPlan, keeping: Keeping, *, overwrite: bool, call: str
+) -> plans.SweepPlan:
     """Write the plan, or take the one that another process has written in the meantime."""
     if overwrite:
-        for folder in (store.STORE, "packs", store.DONE, "claims", "failed"):
+        # The manifest first, which says that all is there, and the plan last, which says that this is a sweep.
+        place.remove(store.MANIFEST)
+        for folder in ("packs", store.DONE, "claims", "failed", store.STORE):
             place.clear(folder)
-        for file in (store.MANIFEST, PLAN):
-            place.remove(file)
+        place.remove(PLAN)
     if place.create(PLAN, made.content):
         return made
     there = plans.read(place, call)
     assert there is not None
-    if there.design.to_json() != made.design.to_json() or there.keep != made.keep:
-        raise ValueError(f"{call}: another sweep was begun in {place.address} in the meantime; choose another place")
-    return there
+    _check_same_sweep(there, made.design, keeping, made.engine, place, call)
+    return there.with_files(keeping.to_json(), keeping.sources)
 
 
 @refusing

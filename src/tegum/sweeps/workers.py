@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -271,12 +272,27 @@ class Others:
         """Do nothing."""
 
 
+def _check_somebody_listens(address: str, call: str) -> None:
+    """Refuse an address at which nobody listens at once: Dask would try again for a while."""
+    kind, _, where = address.partition("://")
+    host, _, port = where.rpartition(":")
+    if kind not in ("tcp", "tls") or not port.isdecimal() or not 0 < int(port) < 2**16:
+        return  # Dask says what is wrong with it
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _AWAIT_SECONDS).close()
+    except ConnectionRefusedError:
+        raise OSError(f"{call}: there is no scheduler at {short(address)} (nobody listens there)") from None
+    except OSError:  # a name that cannot be found, or a network that is slow: Dask knows more ways
+        return
+
+
 def _connected(address: str, call: str) -> Any:
     try:
         import distributed
     except ImportError:
         rule = "a Dask cluster needs the package distributed: pip install 'tegum[cluster]'"
         raise ValueError(f"{call}(executor={address!r}): {rule}") from None
+    _check_somebody_listens(address, call)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions that differ, which we compare ourselves
