@@ -84,7 +84,7 @@ def test_jax_hessian_agrees_with_the_truth(name: str) -> None:
     assert_allclose(found, hessian, atol=1e-5 * np.linalg.norm(hessian))
 
 
-@pytest.mark.quick_form
+@pytest.mark.slow
 def test_transformations_and_single_precision_leave_the_configuration_alone() -> None:
     w, b = jnp.asarray(W), jnp.asarray(B)
     assert w.dtype == np.float32

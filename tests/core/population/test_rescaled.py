@@ -45,7 +45,7 @@ def test_one_feature_has_a_closed_form():
     assert tg.population_loss(np.ones((1, 1)), np.array([b]), of) == pytest.approx(by_hand, abs=1e-8)
 
 
-@pytest.mark.parametrize("high", [0.2, 3.0])
+@pytest.mark.parametrize("high", [pytest.param(0.2, marks=pytest.mark.slow), 3.0])
 def test_derivatives_agree_with_finite_differences(high):
     of, (n, m) = features(high), W.shape[1:]
     found = evaluate(W[:1], b[:1], of, order=2, tol=1e-9)

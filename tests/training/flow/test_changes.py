@@ -23,7 +23,7 @@ def spec(solver="implicit", **given):
 
 
 @pytest.mark.quick_form
-@pytest.mark.parametrize("solver", ["implicit", "explicit"])
+@pytest.mark.parametrize("solver", [pytest.param("implicit", marks=pytest.mark.slow), "explicit"])
 def test_the_flow_goes_on_as_with_another_spec_and_a_fresh_solver(solver):
     changing = spec(solver)
     run = tg.train(changing)
