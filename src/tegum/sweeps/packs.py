@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, final
 from tegum.data import schema
 from tegum.sweeps.kept import Keeping, Source
 from tegum.sweeps.layout import Layout, fitted, shard
-from tegum.sweeps.places import place_at
+from tegum.sweeps.places import full, place_at
 from tegum.training.dataset import code_digest, vector_unit, version_of
 from tegum.training.spec.spec import Spec
 
@@ -130,7 +130,13 @@ def make(task: PackTask) -> Made:
     place = place_at(task.place, f"sweep {task.place}")
     seen = _sees(task.place, task.plan)
     if seen:
-        place.write(path_of(task.name), content)
+        try:
+            place.write(path_of(task.name), content)
+        except OSError as error:
+            if not (full(error) or isinstance(error, PermissionError)):
+                raise
+            # Whoever hands out packs tries again, and ends the sweep: the reason would not survive the way there.
+            seen = False
     seconds = time.perf_counter() - begin
     return Made(task.name, None if seen else content, seconds, len(content), own.unit)
 
