@@ -187,6 +187,7 @@ def kill_cluster_coordinators(sweep: Killed, moments: random.Random, kills: int)
     finish(sweep, *address)
 
 
+@pytest.mark.slow
 def test_a_coordinator_of_a_cluster_that_is_killed_loses_nothing(sweep: Killed, undisturbed: dict[str, str]) -> None:
     kill_cluster_coordinators(sweep, random.Random(5), MOMENTS)
     check(sweep, undisturbed, twice=2 * MOMENTS)
