@@ -16,7 +16,9 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from machine import describe
@@ -28,9 +30,9 @@ from tegum.sweeps.design import design
 from tegum.sweeps.kept import Keeping
 from tegum.sweeps.layout import Array, Layout, shard
 from tegum.sweeps.packs import Made, PackTask, identity, path_of, sealed
-from tegum.sweeps.places import place_at
-from tegum.sweeps.plan import RunGroup, SweepPlan
-from tegum.sweeps.workers import crew
+from tegum.sweeps.places import SweepPlace, place_at
+from tegum.sweeps.plan import Pack, RunGroup, SweepPlan
+from tegum.sweeps.workers import crew_of
 
 ARRAYS = (Array("result", (), (), "string", {}), Array("loss", (), (), "float64", {}))
 
@@ -70,32 +72,28 @@ def measured(packs: int, executor: object, folder: Path) -> dict[str, float]:
     place.create("sweep.json", plan.content)
     _ = plan.packs
     planned = time.perf_counter() - begin
-    people = crew(executor, None, "auto", "sweep")
-    people.everyone(abs, 1)
+    crew = crew_of(executor, None, "auto", "sweep")
+    crew.everyone(abs, 1)
     before, begin, gathering = memory(), time.perf_counter(), 0.0
     own = store.consolidate
 
-    def gathered(*args: object) -> object:
+    def gathered(place: SweepPlace, packs: Sequence[Pack]) -> list[Pack]:
         nonlocal gathering
         start = time.perf_counter()
-        try:
-            return own(*args)  # type: ignore[arg-type]
-        finally:
-            gathering += time.perf_counter() - start
+        found = own(place, packs)
+        gathering += time.perf_counter() - start
+        return found
 
-    store.consolidate = gathered  # type: ignore[assignment]
-    try:
-        # By the name of this module, which workers can import, and not as part of a script.
-        from sweep_growth import nothing as work
+    # By the name of this module, which workers can import, and not as part of a script.
+    from sweep_growth import nothing as work
 
-        done = Coordinator(place, plan, people, call="sweep", work=work).run()
-    finally:
-        store.consolidate = own
+    with mock.patch.object(store, "consolidate", gathered):
+        done = Coordinator(place, plan, crew, call="sweep", work=work).run()
     whole = time.perf_counter() - begin
     assert done.complete
     files = sum(len(names) for _, _, names in os.walk(out))
     begin = time.perf_counter()
-    again = Coordinator(place, plan, crew(None, 1, "auto", "sweep"), call="sweep", work=nothing).run()
+    again = Coordinator(place, plan, crew_of(None, 1, "auto", "sweep"), call="sweep", work=nothing).run()
     assert again.complete
     assert again.made == 0
     found = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tegum.sweeps.workers import Others, Processes, WorkerDiedError, crew, devices
+from tegum.sweeps.workers import Others, Processes, WorkerDiedError, crew_of, devices
 
 pytestmark = pytest.mark.quick_form
 
@@ -87,10 +87,10 @@ def test_devices_are_those_that_may_be_used(tmp_path: Path, monkeypatch: pytest.
 
 def test_an_executor_of_others_is_used_and_not_closed() -> None:
     with ThreadPoolExecutor(3) as threads:
-        found = crew(threads, None, "auto", "sweep")
+        found = crew_of(threads, None, "auto", "sweep")
         assert isinstance(found, Others)
         assert found.count() == 3
-        assert crew(threads, 7, "auto", "sweep").count() == 7
+        assert crew_of(threads, 7, "auto", "sweep").count() == 7
         assert found.submit(abs, -1).result() == 1
         assert found.everyone(abs, -4) == [4]
         found.close(now=True)
@@ -109,7 +109,7 @@ def test_an_executor_of_others_is_used_and_not_closed() -> None:
 )
 def test_who_cannot_work_is_refused_in_a_sentence(executor: object, workers: object, rule: str) -> None:
     with pytest.raises((ValueError, OSError), match=rule) as caught:
-        crew(executor, workers, "auto", "sweep")  # type: ignore[arg-type]
+        crew_of(executor, workers, "auto", "sweep")  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 

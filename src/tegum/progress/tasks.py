@@ -129,7 +129,6 @@ class Phases(Task):
         return (one_line(self._what), *details)
 
 
-@final
 class Counts(Task):
     """Work on many items of a kind; updates are (number done, number in all)."""
 
@@ -245,37 +244,23 @@ def _left(seconds: float | None) -> tuple[str, ...]:
 
 
 @final
-class Sweeping(Task):
+class Sweeping(Counts):
     """A sweep; updates are (runs done, runs in all, packs set aside)."""
 
     noted: ClassVar[bool] = True
+    _set_aside = 0
 
     def __init__(self, title: str, *, link: str = "", clock: Clock | None = None) -> None:
         """Work under a title, which may be watched in detail at an address."""
-        super().__init__(title, clock=clock)
+        super().__init__(title, "runs", clock=clock)
         self._link = link
-        self._done = self._all = self._failures = 0
-        self._pace = Pace()
 
     def update(self, *news: Any) -> None:
         """Take in the number of runs that are done, of all runs, and of packs that were set aside."""
-        self._done, self._all, self._failures = news
-        self._pace.add(self._clock(), self._done / max(self._all, 1), float(self._done))
-
-    def part(self) -> float | None:
-        """The share of runs that are done."""
-        return self._done / self._all if self._all else None
+        done, runs, self._set_aside = news
+        super().update(done, runs)
 
     def words(self) -> tuple[str, ...]:
         """The time left, the count and the rate, what was set aside, and where to watch."""
-        if not self._all:
-            return self._since()
-        rate = self._pace.rate()
-        failed = f"{self._failures} pack{'s' * (self._failures != 1)} set aside"
-        return (
-            *_left(self._pace.left(self._clock())),
-            f"{self._done:,} of {self._all:,} runs",
-            *(() if rate is None else (f"{rounded(rate)}/s",)),
-            *((failed,) if self._failures else ()),
-            *((self._link,) if self._link else ()),
-        )
+        failed = f"{self._set_aside} pack{'s' * (self._set_aside != 1)} set aside"
+        return (*super().words(), *((failed,) if self._set_aside else ()), *((self._link,) if self._link else ()))

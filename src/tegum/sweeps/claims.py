@@ -104,20 +104,20 @@ class Claims:
                 self.give_back(name)
             self._place.remove(f"{FOLDER}/owners/{self.owner}")
 
-    def _is_here(self, owner: str) -> bool:
+    def _said_by(self, owner: str) -> dict[str, Any]:
+        """What an owner says of itself; nothing if it has left, or was killed before it could."""
         try:
             told = json.loads(self._place.read(f"{FOLDER}/owners/{owner}"))
         except (OSError, ValueError):
-            return False
-        return isinstance(told, dict) and told.get("machine") == _machine()
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    def _is_here(self, owner: str) -> bool:
+        return self._said_by(owner).get("machine") == _machine()
 
     def _alive(self, owner: str) -> bool:
-        try:
-            told = json.loads(self._place.read(f"{FOLDER}/owners/{owner}"))
-        except (OSError, ValueError):
-            # It has left, or was killed before it counted for the first time.
-            return False
-        if not isinstance(told, dict):
+        told = self._said_by(owner)
+        if not told:
             return False
         if told.get("machine") == _machine():
             return _started(told.get("pid", -1)) == told.get("started") is not None

@@ -13,7 +13,7 @@ from typing import NamedTuple, final
 
 from tegum.sweeps import store
 from tegum.sweeps.claims import Claims
-from tegum.sweeps.packs import PLAN, DifferentWorkerError, Made, PackTask, make, path_of
+from tegum.sweeps.packs import PLAN, DamagedPackError, DifferentWorkerError, Made, PackTask, make, path_of
 from tegum.sweeps.places import SweepPlace, full
 from tegum.sweeps.plan import Pack, SweepPlan
 from tegum.sweeps.workers import Crew, SchedulerLostError
@@ -33,7 +33,6 @@ _GATHER_SECONDS, _GATHER_PACKS = 5.0, 256
 
 _LOOK = 0.5
 """Seconds between looks at what others do, and at whether the workers are there."""
-
 
 _OTHERS = 10.0
 """Seconds between looks at whether others work on the sweep, where nothing waits for them."""
@@ -94,7 +93,7 @@ class Coordinator:
         self._waiting = {name for path in place.sizes("packs") if (name := path.rpartition("/")[2]) in self._all}
         self._failures: dict[str, list[str]] = {}
         self._set_aside: list[str] = []
-        self._made = self._damaged = 0
+        self._made = 0
         self._gathered = time.monotonic()
         self._answers: queue.SimpleQueue[tuple[Pack, Future[Made]]] = queue.SimpleQueue()
         self._flights: set[str] = set()
@@ -128,6 +127,9 @@ class Coordinator:
                 missing = self._missing(afresh=True)
             self._gather(claims, everything=True)
             now = False
+        except (DifferentWorkerError, SchedulerLostError) as error:
+            # Whoever raised it does not know the call.
+            raise type(error)(f"{self._call}: {error}") from None
         finally:
             claims.leave()
             self._workers.close(now=now)
@@ -159,7 +161,7 @@ class Coordinator:
             try:
                 pack, answer = self._answers.get(timeout=_LOOK)
             except queue.Empty:
-                self._check_workers()
+                self._workers.check()
             else:
                 if (again := self._answered(pack, answer, claims)) is not None:
                     ready.append(again)
@@ -180,12 +182,6 @@ class Coordinator:
             raise WholeSweepError(
                 f"{self._call}: another sweep has been begun in {self._place.address} in the meantime"
             )
-
-    def _check_workers(self) -> None:
-        try:
-            self._workers.check()
-        except SchedulerLostError as error:
-            raise SchedulerLostError(f"{self._call}: {error}") from None
 
     def _made_by_others(self, pack: Pack) -> bool:
         """Whether a pack that was missing at the beginning is there now."""
@@ -228,10 +224,8 @@ class Coordinator:
             made = answer.result()
             if made.content is not None:
                 self._place.write(path_of(pack.name), made.content)
-        except DifferentWorkerError as error:
-            raise DifferentWorkerError(f"{self._call}: {error}") from None
-        except SchedulerLostError as error:
-            raise SchedulerLostError(f"{self._call}: {error}") from None
+        except (DifferentWorkerError, SchedulerLostError):
+            raise
         except (BrokenExecutor, CancelledError) as error:
             raise WholeSweepError(f"{self._call}: the executor has stopped ({error or type(error).__name__})") from None
         except Exception as error:
@@ -280,20 +274,20 @@ class Coordinator:
             self._stored |= {pack.name for pack in batch} - {pack.name for pack in damaged}
             for pack in batch:
                 claims.give_back(pack.name)
-            again += self._not_elsewhere(damaged)
+            again += self._not_elsewhere(damaged, claims)
             claims.beat()
         self._gathered = time.monotonic()
         return again
 
-    def _not_elsewhere(self, damaged: Sequence[Pack]) -> list[Pack]:
+    def _not_elsewhere(self, damaged: Sequence[Pack], claims: Claims) -> list[Pack]:
         """Packs that have to be made again: another process may have moved them into the store."""
         if not damaged:
             return []
         self._stored |= {*self._receipts.known()}
-        again = [pack for pack in damaged if pack.name not in self._stored and pack.name in self._chosen]
-        self._there -= sum(pack.runs for pack in again)
-        self._damaged += len(again)
-        return again
+        lost = [pack for pack in damaged if pack.name not in self._stored and pack.name in self._chosen]
+        self._there -= sum(pack.runs for pack in lost)
+        error = DamagedPackError("its file was not as it had been written")
+        return [again for pack in lost if (again := self._failed(pack, error, claims)) is not None]
 
     def _seal(self, claims: Claims) -> bool:
         """Seal the store if it has all packs; others who make one of them again will find it so, and seal it again."""

@@ -19,7 +19,7 @@ from tegum.core.description import Count, Description, broken, short
 from tegum.core.inputs.files import obstacle
 from tegum.core.inputs.users_code import of_module, ran
 from tegum.core.words import closest
-from tegum.training.dataset import changed_at
+from tegum.training.dataset import changed_at, digest_of_code
 from tegum.training.measuring import argument_of, named_measures
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ class Keeping:
     @property
     def digest(self) -> str:
         """A digest of what is kept and of the code that measures it."""
-        told = [wherever(each.model_dump(mode="json")) for each in self.entries]
+        told = [without_folder(each.model_dump(mode="json")) for each in self.entries]
         text = json.dumps([told, sorted(self._digested.items())], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -298,7 +298,7 @@ def _same(one: Any, other: Any) -> bool:
     return (one.args[0].at, one.args[0].every) == (other.args[0].at, other.args[0].every)
 
 
-def wherever(entry: Mapping[str, Any]) -> dict[str, Any]:
+def without_folder(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry in JSON's types, with the name of its file alone: a folder may move, and the code stays the same."""
     where, colon, name = entry["measure"].rpartition(":")
     return {**entry, "measure": f"{Path(where).name}{colon}{name}" if where.endswith(".py") else entry["measure"]}
@@ -321,11 +321,7 @@ def _modules() -> dict[str, str]:
 @functools.cache
 def _of_analysis() -> str:
     """A digest of the code of the analysis."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted((package / "analysis").rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    return digest_of_code("analysis")
 
 
 def _variable(entry: Kept, name: str, run: xr.Dataset) -> xr.DataArray:

@@ -57,6 +57,10 @@ class SweepPlace(Protocol):
         """The sizes in bytes of all files under a folder, by their paths."""
         ...
 
+    def first(self) -> str | None:
+        """Something that is there, without looking at all of it; None if there is nothing."""
+        ...
+
     def clear(self, folder: str) -> None:
         """Remove a folder with all in it, if it is there."""
         ...
@@ -210,6 +214,12 @@ class FolderPlace:
                                 found[Path(each.path).relative_to(self._root).as_posix()] = each.stat().st_size
         return found
 
+    def first(self) -> str | None:
+        """Something in the folder; what a killed process has left half-written does not count."""
+        with self._explaining("looking at", ""), suppress(FileNotFoundError), os.scandir(self._root) as entries:
+            return next((each.name for each in entries if not is_hidden(each.name)), None)
+        return None
+
     def clear(self, folder: str) -> None:
         """Remove a folder with all in it."""
         with self._explaining("removing", folder):
@@ -290,6 +300,13 @@ class ObjectPlace:
         with self._explaining("looking at", folder):
             batches = self._obstore.list(self._store, prefix=folder)
             return {each["path"]: each["size"] for batch in batches for each in batch}
+
+    def first(self) -> str | None:
+        """The path of some object."""
+        with self._explaining("looking at", ""):
+            return next(
+                (each["path"] for batch in self._obstore.list(self._store, chunk_size=1) for each in batch), None
+            )
 
     def clear(self, folder: str) -> None:
         """Remove all objects under a folder."""

@@ -15,7 +15,7 @@ from jaxtyping import Float64
 
 from tegum.data import schema
 from tegum.sweeps.design import Design
-from tegum.sweeps.kept import Source, wherever
+from tegum.sweeps.kept import Source, without_folder
 from tegum.sweeps.layout import Layout
 from tegum.sweeps.packs import PLAN, SCHEMA, VERSION, Identity, PackTask, pack_name
 from tegum.sweeps.places import SweepPlace
@@ -161,7 +161,7 @@ class SweepPlan:
         about = {
             "schema": SCHEMA,
             "schema_version": VERSION,
-            "keep": json.dumps([wherever(each) for each in self.keep]),
+            "keep": json.dumps([without_folder(each) for each in self.keep]),
             "engine": self.engine,
             "code": self.identity.code,
             "vector_unit": "mixed" if self.mixed else self.identity.unit,

@@ -12,7 +12,6 @@ from tegum.core.limits import readable
 from tegum.sweeps import plan as plans
 from tegum.sweeps import store
 from tegum.sweeps.claims import Claims
-from tegum.sweeps.packs import PLAN
 from tegum.sweeps.places import SweepPlace
 from tegum.training.spec.grid import plain_value
 
@@ -33,11 +32,6 @@ class SweepStatus(NamedTuple):
     """Packs that have failed, each with its errors."""
     bytes: int
     """What the sweep takes on the disk."""
-
-
-def is_sweep(place: SweepPlace) -> bool:
-    """Whether there is a sweep at a place."""
-    return PLAN in place.sizes("")
 
 
 def status(place: SweepPlace, call: str) -> tuple[plans.SweepPlan, SweepStatus]:

@@ -25,12 +25,11 @@ from tegum.sweeps import probe, store
 from tegum.sweeps.claims import Claims
 from tegum.sweeps.coordinator import Coordinator, Done
 from tegum.sweeps.design import Design, Way, design
-from tegum.sweeps.kept import Keeping, wherever
+from tegum.sweeps.kept import Keeping, without_folder
 from tegum.sweeps.layout import Layout
 from tegum.sweeps.packs import PLAN, SCHEMA, Identity, check_same, identified
 from tegum.sweeps.places import SweepPlace, place_at
-from tegum.sweeps.status import is_sweep
-from tegum.sweeps.workers import Crew, crew
+from tegum.sweeps.workers import Crew, crew_of
 from tegum.training.engine import EngineName, together
 from tegum.training.sizes import check_training
 from tegum.training.spec.spec import Spec
@@ -205,45 +204,38 @@ def swept(
 
     """
     chosen = _part(part, call)
-    _check_options(engine, pack, progress, call)
-    checked(described, engine, call)
-    for name in keeping.functions:
-        if name in described.coordinates:
-            raise ValueError(f"{call}: keep=…: {name} tells the Specs apart; give the measure another name")
     if overwrite and chosen is not None:
         rule = "overwrite would remove what the other parts have made: replace the sweep once, without part"
         raise ValueError(f"{call}: part={short(part)}: {rule}")
+    _check_options(engine, pack, progress, call)
+    checked(described, keeping, engine, call)
     there = _there(place, overwrite=overwrite, call=call)
     if there is not None:
-        _check_same_sweep(there, described, keeping, engine, place, call)
-        if mixed and not there.mixed:
-            rule = "it must be given when a sweep is begun, and this one was begun without"
-            raise ValueError(f"{call}: allow_mixed=True: {rule}; overwrite=True (--overwrite) begins it anew")
-        there = there.with_files(keeping.to_json(), keeping.sources)
+        there = _continued(there, described, keeping, engine, place, mixed=mixed, call=call)
     if not only_cost:
         place.check()
-    people = crew(executor, workers, engine, call)
+    crew = crew_of(executor, workers, engine, call)
     try:
         made = there
         if made is None:
             with shown(
                 progress if isinstance(progress, bool) else False, Sweeping("trying the measures and the pace"), "sweep"
             ):
-                made = planned(described, keeping, people, engine=engine, pack=pack, mixed=mixed, call=call)
+                made = planned(described, keeping, crew, engine=engine, pack=pack, mixed=mixed, call=call)
             if not only_cost:
                 made = _begun(place, made, keeping, overwrite=overwrite, call=call)
         missing = made.missing({*store.receipts(place)} if there is not None and not only_cost else (), chosen)
-        cost = Cost(*missing[:2], missing[2] / people.count(), people.count(), missing[3], made.least)
+        cost = Cost(*missing[:2], missing[2] / crew.count(), crew.count(), missing[3], made.least)
         if only_cost:
-            people.close(now=True)
+            crew.close(now=True)
             return cost
         if told is not None and cost.packs:
-            told(cost, people.link)
+            told(cost, crew.link)
         _mend(place, made, everything=verify)
-        with shown(progress, Sweeping("sweep", link=people.link), "sweep") as report:
-            return Coordinator(place, made, people, call=call, part=chosen, report=report).run()
+        with shown(progress, Sweeping("sweep", link=crew.link), "sweep") as report:
+            return Coordinator(place, made, crew, call=call, part=chosen, report=report).run()
     except BaseException as error:
-        people.close(now=True)
+        crew.close(now=True)
         with suppress(OSError, ValueError):
             if plans.read(place, call) is not None:
                 same = "the same call without overwrite" if overwrite else "the same call"
@@ -253,17 +245,24 @@ def swept(
 
 def _there(place: SweepPlace, *, overwrite: bool, call: str) -> plans.SweepPlan | None:
     """The plan of the sweep that is to be continued; None if there is none, or it is to be replaced."""
-    if overwrite and is_sweep(place):
-        if SCHEMA.encode() not in place.read(PLAN):
+    if overwrite and (plan := _read(place)) is not None:
+        if SCHEMA.encode() not in plan:
             raise ValueError(f"{call}: {place.address} holds a {PLAN} that is no plan of a sweep, and is not replaced")
         if (working := Claims.alive_at(place, here=True)) > 0:
             at_work = f"{working} process{'es' * (working > 1)} of this machine at work on it"
             raise ValueError(f"{call}: the sweep in {place.address} has {at_work}; end that before it is replaced")
         return None
     there = plans.read(place, call)
-    if there is None and (foreign := next(iter(place.sizes("")), None)) is not None:
+    if there is None and (foreign := place.first()) is not None:
         raise ValueError(f"{call}: {place.address} holds {foreign}, and a sweep needs a folder of its own")
     return there
+
+
+def _read(place: SweepPlace) -> bytes | None:
+    try:
+        return place.read(PLAN)
+    except FileNotFoundError:
+        return None
 
 
 def _mend(place: SweepPlace, plan: plans.SweepPlan, *, everything: bool) -> None:
@@ -279,8 +278,8 @@ def _mend(place: SweepPlace, plan: plans.SweepPlan, *, everything: bool) -> None
         warnings.warn(f"sweep {place.address}: {wrong[0]}{others}; it is made again", stacklevel=4)
 
 
-def checked(described: Design, engine: EngineName, call: str) -> None:
-    """Refuse Specs that cannot be trained.
+def checked(described: Design, keeping: Keeping, engine: EngineName, call: str) -> None:
+    """Refuse Specs that cannot be trained, and measures that have the names of what tells them apart.
 
     Raises:
         ValueError: naming the call.
@@ -291,6 +290,9 @@ def checked(described: Design, engine: EngineName, call: str) -> None:
         together(first, call)
         one = first.some_runs([0])
         check_training([one], call, engine, 1, kept=True)
+    for name in keeping.functions:
+        if name in described.coordinates:
+            raise ValueError(f"{call}: keep=…: {name} tells the Specs apart; give the measure another name")
 
 
 def _check_options(engine: Any, pack: int | None, progress: Any, call: str) -> None:
@@ -318,14 +320,21 @@ def _part(part: Any, call: str) -> tuple[int, int] | None:
     return number, parts
 
 
-def _check_same_sweep(
-    there: plans.SweepPlan, described: Design, keeping: Keeping, engine: str, place: SweepPlace, call: str
-) -> None:
-    """Refuse to continue a sweep that is another one."""
+def _continued(
+    there: plans.SweepPlan,
+    described: Design,
+    keeping: Keeping,
+    engine: str,
+    place: SweepPlace,
+    *,
+    mixed: bool,
+    call: str,
+) -> plans.SweepPlan:
+    """The plan that is there, with the files of measures where they are now; another sweep is refused."""
     differs = None
     if there.design.to_json() != described.to_json():
         differs = "its Specs are others"
-    elif [wherever(each) for each in there.keep] != [wherever(each) for each in keeping.to_json()]:
+    elif [without_folder(each) for each in there.keep] != [without_folder(each) for each in keeping.to_json()]:
         differs = f"it keeps {short(list(there.keep), 100)}"
     elif there.engine != engine:
         differs = f"it has engine={there.engine!r}"
@@ -336,12 +345,16 @@ def _check_same_sweep(
             f"{call}: there is another sweep in {place.address}: {differs}; choose another place, or replace it with "
             "overwrite=True (--overwrite)"
         )
+    if mixed and not there.mixed:
+        rule = "it must be given when a sweep is begun, and this one was begun without"
+        raise ValueError(f"{call}: allow_mixed=True: {rule}; overwrite=True (--overwrite) begins it anew")
+    return there.with_files(keeping.to_json(), keeping.sources)
 
 
 def planned(
     described: Design,
     keeping: Keeping,
-    people: Crew,
+    crew: Crew,
     *,
     engine: EngineName,
     pack: int | None,
@@ -361,7 +374,7 @@ def planned(
     most = _MOST_TRIED if len(groups) <= 3 else 2
     keep, found = tuple(keeping.to_json()), []
     first = json.dumps(described.specs[0].to_json())
-    who, *others = people.everyone(identified, (json.dumps(keep), keeping.sources, engine, first))
+    who, *others = crew.everyone(identified, (json.dumps(keep), keeping.sources, engine, first))
     for each in others:
         check_same(who, each, mixed=mixed)
     for members in groups:
@@ -370,9 +383,9 @@ def planned(
         told = tuple(specs[at].to_json() for at in chosen)
         trial = probe.PaceTrial(told, keep, keeping.sources, engine, seconds)
         # The first alone, which may have to compile for all.
-        answers = [_answered(people.submit(probe.tried, trial), call)]
-        if (others := min(people.count(), probe.CORES) - 1) > 0:
-            again = [people.submit(probe.tried, trial) for _ in range(others + 1)]
+        answers = [_answered(crew.submit(probe.tried, trial), call)]
+        if (others := min(crew.count(), probe.CORES) - 1) > 0:
+            again = [crew.submit(probe.tried, trial) for _ in range(others + 1)]
             answers = [_answered(each, call) for each in again]
         for answer in answers:
             check_same(who, answer.identity, mixed=mixed)
@@ -436,8 +449,7 @@ def _begun(
         return made
     there = plans.read(place, call)
     assert there is not None
-    _check_same_sweep(there, made.design, keeping, made.engine, place, call)
-    return there.with_files(keeping.to_json(), keeping.sources)
+    return _continued(there, made.design, keeping, made.engine, place, mixed=made.mixed, call=call)
 
 
 @refusing

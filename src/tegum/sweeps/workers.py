@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, final, runtime_checkable
 
 from tegum.core.description import short
@@ -69,7 +69,7 @@ class Crew(Protocol):
         ...
 
 
-def crew(executor: Any, workers: Any, engine: str, call: str) -> Crew:
+def crew_of(executor: Any, workers: Any, engine: str, call: str) -> Crew:
     """The workers that an argument `executor` stands for.
 
     Args:
@@ -224,22 +224,21 @@ class Processes:
 _starting = threading.Lock()
 
 
-class _without_main:  # noqa: N801 (a block, named like one)
+@contextmanager
+def _without_main() -> Iterator[None]:
     """A block in which new processes do not run the user's script again, as `spawn` would have them do.
 
     They import what they need by its name; a script without `if __name__ == "__main__"` would start a sweep of its own.
     """
-
-    def __enter__(self) -> None:
-        _starting.acquire()
-        main = sys.modules["__main__"]
-        self._kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
-        vars(main).pop("__file__", None)
-        vars(main)["__spec__"] = None
-
-    def __exit__(self, *_: object) -> None:
-        vars(sys.modules["__main__"]).update(self._kept)
-        _starting.release()
+    with _starting:
+        main = vars(sys.modules["__main__"])
+        kept = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+        main.pop("__file__", None)
+        main["__spec__"] = None
+        try:
+            yield
+        finally:
+            main.update(kept)
 
 
 @final

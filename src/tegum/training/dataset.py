@@ -173,15 +173,21 @@ def changed_at(run: xr.Dataset) -> tuple[int, ...]:
     return specs_of(run)[0].changed_at if "spec" in run.attrs else ()
 
 
+def digest_of_code(*folders: str, also: str = "") -> str:
+    """The SHA-256 of all code in some folders of the package, and of a text besides."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in (package / folder).rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    digest.update(also.encode())
+    return digest.hexdigest()
+
+
 @cache
 def code_digest() -> str:
     """A digest of all that the bits of a training depend on besides its Spec: our code and the libraries it uses."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(path for folder in ("core", "training") for path in (package / folder).rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    digest.update(" ".join(f"{library}={version_of(library)}" for library in _NUMERICAL).encode())
-    return digest.hexdigest()[:16]
+    versions = " ".join(f"{library}={version_of(library)}" for library in _NUMERICAL)
+    return digest_of_code("core", "training", also=versions)[:16]
 
 
 def vector_unit() -> str:
