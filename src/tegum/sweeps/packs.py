@@ -135,7 +135,7 @@ def make(task: PackTask) -> Made:
         except OSError as error:
             if not (full(error) or isinstance(error, PermissionError)):
                 raise
-            # Whoever hands out packs tries again, and ends the sweep: the reason would not survive the way there.
+            # The coordinator writes it, and meets the same error: one that is sent there loses its number on the way.
             seen = False
     seconds = time.perf_counter() - begin
     return Made(task.name, None if seen else content, seconds, len(content), own.unit)
