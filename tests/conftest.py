@@ -1,12 +1,11 @@
 """Every annotated array is checked at run time while tests run: shapes by jaxtyping, types by beartype."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from jaxtyping import install_import_hook
+import array_checks
 
-install_import_hook("tegum", "beartype.beartype")
-
-from importlib.util import find_spec  # noqa: E402
+array_checks.install(Path(__file__).parents[1] / "src" / "tegum")
 
 import matplotlib  # noqa: E402
 import pytest  # noqa: E402

@@ -402,7 +402,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 )
 def test_what_is_refused_leaves_nothing_behind(tmp_path, options, sentence):
     with pytest.raises(ValueError, match=sentence):
-        Experiment.run.__wrapped__(Tiny(), tmp_path / "out", **options)
+        Tiny().run(tmp_path / "out", **options)
     assert names_in(tmp_path) == []
 
 
