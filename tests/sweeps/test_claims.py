@@ -94,7 +94,8 @@ def test_a_killed_process_of_this_machine_is_dead_at_once(place):
         watch = Watch()
         claims = Claims(place, watch)
         watch.now += 10**6  # alive, however long it does not count
-        assert claims.others() == Claims.alive_at(place) - 1 == 1
+        assert claims.others() == 1
+        assert Claims.alive_at(place) == (2, 0)
         assert not claims.take("a")
         process.send_signal(signal.SIGKILL)
         while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
@@ -106,7 +107,7 @@ def test_a_killed_process_of_this_machine_is_dead_at_once(place):
         process.kill()
         process.communicate()
     assert claims.others() == 0
-    assert Claims.alive_at(place) == 1
+    assert Claims.alive_at(place) == (1, 0)
 
 
 def test_a_process_of_another_machine_is_dead_once_its_count_stood_still(place):
@@ -127,6 +128,7 @@ def test_a_process_of_another_machine_is_dead_once_its_count_stood_still(place):
     assert claims.take("a")
     # Another that has only just come has seen nothing yet, and waits as long itself.
     assert Claims(place, watch).others() == 2
+    assert Claims.alive_at(place) == (2, 1)
 
 
 def test_a_count_that_was_never_seen_to_stand_still_is_alive_however_old(place):
@@ -208,7 +210,7 @@ def test_owners_count_only_now_and_then(place):
 
 
 def test_who_only_looks_leaves_nothing(place):
-    assert Claims.alive_at(place) == 0
+    assert Claims.alive_at(place) == (0, 0)
     claims = Claims(place)
-    assert Claims.alive_at(place) == 1
+    assert Claims.alive_at(place) == (1, 0)
     assert list(place.sizes("claims")) == [f"claims/owners/{claims.owner}"]

@@ -233,6 +233,8 @@ def test_a_description_gives_the_same_specs(made):
         ((tg.grid(SPEC, density=[0.1]), {"rate": [0.1]}), r"^sweep\(grid, parameters=…\): a grid has parameters of"),
         ((SPEC, {"density": tg.Between(0.1, 0.2, count=400), "rate": tg.Between(0.1, 0.2, count=400)}),
          r"^sweep\(…\): there are 160,000 combinations of values; at most 100,000 are allowed"),
+        ((SPEC.some_runs([1]), {"density": [0.1]}), r"^sweep\(Spec.*\): a sweep trains all runs of a Spec, and packs"),
+        (([SPEC, SPEC.some_runs([1])], None), r"^sweep\(Spec.*\): a sweep trains all runs of a Spec, and packs choose"),
         (([SPEC] * 100_001, None), r"^sweep\(\[…\]\): there are 100,001 Specs; at most 100,000 are allowed$"),
     ],
 )  # fmt: skip
@@ -260,6 +262,16 @@ def test_a_design_that_cannot_be_is_refused(arguments, sentence):
 def test_a_way_that_cannot_be_is_refused(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         design(SPEC, {"density": [0.1, 0.2]}, **options)
+
+
+@pytest.mark.parametrize("way", ["random", "sobol"])
+@pytest.mark.parametrize("key", ["rate", "training.rate", "density"])
+def test_ints_as_the_ends_of_a_range_of_fractions_are_refused(way, key):
+    with pytest.raises(ValueError, match=r"takes fractions; write 0.0 and 1.0 for all numbers between them, or list"):
+        design(SPEC, {key: tg.Between(0, 1)}, way=way, count=4)
+    made = design(SPEC, {key: tg.Between(0.1, 1)}, way=way, count=4)
+    assert not any(float(value).is_integer() for value in next(iter(made.coordinates.values())))
+    assert len(design(SPEC, {"hidden": tg.Between(1, 2)}, way=way, count=4).specs) == 4
 
 
 def test_a_zip_of_unequal_lengths_and_draws_of_nothing_are_refused():

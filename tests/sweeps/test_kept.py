@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -311,6 +312,29 @@ def test_the_digest_is_that_of_the_code(mine, tmp_path):
     mine.write_text(mine.read_text() + "\n# The same, but for a comment.\n")
     assert digest(mine, "height") not in (first, second)
     assert digest(mine, "depth") != digest(mine, "height")
+
+
+@pytest.mark.parametrize("folder", ["lib/site-packages", "work"])
+def test_the_digest_of_a_measure_in_a_package_is_that_of_the_whole_package(tmp_path, folder):
+    package = tmp_path / folder / "ownlab"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "measures.py").write_text(
+        "from .scaling import FACTOR\ndef height(run): return FACTOR * run['loss'][-1]\n"
+    )
+    (package / "scaling.py").write_text("FACTOR = 2.0\n")
+    script = "from tegum.sweeps.kept import Keeping; print(Keeping(['ownlab.measures:height'], 'sweep').digest)"
+
+    def digest() -> str:
+        path = os.pathsep.join([str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        own = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=own)
+        return done.stdout
+
+    first = digest()
+    assert digest() == first
+    (package / "scaling.py").write_text("FACTOR = 3.0\n")
+    assert digest() != first
 
 
 def test_the_digest_does_not_depend_on_what_else_was_run_in_the_process(mine):

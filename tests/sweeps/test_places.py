@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -169,6 +170,65 @@ def test_an_object_store_that_refuses_says_so_in_one_sentence(out, monkeypatch):
         server.shutdown()
         server.server_close()
         serving.join()
+
+
+class Replacing(BaseHTTPRequestHandler):
+    """An S3 server that knows no conditions, and replaces whatever there is."""
+
+    def do_PUT(self) -> None:
+        self.answer(b"")
+
+    def do_POST(self) -> None:
+        self.answer(b"<DeleteResult><Deleted><Key>trial</Key></Deleted></DeleteResult>")
+
+    def answer(self, body: bytes) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_object_store_that_knows_no_conditions_is_refused(out, monkeypatch):
+    out("s3")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Replacing)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(OSError, match=r"^sweep: s3://sweeps/x replaces objects .*If-None-Match"):
+            place_at("s3://sweeps/x", "sweep").check()
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join()
+
+
+def test_a_place_can_be_checked_and_nothing_is_left(place):
+    place.check()
+    assert place.sizes("") == {}
+
+
+def test_a_file_that_another_machine_has_just_replaced_is_read_again(tmp_path, monkeypatch):
+    place = place_at(tmp_path / "s", "sweep")
+    place.write("a", b"new")
+    reads = []
+
+    read = Path.read_bytes
+
+    def stale_once(path: Path) -> bytes:
+        reads.append(path)
+        if len(reads) == 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", stale_once)
+    assert place.read("a") == b"new"
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize(

@@ -436,6 +436,22 @@ def test_the_bytes_of_a_sweep_are_foretold(threads, tmp_path, keep, seeds):
     assert 0.7 < cost.bytes / stored < 1.3
 
 
+def test_the_cost_of_a_sweep_that_has_begun_is_that_of_what_is_missing(threads, tmp_path):
+    from tegum.sweeps.design import design
+    from tegum.sweeps.kept import Keeping
+    from tegum.sweeps.sweep import swept
+
+    parameters = {"density": [0.1, 0.2, 0.4, 0.8]}
+    tg.sweep(SPEC, parameters, keep=["loss"], out=tmp_path / "s", executor=threads, pack=SPEC.seeds, part=(0, 4),
+             progress=False)  # fmt: skip
+    cost = swept(
+        place_at(tmp_path / "s", "sweep"), design(SPEC, parameters), Keeping(["loss"], "sweep"), executor=threads,
+        workers=2, engine="auto", pack=None, part=None, mixed=False, overwrite=False, verify=False, progress=False,
+        call="sweep", only_cost=True,
+    )  # fmt: skip
+    assert (cost.runs, cost.packs) == (3 * SPEC.seeds, 3)
+
+
 def test_kinds_of_set_of_ones_own_are_swept_by_those_who_know_them(threads):
     from tegum.sweeps.probe import PaceTrial, tried
 

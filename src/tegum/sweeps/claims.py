@@ -87,15 +87,15 @@ class Claims:
         return (owner for owner in owners if owner != self.owner)
 
     @classmethod
-    def alive_at(cls, place: SweepPlace, *, here: bool = False) -> int:
-        """The number of processes that work on a sweep, for somebody who only looks.
+    def alive_at(cls, place: SweepPlace) -> tuple[int, int]:
+        """The processes of this machine that work on a sweep, and those of others, for somebody who only looks.
 
-        Of those on other machines it cannot be seen at once whether they are alive, and they count, unless only those
-        that are certainly alive, `here`, are asked for.
+        Of those on other machines it cannot be seen at once whether they are alive.
         """
         seen = cls.__new__(cls)
         seen._place, seen._clock, seen._known, seen.owner = place, time.monotonic, {}, ""
-        return sum(seen._alive(owner) for owner in seen._owners() if not here or seen._is_here(owner))
+        alive = [seen._is_here(owner) for owner in seen._owners() if seen._alive(owner)]
+        return sum(alive), len(alive) - sum(alive)
 
     def leave(self) -> None:
         """Give back everything, whatever happens."""

@@ -212,6 +212,10 @@ def design(
     way = _way(way, call)
     if not is_integer(seed) or not 0 <= seed < 2**63:
         raise ValueError(f"{call}(seed={short(seed)}): seed must be an int of at least 0")
+    for each in (spec,) if isinstance(spec, Spec) else spec if isinstance(spec, list | tuple) else ():
+        if isinstance(each, Spec) and list(each.runs) != list(range(each.seeds)):
+            rule = "a sweep trains all runs of a Spec, and packs choose theirs; give the Spec without some_runs"
+            raise ValueError(f"{call}({short(each, 60)}): {rule}")
     if not isinstance(spec, Spec):
         return _listed(spec, parameters, call)
     if parameters is not None and not isinstance(parameters, Mapping):
@@ -232,9 +236,9 @@ def design(
             values = _zip(given, call)
         case "random":
             parts = np.random.default_rng([seed, 0x5EED]).random((count or 1, len(given)))
-            values = _drawn(given, parts, call)
+            values = _drawn(spec, given, parts, call)
         case "sobol":
-            values = _drawn(given, _sobol(count or 1, len(given), seed), call)
+            values = _drawn(spec, given, _sobol(count or 1, len(given), seed), call)
         case _:
             raise ValueError(f"{call}(way={way!r}): there is no such way")
     check_apart(values, call)
@@ -340,7 +344,7 @@ def _zip(given: Mapping[str, Any], call: str) -> dict[str, dict[str, Sequence[An
 
 
 def _drawn(
-    given: Mapping[str, Any], parts: Float64[np.ndarray, "draw parameter"], call: str
+    spec: Spec, given: Mapping[str, Any], parts: Float64[np.ndarray, "draw parameter"], call: str
 ) -> dict[str, dict[str, Sequence[Any]]]:
     """Values at random parts of their ranges, or drawn from those listed."""
     keys, found = short_keys(Spec), {}
@@ -349,12 +353,26 @@ def _drawn(
             if value.count is not None:
                 rule = "its count is for a product or a zip; the count of the sweep says how many are drawn"
                 raise ValueError(f"{call}({name}={value!r}): {rule}")
+            _check_whole(spec, keys.get(name, name), value, f"{call}({name}={value!r})")
             found[name] = varied(name, value.at(parts[:, place]), keys, call, repeated=True)
             continue
         listed = varied(name, value, keys, call, repeated=True)
         chosen = [int(part * len(next(iter(listed.values())))) for part in parts[:, place].tolist()]
         found[name] = {key: [values[each] for each in chosen] for key, values in listed.items()}
     return found
+
+
+def _check_whole(spec: Spec, key: str, between: Between, call: str) -> None:
+    """Refuse ints as the ends of a range where fractions may be meant: 1 and 3 of `strength` would give 1, 2 and 3."""
+    if not (is_integer(between.low) and is_integer(between.high)):
+        return
+    try:
+        spec.override({key: between.low + 0.5})
+    except ValueError:  # as of hidden=2.5; of a key that there is not, something else tells
+        return
+    rule = "between two ints only whole numbers would be drawn, and this key takes fractions"
+    ends = f"{float(between.low)} and {float(between.high)}"
+    raise ValueError(f"{call}: {rule}; write {ends} for all numbers between them, or list the whole ones")
 
 
 def _sobol(count: int, dimensions: int, seed: int) -> Float64[np.ndarray, "draw parameter"]:

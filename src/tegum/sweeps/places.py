@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -126,7 +127,13 @@ class FolderPlace:
     def read(self, path: str) -> bytes:
         """The content of a file."""
         with self._explaining("reading", path):
-            return (self._root / path).read_bytes()
+            try:
+                return (self._root / path).read_bytes()
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+                # On a file system of a network the file has just been replaced by another machine.
+                return (self._root / path).read_bytes()
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, and bring it to the disk."""
@@ -315,10 +322,15 @@ class ObjectPlace:
                 self._obstore.delete(self._store, found)
 
     def check(self) -> None:
-        """Check that an object can be written."""
+        """Check that an object can be written, and that an object that is there is not created again."""
         path = f"trial-{secrets.token_hex(8)}"
-        self.write(path, b"trial")
-        self.remove(path)
+        try:
+            once, twice = self.create(path, b"trial"), self.create(path, b"again")
+        finally:
+            self.remove(path)
+        if not once or twice:
+            rule = "a sweep needs a store that creates an object only if there is none (If-None-Match)"
+            raise OSError(f"{self._call}: {self.address} replaces objects where they should be new; {rule}")
 
     def tidy(self) -> None:
         """Do nothing: no object is ever half-written."""
@@ -354,6 +366,4 @@ def _said(error: BaseException) -> str:
 
 def full(error: BaseException) -> bool:
     """Whether an error says that a disk has no room."""
-    import errno
-
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -27,7 +27,10 @@ class SweepStatus(NamedTuple):
     packs_there: int
     complete: bool
     processes: int
-    """Processes that hand out packs at the moment."""
+    """Processes of this machine that hand out packs at the moment."""
+    elsewhere: int
+    """Processes of other machines that have begun to, and have not said that they ended: whether they are still alive
+    cannot be seen from here at once."""
     set_aside: tuple[dict[str, Any], ...]
     """Packs that have failed, each with its errors."""
     bytes: int
@@ -56,6 +59,7 @@ def status(place: SweepPlace, call: str) -> tuple[plans.SweepPlan, SweepStatus]:
                 set_aside.append({key: list(told[key]) for key in ("specs", "runs", "errors")} | {"pack": told["pack"]})
             except (OSError, ValueError, KeyError, TypeError):
                 continue
+    here, elsewhere = Claims.alive_at(place)
     told = SweepStatus(
         specs=len(made.design.specs),
         runs=made.runs,
@@ -63,7 +67,8 @@ def status(place: SweepPlace, call: str) -> tuple[plans.SweepPlan, SweepStatus]:
         packs=len(made.packs),
         packs_there=len(found),
         complete=store.sealed_packs(place) is not None and len(found) == len(made.packs),
-        processes=Claims.alive_at(place),
+        processes=here,
+        elsewhere=elsewhere,
         set_aside=tuple(each for each in set_aside if each.get("pack") not in there),
         bytes=sum(sizes.values()),
     )
@@ -79,6 +84,8 @@ def rows(made: plans.SweepPlan, told: SweepStatus) -> list[tuple[str, str]]:
     state = "complete" if told.complete else "incomplete"
     if told.processes:
         state += f", {told.processes} process{'es' * (told.processes > 1)} at work on it"
+    if told.elsewhere:
+        state += f", {told.elsewhere} on other machines, if still alive"
     found = [
         ("state", state),
         ("Specs", f"{told.specs:,}" + (f", by {varied}" if varied else "")),

@@ -224,7 +224,7 @@ def swept(
                 made = planned(described, keeping, crew, engine=engine, pack=pack, mixed=mixed, call=call)
             if not only_cost:
                 made = _begun(place, made, keeping, overwrite=overwrite, call=call)
-        missing = made.missing({*store.receipts(place)} if there is not None and not only_cost else (), chosen)
+        missing = made.missing({*store.receipts(place)} if there is not None else (), chosen)
         cost = Cost(*missing[:2], missing[2] / crew.count(), crew.count(), missing[3], made.least)
         if only_cost:
             crew.close(now=True)
@@ -248,7 +248,7 @@ def _there(place: SweepPlace, *, overwrite: bool, call: str) -> plans.SweepPlan 
     if overwrite and (plan := _read(place)) is not None:
         if SCHEMA.encode() not in plan:
             raise ValueError(f"{call}: {place.address} holds a {PLAN} that is no plan of a sweep, and is not replaced")
-        if (working := Claims.alive_at(place, here=True)) > 0:
+        if (working := Claims.alive_at(place)[0]) > 0:
             at_work = f"{working} process{'es' * (working > 1)} of this machine at work on it"
             raise ValueError(f"{call}: the sweep in {place.address} has {at_work}; end that before it is replaced")
         return None

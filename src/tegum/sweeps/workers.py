@@ -19,10 +19,14 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol, final, runtime_checkable
 
 from tegum.core.description import short
+from tegum.core.limits import duration
 from tegum.core.threads import available_cores
 
 _PATIENCE = 30.0
 """Seconds for which a scheduler may be out of reach."""
+
+_ANSWER_SECONDS = 300.0
+"""Seconds within which all workers of a cluster must have said what they are."""
 
 _AWAIT_SECONDS = 2.0
 """Seconds between looks at whether there is a worker."""
@@ -285,6 +289,26 @@ def _check_somebody_listens(address: str, call: str) -> None:
         return
 
 
+def _within(seconds: float, call: Callable[[], Any], otherwise: str) -> Any:
+    """What a call returns; TimeoutError, with a sentence, if it takes longer."""
+    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def answer() -> None:
+        try:
+            answers.put((call(), None))
+        except BaseException as error:
+            answers.put((None, error))
+
+    threading.Thread(target=answer, name="tegum sweep asks", daemon=True).start()
+    try:
+        found, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(otherwise) from None
+    if error is not None:
+        raise error
+    return found
+
+
 def _connected(address: str, call: str) -> Any:
     try:
         import distributed
@@ -355,7 +379,12 @@ class Cluster:
     def everyone(self, function: Callable[[Any], Any], given: Any) -> list[Any]:
         """Let every worker that is there call a function; those that come later are asked with their first pack."""
         self._await_a_worker()
-        told = self._client.run(function, given, on_error="return")
+        told = _within(
+            _ANSWER_SECONDS,
+            lambda: self._client.run(function, given, on_error="return"),
+            f"not all {len(self._client.scheduler_info(n_workers=-1)['workers'])} workers have answered within "
+            f"{duration(_ANSWER_SECONDS)}; one of them may hang, or its process may have been stopped",
+        )
         for address, answer in told.items():
             if isinstance(answer, BaseException):
                 said = " ".join(str(answer).split()) or type(answer).__name__

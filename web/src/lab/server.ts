@@ -28,6 +28,7 @@ export interface Sweep {
     packs_there: number;
     complete: boolean;
     processes: number;
+    elsewhere: number;
     specs: number;
     set_aside: readonly { errors: readonly string[] }[];
     measures: readonly string[];

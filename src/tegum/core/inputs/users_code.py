@@ -59,19 +59,16 @@ def ran(path: Path, text: str, call: str) -> tuple[ModuleType, str]:
 
 @functools.cache
 def of_module(name: str) -> str:
-    """A digest of the code of a module that is installed, as it was when this process first asked.
+    """A digest of the code of a module that is installed, and of the whole package that it is in.
 
-    Of a package that lies in a folder of the user's own it is that of all its modules.
+    It is that of the files as they were when this process first asked.
     """
     file = getattr(importlib.import_module(name), "__file__", None)
-    if not file or not file.endswith(".py"):
+    if not file:  # built into Python, whose version is known
         return _digest(b"")
-    path = Path(file)
-    top = getattr(sys.modules[name.partition(".")[0]], "__path__", None)
-    if "site-packages" in path.parts or not top:
-        return _digest(path.read_bytes())
-    root = Path(next(iter(top)))
-    found = {each.relative_to(root).as_posix(): _digest(each.read_bytes()) for each in sorted(root.rglob("*.py"))}
+    found = {"": _digest(Path(file).read_bytes())}
+    for root in map(Path, getattr(sys.modules[name.partition(".")[0]], "__path__", ())):
+        found |= {each.relative_to(root).as_posix(): _digest(each.read_bytes()) for each in sorted(root.rglob("*.py"))}
     return _digest(json.dumps(found).encode())
 
 

@@ -129,9 +129,10 @@ function SweepView({ entry, server }: { entry: Entry; server: Server }) {
 }
 
 function SweepTable({ sweep }: { sweep: Sweep }) {
-    const { rows, measures, packs, packs_there, processes, complete, specs, set_aside } = sweep;
+    const { rows, measures, packs, packs_there, processes, elsewhere, complete, specs, set_aside } = sweep;
     const labels = Object.keys(rows[0]?.labels ?? {});
-    const at = processes > 0 ? `, ${processes} ${processes === 1 ? "process" : "processes"} at work` : "";
+    const here = processes > 0 ? `, ${processes} ${processes === 1 ? "process" : "processes"} at work` : "";
+    const at = here + (elsewhere > 0 ? `, ${elsewhere} on other machines, if still alive` : "");
     return (
         <>
             <progress max={packs} value={packs_there} aria-label="packs made" />
