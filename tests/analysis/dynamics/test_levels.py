@@ -269,7 +269,7 @@ def test_no_runs_or_few_snapshots_have_no_jumps():
 )
 def test_what_cannot_be_searched_is_refused(change, sentence):
     with pytest.raises(ValueError, match=sentence):
-        find_jumps(change(dimensionality(np.full(501, 0.5))))
+        find_jumps.__wrapped__(change(dimensionality(np.full(501, 0.5))))
 
 
 @pytest.mark.parametrize(("name", "value"), [("height", 0.0), ("rest", 0), ("longest", -5)])
