@@ -98,7 +98,8 @@ class Coordinator:
         self._answers: queue.SimpleQueue[tuple[Pack, Future[Made]]] = queue.SimpleQueue()
         self._flights: set[str] = set()
         self._total = sum(pack.runs for pack in chosen)
-        self._there = sum(pack.runs for name, pack in self._chosen.items() if name in self._stored | self._waiting)
+        there = self._stored | self._waiting
+        self._there = sum(pack.runs for name, pack in self._chosen.items() if name in there)
 
     def run(self) -> Done:
         """Make what is missing; returns once all is made, here or by others.
@@ -197,10 +198,10 @@ class Coordinator:
     def _look_for(self, taken: deque[Pack], ready: deque[Pack]) -> None:
         """Look whether what others had taken is there, or whether they have given it up."""
         self._stored |= {*self._receipts.known()}
-        there = {path.rpartition("/")[2] for path in self._place.sizes("packs")}
+        there = self._stored | {path.rpartition("/")[2] for path in self._place.sizes("packs")}
         for _ in range(len(taken)):
             pack = taken.popleft()
-            if pack.name in self._stored | there:
+            if pack.name in there:
                 self._note(pack)
             else:
                 ready.append(pack)

@@ -29,7 +29,7 @@ lose."""
 
 _MOST_PACK_SECONDS = 120.0
 _LEAST_PACK_SECONDS = 2.0
-_AT_LEAST_PACKS = 64
+_AT_LEAST_PACKS = 128
 """The packs of a sweep that takes minutes, so that every core has something to do until the end."""
 
 _MOST_PACK_BYTES = 2**28
