@@ -4,7 +4,8 @@
 
 Every pack is a single run that is not trained: a worker seals what it would have kept, and puts it in its place. What
 is left is the work of whoever hands out packs, the disk, and the gathering of packs in the store. Told are the seconds
-of each part, the memory of the coordinator after a warm-up, and the files that there are.
+of each part, those of the coordinator's own processor among them, the most memory that the coordinator has added after
+a warm-up, the files that there are, and the seconds of looking at the sweep and of calling it again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -32,6 +34,7 @@ from tegum.sweeps.layout import Array, Layout, shard
 from tegum.sweeps.packs import Made, PackTask, identity, path_of, sealed
 from tegum.sweeps.places import SweepPlace, place_at
 from tegum.sweeps.plan import Pack, RunGroup, SweepPlan
+from tegum.sweeps.status import status
 from tegum.sweeps.workers import crew_of
 
 ARRAYS = (Array("result", (), (), "string", {}), Array("loss", (), (), "float64", {}))
@@ -67,14 +70,14 @@ def measured(packs: int, executor: object, folder: Path) -> dict[str, float]:
     """The seconds of the parts of a sweep of so many packs of nothing."""
     out = folder / f"{packs}.sweep"
     place = place_at(out, "sweep")
-    begin = time.perf_counter()
+    before, begin = memory(), time.perf_counter()
     plan = plan_of(packs)
     place.create("sweep.json", plan.content)
     _ = plan.packs
     planned = time.perf_counter() - begin
     crew = crew_of(executor, None, "auto", "sweep")
     crew.everyone(abs, 1)
-    before, begin, gathering = memory(), time.perf_counter(), 0.0
+    begin, own_time, gathering = time.perf_counter(), time.process_time(), 0.0
     own = store.consolidate
 
     def gathered(place: SweepPlace, packs: Sequence[Pack]) -> list[Pack]:
@@ -89,17 +92,20 @@ def measured(packs: int, executor: object, folder: Path) -> dict[str, float]:
 
     with mock.patch.object(store, "consolidate", gathered):
         done = Coordinator(place, plan, crew, call="sweep", work=work).run()
-    whole = time.perf_counter() - begin
+    whole, own_time = time.perf_counter() - begin, time.process_time() - own_time
     assert done.complete
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     files = sum(len(names) for _, _, names in os.walk(out))
     begin = time.perf_counter()
+    assert status(place, "sweep")[1].complete
+    looked, begin = time.perf_counter() - begin, time.perf_counter()
     again = Coordinator(place, plan, crew_of(None, 1, "auto", "sweep"), call="sweep", work=nothing).run()
     assert again.complete
     assert again.made == 0
     found = {
         "packs": packs, "planning s": planned, "in all s": whole, "gathering s": gathering,
-        "ms a pack": 1e3 * whole / packs,
-        "added MB": memory() - before, "files": files, "a second call s": time.perf_counter() - begin,
+        "own processor s": own_time, "ms a pack": 1e3 * whole / packs, "own ms": 1e3 * own_time / packs,
+        "added MB": peak - before, "files": files, "a look s": looked, "a second call s": time.perf_counter() - begin,
     }  # fmt: skip
     shutil.rmtree(out)
     return found

@@ -49,7 +49,7 @@ def costs() -> dict[str, tuple[Any, dict[str, Any], list[Any]]]:
     recorded = tg.Spec(features=pairs, hidden=2, training=tg.Sampled(steps=5000), snapshots=201, seeds=500)
     large = tg.Spec(features=many, hidden=8, training=tg.Sampled(steps=2000), snapshots=1, seeds=100)
     exact = tg.Spec(features=pairs, hidden=2, training=tg.Exact(steps=400), snapshots=1, seeds=400)
-    flow = tg.Spec(features=pairs, hidden=2, training=tg.Flow(time=60), snapshots=101, seeds=24)
+    flow = tg.Spec(features=pairs, hidden=2, training=tg.Flow(duration=60.0), snapshots=101, seeds=24)
     rates = {"rate": [1e-3, 3e-3], **densities}
     return {
         "6 in 2, densities and rates": (sampled, rates, ["loss", "polytope_names"]),

@@ -452,6 +452,20 @@ def test_the_cost_of_a_sweep_that_has_begun_is_that_of_what_is_missing(threads, 
     assert (cost.runs, cost.packs) == (3 * SPEC.seeds, 3)
 
 
+def test_what_a_measure_imports_the_first_time_is_not_in_the_pace(tmp_path):
+    from tegum.sweeps.kept import Keeping
+    from tegum.sweeps.probe import PaceTrial, tried
+
+    (tmp_path / "slow.py").write_text(
+        "import time\n\ncalls = []\n\n\ndef slow(run):\n    calls.append(1)\n    time.sleep(3 * (len(calls) == 1))\n"
+        "    return run['loss']\n"
+    )
+    keeping = Keeping([f"{tmp_path}/slow.py:slow"], "sweep")
+    spec = SPEC.replace(seeds=4)
+    found = tried(PaceTrial((spec.to_json(),), tuple(keeping.to_json()), keeping.sources, "auto", 0.1))
+    assert found.seconds[0] * spec.seeds < 1.5
+
+
 def test_kinds_of_set_of_ones_own_are_swept_by_those_who_know_them(threads):
     from tegum.sweeps.probe import PaceTrial, tried
 
