@@ -257,6 +257,34 @@ if __name__ == "__main__":
     check(sweep, undisturbed, twice=2)
 
 
+def test_a_cluster_whose_workers_have_gone_says_so_once(tmp_path: Path) -> None:
+    program = """
+import time, warnings
+from distributed import Client, LocalCluster
+from tegum.sweeps.workers import Cluster
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        client.wait_for_workers(1)
+        crew = Cluster(client, owned=False)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            crew.check()
+            print(len(said))
+            cluster.scale(0)
+            end = time.monotonic() + 60
+            while not said and time.monotonic() < end:
+                time.sleep(0.2)
+                crew.check()
+            crew.check()
+        print(*(str(each.message) for each in said if "cluster" in str(each.message)), sep=";")
+"""
+    (tmp_path / "gone.py").write_text(program)
+    done = subprocess.run([sys.executable, "gone.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    said = "the cluster has no workers at the moment, and the sweep waits for one"
+    assert done.stdout.split("\n")[:2] == ["0", said], done.stderr
+
+
 def test_workers_of_another_vector_unit_are_refused(sweep: Killed) -> None:
     port = free_port()
     sweep.scheduler(port)

@@ -219,9 +219,9 @@ def test_a_running_sweep_is_shown(capfd):
 
     assert called(capfd, "sweep", "densities.toml", "--out", "s", "--slice", "0/2")[0] == 0
     claims = Claims(place_at("s", "sweep"))
-    assert dict(rows(called(capfd, "show", "s")[1]))["state"] == "incomplete, 1 process at work on it"
+    assert dict(rows(called(capfd, "show", "s")[1]))["state"] == "incomplete, 1 process handing out packs"
     other = Claims(place_at("s", "sweep"))
-    assert dict(rows(called(capfd, "show", "s")[1]))["state"] == "incomplete, 2 processes at work on it"
+    assert dict(rows(called(capfd, "show", "s")[1]))["state"] == "incomplete, 2 processes handing out packs"
     claims.leave()
     other.leave()
     assert dict(rows(called(capfd, "show", "s")[1]))["state"] == "incomplete"

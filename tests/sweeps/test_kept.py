@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import pytest
 import tegum as tg
 from tegum.analysis.dynamics.happenings import happenings
 from tegum.sweeps.kept import Keeping, Kept
+from tegum.sweeps.packs import said_by
 
 SPEC = tg.Spec(
     features=[tg.Independent(3, 0.3)], hidden=2, training=tg.Sampled(steps=60, rate=0.05), seeds=3, snapshots=21
@@ -83,6 +85,24 @@ def test_functions_of_a_file_and_of_a_package(run, mine, monkeypatch):
     monkeypatch.chdir(mine.parent)
     np.testing.assert_array_equal(measured("mine.py:height", run)["height"], 2 * wanted)
     np.testing.assert_array_equal(measured("tegum.analysis.runs:completed", run)["completed"], [True] * 3)
+
+
+def test_a_measure_of_ones_own_does_not_have_the_label_of_what_it_was_made_of(run, mine):
+    assert run["weights"].attrs["long_name"]
+    (mine.parent / "labels.py").write_text(
+        "def plain(weights):\n    return (weights**2).sum('feature')\n\n\n"
+        "def labelled(weights):\n    return plain(weights).assign_attrs(long_name='mine')\n"
+    )
+    assert measured(f"{mine.parent}/labels.py:plain", run)["plain"].attrs == {}
+    assert measured(f"{mine.parent}/labels.py:labelled", run)["labelled"].attrs["long_name"] == "mine"
+    assert measured("loss", run)["loss"].attrs == run["loss"].attrs
+
+
+def test_an_error_of_a_measure_names_it(run, mine):
+    (mine.parent / "wrong.py").write_text("def wrong(W):\n    return W**2 + 'a'\n")
+    with pytest.raises(Exception, match=r".") as caught:
+        measured(f"{mine.parent}/wrong.py:wrong", run)
+    assert said_by(pickle.loads(pickle.dumps(caught.value))).endswith(", in the measure wrong")
 
 
 def test_a_relative_path_means_the_same_file_wherever_a_worker_is(run, mine, monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ from typing import NamedTuple, final
 
 from tegum.sweeps import store
 from tegum.sweeps.claims import Claims
-from tegum.sweeps.packs import PLAN, DamagedPackError, DifferentWorkerError, Made, PackTask, make, path_of
+from tegum.sweeps.packs import PLAN, DamagedPackError, DifferentWorkerError, Made, PackTask, make, path_of, said_by
 from tegum.sweeps.places import SweepPlace, full
 from tegum.sweeps.plan import Pack, SweepPlan
 from tegum.sweeps.workers import Crew, SchedulerLostError
@@ -239,9 +239,8 @@ class Coordinator:
         return None
 
     def _failed(self, pack: Pack, error: Exception, claims: Claims) -> Pack | None:
-        said = " ".join(str(error).split())
         tries = self._failures.setdefault(pack.name, [])
-        tries.append(f"{type(error).__name__}: {said}" if said else type(error).__name__)
+        tries.append(said_by(error))
         if len(tries) < TRIES:
             return pack
         specs, seeds = self._plan.groups[pack.group].layout.within(pack.place)

@@ -331,7 +331,16 @@ def _variable(entry: Kept, name: str, run: xr.Dataset) -> xr.DataArray:
 
 
 def _measured(entry: Kept, function: Callable[..., Any], run: xr.Dataset) -> Any:
-    return function(argument_of(entry.thinned(run), function))
+    try:
+        found = function(argument_of(entry.thinned(run), function))
+    except Exception as error:
+        error.add_note(f"in the measure {entry.name}")
+        raise
+    attrs = getattr(found, "attrs", None)
+    if attrs and ":" in entry.measure and any(attrs == each.attrs for each in run.data_vars.values()):
+        # What xarray has handed on from the weights describes the weights, and not what a user makes of them.
+        found = found.drop_attrs(deep=False)
+    return found
 
 
 def _events(run: xr.Dataset) -> list[str]:

@@ -224,6 +224,13 @@ def check_same(planned: Identity, own: Identity, *, mixed: bool) -> None:
         )
 
 
+def said_by(error: BaseException) -> str:
+    """What an error that a worker has met says, with its notes, such as the name of the measure, in one line."""
+    said = " ".join(str(error).split())
+    notes = [" ".join(note.split()) for note in getattr(error, "__notes__", ())]
+    return ", ".join([f"{type(error).__name__}: {said}" if said else type(error).__name__, *notes])
+
+
 def path_of(name: str) -> str:
     """The path of a pack in the place of its sweep."""
     return f"packs/{name[:2]}/{name}"

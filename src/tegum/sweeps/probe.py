@@ -83,17 +83,11 @@ def tried(trial: PaceTrial) -> Tried:
     found, paces, least = [], [], False
     for spec in specs:
         runs = range(_few(spec, trial.engine, trial.seconds))
-        short, chosen = _Short(trial.engine, trial.seconds), (spec.some_runs(runs),)
-        for _ in range(2):
-            begin, trained = time.perf_counter(), short.took
-            measured = train_measured(
-                (spec,), chosen, keeping.functions, short.train, interrupted=TrainingInterrupted,
-                threads=1, engine=trial.engine, progress=False, out=None, overwrite=False,
-            )  # fmt: skip
-            measuring = max(time.perf_counter() - begin - (short.took - trained), 0.0)
-            # Once more, since the first time includes what a measure imports or compiles; unless that is but a part.
-            if measuring > _LONG_MEASURE:
-                break
+        short = _Short(trial.engine, trial.seconds)
+        measured, measuring = _measured(spec, runs, keeping, short)
+        if measuring < _LONG_MEASURE:
+            # Once more, since the first time includes what a measure imports or compiles.
+            measured, measuring = _measured(spec, runs, keeping, short)
         paces.append((short.whole + measuring) / len(runs))
         least = least or short.least
         found.append(measured)
@@ -101,6 +95,16 @@ def tried(trial: PaceTrial) -> Tried:
     arrays, coordinates = described(names, found[0])
     stored = [_stored(arrays, coordinates, each) for each in found]
     return Tried(identity(keeping, trial.engine, specs), arrays, coordinates, tuple(paces), max(stored), least)
+
+
+def _measured(spec: Spec, runs: range, keeping: Keeping, short: _Short) -> tuple[xr.Dataset, float]:
+    """What is kept of some runs, and the seconds that measuring took."""
+    begin, trained = time.perf_counter(), short.took
+    found = train_measured(
+        (spec,), (spec.some_runs(runs),), keeping.functions, short.train, interrupted=TrainingInterrupted,
+        threads=1, engine=short.engine, progress=False, out=None, overwrite=False,
+    )  # fmt: skip
+    return found, max(time.perf_counter() - begin - (short.took - trained), 0.0)
 
 
 def _few(spec: Spec, engine: str, seconds: float) -> int:
@@ -116,7 +120,7 @@ class _Short:
     """Training that ends after a moment, with its trajectory filled up."""
 
     def __init__(self, engine: str, seconds: float) -> None:
-        self._engine, self._seconds = engine, seconds
+        self.engine, self._seconds = engine, seconds
         self.took = self.whole = 0.0
         """What it took, and what the whole training would have taken, in seconds."""
         self.least = False
@@ -127,7 +131,7 @@ class _Short:
         if (known := self._trained.get(tuple(specs))) is not None:
             return known
         begin = time.perf_counter()
-        engine: Any = self._engine
+        engine: Any = self.engine
         training, steps = specs[0].training, specs[0].snapshots.at(specs[0].training.steps)
         count = len(specs) * specs[0].seeds
         whole = Recorded.empty(steps, count, specs[0].features.n, specs[0].hidden, training.dtype)

@@ -83,7 +83,7 @@ def rows(made: plans.SweepPlan, told: SweepStatus) -> list[tuple[str, str]]:
     kept = ", ".join(dict.fromkeys(array.name for group in made.groups for array in group.layout.arrays))
     state = "complete" if told.complete else "incomplete"
     if told.processes:
-        state += f", {told.processes} process{'es' * (told.processes > 1)} at work on it"
+        state += f", {told.processes} process{'es' * (told.processes > 1)} handing out packs"
     if told.elsewhere:
         state += f", {told.elsewhere} on other machines, if still alive"
     found = [

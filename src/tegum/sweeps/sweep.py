@@ -27,9 +27,9 @@ from tegum.sweeps.coordinator import Coordinator, Done
 from tegum.sweeps.design import Design, Way, design
 from tegum.sweeps.kept import Keeping, without_folder
 from tegum.sweeps.layout import Layout
-from tegum.sweeps.packs import PLAN, SCHEMA, Identity, check_same, identified
+from tegum.sweeps.packs import PLAN, SCHEMA, Identity, check_same, identified, said_by
 from tegum.sweeps.places import SweepPlace, place_at
-from tegum.sweeps.workers import Crew, crew_of
+from tegum.sweeps.workers import Crew, SchedulerLostError, crew_of
 from tegum.training.engine import EngineName, together
 from tegum.training.sizes import check_training
 from tegum.training.spec.spec import Spec
@@ -239,6 +239,8 @@ def swept(
         with suppress(OSError, ValueError):
             if plans.read(place, call) is not None:
                 same = "the same call without overwrite" if overwrite else "the same call"
+                if isinstance(error, SchedulerLostError):
+                    same += ", with the address of another scheduler or with none,"
                 error.add_note(f"what was made is kept in {place.address!r}, and {same} continues it")
         raise
 
@@ -406,8 +408,7 @@ def _answered(trial: Future[probe.Tried], call: str) -> probe.Tried:
             raise ValueError(f"sweep(keep=…): two measures have different snapshots, and {rule}") from None
         if isinstance(error, ValueError | OSError) and said.startswith(("sweep(", "train(keep=")):
             raise ValueError(f"sweep({said.partition('(')[2]}") from None
-        what = f"{type(error).__name__}: {said}" if said else type(error).__name__
-        raise ValueError(f"{call}: a trial of a few runs has failed ({what})") from error
+        raise ValueError(f"{call}: a trial of a few runs has failed ({said_by(error)})") from error
 
 
 def _with_packs(

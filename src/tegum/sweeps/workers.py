@@ -334,6 +334,7 @@ class Cluster:
         """The workers that a client knows; `owned` if the client is closed with this crew."""
         self._client, self._owned = client, owned
         self._counted, self._count = -1e9, 0
+        self._alone = False
         self._lost: float | None = None
         self._futures: set[Any] = set()
         self.link: str = self._link()
@@ -416,11 +417,19 @@ class Cluster:
         status = getattr(self._client, "status", "")
         if status == "running":
             self._lost = None
+            self._say_if_nobody_is_there()
             return
         self._lost = time.monotonic() if self._lost is None else self._lost
         if status == "closed" or time.monotonic() - self._lost > _PATIENCE:
             where = getattr(getattr(self._client, "scheduler", None), "address", "")
             raise SchedulerLostError(f"there is no connection to the scheduler {where} any more")
+
+    def _say_if_nobody_is_there(self) -> None:
+        """Warn once when all workers have gone: a sweep waits, and would look as if it hung."""
+        self.count()
+        if self._count == 0 and not self._alone:
+            warnings.warn("the cluster has no workers at the moment, and the sweep waits for one", stacklevel=2)
+        self._alone = self._count == 0
 
     def close(self, *, now: bool) -> None:
         """Forget what is still asked for, and close the client if it is ours."""
