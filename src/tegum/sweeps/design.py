@@ -212,12 +212,9 @@ def design(
     way = _way(way, call)
     if not is_integer(seed) or not 0 <= seed < 2**63:
         raise ValueError(f"{call}(seed={short(seed)}): seed must be an int of at least 0")
-    for each in (spec,) if isinstance(spec, Spec) else spec if isinstance(spec, list | tuple) else ():
-        if isinstance(each, Spec) and list(each.runs) != list(range(each.seeds)):
-            rule = "a sweep trains all runs of a Spec, and packs choose theirs; give the Spec without some_runs"
-            raise ValueError(f"{call}({short(each, 60)}): {rule}")
     if not isinstance(spec, Spec):
         return _listed(spec, parameters, call)
+    _check_all_runs(spec, call)
     if parameters is not None and not isinstance(parameters, Mapping):
         raise ValueError(f"{call}(parameters={short(parameters)}): parameters must be a dictionary of values by key")
     drawn = way in ("random", "sobol")
@@ -269,11 +266,18 @@ def _listed(given: Any, parameters: Any, call: str) -> Design:
     for number, each in enumerate(given):
         if not isinstance(each, Spec):
             raise ValueError(f"{call}([…]): item {number}, {short(each, 60)}, must be a Spec")
+        _check_all_runs(each, call)
     if parameters is not None:
         raise ValueError(f"{call}([…], parameters=…): parameters vary one Spec, and a list of Specs was given")
     if len(given) > MOST_SPECS:
         raise ValueError(f"{call}([…]): there are {len(given):,} Specs; at most {MOST_SPECS:,} are allowed")
     return Design(None, tuple(given), {}, "product", None, 0, {})
+
+
+def _check_all_runs(spec: Spec, call: str) -> None:
+    if not isinstance(spec.runs, range) and [*spec.runs] != [*range(spec.seeds)]:
+        rule = "a sweep trains all runs of a Spec, and packs choose theirs; give the Spec without some_runs"
+        raise ValueError(f"{call}({short(spec, 60)}): {rule}")
 
 
 def _read(value: Any, call: str) -> Any:
