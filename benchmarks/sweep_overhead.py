@@ -1,11 +1,12 @@
 """What a sweep takes above the kernel's own time: many runs of 6 features in 2 dimensions, of which measures are kept.
 
-    python benchmarks/sweep_overhead.py [--runs 100000] [--steps 10000] [--repeats 1] [--folder FOLDER]
+    python benchmarks/sweep_overhead.py [--runs 100000] [--steps 10000] [--keep loss dimensionality] [--repeats 1]
     python benchmarks/sweep_overhead.py --costs
 
 The kernel's own time is that of `tegum.train` on all cores for a tenth of the runs, before and after the sweep, times
 ten: the same runs, of which only the last loss is kept. The sweep starts its processes, tries the pace, trains in
-packs, keeps the losses and the names of polytopes, and seals its store. Told are both times, their ratio, and what the
+packs, keeps what it is told to, and seals its store: `--keep loss polytope_names` adds a measure that is not made of
+arrays at once, and takes as long as it takes. Told are both times, their ratio, and what the
 sweep had promised to take in seconds and bytes before it started. `--costs` tells the last of sweeps of several kinds.
 """
 
@@ -101,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--keep", nargs="+", default=["loss", "dimensionality"])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--costs", action="store_true", help="only what sweeps of several kinds had promised")
@@ -115,7 +117,7 @@ def main() -> None:
             return
         own = [10 * kernel(args.runs // 10, args.steps)]
         for _ in range(args.repeats):
-            taken = sweep(design(spec_of(args.runs, args.steps)), ["loss", "polytope_names"], folder)
+            taken = sweep(design(spec_of(args.runs, args.steps)), args.keep, folder)
             own.append(10 * kernel(args.runs // 10, args.steps))
             alone = (own[-2] + own[-1]) / 2
             print(
