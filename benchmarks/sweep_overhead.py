@@ -5,9 +5,8 @@
 
 The kernel's own time is that of `tegum.train` on all cores for a tenth of the runs, before and after the sweep, times
 ten: the same runs, of which only the last loss is kept. The sweep starts its processes, tries the pace, trains in
-packs, keeps what it is told to, and seals its store: `--keep loss polytope_names` adds a measure that is not made of
-arrays at once, and takes as long as it takes. Told are both times, their ratio, and what the
-sweep had promised to take in seconds and bytes before it started. `--costs` tells the last of sweeps of several kinds.
+packs, keeps what it is told to, and seals its store. Told are both times, their ratio, and what the sweep had promised
+to take in seconds and bytes before it started. `--costs` tells the last of sweeps of several kinds.
 """
 
 from __future__ import annotations
