@@ -155,12 +155,12 @@ def test_a_pack_that_fails_is_set_aside_with_exit_code_1_and_made_by_a_later_cal
     assert code == 1
     assert dict(rows(out))["state"] == "incomplete"
     assert dict(rows(out))["runs"] == "2 of 10"
-    assert ("set aside", "Specs 0, runs 0 to 1: RuntimeError: it is broken") in rows(out)
+    assert ("set aside", "Specs 0, runs 0 to 1: RuntimeError: it is broken, in the measure fragile") in rows(out)
     assert "4 packs have failed and were set aside; the same call tries again." in out + err
     assert len(list((folder / "densities.sweep" / "failed").glob("*.json"))) == 4
     code, out, _ = called(capfd, "show", "densities.sweep")
     assert code == 0
-    assert out.count("RuntimeError: it is broken") == 4
+    assert out.count("RuntimeError: it is broken, in the measure fragile") == 4
     (folder / "broken").unlink()
     code, out, err = called(capfd, "sweep", "densities.toml")
     assert code == 0

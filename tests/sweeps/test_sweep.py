@@ -248,7 +248,7 @@ def test_a_measure_that_always_raises_is_set_aside_and_made_later(threads, tmp_p
     assert int((found["result"] == "completed").sum()) == 2
     failed = [json.loads(path.read_text()) for path in (tmp_path / "s" / "failed").iterdir()]
     assert len(failed) == 4
-    assert all(each["errors"] == ["RuntimeError: it is broken"] * 3 for each in failed)
+    assert all(each["errors"] == ["RuntimeError: it is broken, in the measure fragile"] * 3 for each in failed)
     assert sorted((each["specs"], each["runs"]) for each in failed) == [
         ([0], [0, 2]), ([0], [2, 4]), ([1], [0, 2]), ([1], [2, 4]),
     ]  # fmt: skip

@@ -292,7 +292,8 @@ class Coordinator:
     def _seal(self, claims: Claims) -> bool:
         """Seal the store if it has all packs; others who make one of them again will find it so, and seal it again."""
         self._check_plan()
-        self._stored = set(store.receipts(self._place))
+        self._receipts = store.Receipts(self._place)
+        self._stored = {*self._receipts.known()}
         if not self._stored >= {*self._all}:
             return False
         store.seal(self._place, alone=claims.alone())

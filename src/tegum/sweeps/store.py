@@ -12,7 +12,7 @@ import json
 import secrets
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -153,33 +153,42 @@ def consolidate(place: SweepPlace, packs: Sequence[Pack]) -> list[Pack]:
 
 @final
 class Receipts:
-    """The packs that are in a store, of which each file is read once: there may be a hundred thousand packs."""
+    """The names of the packs that are in a store; each file is read once, as there may be a hundred thousand packs."""
 
     def __init__(self, place: SweepPlace) -> None:
         """Of the store at a place."""
         self._place = place
         self._read: set[str] = set()
-        self._found: dict[str, dict[str, list[Any]]] = {}
+        self._found: set[str] = set()
 
-    def known(self) -> Mapping[str, dict[str, list[Any]]]:
-        """The packs that are there now, with the length and the digest of each of their shards."""
-        for path in sorted({*self._place.sizes(DONE)} - self._read):
-            try:
-                told = json.loads(self._place.read(path))
-            except (FileNotFoundError, ValueError):  # removed by another process that has sealed the store; or damaged
-                continue
-            self._read.add(path)
-            if _is_receipt(told):
-                self._found |= told
-        if MANIFEST not in self._read and (sealed := sealed_packs(self._place)) is not None:
-            self._read.add(MANIFEST)
-            self._found |= sealed
+    def known(self) -> Set[str]:
+        """The packs that are there now."""
+        for told in _unread(self._place, self._read):
+            self._found |= told.keys()
         return self._found
 
 
 def receipts(place: SweepPlace) -> dict[str, dict[str, list[Any]]]:
     """The packs that are in the store, with the length and the digest of each of their shards."""
-    return dict(Receipts(place).known())
+    found: dict[str, dict[str, list[Any]]] = {}
+    for told in _unread(place, set()):
+        found |= told
+    return found
+
+
+def _unread(place: SweepPlace, read: set[str]) -> Iterator[dict[str, dict[str, list[Any]]]]:
+    """What the receipts say that have not been read yet, which are noted; at last the manifest."""
+    for path in sorted({*place.sizes(DONE)} - read):
+        try:
+            told = json.loads(place.read(path))
+        except (FileNotFoundError, ValueError):  # removed by another process that has sealed the store; or damaged
+            continue
+        read.add(path)
+        if _is_receipt(told):
+            yield told
+    if MANIFEST not in read and (sealed := sealed_packs(place)) is not None:
+        read.add(MANIFEST)
+        yield sealed
 
 
 def _is_receipt(told: Any) -> bool:
@@ -224,9 +233,13 @@ def seal(place: SweepPlace, *, alone: bool) -> None:
         alone: whether nobody else works on it, whose half-written files would be taken for abandoned.
 
     """
-    packs = {name: dict(sorted(shards.items())) for name, shards in sorted(receipts(place).items())}
-    told = {"schema": SCHEMA, "version": VERSION, "packs": packs, "sha256": _digest_of_packs(packs)}
-    place.write(MANIFEST, json.dumps(told).encode())
+    # As text from the beginning, which takes a fraction of the memory: there may be a hundred thousand packs.
+    told = (each for part in _unread(place, set()) for each in part.items())
+    listed = {name: f'"{name}": {json.dumps(shards, sort_keys=True)}'.encode() for name, shards in told}
+    packs = b"{" + b", ".join(listed.pop(name) for name in sorted(listed)) + b"}"
+    about = json.dumps({"schema": SCHEMA, "version": VERSION, "sha256": hashlib.sha256(packs).hexdigest()})
+    place.write(MANIFEST, b"".join((about[:-1].encode(), b', "packs": ', packs, b"}")))
+    del packs
     clear_rest(place)
     if alone:
         place.tidy()
