@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 STATES = "states"
 """Keeps weights, biases and losses."""
 
+MEASURE = "in the measure "
+"""How the note of an error begins that a measure has raised."""
+
 EVENTS = "events"
 """Keeps what happens in a run: jumps, drops and stages, as a JSON list for each run."""
 
@@ -334,7 +337,7 @@ def _measured(entry: Kept, function: Callable[..., Any], run: xr.Dataset) -> Any
     try:
         found = function(argument_of(entry.thinned(run), function))
     except Exception as error:
-        error.add_note(f"in the measure {entry.name}")
+        error.add_note(f"{MEASURE}{entry.name}")
         raise
     attrs = getattr(found, "attrs", None)
     if attrs and ":" in entry.measure and any(attrs == each.attrs for each in run.data_vars.values()):

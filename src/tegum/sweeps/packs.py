@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 from tegum.data import schema
-from tegum.sweeps.kept import Keeping, Source
+from tegum.sweeps.kept import MEASURE, Keeping, Source
 from tegum.sweeps.layout import Layout, fitted, shard
 from tegum.sweeps.places import full, place_at
 from tegum.training.dataset import code_digest, vector_unit, version_of
@@ -225,9 +225,10 @@ def check_same(planned: Identity, own: Identity, *, mixed: bool) -> None:
 
 
 def said_by(error: BaseException) -> str:
-    """What an error that a worker has met says, with its notes, such as the name of the measure, in one line."""
+    """What an error that a worker has met says, in one line, with the name of the measure if one has raised it."""
     said = " ".join(str(error).split())
-    notes = [" ".join(note.split()) for note in getattr(error, "__notes__", ())]
+    # Training adds a note of where its runs are, which they are not any more.
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(MEASURE)]
     return ", ".join([f"{type(error).__name__}: {said}" if said else type(error).__name__, *notes])
 
 
