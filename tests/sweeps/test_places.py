@@ -134,6 +134,21 @@ def test_a_bucket_that_is_not_there_is_one_sentence(out):
         assert len(str(caught.value)) < 400
 
 
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A block in which S3's address is that of a server of this process."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 class Forbidden(BaseHTTPRequestHandler):
     """An S3 server that refuses every request."""
 
@@ -153,11 +168,7 @@ class Forbidden(BaseHTTPRequestHandler):
 
 def test_an_object_store_that_refuses_says_so_in_one_sentence(out, monkeypatch):
     out("s3")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Forbidden)
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    with serving(Forbidden, monkeypatch):
         place = place_at("s3://sweeps/x", "sweep")
         for call in (lambda: place.read("a"), lambda: place.write("a", b"x"), lambda: place.sizes("")):
             with pytest.raises(
@@ -166,10 +177,6 @@ def test_an_object_store_that_refuses_says_so_in_one_sentence(out, monkeypatch):
                 call()
             assert "\n" not in str(caught.value)
             assert len(str(caught.value)) < 400
-    finally:
-        server.shutdown()
-        server.server_close()
-        serving.join()
 
 
 class Replacing(BaseHTTPRequestHandler):
@@ -195,17 +202,9 @@ class Replacing(BaseHTTPRequestHandler):
 
 def test_an_object_store_that_knows_no_conditions_is_refused(out, monkeypatch):
     out("s3")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Replacing)
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(OSError, match=r"^sweep: s3://sweeps/x replaces objects .*If-None-Match"):
-            place_at("s3://sweeps/x", "sweep").check()
-    finally:
-        server.shutdown()
-        server.server_close()
-        serving.join()
+    refused = pytest.raises(OSError, match=r"^sweep: s3://sweeps/x replaces objects .*If-None-Match")
+    with serving(Replacing, monkeypatch), refused:
+        place_at("s3://sweeps/x", "sweep").check()
 
 
 def test_a_place_can_be_checked_and_nothing_is_left(place):

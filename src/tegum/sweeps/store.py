@@ -239,7 +239,6 @@ def seal(place: SweepPlace, *, alone: bool) -> None:
     packs = b"{" + b", ".join(listed.pop(name) for name in sorted(listed)) + b"}"
     about = json.dumps({"schema": SCHEMA, "version": VERSION, "sha256": hashlib.sha256(packs).hexdigest()})
     place.write(MANIFEST, b"".join((about[:-1].encode(), b', "packs": ', packs, b"}")))
-    del packs
     clear_rest(place)
     if alone:
         place.tidy()
